@@ -1,0 +1,78 @@
+"""What a worker needs to train one net: plain values, checked when made, the same in search, final training and replay."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Scalar = str | int | float | bool | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSpec:
+    """Prepared arrays (see `cnn_core.data.prepared`) and how they are split.
+
+    ``train_size`` and ``valid_size`` keep that many images of the split, stratified; None keeps all.
+    """
+
+    folder: str
+    digest: str
+    image_shape: tuple[int, int, int]  # C, H, W
+    classes: int
+    valid_fraction: float = 1 / 6
+    split_seed: int = 0
+    train_size: int | None = None
+    valid_size: int | None = None
+    fold: int | None = None  # with `folds`: validate on this fold of the training split instead of `valid_fraction`
+    folds: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """A named architecture (`cnn_core.architectures.ARCHITECTURES`) and its dimensions."""
+
+    name: str = "contest"
+    filters: int = 32  # of the first block; later blocks keep the net's ratios
+    kernel: int = 5
+    pool: int = 2
+    hidden: tuple[int, ...] = ()
+    activation: str = "relu"
+    init: str = "he"
+    init_std: float = 0.01  # for init=normal
+    dropout: float = 0.0
+    batch_norm: str = "none"  # none | before | after the activation
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegularizerSpec:
+    """Penalties on weights (not on biases or batch norm): ``l1 * sum |W| + l2 / 2 * sum W^2``, added to the loss."""
+
+    l1: float = 0.0
+    l2: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSpec:
+    """How long and on what an epoch trains."""
+
+    epochs: int = 10
+    batch_size: int = 100
+    steps_per_epoch: int | None = None  # None: one pass
+    sampling: str = "permutation"  # or replacement
+    eval_size: int | None = None  # images of each split that metrics are computed on; None: all of validation, one epoch's batches of training
+    label_smoothing: float = 0.0
+    clip_norm: float | None = None
+    average_decay: float = 0.999  # of the moving average of weights (select=average)
+    select: str = "last"  # last | average | best (lowest validation loss)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """One net's whole training, and its seed: equal specs on equal machines give equal bits."""
+
+    data: DataSpec
+    model: ModelSpec
+    optimizer: Mapping[str, Scalar]  # {"name": "adam", "lr": 0.001, ...}: a key of OPTIMIZERS and its constructor's arguments
+    schedule: Mapping[str, Scalar] = field(default_factory=lambda: {"name": "constant"})  # the same, of SCHEDULES
+    regularizer: RegularizerSpec = RegularizerSpec()
+    augment: Mapping[str, Scalar] = field(default_factory=dict)  # fields of cnn_core.augmentation.AugmentSpec; empty: none
+    train: TrainSpec = TrainSpec()
+    seed: tuple[int, ...] = (0,)  # entropy of the trial's SeedSequence, such as (study seed, trial number)
