@@ -1,0 +1,176 @@
+"""Files that stages hand to each other: written whole or not at all, named in one place, known by their digest."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cnn_core.errors import InputError
+
+_BLOCK_BYTES = 1 << 20
+
+
+def atomic_write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` under a temporary name beside `path`, fsync, rename, fsync the folder.
+
+    A crash at any point leaves the old file or the new one, never a part of either. Raises OSError as the system reports it, with
+    the temporary file removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    fsync_folder(path.parent)
+
+
+def atomic_write_text(path: Path, text: str) -> None:
+    """`atomic_write_bytes` of the text in UTF-8, line ends as they are."""
+    atomic_write_bytes(path, text.encode())
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make a rename inside `folder` survive a power cut; where folders cannot be opened (Windows), do nothing."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def sha256_bytes(content: bytes) -> str:
+    """Return the sha256 of `content` as 64 hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Return the sha256 of a file's bytes, read in blocks."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def sha256_files(paths: Mapping[str, Path]) -> dict[str, str]:
+    """Return name -> sha256, for a manifest."""
+    return {name: sha256_file(path) for name, path in paths.items()}
+
+
+def writable_folder(folder: Path, key: str) -> Path:
+    """Make `folder` and prove that a file can be written in it; return it resolved. Raises InputError naming `key`."""
+    folder = folder.expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"0")
+    except OSError as error:
+        raise InputError(f"{key}: must be a folder that can be written to, got {folder} ({error.strerror or error})") from error
+    return folder.resolve()
+
+
+@dataclass(frozen=True)
+class TrialPaths:
+    """Names inside ``<root>/<study>/trials/<number>/``."""
+
+    folder: Path
+
+    @property
+    def overrides(self) -> Path:
+        return self.folder / "overrides.yaml"  # list of overrides, seed, number
+
+    @property
+    def history(self) -> Path:
+        return self.folder / "history.csv"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.npz"  # while it runs
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / "weights.npz"
+
+    @property
+    def manifest(self) -> Path:
+        return self.folder / "manifest.json"
+
+
+@dataclass(frozen=True)
+class StudyPaths:
+    """Names inside ``<root>/<study>/``."""
+
+    root: Path
+    name: str
+
+    @property
+    def folder(self) -> Path:
+        return self.root / self.name
+
+    @property
+    def study_db(self) -> Path:
+        return self.folder / "study.db"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log.txt"  # every run appends
+
+    @property
+    def owner(self) -> Path:
+        return self.folder / "owner.json"  # the coordinator that holds the study: host, boot, pid, start
+
+    @property
+    def leaderboard(self) -> Path:
+        return self.folder / "leaderboard.csv"
+
+    @property
+    def best(self) -> Path:
+        return self.folder / "best.yaml"
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.html"
+
+    @property
+    def trials(self) -> Path:
+        return self.folder / "trials"
+
+    def trial(self, number: int) -> TrialPaths:
+        return TrialPaths(self.trials / str(number))
+
+    @property
+    def final(self) -> Path:
+        return self.folder / "final"
+
+    @property
+    def ensemble(self) -> Path:
+        return self.folder / "ensemble"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.folder / "evaluation"
+
+    @property
+    def bundle(self) -> Path:
+        return self.folder / "bundle"
+
+    @property
+    def predictions(self) -> Path:
+        return self.folder / "predictions"
