@@ -1,0 +1,71 @@
+"""Shift, rotation, scale, shear and perspective of each image as one projective map from output to source pixels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from cnn_core.augmentation.spec import AugmentSpec
+
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Projection:
+    """Per image, arrays of shape (N,) float32: where output pixel (y, x), counted from the centre, is read in the source.
+
+    source_y = (yy * y + yx * x) / (1 + py * y + px * x) + ty
+    source_x = (xy * y + xx * x) / (1 + py * y + px * x) + tx
+    """
+
+    yy: Float32
+    yx: Float32
+    xy: Float32
+    xx: Float32
+    ty: Float32
+    tx: Float32
+    py: Float32
+    px: Float32
+
+
+def draw_projections(spec: AugmentSpec, count: int, image_size: tuple[int, int], rng: Generator) -> Projection:
+    """Draw one map an image: rotation times shear divided by the zoom, then a shift, and perspective's denominator."""
+    height, width = image_size
+    uniform = rng.uniform(-1.0, 1.0, size=(7, count))
+    angle = np.deg2rad(spec.rotate) * uniform[0]
+    zoom = 1.0 + spec.scale * uniform[1]
+    shear = spec.shear * uniform[2]
+    cos, sin = np.cos(angle) / zoom, np.sin(angle) / zoom
+    values = {
+        "yy": cos,
+        "yx": sin + shear * cos,
+        "xy": -sin,
+        "xx": cos - shear * sin,
+        "ty": spec.shift * height * uniform[3],
+        "tx": spec.shift * width * uniform[4],
+        # The size changes by `perspective` over half an image; both axes at once stay below a denominator of 0 for perspective < 0.5.
+        "py": spec.perspective * uniform[5] / max(height / 2, 1),
+        "px": spec.perspective * uniform[6] / max(width / 2, 1),
+    }
+    return Projection(**{name: value.astype(np.float32) for name, value in values.items()})
+
+
+def source_coordinates(projection: Projection, image_size: tuple[int, int]) -> tuple[Float32, Float32]:
+    """Return (source_y, source_x), each (H, W, N) float32, counted from the first pixel's centre."""
+    height, width = image_size
+    centre_y, centre_x = (height - 1) / 2, (width - 1) / 2
+    y = (np.arange(height, dtype=np.float32) - np.float32(centre_y))[:, None, None]
+    x = (np.arange(width, dtype=np.float32) - np.float32(centre_x))[None, :, None]
+    p = projection
+    if np.any(p.py) or np.any(p.px):
+        inverse = np.float32(1) / (p.py * y + (1 + p.px * x))
+        source_y = (p.yy * y + p.yx * x) * inverse
+        source_x = (p.xy * y + p.xx * x) * inverse
+        source_y += p.ty + np.float32(centre_y)
+        source_x += p.tx + np.float32(centre_x)
+        return source_y, source_x
+    # Row and column parts are small; one addition makes the whole grid.
+    source_y = (p.yy * y + (p.ty + np.float32(centre_y))) + p.yx * x
+    source_x = (p.xy * y + (p.tx + np.float32(centre_x))) + p.xx * x
+    return source_y, source_x
