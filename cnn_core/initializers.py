@@ -50,8 +50,8 @@ def normal(std: float) -> Initializer:
 def xavier(rng: Generator, shape: Shape, fans: Fans) -> Array:
     """Draw N(0, 1 / fan_in), float64: the form of the course notes and of report 5.
 
-    It keeps the variance of a linear unit's output equal to that of its inputs. Source: LeCun et al., Efficient BackProp (1998), section 4.6;
-    often called Xavier though Glorot's own form (`glorot`) counts both fans.
+    It keeps the variance of a linear unit's output equal to that of its inputs. Source: LeCun et al., Efficient BackProp
+    (1998), section 4.6; often called Xavier though Glorot's own form (`glorot`) counts both fans.
     """
     return math.sqrt(1.0 / fans.fan_in) * rng.standard_normal(shape)
 
@@ -65,7 +65,10 @@ def glorot(rng: Generator, shape: Shape, fans: Fans) -> Array:
 
 
 def he(rng: Generator, shape: Shape, fans: Fans) -> Array:
-    """Draw N(0, 2 / fan_in), float64: ReLU passes half of its inputs, the factor 2 makes up for it. Source: He et al. (2015), equation 10."""
+    """Draw N(0, 2 / fan_in), float64: ReLU passes half of its inputs, the factor 2 makes up for it.
+
+    Source: He et al. (2015), equation 10.
+    """
     return math.sqrt(2.0 / fans.fan_in) * rng.standard_normal(shape)
 
 

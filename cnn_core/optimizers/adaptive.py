@@ -1,0 +1,116 @@
+"""Optimizers that divide by the size of past gradients: AdaGrad, RMSProp, AdaDelta."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cnn_core.axes import Array
+from cnn_core.optimizers.base import Optimizer, State
+
+
+def divide_by_root(numerator: Array, h: Array, eps: float, outside: bool, out: Array) -> None:
+    """Write ``numerator / (sqrt(h) + eps)``, or ``numerator / sqrt(h + eps)``, to `out`, which may be neither of the two."""
+    if outside:
+        np.sqrt(h, out=out)
+        out += eps
+    else:
+        np.add(h, eps, out=out)
+        np.sqrt(out, out=out)
+    np.divide(numerator, out, out=out)
+
+
+@dataclass(kw_only=True)
+class AdaGrad(Optimizer):
+    """``h <- h + g^2; w <- w - lr g / (sqrt(h) + eps)``, h from 0.
+
+    Source: Duchi et al. (2011); eps 1e-7 outside the root as in the course notes (whose text says 1e-4); ``eps_outside=False`` puts it
+    under the root.
+    """
+
+    lr: float = 0.001
+    eps: float = 1e-7
+    eps_outside: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require("eps", self.eps > 0, "greater than 0")
+
+    def init_one(self, p: Array) -> State:
+        return {"h": np.zeros_like(p)}
+
+    def update_one(self, p: Array, g: Array, state: State, lr: float, t: int, work: tuple[Array, Array]) -> None:
+        np.multiply(g, g, out=work[0])
+        state["h"] += work[0]
+        divide_by_root(g, state["h"], self.eps, self.eps_outside, work[0])
+        work[0] *= lr
+        p -= work[0]
+
+
+@dataclass(kw_only=True)
+class RMSProp(Optimizer):
+    """``h <- rho h + (1 - rho) g^2; w <- w - lr g / (sqrt(h) + eps)``, h from 0.
+
+    Source: Hinton's lecture 6e (2012). eps stands outside the root as in the course notes; ``eps_outside=False`` puts it under the root.
+    ``decay=1`` is allowed: h stays 0, a step is lr g / eps, and the net saturates, which the course notes show.
+    """
+
+    lr: float = 0.001
+    decay: float = 0.9
+    eps: float = 1e-7
+    eps_outside: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require("decay", 0 <= self.decay <= 1, "from 0 to 1")
+        self.require("eps", self.eps > 0, "greater than 0")
+
+    def init_one(self, p: Array) -> State:
+        return {"h": np.zeros_like(p)}
+
+    def update_one(self, p: Array, g: Array, state: State, lr: float, t: int, work: tuple[Array, Array]) -> None:
+        h, scratch = state["h"], work[0]
+        np.multiply(g, g, out=scratch)
+        scratch -= h
+        scratch *= 1.0 - self.decay
+        h += scratch
+        divide_by_root(g, h, self.eps, self.eps_outside, scratch)
+        scratch *= lr
+        p -= scratch
+
+
+@dataclass(kw_only=True)
+class AdaDelta(Optimizer):
+    """``h <- rho h + (1 - rho) g^2; d = sqrt(s + eps) / sqrt(h + eps) g; s <- rho s + (1 - rho) d^2; w <- w - lr d``.
+
+    Source: Zeiler (2012), algorithm 1, which has no learning rate: keep lr at 1 for it. eps stands under both roots.
+    """
+
+    lr: float = 1.0
+    decay: float = 0.95
+    eps: float = 1e-6
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require("decay", 0 <= self.decay < 1, "at least 0 and less than 1")
+        self.require("eps", self.eps > 0, "greater than 0")
+
+    def init_one(self, p: Array) -> State:
+        return {"h": np.zeros_like(p), "s": np.zeros_like(p)}
+
+    def update_one(self, p: Array, g: Array, state: State, lr: float, t: int, work: tuple[Array, Array]) -> None:
+        h, s = state["h"], state["s"]
+        scratch, delta = work
+        np.multiply(g, g, out=scratch)
+        scratch -= h
+        scratch *= 1.0 - self.decay
+        h += scratch
+        divide_by_root(g, h, self.eps, False, delta)
+        np.add(s, self.eps, out=scratch)
+        np.sqrt(scratch, out=scratch)
+        delta *= scratch
+        np.multiply(delta, delta, out=scratch)
+        scratch -= s
+        scratch *= 1.0 - self.decay
+        s += scratch
+        delta *= lr
+        p -= delta

@@ -1,0 +1,56 @@
+"""Penalties on weights, and the cap on a gradient's length."""
+
+import math
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from cnn_core.axes import Array
+from cnn_core.errors import InputError
+from cnn_core.optimizers.base import is_weight
+from cnn_core.spec import RegularizerSpec
+
+
+def penalty(params: Mapping[str, Array], spec: RegularizerSpec) -> float:
+    """Return ``l1 * sum |W| + l2 / 2 * sum W^2`` over the weights (names that end in .W)."""
+    total = 0.0
+    for name, p in params.items():
+        if is_weight(name):
+            total += spec.l1 * float(np.abs(p).sum(dtype=np.float64)) if spec.l1 else 0.0
+            total += spec.l2 / 2 * float(np.vdot(p, p)) if spec.l2 else 0.0
+    return total
+
+
+def add_penalty_gradient(params: Mapping[str, Array], grads: Mapping[str, Array], spec: RegularizerSpec) -> None:
+    """Add ``l1 * sign(W) + l2 * W`` to the weights' gradients, in place; at W = 0 the slope of |W| counts as 0."""
+    for name, p in params.items():
+        if is_weight(name):
+            if spec.l1:
+                grads[name][...] += spec.l1 * np.sign(p)
+            if spec.l2:
+                grads[name][...] += spec.l2 * p
+
+
+def global_norm(arrays: Iterable[Array]) -> float:
+    """Return the Euclidean length of all arrays taken as one vector."""
+    return math.sqrt(sum(float(np.vdot(a, a)) for a in arrays))
+
+
+def clip_by_global_norm(grads: Mapping[str, Array], limit: float) -> float:
+    """Shorten all gradients, in place and by one factor, to a global norm of at most `limit`; return the norm before.
+
+    Source: Pascanu et al. (2013), algorithm 1. A norm that is not finite leaves the gradients as they are.
+    """
+    norm = global_norm(grads.values())
+    if limit < norm < math.inf:
+        for g in grads.values():
+            g *= limit / norm
+    return norm
+
+
+def check_regularizer(spec: RegularizerSpec) -> None:
+    """Raise InputError unless both strengths are finite and at least 0."""
+    for name in ("l1", "l2"):
+        value = getattr(spec, name)
+        if not (math.isfinite(value) and value >= 0):
+            raise InputError(f"regularizer.{name}: must be finite and at least 0, got {value}")
