@@ -1,0 +1,79 @@
+"""What a slot is: a place where one call at a time runs, in another process, and what can befall that call."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+Result = TypeVar("Result")
+
+
+class SlotError(Exception):
+    """A call did not return; the slot is new again (or stopped) when this is raised."""
+
+
+class WorkerDied(SlotError):
+    """The worker went away during the call: killed, crashed, or its machine left. The call may be repeated."""
+
+
+class TimedOut(SlotError):
+    """The call outlived its deadline and its worker was killed, so repeating it would hang again."""
+
+
+class CallFailed(SlotError):
+    """The function itself failed in a healthy worker: the exception's kind and text."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(f"{kind}: {text}" if text else kind)
+        self.kind = kind
+        self.text = text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """What a worker runs on: as much as decides which bits come out."""
+
+    pid: int
+    host: str
+    processor: str
+    kernels: str  # OpenBLAS's kernel set in use, "" with another library
+    blas: str
+    numpy: str
+
+    def fingerprint(self) -> dict[str, str]:
+        """Return what two machines must share so that equal specs give equal bits."""
+        return {"processor": self.processor, "kernels": self.kernels, "blas": self.blas, "numpy": self.numpy}
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerSettings:
+    """How workers are started."""
+
+    study_folder: str = ""  # absolute; marks the worker's environment, so that an orphan can be told from others
+    memory_mb: int | None = None
+    kernels: str = "auto"  # auto: OpenBLAS's own choice; inherit: as the environment says; else a kernel set's name
+
+
+class Slot(Protocol):
+    """One worker. `call` is used by one thread at a time; `stop` by any."""
+
+    index: int
+
+    def call(self, function: Callable[..., Result], *args: Any, deadline_s: float | None = None) -> Result:
+        """Return ``function(*args)`` computed by the worker.
+
+        Raises WorkerDied, TimedOut (after `deadline_s` seconds on the monotonic clock) or CallFailed; after each of them
+        the slot can be called again.
+        """
+        ...
+
+    def machine(self) -> Machine:
+        """Return what the worker runs on; waits for it to have started."""
+        ...
+
+    def stop(self) -> None:
+        """Kill the worker at once; a call in progress raises WorkerDied and the slot starts no other worker."""
+        ...
+
+    def close(self) -> None:
+        """End the worker after its call."""
+        ...

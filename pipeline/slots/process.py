@@ -1,0 +1,146 @@
+"""Slots on this machine: joblib's loky, one executor with one worker each, so that a worker that dies takes nobody along.
+
+This is the only file that imports loky. What it guards against was met in practice: see the comments.
+"""
+
+import contextlib
+import os
+import re
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import resource_tracker
+from typing import Any
+
+from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky.backend import resource_tracker as loky_tracker
+from joblib.externals.loky.process_executor import ShutdownExecutorError
+
+from pipeline.slots import worker
+from pipeline.slots.base import CallFailed, Machine, Result, TimedOut, WorkerDied, WorkerSettings
+
+PINS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+START_S = 60.0  # a worker that has not answered by then never will
+SIGNALS = {signal.SIGINT, signal.SIGTERM}
+
+
+def start_slots(count: int, settings: WorkerSettings) -> list["ProcessSlot"]:
+    """Start `count` workers and return at once; they load NumPy while the caller imports the rest."""
+    if settings.kernels == "auto":
+        for pin in PINS:  # loky can add to a worker's environment, not take away
+            os.environ.pop(pin, None)
+    with signals_blocked():  # else Ctrl-C in a terminal would end the trackers, and with them the semaphores of the workers
+        loky_tracker.ensure_running()
+        resource_tracker.ensure_running()
+    return [ProcessSlot(index, settings) for index in range(count)]
+
+
+@contextlib.contextmanager
+def signals_blocked() -> Iterator[None]:
+    """Block SIGINT and SIGTERM in this thread: a process started meanwhile inherits the mask, so they reach the coordinator alone.
+
+    (Ignoring them in the worker's initializer would leave a window while it starts.)
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class ProcessSlot:
+    """A worker process behind `call`; it is replaced when it dies or is killed for lateness."""
+
+    def __init__(self, index: int, settings: WorkerSettings) -> None:
+        self.index = index
+        self._settings = settings
+        self._stopped = False
+        self._lock = threading.Lock()  # of the executor's replacement
+        self._executor: ProcessPoolExecutor
+        self._greeting: Future[tuple[str, Any]]
+        self._renew()
+
+    def call(self, function: Callable[..., Result], *args: Any, deadline_s: float | None = None) -> Result:
+        """Return ``function(*args)`` of the worker; see `Slot.call`."""
+        self._greet()
+        kind, value = self._wait(self._submit(worker.invoke, function, args), deadline_s)
+        if kind:
+            raise CallFailed(kind, value)
+        result: Result = value
+        return result
+
+    def machine(self) -> Machine:
+        """Return what the worker runs on; raises WorkerDied when it did not start."""
+        return Machine(**self._greet())
+
+    def stop(self) -> None:
+        """Kill the worker at once, from any thread."""
+        with self._lock:
+            self._stopped = True
+            self._executor.shutdown(wait=False, kill_workers=True)
+
+    def close(self) -> None:
+        """End the worker after its call, or kill it if it was stopped."""
+        with self._lock:
+            self._executor.shutdown(wait=True, kill_workers=self._stopped)
+            self._stopped = True
+
+    def _greet(self) -> dict[str, Any]:
+        kind, value = self._wait(self._greeting, START_S)
+        if kind:
+            raise CallFailed(kind, value)
+        described: dict[str, Any] = value
+        return described
+
+    def _submit(self, function: Callable[..., Any], *args: Any) -> "Future[tuple[str, Any]]":
+        try:
+            with signals_blocked():
+                future: Future[tuple[str, Any]] = self._executor.submit(function, *args)
+                return future
+        except (BrokenProcessPool, ShutdownExecutorError) as error:
+            raise self._died(error) from error
+
+    def _wait(self, future: "Future[tuple[str, Any]]", deadline_s: float | None) -> tuple[str, Any]:
+        try:
+            return future.result(timeout=deadline_s)
+        except (BrokenProcessPool, ShutdownExecutorError) as error:
+            raise self._died(error) from error
+        except FutureTimeout as error:
+            self._renew()
+            raise TimedOut(f"timed out after {deadline_s:g} s") from error
+
+    def _died(self, error: Exception) -> WorkerDied:
+        found = re.search(r"exit codes of the workers are \{(.*?)\}", str(error))
+        self._renew()
+        return WorkerDied(f"worker died ({_signal_name(found.group(1)) if found else 'no exit code'})")
+
+    def _renew(self) -> None:
+        """Replace the executor (the first time: make it) and have the worker load what it needs."""
+        with self._lock:
+            if hasattr(self, "_executor"):
+                self._executor.shutdown(wait=True, kill_workers=True)
+            if self._stopped:
+                return
+            self._executor = ProcessPoolExecutor(
+                max_workers=1,
+                timeout=None,
+                initializer=worker.begin,
+                initargs=(os.getpid(), self._settings.memory_mb),
+                env=self._environment(),
+            )
+            with signals_blocked():
+                self._greeting = self._executor.submit(worker.invoke, worker.warm_up, ())
+
+    def _environment(self) -> dict[str, str]:
+        environment = {**worker.ONE_THREAD, worker.STUDY_MARK: self._settings.study_folder}
+        if self._settings.kernels not in ("auto", "inherit"):
+            environment["OPENBLAS_CORETYPE"] = self._settings.kernels
+        return environment
+
+
+def _signal_name(exit_codes: str) -> str:
+    """Return "SIGKILL" for loky's "SIGKILL(-9)", and anything else unchanged."""
+    return re.sub(r"\(-\d+\)", "", exit_codes)

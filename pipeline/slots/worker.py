@@ -1,0 +1,97 @@
+"""What runs in a worker process. It imports the standard library alone, and NumPy with the first call."""
+
+import ctypes
+import os
+import platform
+import re
+import resource
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+WATCH_S = 0.5
+STUDY_MARK = "CNN_SWEEP_STUDY"  # environment variable that names the study a worker belongs to
+ONE_THREAD = {
+    name: "1"
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+}
+
+
+def begin(coordinator_pid: int, memory_mb: int | None) -> None:
+    """Prepare a fresh worker: limit its memory, and end it soon after its coordinator is gone.
+
+    The coordinator's pid is passed in: os.getppid() read here would already be another one if the coordinator had died.
+    """
+    if memory_mb is not None:
+        limit = memory_mb * 2**20
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    threading.Thread(target=_watch, args=(coordinator_pid,), name="watchdog", daemon=True).start()
+
+
+def _watch(coordinator_pid: int) -> None:
+    while os.getppid() == coordinator_pid:
+        time.sleep(WATCH_S)
+    os._exit(1)
+
+
+def invoke(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[str, Any]:
+    """Return ("", function(*args)), or (kind, text) of what it raised: an exception would not survive the way back."""
+    try:
+        return "", function(*args)
+    except (Exception, SystemExit) as error:
+        return type(error).__name__, str(error)
+
+
+def describe() -> dict[str, Any]:
+    """Return the fields of `pipeline.slots.base.Machine`, as this process sees them; loads NumPy and with it the BLAS."""
+    import numpy as np
+
+    dependencies: Any = np.show_config(mode="dicts")
+    blas = dependencies["Build Dependencies"]["blas"]
+    return {
+        "pid": os.getpid(),
+        "host": platform.node(),
+        "processor": _processor(),
+        "kernels": openblas_kernels(),
+        "blas": f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip(),
+        "numpy": np.__version__,
+    }
+
+
+def warm_up() -> dict[str, Any]:
+    """Import what an epoch needs and return `describe`; a slot's first call, so that the first epoch finds all loaded."""
+    import cnn_core.training  # noqa: F401
+
+    return describe()
+
+
+def openblas_kernels() -> str:
+    """Return the kernel set that the loaded OpenBLAS uses ("SkylakeX", "Zen", ...), "" when there is no OpenBLAS."""
+    for path in _loaded_libraries("openblas"):
+        library = ctypes.CDLL(path)
+        for name in ("scipy_openblas_get_corename64_", "scipy_openblas_get_corename", "openblas_get_corename64_", "openblas_get_corename"):
+            function = getattr(library, name, None)
+            if function is not None:
+                function.restype = ctypes.c_char_p
+                return str(function().decode())
+    return ""
+
+
+def _loaded_libraries(word: str) -> list[str]:
+    """Return the files mapped into this process whose name holds `word` (Linux)."""
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        return []
+    paths = {line.split(maxsplit=5)[5].strip() for line in maps.read_text().splitlines() if len(line.split(maxsplit=5)) == 6}
+    return sorted(path for path in paths if word in Path(path).name)
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        found = re.search(r"^model name\s*:\s*(.+)$", information.read_text(), re.MULTILINE)
+        if found:
+            return found.group(1).strip()
+    return platform.processor() or platform.machine()
