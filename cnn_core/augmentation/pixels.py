@@ -47,7 +47,7 @@ def blur(x: Float32, spec: AugmentSpec, rng: Generator) -> None:
     part: Float32 = x[..., which]
     quarter = strength[which] / 4
     for _ in range(2):  # along the first axis, then, transposed, along the second
-        smooth = part * (np.float32(1) - 2 * quarter)
+        smooth = part * np.subtract(1, 2 * quarter, dtype=np.float32)
         neighbours = part * quarter
         smooth[1:] += neighbours[:-1]
         smooth[:-1] += neighbours[1:]
