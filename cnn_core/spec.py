@@ -11,6 +11,8 @@ class DataSpec:
     """Prepared arrays (see `cnn_core.data.prepared`) and how they are split.
 
     ``train_size`` and ``valid_size`` keep that many images of the split, stratified; None keeps all.
+    ``reserve`` images, stratified, are taken out before any split: neither trained on nor validated on (the frozen contest proxy is made
+    of them). ``valid_folder`` holds prepared images in the same order as ``folder``, such as disturbed copies: validation reads them there.
     """
 
     folder: str
@@ -23,6 +25,9 @@ class DataSpec:
     valid_size: int | None = None
     fold: int | None = None  # with `folds`: validate on this fold of the training split instead of `valid_fraction`
     folds: int | None = None
+    reserve: int = 0
+    valid_folder: str | None = None
+    valid_digest: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
