@@ -1,0 +1,47 @@
+"""One layer a file; LAYERS names them all."""
+
+from cnn_core.layers.activation import LeakyReLU, ReLU, Sigmoid, Tanh
+from cnn_core.layers.base import Layer
+from cnn_core.layers.convolution import Convolution
+from cnn_core.layers.dense import Dense
+from cnn_core.layers.dropout import Dropout
+from cnn_core.layers.flatten import Flatten
+from cnn_core.layers.normalization import BatchNormalization
+from cnn_core.layers.pooling import AveragePooling, GlobalAveragePooling, LpPooling, MaxPooling
+
+LAYERS: dict[str, type[Layer]] = {
+    layer.kind: layer
+    for layer in (
+        Convolution,
+        MaxPooling,
+        AveragePooling,
+        LpPooling,
+        GlobalAveragePooling,
+        Dense,
+        Flatten,
+        Dropout,
+        BatchNormalization,
+        ReLU,
+        LeakyReLU,
+        Sigmoid,
+        Tanh,
+    )
+}
+
+__all__ = [
+    "LAYERS",
+    "AveragePooling",
+    "BatchNormalization",
+    "Convolution",
+    "Dense",
+    "Dropout",
+    "Flatten",
+    "GlobalAveragePooling",
+    "Layer",
+    "LeakyReLU",
+    "LpPooling",
+    "MaxPooling",
+    "ReLU",
+    "Sigmoid",
+    "Tanh",
+]

@@ -1,0 +1,60 @@
+"""The fully connected layer."""
+
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import DTypeLike
+
+from cnn_core.axes import Array, Shape
+from cnn_core.buffers import Buffers
+from cnn_core.errors import InputError
+from cnn_core.initializers import Fans, Initializer, he
+from cnn_core.layers.base import Layer
+
+
+class Dense(Layer):
+    """y = W x + b, with x (D, N), W (units, D), b (units,), y (units, N)."""
+
+    kind = "dense"
+
+    def __init__(self, units: int, init: Initializer = he) -> None:
+        super().__init__()
+        if units < 1:
+            raise InputError(f"dense: units must be at least 1, got {units}")
+        self.units = units
+        self.init = init
+        self._buffers = Buffers()
+        self._x: Array | None = None
+
+    def build(self, in_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> Shape:
+        if len(in_shape) != 1:
+            raise InputError(f'dense "{self.name}": input must be flat, got shape {in_shape}; put Flatten before it')
+        features = in_shape[0]
+        drawn = self.init(rng, (self.units, features), Fans(features, self.units))
+        self.params = {"W": drawn.astype(dtype), "b": np.zeros(self.units, dtype)}
+        self.grads = {name: np.zeros_like(value) for name, value in self.params.items()}
+        self.in_shape, self.out_shape = in_shape, (self.units,)
+        return self.out_shape
+
+    def forward(self, x: Array, *, training: bool) -> Array:
+        y = self._buffers.take("y", (self.units, x.shape[1]), x.dtype)
+        np.matmul(self.params["W"], x, out=y)
+        y += self.params["b"][:, None]
+        self._x = x if training else None
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        assert self._x is not None, "backward follows forward(training=True)"
+        np.matmul(dy, self._x.T, out=self.grads["W"])
+        np.sum(dy, axis=1, out=self.grads["b"])
+        dx = self._buffers.take("dx", self._x.shape, dy.dtype)
+        if self.needs_input_gradient:
+            np.matmul(self.params["W"].T, dy, out=dx)
+        return dx
+
+    def describe(self) -> dict[str, Any]:
+        return {"units": self.units}
+
+    def multiply_adds(self) -> int:
+        return self.units * self.in_shape[0]

@@ -1,0 +1,26 @@
+"""From images to features."""
+
+from math import prod
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import DTypeLike
+
+from cnn_core.axes import Array, Shape
+from cnn_core.layers.base import Layer
+
+
+class Flatten(Layer):
+    """(C, H, W, N) -> (C * H * W, N), a view."""
+
+    kind = "flatten"
+
+    def build(self, in_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> Shape:
+        self.in_shape, self.out_shape = in_shape, (prod(in_shape),)
+        return self.out_shape
+
+    def forward(self, x: Array, *, training: bool) -> Array:
+        return x.reshape(*self.out_shape, -1)
+
+    def backward(self, dy: Array) -> Array:
+        return dy.reshape(*self.in_shape, -1)

@@ -1,0 +1,78 @@
+"""Batch normalisation."""
+
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import DTypeLike
+
+from cnn_core.axes import Array, Shape
+from cnn_core.buffers import Buffers
+from cnn_core.errors import InputError
+from cnn_core.layers.base import Layer
+
+
+class BatchNormalization(Layer):
+    """y = gamma (x - mean) / sqrt(var + eps) + beta, for each channel of (C, H, W, N) or each feature of (D, N).
+
+    Training takes mean and (biased) variance of the batch and moves `running_mean` and `running_var` towards them,
+    ``running <- momentum running + (1 - momentum) batch``; inference uses those. Source: Ioffe and Szegedy (2015); they correct the running
+    variance by M / (M - 1), we do not.
+    """
+
+    kind = "batch_norm"
+
+    def __init__(self, momentum: float = 0.9, eps: float = 1e-5) -> None:
+        super().__init__()
+        if not 0 <= momentum < 1:
+            raise InputError(f"batch_norm: momentum must be at least 0 and below 1, got {momentum}")
+        if not eps > 0:
+            raise InputError(f"batch_norm: eps must be above 0, got {eps}")
+        self.momentum = momentum
+        self.eps = eps
+        self._buffers = Buffers()
+
+    def build(self, in_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> Shape:
+        channels = in_shape[0]
+        self.params = {"gamma": np.ones(channels, dtype), "beta": np.zeros(channels, dtype)}
+        self.grads = {name: np.zeros_like(value) for name, value in self.params.items()}
+        self.buffers = {"running_mean": np.zeros(channels, dtype), "running_var": np.ones(channels, dtype)}
+        return super().build(in_shape, rng, dtype)
+
+    def forward(self, x: Array, *, training: bool) -> Array:
+        flat = x.reshape(x.shape[0], -1)
+        mean, var = self.buffers["running_mean"], self.buffers["running_var"]
+        if training:
+            mean, var = flat.mean(axis=1), flat.var(axis=1)
+            self.move_running(mean, var)
+        self.inverse = 1 / np.sqrt(var + self.eps)
+        normal = self._buffers.take("normal", flat.shape, x.dtype)
+        np.subtract(flat, mean[:, None], out=normal)
+        normal *= self.inverse[:, None]
+        y = self._buffers.take("y", flat.shape, x.dtype)
+        np.multiply(normal, self.params["gamma"][:, None], out=y)
+        y += self.params["beta"][:, None]
+        return y.reshape(x.shape)
+
+    def move_running(self, mean: Array, var: Array) -> None:
+        """Move the running statistics towards those of a batch."""
+        for name, value in (("running_mean", mean), ("running_var", var)):
+            self.buffers[name] *= self.momentum
+            self.buffers[name] += (1 - self.momentum) * value
+
+    def backward(self, dy: Array) -> Array:
+        flat = dy.reshape(dy.shape[0], -1)
+        normal = self._buffers.take("normal", flat.shape, dy.dtype)
+        np.sum(flat, axis=1, out=self.grads["beta"])
+        self.grads["gamma"][...] = np.vecdot(flat, normal)
+        # dx = gamma / sigma * (dy - mean(dy) - normal * mean(dy * normal))
+        count = flat.shape[1]
+        dx = self._buffers.take("dx", flat.shape, dy.dtype)
+        np.multiply(normal, (-self.grads["gamma"] / count)[:, None], out=dx)
+        dx += flat
+        dx -= (self.grads["beta"] / count)[:, None]
+        dx *= (self.params["gamma"] * self.inverse)[:, None]
+        return dx.reshape(dy.shape)
+
+    def describe(self) -> dict[str, Any]:
+        return {"momentum": self.momentum, "eps": self.eps}

@@ -1,0 +1,183 @@
+"""Pooling: what a window of pixels is summed up to. No parameters; channels are kept."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import DTypeLike
+
+from cnn_core.axes import Array, Shape
+from cnn_core.buffers import Buffers
+from cnn_core.columns import Padding, Pair, as_pair, make_window
+from cnn_core.errors import InputError
+from cnn_core.layers.base import Layer
+
+
+class Pooling(Layer):
+    """A window that slides over each channel: (C, H, W, N) -> (C, OH, OW, N). `stride` is the window's size unless given.
+
+    Pixels of a last row or column that no window covers are left out, as everywhere. Raises InputError where the window does not fit.
+    """
+
+    border = 0.0  # what padding holds
+
+    def __init__(self, size: int | Pair, stride: int | Pair | None = None, padding: Padding = "valid") -> None:
+        super().__init__()
+        self.size = as_pair(size)
+        self.stride = self.size if stride is None else as_pair(stride)
+        self.padding = padding
+        self._buffers = Buffers()
+
+    def build(self, in_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> Shape:
+        where = f'{self.kind} "{self.name}"'
+        if len(in_shape) != 3:
+            raise InputError(f"{where}: input must be (C, H, W), got shape {in_shape}")
+        self.window = make_window(where, self.size, self.stride, self.padding, (in_shape[1], in_shape[2]))
+        self.in_shape, self.out_shape = in_shape, (in_shape[0], *self.window.output)
+        return self.out_shape
+
+    def pad(self, x: Array) -> Array:
+        """Return x with its border, x itself where there is none."""
+        if not any(self.window.padding):
+            return x
+        padded = self._buffers.take("padded", (x.shape[0], *self.window.padded, x.shape[3]), x.dtype)
+        padded.fill(self.border)
+        self.window.interior(padded)[...] = x
+        return padded
+
+    def zeroed_gradient(self, like: Array) -> Array:
+        """Return zeros of the padded input's shape, onto which windows add their gradients."""
+        padded = self._buffers.take("dx", (self.in_shape[0], *self.window.padded, like.shape[3]), like.dtype)
+        padded.fill(0)
+        return padded
+
+    def describe(self) -> dict[str, Any]:
+        return {"size": self.size, "stride": self.stride, "padding": self.padding}
+
+
+class MaxPooling(Pooling):
+    """y = max of the window. Forward keeps which pixel it was, one byte a window, the first where several are equal; padding never wins."""
+
+    kind = "max_pooling"
+    border = -math.inf
+
+    def build(self, in_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> Shape:
+        if self.size[0] * self.size[1] > 256:
+            raise InputError(f'{self.kind} "{self.name}": a window must have at most 256 pixels, got {self.size[0]}x{self.size[1]}')
+        return super().build(in_shape, rng, dtype)
+
+    def forward(self, x: Array, *, training: bool) -> Array:
+        padded = self.pad(x)
+        y = self._buffers.take("y", (*self.out_shape, x.shape[3]), x.dtype)
+        y[...] = self.window.view(padded, 0, 0)
+        code = self._buffers.take("code", y.shape, np.uint8)
+        code.fill(0)
+        for index, (i, j) in enumerate(self.window.taps()):
+            if index == 0:
+                continue
+            pixels = self.window.view(padded, i, j)
+            if training:
+                np.maximum(code, (pixels > y).view(np.uint8) * np.uint8(index), out=code)
+            np.maximum(y, pixels, out=y)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        code = self._buffers.take("code", dy.shape, np.uint8)
+        padded = self.zeroed_gradient(dy)
+        for index, (i, j) in enumerate(self.window.taps()):
+            self.window.view(padded, i, j)[...] += dy * (code == index)
+        return self.window.interior(padded)
+
+
+class AveragePooling(Pooling):
+    """y = mean of the window, where padding counts as zeros."""
+
+    kind = "average_pooling"
+
+    def forward(self, x: Array, *, training: bool) -> Array:
+        padded = self.pad(x)
+        y = self._buffers.take("y", (*self.out_shape, x.shape[3]), x.dtype)
+        y.fill(0)
+        for i, j in self.window.taps():
+            y += self.window.view(padded, i, j)
+        y /= self.size[0] * self.size[1]
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        dy /= self.size[0] * self.size[1]
+        padded = self.zeroed_gradient(dy)
+        for i, j in self.window.taps():
+            self.window.view(padded, i, j)[...] += dy
+        return self.window.interior(padded)
+
+
+class LpPooling(Pooling):
+    """y = (mean of |x|^p over the window)^(1/p), 1 <= p < infinity; p = 1 averages, large p comes near the maximum.
+
+    Computed relative to each window's largest |x|, so that no power overflows. The article on a CNN with only NumPy defines it for
+    inputs that are not negative; with signs this is the power mean of |x|.
+    """
+
+    kind = "lp_pooling"
+
+    def __init__(self, size: int | Pair, stride: int | Pair | None = None, padding: Padding = "valid", p: float = 2.0) -> None:
+        super().__init__(size, stride, padding)
+        if not 1 <= p < math.inf:
+            raise InputError(f"lp_pooling: p must be at least 1 and finite (max pooling is p = infinity), got {p}")
+        self.p = p
+
+    def forward(self, x: Array, *, training: bool) -> Array:
+        padded = self.pad(x)
+        largest = self._buffers.take("largest", (*self.out_shape, x.shape[3]), x.dtype)
+        largest.fill(np.finfo(x.dtype).tiny)
+        for i, j in self.window.taps():
+            np.maximum(largest, np.abs(self.window.view(padded, i, j)), out=largest)
+        y = self._buffers.take("y", largest.shape, x.dtype)
+        y.fill(0)
+        for i, j in self.window.taps():
+            y += (np.abs(self.window.view(padded, i, j)) / largest) ** self.p
+        y /= self.size[0] * self.size[1]
+        np.power(y, 1 / self.p, out=y)
+        y *= largest
+        self._padded = padded
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        # dy/dx = sign(x) (|x| / y)^(p-1) / pixels; where y is 0 all pixels are 0 and so is the slope taken there.
+        y = self._buffers.take("y", dy.shape, dy.dtype)
+        dy /= self.size[0] * self.size[1]
+        divisor = np.where(y > 0, y, 1)
+        padded = self.zeroed_gradient(dy)
+        for i, j in self.window.taps():
+            pixels = self.window.view(self._padded, i, j)
+            self.window.view(padded, i, j)[...] += dy * np.sign(pixels) * (np.abs(pixels) / divisor) ** (self.p - 1)
+        return self.window.interior(padded)
+
+    def describe(self) -> dict[str, Any]:
+        return {**super().describe(), "p": self.p}
+
+
+class GlobalAveragePooling(Layer):
+    """(C, H, W, N) -> (C, N): the mean of each channel."""
+
+    kind = "global_average_pooling"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._buffers = Buffers()
+
+    def build(self, in_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> Shape:
+        if len(in_shape) != 3:
+            raise InputError(f'{self.kind} "{self.name}": input must be (C, H, W), got shape {in_shape}')
+        self.in_shape, self.out_shape = in_shape, (in_shape[0],)
+        return self.out_shape
+
+    def forward(self, x: Array, *, training: bool) -> Array:
+        y = self._buffers.take("y", (x.shape[0], x.shape[3]), x.dtype)
+        return np.mean(x, axis=(1, 2), out=y)
+
+    def backward(self, dy: Array) -> Array:
+        dx = self._buffers.take("dx", (*self.in_shape, dy.shape[1]), dy.dtype)
+        dx[...] = (dy / (self.in_shape[1] * self.in_shape[2]))[:, None, None, :]
+        return dx

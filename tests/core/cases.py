@@ -1,0 +1,53 @@
+"""One case a layer for the law table in test_layers.py: how to make it, and an image shape that it takes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cnn_core.axes import Shape
+from cnn_core.layers import (
+    AveragePooling,
+    BatchNormalization,
+    Convolution,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAveragePooling,
+    Layer,
+    LeakyReLU,
+    LpPooling,
+    MaxPooling,
+    ReLU,
+    Sigmoid,
+    Tanh,
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A layer and the shapes it must give; `per_image` says that an image's output does not depend on the others of its batch."""
+
+    make: Callable[[], Layer]
+    in_shape: Shape
+    out_shape: Shape
+    per_image: bool = True
+
+
+CASES: dict[str, Case] = {
+    "convolution": Case(lambda: Convolution(4, 3), (2, 7, 6), (4, 5, 4)),
+    "convolution same": Case(lambda: Convolution(3, 5, padding="same"), (2, 7, 6), (3, 7, 6)),
+    "convolution strided": Case(lambda: Convolution(3, (3, 2), stride=(2, 3), padding=(1, 2), bias=False), (2, 7, 6), (3, 4, 3)),
+    "max_pooling": Case(lambda: MaxPooling(2), (3, 7, 6), (3, 3, 3)),
+    "max_pooling overlapping": Case(lambda: MaxPooling(3, stride=2, padding=1), (3, 7, 6), (3, 4, 3)),
+    "average_pooling": Case(lambda: AveragePooling((2, 3), stride=1, padding=1), (3, 5, 6), (3, 6, 6)),
+    "lp_pooling": Case(lambda: LpPooling(2, p=3.0), (3, 6, 6), (3, 3, 3)),
+    "global_average_pooling": Case(GlobalAveragePooling, (3, 4, 5), (3,)),
+    "dense": Case(lambda: Dense(5), (7,), (5,)),
+    "flatten": Case(Flatten, (2, 3, 4), (24,)),
+    "dropout": Case(lambda: Dropout(0.4), (2, 3, 4), (2, 3, 4), per_image=False),
+    "batch_norm": Case(BatchNormalization, (3, 4, 4), (3, 4, 4), per_image=False),
+    "batch_norm features": Case(BatchNormalization, (6,), (6,), per_image=False),
+    "relu": Case(ReLU, (2, 3, 4), (2, 3, 4)),
+    "leaky_relu": Case(lambda: LeakyReLU(0.1), (2, 3, 4), (2, 3, 4)),
+    "sigmoid": Case(Sigmoid, (5,), (5,)),
+    "tanh": Case(Tanh, (2, 3, 4), (2, 3, 4)),
+}
