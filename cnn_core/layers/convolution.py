@@ -106,8 +106,9 @@ def correlate(window: Window, padded: Array, W: Array, y: Array, buffers: Buffer
     row_bytes = (channels * kh * kw + filters) * ow * n * padded.itemsize
     for first, stop in row_blocks(oh, row_bytes, budget):
         columns = buffers.take("columns", (channels, kh, kw, stop - first, ow, n), padded.dtype)
-        block = lower(window, padded, first, stop, columns)
-        np.matmul(kernels, block, out=_rows(y, first, stop))
+        block = lower(window, padded, first, stop, columns).reshape(channels * kh * kw, stop - first, -1)
+        for row in range(first, stop):  # one product a row, whatever the block: a product's shape decides its last bits
+            np.matmul(kernels, block[:, row - first], out=_rows(y, row, row + 1))
 
 
 def _rows(y: Array, first: int, stop: int) -> Array:
@@ -164,7 +165,9 @@ def _by_columns(window: Window, W: Array, dy: Array, buffers: Buffers, budget: i
     row_bytes = (channels * kh * kw + filters) * ow * n * dy.itemsize
     for first, stop in row_blocks(oh, row_bytes, budget):
         columns = buffers.take("columns", (channels, kh, kw, stop - first, ow, n), dy.dtype)
-        np.matmul(kernels, _rows(dy, first, stop), out=columns.reshape(channels * kh * kw, -1))
+        block = columns.reshape(channels * kh * kw, stop - first, -1)
+        for row in range(first, stop):
+            np.matmul(kernels, _rows(dy, row, row + 1), out=block[:, row - first])
         raise_add(window, columns, first, stop, padded)
     if not any(window.padding):
         return padded
