@@ -8,7 +8,7 @@ from cnn_core.errors import InputError
 
 def softmax(logits: Array, axis: int = 0) -> Array:
     """Return ``exp(z) / sum exp(z)`` along `axis`; the maximum is subtracted first, so no exponential overflows."""
-    probabilities = logits - logits.max(axis=axis, keepdims=True)
+    probabilities: Array = logits - logits.max(axis=axis, keepdims=True)
     np.exp(probabilities, out=probabilities)
     probabilities /= probabilities.sum(axis=axis, keepdims=True)
     return probabilities

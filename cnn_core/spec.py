@@ -62,7 +62,7 @@ class TrainSpec:
     batch_size: int = 100
     steps_per_epoch: int | None = None  # None: one pass
     sampling: str = "permutation"  # or replacement
-    eval_size: int | None = None  # images of each split that metrics are computed on; None: all of validation, one epoch's batches of training
+    eval_size: int | None = None  # images of each split for metrics; None: all of validation, the epoch's own batches of training
     label_smoothing: float = 0.0
     clip_norm: float | None = None
     average_decay: float = 0.999  # of the moving average of weights (select=average)
