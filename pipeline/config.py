@@ -1,0 +1,11 @@
+"""The door to configuration: ``compose(overrides) -> Config``, ``spec_of(config, data, seed) -> Spec``, and the frame of a command."""
+
+from pipeline.configuration.command import SWEEP, Command
+from pipeline.configuration.compose import compose
+from pipeline.configuration.hydra_tree import conf_dir
+from pipeline.configuration.redact import redact
+from pipeline.configuration.settings import setting
+from pipeline.configuration.specification import spec_of
+from pipeline.configuration.tree import Config
+
+__all__ = ["SWEEP", "Command", "Config", "compose", "conf_dir", "redact", "setting", "spec_of"]

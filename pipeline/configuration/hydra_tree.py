@@ -1,0 +1,89 @@
+"""Hydra, in one place: where conf/ is, which groups and choices it holds, and one composition a combination of groups."""
+
+import threading
+from functools import lru_cache
+from pathlib import Path
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from cnn_core.errors import InputError
+from pipeline.configuration.hints import did_you_mean, first_line
+
+_LOCK = threading.RLock()
+_initialized_for: Path | None = None
+SEARCH_PATH = "hydra.searchpath"
+
+
+@lru_cache(maxsize=1)
+def conf_dir() -> Path:
+    """Return the folder of the configuration: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package / "conf", package.parent / "conf"):
+        if (folder / "config.yaml").is_file():
+            return folder
+    raise InputError(f"conf: config.yaml must be in {package / 'conf'} or {package.parent / 'conf'}, found in neither: install again")
+
+
+def groups() -> dict[str, list[str]]:
+    """Return group -> sorted choices of the project's own conf/."""
+    return _groups_in(conf_dir())
+
+
+def _groups_in(folder: Path) -> dict[str, list[str]]:
+    return {path.name: sorted(file.stem for file in path.glob("*.yaml")) for path in sorted(folder.iterdir()) if path.is_dir()}
+
+
+def choices(group: str, search_path: tuple[str, ...] = ()) -> list[str]:
+    """Return a group's choices, those of the user's own folders included."""
+    found = set(groups().get(group, ()))
+    for folder in search_path:
+        if Path(folder, group).is_dir():
+            found.update(file.stem for file in Path(folder, group).glob("*.yaml"))
+    return sorted(found)
+
+
+def compose_groups(selected: tuple[str, ...], search_path: tuple[str, ...] = ()) -> tuple[DictConfig, dict[str, str | None]]:
+    """Compose conf/config.yaml with group overrides such as ``optimizer=adam``; return the plain tree and group -> choice.
+
+    Raises InputError in one line for whatever Hydra finds wrong.
+    """
+    overrides = list(selected)
+    if search_path:
+        overrides.insert(0, f"{SEARCH_PATH}=[{','.join(f'file://{folder}' for folder in search_path)}]")
+    with _LOCK:
+        _initialize()
+        try:
+            tree = hydra.compose("config", overrides=overrides, return_hydra_config=True)
+            chosen = {str(key): value for key, value in tree.hydra.runtime.choices.items() if not str(key).startswith("hydra/")}
+            with open_dict(tree):
+                del tree["hydra"]
+        except (hydra.errors.HydraException, OmegaConfBaseException) as error:
+            raise InputError(
+                f"configuration: must compose, got {first_line(error)} (with {' '.join(overrides) or 'conf/config.yaml'})"
+            ) from error
+    OmegaConf.set_struct(tree, True)
+    return tree, chosen
+
+
+def _initialize() -> None:
+    global _initialized_for
+    folder = conf_dir()
+    if _initialized_for != folder or not GlobalHydra.instance().is_initialized():
+        GlobalHydra.instance().clear()
+        hydra.initialize_config_dir(str(folder), version_base="1.3", job_name="pipeline")
+        _initialized_for = folder
+
+
+def check_choice(group: str, choice: object, search_path: tuple[str, ...] = ()) -> str:
+    """Return the choice as text if the group has it. Raises InputError with the nearest one."""
+    known = choices(group, search_path)
+    if group == "experiment" and choice is None:
+        return "null"
+    if isinstance(choice, str) and choice in known:
+        return choice
+    if choice is None:
+        raise InputError(f"{group}: must be one of {', '.join(known)}, got null")
+    raise InputError(f"{group}: must be one of {', '.join(known)}, got {choice!r}{did_you_mean(str(choice), known)}")

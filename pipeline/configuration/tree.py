@@ -1,0 +1,111 @@
+"""The whole tree as types: which class a section of the composed configuration is checked against, and the result, `Config`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from cnn_core.errors import InputError
+from cnn_core.spec import Scalar
+from pipeline.artifacts import StudyPaths
+from pipeline.configuration.choices import (
+    PRUNERS,
+    SAMPLERS,
+    PrunerSettings,
+    SamplerSettings,
+    augment_settings,
+    optimizer_settings,
+    schedule_settings,
+)
+from pipeline.configuration.final_settings import EnsembleSettings, FinalSettings
+from pipeline.configuration.redact import redact
+from pipeline.configuration.settings import (
+    BlasSettings,
+    BudgetSettings,
+    DeadlineSettings,
+    ModelSettings,
+    RegularizerSettings,
+    SlotSettings,
+    StudySettings,
+    TrackingSettings,
+    TrainSettings,
+)
+from pipeline.data.settings import DATA, DataSettings
+
+# Section -> class, or a function of the section's `name`.
+SECTIONS: dict[str, type | Callable[[str], type]] = {
+    "study": StudySettings,
+    "budget": BudgetSettings,
+    "deadline": DeadlineSettings,
+    "slots": SlotSettings,
+    "blas": BlasSettings,
+    "data": DATA.__getitem__,
+    "model": ModelSettings,
+    "optimizer": optimizer_settings,
+    "schedule": schedule_settings,
+    "regularizer": RegularizerSettings,
+    "augment": lambda _: augment_settings(),
+    "train": TrainSettings,
+    "sampler": SAMPLERS.__getitem__,
+    "pruner": PRUNERS.__getitem__,
+    "tracking": TrackingSettings,
+    "final": FinalSettings,
+    "ensemble": EnsembleSettings,
+}
+FREE_SECTIONS = ("space",)  # a plain mapping with a parser of its own
+ROOT_KEYS = {"root": "outputs"}
+
+
+def section_type(section: str, name: str | None) -> type:
+    """Return the dataclass that the section is checked against. Raises InputError for a name that is in no table."""
+    entry = SECTIONS[section]
+    if isinstance(entry, type):
+        return entry
+    try:
+        return entry(name or "")
+    except KeyError:
+        raise InputError(f"{section}.name: must be a name that the program knows, got {name!r} in conf/{section}/") from None
+
+
+@dataclass(frozen=True)
+class Config:
+    """A composed configuration: typed sections, and the node and overrides that they came from."""
+
+    command: str
+    overrides: tuple[str, ...]  # as given, so that they can be composed again
+    node: DictConfig  # unresolved
+    root: Path
+    study: StudySettings
+    budget: BudgetSettings
+    deadline: DeadlineSettings
+    slots: SlotSettings
+    blas: BlasSettings
+    data: DataSettings
+    model: ModelSettings
+    optimizer: Mapping[str, Scalar]
+    schedule: Mapping[str, Scalar]
+    regularizer: RegularizerSettings
+    augment: Mapping[str, Scalar]
+    train: TrainSettings
+    space: Mapping[str, Any]
+    sampler: SamplerSettings
+    pruner: PrunerSettings
+    tracking: TrackingSettings
+    final: FinalSettings
+    ensemble: EnsembleSettings
+    arguments: Any = None  # the command's own keys, an instance of its dataclass
+    choices: Mapping[str, str | None] = field(default_factory=dict)  # group -> chosen file
+    quiet: bool = False
+    verbose: bool = False
+
+    @cached_property
+    def yaml(self) -> str:
+        """The tree as YAML, interpolations unresolved and secrets redacted: what may be logged."""
+        return redact(OmegaConf.to_yaml(self.node, resolve=False))
+
+    @property
+    def paths(self) -> StudyPaths:
+        return StudyPaths(self.root, self.study.name)
