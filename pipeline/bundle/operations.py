@@ -1,0 +1,140 @@
+"""The operations of a net at inference, in NumPy alone: what a bundle's manifest lists, computed."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+Operation = Mapping[str, Any]  # one step of a net as the manifest describes it; arrays are named
+_BLOCK_BYTES = 512 << 10  # columns of a convolution computed at once stay in a core's cache
+
+
+class Net:
+    """One net: a list of operations over named arrays. Inside, the batch is the last axis."""
+
+    def __init__(self, operations: Sequence[Operation], arrays: Mapping[str, Array]) -> None:
+        self.operations = operations
+        self.arrays = arrays
+
+    def logits(self, x: Array) -> Array:
+        """Return (classes, N) from (C, H, W, N)."""
+        for operation in self.operations:
+            x = OPERATIONS[operation["op"]](x, operation, self.arrays)
+        return x
+
+
+def softmax(logits: Array) -> Array:
+    """Return exp(z) / sum exp(z) over the first axis, without overflow."""
+    powers = np.exp(logits - logits.max(axis=0))
+    powers /= powers.sum(axis=0)
+    return powers
+
+
+def convolution(x: Array, op: Operation, arrays: Mapping[str, Array]) -> Array:
+    """Correlate with W (F, C, KH, KW) and add b, by blocks of output rows lowered to columns."""
+    W, b = arrays[op["W"]], arrays[op["b"]]
+    filters, channels, kh, kw = W.shape
+    (top, bottom, left, right), (sy, sx), n = op["padding"], op["stride"], x.shape[3]
+    padded = np.zeros((channels, x.shape[1] + top + bottom, x.shape[2] + left + right, n), np.float32)
+    padded[:, top : top + x.shape[1], left : left + x.shape[2]] = x
+    oh, ow = (padded.shape[1] - kh) // sy + 1, (padded.shape[2] - kw) // sx + 1
+    y = np.empty((filters, oh, ow * n), np.float32)
+    rows = max(1, _BLOCK_BYTES // (channels * kh * kw * ow * n * 4))
+    kernels = W.reshape(filters, -1)
+    columns = np.empty((channels, kh, kw, rows, ow, n), np.float32)
+    for first in range(0, oh, rows):
+        count = min(rows, oh - first)
+        block = columns[:, :, :, :count] if count == rows else np.empty((channels, kh, kw, count, ow, n), np.float32)
+        for i in range(kh):
+            for j in range(kw):
+                above = i + first * sy
+                block[:, i, j] = padded[:, above : above + count * sy : sy, j : j + ow * sx : sx][:, :count, :ow]
+        product = kernels @ block.reshape(channels * kh * kw, -1)
+        product += b[:, None]
+        y[:, first : first + count] = product.reshape(filters, count, ow * n)
+    return y.reshape(filters, oh, ow, n)
+
+
+def dense(x: Array, op: Operation, arrays: Mapping[str, Array]) -> Array:
+    """W x + b."""
+    y: Array = arrays[op["W"]] @ x
+    y += arrays[op["b"]][:, None]
+    return y
+
+
+def scale_shift(x: Array, op: Operation, arrays: Mapping[str, Array]) -> Array:
+    """Batch normalisation at inference: one factor and one offset a channel."""
+    shape = (-1,) + (1,) * (x.ndim - 1)
+    return x * arrays[op["scale"]].reshape(shape) + arrays[op["shift"]].reshape(shape)
+
+
+def pooling(x: Array, op: Operation, arrays: Mapping[str, Array]) -> Array:
+    """Maximum, mean or power mean of each window."""
+    (top, bottom, left, right), (kh, kw), (sy, sx) = op["padding"], op["size"], op["stride"]
+    if top or bottom or left or right:
+        border = -np.inf if op["kind"] == "max" else 0.0
+        x = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=border)
+    oh, ow = (x.shape[1] - kh) // sy + 1, (x.shape[2] - kw) // sx + 1
+    views = [x[:, i : i + oh * sy : sy, j : j + ow * sx : sx][:, :oh, :ow] for i in range(kh) for j in range(kw)]
+    if op["kind"] == "max":
+        y = views[0].copy()
+        for view in views[1:]:
+            np.maximum(y, view, out=y)
+        return y
+    power = op.get("p", 1.0) if op["kind"] == "lp" else 1.0
+    if op["kind"] == "average":
+        return np.sum(views, axis=0, dtype=np.float32) / np.float32(kh * kw)
+    stacked = np.abs(np.stack(views))
+    largest = np.maximum(stacked.max(axis=0), np.finfo(np.float32).tiny)
+    result: Array = np.mean((stacked / largest) ** power, axis=0) ** np.float32(1 / power) * largest
+    return result
+
+
+OPERATIONS: dict[str, Callable[[Array, Operation, Mapping[str, Array]], Array]] = {
+    "convolution": convolution,
+    "dense": dense,
+    "scale_shift": scale_shift,
+    "pooling": pooling,
+    "global_average_pooling": lambda x, op, arrays: x.mean(axis=(1, 2)),
+    "flatten": lambda x, op, arrays: x.reshape(-1, x.shape[-1]),
+    "relu": lambda x, op, arrays: np.maximum(x, np.float32(0)),
+    "leaky_relu": lambda x, op, arrays: np.maximum(x, x * np.float32(op["slope"])),
+    "sigmoid": lambda x, op, arrays: np.float32(0.5) * (1 + np.tanh(x * np.float32(0.5))),
+    "tanh": lambda x, op, arrays: np.tanh(x),
+}
+
+IDENTITY = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]  # yy, yx, ty, xy, xx, tx of a view: where an output pixel is read, from the centre, in pixels
+
+
+def view_sampler(view: Sequence[float], size: Sequence[int]) -> tuple[NDArray[np.intp], Array] | None:
+    """Return (index, weight), each (4, H * W): the source pixels of a test-time view and their bilinear weights; None for the identity.
+
+    Index H * W stands for the black outside.
+    """
+    if list(view) == IDENTITY:
+        return None
+    height, width = size
+    y, x = np.mgrid[:height, :width].reshape(2, -1) - np.array([[(height - 1) / 2], [(width - 1) / 2]])
+    source_y = view[0] * y + view[1] * x + view[2] + (height - 1) / 2
+    source_x = view[3] * y + view[4] * x + view[5] + (width - 1) / 2
+    top, left = np.floor(source_y), np.floor(source_x)
+    index, weight = np.empty((4, y.size), np.intp), np.empty((4, y.size), np.float32)
+    for k, (dy, dx) in enumerate(((0, 0), (0, 1), (1, 0), (1, 1))):
+        row, column = top + dy, left + dx
+        inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+        index[k] = np.where(inside, row * width + column, height * width)
+        weight[k] = (1 - np.abs(source_y - row)) * (1 - np.abs(source_x - column))
+    return index, weight
+
+
+def resample_view(x: Array, sampler: tuple[NDArray[np.intp], Array] | None) -> Array:
+    """Return (C, H, W, N) seen through a view."""
+    if sampler is None:
+        return x
+    index, weight = sampler
+    flat = x.reshape(x.shape[0], -1, x.shape[3])
+    padded = np.concatenate([flat, np.zeros((x.shape[0], 1, x.shape[3]), np.float32)], axis=1)
+    result: Array = sum(padded[:, index[k]] * weight[k][:, None] for k in range(4))  # type: ignore[assignment]
+    return result.reshape(x.shape)

@@ -1,0 +1,118 @@
+"""A bundle in memory: verified, read without a pickle, and computed with NumPy alone."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.bundle.operations import IDENTITY, Array, Net, resample_view, softmax, view_sampler
+
+FORMAT = 1
+BATCH = 100  # images computed at once
+
+
+class BundleError(ValueError):
+    """The bundle or the images are not what they should be; the message says the rule, what was received and where."""
+
+
+def load(folder: str | Path) -> "Bundle":
+    """Read and verify a bundle. Raises BundleError where it is incomplete, changed, or of another format."""
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    nets = [
+        [Net(net["operations"], read_arrays(folder / net["file"], net["sha256"])) for net in member["nets"]]
+        for member in manifest["members"]
+    ]
+    return Bundle(manifest, nets)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return manifest.json, its own digest checked."""
+    path = folder / "manifest.json"
+    try:
+        manifest = json.loads(path.read_bytes())
+        stated, actual = manifest["digest"], manifest_digest(manifest)
+        version = manifest["format"]
+    except FileNotFoundError:
+        raise BundleError(f"a bundle is a folder with manifest.json, got {folder}") from None
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise BundleError(f"manifest.json must be readable and complete, got {path} ({error})") from None
+    if version != FORMAT:
+        raise BundleError(f"manifest.json must have format {FORMAT}, got {version!r} in {path}")
+    if stated != actual:
+        raise BundleError(f"the manifest was changed after it was written: digest {actual[:12]}, expected {str(stated)[:12]} in {path}")
+    return dict(manifest)
+
+
+def manifest_digest(manifest: Mapping[str, Any]) -> str:
+    """Return the sha256 of everything in the manifest but its digest."""
+    rest = {key: value for key, value in manifest.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def read_arrays(path: Path, sha256: str) -> dict[str, Array]:
+    """Return the arrays of an .npz whose bytes have the digest `sha256`."""
+    try:
+        actual = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise BundleError(f"a file of the bundle is missing: {path} ({error.strerror})") from None
+    if actual != sha256:
+        raise BundleError(f"a file was changed after it was written: digest {actual[:12]}, expected {sha256[:12]}, in {path}")
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+class Bundle:
+    """An ensemble: members, each the mean of its nets' calibrated softmax, joined by weights or by a logistic regression."""
+
+    def __init__(self, manifest: Mapping[str, Any], nets: Sequence[Sequence["Net"]]) -> None:
+        self.manifest = manifest
+        self.nets = nets
+        self.image_shape: tuple[int, int, int] = tuple(manifest["image_shape"])
+        self.classes: int = manifest["classes"]
+
+    def predict_proba(self, images: NDArray[np.uint8]) -> Array:
+        """Return (N, classes) float32 probabilities of uint8 images."""
+        return self.combine(self.member_proba(images))
+
+    def member_proba(self, images: NDArray[np.uint8]) -> Array:
+        """Return (members, N, classes) float32. Raises BundleError for images of another type or size."""
+        images = self.checked(images)
+        views = self.manifest.get("views") or [IDENTITY]
+        samplers = [view_sampler(view, self.image_shape[1:]) for view in views]
+        result = np.empty((len(self.nets), len(images), self.classes), np.float32)
+        for start in range(0, len(images), BATCH):
+            x = images[start : start + BATCH].transpose(1, 2, 3, 0).astype(np.float32)
+            x *= np.float32(1 / 255)
+            result[:, start : start + BATCH] = np.mean([self._batch(resample_view(x, sampler)) for sampler in samplers], axis=0)
+        return result
+
+    def combine(self, members: Array) -> Array:
+        """Return (N, classes) from (members, N, classes), as manifest["combine"] says."""
+        how = self.manifest["combine"]
+        if how["method"] == "stacking":
+            features = np.log(np.maximum(members, np.float32(1e-7))).transpose(1, 0, 2).reshape(members.shape[1], -1)
+            scores = features @ np.array(how["coefficients"], np.float32).T + np.array(how["intercepts"], np.float32)
+            return softmax(scores.T).T
+        return np.tensordot(np.array(how["weights"], np.float32), members, axes=1)
+
+    def checked(self, images: NDArray[Any]) -> NDArray[np.uint8]:
+        """Return the images as (N, C, H, W)."""
+        size = int(np.prod(self.image_shape))
+        if images.dtype != np.uint8:
+            raise BundleError(f"images must be uint8, 0 to 255, got {images.dtype}")
+        if images.ndim < 2 or images[:1].size not in (0, size) or (images.ndim == 4 and images.shape[1:] != self.image_shape):
+            raise BundleError(f"images must be {'x'.join(map(str, self.image_shape))} (channels, height, width), got {images.shape[1:]}")
+        return images.reshape(len(images), *self.image_shape)
+
+    def _batch(self, x: Array) -> Array:
+        """Return (members, N, classes) of one batch (C, H, W, N)."""
+        rows = []
+        for member, nets in zip(self.manifest["members"], self.nets, strict=True):
+            inverse = np.float32(1 / member["temperature"])
+            rows.append(np.mean([softmax(net.logits(x) * inverse) for net in nets], axis=0).T)
+        return np.stack(rows)

@@ -1,0 +1,87 @@
+"""The contest proxy: labelled images made as hard as a contest's, by code that shares nothing with `cnn_core.augmentation`.
+
+A contest's images are off-centre, rotated, scaled and sheared with blocky edges, dirty, drawn with other pens, blurred and noisy. Two
+proxies are made of images that the judged nets did not train on: one of the validation images, by which a sweep may choose, and a frozen
+one of the reserved images (`data.reserve`) with another seed, which is only reported. Each image's changes depend on (seed, index) alone.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.random import Generator, default_rng
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from cnn_core.axes import Images
+
+VALIDATION_SEED = 41  # the proxy that a sweep may optimise
+FROZEN_SEED = 1789  # the proxy that is reported
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProxyRecipe:
+    """How hard the proxy is; lengths are pixels of a 28-pixel image and grow with its side."""
+
+    rotate: float = 30.0  # degrees
+    shift: float = 4.0  # pixels
+    scale: tuple[float, float] = (0.75, 1.25)
+    shear: float = 0.25
+    nearest: float = 0.5  # share resampled by nearest neighbour
+    specks: float = 0.5  # share with white specks, up to 3 % of the pixels
+    dilate: float = 0.25  # share drawn with a thicker pen
+    erode: float = 0.15  # share drawn with a thinner one
+    blur: float = 0.3  # share blurred, sigma up to 0.9 pixels
+    noise: float = 0.5  # share with Gaussian noise, standard deviation up to 30 of 255
+
+
+def disturb(images: Images, seed: int, recipe: ProxyRecipe = ProxyRecipe()) -> Images:
+    """Return disturbed copies of (N, C, H, W) uint8 images, a pure function of the arguments; image n depends on (seed, n) alone."""
+    result = np.empty_like(images)
+    for n, image in enumerate(images):
+        result[n] = _disturb_one(image, default_rng((seed, n)), recipe)
+    return result
+
+
+def digest(images: Images) -> str:
+    """Return the sha256 of the images' shape and bytes: what is committed for the frozen proxy."""
+    return hashlib.sha256(repr(images.shape).encode() + images.tobytes()).hexdigest()
+
+
+def _disturb_one(image: NDArray[np.uint8], rng: Generator, recipe: ProxyRecipe) -> NDArray[np.uint8]:
+    side = max(image.shape[1:])
+    unit = side / 28
+    angle, shear = np.deg2rad(rng.uniform(-recipe.rotate, recipe.rotate)), rng.uniform(-recipe.shear, recipe.shear)
+    zoom = rng.uniform(*recipe.scale)
+    shift = rng.uniform(-recipe.shift * unit, recipe.shift * unit, size=2)
+    order: Literal[0, 1] = 0 if rng.random() < recipe.nearest else 1
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    matrix = np.linalg.inv(rotation @ np.array([[1.0, 0.0], [shear, 1.0]]) * zoom)
+    centre = (np.array(image.shape[1:]) - 1) / 2
+    offset = centre - matrix @ (centre + shift)
+    thicker, thinner = (rng.random(2) < (recipe.dilate, recipe.erode)).tolist()
+    sigma = rng.uniform(0.3, 0.9) * unit if rng.random() < recipe.blur else 0.0
+    planes = []
+    for plane in image:
+        x = plane.astype(np.float64)
+        if thicker:
+            x = ndimage.grey_dilation(x, footprint=_PEN)
+        elif thinner:
+            x = ndimage.grey_erosion(x, footprint=_NIB)
+        x = ndimage.affine_transform(x, matrix, offset, order=order, mode="constant")
+        planes.append(ndimage.gaussian_filter(x, sigma, mode="constant") if sigma else x)
+    return _dirty(np.stack(planes), rng, recipe)
+
+
+_PEN = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], bool)
+_NIB = np.ones((2, 2), bool)  # a plus would wipe out strokes of two pixels
+
+
+def _dirty(x: NDArray[np.float64], rng: Generator, recipe: ProxyRecipe) -> NDArray[np.uint8]:
+    """Return (C, H, W) with white specks and noise, in bytes."""
+    if rng.random() < recipe.specks:
+        x[:, rng.random(x.shape[1:]) < rng.uniform(0, 0.03)] = 255
+    if rng.random() < recipe.noise:
+        x += rng.normal(0, rng.uniform(0, 30), x.shape)
+    return np.clip(np.rint(x), 0, 255).astype(np.uint8)
