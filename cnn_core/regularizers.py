@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from cnn_core.axes import Array
-from cnn_core.errors import InputError
 from cnn_core.optimizers.base import is_weight
 from cnn_core.spec import RegularizerSpec
 
@@ -46,11 +45,3 @@ def clip_by_global_norm(grads: Mapping[str, Array], limit: float) -> float:
         for g in grads.values():
             g *= limit / norm
     return norm
-
-
-def check_regularizer(spec: RegularizerSpec) -> None:
-    """Raise InputError unless both strengths are finite and at least 0."""
-    for name in ("l1", "l2"):
-        value = getattr(spec, name)
-        if not (math.isfinite(value) and value >= 0):
-            raise InputError(f"regularizer.{name}: must be finite and at least 0, got {value}")

@@ -1,9 +1,28 @@
 """What a worker needs to train one net: plain values, checked when made, the same in search, final training and replay."""
 
+import hashlib
+import json
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+
+from cnn_core.errors import InputError
 
 Scalar = str | int | float | bool | None
+SAMPLING = ("permutation", "replacement")
+SELECT = ("last", "average", "best")
+
+
+def _require(section: str, name: str, value: object, holds: bool, rule: str) -> None:
+    """Raise InputError unless the rule holds; rules are written so that nan breaks them."""
+    if not holds:
+        raise InputError(f"{section}.{name}: must be {rule}, got {value!r}")
+
+
+def _require_counts(section: str, spec: object, *names: str) -> None:
+    for name in names:
+        value = getattr(spec, name)
+        _require(section, name, value, value is None or (type(value) is int and value >= 1), "a whole number of at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +48,14 @@ class DataSpec:
     valid_folder: str | None = None
     valid_digest: str | None = None
 
+    def __post_init__(self) -> None:
+        _require("data", "valid_fraction", self.valid_fraction, 0 <= self.valid_fraction < 1, "at least 0 and less than 1")
+        _require("data", "split_seed", self.split_seed, self.split_seed >= 0, "at least 0")
+        _require("data", "reserve", self.reserve, self.reserve >= 0, "at least 0")
+        _require_counts("data", self, "classes", "train_size", "valid_size", "folds")
+        together = (self.valid_folder is None) == (self.valid_digest is None)
+        _require("data", "valid_folder", self.valid_folder, together, "given together with data.valid_digest")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
@@ -53,6 +80,11 @@ class RegularizerSpec:
     l1: float = 0.0
     l2: float = 0.0
 
+    def __post_init__(self) -> None:
+        for name in ("l1", "l2"):
+            value = getattr(self, name)
+            _require("regularizer", name, value, 0 <= value < math.inf, "finite and at least 0")
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSpec:
@@ -68,6 +100,15 @@ class TrainSpec:
     average_decay: float = 0.999  # of the moving average of weights (select=average)
     select: str = "last"  # last | average | best (lowest validation loss)
 
+    def __post_init__(self) -> None:
+        _require_counts("train", self, "epochs", "batch_size", "steps_per_epoch", "eval_size")
+        _require("train", "sampling", self.sampling, self.sampling in SAMPLING, f"one of {', '.join(SAMPLING)}")
+        _require("train", "select", self.select, self.select in SELECT, f"one of {', '.join(SELECT)}")
+        _require("train", "label_smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "at least 0 and less than 1")
+        clip = self.clip_norm
+        _require("train", "clip_norm", clip, clip is None or 0 < clip < math.inf, "finite and greater than 0, or null")
+        _require("train", "average_decay", self.average_decay, 0 <= self.average_decay < 1, "at least 0 and less than 1")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
@@ -81,3 +122,9 @@ class Spec:
     augment: Mapping[str, Scalar] = field(default_factory=dict)  # fields of cnn_core.augmentation.AugmentSpec; empty: none
     train: TrainSpec = TrainSpec()
     seed: tuple[int, ...] = (0,)  # entropy of the trial's SeedSequence, such as (study seed, trial number)
+
+    def digest(self) -> str:
+        """Return the sha256 of everything that decides the net; where the data lie does not (their own digest says what they are)."""
+        values = asdict(self)
+        del values["data"]["folder"], values["data"]["valid_folder"]
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -7,9 +7,6 @@ from numpy.random import Generator
 from numpy.typing import DTypeLike
 
 from cnn_core.axes import Array, Images, Indices
-from cnn_core.errors import InputError
-
-SAMPLING = ("permutation", "replacement")
 
 
 def steps_in_epoch(images: int, batch_size: int, steps_per_epoch: int | None) -> int:
@@ -23,8 +20,6 @@ def epoch_batches(train: Indices, batch_size: int, steps: int, sampling: str, rn
     ``permutation``: every image once before any comes again; ``replacement``: each batch drawn anew from all images (report 5, and the
     lectures' ``random.choice``).
     """
-    if sampling not in SAMPLING:
-        raise InputError(f"train.sampling: must be one of {', '.join(SAMPLING)}, got {sampling!r}")
     if sampling == "replacement":
         for _ in range(steps):
             yield train[rng.integers(0, len(train), batch_size)]
@@ -46,11 +41,15 @@ class Batcher:
         self._scale: Array = np.array(1 / 255, dtype)
         self._inputs: dict[int, Array] = {}
 
+    def take(self, count: int) -> Array:
+        """Return the input array for `count` images; what it holds is left from its last use."""
+        if count not in self._inputs:
+            self._inputs[count] = np.empty((*self.image_shape, count), self.dtype)
+        return self._inputs[count]
+
     def __call__(self, images: Images) -> Array:
         """Return the input for `images`; pixels are divided by 255."""
         count = len(images)
-        if count not in self._inputs:
-            self._inputs[count] = np.empty((*self.image_shape, count), self.dtype)
-        x = self._inputs[count]
+        x = self.take(count)
         np.multiply(images.reshape(count, -1).T, self._scale, out=x.reshape(-1, count))
         return x

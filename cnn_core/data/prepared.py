@@ -106,7 +106,8 @@ def open_prepared(folder: str, digest: str) -> Prepared:
         raise DataAbsentError(f"data {digest[:12]}: the prepared folder must exist, got {folder}")
     try:
         manifest = json.loads((root / "manifest.json").read_text())
-        images = np.load(root / "images.npy", mmap_mode="r", allow_pickle=False)
+        # A plain array over the map: indexing a memmap costs more at every batch.
+        images = np.asarray(np.load(root / "images.npy", mmap_mode="r", allow_pickle=False))
         labels = np.load(root / "labels.npy", allow_pickle=False)
         hashes = [_file_sha256(root / "images.npy", images.nbytes), _file_sha256(root / "labels.npy", labels.nbytes)]
         classes, name = int(manifest["classes"]), str(manifest["name"])

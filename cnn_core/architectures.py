@@ -1,0 +1,187 @@
+"""Named nets: each a function from a ModelSpec to layers. Shapes below are for 28x28 images and the net's own dimensions (`REFERENCE`)."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import DTypeLike
+
+from cnn_core.axes import Shape
+from cnn_core.columns import Padding
+from cnn_core.errors import InputError
+from cnn_core.initializers import initializer
+from cnn_core.layers import (
+    BatchNormalization,
+    Convolution,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    LeakyReLU,
+    MaxPooling,
+    ReLU,
+    Sigmoid,
+    Tanh,
+)
+from cnn_core.model import Sequential
+from cnn_core.spec import ModelSpec
+
+ACTIVATIONS: dict[str, type[Layer]] = {"relu": ReLU, "leaky_relu": LeakyReLU, "sigmoid": Sigmoid, "tanh": Tanh}
+BATCH_NORMS = ("none", "before", "after")
+
+
+def _activated(layer: Layer, spec: ModelSpec) -> list[Layer]:
+    """Put the activation behind a layer, and batch normalisation before or after it."""
+    activation = ACTIVATIONS[spec.activation]()
+    if spec.batch_norm == "before":
+        return [layer, BatchNormalization(), activation]
+    return [layer, activation, BatchNormalization()] if spec.batch_norm == "after" else [layer, activation]
+
+
+def _convolution(spec: ModelSpec, filters: int, kernel: int, padding: Padding) -> list[Layer]:
+    # Batch normalisation right behind a convolution subtracts any bias again.
+    bias = spec.batch_norm != "before"
+    return _activated(Convolution(filters, kernel, padding=padding, init=initializer(spec.init, spec.init_std), bias=bias), spec)
+
+
+def _pooled(spec: ModelSpec) -> list[Layer]:
+    return [MaxPooling(spec.pool)] if spec.pool > 1 else []
+
+
+def _head(spec: ModelSpec, classes: int, first_dropout: bool = True) -> list[Layer]:
+    """Flatten, then dense layers; dropout before each, but not on the pixels themselves (`first_dropout` False)."""
+    init = initializer(spec.init, spec.init_std)
+    layers: list[Layer] = [Flatten()]
+    for i, units in enumerate((*spec.hidden, classes)):
+        if spec.dropout > 0 and (i > 0 or first_dropout):
+            layers.append(Dropout(spec.dropout))
+        layers += _activated(Dense(units, init), spec) if i < len(spec.hidden) else [Dense(units, init)]
+    return layers
+
+
+def contest(spec: ModelSpec, classes: int) -> list[Layer]:
+    """Conv 5x5, 32 filters, same padding - activation - max pool 2 - dropout 0.4 - dense. Source: a contest report's best single net."""
+    return [*_convolution(spec, spec.filters, spec.kernel, "same"), *_pooled(spec), *_head(spec, classes)]
+
+
+def simple_convnet(spec: ModelSpec, classes: int) -> list[Layer]:
+    """Conv 5x5, 30 filters, no padding - activation - max pool 2 - dense 100 - activation - dense. Source: a lecture on im2col."""
+    return [*_convolution(spec, spec.filters, spec.kernel, "valid"), *_pooled(spec), *_head(spec, classes)]
+
+
+def two_conv(spec: ModelSpec, classes: int) -> list[Layer]:
+    """Conv 5x5, 20 - pool 2 - conv 5x5, 50 - pool 2 - 800 - dense 500 - dense. Source: an article on a CNN with only NumPy.
+
+    The article names neither activation nor head; ReLU and 800-500-classes are ours. The second width is 5/2 of the first.
+    """
+    first = _convolution(spec, spec.filters, spec.kernel, "valid")
+    second = _convolution(spec, max(1, round(spec.filters * 5 / 2)), spec.kernel, "valid")
+    return [*first, *_pooled(spec), *second, *_pooled(spec), *_head(spec, classes)]
+
+
+def three_conv(spec: ModelSpec, classes: int) -> list[Layer]:
+    """Conv 3x3, 32 - pool 2 - conv 64 - pool 2 - conv 128 - pool 2 - dense 64 - dense, no padding. Source: course slides on CNNs."""
+    layers: list[Layer] = []
+    for width in (1, 2, 4):
+        layers += [*_convolution(spec, width * spec.filters, spec.kernel, "valid"), *_pooled(spec)]
+    return [*layers, *_head(spec, classes)]
+
+
+def mlp(spec: ModelSpec, classes: int) -> list[Layer]:
+    """Dense layers of the sizes `hidden`, each with its activation. Source: course notes (784-40-20-10). It uses no filters."""
+    return _head(spec, classes, first_dropout=False)
+
+
+def vgg_bn(spec: ModelSpec, classes: int) -> list[Layer]:
+    """Conv 3x3 same 32 - 32 - pool 2 - 64 - 64 - pool 2 - dropout 0.4 - dense, batch normalisation before each ReLU; also fits 8x8 images.
+
+    Source: Simonyan and Zisserman (2015), the idea; Ioffe and Szegedy (2015), the normalisation.
+    """
+    layers: list[Layer] = []
+    for width in (1, 2):
+        for _ in range(2):
+            layers += _convolution(spec, width * spec.filters, spec.kernel, "same")
+        layers += _pooled(spec)
+    return [*layers, *_head(spec, classes)]
+
+
+def vgg_valid(spec: ModelSpec, classes: int) -> list[Layer]:
+    """Conv 3x3 valid 32 - 32 - pool 2 - 64 - 64 - pool 2 - 128 - dropout - dense on 512 features: 10 million multiply-adds.
+
+    With kernel 3 a block has two convolutions; with a larger one it has a single one, which sees as much; the last is 3x3 in any case.
+    Without padding the later convolutions cost a third of `vgg_bn`'s. Source: the common shape of the nets that do best on MNIST.
+    """
+    layers: list[Layer] = []
+    for width in (1, 2):
+        for _ in range(2 if spec.kernel <= 3 else 1):
+            layers += _convolution(spec, width * spec.filters, spec.kernel, "valid")
+        layers += _pooled(spec)
+    return [*layers, *_convolution(spec, 4 * spec.filters, 3, "valid"), *_head(spec, classes)]
+
+
+ARCHITECTURES: dict[str, Callable[[ModelSpec, int], list[Layer]]] = {
+    "contest": contest,
+    "simple_convnet": simple_convnet,
+    "two_conv": two_conv,
+    "three_conv": three_conv,
+    "mlp": mlp,
+    "vgg_bn": vgg_bn,
+    "vgg_valid": vgg_valid,
+}
+
+# Each net with the dimensions that its source gives.
+REFERENCE: dict[str, ModelSpec] = {
+    "contest": ModelSpec(name="contest", filters=32, kernel=5, pool=2, dropout=0.4),
+    "simple_convnet": ModelSpec(name="simple_convnet", filters=30, kernel=5, pool=2, hidden=(100,)),
+    "two_conv": ModelSpec(name="two_conv", filters=20, kernel=5, pool=2, hidden=(500,)),
+    "three_conv": ModelSpec(name="three_conv", filters=32, kernel=3, pool=2, hidden=(64,)),
+    "mlp": ModelSpec(name="mlp", hidden=(40, 20)),
+    "vgg_bn": ModelSpec(name="vgg_bn", filters=32, kernel=3, pool=2, dropout=0.4, batch_norm="before"),
+    "vgg_valid": ModelSpec(name="vgg_valid", filters=32, kernel=3, pool=2, dropout=0.4, batch_norm="before"),
+}
+
+
+def check_model(spec: ModelSpec) -> None:
+    """Raise InputError for a name that is in no table or a dimension out of range."""
+    for key, value, table in (
+        ("name", spec.name, tuple(ARCHITECTURES)),
+        ("activation", spec.activation, tuple(ACTIVATIONS)),
+        ("batch_norm", spec.batch_norm, BATCH_NORMS),
+    ):
+        if value not in table:
+            raise InputError(f"model.{key}: must be one of {', '.join(table)}, got {value!r}")
+    for key, number in (
+        ("filters", spec.filters),
+        ("kernel", spec.kernel),
+        ("pool", spec.pool),
+        *(("hidden", units) for units in spec.hidden),
+    ):
+        if number < 1:
+            raise InputError(f"model.{key}: must be at least 1, got {number}")
+    if not 0 <= spec.dropout < 1:
+        raise InputError(f"model.dropout: must be at least 0 and less than 1, got {spec.dropout}")
+    initializer(spec.init, spec.init_std)
+
+
+def build_model(spec: ModelSpec, image_shape: Shape, classes: int, rng: Generator, dtype: DTypeLike = np.float32) -> Sequential:
+    """Return the net of `spec`, built for images (C, H, W) and that many classes; its weights are drawn from `rng`.
+
+    Raises InputError for a value out of range, and, with the shapes, for a net that does not fit the image.
+    """
+    check_model(spec)
+    if len(image_shape) != 3 or min(image_shape) < 1 or classes < 2:
+        raise InputError(f"model {spec.name}: images must be (C, H, W) of at least 2 classes, got {tuple(image_shape)} and {classes}")
+    model = Sequential(ARCHITECTURES[spec.name](spec, classes))
+    try:
+        return model.build(image_shape, rng, dtype)
+    except InputError as error:
+        channels, height, width = image_shape
+        raise InputError(f"model {spec.name} does not fit images {channels}x{height}x{width} (CxHxW): {error}") from error
+
+
+def reference(name: str, **changes: object) -> ModelSpec:
+    """Return a net with its source's dimensions, some changed: ``reference("contest", filters=8)``."""
+    if name not in REFERENCE:
+        raise InputError(f"model.name: must be one of {', '.join(REFERENCE)}, got {name!r}")
+    return replace(REFERENCE[name], **changes)  # type: ignore[arg-type]

@@ -1,0 +1,119 @@
+"""A net as layers in order: build, forward, backward, and its parameters by name."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import DTypeLike
+
+from cnn_core.axes import Array, Images, Shape
+from cnn_core.data.batches import Batcher
+from cnn_core.layers.base import Layer
+from cnn_core.losses import softmax
+from cnn_core.streams import stream
+from cnn_core.summary import summary_table
+
+# How a layer's kind is written in names; other kinds stand for themselves.
+SHORT_NAMES = {"convolution": "conv", "max_pooling": "pool", "average_pooling": "pool", "lp_pooling": "pool", "batch_norm": "norm"}
+
+Observer = Callable[[Layer, Array], None]
+
+
+class Sequential:
+    """Layers in order, with unique names (conv1, relu1, pool1, ...); the last one's outputs are logits, (classes, N).
+
+    `params`, `grads` and `buffers` are flat views by name, such as ``conv1.W``: the arrays that the layers use, not copies. Layers whose
+    names were given before (a layer's `name` other than its kind) keep them.
+    """
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self.layers = list(layers)
+        self.image_shape: Shape = ()
+        self.params: dict[str, Array] = {}
+        self.grads: dict[str, Array] = {}
+        self.buffers: dict[str, Array] = {}
+        counts: Counter[str] = Counter()
+        for layer in self.layers:
+            short = SHORT_NAMES.get(layer.kind, layer.kind)
+            counts[short] += 1
+            if layer.name == layer.kind:
+                layer.name = f"{short}{counts[short]}"
+
+    def build(self, image_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> "Sequential":
+        """Draw the parameters for images of that shape, (C, H, W), and return self; raise InputError where a layer does not fit."""
+        self.image_shape = shape = tuple(image_shape)
+        for layer in self.layers:
+            shape = layer.build(shape, rng, dtype)
+        self.collect()
+        return self
+
+    def collect(self) -> None:
+        """Gather the flat views, and spare the input gradient of the layers before which nothing is learned."""
+        self.params = {f"{layer.name}.{key}": p for layer in self.layers for key, p in layer.params.items()}
+        self.grads = {f"{layer.name}.{key}": g for layer in self.layers for key, g in layer.grads.items()}
+        self.buffers = {f"{layer.name}.{key}": b for layer in self.layers for key, b in layer.buffers.items()}
+        learned_before = False
+        for layer in self.layers:
+            layer.needs_input_gradient = learned_before
+            learned_before = learned_before or bool(layer.params)
+
+    def forward(self, x: Array, *, training: bool, observe: Observer | None = None) -> Array:
+        """Return logits (classes, N) for x (C, H, W, N); `observe` sees each layer and its output."""
+        for layer in self.layers:
+            x = layer.forward(x, training=training)
+            if observe is not None:
+                observe(layer, x)
+        return x
+
+    def backward(self, dlogits: Array) -> None:
+        """Write all `grads` for the x of the last ``forward(training=True)``; dlogits may be overwritten."""
+        dy = dlogits
+        for layer in reversed(self.layers):
+            dy = layer.backward(dy)
+            if layer.params and not layer.needs_input_gradient:
+                return
+
+    def load(self, params: Mapping[str, Array], buffers: Mapping[str, Array]) -> None:
+        """Copy parameters and buffers in; raise ValueError unless names and shapes are exactly the net's."""
+        for kind, mine, given in (("parameters", self.params, params), ("buffers", self.buffers, buffers)):
+            if mine.keys() != given.keys():
+                different = sorted(mine.keys() ^ given.keys())
+                raise ValueError(f"model: {kind} must be those of this net, the names differ in {', '.join(different[:6])}")
+            for name, array in mine.items():
+                if array.shape != given[name].shape:
+                    raise ValueError(f"model: {name} must have shape {array.shape}, got {given[name].shape}")
+        for mine, given in ((self.params, params), (self.buffers, buffers)):
+            for name, array in mine.items():
+                array[...] = given[name]
+
+    def reseed(self, seed: tuple[int, ...], epoch: int) -> None:
+        """Give every layer its random stream of the epoch (dropout); layers are told apart by their place in the net."""
+        for index, layer in enumerate(self.layers):
+            layer.reseed(stream(seed, "dropout", epoch, index))
+
+    def predict_proba(self, images: Images, batch_size: int = 100) -> Array:
+        """Return softmax probabilities, (N, classes) float32, of uint8 images (N, C, H, W), batch by batch; dropout is off."""
+        channels, height, width = self.image_shape
+        if images.ndim != 4 or images.shape[1:] != self.image_shape:
+            raise ValueError(f"model: images must be (N, {channels}, {height}, {width}), got {images.shape}")
+        if len(images) == 0:
+            return np.empty((0, prod(self.layers[-1].out_shape)), np.float32)
+        dtype = next(iter(self.params.values())).dtype if self.params else np.dtype(np.float32)
+        batcher = Batcher((channels, height, width), dtype)
+        starts = range(0, len(images), batch_size)
+        parts = [softmax(self.forward(batcher(images[at : at + batch_size]), training=False)).T for at in starts]
+        return np.concatenate(parts).astype(np.float32, copy=False)
+
+    def parameter_count(self) -> int:
+        """Return the number of learned values."""
+        return sum(p.size for p in self.params.values())
+
+    def multiply_adds(self) -> int:
+        """Return the multiply-adds of one image's forward pass by the direct algorithm."""
+        return sum(layer.multiply_adds() for layer in self.layers)
+
+    def summary(self) -> str:
+        """Return the table of layers: filters, padding, activation shape (H x W x C), activation size, parameters."""
+        return summary_table(self.image_shape, self.layers)
