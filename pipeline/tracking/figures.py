@@ -1,0 +1,158 @@
+"""Pictures of one net: learning curves, confusion matrix, first-layer filters, misclassified images.
+
+Drawn with Matplotlib's object interface on the Agg canvas: no window system, no state shared between threads.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+from numpy.typing import NDArray
+
+# Okabe and Ito's palette: told apart with any colour vision, and in grey.
+BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#7A7A7A"
+PALETTE = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
+INK = "#222222"
+
+
+def new_figure(width: float, height: float, *, fit: bool = True) -> Figure:
+    """A figure of that many inches on an Agg canvas; `fit` makes room for labels (and takes twice the time)."""
+    figure = Figure(figsize=(width, height), dpi=100, layout="constrained" if fit else None)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def plain(axes: Axes, title: str = "", x: str = "", y: str = "") -> Axes:
+    """Axes without a box: titled, labelled, a light grid behind."""
+    axes.set_title(title, fontsize=10, loc="left", color=INK)
+    axes.set_xlabel(x, fontsize=9, color=INK)
+    axes.set_ylabel(y, fontsize=9, color=INK)
+    axes.tick_params(labelsize=8, colors="#444444", length=3)
+    axes.grid(True, color="#e6e6e6", linewidth=0.6)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    return axes
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as PNG bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def learning_curves(history: Mapping[int, Mapping[str, float]], title: str = "") -> Figure:
+    """Loss and accuracy of training and validation over epochs.
+
+    history: epoch (from 1) -> metrics. Values that are missing or not finite leave a gap.
+    """
+    figure = new_figure(7.2, 2.8, fit=False)
+    figure.subplots_adjust(left=0.085, right=0.985, top=0.9, bottom=0.165, wspace=0.27)
+    epochs = sorted(history)
+    for axes, what in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        plain(axes, title if what == "loss" else "", "epoch", what)
+        drawn: list[float] = []
+        for part, colour, style in (("train", SKY, "--"), ("valid", BLUE, "-")):
+            values = [history[epoch].get(f"{part}_{what}", np.nan) for epoch in epochs]
+            finite = [value for value in values if np.isfinite(value)]
+            drawn += finite
+            axes.plot(epochs, values, style, color=colour, linewidth=1.6, marker="o", markersize=3, label=_part_label(part, finite, what))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        if what == "loss" and drawn and min(drawn) > 0 and max(drawn) > 20 * min(drawn):
+            axes.set_yscale("log")
+        if what == "accuracy":
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def _part_label(part: str, values: Sequence[float], what: str) -> str:
+    name = {"train": "training", "valid": "validation"}[part]
+    if not values:
+        return name
+    return f"{name} {values[-1]:.4f}" if what == "loss" else f"{name} {values[-1]:.2%}"
+
+
+def confusion_matrix(truth: NDArray[np.integer], predicted: NDArray[np.integer], names: Sequence[str], title: str = "") -> Figure:
+    """Counts of true against predicted class; the colour shows mistakes alone, so that a good net's still stand out."""
+    classes = len(names)
+    counts = np.zeros((classes, classes), dtype=int)
+    np.add.at(counts, (truth, predicted), 1)
+    side = max(4.0, 0.42 * classes + 1.2)
+    figure = new_figure(side, side)
+    axes = plain(figure.subplots(), title or f"{int(counts.sum() - np.trace(counts))} of {counts.sum()} wrong", "predicted", "true class")
+    axes.grid(False)
+    mistakes = counts.astype(float)
+    np.fill_diagonal(mistakes, 0)
+    axes.imshow(mistakes, cmap="Oranges", vmin=0, vmax=max(1.0, mistakes.max() * 1.3))
+    axes.set_xticks(range(classes), names)
+    axes.set_yticks(range(classes), names)
+    for row, column in np.ndindex(counts.shape):
+        if counts[row, column]:
+            colour = GREY if row == column else INK
+            axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=7 if classes > 8 else 8, color=colour)
+    return figure
+
+
+def first_layer_filters(weights: NDArray[np.floating], title: str = "") -> Figure:
+    """The first convolution's kernels as pictures, blue negative, red positive.
+
+    weights: (filters, channels, height, width), or (filters, channels * height * width) of a dense layer on square images.
+    """
+    kernels = weights.mean(axis=1) if weights.ndim == 4 else _square(weights)
+    kernels = kernels[:64]
+    columns = min(8, len(kernels))
+    rows = -(-len(kernels) // columns)
+    figure = new_figure(0.75 * columns + 0.3, 0.75 * rows + 0.5)
+    limit = float(np.abs(kernels).max()) or 1.0
+    for index, axes in enumerate(np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()):
+        axes.axis("off")
+        if index < len(kernels):
+            axes.imshow(kernels[index], cmap="RdBu_r", vmin=-limit, vmax=limit)
+    figure.suptitle(title or f"first layer, {len(kernels)} of {len(weights)} filters", fontsize=9, color=INK)
+    return figure
+
+
+def _square(weights: NDArray[np.floating]) -> NDArray[np.floating]:
+    side = round(weights.shape[1] ** 0.5)
+    if side * side != weights.shape[1]:
+        raise ValueError(f"first-layer filters: a dense layer's inputs must be a square image, got {weights.shape[1]} inputs")
+    return weights.reshape(len(weights), side, side)
+
+
+def misclassified(
+    images: NDArray[np.uint8],
+    truth: NDArray[np.integer],
+    probabilities: NDArray[np.floating],
+    names: Sequence[str],
+    most: int = 40,
+) -> Figure:
+    """The wrongly classified images, the most confident mistakes first, each with its true and its predicted class.
+
+    images: (N, C, H, W) uint8; probabilities: (N, classes).
+    """
+    predicted = probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != truth)
+    wrong = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")]
+    shown = wrong[:most]
+    columns = 8
+    rows = max(1, -(-len(shown) // columns))
+    figure = new_figure(0.95 * columns, 1.15 * rows + 0.4)
+    for index, axes in enumerate(figure.subplots(rows, columns, squeeze=False).ravel()):
+        axes.axis("off")
+        if index < len(shown):
+            n = shown[index]
+            axes.imshow(_picture(images[n]), cmap="gray_r", vmin=0, vmax=255)
+            confidence = probabilities[n, predicted[n]]
+            axes.set_title(f"{names[truth[n]]} → {names[predicted[n]]}  {confidence:.0%}", fontsize=7, color=INK, pad=2)
+    figure.suptitle(f"{len(wrong)} of {len(truth)} wrong: true → predicted, confidence", fontsize=9, color=INK)
+    return figure
+
+
+def _picture(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return image[0] if image.shape[0] == 1 else np.moveaxis(image, 0, -1)

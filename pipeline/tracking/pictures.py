@@ -1,0 +1,140 @@
+"""Which files a run gets as artifacts, and when they are drawn: curves when a trial ends, overviews when the study ends."""
+
+import csv
+import io
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.search.events import TrialEnded
+from pipeline.tracking.table import StudyTable, load_table
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+    from pipeline.reporting.regression import Regression
+
+TRIAL_FILES = ("overrides.yaml", "configuration.yaml")
+STUDY_FILES = ("leaderboard.csv", "best.yaml")
+_FEWEST_FOR_OVERVIEW = 2
+
+Artifacts = dict[str, bytes]
+
+
+def trial_artifacts(event: TrialEnded, name: str, history: Mapping[int, Mapping[str, float]], *, figures: bool = True) -> Artifacts:
+    """File name -> content for a trial that ended: its overrides and configuration as they lie on disk, history, curves."""
+    files = {file: (event.folder / file).read_bytes() for file in TRIAL_FILES if (event.folder / file).is_file()}
+    if history:
+        files["history.csv"] = _history_csv(history).encode()
+        if figures:
+            from pipeline.tracking.figures import learning_curves, png
+
+            title = name if event.state == "COMPLETE" else f"{name}: {event.state.lower()}"
+            files["learning_curves.png"] = png(learning_curves(history, title))
+    return files
+
+
+def study_artifacts(table: StudyTable) -> dict[str, Callable[[], bytes]]:
+    """File name -> function that makes it, for a study that ended; what needs more trials than there are is left out."""
+    makers: dict[str, Callable[[], bytes]] = {}
+    for file in STUDY_FILES:
+        path = table.folder / file
+        if path.is_file():
+            makers[file] = path.read_bytes
+    if any(trial.spans for trial in table.trials):
+        makers["pictures/timeline.png"] = lambda: _draw("timeline", table)
+    if len(table.complete) >= _FEWEST_FOR_OVERVIEW:
+        makers |= _overviews(table)
+    return makers
+
+
+def _overviews(table: StudyTable) -> dict[str, Callable[[], bytes]]:
+    from pipeline.reporting.regression import fit_study
+    from pipeline.tracking.interactive import interactive_page
+
+    regression = fit_study(table)
+    names = strongest(table, regression)
+    makers: dict[str, Callable[[], bytes]] = {
+        "pictures/optimisation_history.png": lambda: _draw("optimisation_history", table),
+        "pictures/parallel_coordinates.png": lambda: _draw("parallel_coordinates", table, names),
+        "pictures/slices.png": lambda: _draw("slices", table, names),
+    }
+    if regression is not None:
+        title = f"{table.name}: what the objective depends on ({regression.explained:.0%} explained, {regression.trials} trials)"
+        makers["pictures/importances.png"] = lambda: _draw("importances", regression.shares, title)
+    numbers = [name for name in names if _is_numeric(table, name)]
+    if len(numbers) >= 2 and len(table.complete) >= 5:
+        makers["pictures/contour.png"] = lambda: _draw("contour", table, numbers[0], numbers[1])
+    makers["interactive.html"] = lambda: interactive_page(table, names, regression).encode()
+    return makers
+
+
+def net_artifacts(trial_folder: Path) -> dict[str, Callable[[], bytes]]:
+    """File name -> function that makes it, for a trial whose weights were kept; empty for others."""
+    return {}
+
+
+def _draw(function: str, *arguments: object) -> bytes:
+    from pipeline.tracking import figures, study_figures
+
+    return figures.png(getattr(study_figures, function)(*arguments))
+
+
+def strongest(table: StudyTable, regression: "Regression | None") -> list[str]:
+    """The varied parameters (flat names), those that matter most first where a regression could tell."""
+    names = table.varied
+    if regression is None:
+        return names
+    share: dict[str, float] = {}
+    for name, value, _, _ in regression.shares:
+        flat = flat_name(table, name)
+        share[flat] = share.get(flat, 0.0) + value
+    return sorted(names, key=lambda name: -share.get(name, 0.0))
+
+
+def flat_name(table: StudyTable, suggested: str) -> str:
+    """The configuration path, with underscores, that a name of the space sets: `momentum.lr` -> `optimizer_lr`."""
+    flat = suggested.replace(".", "_")
+    if any(flat in trial.params for trial in table.trials):
+        return flat
+    for trial in table.trials:
+        if suggested in trial.suggested:
+            for key, value in trial.params.items():
+                if value == trial.suggested[suggested] and key.rsplit("_", 1)[-1] == flat.rsplit("_", 1)[-1]:
+                    return key
+    return flat
+
+
+def _is_numeric(table: StudyTable, name: str) -> bool:
+    values = {t.params[name] for t in table.complete if name in t.params}
+    return len(values) > 2 and all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+
+
+def _history_csv(history: Mapping[int, Mapping[str, float]]) -> str:
+    names = list(dict.fromkeys(name for metrics in history.values() for name in metrics))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["epoch", *names])
+    writer.writerows([epoch, *(metrics.get(name, "") for name in names)] for epoch, metrics in sorted(history.items()))
+    return text.getvalue()
+
+
+def log_artifacts(client: "MlflowClient", run_id: str, files: Mapping[str, bytes]) -> None:
+    """Uploads the files in one call."""
+    if not files:
+        return
+    with tempfile.TemporaryDirectory(prefix="artifacts-") as folder:
+        for name, content in files.items():
+            path = Path(folder) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        client.log_artifacts(run_id, folder)
+
+
+def read_table(folder: Path, name: str, storage: str | None) -> StudyTable | None:
+    """The study's table, or None where it cannot be read (the pictures are then left out)."""
+    try:
+        return load_table(folder, name, storage)
+    except Exception:  # a database that is gone, locked or of another version must not stop the tracking of runs
+        return None

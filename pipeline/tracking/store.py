@@ -1,0 +1,145 @@
+"""Where runs are kept: one MLflow store for all studies of a root, or a server; and the links that open it."""
+
+import fcntl
+import hashlib
+import logging
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+UI_ADDRESS = "http://127.0.0.1:5000"
+_USER = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)[^/@\s'\"]+@", re.IGNORECASE)
+_SECRET = re.compile(r"(?P<name>[\w-]*(?:token|password|passwd|secret|api_?key)[\w-]*\s*[=:]\s*)[^&\s,;'\"]+", re.IGNORECASE)
+
+_SECRET_NAME = re.compile(r"TOKEN|PASSWORD|PASSWD|SECRET|API_?KEY", re.IGNORECASE)
+
+# A dead server must cost seconds, not the four minutes of the library's own retries; and nothing here calls home.
+_ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "4",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+def quiet_environment() -> None:
+    """Sets MLflow's switches in this process's environment where the user has not set them."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+def redact(text: str) -> str:
+    """The text without what a URI, a setting or the environment would give away.
+
+    Hidden are `user:password@` in URIs, values of settings named like tokens or passwords, and the values that the
+    environment holds under such names.
+    """
+    text = _SECRET.sub(r"\g<name>***", _USER.sub(r"\g<scheme>***@", text))
+    for secret in _environment_secrets():
+        text = text.replace(secret, "***")
+    return text
+
+
+def _environment_secrets() -> list[str]:
+    return [value for name, value in os.environ.items() if _SECRET_NAME.search(name) and len(value) >= 6]
+
+
+def resolve_uri(uri: str | None, root: Path) -> str:
+    """The tracking URI: the one given, or the absolute SQLite file below `root` (never MLflow's own default, which depends
+    on the working directory)."""
+    return uri if uri else f"sqlite:///{(root / 'mlflow.db').resolve()}"
+
+
+def store_key(uri: str) -> str:
+    """A short name of a store that does not reveal its URI."""
+    return hashlib.sha256(uri.encode()).hexdigest()[:16]
+
+
+def is_server(uri: str) -> bool:
+    return uri.startswith(("http://", "https://", "databricks"))
+
+
+@dataclass(frozen=True)
+class Store:
+    """An opened store: `client` talks to it, runs go into `experiment_id`."""
+
+    client: "MlflowClient"
+    experiment_id: str
+    uri: str
+
+
+def open_store(uri: str, root: Path, experiment: str) -> Store:
+    """Opens (or makes) the store and the experiment; slow the first time (MLflow's import and its schema take about 2 s).
+
+    Raises: whatever MLflow raises for a server that is down or a database that cannot be written.
+    """
+    quiet_environment()
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    from mlflow.tracking import MlflowClient
+
+    if is_server(uri):
+        client = MlflowClient(tracking_uri=uri)
+        return Store(client, _experiment(client, experiment, None), uri)
+    with _creation_lock(root):  # the schema, when two processes make it at once, ends half made
+        client = MlflowClient(tracking_uri=uri)
+        artifacts = (root / "mlartifacts").resolve()
+        return Store(client, _experiment(client, experiment, artifacts.as_uri()), uri)
+
+
+def _experiment(client: "MlflowClient", name: str, artifact_location: str | None) -> str:
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(client.create_experiment(name, artifact_location=artifact_location))
+        except MlflowException:  # another process was faster
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
+
+
+@contextmanager
+def _creation_lock(root: Path) -> Iterator[None]:
+    root.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(root / ".mlflow.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def runs_link(experiment_id: str, *, study: str | None = None, address: str = UI_ADDRESS, charts: bool = False) -> str:
+    """The MLflow page that lists an experiment's runs, children too, best objective first; `charts`: their curves.
+
+    The view is named in the link because the UI otherwise opens the last one used; children are listed when sorted by a metric.
+    """
+    order = f"orderByKey={quote('metrics.`objective`')}&orderByAsc=false"
+    link = f"{address}/#/experiments/{experiment_id}/runs?workflowType=machine_learning&{order}"
+    if study is not None:
+        link += "&searchFilter=" + quote(f"tags.study = '{study}'")
+    return link + ("&compareRunsMode=CHART" if charts else "")
+
+
+def ui_command(root: Path) -> str:
+    """The command that opens the store of `root`."""
+    return "make ui" if root == Path("outputs") else f"python -m pipeline.ui root={root}"
