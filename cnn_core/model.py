@@ -104,7 +104,8 @@ class Sequential:
         batcher = Batcher((channels, height, width), dtype)
         starts = range(0, len(images), batch_size)
         parts = [softmax(self.forward(batcher(images[at : at + batch_size]), training=False)).T for at in starts]
-        return np.concatenate(parts).astype(np.float32, copy=False)
+        probabilities: Array = np.concatenate(parts).astype(np.float32, copy=False)
+        return probabilities
 
     def parameter_count(self) -> int:
         """Return the number of learned values."""

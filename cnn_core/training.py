@@ -1,0 +1,204 @@
+"""The only training loop: pure epochs, ``train_epoch(spec, state) -> (state, metrics)``, and what is built of them."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from cnn_core.architectures import build_model
+from cnn_core.averaging import MovingAverage
+from cnn_core.axes import Array, Images, Labels
+from cnn_core.data.batches import steps_in_epoch
+from cnn_core.errors import InputError
+from cnn_core.layers.base import Layer
+from cnn_core.losses import softmax_cross_entropy
+from cnn_core.metrics import correct_count
+from cnn_core.optimizers import Optimizer, make_optimizer
+from cnn_core.regularizers import add_penalty_gradient, clip_by_global_norm, global_norm
+from cnn_core.schedules import make_schedule
+from cnn_core.spec import Spec
+from cnn_core.state import TrainState, Weights, copies
+from cnn_core.streams import stream
+from cnn_core.workbench import Data, Net, data_of, make_augmentation, net_of, training_batches
+
+__all__ = ["TrainState", "Weights", "check_spec", "fit", "handed_on", "objective", "predict_proba", "train_epoch"]
+
+Metrics = dict[str, float]
+OUTCOMES = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
+
+
+@dataclass
+class _Sums:
+    """What the epoch's own batches add up to."""
+
+    images: int = 0
+    loss: float = 0.0
+    correct: int = 0
+
+    def add(self, loss: float, logits: Array, labels: Labels) -> None:
+        self.images += len(labels)
+        self.loss += loss * len(labels)
+        self.correct += correct_count(logits, labels)
+
+
+def train_epoch(spec: Spec, state: TrainState | None) -> tuple[TrainState, Metrics]:
+    """Train one more epoch and return the new state and its metrics; `state` (None: a new net) is not changed.
+
+    A pure function of (spec, state): equal arguments on equal machines give equal bits, in any process, whatever ran there before.
+    Metrics, all of float: train_loss and train_accuracy, the mean over the epoch's own batches while they trained (dropout and augmentation
+    on, label smoothing included, penalties not), or, with ``train.eval_size``, of that many training images after the epoch; valid_loss and
+    valid_accuracy, after the epoch, of the averaged weights where ``train.select=average``, absent where no image validates; lr, of the
+    last step; epoch_s; and of the last batch, for each layer that learns, ``grad_norm/<layer>`` (length of its gradient, penalties
+    included, before clipping) and ``activation_norm/<layer>`` (root mean square of its output).
+    A loss that is not finite ends the epoch at once: the metrics above are then nan, nothing is raised and nothing warns.
+    Raises InputError for a spec that breaks a rule, or data that are not what it says.
+    """
+    started = time.perf_counter()
+    data = data_of(spec.data)
+    net = net_of(spec.model, spec.data.image_shape, spec.data.classes, spec.seed if state is None else None)
+    optimizer = make_optimizer(spec.optimizer)
+    if state is None:
+        state = TrainState(0, 0, copies(net.plain.params), copies(net.plain.buffers), {})
+    else:
+        net.plain.load(state.params, state.buffers)
+        optimizer.load_state(state.optimizer)
+    average = None
+    if spec.train.select == "average":
+        average = MovingAverage(net.plain.params, net.plain.buffers, spec.train.average_decay, state.average)
+    with np.errstate(all="ignore"):
+        metrics, steps = _train(spec, data, net, optimizer, average, state)
+        after = TrainState(
+            epoch=state.epoch + 1,
+            step=state.step + steps,
+            params=copies(net.plain.params),
+            buffers=copies(net.plain.buffers),
+            optimizer=optimizer.state(),
+            average=None if average is None else average.weights(),
+            best=state.best,
+        )
+        if average is not None and after.average is not None:
+            net.plain.load(*after.average)
+        _evaluate(spec, data, net, metrics)
+    if spec.train.select == "best" and _is_best(metrics, state.history):
+        after.best = Weights(copies(after.params), copies(after.buffers))
+    after.history = [*state.history, dict(metrics)]
+    return after, {**metrics, "epoch_s": time.perf_counter() - started}
+
+
+def _train(spec: Spec, data: Data, net: Net, optimizer: Optimizer, average: MovingAverage | None, state: TrainState) -> tuple[Metrics, int]:
+    """Run the epoch's steps on the net's live arrays; return what its own batches say, and how many steps were taken."""
+    train, model = spec.train, net.fused
+    steps = steps_in_epoch(len(data.train), train.batch_size, train.steps_per_epoch)
+    schedule = make_schedule(spec.schedule)
+    penalized = spec.regularizer.l1 > 0 or spec.regularizer.l2 > 0
+    model.reseed(spec.seed, state.epoch)
+    sums, metrics, done = _Sums(), Metrics(), 0
+    for x, labels in training_batches(spec, data, net, steps, state.epoch):
+        last = done == steps - 1
+        logits = model.forward(x, training=True, observe=_record_activations(metrics) if last else None)
+        loss, dlogits = softmax_cross_entropy(logits, labels, train.label_smoothing)
+        if not math.isfinite(loss):
+            return dict.fromkeys(OUTCOMES, math.nan) | {"lr": optimizer.lr}, done
+        sums.add(loss, logits, labels)
+        model.backward(dlogits)
+        if penalized:
+            add_penalty_gradient(model.params, model.grads, spec.regularizer)
+        if last:
+            metrics |= _gradient_norms(model.layers)
+        if train.clip_norm is not None:
+            clip_by_global_norm(model.grads, train.clip_norm)
+        factor = schedule(state.step + done, train.epochs * steps, steps)
+        optimizer.step(model.params, model.grads, factor)
+        done += 1
+        if average is not None:
+            average.update(state.step + done)
+    outcome = {"train_loss": sums.loss / sums.images, "train_accuracy": sums.correct / sums.images, "lr": optimizer.lr * factor}
+    return outcome | metrics, done
+
+
+def _record_activations(metrics: Metrics) -> Callable[[Layer, Array], None]:
+    def record(layer: Layer, output: Array) -> None:
+        if layer.params:
+            metrics[f"activation_norm/{layer.name}"] = global_norm([output]) / math.sqrt(output.size)
+
+    return record
+
+
+def _gradient_norms(layers: list[Layer]) -> Metrics:
+    return {f"grad_norm/{layer.name}": global_norm(layer.grads.values()) for layer in layers if layer.params}
+
+
+def _evaluate(spec: Spec, data: Data, net: Net, metrics: Metrics) -> None:
+    """Add the metrics that are taken after the epoch, of the weights that the net holds now."""
+    if math.isnan(metrics["train_loss"]):
+        return
+    size, seed = spec.train.eval_size, spec.data.split_seed
+    if size is not None:
+        chosen = data.evaluation(data.train, size, seed)
+        metrics["train_loss"], metrics["train_accuracy"] = net.evaluate(data.prepared.images, data.labels, chosen)
+    if len(data.valid):
+        chosen = data.evaluation(data.valid, size, seed)
+        loss, accuracy = net.evaluate(data.valid_images, data.labels, chosen)
+        metrics["valid_loss"], metrics["valid_accuracy"] = (loss, accuracy) if math.isfinite(loss) else (math.nan, math.nan)
+
+
+def _is_best(metrics: Mapping[str, float], history: list[Metrics]) -> bool:
+    loss = metrics.get("valid_loss", math.nan)
+    return all(not loss >= past.get("valid_loss", math.nan) for past in history) and math.isfinite(loss)
+
+
+def best_epoch(state: TrainState) -> int:
+    """Return the index in the history of the lowest validation loss, the first of equals; raise InputError without one."""
+    losses = [m.get("valid_loss", math.nan) for m in state.history]
+    finite = [i for i, loss in enumerate(losses) if math.isfinite(loss)]
+    if not finite:
+        raise InputError("train.select=best: needs an epoch with a finite validation loss (data.valid_fraction greater than 0), got none")
+    return min(finite, key=lambda i: losses[i])
+
+
+def handed_on(spec: Spec, state: TrainState) -> Weights:
+    """Return the weights that ``train.select`` chooses: the last epoch's, their moving average, or those of lowest validation loss.
+
+    Where no epoch had a finite validation loss, ``best`` hands on the last ones.
+    """
+    if spec.train.select == "average" and state.average is not None:
+        return state.average
+    if spec.train.select == "best" and state.best is not None:
+        return state.best
+    return Weights(state.params, state.buffers)
+
+
+def objective(spec: Spec, state: TrainState) -> float:
+    """Return the validation accuracy of the weights that are handed on; raise InputError where no image validates."""
+    chosen = best_epoch(state) if spec.train.select == "best" and state.best is not None else -1
+    if not state.history or "valid_accuracy" not in state.history[chosen]:
+        raise InputError("objective: validation images are needed (data.valid_fraction greater than 0, or folds), got none")
+    return state.history[chosen]["valid_accuracy"]
+
+
+def fit(spec: Spec, *, on_epoch: Callable[[TrainState, Metrics], None] | None = None, state: TrainState | None = None) -> TrainState:
+    """Train until ``train.epochs`` are done, from the start or from `state`; `on_epoch` hears of each epoch."""
+    check_spec(spec)
+    while state is None or state.epoch < spec.train.epochs:
+        state, metrics = train_epoch(spec, state)
+        if on_epoch is not None:
+            on_epoch(state, metrics)
+    return state
+
+
+def predict_proba(spec: Spec, params: Mapping[str, Array], buffers: Mapping[str, Array], images: Images, batch_size: int = 100) -> Array:
+    """Return probabilities (N, classes) float32 of uint8 images (N, C, H, W), for weights such as `handed_on` returns."""
+    net = net_of(spec.model, spec.data.image_shape, spec.data.classes)
+    net.plain.load(params, buffers)
+    with np.errstate(all="ignore"):
+        return net.fused.predict_proba(images, batch_size)
+
+
+def check_spec(spec: Spec) -> None:
+    """Raise InputError for any value that training would refuse, without opening the data: names, ranges, a net that does not fit."""
+    make_optimizer(spec.optimizer)
+    make_schedule(spec.schedule)
+    make_augmentation(spec.augment)
+    build_model(spec.model, spec.data.image_shape, spec.data.classes, stream(spec.seed, "init"))
