@@ -27,7 +27,7 @@ class Net:
 
 def softmax(logits: Array) -> Array:
     """Return exp(z) / sum exp(z) over the first axis, without overflow."""
-    powers = np.exp(logits - logits.max(axis=0))
+    powers: Array = np.exp(logits - logits.max(axis=0))
     powers /= powers.sum(axis=0)
     return powers
 
@@ -83,12 +83,12 @@ def pooling(x: Array, op: Operation, arrays: Mapping[str, Array]) -> Array:
         for view in views[1:]:
             np.maximum(y, view, out=y)
         return y
-    power = op.get("p", 1.0) if op["kind"] == "lp" else 1.0
     if op["kind"] == "average":
-        return np.sum(views, axis=0, dtype=np.float32) / np.float32(kh * kw)
+        mean: Array = np.sum(views, axis=0, dtype=np.float32) / np.float32(kh * kw)
+        return mean
     stacked = np.abs(np.stack(views))
     largest = np.maximum(stacked.max(axis=0), np.finfo(np.float32).tiny)
-    result: Array = np.mean((stacked / largest) ** power, axis=0) ** np.float32(1 / power) * largest
+    result: Array = np.mean((stacked / largest) ** np.float32(op["p"]), axis=0) ** np.float32(1 / op["p"]) * largest
     return result
 
 
@@ -136,5 +136,7 @@ def resample_view(x: Array, sampler: tuple[NDArray[np.intp], Array] | None) -> A
     index, weight = sampler
     flat = x.reshape(x.shape[0], -1, x.shape[3])
     padded = np.concatenate([flat, np.zeros((x.shape[0], 1, x.shape[3]), np.float32)], axis=1)
-    result: Array = sum(padded[:, index[k]] * weight[k][:, None] for k in range(4))  # type: ignore[assignment]
+    result = np.zeros_like(flat)
+    for k in range(4):
+        result += padded[:, index[k]] * weight[k][:, None]
     return result.reshape(x.shape)

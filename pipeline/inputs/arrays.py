@@ -1,0 +1,91 @@
+"""NumPy files: .npy, mapped into memory, and .npz, read without pickle."""
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnn_core.axes import Labels
+from cnn_core.data.npz import read_npz
+from cnn_core.errors import InputError
+from pipeline.inputs.source import Block, Wanted, check_labels, fit_images, numbered
+
+_IMAGE_NAMES = ("images", "x", "x_test", "test_images", "arr_0")
+_LABEL_NAMES = ("labels", "y", "y_test", "test_labels", "arr_1")
+_MAX_HEADER_BYTES = 4096
+
+
+class ArraySource:
+    """Images as an array: uint8 or other integers from 0 to 255, or floats from 0 to 1."""
+
+    def __init__(self, path: Path, wanted: Wanted) -> None:
+        self.path, self.wanted = path, wanted
+        if path.suffix == ".npz":
+            arrays = read_npz(path)
+            self.values = _pick(arrays, _IMAGE_NAMES, path)
+            labels = next((arrays[name] for name in _LABEL_NAMES if name in arrays), None)
+        else:
+            self.values, labels = _map_npy(path), None
+        if self.values.ndim < 2 or len(self.values) == 0:
+            raise InputError(f"an array of images must hold at least one, (N, ...), got shape {self.values.shape} in {path}")
+        if self.values.dtype.kind not in "uif":
+            raise InputError(f"images must be integers from 0 to 255 or floats from 0 to 1, got {self.values.dtype} in {path}")
+        fit_images(np.empty((0, *self.values.shape[1:]), np.uint8), wanted, str(path))
+        self.labels = self._checked(labels)
+        self.count: int | None = len(self.values)
+
+    def blocks(self, size: int) -> Iterator[Block]:
+        for start in range(0, len(self.values), size):
+            part = self.values[start : start + size]
+            images = fit_images(_as_bytes(part, start, self.path), self.wanted, str(self.path))
+            labels = None if self.labels is None else self.labels[start : start + size]
+            yield Block(images=images, ids=numbered(start, len(part)), labels=labels)
+
+    def _checked(self, labels: NDArray[Any] | None) -> Labels | None:
+        if labels is None or self.wanted.label == "none":
+            return None
+        if labels.shape != (len(self.values),) or labels.dtype.kind not in "ui":
+            raise InputError(f"labels must be {len(self.values)} integers, got shape {labels.shape} of {labels.dtype} in {self.path}")
+        return check_labels(labels, self.wanted, str(self.path))
+
+
+def _pick(arrays: Mapping[str, NDArray[Any]], names: tuple[str, ...], path: Path) -> NDArray[Any]:
+    for name in names:
+        if name in arrays:
+            return arrays[name]
+    if len(arrays) == 1:
+        return next(iter(arrays.values()))
+    raise InputError(f"an archive of images must hold an array named {', '.join(names)}, got {', '.join(sorted(arrays)[:8])} in {path}")
+
+
+def _map_npy(path: Path) -> NDArray[Any]:
+    """Map a .npy file into memory; its header is bounded, and an object array (a pickle) is refused unread."""
+    with path.open("rb") as file:
+        start = file.read(12)
+        if start[:6] != b"\x93NUMPY" or len(start) < 12:
+            raise InputError(f"a .npy file begins with its magic bytes, got {start[:6]!r} in {path}")
+        length = int.from_bytes(start[8:10] if start[6] == 1 else start[8:12], "little")
+        if length > _MAX_HEADER_BYTES:
+            raise InputError(f"the header of a .npy file must have at most {_MAX_HEADER_BYTES} bytes, got {length} in {path}")
+    try:
+        values = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError, OverflowError, TypeError) as error:
+        raise InputError(f"a .npy file must hold a whole array of numbers, got {str(error).splitlines()[0]} in {path}") from None
+    if math.prod(values.shape) * values.dtype.itemsize > path.stat().st_size:
+        raise InputError(f"a .npy file must be as long as its header says, got {path.stat().st_size} bytes in {path}")
+    return np.asarray(values)
+
+
+def _as_bytes(values: NDArray[Any], start: int, path: Path) -> NDArray[np.uint8]:
+    if values.dtype == np.uint8:
+        return np.asarray(values)
+    high = 1 if values.dtype.kind == "f" else 255
+    wrong = ~((values >= 0) & (values <= high))  # NaN compares False
+    if wrong.any():
+        at = tuple(int(axis[0]) for axis in np.nonzero(wrong))
+        kind = "floats from 0 to 1" if high == 1 else "integers from 0 to 255"
+        raise InputError(f"pixels must be {kind}, got {values[at]} at image {start + at[0]} of {path}")
+    return np.rint(values * (255 if high == 1 else 1)).astype(np.uint8)
