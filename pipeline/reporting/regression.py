@@ -142,15 +142,16 @@ def design_row(groups: Sequence[Group], row: TrialRow) -> Floats:
 def _huber(x: Floats, y: Floats) -> tuple[Floats, Floats, float]:
     """Coefficients without the intercept, the trials' weights, the residuals' robust scale."""
     weights: Floats = np.ones(len(y))
-    coefficients, scale = np.zeros(x.shape[1]), 1.0
+    coefficients: Floats = np.zeros(x.shape[1])
+    scale = 1.0
     for _ in range(_ITERATIONS):
         centre_x, centre_y = np.average(x, axis=0, weights=weights), np.average(y, weights=weights)
         xc, yc = x - centre_x, y - centre_y
         gram = (xc * weights[:, None]).T @ xc + _RIDGE * np.eye(x.shape[1])
-        coefficients = np.linalg.solve(gram, (xc * weights[:, None]).T @ yc)
+        coefficients = np.asarray(np.linalg.solve(gram, (xc * weights[:, None]).T @ yc), dtype=np.float64)
         residuals = yc - xc @ coefficients
         scale = max(1.4826 * float(np.median(np.abs(residuals - np.median(residuals)))), 1e-9)
-        weights[:] = np.minimum(1.0, HUBER_K * scale / np.maximum(np.abs(residuals), 1e-12))
+        weights = np.asarray(np.minimum(1.0, HUBER_K * scale / np.maximum(np.abs(residuals), 1e-12)), dtype=np.float64)
     return coefficients, weights, scale
 
 

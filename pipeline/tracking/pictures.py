@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from pipeline.reporting.regression import Regression
 
-TRIAL_FILES = ("overrides.yaml", "configuration.yaml")
 STUDY_FILES = ("leaderboard.csv", "best.yaml")
 _FEWEST_FOR_OVERVIEW = 2
 
@@ -23,8 +22,13 @@ Artifacts = dict[str, bytes]
 
 
 def trial_artifacts(event: TrialEnded, name: str, history: Mapping[int, Mapping[str, float]], *, figures: bool = True) -> Artifacts:
-    """File name -> content for a trial that ended: its overrides and configuration as they lie on disk, history, curves."""
-    files = {file: (event.folder / file).read_bytes() for file in TRIAL_FILES if (event.folder / file).is_file()}
+    """File name -> content for a trial that ended: its overrides, its whole configuration, history, curves."""
+    files: Artifacts = {}
+    overrides = event.folder / "overrides.yaml"
+    if overrides.is_file():
+        files["overrides.yaml"] = overrides.read_bytes()
+        if configuration := _composed(files["overrides.yaml"]):
+            files["configuration.yaml"] = configuration.encode()
     if history:
         files["history.csv"] = _history_csv(history).encode()
         if figures:
@@ -33,6 +37,19 @@ def trial_artifacts(event: TrialEnded, name: str, history: Mapping[int, Mapping[
             title = name if event.state == "COMPLETE" else f"{name}: {event.state.lower()}"
             files["learning_curves.png"] = png(learning_curves(history, title))
     return files
+
+
+def _composed(overrides: bytes) -> str | None:
+    """The configuration that a trial's overrides compose to, as YAML without secrets; None where they no longer do."""
+    import yaml
+
+    from cnn_core.errors import InputError
+    from pipeline.config import compose
+
+    try:
+        return compose(yaml.safe_load(overrides)["overrides"]).yaml
+    except (InputError, yaml.YAMLError, KeyError, TypeError):
+        return None
 
 
 def study_artifacts(table: StudyTable) -> dict[str, Callable[[], bytes]]:
