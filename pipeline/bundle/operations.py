@@ -84,7 +84,7 @@ def pooling(x: Array, op: Operation, arrays: Mapping[str, Array]) -> Array:
             np.maximum(y, view, out=y)
         return y
     if op["kind"] == "average":
-        mean: Array = np.sum(views, axis=0, dtype=np.float32) / np.float32(kh * kw)
+        mean: Array = np.stack(views).mean(axis=0)
         return mean
     stacked = np.abs(np.stack(views))
     largest = np.maximum(stacked.max(axis=0), np.finfo(np.float32).tiny)

@@ -88,4 +88,5 @@ def _as_bytes(values: NDArray[Any], start: int, path: Path) -> NDArray[np.uint8]
         at = tuple(int(axis[0]) for axis in np.nonzero(wrong))
         kind = "floats from 0 to 1" if high == 1 else "integers from 0 to 255"
         raise InputError(f"pixels must be {kind}, got {values[at]} at image {start + at[0]} of {path}")
-    return np.rint(values * (255 if high == 1 else 1)).astype(np.uint8)
+    pixels: NDArray[np.uint8] = np.rint(values * (255 if high == 1 else 1)).astype(np.uint8)
+    return pixels

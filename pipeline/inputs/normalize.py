@@ -1,7 +1,8 @@
 """Any picture of a digit brought into MNIST's form: white on black, in a box of 20 of 28 pixels, its centre of mass in the middle.
 
 Source: LeCun, Cortes, Burges, "The MNIST database": "size normalized to fit in a 20x20 pixel box while preserving their aspect ratio ...
-centered in a 28x28 image by computing the center of mass of the pixels, and translating the image so as to position this point at the center".
+centered in a 28x28 image by computing the center of mass of the pixels, and translating the image so as to position this point at the
+center".
 The box grows with the model's side. Polarity and paper are ours: the border's median is the background.
 """
 

@@ -21,8 +21,8 @@ _FORMATS = ("PNG", "JPEG", "BMP")
 class PictureSource:
     """Pictures in the order of their names, numbers in them counted (2 before 10); the id is the file's name.
 
-    A folder of folders named by classes (``0/ 1/ ...``) is a labelled set. normalize: "mnist" centres and scales every picture as MNIST was,
-    "none" asks for the model's size, "auto" normalises the pictures of any other size.
+    A folder of folders named by classes (``0/ 1/ ...``) is a labelled set. normalize: "mnist" centres and scales every picture as MNIST
+    was, "none" asks for the model's size, "auto" normalises the pictures of any other size.
     """
 
     def __init__(self, path: Path, wanted: Wanted, normalize: str) -> None:

@@ -149,7 +149,7 @@ def _lines(path: Path, longest: int) -> Iterator[tuple[int, str]]:
         compressed = file.read(2) == b"\x1f\x8b"
     size, read = path.stat().st_size, 0
     with gzip.open(path, "rb") if compressed else path.open("rb") as stream:
-        reader = io.BufferedReader(stream)  # type: ignore[type-var]
+        reader = io.BufferedReader(stream)
         number = 0
         while True:
             try:

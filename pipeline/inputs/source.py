@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +60,7 @@ def fit_images(values: NDArray[np.uint8], wanted: Wanted, where: str) -> Images:
     raise InputError(f"images must have the model's size, {size}, got {'x'.join(map(str, shape))} in {where}")
 
 
-def check_labels(labels: NDArray[np.integer[np.typing.NBitBase]], wanted: Wanted, where: str) -> Labels:
+def check_labels(labels: NDArray[Any], wanted: Wanted, where: str) -> Labels:
     """Return the labels as int64. Raises InputError for one that is no class."""
     wrong = np.flatnonzero((labels < 0) | (labels >= wanted.classes))
     if wrong.size:

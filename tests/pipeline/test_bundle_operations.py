@@ -1,0 +1,105 @@
+"""A bundle's operations against the net that they were taken from, and against SciPy."""
+
+import numpy as np
+import pytest
+from scipy.ndimage import affine_transform
+from scipy.signal import correlate2d
+
+from cnn_core.architectures import ARCHITECTURES, build_model, reference
+from cnn_core.layers import (
+    AveragePooling,
+    BatchNormalization,
+    Convolution,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAveragePooling,
+    Layer,
+    LeakyReLU,
+    LpPooling,
+    MaxPooling,
+    ReLU,
+    Sigmoid,
+    Tanh,
+)
+from cnn_core.model import Sequential
+from pipeline.bundle.graph import operations_of
+from pipeline.bundle.operations import IDENTITY, Net, convolution, resample_view, softmax, view_sampler
+
+
+def _unsettle(model: Sequential) -> None:
+    """Give every array, statistics too, values unlike the initial ones."""
+    rng = np.random.default_rng(3)
+    for name, array in (model.params | model.buffers).items():
+        if not name.endswith(".W"):
+            array[...] = rng.uniform(0.5, 1.5, array.shape)
+
+
+def _same(model: Sequential, images: np.ndarray) -> None:
+    net = Net(*operations_of(model))
+    x = images.transpose(1, 2, 3, 0).astype(np.float32) / 255
+    np.testing.assert_allclose(softmax(net.logits(x)).T, model.predict_proba(images), atol=2e-5)
+
+
+@pytest.mark.parametrize("batch_norm", ["none", "before", "after"])
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+def test_every_architecture_computes_the_same(name: str, batch_norm: str) -> None:
+    filters = 6 if name == "vgg_valid" else 4
+    model = build_model(reference(name, filters=filters, batch_norm=batch_norm), (1, 28, 28), 10, np.random.default_rng(0))
+    _unsettle(model)
+    _same(model, np.random.default_rng(1).integers(0, 256, (7, 1, 28, 28), dtype=np.uint8))
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [BatchNormalization(), Convolution(5, (3, 2), (2, 1), (1, 0)), Tanh(), AveragePooling(3, 2, 1), Flatten(), Dense(4)],
+        [
+            Convolution(5, 3, 2, "same", bias=False),
+            BatchNormalization(),
+            LeakyReLU(0.1),
+            MaxPooling(3, 2, 1),
+            Flatten(),
+            Dropout(0.5),
+            Dense(4),
+        ],
+        [Convolution(6, 3), Sigmoid(), LpPooling(2, p=3.0), GlobalAveragePooling(), Dense(5), BatchNormalization(), ReLU(), Dense(4)],
+    ],
+)
+def test_every_kind_of_layer_computes_the_same(layers: list[Layer]) -> None:
+    model = Sequential(layers).build((3, 12, 11), np.random.default_rng(0))
+    _unsettle(model)
+    _same(model, np.random.default_rng(1).integers(0, 256, (5, 3, 12, 11), dtype=np.uint8))
+
+
+def test_a_layer_without_operation_is_refused() -> None:
+    class Strange(Layer):
+        kind = "strange"
+
+    with pytest.raises(ValueError, match="no operation for layer 'strange1' of kind 'strange'"):
+        operations_of(Sequential([Strange()]))
+
+
+def test_convolution_equals_scipy_over_many_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.bundle.operations._BLOCK_BYTES", 5000)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, 9, 8, 3)).astype(np.float32)
+    arrays = {"W": rng.standard_normal((4, 2, 3, 3)).astype(np.float32), "b": rng.standard_normal(4).astype(np.float32)}
+    got = convolution(x, {"W": "W", "b": "b", "stride": [1, 1], "padding": [1, 1, 1, 1]}, arrays)
+    for f in range(4):
+        for n in range(3):
+            want = sum(correlate2d(x[c, :, :, n], arrays["W"][f, c], mode="same") for c in range(2)) + arrays["b"][f]
+            np.testing.assert_allclose(got[f, :, :, n], want, atol=1e-4)
+
+
+def test_a_view_equals_scipy_affine_transform() -> None:
+    x = np.random.default_rng(0).random((2, 10, 10, 3)).astype(np.float32)
+    view = [0.9, 0.2, 0.7, -0.1, 1.1, -1.3]
+    got = resample_view(x, view_sampler(view, (10, 10)))
+    matrix, centre = np.array([view[:2], view[3:5]]), np.array([4.5, 4.5])
+    offset = centre + [view[2], view[5]] - matrix @ centre
+    for c in range(2):
+        for n in range(3):
+            want = affine_transform(x[c, :, :, n].astype(np.float64), matrix, offset, order=1, mode="grid-constant")
+            np.testing.assert_allclose(got[c, :, :, n], want, atol=1e-5)
+    assert view_sampler(IDENTITY, (10, 10)) is None and resample_view(x, None) is x
