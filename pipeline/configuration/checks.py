@@ -2,7 +2,9 @@
 
 import dataclasses
 import math
+import operator
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from cnn_core.errors import InputError
@@ -11,6 +13,8 @@ from pipeline.configuration.hints import did_you_mean
 if TYPE_CHECKING:
     from pipeline.configuration.tree import Config
 
+_TESTS: dict[str, Callable[[float, float], bool]] = {"low": operator.ge, "high": operator.le, "above": operator.gt, "below": operator.lt}
+_SIGNS = {"low": ">=", "high": "<=", "above": ">", "below": "<"}
 OBJECTIVES = ("valid_accuracy", "multiply_adds")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
 
@@ -29,16 +33,10 @@ def check_limits(section: str, settings: Any) -> None:
 
 
 def _check_number(key: str, value: float, limits: dict[str, float]) -> None:
-    tests = {
-        "low": (lambda x, limit: x >= limit, ">="),
-        "high": (lambda x, limit: x <= limit, "<="),
-        "above": (lambda x, limit: x > limit, ">"),
-        "below": (lambda x, limit: x < limit, "<"),
-    }
     if not math.isfinite(value):
         raise InputError(f"{key}: must be finite, got {value}")
-    if not all(tests[name][0](value, limit) for name, limit in limits.items()):
-        rule = " and ".join(f"{tests[name][1]} {limit:g}" for name, limit in limits.items())
+    if not all(_TESTS[name](value, limit) for name, limit in limits.items()):
+        rule = " and ".join(f"{_SIGNS[name]} {limit:g}" for name, limit in limits.items())
         raise InputError(f"{key}: must be {rule}, got {value:g}")
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, get_type_hints
 
 from pipeline.configuration.settings import setting
@@ -78,14 +77,13 @@ PRUNERS: dict[str, type[PrunerSettings]] = {
 }
 
 
-@cache
 def settings_of(source: type, name: str | None = None) -> type:
     """Return a dataclass with the constructor's fields of `source` (and `name`, where given): cnn_core's classes are the schema."""
     hints = get_type_hints(source)
     fields: list[Any] = [] if name is None else [("name", str, dataclasses.field(default=name))]
     for item in dataclasses.fields(source):
         if item.init and item.name != "name":
-            copied = dataclasses.field(default=item.default, default_factory=item.default_factory, metadata=item.metadata)  # type: ignore[call-overload]
+            copied = dataclasses.field(default=item.default, default_factory=item.default_factory, metadata=item.metadata)
             fields.append((item.name, hints[item.name], copied))
     return dataclasses.make_dataclass(f"{source.__name__}Settings", fields)
 

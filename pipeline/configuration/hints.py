@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -30,7 +31,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def keys_of(node: DictConfig, prefix: str = "") -> list[str]:
     """Return all dotted keys of a tree, sections included, the free mapping ``space`` as one key."""
     keys: list[str] = []
-    for key in node:
+    for key in map(str, node):
         name = f"{prefix}{key}"
         keys.append(name)
         child = node._get_node(key)
@@ -43,7 +44,7 @@ def kind_of_key(node: DictConfig, key: str) -> str:
     """Return in words what may stand at `key`: "a whole number", "a number or null"."""
     parent, _, last = key.rpartition(".")
     holder = OmegaConf.select(node, parent) if parent else node
-    child = holder._get_node(last)
+    child: Any = holder._get_node(last)
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
     reference = child._metadata.ref_type
     word = words.get(reference, "a list, such as [1,2]" if OmegaConf.is_list(child) else "a value")

@@ -1,4 +1,5 @@
 """The typed tree: one dataclass a section. A field says its default, what it means and its limits; help and checks read them here."""
+# ruff: noqa: RUF009 - setting() is dataclasses.field() with words
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,0 +1,9 @@
+"""Data sources: each is read once, checked, and written as plain arrays that workers map into memory.
+
+>>> data = prepare(config.data, config.root)        # DataSpec of the training images; validation is split from them
+"""
+
+from pipeline.data.prepare import prepare, prepare_test
+from pipeline.data.test_split import TestSplitClosedError, opened_for_evaluation
+
+__all__ = ["TestSplitClosedError", "opened_for_evaluation", "prepare", "prepare_test"]

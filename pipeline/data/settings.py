@@ -1,4 +1,5 @@
 """What ``data=`` can be: one dataclass a source, shared fields first."""
+# ruff: noqa: RUF009 - setting() is dataclasses.field() with words
 
 from dataclasses import dataclass
 
@@ -46,6 +47,7 @@ class FileSettings(HeldOutSettings):
     """Sources read from one's own files."""
 
     root: str | None = setting(None, "folder that relative paths start from; null: $CNN_DATA_DIR/<data>, or the working directory")
+    classes: int | None = setting(None, "number of classes; null: the largest label plus one", low=2, high=1000)
 
 
 @dataclass
@@ -58,7 +60,7 @@ class IdxSettings(FileSettings):
 
 @dataclass
 class CsvSettings(FileSettings):
-    file: str | None = setting(None, "CSV file, a row an image: a label and its pixels, also .gz")
+    file: str | None = setting(None, "CSV file, a row an image: a label and its pixels")
     test_file: str | None = setting(None, "labelled CSV of test images; null: test_fraction is held out")
     label: str = setting("auto", "label column: auto, first, last, or its name in the header")
     shape: list[int] = setting([], "channels, height, width of an image; empty: one square channel", low=1)
@@ -69,9 +71,7 @@ class NpzSettings(FileSettings):
     file: str | None = setting(None, ".npz with arrays of images and labels, no pickles")
     images: str = setting("auto", "name of the array of images: (N, H, W), (N, C, H, W) or (N, H, W, C) uint8")
     labels: str = setting("auto", "name of the array of labels: (N,)")
-    test_images: str | None = setting(
-        None, "name of the array of test images; null: x_test where there is one, else test_fraction is held out"
-    )
+    test_images: str | None = setting(None, "name of the array of test images; null: test_fraction is held out")
     test_labels: str | None = setting(None, "name of the array of test labels")
 
 
@@ -85,7 +85,7 @@ class ImagesSettings(FileSettings):
 
 @dataclass
 class TextSettings(FileSettings):
-    file: str | None = setting(None, "text file, a row of integers an image, blanks or commas between, also .gz")
+    file: str | None = setting(None, "text file, a row of integers an image, blanks or commas between")
     labels: str | None = setting(None, "text file of labels, one a line; null: label says which column of the rows")
     label: str = setting("first", "label column when there is no file of labels", choices=("first", "last"))
     test_file: str | None = setting(None, "the same for the test; null: test_fraction is held out")

@@ -1,0 +1,68 @@
+"""What every source is: the files that it reads, and how; and the share held out where there is no test set."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from cnn_core.axes import Images, Labels
+from cnn_core.data.splits import by_class, quotas
+from cnn_core.errors import InputError
+from pipeline.data.settings import DataSettings
+
+_TEST_PURPOSE = 11  # the stream of the held-out share, apart from those of the validation split
+MOST_CLASSES = 1000
+Kind = TypeVar("Kind", bound=DataSettings)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """images: (N, C, H, W) uint8; labels: (N,) int64 from 0 to classes - 1."""
+
+    images: Images
+    labels: Labels
+    classes: int
+
+
+@dataclass(frozen=True)
+class Source(Generic[Kind]):
+    """How one kind of data is found and read.
+
+    `files` returns what is read for training, or for the test where `own_test` says that there is a test set; it looks, but reads nothing.
+    `read` reads those files. `options` names the settings that change the arrays. Both raise InputError with file and place.
+    """
+
+    files: Callable[[Kind, bool], Sequence[Path]]
+    read: Callable[[Kind, Sequence[Path], bool], Labelled]
+    own_test: Callable[[Kind], bool]
+    options: tuple[str, ...] = ()
+
+
+def labelled(images: Images, labels: Labels, classes: int | None) -> Labelled:
+    """Return the set with the number of classes that the settings or the labels say."""
+    return Labelled(images, labels, classes or max(int(labels.max()) + 1, 2))
+
+
+def hold_out(whole: Labelled, fraction: float, seed: int, *, test: bool) -> Labelled:
+    """Return the share that is set aside for the test, or what is left of it; stratified, a pure function of labels, fraction and seed."""
+    size = round(fraction * len(whole.labels))
+    chosen = np.zeros(len(whole.labels), bool)
+    groups = by_class(whole.labels, seed, _TEST_PURPOSE)
+    for group, share in zip(groups, quotas([len(group) for group in groups], size), strict=True):
+        chosen[group[:share]] = True
+    if not test:
+        chosen = ~chosen
+    if not chosen.any():
+        part, rule = ("test", "hold out at least one image") if test else ("training", "leave at least one training image")
+        raise InputError(f"data.test_fraction: must {rule}, got {fraction:g} of {len(whole.labels)} images ({part} split is empty)")
+    return Labelled(whole.images[chosen], whole.labels[chosen], whole.classes)
+
+
+def required(settings: Any, name: str) -> str:
+    """Return a path that the settings must give. Raises InputError that says how."""
+    value = getattr(settings, name)
+    if not value:
+        raise InputError(f"data.{name}: must be given with data={settings.name}, as data.{name}=PATH, got {value!r}")
+    return str(value)
