@@ -39,11 +39,12 @@ class AdaGrad(Optimizer):
         return {"h": np.zeros_like(p)}
 
     def update_one(self, p: Array, g: Array, state: State, lr: float, t: int, work: tuple[Array, Array]) -> None:
-        np.multiply(g, g, out=work[0])
-        state["h"] += work[0]
-        divide_by_root(g, state["h"], self.eps, self.eps_outside, work[0])
-        work[0] *= lr
-        p -= work[0]
+        h, scratch = state["h"], work[0]
+        np.multiply(g, g, out=scratch)
+        h += scratch
+        divide_by_root(g, h, self.eps, self.eps_outside, scratch)
+        scratch *= lr
+        p -= scratch
 
 
 @dataclass(kw_only=True)
