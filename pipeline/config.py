@@ -1,6 +1,7 @@
 """The door to configuration: ``compose(overrides) -> Config``, ``spec_of(config, data, seed) -> Spec``, and the frame of a command."""
 
 from pipeline.configuration.command import SWEEP, Command
+from pipeline.configuration.command_line import command_line, version
 from pipeline.configuration.compose import compose
 from pipeline.configuration.hydra_tree import conf_dir
 from pipeline.configuration.redact import redact
@@ -8,4 +9,4 @@ from pipeline.configuration.settings import setting
 from pipeline.configuration.specification import spec_of
 from pipeline.configuration.tree import Config
 
-__all__ = ["SWEEP", "Command", "Config", "compose", "conf_dir", "redact", "setting", "spec_of"]
+__all__ = ["SWEEP", "Command", "Config", "command_line", "compose", "conf_dir", "redact", "setting", "spec_of", "version"]

@@ -33,7 +33,7 @@ def compose(overrides: Sequence[str] = (), command: Command | str = SWEEP, *, qu
         command = Command(name=command)
     selected, values, search_path = _sort_overrides(tuple(overrides), command)
     with _LOCK:
-        base, chosen = _typed_tree(selected, search_path, command)
+        base, chosen = typed_tree(selected, search_path, command)
         node = copy.deepcopy(base)
     for override in values:
         _set_value(node, override)
@@ -44,7 +44,7 @@ def parse_override(text: str) -> Override:
     """Return the parsed override. Raises InputError for a form that this project does not use."""
     if text.startswith(("+", "~")):
         key = text.lstrip("+~").partition("=")[0]
-        known = [*keys_of(_typed_tree((), (), SWEEP)[0]), *groups()]
+        known = [*keys_of(typed_tree((), (), SWEEP)[0]), *groups()]
         hint = "; leave it out" if key in known else did_you_mean(key, known)
         raise InputError(f"override: must not begin with + or ~, keys are neither added nor deleted, got {text!r}{hint}")
     try:
@@ -106,7 +106,7 @@ def _own_keys(command: Command) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=256)
-def _typed_tree(selected: tuple[str, ...], search_path: tuple[str, ...], command: Command) -> tuple[DictConfig, dict[str, str | None]]:
+def typed_tree(selected: tuple[str, ...], search_path: tuple[str, ...], command: Command) -> tuple[DictConfig, dict[str, str | None]]:
     """Return the tree of one combination of groups with every section typed by its dataclass; callers copy it."""
     plain, chosen = compose_groups(selected, search_path)
     refuse_targets(OmegaConf.to_container(plain, resolve=False), "conf")

@@ -1,0 +1,120 @@
+"""The frame of every command: flags, help, one line and an exit code for whatever the user gave wrong."""
+
+import difflib
+import importlib.metadata
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cnn_core.errors import InputError
+from pipeline.configuration.command import Command
+from pipeline.configuration.compose import compose
+from pipeline.configuration.help import print_help
+from pipeline.configuration.hydra_tree import SEARCH_PATH
+from pipeline.configuration.redact import redact
+from pipeline.configuration.tree import Config
+
+DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
+DISTRIBUTION = "numpy-cnn-sweep"
+FLAGS = {
+    "-h": "help",
+    "--help": "help",
+    "--version": "version",
+    "--cfg": "cfg",
+    "-q": "quiet",
+    "--quiet": "quiet",
+    "-v": "verbose",
+    "--verbose": "verbose",
+    "-m": "multirun",
+    "--multirun": "multirun",
+    "-cd": "config_dir",
+    "--config-dir": "config_dir",
+}
+
+
+@dataclass
+class _Request:
+    """What the words of a command line ask for."""
+
+    overrides: list[str] = field(default_factory=list)
+    flags: set[str] = field(default_factory=set)
+
+
+def command_line(command: Command, argv: Sequence[str], main: Callable[[Config], int]) -> int:
+    """Read `argv` (without the program's name), compose, run `main`; return the exit code.
+
+    0 done, 1 failed, 2 refused (one line on stderr), 130 interrupted.
+    """
+    try:
+        request = _read(command, argv)
+        if "help" in request.flags:
+            print_help(command)
+            return DONE
+        if "version" in request.flags:
+            print(version())
+            return DONE
+        config = compose(request.overrides, command, quiet="quiet" in request.flags, verbose="verbose" in request.flags)
+        if "cfg" in request.flags:
+            print(config.yaml, end="")
+            return DONE
+        return main(config)
+    except InputError as error:
+        print(f"error: {redact(' '.join(str(error).split()))}", file=sys.stderr)
+        return REFUSED
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output, such as head, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+
+
+def version() -> str:
+    """Return the version as installed."""
+    try:
+        return f"{DISTRIBUTION} {importlib.metadata.version(DISTRIBUTION)}"
+    except importlib.metadata.PackageNotFoundError:
+        return f"{DISTRIBUTION} (not installed, running from {Path(__file__).parents[2]})"
+
+
+def _read(command: Command, argv: Sequence[str]) -> _Request:
+    request = _Request()
+    words = iter(argv)
+    for word in words:
+        name, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
+        if name not in FLAGS:
+            if word.startswith("-"):
+                _refuse_flag(word)
+            request.overrides.append(word)
+            continue
+        flag = FLAGS[name]
+        if equals and flag not in ("cfg", "config_dir"):
+            raise InputError(f"{name}: takes no value, got {word!r}")
+        if flag == "multirun":
+            raise InputError(
+                f"{name}: is not how this project sweeps, since it can neither prune nor resume; "
+                "say what to search by space=, such as 'space={model.filters:{int:[8,32]}}', and run python -m pipeline.sweep"
+            )
+        if flag in ("cfg", "config_dir"):
+            value = value if equals else next(words, "")
+            _take_value(request, name, flag, value)
+        request.flags.add(flag)
+    return request
+
+
+def _take_value(request: _Request, name: str, flag: str, value: str) -> None:
+    if flag == "cfg" and value != "job":
+        raise InputError(f"--cfg: must be job, got {value!r}")
+    if flag == "config_dir":
+        folder = Path(value).expanduser()
+        if not value or not folder.is_dir():
+            raise InputError(f"{name}: must be a folder with groups such as space/ or experiment/ in it, got {value!r}")
+        request.overrides.insert(0, f"{SEARCH_PATH}=['file://{folder.resolve()}']")
+
+
+def _refuse_flag(word: str) -> None:
+    close = difflib.get_close_matches(word.partition("=")[0], FLAGS, n=1, cutoff=0.6)
+    hint = f'; did you mean "{close[0]}"?' if close else "; --help lists flags and keys"
+    raise InputError(f"{word}: is no flag of this command{hint}")

@@ -1,0 +1,109 @@
+"""--help: what a command does, how to call it, and every group and key it listens to, from where they are defined."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.configuration.command import Command
+from pipeline.configuration.compose import typed_tree
+from pipeline.configuration.hydra_tree import groups
+from pipeline.configuration.tree import FREE_SECTIONS, ROOT_KEYS, SECTIONS, section_type
+
+FLAG_WORDS = {
+    "-h, --help": "this text",
+    "--version": "the version",
+    "--cfg job": "print the configuration as composed, and stop",
+    "-q, --quiet": "results and errors only",
+    "-v, --verbose": "more of what happens",
+    "--config-dir DIR": "a folder of your own with files such as space/mine.yaml",
+}
+EXIT_CODES = (
+    "0 done; 1 failed; 2 refused before anything began, with the reason in one line; 130, 143 interrupted, the same command goes on."
+)
+
+
+def print_help(command: Command, console: Console | None = None) -> None:
+    """Print the help of one command, as wide as the terminal is; NO_COLOR is respected by rich."""
+    console = console or Console(highlight=False)
+    tree, chosen = typed_tree((), (), command)
+    console.print(Text(f"python -m pipeline.{command.name} [GROUP=CHOICE ...] [KEY=VALUE ...]", style="bold"))
+    if command.about:
+        console.print(command.about, markup=False)
+    if command.examples:
+        _title(console, "Examples")
+        for example in command.examples:
+            console.print(f"  {example}", markup=False, soft_wrap=True)
+    own = list(_own_rows(command))
+    if own:
+        _title(console, "Keys of this command")
+        console.print(_table(own))
+    listens = command.sections if command.sections is not None else (*SECTIONS, *FREE_SECTIONS, "experiment")
+    shown = [(group, " ".join(f"[{name}]" if name == chosen.get(group) else name for name in names)) for group, names in groups().items()]
+    shown = [row for row in shown if row[0] in listens]
+    if shown:
+        _title(console, "Groups (the default in brackets), each choice a file in conf/")
+        console.print(_table(shown))
+    _title(console, "Keys, their defaults and meaning")
+    console.print(_table(list(_tree_rows(tree, listens))))
+    _title(console, "Flags")
+    console.print(_table(list(FLAG_WORDS.items())))
+    console.print(f"\nExit codes: {EXIT_CODES}", markup=False)
+
+
+def _title(console: Console, text: str) -> None:
+    console.print()
+    console.print(Text(text, style="bold"))
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> Table:
+    table = Table(box=box.SIMPLE, show_header=False, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
+    for number in range(max(map(len, rows))):
+        table.add_column(no_wrap=number == 0, overflow="fold", style="cyan" if number == 0 else None)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def _own_rows(command: Command) -> Iterator[tuple[str, ...]]:
+    if command.keys is not None:
+        defaults = command.keys()
+        for item in dataclasses.fields(command.keys):
+            yield item.name, _value(getattr(defaults, item.name)), _meaning(item)
+
+
+def _tree_rows(tree: DictConfig, listens: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    for key in ROOT_KEYS:
+        yield key, _value(tree[key]), "folder that everything is written to"
+    for section in (name for name in SECTIONS if name in listens):
+        settings: Any = section_type(section, tree[section].get("name"))
+        for item in dataclasses.fields(settings):
+            if item.name != "name" or section == "study":
+                yield f"{section}.{item.name}", _value(tree[section][item.name]), _meaning(item)
+
+
+def _value(value: Any) -> str:
+    if OmegaConf.is_config(value) or isinstance(value, list):
+        return (
+            "[]"
+            if not value
+            else "[...]"
+            if any(not isinstance(item, str | int | float) for item in value)
+            else f"[{', '.join(map(str, value))}]"
+        )
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "null" if value is None else str(value) or '""'
+
+
+def _meaning(item: "dataclasses.Field[Any]") -> str:
+    words = item.metadata.get("choices", ())
+    about = item.metadata.get("about", "")
+    return f"{about}: {', '.join(words)}" if words else about
