@@ -11,15 +11,15 @@ class SlotError(Exception):
     """A call did not return; the slot is new again (or stopped) when this is raised."""
 
 
-class WorkerDied(SlotError):
+class WorkerDied(SlotError):  # noqa: N818 - says what happened, as Timeout or KeyboardInterrupt do
     """The worker went away during the call: killed, crashed, or its machine left. The call may be repeated."""
 
 
-class TimedOut(SlotError):
+class TimedOut(SlotError):  # noqa: N818
     """The call outlived its deadline and its worker was killed, so repeating it would hang again."""
 
 
-class CallFailed(SlotError):
+class CallFailed(SlotError):  # noqa: N818
     """The function itself failed in a healthy worker: the exception's kind and text."""
 
     def __init__(self, kind: str, text: str) -> None:
@@ -38,6 +38,7 @@ class Machine:
     kernels: str  # OpenBLAS's kernel set in use, "" with another library
     blas: str
     numpy: str
+    gflops: float  # of a single-precision product, for estimates
 
     def fingerprint(self) -> dict[str, str]:
         """Return what two machines must share so that equal specs give equal bits."""

@@ -1,6 +1,7 @@
 """What runs in a worker process. It imports the standard library alone, and NumPy with the first call."""
 
 import ctypes
+import math
 import os
 import platform
 import re
@@ -13,10 +14,8 @@ from typing import Any
 
 WATCH_S = 0.5
 STUDY_MARK = "CNN_SWEEP_STUDY"  # environment variable that names the study a worker belongs to
-ONE_THREAD = {
-    name: "1"
-    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-}
+THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+ONE_THREAD = dict.fromkeys(THREADS, "1")
 
 
 def begin(coordinator_pid: int, memory_mb: int | None) -> None:
@@ -57,7 +56,21 @@ def describe() -> dict[str, Any]:
         "kernels": openblas_kernels(),
         "blas": f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip(),
         "numpy": np.__version__,
+        "gflops": _product_speed(),
     }
+
+
+def _product_speed(size: int = 512, repeats: int = 4) -> float:
+    """Return the speed of the single-precision matrix product here, in GFLOP/s; takes some milliseconds."""
+    import numpy as np
+
+    a = np.ones((size, size), np.float32)
+    best = math.inf
+    for _ in range(repeats):
+        start = time.perf_counter()
+        a @ a
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best / 1e9
 
 
 def warm_up() -> dict[str, Any]:

@@ -1,0 +1,64 @@
+"""What a sweep is about to do, said before the first trial: trials, slots, and an estimate of time and disk."""
+
+from pipeline.config import Config
+from pipeline.search.ledger import Ledger
+from pipeline.search.problem import Problem, Work
+from pipeline.slots.base import Machine
+
+EFFICIENCY = 0.35  # of the measured product speed that a whole step reaches, typically; small nets less
+PASSES = 3  # forward, gradient of weights, gradient of inputs
+RUN_BYTES = 250_000  # of a trial in the study's and MLflow's databases and pictures
+STORE_BYTES = 2_000_000  # of the empty databases
+
+
+def plan_lines(config: Config, problem: Problem, ledger: Ledger, slots: int, machine: Machine) -> list[str]:
+    """Return the lines that say what will run."""
+    left = ledger.left
+    objective = " and ".join(problem.objectives)
+    kernels = f" ({machine.kernels} kernels)" if machine.kernels else ""
+    lines = [
+        f"study {config.study.name!r} in {config.paths.folder}: {_trials(config, left)}, at most {config.train.epochs} epochs each, by {objective}",
+        f"data {config.data.name}: {'x'.join(map(str, problem.data.image_shape))}, {problem.training_images} training images; "
+        f"searching {', '.join(problem.space.names)}",
+        f"{slots} slot{'s' if slots > 1 else ''} on {machine.processor}, {machine.blas}{kernels}, "
+        f"{config.sampler.name} sampler, {config.pruner.name} pruner",
+    ]
+    works = sample_works(problem)
+    seconds = sum(epoch_seconds(work, problem.training_images, machine) for work in works) / len(works)
+    parameters = max(work.extra["parameters"] for work in works)
+    disk = STORE_BYTES + (left or 20) * RUN_BYTES + slots * 2 * 4 * parameters * 4
+    if left is not None:
+        whole = left * config.train.epochs * seconds / slots
+        pruned = "" if config.pruner.name == "none" else "; pruning makes it less"
+        lines.append(f"estimate: about {_duration(whole)} of training{pruned}; about {disk / 1e6:.0f} MB on disk")
+    else:
+        lines.append(f"estimate: about {_duration(seconds)} an epoch; about {disk / 1e6:.0f} MB on disk for each 20 trials")
+    return lines
+
+
+def sample_works(problem: Problem) -> list[Work]:
+    """Return the cheapest and dearest configuration of the space's branches, composed."""
+    corners = [next(iter(problem.space.corners(dearest=dearest))) for dearest in (False, True)]
+    return [problem.work(0, corner) for corner in corners]
+
+
+def epoch_seconds(work: Work, images: int, machine: Machine) -> float:
+    """Return about how long an epoch takes, from its multiply-adds and the machine's measured speed of products."""
+    train = work.spec.train
+    seen = images if train.steps_per_epoch is None else train.steps_per_epoch * train.batch_size
+    return 2 * PASSES * work.extra["multiply_adds"] * seen / (EFFICIENCY * machine.gflops * 1e9)
+
+
+def _trials(config: Config, left: int | None) -> str:
+    if left is None:
+        return f"trials for {config.budget.minutes:g} minutes"
+    limit = "" if config.budget.minutes is None else f" in at most {config.budget.minutes:g} minutes"
+    return f"{left} trial{'s' if left != 1 else ''} to go{limit}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

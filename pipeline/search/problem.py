@@ -1,0 +1,139 @@
+"""What is searched: overrides become a spec, an epoch is `cnn_core.training.train_epoch`, the objective is read from its last state."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+import optuna
+
+from cnn_core import training
+from cnn_core.architectures import build_model
+from cnn_core.data.splits import Split, split_of
+from cnn_core.errors import InputError
+from cnn_core.spec import DataSpec, ModelSpec, Scalar, Spec
+from cnn_core.training import TrainState
+from pipeline.config import Config, compose, spec_of
+from pipeline.configuration.compose import parse_override
+from pipeline.search.space import Space
+from pipeline.slots.base import Slot
+
+ALWAYS_SHOWN = ("model.name", "model.filters", "model.dropout", "model.init", "optimizer.name", "optimizer.lr", "train.batch_size")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """One trial, composed."""
+
+    number: int
+    name: str
+    seed: tuple[int, ...]
+    overrides: tuple[str, ...]  # what the search chose; with the command line's before them, the whole trial
+    spec: Spec
+    params: Mapping[str, Scalar]
+    extra: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def epochs(self) -> int:
+        return self.spec.train.epochs
+
+
+class Problem:
+    """A search space over a composed configuration and prepared data."""
+
+    def __init__(self, config: Config, space: Space, data: DataSpec) -> None:
+        self.config = config
+        self.space = space
+        self.data = data
+        self.base = searchless(config.overrides)
+        self.objectives = tuple(config.study.objectives)
+        self.directions = tuple("maximize" if name == "valid_accuracy" else "minimize" for name in self.objectives)
+
+    def check(self) -> None:
+        """Compose and build every branch of the space at both ends, so that what cannot be is refused before the first trial.
+
+        Raises InputError that names the branch.
+        """
+        self.space.check(self.base)
+        for dearest in (False, True):
+            for overrides in self.space.corners(dearest=dearest):
+                work = self.work(0, overrides)
+                try:
+                    training.check_spec(work.spec)
+                except InputError as error:
+                    raise InputError(f"{error}; in the branch {' '.join(overrides)} of the space") from error
+        if not len(self._split.valid):
+            raise InputError(f"data.valid_fraction: a sweep ranks by validation images, got none with {self.data.valid_fraction:g}")
+
+    @property
+    def training_images(self) -> int:
+        """The number of images that an epoch of one pass sees."""
+        return len(self._split.train)
+
+    @cached_property
+    def _split(self) -> Split:
+        return split_of(spec_of(self.config, self.data, (0,)).data)
+
+    def suggest(self, trial: optuna.Trial) -> list[str]:
+        """Return the overrides that the study chooses for a trial."""
+        return self.space.suggest(trial)
+
+    def work(self, number: int, overrides: Sequence[str], seed: tuple[int, ...] | None = None) -> Work:
+        """Compose a trial. Raises InputError when the overrides do not fit together."""
+        config = compose([*self.base, *overrides])
+        seed = (self.config.study.seed, number) if seed is None else seed
+        spec = spec_of(config, self.data, seed)
+        return Work(
+            number=number,
+            name=trial_name(number, config),
+            seed=seed,
+            overrides=tuple(overrides),
+            spec=spec,
+            params=shown_params(config, overrides),
+            extra=model_cost(spec.model, spec.data.image_shape, spec.data.classes),
+        )
+
+    def train_epoch(
+        self, work: Work, state: TrainState | None, slot: Slot, deadline_s: float | None
+    ) -> tuple[TrainState, dict[str, float]]:
+        """Train one epoch in a slot."""
+        return slot.call(training.train_epoch, work.spec, state, deadline_s=deadline_s)
+
+    def values(self, work: Work, state: TrainState) -> tuple[float, ...]:
+        """Return the objectives of a trained net; no training is needed for it, the state's history holds what counts."""
+        known = {**work.extra, "valid_accuracy": training.objective(work.spec, state)}
+        return tuple(float(known[name]) for name in self.objectives)
+
+
+def searchless(overrides: Sequence[str]) -> tuple[str, ...]:
+    """Return the overrides without ``space=``: a trial is one configuration, whatever it was chosen from."""
+    return tuple(text for text in overrides if parse_override(text).key_or_group != "space")
+
+
+def trial_name(number: int, config: Config) -> str:
+    """Return how a trial is called in lists: ``t017 momentum he f32 d0.40``."""
+    model = config.model
+    return f"t{number:03d} {config.optimizer['name']} {model.init} f{model.filters} d{model.dropout:.2f}"
+
+
+def shown_params(config: Config, overrides: Sequence[str]) -> dict[str, Scalar]:
+    """Return what runs are compared by: the searched values and the most common ones, with underscores for dots."""
+    paths = {parse_override(text).key_or_group for text in overrides}
+    paths = {f"{path}.name" if path in config.choices else path for path in paths} | set(ALWAYS_SHOWN)
+    found = {path: _value(config, path) for path in sorted(paths)}
+    return {path.removesuffix(".name").replace(".", "_"): value for path, value in found.items() if value is not None}
+
+
+def _value(config: Config, path: str) -> Scalar:
+    section, _, key = path.partition(".")
+    settings: Any = getattr(config, section)
+    value = settings.get(key) if isinstance(settings, Mapping) else getattr(settings, key, None)
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+
+
+@lru_cache(maxsize=1024)
+def model_cost(model: ModelSpec, image_shape: tuple[int, int, int], classes: int) -> dict[str, float]:
+    """Return the multiply-adds of one image's forward pass and the number of parameters."""
+    net = build_model(model, image_shape, classes, np.random.default_rng(0))
+    return {"multiply_adds": float(net.multiply_adds()), "parameters": float(net.parameter_count())}

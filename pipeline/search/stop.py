@@ -1,0 +1,64 @@
+"""Why a sweep ends early, and how fast: one small object that signals, budgets and errors write and every slot's thread reads."""
+
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType, TracebackType
+
+INTERRUPTED = 130
+TERMINATED = 143
+FAILED = 1
+
+
+class Stop:
+    """``requested``: finish the epoch in flight, start no other. ``now``: do not wait for it either."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self.now = False
+        self.reason = ""
+        self.exit_code = 0
+        self.on_request: list[Callable[[], None]] = []  # called at each request: wake what waits, kill what works
+        self._lock = threading.Lock()
+
+    def request(self, reason: str, exit_code: int, *, now: bool = False) -> None:
+        """End the sweep. The first reason stays; a later call may only make it faster."""
+        with self._lock:
+            if not self.requested:
+                self.reason, self.exit_code = reason, exit_code
+            self.requested = True
+            self.now = self.now or now
+        for call in list(self.on_request):
+            call()
+
+
+class SignalHandling:
+    """Within it, SIGINT and SIGTERM become requests: Ctrl-C once finishes the epochs in flight, twice or SIGTERM ends at once.
+
+    A terminating signal saves nothing more because nothing is left to save: every finished epoch is on disk already.
+    """
+
+    def __init__(self, stop: Stop, say: Callable[[str], None]) -> None:
+        self._stop = stop
+        self._say = say
+
+    def __enter__(self) -> "SignalHandling":
+        self._before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, _: FrameType | None) -> None:
+        # A handler runs between two instructions of the main thread, which may hold any lock: hand over to a thread.
+        threading.Thread(target=self._request, args=(number,), name="signal", daemon=True).start()
+
+    def _request(self, number: int) -> None:
+        if number == signal.SIGTERM:
+            self._stop.request("SIGTERM", TERMINATED, now=True)
+        elif self._stop.requested:
+            self._stop.request("interrupted", INTERRUPTED, now=True)
+        else:
+            self._say("interrupted: finishing the epochs in flight; Ctrl-C again ends at once")
+            self._stop.request("interrupted", INTERRUPTED)

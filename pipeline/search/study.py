@@ -1,0 +1,143 @@
+"""Opening a study: new, resumed, or refused because it is another one; and setting right what a killed coordinator left."""
+
+import contextlib
+import sqlite3
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from cnn_core.errors import InputError
+from pipeline.artifacts import StudyPaths
+from pipeline.configuration.redact import redact
+from pipeline.search.fingerprint import Fingerprint, differences
+from pipeline.search.ledger import StorageFailed, storage_errors
+
+LOCK_WAIT_S = 10.0  # a database locked by another program for longer is an error
+FINGERPRINT = "fingerprint"
+CODE = "code"
+
+
+def quiet_optuna() -> None:
+    """Keep Optuna's own lines and its notes on experimental features out of the sweep's output."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+
+
+def storage_url(paths: StudyPaths, storage: str | None) -> str:
+    """Return the URL of the study's database: the one given, or study.db in its folder."""
+    return storage or f"sqlite:///{paths.study_db}"
+
+
+def open_storage(url: str, slots: int = 1) -> RDBStorage:
+    """Open (or make) the database. Raises InputError for one that is damaged, not a database, or cannot be reached."""
+    sqlite = url.startswith("sqlite")
+    if sqlite:
+        _check_sqlite(Path(url.removeprefix("sqlite:///")))
+    engine: dict[str, Any] = {"connect_args": {"timeout": LOCK_WAIT_S}} if sqlite else {"pool_size": slots + 4, "pool_pre_ping": True}
+    try:
+        return RDBStorage(url, engine_kwargs=engine)
+    except (SQLAlchemyError, ImportError, RuntimeError) as error:
+        text = redact(str(getattr(error, "orig", None) or error)).strip().splitlines()[0]
+        raise InputError(f"study.storage: must be a database that opens, got {redact(url)} ({text})") from error
+
+
+def open_study(
+    paths: StudyPaths, storage: RDBStorage, directions: Sequence[str], mark: Fingerprint, code: str
+) -> tuple[optuna.Study, bool, list[str]]:
+    """Return the study, whether it is resumed, and remarks for the user.
+
+    Raises InputError, with the differences, when a study of this name was made with another space, objective, data or fixed value.
+    """
+    with _refused():
+        names = optuna.study.get_all_study_names(storage)
+        if paths.name not in names:
+            study = optuna.create_study(study_name=paths.name, storage=storage, directions=list(directions))
+            study.set_user_attr(FINGERPRINT, mark)
+            study.set_user_attr(CODE, code)
+            return study, False, []
+        study = optuna.load_study(study_name=paths.name, storage=storage)
+        attributes = study.user_attrs
+    if FINGERPRINT not in attributes:
+        if study.get_trials(deepcopy=False):
+            raise InputError(f"study {paths.name!r}: must have been made by this program, got one without its fingerprint")
+        study.set_user_attr(FINGERPRINT, mark)  # its coordinator was killed just after making it
+        attributes = study.user_attrs
+    if changed := differences(attributes[FINGERPRINT], mark):
+        lines = "; ".join(changed[:6]) + (f"; and {len(changed) - 6} more" if len(changed) > 6 else "")
+        raise InputError(
+            f"study {paths.name!r}: a resumed study must be the same, got {lines}. "
+            f"Start another: study.name=NEW (study.fork={paths.name} takes over the trials that fit)"
+        )
+    remarks = []
+    if attributes.get(CODE, code) != code:
+        remarks.append(f"this study was begun by another version of the code ({attributes[CODE]}, now {code}); results may differ")
+    return study, True, remarks
+
+
+def repair(study: optuna.Study) -> int:
+    """Put trials that a killed coordinator left RUNNING back into the queue; return how many. Only the owner may do so."""
+    with storage_errors():
+        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        for trial in running:
+            study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+    return len(running)
+
+
+def read_study(paths: StudyPaths, storage: str | None = None) -> optuna.Study:
+    """Open a study to read it, without making or changing anything; a running sweep is not disturbed.
+
+    Raises InputError when there is none.
+    """
+    url = storage_url(paths, storage)
+    if url.startswith("sqlite"):
+        file = Path(url.removeprefix("sqlite:///"))
+        if not file.exists():
+            raise InputError(f"study.name: must name a study in {paths.root}, got {paths.name!r} (there are: {_names(paths.root)})")
+        _check_sqlite(file)
+        url = f"sqlite:///file:{file}?mode=ro&uri=true"
+    with _refused():
+        store = RDBStorage(url, skip_table_creation=True, engine_kwargs={})
+        if paths.name not in optuna.study.get_all_study_names(store):
+            raise InputError(f"study.name: must name a study in {redact(storage or str(paths.study_db))}, got {paths.name!r}")
+        return optuna.load_study(study_name=paths.name, storage=store)
+
+
+def _names(root: Path) -> str:
+    return ", ".join(sorted(file.parent.name for file in root.glob("*/study.db"))) or "none"
+
+
+def _check_sqlite(file: Path) -> None:
+    """Refuse a file that is no sound SQLite database, leaving it as it is."""
+    if not file.exists() or file.stat().st_size == 0:
+        return
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=LOCK_WAIT_S)) as connection:
+            answer = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            raise StorageFailed(f"the study's database: {error}") from error
+        answer = str(error)
+    except sqlite3.DatabaseError as error:
+        answer = str(error)
+    if answer != "ok":
+        raise InputError(
+            f"study: its database must be sound, got {answer} in {file}; it is left as it is, python -m pipeline.doctor says more"
+        )
+
+
+@contextlib.contextmanager
+def _refused() -> Iterator[None]:
+    """Turn what a database says at opening into an InputError."""
+    try:
+        with storage_errors():
+            yield
+    except StorageFailed as error:
+        if "locked" in str(error):
+            raise
+        raise InputError(f"study: its database must be readable, got: {error}") from error

@@ -1,0 +1,138 @@
+"""One trial: a chain of epochs in a slot, each saved, told to the listeners and judged before the next begins."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import optuna
+
+from pipeline.search.events import EpochDone, Event, TrialRetried, TrialStarted
+from pipeline.search.ledger import Ledger
+from pipeline.search.problem import Problem, Work
+from pipeline.search.record import Outcome, TrialRecord
+from pipeline.search.stop import Stop
+from pipeline.slots.base import Slot, SlotError, TimedOut, WorkerDied
+
+RETRIES = 2  # of one epoch whose worker died
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a trial needs around it; the same for all trials of a sweep."""
+
+    problem: Problem
+    ledger: Ledger
+    stop: Stop
+    emit: Callable[[Event], None]
+    trained: Callable[[float], None]  # told the seconds of each epoch
+    epoch_s: float | None = None  # deadlines
+    trial_s: float | None = None
+
+
+class Paused(Exception):  # noqa: N818 - an ending, not an error
+    """The sweep stops; the trial goes on with its next epoch when the sweep is resumed."""
+
+
+def run_trial(trial: optuna.Trial, work: Work, record: TrialRecord, slot: Slot, room: Room) -> Outcome:
+    """Train a trial to its end, from its last checkpoint if it has one, and return how it ended."""
+    started = time.monotonic()
+    state, complaint = record.load(work.spec)
+    rows = record.rows(state)
+    before_s = sum(row["epoch_s"] for row in rows)
+    room.emit(trial_started(work, len(rows), slot))
+    if complaint:
+        room.emit(retried(work, len(rows), 0, f"checkpoint not used: {complaint}"))
+    reported = room.ledger.reported(trial) if rows else set()
+
+    def end(kind: str, reason: str = "", values: tuple[float, ...] = ()) -> Outcome:
+        duration_s = before_s + time.monotonic() - started
+        return Outcome(
+            state=kind, reason=reason, values=values, epochs=len(rows), duration_s=duration_s, time_s=time.time(), extra=work.extra
+        )
+
+    try:
+        for epoch in range(1, work.epochs + 1):
+            if epoch > len(rows):
+                deadline_s = epoch_deadline(room, before_s + time.monotonic() - started)
+                state, row = attempt(lambda: room.problem.train_epoch(work, state, slot, deadline_s), work, epoch, room)  # noqa: B023
+                rows.append(row)
+                room.trained(row["epoch_s"])
+                record.save(state, rows, work.spec)
+            if epoch in reported:
+                continue
+            room.emit(epoch_done(work, epoch, rows[epoch - 1], slot))
+            if bad := not_finite(rows[epoch - 1]):
+                return end("FAIL", f"diverged: {bad} in epoch {epoch}")
+            if room.ledger.report(trial, epoch, rows[epoch - 1]["valid_accuracy"]) and epoch < work.epochs:
+                return end("PRUNED", f"after epoch {epoch} of {work.epochs}")
+        assert state is not None
+        values = room.problem.values(work, state)
+    except Paused as pause:
+        return end("INTERRUPTED", str(pause))
+    except SlotError as error:
+        return end("FAIL", f"{error} in epoch {min(len(rows) + 1, work.epochs)}")
+    if not all(math.isfinite(value) for value in values):
+        return end("FAIL", f"diverged: objective is {values[0]}")
+    return end("COMPLETE", values=values)
+
+
+def attempt(call: Callable[[], Result], work: Work, epoch: int, room: Room) -> Result:
+    """Return ``call()``, repeated when its worker dies, at most RETRIES times.
+
+    Raises Paused when the sweep stops, WorkerDied after the last repetition, TimedOut, CallFailed.
+    """
+    for number in range(1, RETRIES + 2):
+        if room.stop.requested:
+            raise Paused(room.stop.reason)
+        try:
+            return call()
+        except WorkerDied as error:
+            if room.stop.now:
+                raise Paused(room.stop.reason) from error
+            if number > RETRIES:
+                raise WorkerDied(f"{error}, {number} times running,") from error
+            room.emit(retried(work, epoch, number, str(error)))
+    raise AssertionError("unreachable")
+
+
+def epoch_deadline(room: Room, spent_s: float) -> float | None:
+    """Return the seconds that the next epoch may take, by both deadlines. Raises TimedOut when the trial has had all of its own."""
+    if room.trial_s is None:
+        return room.epoch_s
+    left_s = room.trial_s - spent_s
+    if left_s <= 0:
+        raise TimedOut(f"timed out: the trial took {spent_s:.1f} s (deadline.trial_s={room.trial_s:g})")
+    return left_s if room.epoch_s is None else min(left_s, room.epoch_s)
+
+
+def not_finite(row: Mapping[str, float]) -> str:
+    """Return what a diverged epoch shows, such as "train_loss is nan"; "" for a sound one. (Norms of layers may overflow in peace.)"""
+    return next((f"{name} is {value}" for name, value in row.items() if "/" not in name and not math.isfinite(value)), "")
+
+
+def trial_started(work: Work, resumed_from: int, slot: Slot) -> TrialStarted:
+    """Return the event of a trial that begins or goes on, stamped now."""
+    return TrialStarted(
+        number=work.number,
+        name=work.name,
+        overrides=work.overrides,
+        params=work.params,
+        seed=work.seed[0],
+        slot=slot.index,
+        resumed_from=resumed_from,
+        epochs=work.epochs,
+        time_s=time.time(),
+    )
+
+
+def epoch_done(work: Work, epoch: int, row: Mapping[str, float], slot: Slot) -> EpochDone:
+    """Return the event of one epoch, stamped now."""
+    return EpochDone(number=work.number, epoch=epoch, metrics=dict(row), slot=slot.index, worker_pid=slot.machine().pid, time_s=time.time())
+
+
+def retried(work: Work, epoch: int, number: int, reason: str) -> TrialRetried:
+    """Return the event of a repetition, stamped now."""
+    return TrialRetried(number=work.number, epoch=epoch, attempt=number, reason=reason, time_s=time.time())

@@ -1,0 +1,21 @@
+"""Slots as the configuration asks for them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import joblib
+
+from pipeline.config import Config
+from pipeline.slots.base import Slot, WorkerSettings
+
+
+def open_slots(config: Config, study_folder: Path) -> Sequence[Slot]:
+    """Start the workers and return at once. Raises InputError for a cluster that cannot be reached."""
+    settings = WorkerSettings(study_folder=str(study_folder), memory_mb=config.slots.memory_mb, kernels=config.blas.kernels)
+    if config.slots.name == "dask":
+        from pipeline.slots.cluster import connect_slots
+
+        return connect_slots(config.slots, settings)
+    from pipeline.slots.process import start_slots
+
+    return start_slots(config.slots.n or joblib.cpu_count(), settings)

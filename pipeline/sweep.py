@@ -1,0 +1,34 @@
+"""The main command: search hyperparameters of a convolutional net, many trials at once, resumable at any time."""
+
+import sys
+
+from pipeline.artifacts import writable_folder
+from pipeline.config import SWEEP, Config, command_line
+from pipeline.search.lock import OwnerLock
+from pipeline.slots.opening import open_slots
+from pipeline.slots.orphans import reap_after
+
+
+def main(config: Config) -> int:
+    """Run the sweep that `config` describes; return its exit code."""
+    folder = writable_folder(config.paths.folder, "root")
+    lock = OwnerLock(config.paths.owner)
+    lock.acquire()
+    try:
+        reap_after(lock.previous, folder)
+        slots = open_slots(config, folder)  # the workers load NumPy while Optuna and the rest are imported here
+    except BaseException:
+        lock.release()
+        raise
+    try:
+        from pipeline.search import session
+
+        return session.run(config, slots, print)
+    finally:
+        for slot in slots:
+            slot.close()
+        lock.release()
+
+
+if __name__ == "__main__":
+    sys.exit(command_line(SWEEP, sys.argv[1:], main))
