@@ -80,17 +80,17 @@ class Convolution(Layer):
         for first, stop in self.correlation.blocks:
             self.correlation.accumulate(first, stop, dy[:, first:stop])
         self.correlation.gradient(self.grads["W"])
-        return self.input_gradient(dy)
+        return self.input_gradient(dy, self.params["W"])
 
-    def input_gradient(self, dy: Array) -> Array:
-        """Return dx (C, H, W, N) for dy (F, OH, OW, N); an array of that shape that holds anything where no one needs it."""
+    def input_gradient(self, dy: Array, W: Array) -> Array:
+        """Return dx (C, H, W, N) for dy (F, OH, OW, N) and the kernels used; an array that holds anything where no one needs it."""
         dx = self._buffers.take("dx", (*self.in_shape, dy.shape[3]), dy.dtype)
         if not self.needs_input_gradient:
             return dx
         if self.back is None:
-            spread_columns(self.window, self.params["W"], dy, dx, self._buffers)
+            spread_columns(self.window, W, dy, dx, self._buffers)
             return dx
-        self.back.load(dy, self.params["W"][:, :, ::-1, ::-1].swapaxes(0, 1))
+        self.back.load(dy, W[:, :, ::-1, ::-1].swapaxes(0, 1))
         for first, stop in self.back.blocks:
             self.back.correlate(first, stop, dx[:, first:stop])
         return dx

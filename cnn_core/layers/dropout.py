@@ -1,11 +1,12 @@
 """Dropout by random bytes."""
 
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.random import SFC64, Generator
 
-from cnn_core.axes import Array
+from cnn_core.axes import Array, Shape
 from cnn_core.buffers import Buffers
 from cnn_core.errors import InputError
 from cnn_core.layers.base import Layer
@@ -33,25 +34,32 @@ class Dropout(Layer):
         """Draw the coming masks from `rng`."""
         self._random = rng.bit_generator  # type: ignore[assignment]
 
+    @property
+    def scale(self) -> float:
+        """Return 1 / P(keep)."""
+        return 256 / (256 - self.threshold)
+
     def forward(self, x: Array, *, training: bool) -> Array:
         if not training or self.threshold == 0:
             return x
         y = self._buffers.take("y", x.shape, x.dtype)
-        factor = self._draw(x)
-        np.multiply(x, factor, out=y)
+        np.multiply(x, self.draw(x.shape), out=y)
+        y *= self.scale
         return y
 
     def backward(self, dy: Array) -> Array:
         if self.threshold:
-            dy *= self._buffers.take("factor", dy.shape, dy.dtype)
+            dy *= self._buffers.take("keep", dy.shape, np.bool_)
+            dy *= self.scale
         return dy
 
-    def _draw(self, x: Array) -> Array:
-        """Return an array like x that holds 0 where a value is dropped and 1 / P(keep) where it stays."""
-        words = self._random.random_raw(-(-x.size // 8))
-        keep = words.view(np.uint8)[: x.size].reshape(x.shape) >= self.threshold
-        factor = self._buffers.take("factor", x.shape, x.dtype)
-        return np.multiply(keep, factor.dtype.type(256 / (256 - self.threshold)), out=factor)
+    def draw(self, shape: Shape) -> Array:
+        """Draw which values of an array of that shape are kept, bool; the order of the draws is the order in memory."""
+        size = prod(shape)
+        words = self._random.random_raw(-(-size // 8))
+        keep = self._buffers.take("keep", shape, np.bool_)
+        np.greater_equal(words.view(np.uint8)[:size].reshape(shape), self.threshold, out=keep)
+        return keep
 
     def describe(self) -> dict[str, Any]:
         return {"rate": self.rate}

@@ -1,0 +1,1 @@
+"""Layers joined for speed: what `cnn_core.fusion.fuse` puts in place of runs of plain layers."""

@@ -1,0 +1,129 @@
+"""Convolution, max pooling, bias, ReLU and dropout in one pass over rows."""
+
+from typing import Any
+
+import numpy as np
+
+from cnn_core.axes import Array
+from cnn_core.buffers import Buffers
+from cnn_core.columns import Pair
+from cnn_core.correlation import Correlation, DirectCorrelation
+from cnn_core.fused.ladder import climb, descend
+from cnn_core.layers.base import Layer
+from cnn_core.layers.convolution import Convolution
+from cnn_core.layers.dropout import Dropout
+from cnn_core.layers.pooling import MaxPooling
+
+
+class ConvolutionBlock(Layer):
+    """y = dropout(relu(max pool(W * x) + b)): what convolution, bias, ReLU and max pooling give in either order.
+
+    Bias and ReLU do not decrease, so they commute with the maximum and work on a pooled row; the row of the convolution is pooled
+    while it is in cache and never leaves it. Kept for backward are the pooled output and, one byte a comparison, which pixel won.
+    ReLU is positively homogeneous, so dropout's 1 / P(keep) is carried by the kernels and bias; and what dropout or ReLU cleared is zero
+    in y, so one comparison masks the gradient of both. W, b and their gradients are the plain layers' own arrays.
+    """
+
+    kind = "convolution"
+
+    def __init__(self, convolution: Convolution, pooling: MaxPooling | None, relu: bool, dropout: Dropout | None) -> None:
+        super().__init__()
+        self.convolution, self.pooling, self.relu, self.dropout = convolution, pooling, relu, dropout
+        self.name, self.params, self.grads = convolution.name, convolution.params, convolution.grads
+        self.needs_input_gradient = convolution.needs_input_gradient
+        self.in_shape = convolution.in_shape
+        self.out_shape = pooling.out_shape if pooling else convolution.out_shape
+        self.pool: Pair = pooling.size if pooling else (1, 1)
+        W = self.params["W"]
+        self.correlation: Correlation = DirectCorrelation(convolution.window, W.shape, W.dtype, self.pool)
+        self._buffers = Buffers()
+        self._scale = 1.0
+        self._kernels = W
+
+    def forward(self, x: Array, *, training: bool) -> Array:
+        keep = self.dropout.draw((*self.out_shape, x.shape[3])) if training and self.dropout else None
+        self._scale = self.dropout.scale if training and self.dropout else 1.0
+        self._kernels = self.params["W"] * self._scale if self._scale != 1 else self.params["W"]
+        self.correlation.load(x, self._kernels)
+        filters, _, width = self.out_shape
+        y = self._buffers.take("y", (*self.out_shape, x.shape[3]), x.dtype)
+        zeros = self._buffers.take("zeros", (width * x.shape[3],), x.dtype, zeroed=True)
+        bias = self.params["b"][:, None] * self._scale if "b" in self.params else None
+        beaten = self._beaten(x.shape[3]) if training else None
+        for first, stop in self.correlation.blocks:
+            block = self._block(stop - first, x)
+            self.correlation.correlate(first, stop, block)
+            for row, steps in self._windows(first, block):
+                pooled = y[:, row].reshape(filters, -1)
+                climb(steps, pooled, None if beaten is None else beaten[row])
+                if bias is not None:
+                    pooled += bias
+                if self.relu:
+                    np.maximum(pooled, zeros, out=pooled)  # an array of zeros: a scalar operand is three times slower
+                if keep is not None:
+                    pooled *= keep[:, row].reshape(filters, -1)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        filters, n = self.out_shape[0], dy.shape[3]
+        y = self._buffers.take("y", dy.shape, dy.dtype)
+        beaten = self._beaten(n)
+        spread = self._spread(dy) if self.needs_input_gradient else None
+        for first, stop in self.correlation.blocks:
+            block = self._block(stop - first, dy)
+            for row, steps in self._windows(first, block):
+                gradient = dy[:, row].reshape(filters, -1)
+                if self.relu:
+                    gradient *= y[:, row].reshape(filters, -1) > 0
+                if "b" in self.params:
+                    self._add_bias_gradient(row, gradient)
+                descend(gradient, beaten[row], steps)
+            self.correlation.accumulate(first, stop, block)
+            if spread is not None:
+                self._unfold(block, spread[:, first:stop])
+        self.correlation.gradient(self.grads["W"])
+        if self._scale != 1:
+            for gradient in self.grads.values():
+                gradient *= self._scale
+        return self.convolution.input_gradient(spread, self._kernels) if spread is not None else dy
+
+    def _block(self, rows: int, like: Array) -> Array:
+        """Return the buffer of a block of convolution rows, (F, rows, OW, N), columns in the correlation's pooling order."""
+        shape = (self.out_shape[0], rows, self.out_shape[2] * self.pool[1], like.shape[3])
+        return self._buffers.take("block", shape, like.dtype)
+
+    def _windows(self, first: int, block: Array) -> list[tuple[int, list[Array]]]:
+        """Return each pooled row of a block with the pixels of its windows, ph * pw arrays (F, PW * N)."""
+        (ph, pw), (filters, rows) = self.pool, block.shape[:2]
+        pixels = block.reshape(filters, rows, pw, -1)
+        taps = [(i, j) for i in range(ph) for j in range(pw)]
+        return [((first + row) // ph, [pixels[:, row + i, j] for i, j in taps]) for row in range(0, rows, ph)]
+
+    def _beaten(self, n: int) -> Array:
+        """Return the comparisons that forward keeps: (PH, ph * pw - 1, F, PW * N) bool."""
+        filters, rows, width = self.out_shape
+        return self._buffers.take("beaten", (rows, self.pool[0] * self.pool[1] - 1, filters, width * n), np.bool_)
+
+    def _spread(self, dy: Array) -> Array:
+        """Return the array of the convolution's whole dy, (F, OH, OW, N); pixels outside all windows stay zero."""
+        return self._buffers.take("spread", (*self.convolution.out_shape, dy.shape[3]), dy.dtype, zeroed=True)
+
+    def _unfold(self, block: Array, rows: Array) -> None:
+        """Copy a block into rows of the whole dy, from the pooling order (q mod pw, q // pw) back to q."""
+        pw, (filters, count, width, n) = self.pool[1], block.shape
+        for j in range(pw):
+            rows[:, :, j:width:pw] = block.reshape(filters, count, pw, -1, n)[:, :, j]
+
+    def _add_bias_gradient(self, row: int, gradient: Array) -> None:
+        if row == 0:
+            self.grads["b"].fill(0)
+        ones = self._buffers.take("ones", gradient.shape[1:], gradient.dtype)
+        ones.fill(1)
+        self.grads["b"] += np.vecdot(gradient, ones)
+
+    def describe(self) -> dict[str, Any]:
+        parts = [self.convolution, self.pooling, self.dropout]
+        return {key: value for part in parts if part for key, value in part.describe().items()}
+
+    def multiply_adds(self) -> int:
+        return self.convolution.multiply_adds()

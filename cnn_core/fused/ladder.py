@@ -1,0 +1,36 @@
+"""The maximum of a few arrays, step by step, and the way back of its gradient."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from cnn_core.axes import Array
+
+
+def climb(steps: Sequence[Array], best: Array, beaten: Array | None) -> None:
+    """Write the maximum of `steps` into best, and into beaten[k - 1], bool, where step k is above all before it.
+
+    Each comparison is strict, so of equal values the first wins, as in `MaxPooling`. Without `beaten` only the maximum is taken.
+    """
+    if len(steps) == 1:
+        best[...] = steps[0]
+        return
+    highest = steps[0]
+    for k, step in enumerate(steps[1:]):
+        if beaten is not None:
+            np.less(highest, step, out=beaten[k])
+        np.maximum(highest, step, out=best)
+        highest = best
+
+
+def descend(gradient: Array, beaten: Array, steps: Sequence[Array]) -> None:
+    """Write the gradient into the step that won, zeros into the others; `gradient` is used up.
+
+    From the top: a step that was above all before it takes the whole gradient and leaves nothing for those.
+    """
+    if len(steps) == 1:
+        steps[0][...] = gradient
+        return
+    for k in range(len(steps) - 1, 0, -1):
+        np.multiply(gradient, beaten[k - 1], out=steps[k])
+        np.subtract(gradient, steps[k], out=gradient if k > 1 else steps[0])

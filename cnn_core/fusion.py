@@ -1,0 +1,70 @@
+"""The pass that joins layers for speed: a net with fewer passes over memory, and the same parameters.
+
+Runs of layers that are joined, each proven equal to the plain ones to rounding in tests/core/test_fusion.py:
+
+- convolution [- ReLU] [- max pooling] in either order [- flatten] [- dropout]  ->  `ConvolutionBlock`
+
+Everything else stays as it is.
+"""
+
+from collections.abc import Sequence
+
+from cnn_core.fused.block import ConvolutionBlock
+from cnn_core.layers import Convolution, Dropout, Flatten, Layer, MaxPooling, ReLU
+from cnn_core.model import Sequential
+
+
+class FusedSequential(Sequential):
+    """A Sequential whose layers were joined; parameters, gradients, buffers and random streams are the original's."""
+
+    def __init__(self, original: Sequential, layers: Sequence[Layer]) -> None:
+        self.original = original
+        self.layers = list(layers)
+        self.image_shape = original.image_shape
+        self.params, self.grads, self.buffers = original.params, original.grads, original.buffers
+
+    def reseed(self, seed: tuple[int, ...], epoch: int) -> None:
+        self.original.reseed(seed, epoch)
+
+    def summary(self) -> str:
+        return self.original.summary()
+
+
+def fuse(model: Sequential) -> FusedSequential:
+    """Return the built model with runs of its layers joined; arrays are shared, so loading into one loads into both."""
+    fused: list[Layer] = []
+    rest = list(model.layers)
+    while rest:
+        layers, used = _join(rest)
+        fused += layers
+        rest = rest[used:]
+    return FusedSequential(model, fused)
+
+
+def _join(layers: Sequence[Layer]) -> tuple[list[Layer], int]:
+    """Return what replaces the first layers, and how many it replaces."""
+    first = layers[0]
+    if not isinstance(first, Convolution):
+        return [first], 1
+    used, relu, pooling = 1, False, None
+    while used < len(layers):
+        layer = layers[used]
+        if isinstance(layer, ReLU) and not relu:
+            relu = True
+        elif isinstance(layer, MaxPooling) and pooling is None and _tiles(layer):
+            pooling = layer
+        else:
+            break
+        used += 1
+    if not relu and pooling is None:
+        return [first], 1
+    flatten = [layer for layer in layers[used : used + 1] if isinstance(layer, Flatten)]
+    after = layers[used + len(flatten) :][:1]
+    dropout = after[0] if relu and after and isinstance(after[0], Dropout) and after[0].threshold else None
+    block = ConvolutionBlock(first, pooling, relu, dropout if isinstance(dropout, Dropout) else None)
+    return [block, *flatten], used + len(flatten) + (dropout is not None)
+
+
+def _tiles(pooling: MaxPooling) -> bool:
+    """Tell whether the windows lie side by side without padding."""
+    return pooling.stride == pooling.size and not any(pooling.window.padding)

@@ -1,0 +1,139 @@
+"""A fused net equals the plain one to rounding: outputs, gradients, running statistics, in training and in inference."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.random import default_rng
+
+from cnn_core.architectures import ARCHITECTURES, build_model, reference
+from cnn_core.fused.ladder import climb, descend
+from cnn_core.fusion import fuse
+from cnn_core.layers import BatchNormalization, Convolution, Dense, Dropout, Flatten, Layer, LeakyReLU, MaxPooling, ReLU
+from cnn_core.model import Sequential
+
+
+def shaken(layers: list[Layer], shape: tuple[int, int, int], dtype: type = np.float64) -> Sequential:
+    """A built net whose biases, gammas and statistics are away from 0 and 1; some gammas are negative, one is 0."""
+    rng = default_rng(0)
+    model = Sequential(layers).build(shape, rng, dtype)
+    for name, p in model.params.items():
+        if not name.endswith("W"):
+            p += rng.standard_normal(p.shape).astype(dtype)
+        if name.endswith("gamma"):
+            p[0] = 0
+    for name, b in model.buffers.items():
+        b += rng.random(b.shape).astype(dtype) * (1 if name.endswith("var") else -1)
+    return model
+
+
+def assert_equal(model: Sequential, n: int, tolerance: float = 1e-9, seed: int = 1) -> None:
+    """Forward, backward and inference of the net and of its fused form, from equal states."""
+    rng, fused = default_rng(seed), fuse(model)
+    dtype = next(iter(model.params.values())).dtype
+    x = rng.standard_normal((*model.image_shape, n)).astype(dtype)
+    start = {name: b.copy() for name, b in model.buffers.items()}
+    results = []
+    for net in (model, fused):
+        for name, b in start.items():
+            model.buffers[name][...] = b
+        net.reseed((1, 2), 3)
+        logits = net.forward(x, training=True).copy()
+        net.backward(default_rng(9).standard_normal(logits.shape).astype(dtype))
+        grads = {name: g.copy() for name, g in net.grads.items()}
+        buffers = {name: b.copy() for name, b in net.buffers.items()}
+        results.append((logits, grads, buffers, net.forward(x, training=False).copy()))
+    (logits, grads, buffers, proba), (flogits, fgrads, fbuffers, fproba) = results
+    np.testing.assert_allclose(flogits, logits, rtol=tolerance, atol=tolerance * np.abs(logits).max())
+    np.testing.assert_allclose(fproba, proba, rtol=tolerance, atol=tolerance * np.abs(proba).max())
+    assert fgrads.keys() == grads.keys()
+    largest = max(np.abs(g).max() for g in grads.values())
+    for name in grads:
+        np.testing.assert_allclose(fgrads[name], grads[name], rtol=tolerance, atol=tolerance * largest, err_msg=name)
+    for name in buffers:
+        np.testing.assert_allclose(fbuffers[name], buffers[name], rtol=tolerance, atol=tolerance, err_msg=name)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    channels=st.integers(1, 3),
+    filters=st.integers(1, 5),
+    kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    stride=st.sampled_from([1, 2, (1, 2)]),
+    padding=st.sampled_from(["valid", "same", 1]),
+    pool=st.sampled_from([None, 1, 2, 3, (1, 2), (3, 2)]),
+    relu_first=st.booleans(),
+    dropout=st.sampled_from([0.0, 0.4]),
+    bias=st.booleans(),
+    batch_norm=st.booleans(),
+    deep=st.booleans(),
+    size=st.tuples(st.integers(8, 11), st.integers(8, 11)),
+    n=st.integers(1, 4),
+)
+def test_a_block_equals_its_layers(  # type: ignore[no-untyped-def]
+    channels, filters, kernel, stride, padding, pool, relu_first, dropout, bias, batch_norm, deep, size, n
+) -> None:
+    layers: list[Layer] = [Convolution(2, 1)] if deep else []  # before which something is learned: the block returns an input gradient
+    layers.append(Convolution(filters, kernel, stride, padding, bias=bias))
+    if batch_norm:
+        layers.append(BatchNormalization())
+    tail: list[Layer] = [ReLU()] if pool is None else [ReLU(), MaxPooling(pool)] if relu_first else [MaxPooling(pool), ReLU()]
+    layers += [*tail, Flatten(), *([Dropout(dropout)] if dropout else []), Dense(3)]
+    try:
+        model = shaken(layers, (channels, *size))
+    except ValueError:
+        return  # a pooling window that does not fit: refused, as test_pooling checks
+    assert_equal(model, n + 1)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("batch_norm", ["none", "before", "after"])
+def test_every_named_net_equals_its_fused_form(name: str, batch_norm: str) -> None:
+    spec = reference(name, filters=4, hidden=(12,), dropout=0.3, batch_norm=batch_norm)
+    model = build_model(spec, (1, 28, 28), 10, default_rng(0), np.float64)
+    assert_equal(model, 5)
+    assert_equal(model, 3, seed=2)  # the last, smaller batch
+
+
+def test_float32_stays_near_too() -> None:
+    assert_equal(build_model(reference("vgg_bn"), (1, 28, 28), 10, default_rng(0)), 7, tolerance=2e-3)
+    assert_equal(build_model(reference("contest"), (1, 28, 28), 10, default_rng(0)), 7, tolerance=1e-4)
+
+
+def test_the_contest_net_becomes_three_layers_and_shares_its_arrays() -> None:
+    model = build_model(reference("contest"), (1, 28, 28), 10, default_rng(0))
+    fused = fuse(model)
+    assert [type(layer).__name__ for layer in fused.layers] == ["ConvolutionBlock", "Flatten", "Dense"]
+    assert fused.params is model.params
+    assert fused.summary() == model.summary()
+    assert fused.multiply_adds() == model.multiply_adds()
+
+
+def test_what_cannot_be_joined_stays() -> None:
+    layers = [Convolution(2, 3), LeakyReLU(), MaxPooling(2, stride=1), Flatten(), Dense(3)]
+    model = Sequential(layers).build((1, 8, 8), default_rng(0))
+    assert fuse(model).layers == layers
+
+
+def test_the_steady_state_allocates_no_arrays() -> None:
+    model = fuse(build_model(reference("vgg_bn", filters=8), (1, 28, 28), 10, default_rng(0)))
+    x = default_rng(1).random((1, 28, 28, 20), np.float32)
+    addresses = set()
+    for _ in range(3):
+        logits = model.forward(x, training=True)
+        addresses.add(logits.ctypes.data)
+        model.backward(logits.copy())
+    assert len(addresses) == 1
+
+
+@given(st.integers(1, 6), st.integers(0, 2**31))
+def test_the_ladder_finds_the_first_maximum_and_gives_it_the_gradient(steps: int, seed: int) -> None:
+    rng = default_rng(seed)
+    values = rng.integers(0, 3, (steps, 4, 5)).astype(np.float64)  # many ties
+    best, beaten = np.empty((4, 5)), np.empty((steps - 1, 4, 5), bool)
+    climb(list(values), best, beaten)
+    np.testing.assert_array_equal(best, values.max(axis=0))
+    gradient, spread = rng.standard_normal((4, 5)), np.empty_like(values)
+    expected = np.where(np.arange(steps)[:, None, None] == values.argmax(axis=0), gradient, 0)
+    descend(gradient.copy(), beaten, list(spread))
+    np.testing.assert_array_equal(spread, expected)
