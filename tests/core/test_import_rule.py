@@ -1,0 +1,39 @@
+"""cnn_core stands alone: it imports NumPy and the standard library, nothing else, also when run."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import cnn_core
+
+PACKAGE = Path(cnn_core.__file__).parent
+ALLOWED = {"numpy", "cnn_core"} | set(sys.stdlib_module_names)
+PROBE = """
+import sys
+import cnn_core.training, cnn_core.checkpoint, cnn_core.data.text
+known = set(sys.stdlib_module_names) | {"numpy", "cnn_core", "__main__"}
+found = {name.partition(".")[0] for name, module in sys.modules.items() if "site-packages" in (getattr(module, "__file__", None) or "")}
+print(",".join(sorted(name for name in found - known if not name.startswith("_"))))
+print(sum(name.startswith("pipeline") for name in sys.modules))
+"""
+
+
+def test_every_import_in_the_sources() -> None:
+    foreign = []
+    files = sorted(PACKAGE.rglob("*.py"))
+    assert len(files) > 30
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{file}:{node.lineno}: imports are absolute"
+                names = [node.module or ""]
+            foreign += [f"{file.name}:{node.lineno}: {name}" for name in names if name.partition(".")[0] not in ALLOWED]
+    assert not foreign
+
+
+def test_a_fresh_process_loads_nothing_else() -> None:
+    done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, cwd=PACKAGE.parent, check=True)
+    foreign, from_pipeline = done.stdout.split("\n")[:2]
+    assert foreign == "" and from_pipeline == "0"
