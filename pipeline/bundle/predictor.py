@@ -98,7 +98,8 @@ class Bundle:
             features = np.log(np.maximum(members, np.float32(1e-7))).transpose(1, 0, 2).reshape(members.shape[1], -1)
             scores = features @ np.array(how["coefficients"], np.float32).T + np.array(how["intercepts"], np.float32)
             return softmax(scores.T).T
-        return np.tensordot(np.array(how["weights"], np.float32), members, axes=1)
+        mean = np.tensordot(np.array(how["weights"], np.float32), members, axes=1)
+        return softmax((np.log(np.maximum(mean, np.float32(1e-7))) * np.float32(1 / how["temperature"])).T).T
 
     def checked(self, images: NDArray[Any]) -> NDArray[np.uint8]:
         """Return the images as (N, C, H, W)."""

@@ -1,0 +1,80 @@
+"""Scores with their uncertainty: Wilson's interval, calibration error, and the gain of an ensemble over its best member."""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.random import default_rng
+from numpy.typing import NDArray
+
+from cnn_core.axes import Labels
+from pipeline.ensemble.combine import Probabilities
+
+_RESAMPLES = 10_000
+_SEED = 95
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """Accuracy of the ensemble minus that of its best member, with a 95 % bootstrap interval; shares of the best member's errors."""
+
+    gain: float
+    low: float
+    high: float
+    errors_best: int
+    errors_ensemble: int
+    errors_removed: float  # share of the best member's errors that are gone (net)
+
+    def plain(self) -> dict[str, float]:
+        return asdict(self)
+
+
+def gain_over(best: Probabilities, ensemble: Probabilities, labels: Labels) -> Gain:
+    """Compare two predictions of the same images.
+
+    The bootstrap draws images with replacement; since only the four outcomes (right or wrong, twice) count, a multinomial draw is the same.
+    """
+    first, second = best.argmax(axis=1) == labels, ensemble.argmax(axis=1) == labels
+    count = len(labels)
+    lost, won = int(np.sum(first & ~second)), int(np.sum(~first & second))
+    draws = default_rng(_SEED).multinomial(count, [won / count, lost / count, 1 - (won + lost) / count], size=_RESAMPLES)
+    low, high = np.quantile((draws[:, 0] - draws[:, 1]) / count, (0.025, 0.975))
+    wrong = int(np.sum(~first))
+    return Gain(
+        gain=(won - lost) / count,
+        low=float(low),
+        high=float(high),
+        errors_best=wrong,
+        errors_ensemble=int(np.sum(~second)),
+        errors_removed=(won - lost) / wrong if wrong else 0.0,
+    )
+
+
+def wilson(right: int, count: int, z: float = 1.959964) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of a share: sound also near 100 %. Source: Wilson 1927."""
+    if count < 1:
+        raise ValueError(f"an interval needs at least one image, got {count}")
+    share = right / count
+    middle = share + z * z / (2 * count)
+    spread = z * np.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    scale = 1 + z * z / count
+    return float(max(0.0, (middle - spread) / scale)), float(min(1.0, (middle + spread) / scale))
+
+
+def calibration_error(probabilities: Probabilities, labels: Labels, bins: int = 15) -> float:
+    """Return the expected calibration error: the mean distance of confidence and accuracy over equal bins of confidence.
+
+    Source: Guo et al. 2017, arXiv:1706.04599.
+    """
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    index = np.minimum((confidence * bins).astype(int), bins - 1)
+    error = 0.0
+    for k in np.unique(index):
+        inside = index == k
+        error += inside.mean() * abs(float(confidence[inside].mean()) - float(right[inside].mean()))
+    return float(error)
+
+
+def confusion(predicted: NDArray[np.int64], labels: Labels, classes: int) -> NDArray[np.int64]:
+    """Return counts (true class, predicted class)."""
+    counts: NDArray[np.int64] = np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
+    return counts
