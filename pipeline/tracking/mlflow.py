@@ -18,7 +18,7 @@ from typing import Any
 from pipeline.search.events import EpochDone, Event, StudyEnded, TrialEnded
 from pipeline.tracking import spool
 from pipeline.tracking.replay import Replay
-from pipeline.tracking.store import is_server, open_store, redact, resolve_uri, store_key
+from pipeline.tracking.store import is_refusal, is_server, open_store, redact, resolve_uri, store_key
 
 POSITION_NAME = "replayed.json"
 CHUNK = 256  # events between two notes of how far the replay came
@@ -27,7 +27,6 @@ PATIENCE_S = 3.0  # at the end: how long to wait for a server that does not answ
 LOCAL_PATIENCE_S = 10.0  # the same for a database file, which may just be importing MLflow and making its schema
 CLOSE_S = 20.0  # how long to wait for a store that answers slowly
 BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-_NEVER = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "BAD_REQUEST", "INVALID_STATE"}
 
 log = logging.getLogger(__name__)
 
@@ -40,12 +39,16 @@ class Sender:
     ) -> None:
         self.folder = folder
         self.experiment_id: str | None = None
-        self.skipped: list[str] = []
         self._figures, self._on_progress = figures, on_progress
         self._root, self._uri, self._experiment = root, uri, experiment
         self._replay: Replay | None = None
         self._offset = 0
         self._queue: list[tuple[Event | None, int]] = []
+
+    @property
+    def skipped(self) -> list[str]:
+        """What the store refused for good."""
+        return [] if self._replay is None else self._replay.skipped
 
     def send(self) -> None:
         """Sends everything that the journal holds now. Raises what MLflow raises; call again to go on from there."""
@@ -60,13 +63,26 @@ class Sender:
             while self._queue:
                 event, offset = self._queue[0]
                 if event is not None:
-                    self._guarded(lambda event=event: replay.apply(event), type(event).__name__)  # type: ignore[misc]
+                    self._apply(replay, event)
                 self._offset = offset
                 del self._queue[0]
-                self._on_progress()
-            self._guarded(replay.flush, "metrics")
-            self._write_position()
-            self._on_progress()
+                if not isinstance(event, EpochDone):
+                    self._acknowledge(replay)
+            self._acknowledge(replay)
+
+    def _acknowledge(self, replay: Replay) -> None:
+        """Sends what was gathered, then notes how far the replay came."""
+        replay.flush()
+        self._write_position()
+        self._on_progress()
+
+    def _apply(self, replay: Replay, event: Event) -> None:
+        try:
+            replay.apply(event)
+        except Exception as error:
+            if not is_refusal(error):
+                raise
+            replay.skipped.append(redact(f"{type(event).__name__}: {error}"))
 
     def _open(self) -> Replay | None:
         study_id = spool.journal_id(self.folder)
@@ -84,15 +100,6 @@ class Sender:
         self.experiment_id = store.experiment_id
         self._replay = replay
         return replay
-
-    def _guarded(self, call: Callable[[], None], what: str) -> None:
-        """Calls; what the store will never accept (a value changed by hand, a deleted run) is skipped and noted."""
-        try:
-            call()
-        except Exception as error:
-            if getattr(error, "error_code", None) not in _NEVER:
-                raise
-            self.skipped.append(redact(f"{what}: {error}"))
 
     def _read_position(self) -> int:
         try:

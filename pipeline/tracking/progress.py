@@ -86,8 +86,10 @@ class ProgressListener:
 
     def _say(self, text: str, style: str) -> None:
         if not self._quiet:
-            cut = self._console.is_terminal  # a line too long is cut in a terminal, and left whole in a file
-            self._console.print(text, style=style, markup=False, overflow="ellipsis", no_wrap=cut, crop=cut, soft_wrap=not cut)
+            if self._console.is_terminal:
+                self._console.print(text, style=style, markup=False, overflow="ellipsis", no_wrap=True)
+            else:  # in a file no line is cut
+                self._console.print(text, style=style, markup=False, soft_wrap=True)
 
     def _stop(self) -> None:
         if self._live is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.search.events import EpochDone, Event, StudyEnded, StudyStarted, TrialEnded, TrialRetried, TrialStarted
 from pipeline.tracking import pictures
-from pipeline.tracking.store import Store, redact
+from pipeline.tracking.store import Store, is_refusal, redact
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -48,6 +48,7 @@ class Replay:
         self._client = store.client
         self._study_id = study_id
         self._folder = folder
+        self.skipped: list[str] = []
         self._figures = figures
         self._on_progress = on_progress
         self._trials: dict[int, Trial] = {}
@@ -71,8 +72,10 @@ class Replay:
                 self._trial(number).retries += 1
 
     def apply(self, event: Event) -> None:
-        if not isinstance(event, EpochDone):
+        if isinstance(event, StudyEnded):
             self.flush()
+        elif isinstance(event, TrialStarted | TrialRetried | TrialEnded):
+            self._send(self._trial(event.number))
         match event:
             case StudyStarted():
                 self.remember(event)
@@ -93,9 +96,17 @@ class Replay:
     def flush(self) -> None:
         """Sends the metrics gathered so far."""
         for trial in self._trials.values():
-            while trial.unsent:
+            self._send(trial)
+
+    def _send(self, trial: Trial) -> None:
+        while trial.unsent:
+            try:
                 self._client.log_batch(self._run(trial.number), metrics=trial.unsent[:METRICS_PER_CALL])
-                del trial.unsent[:METRICS_PER_CALL]
+            except Exception as error:
+                if not is_refusal(error):
+                    raise
+                self.skipped.append(redact(f"metrics of trial {trial.number}: {error}"))
+            del trial.unsent[:METRICS_PER_CALL]
 
     def _find_runs(self) -> None:
         token: str | None = None

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from pipeline.configuration.redact import HIDDEN
+from pipeline.configuration.redact import redact as redact_settings
+
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 UI_ADDRESS = "http://127.0.0.1:5000"
-_USER = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)[^/@\s'\"]+@", re.IGNORECASE)
-_SECRET = re.compile(r"(?P<name>[\w-]*(?:token|password|passwd|secret|api_?key)[\w-]*\s*[=:]\s*)[^&\s,;'\"]+", re.IGNORECASE)
-
 _SECRET_NAME = re.compile(r"TOKEN|PASSWORD|PASSWD|SECRET|API_?KEY", re.IGNORECASE)
 
 # A dead server must cost seconds, not the four minutes of the library's own retries; and nothing here calls home.
@@ -36,6 +36,15 @@ _ENVIRONMENT = {
 }
 
 
+# What a store will never accept, however often it is asked: a value changed by hand, a deleted run.
+_REFUSALS = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "BAD_REQUEST", "INVALID_STATE"}
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether MLflow refused for good (and asking again is in vain)."""
+    return getattr(error, "error_code", None) in _REFUSALS
+
+
 def quiet_environment() -> None:
     """Sets MLflow's switches in this process's environment where the user has not set them."""
     for name, value in _ENVIRONMENT.items():
@@ -43,14 +52,11 @@ def quiet_environment() -> None:
 
 
 def redact(text: str) -> str:
-    """The text without what a URI, a setting or the environment would give away.
-
-    Hidden are `user:password@` in URIs, values of settings named like tokens or passwords, and the values that the
-    environment holds under such names.
-    """
-    text = _SECRET.sub(r"\g<name>***", _USER.sub(r"\g<scheme>***@", text))
+    """The text without credentials (see `pipeline.configuration.redact`) and without what the environment holds under names
+    such as MLFLOW_TRACKING_TOKEN."""
+    text = redact_settings(text)
     for secret in _environment_secrets():
-        text = text.replace(secret, "***")
+        text = text.replace(secret, HIDDEN)
     return text
 
 

@@ -1,0 +1,324 @@
+"""What a study's journal becomes in MLflow: names, statuses, tags; nothing twice, whatever dies in between."""
+
+import http.server
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.search.events import EpochDone, Event, StudyEnded
+from pipeline.tracking import mlflow as tracking
+from pipeline.tracking import tracking_listener
+from pipeline.tracking.mlflow import MlflowListener, backlog, replay_spool
+from pipeline.tracking.spool import EventLog
+from tests.pipeline.studies import epoch_done, make_study, small_events, study_ended, study_started, trial_ended, trial_started
+
+
+def write_journal(folder: Path, events: Sequence[Event]) -> None:
+    log = EventLog(folder)
+    for event in events:
+        log.handle(event)
+    log.close()
+
+
+def client_of(root: Path) -> Any:
+    from mlflow.tracking import MlflowClient
+
+    return MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+
+
+def runs_of(root: Path) -> dict[str, Any]:
+    """Runs by trial number, the parent under "parent"."""
+    client = client_of(root)
+    experiment = client.get_experiment_by_name("sweeps")
+    runs = client.search_runs([experiment.experiment_id], max_results=1000)
+    found = {run.data.tags.get("trial", "parent"): run for run in runs}
+    assert len(found) == len(runs), "a trial has two runs"
+    return found
+
+
+def artifacts_of(root: Path, run: Any, folder: str = "") -> set[str]:
+    return {item.path for item in client_of(root).list_artifacts(run.info.run_id, folder)}
+
+
+def values_of(root: Path, run: Any, key: str) -> list[tuple[int, float]]:
+    return sorted((m.step, m.value) for m in client_of(root).get_metric_history(run.info.run_id, key))
+
+
+def test_a_study_becomes_a_parent_run_with_its_trials_as_children(mlflow_root: Path) -> None:
+    folder = mlflow_root / "digits"
+    write_journal(folder, small_events(folder))
+    assert replay_spool(folder, mlflow_root) == []
+    runs = runs_of(mlflow_root)
+    assert set(runs) == {"parent", "0", "1", "2", "3"}
+    parent = runs["parent"]
+    assert {run.data.tags.get("mlflow.parentRunId") for key, run in runs.items() if key != "parent"} == {parent.info.run_id}
+    assert {key: run.info.status for key, run in runs.items()} == {
+        "parent": "FINISHED", "0": "FINISHED", "1": "KILLED", "2": "FAILED", "3": "FINISHED",
+    }  # fmt: skip
+    assert {key: run.data.tags["state"] for key, run in runs.items()} == {
+        "parent": "COMPLETE", "0": "COMPLETE", "1": "PRUNED", "2": "FAIL", "3": "COMPLETE",
+    }  # fmt: skip
+    assert runs["2"].data.tags["reason"] == "diverged: train_loss is nan in epoch 1"
+    assert parent.data.tags["mlflow.note.content"] == "a note"
+    assert parent.info.run_name == "digits"
+    assert "configuration.yaml" in artifacts_of(mlflow_root, parent)
+
+
+def test_a_trial_has_its_parameters_curves_tags_and_data(mlflow_root: Path) -> None:
+    folder = mlflow_root / "digits"
+    write_journal(folder, small_events(folder))
+    replay_spool(folder, mlflow_root)
+    run = runs_of(mlflow_root)["3"]
+    assert run.info.run_name == "t003 momentum he f32 d0.40"
+    assert run.data.params == {"model_init": "he", "optimizer_lr": "0.04"}
+    assert {
+        "worker_pid": "4001",
+        "seed": "103",
+        "study": "digits",
+        "code": "0123456789abcdef",
+        "slot": "1",
+    }.items() <= run.data.tags.items()
+    wanted = {
+        "train_loss",
+        "train_accuracy",
+        "valid_loss",
+        "valid_accuracy",
+        "epoch_s",
+        "lr",
+        "gradient_norm_conv1",
+        "objective",
+        "duration_s",
+    }
+    assert wanted <= set(run.data.metrics)
+    assert values_of(mlflow_root, run, "valid_accuracy") == [(e, pytest.approx(0.903 + 0.01 * e)) for e in range(1, 5)]
+    assert values_of(mlflow_root, run, "objective") == [(4, pytest.approx(0.943))]
+    (data,) = run.inputs.dataset_inputs
+    assert (data.dataset.name, data.dataset.digest) == ("digits", ("ab" * 32)[:36])
+    assert artifacts_of(mlflow_root, run) == {"history.csv", "learning_curves.png"}
+    assert (run.info.end_time - run.info.start_time) == 5000
+
+
+def test_only_a_complete_trial_has_an_objective(mlflow_root: Path) -> None:
+    folder = mlflow_root / "digits"
+    write_journal(folder, small_events(folder))
+    replay_spool(folder, mlflow_root)
+    runs = runs_of(mlflow_root)
+    assert {key for key, run in runs.items() if "objective" in run.data.metrics} == {"0", "3"}
+
+
+def test_replaying_again_changes_nothing_even_when_the_position_is_lost(mlflow_root: Path) -> None:
+    folder = mlflow_root / "digits"
+    write_journal(folder, small_events(folder))
+    replay_spool(folder, mlflow_root)
+    before = {key: (run.info.run_id, run.data.to_dictionary()) for key, run in runs_of(mlflow_root).items()}
+    replay_spool(folder, mlflow_root)
+    (folder / tracking.POSITION_NAME).unlink()
+    replay_spool(folder, mlflow_root)
+    runs = runs_of(mlflow_root)
+    assert {key: (run.info.run_id, run.data.to_dictionary()) for key, run in runs.items()} == before
+    assert len(values_of(mlflow_root, runs["3"], "train_loss")) == 4
+    assert len(values_of(mlflow_root, runs["3"], "objective")) == 1
+
+
+def test_a_killed_replay_goes_on_where_it_was_without_doubling(mlflow_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow.tracking import MlflowClient
+
+    folder = mlflow_root / "digits"
+    write_journal(folder, small_events(folder))
+    calls = 0
+    original = MlflowClient.log_batch
+
+    def dies(self: Any, *arguments: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        result = original(self, *arguments, **named)
+        if calls % 7 == 0:  # after the store has it, before we know
+            raise KeyboardInterrupt
+        return result
+
+    monkeypatch.setattr(MlflowClient, "log_batch", dies)
+    for _ in range(50):
+        try:
+            replay_spool(folder, mlflow_root)
+            break
+        except KeyboardInterrupt:
+            calls += 1  # so that the next life dies elsewhere
+    runs = runs_of(mlflow_root)
+    assert set(runs) == {"parent", "0", "1", "2", "3"}
+    assert [step for step, _ in values_of(mlflow_root, runs["0"], "valid_loss")] == [1, 2, 3, 4]
+    assert {run.info.status for run in runs.values()} == {"FINISHED", "KILLED", "FAILED"}
+
+
+def test_an_interrupted_trial_goes_on_under_the_same_run(mlflow_root: Path) -> None:
+    folder = mlflow_root / "digits"
+    first = [study_started(folder), trial_started(0), epoch_done(0, 1, accuracy=0.5), epoch_done(0, 2, accuracy=0.6)]
+    paused = [trial_ended(0, folder, state="INTERRUPTED", epochs=2), study_ended({"INTERRUPTED": 1}, None, state="INTERRUPTED")]
+    write_journal(folder, [*first, *paused])
+    replay_spool(folder, mlflow_root)
+    before = runs_of(mlflow_root)
+    assert (before["0"].info.status, before["parent"].info.status) == ("KILLED", "KILLED")
+    assert before["0"].data.tags["state"] == "INTERRUPTED"
+
+    write_journal(folder, [study_started(folder, resumed=True), trial_started(0, resumed_from=1)])
+    replay_spool(folder, mlflow_root)
+    between = runs_of(mlflow_root)
+    assert (between["0"].info.status, between["parent"].info.status) == ("RUNNING", "RUNNING")
+
+    again = [epoch_done(0, 2, accuracy=0.99, time_s=2e9), epoch_done(0, 3), epoch_done(0, 4), trial_ended(0, folder)]
+    write_journal(folder, [*again, study_ended({"COMPLETE": 1}, 0)])
+    replay_spool(folder, mlflow_root)
+    after = runs_of(mlflow_root)
+    assert {key: run.info.run_id for key, run in after.items()} == {key: run.info.run_id for key, run in before.items()}
+    assert (after["0"].info.status, after["0"].data.tags["state"]) == ("FINISHED", "COMPLETE")
+    assert values_of(mlflow_root, after["0"], "valid_accuracy")[:2] == [(1, 0.5), (2, 0.6)], "the first report of an epoch counts"
+
+
+def test_a_store_made_anew_gets_the_whole_journal(mlflow_root: Path, mlflow_template: Path) -> None:
+    folder = mlflow_root / "digits"
+    write_journal(folder, small_events(folder))
+    replay_spool(folder, mlflow_root)
+    from mlflow.tracking import MlflowClient
+
+    elsewhere = mlflow_root / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "mlflow.db").write_bytes(mlflow_template.read_bytes())
+    replay_spool(folder, elsewhere)
+    assert set(runs_of(elsewhere)) == {"parent", "0", "1", "2", "3"}
+    assert isinstance(client_of(elsewhere), MlflowClient)
+
+
+def test_a_run_deleted_by_hand_does_not_stop_the_others(mlflow_root: Path) -> None:
+    folder = mlflow_root / "digits"
+    events = small_events(folder)
+    write_journal(folder, events[:4])
+    sender = tracking.Sender(folder, mlflow_root, f"sqlite:///{mlflow_root / 'mlflow.db'}", "sweeps")
+    sender.send()
+    client_of(mlflow_root).delete_run(runs_of(mlflow_root)["0"].info.run_id)
+    write_journal(folder, events[4:])
+    sender.send()
+    assert sender.skipped
+    runs = runs_of(mlflow_root)
+    assert runs["3"].info.status == "FINISHED"
+
+
+def test_the_listener_sends_in_the_background_and_close_waits_for_it(mlflow_root: Path) -> None:
+    folder = mlflow_root / "made"
+    listener = MlflowListener(root=mlflow_root, folder=folder)
+    make_study(folder, 14, listener=listener)
+    listener.close()
+    assert listener.problem is None
+    assert backlog(folder) == 0
+    runs = runs_of(mlflow_root)
+    assert listener.experiment_id == runs["parent"].info.experiment_id
+    assert len(runs) == 15
+    assert not [run for run in runs.values() if run.info.status == "RUNNING"]
+    pictures = artifacts_of(mlflow_root, runs["parent"], "pictures")
+    names = ("optimisation_history", "parallel_coordinates", "slices", "timeline", "contour")
+    assert {f"pictures/{name}.png" for name in names} <= pictures
+    assert "interactive.html" in artifacts_of(mlflow_root, runs["parent"])
+
+
+def test_none_keeps_the_journal_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "digits"
+    listener = tracking_listener("none", root=tmp_path, folder=folder)
+    for event in small_events(folder):
+        listener.handle(event)
+    listener.close()
+    assert not (tmp_path / "mlflow.db").exists()
+    assert backlog(folder) > 0
+
+
+@pytest.fixture
+def dead_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Angry(http.server.BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        body = b'{"error_code": "INTERNAL_ERROR", "message": "out of order, token=abc123456"}'
+        self.send_response(500)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST  # noqa: N815 - the name that http.server asks for
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def angry_port() -> Iterator[int]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Angry)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    yield server.server_port
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """Accepts connections (by its backlog) and never answers."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(16)
+        yield int(server.getsockname()[1])
+
+
+@pytest.mark.parametrize("server", ["dead_port", "angry_port", "silent_port"])
+def test_a_server_that_does_not_work_costs_nothing_and_is_made_up_for_later(
+    server: str, mlflow_root: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracking, "BACKOFF_S", (0.01,))
+    port = request.getfixturevalue(server)
+    folder = mlflow_root / "digits"
+    events = small_events(folder)
+    listener = MlflowListener(root=mlflow_root, folder=folder, uri=f"http://ann:s3cr3t@127.0.0.1:{port}", patience_s=0.3)
+    for event in events:
+        listener.handle(event)
+    listener.close()
+    assert listener.problem
+    assert "s3cr3t" not in listener.problem
+    assert "abc123456" not in listener.problem
+    assert backlog(folder) == (folder / "events.jsonl").stat().st_size, "nothing is taken for sent"
+    replay_spool(folder, mlflow_root)
+    assert backlog(folder) == 0
+    assert {key: run.info.status for key, run in runs_of(mlflow_root).items() if key in "03"} == {"0": "FINISHED", "3": "FINISHED"}
+
+
+def test_two_objectives_are_two_metrics(mlflow_root: Path) -> None:
+    folder = mlflow_root / "two"
+    directions = ("maximize", "minimize")
+    events: list[Event] = [study_started(folder, directions=directions), trial_started(0), trial_ended(0, folder, objective=(0.97, 5e5))]
+    write_journal(folder, events)
+    replay_spool(folder, mlflow_root)
+    metrics = runs_of(mlflow_root)["0"].data.metrics
+    assert (metrics["objective"], metrics["objective_2"]) == (0.97, 5e5)
+
+
+def test_events_out_of_the_ordinary_do_not_stop_the_replay(mlflow_root: Path) -> None:
+    folder = mlflow_root / "digits"
+    odd: list[Event] = [
+        study_started(folder),
+        epoch_done(7, 1),  # a trial that was never announced
+        replace(epoch_done(7, 2), metrics={"valid_loss": float("nan"), "valid_accuracy": float("inf")}),
+        trial_ended(7, folder, state="FAIL", reason="x" * 9000, epochs=0),
+        study_ended({"FAIL": 1}, None, state="FAIL"),
+    ]
+    write_journal(folder, odd)
+    assert replay_spool(folder, mlflow_root) == []
+    runs = runs_of(mlflow_root)
+    assert runs["7"].info.status == "FAILED"
+    assert runs["parent"].info.status == "FAILED"
+    assert isinstance(odd[-1], StudyEnded)
+    assert isinstance(odd[1], EpochDone)
