@@ -17,6 +17,7 @@ from cnn_core.data.batches import Batcher, epoch_batches
 from cnn_core.data.prepared import Prepared, open_prepared
 from cnn_core.data.splits import split_of, subset
 from cnn_core.errors import InputError
+from cnn_core.fusion import fuse
 from cnn_core.losses import softmax_cross_entropy
 from cnn_core.metrics import correct_count
 from cnn_core.model import Sequential
@@ -74,7 +75,7 @@ class Net:
 
     def __init__(self, spec: ModelSpec, image_shape: Shape, classes: int, seed: tuple[int, ...]) -> None:
         self.plain: Sequential = build_model(spec, image_shape, classes, stream(seed, "init"))
-        self.fused = self.plain
+        self.fused = fuse(self.plain)
         channels, height, width = image_shape
         self.batcher = Batcher((channels, height, width))
 
