@@ -8,7 +8,7 @@ Each output row is one product (or `parts` small ones), whatever rows are lowere
 same seed gives the same bits whatever the size of blocks and caches.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -26,7 +26,11 @@ FEWEST_COLUMNS = 500  # thinner parts cost more calls than they save
 
 
 class Correlation(Protocol):
-    """What a convolution asks of an algorithm. Rows are output rows; `blocks` are the ranges (first, stop) computed at once, in order."""
+    """What a convolution asks of an algorithm. Rows are output rows; `blocks` are the ranges (first, stop) computed at once, in order.
+
+    Forward is load, then correlate for each block. Backward is, for each block, writing dy into `dy_rows` and accumulate; then gradient,
+    and input_gradient if all blocks were kept.
+    """
 
     @property
     def blocks(self) -> Sequence[Pair]: ...
@@ -37,11 +41,17 @@ class Correlation(Protocol):
     def correlate(self, first: int, stop: int, y: Array) -> None:
         """Write a block's output rows into y (F, stop - first, OW, N)."""
 
-    def accumulate(self, first: int, stop: int, dy: Array) -> None:
-        """Add what dy (F, stop - first, OW, N) of a block gives to the gradient of the kernels."""
+    def dy_rows(self, first: int, stop: int, keep: bool) -> Array:
+        """Return the array (F, stop - first, OW, N) to write a block's dy into; without `keep` the next block overwrites it."""
+
+    def accumulate(self, first: int, stop: int) -> None:
+        """Add what a block's dy gives to the gradient of the kernels."""
 
     def gradient(self, dW: Array) -> None:
         """Write the accumulated gradient into dW (F, C, KH, KW) and begin anew."""
+
+    def input_gradient(self, dx: Array) -> None:
+        """Write dx (C, H, W, N), from the dy of all blocks."""
 
 
 class DirectCorrelation:
@@ -49,7 +59,7 @@ class DirectCorrelation:
 
     With ``pool = (ph, pw)`` it computes what a pooling of that size, at stride of that size, will read: only rows and columns that fall
     into whole windows; blocks of ph rows; and columns in the order (q mod pw, q // pw), which costs the lowering nothing and makes each
-    position of the pooling windows a contiguous run.
+    position of the pooling windows a contiguous run. dy is taken in the same order.
     """
 
     def __init__(self, window: Window, kernels: tuple[int, int, int, int], dtype: DTypeLike, pool: Pair = (1, 1)) -> None:
@@ -62,6 +72,7 @@ class DirectCorrelation:
         self.budget = 4 * cache_bytes()
         self._buffers = Buffers()
         self._kernels = np.empty((self.filters, window.kernel[0], self.channels, window.kernel[1]), dtype)
+        self._turned = np.empty((self.channels, window.kernel[1], window.kernel[0], self.filters), dtype)
         self._accumulated: Array | None = None
         self._lowered = (0, 0)
 
@@ -75,16 +86,24 @@ class DirectCorrelation:
     def correlate(self, first: int, stop: int, y: Array) -> None:
         kernels = self._kernels.reshape(self.filters, -1)
         for row in range(first, stop):
-            np.matmul(kernels, self._columns(row), out=self._by_parts(y, row - first).swapaxes(0, 1))
+            out = y[:, row - first].reshape(self.filters, self._parts, -1).swapaxes(0, 1)
+            np.matmul(kernels, self._columns(row), out=out)
 
-    def accumulate(self, first: int, stop: int, dy: Array) -> None:
-        depth = self._kernels[0].size
+    def dy_rows(self, first: int, stop: int, keep: bool) -> Array:
+        slots = self.rows if keep else stop - first
+        self._dy = self._buffers.take("dy", (slots, self.filters, self.width, self._x.shape[3]), self._x.dtype)
+        self._first = 0 if keep else first
+        return self._dy[first - self._first : stop - self._first].swapaxes(0, 1)
+
+    def accumulate(self, first: int, stop: int) -> None:
         # Columns first: the transposed order of the operands runs at half the speed.
-        product = self._buffers.take("product", (self._parts, depth, self.filters), dy.dtype)
+        depth = self._kernels[0].size
+        product = self._buffers.take("product", (self._parts, depth, self.filters), self._x.dtype)
         for row in range(first, stop):
-            np.matmul(self._columns(row), self._by_parts(dy, row - first).transpose(1, 2, 0), out=product)
+            dy = self._dy[row - self._first].reshape(self.filters, self._parts, -1)
+            np.matmul(self._columns(row), dy.transpose(1, 2, 0), out=product)
             if self._accumulated is None:
-                self._accumulated = self._buffers.take("accumulated", product.shape, dy.dtype)
+                self._accumulated = self._buffers.take("accumulated", product.shape, product.dtype)
                 self._accumulated[...] = product
             else:
                 self._accumulated += product
@@ -95,6 +114,34 @@ class DirectCorrelation:
         dW[...] = total.reshape(kh, self.channels, kw, self.filters).transpose(3, 1, 0, 2)
         self._accumulated = None
 
+    def input_gradient(self, dx: Array) -> None:
+        """Each input row p is one product: of the kernel rows i that met it with the rows r = (p + top - i) / sh of dy, one under the other
+        in memory. The product's KW rows of a channel are then added at their shifts. Nothing is multiplied by padding.
+        """
+        (kh, kw), sh, top = self.window.kernel, self.window.stride[0], self.window.padding[0]
+        # Kernel rows from the last to the first, so that output rows ascend; those of one residue modulo the stride lie side by side.
+        descending = sorted(range(kh), key=lambda i: (i % sh, -i))
+        self._turned[...] = self._kernels[:, descending].transpose(2, 3, 1, 0)
+        turned = self._turned.reshape(self.channels * kw, kh * self.filters)
+        product = self._buffers.take("spread", (self.channels, kw, self.width, dx.shape[3]), dx.dtype)
+        for p in range(dx.shape[1]):
+            met = [at for at, i in enumerate(descending) if (p + top - i) % sh == 0 and 0 <= (p + top - i) // sh < self.rows]
+            row = dx[:, p]
+            row.fill(0)
+            if met:
+                first = (p + top - descending[met[0]]) // sh
+                dy = self._dy[first : first + len(met)].reshape(len(met) * self.filters, -1)
+                kernels = turned[:, met[0] * self.filters : (met[-1] + 1) * self.filters]
+                np.matmul(kernels, dy, out=product.reshape(self.channels * kw, -1))
+                self._add_shifted(product, row)
+
+    def _add_shifted(self, product: Array, row: Array) -> None:
+        """Add (C, KW, OW, N) onto an input row (C, W, N): the transpose of `_shift`."""
+        phases = self.pool[1]
+        spread = product.reshape(self.channels, self.window.kernel[1], phases, -1, row.shape[2])
+        for j, phase, low, high, columns in self._shifts():
+            row[:, columns] += spread[:, j, phase, low:high]
+
     def _split(self, n: int) -> int:
         """Return into how many parts a row's columns are cut so that the products take the small-matrix kernels; 1 where they cannot."""
         work = self._kernels.size * n
@@ -102,10 +149,6 @@ class DirectCorrelation:
             if self.width % parts == 0 and work * (self.width // parts) <= SMALL_PRODUCT:
                 return parts if n * (self.width // parts) >= FEWEST_COLUMNS else 1
         return 1
-
-    def _by_parts(self, rows: Array, index: int) -> Array:
-        """Return row `index` of (F, rows, OW, N) as (F, parts, columns)."""
-        return rows[:, index].reshape(self.filters, self._parts, -1)
 
     def _columns(self, row: int) -> Array:
         """Return the columns of an output row, (parts, KH * C * KW, columns), lowering its block of rows if that is not done."""
@@ -138,13 +181,17 @@ class DirectCorrelation:
 
     def _shift(self, x: Array, slots: Array) -> None:
         """Copy rows of x (C, rows, W, N) into slots (rows, C, KW, pw, OW / pw, N), each kernel column and phase shifted."""
+        for j, phase, low, high, columns in self._shifts():
+            slots[:, :, j, phase, low:high] = x[:, :, columns].swapaxes(0, 1)
+
+    def _shifts(self) -> Iterator[tuple[int, int, int, int, slice]]:
+        """Yield (j, phase, low, high, columns): outputs low to high of a phase meet those input columns with kernel column j."""
         (_, sw), left, width, phases = self.window.stride, self.window.padding[2], self.window.size[1], self.pool[1]
         step = sw * phases
         for j in range(self.window.kernel[1]):
             for phase in range(phases):
                 start = phase * sw + j - left  # the input column of output column q = phase
                 low = max(0, -(start // step))
-                high = min(slots.shape[4], (width - 1 - start) // step + 1)
+                high = min(self.width // phases, (width - 1 - start) // step + 1)
                 if high > low:
-                    columns = slice(start + low * step, start + (high - 1) * step + 1, step)
-                    slots[:, :, j, phase, low:high] = x[:, :, columns].swapaxes(0, 1)
+                    yield j, phase, low, high, slice(start + low * step, start + (high - 1) * step + 1, step)

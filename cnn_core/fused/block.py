@@ -38,13 +38,11 @@ class ConvolutionBlock(Layer):
         self.correlation: Correlation = DirectCorrelation(convolution.window, W.shape, W.dtype, self.pool)
         self._buffers = Buffers()
         self._scale = 1.0
-        self._kernels = W
 
     def forward(self, x: Array, *, training: bool) -> Array:
         keep = self.dropout.draw((*self.out_shape, x.shape[3])) if training and self.dropout else None
         self._scale = self.dropout.scale if training and self.dropout else 1.0
-        self._kernels = self.params["W"] * self._scale if self._scale != 1 else self.params["W"]
-        self.correlation.load(x, self._kernels)
+        self.correlation.load(x, self.params["W"] * self._scale if self._scale != 1 else self.params["W"])
         filters, _, width = self.out_shape
         y = self._buffers.take("y", (*self.out_shape, x.shape[3]), x.dtype)
         zeros = self._buffers.take("zeros", (width * x.shape[3],), x.dtype, zeroed=True)
@@ -68,24 +66,24 @@ class ConvolutionBlock(Layer):
         filters, n = self.out_shape[0], dy.shape[3]
         y = self._buffers.take("y", dy.shape, dy.dtype)
         beaten = self._beaten(n)
-        spread = self._spread(dy) if self.needs_input_gradient else None
         for first, stop in self.correlation.blocks:
-            block = self._block(stop - first, dy)
-            for row, steps in self._windows(first, block):
+            rows = self.correlation.dy_rows(first, stop, keep=self.needs_input_gradient)
+            for row, steps in self._windows(first, rows):
                 gradient = dy[:, row].reshape(filters, -1)
                 if self.relu:
                     gradient *= y[:, row].reshape(filters, -1) > 0
                 if "b" in self.params:
                     self._add_bias_gradient(row, gradient)
                 descend(gradient, beaten[row], steps)
-            self.correlation.accumulate(first, stop, block)
-            if spread is not None:
-                self._unfold(block, spread[:, first:stop])
+            self.correlation.accumulate(first, stop)
         self.correlation.gradient(self.grads["W"])
         if self._scale != 1:
             for gradient in self.grads.values():
                 gradient *= self._scale
-        return self.convolution.input_gradient(spread, self._kernels) if spread is not None else dy
+        dx = self._buffers.take("dx", (*self.in_shape, n), dy.dtype)
+        if self.needs_input_gradient:
+            self.correlation.input_gradient(dx)
+        return dx
 
     def _block(self, rows: int, like: Array) -> Array:
         """Return the buffer of a block of convolution rows, (F, rows, OW, N), columns in the correlation's pooling order."""
@@ -95,24 +93,14 @@ class ConvolutionBlock(Layer):
     def _windows(self, first: int, block: Array) -> list[tuple[int, list[Array]]]:
         """Return each pooled row of a block with the pixels of its windows, ph * pw arrays (F, PW * N)."""
         (ph, pw), (filters, rows) = self.pool, block.shape[:2]
-        pixels = block.reshape(filters, rows, pw, -1)
         taps = [(i, j) for i in range(ph) for j in range(pw)]
-        return [((first + row) // ph, [pixels[:, row + i, j] for i, j in taps]) for row in range(0, rows, ph)]
+        phases = [block[:, row].reshape(filters, pw, -1) for row in range(rows)]
+        return [((first + row) // ph, [phases[row + i][:, j] for i, j in taps]) for row in range(0, rows, ph)]
 
     def _beaten(self, n: int) -> Array:
         """Return the comparisons that forward keeps: (PH, ph * pw - 1, F, PW * N) bool."""
         filters, rows, width = self.out_shape
         return self._buffers.take("beaten", (rows, self.pool[0] * self.pool[1] - 1, filters, width * n), np.bool_)
-
-    def _spread(self, dy: Array) -> Array:
-        """Return the array of the convolution's whole dy, (F, OH, OW, N); pixels outside all windows stay zero."""
-        return self._buffers.take("spread", (*self.convolution.out_shape, dy.shape[3]), dy.dtype, zeroed=True)
-
-    def _unfold(self, block: Array, rows: Array) -> None:
-        """Copy a block into rows of the whole dy, from the pooling order (q mod pw, q // pw) back to q."""
-        pw, (filters, count, width, n) = self.pool[1], block.shape
-        for j in range(pw):
-            rows[:, :, j:width:pw] = block.reshape(filters, count, pw, -1, n)[:, :, j]
 
     def _add_bias_gradient(self, row: int, gradient: Array) -> None:
         if row == 0:

@@ -45,9 +45,8 @@ def naive_gradients(x: Array, W: Array, dy: Array, stride: tuple[int, int], side
 
 def set_block_bytes(layer: Convolution, block_bytes: int) -> None:
     """Choose how many rows are lowered together."""
-    for correlation in (layer.correlation, layer.back):
-        if isinstance(correlation, DirectCorrelation):
-            correlation.budget = block_bytes
+    assert isinstance(layer.correlation, DirectCorrelation)
+    layer.correlation.budget = block_bytes
 
 
 @settings(max_examples=60, deadline=None)
