@@ -1,0 +1,56 @@
+"""Read a data source once, check it, and say what came of it: the first stage of `dvc.yaml`, and a check of one's own files."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cnn_core.data.prepared import open_prepared
+from cnn_core.data.splits import split
+from cnn_core.spec import DataSpec
+from pipeline.artifacts import atomic_write_text
+from pipeline.config import Command, Config, command_line, setting
+from pipeline.data import prepare
+
+
+@dataclass
+class Keys:
+    output: str | None = setting(None, "also write what is printed to this JSON file")
+
+
+COMMAND = Command(
+    name="prepare",
+    about="Reads a data source once, checks it and keeps it as plain arrays named by their digest. Training reads those.",
+    examples=("python -m pipeline.prepare data=mnist", "python -m pipeline.prepare data=csv data.file=train.csv"),
+    keys=Keys,
+    sections=("data", "root"),
+)
+
+
+def describe(spec: DataSpec) -> dict[str, object]:
+    """Return digest, shape of an image (C, H, W), classes, and the sizes of the splits with the images per class of each."""
+    labels = np.asarray(open_prepared(spec.folder, spec.digest).labels)
+    train, valid = split(labels, spec)
+    return {
+        "digest": spec.digest,
+        "image_shape": list(spec.image_shape),
+        "classes": spec.classes,
+        "train": {"images": len(train), "per_class": np.bincount(labels[train], minlength=spec.classes).tolist()},
+        "valid": {"images": len(valid), "per_class": np.bincount(labels[valid], minlength=spec.classes).tolist()},
+    }
+
+
+def main(config: Config) -> int:
+    """Prepare the data that `config` names; return the exit code."""
+    text = json.dumps(describe(prepare(config.data, config.root)), indent=2) + "\n"
+    if config.arguments.output is not None:
+        atomic_write_text(Path(config.arguments.output), text)
+    if not config.quiet:
+        print(text, end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command_line(COMMAND, sys.argv[1:], main))
