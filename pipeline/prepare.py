@@ -32,13 +32,13 @@ COMMAND = Command(
 def describe(spec: DataSpec) -> dict[str, object]:
     """Return digest, shape of an image (C, H, W), classes, and the sizes of the splits with the images per class of each."""
     labels = np.asarray(open_prepared(spec.folder, spec.digest).labels)
-    train, valid = split(labels, spec)
+    parts = split(labels, spec)
     return {
         "digest": spec.digest,
         "image_shape": list(spec.image_shape),
         "classes": spec.classes,
-        "train": {"images": len(train), "per_class": np.bincount(labels[train], minlength=spec.classes).tolist()},
-        "valid": {"images": len(valid), "per_class": np.bincount(labels[valid], minlength=spec.classes).tolist()},
+        "train": {"images": len(parts.train), "per_class": np.bincount(labels[parts.train], minlength=spec.classes).tolist()},
+        "valid": {"images": len(parts.valid), "per_class": np.bincount(labels[parts.valid], minlength=spec.classes).tolist()},
     }
 
 
