@@ -24,8 +24,8 @@ POSITION_NAME = "replayed.json"
 CHUNK = 256  # events between two notes of how far the replay came
 START_DELAY_S = 5.0  # MLflow's import waits for the first epoch, at most this long
 PATIENCE_S = 3.0  # at the end: how long to wait for a server that does not answer
-LOCAL_PATIENCE_S = 10.0  # the same for a database file, which may just be importing MLflow and making its schema
-CLOSE_S = 20.0  # how long to wait for a store that answers slowly
+LOCAL_PATIENCE_S = 30.0  # the same for a database file: importing MLflow and making its schema is slow on a busy machine
+CLOSE_S = 60.0  # how long to wait for a store that answers slowly; a server's share is a third
 BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 log = logging.getLogger(__name__)
@@ -131,14 +131,14 @@ class MlflowListener:
         experiment: str = "sweeps",
         figures: bool = True,
         patience_s: float | None = None,
-        close_s: float = CLOSE_S,
+        close_s: float | None = None,
     ) -> None:
         self.problem: str | None = None
         self._journal = spool.EventLog(folder)
         address = resolve_uri(uri, root)
         self._sender = Sender(folder, root, address, experiment, figures=figures, on_progress=self._progressed)
         self._patience_s = patience_s if patience_s is not None else PATIENCE_S if is_server(address) else LOCAL_PATIENCE_S
-        self._close_s = close_s
+        self._close_s = close_s if close_s is not None else CLOSE_S / 3 if is_server(address) else CLOSE_S
         self._news = threading.Event()
         self._worth_starting = threading.Event()
         self._closing = threading.Event()

@@ -87,11 +87,6 @@ def _overviews(table: StudyTable) -> dict[str, Callable[[], bytes]]:
     return makers
 
 
-def net_artifacts(trial_folder: Path) -> dict[str, Callable[[], bytes]]:
-    """File name -> function that makes it, for a trial whose weights were kept; empty for others."""
-    return {}
-
-
 def _draw(function: str, *arguments: object) -> bytes:
     from pipeline.tracking import figures, study_figures
 

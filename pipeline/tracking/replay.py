@@ -238,7 +238,9 @@ class Replay:
         if table is not None and self._parent is not None:
             yield pictures.study_artifacts(table), self._parent
         if best is not None:
-            yield pictures.net_artifacts(self._folder / "trials" / str(best)), self._run(best)
+            from pipeline.tracking.net_pictures import net_artifacts
+
+            yield net_artifacts(self._folder / "trials" / str(best)), self._run(best)
 
 
 def _milliseconds(time_s: float) -> int:

@@ -1,0 +1,70 @@
+"""The MLflow server on 127.0.0.1, on the store of `root`; prints the links that open the runs and their curves."""
+
+import os
+import shutil
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from cnn_core.errors import InputError
+from pipeline.config import Command, Config, command_line, setting
+from pipeline.tracking.store import quiet_environment, redact, resolve_uri, runs_link
+
+HOST = "127.0.0.1"
+
+
+@dataclass
+class UiKeys:
+    port: int = setting(5000, "port of the server, on 127.0.0.1 alone", low=1, high=65535)
+
+
+COMMAND = Command(
+    name="ui",
+    about="Opens the MLflow UI on the runs of all studies below `root`. Stop it with Ctrl-C.",
+    examples=("python -m pipeline.ui", "python -m pipeline.ui root=elsewhere port=5001"),
+    keys=UiKeys,
+    sections=("tracking",),
+)
+
+
+def main(config: Config) -> int:
+    """Make the store if there is none, print the links, become the server."""
+    from pipeline.tracking.store import open_store
+
+    root, port = Path(config.root), int(config.arguments.port)
+    uri = resolve_uri(config.tracking.uri, root)
+    refuse_used_port(port)
+    store = open_store(uri, root, config.tracking.experiment)
+    address = f"http://{HOST}:{port}"
+    print(f"runs, best first:  {runs_link(store.experiment_id, address=address)}")
+    print(f"their curves:      {runs_link(store.experiment_id, address=address, charts=True)}")
+    print(f"store: {redact(uri)}; Ctrl-C stops the server (ready in a few seconds)", flush=True)
+    command = server_command(uri, root, port)
+    os.execv(command[0], command)  # the server takes this process's place, so that signals reach it
+
+
+def refuse_used_port(port: int) -> None:
+    """Raise InputError where something already listens."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise InputError(f"port: must be free on {HOST}, got {port} ({error.strerror}); choose another: port={port + 1}") from error
+
+
+def server_command(uri: str, root: Path, port: int) -> list[str]:
+    """The arguments that start the server: one worker (two take a gigabyte), artifacts below `root`."""
+    quiet_environment()
+    beside = Path(sys.executable).parent
+    os.environ["PATH"] = f"{beside}{os.pathsep}{os.environ.get('PATH', '')}"  # the server looks for its own tools there
+    program = shutil.which("mlflow")
+    head = [program] if program else [sys.executable, "-m", "mlflow"]
+    artifacts = (root / "mlartifacts").resolve().as_uri()
+    where = ["--backend-store-uri", uri, "--default-artifact-root", artifacts]
+    return [*head, "server", *where, "--host", HOST, "--port", str(port), "--workers", "1"]
+
+
+if __name__ == "__main__":
+    sys.exit(command_line(COMMAND, sys.argv[1:], main))
