@@ -84,7 +84,7 @@ def grid_values(parameter: Parameter) -> list[Value]:
         return [int(value) if whole else round(float(value), 12) for value in values]
     points = np.geomspace(low, high, POINTS) if parameter.log else np.linspace(low, high, POINTS)
     if whole:
-        return sorted({round(float(point)) for point in points})
+        return [*sorted({round(float(point)) for point in points})]
     return [min(max(float(point), low), high) for point in points]
 
 

@@ -50,7 +50,7 @@ class TrialRecord:
 
     def load(self, spec: Spec) -> tuple[TrainState | None, str]:
         """Return the newest whole checkpoint of this spec, or None to start over, and what was wrong with a newer one ("" if nothing)."""
-        complaints = []
+        complaints: list[str] = []
         for path in (self.paths.checkpoint, self._previous):
             if not path.exists():
                 continue
@@ -68,7 +68,10 @@ class TrialRecord:
         return [{**row, "epoch_s": spent} for row, spent in zip(history, seconds, strict=True)]
 
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
-        """Write a row for each epoch; floats in full, so that they can be compared to the bit."""
+        """Write a row for each epoch; floats in full, so that they can be compared to the bit.
+
+        Whole or not at all, but not forced to the disk each time: all but the durations stands in the checkpoint too.
+        """
         if not rows:
             return
         columns = sorted(set().union(*rows) - {"epoch"})
@@ -76,7 +79,13 @@ class TrialRecord:
         writer = csv.DictWriter(text, ["epoch", *columns], lineterminator="\n")
         writer.writeheader()
         writer.writerows({**row, "epoch": number} for number, row in enumerate(rows, 1))
-        atomic_write_text(self.paths.history, text.getvalue())
+        temporary = self.paths.history.with_name(".history.csv.tmp")
+        try:
+            temporary.write_text(text.getvalue(), encoding="utf-8")
+            temporary.replace(self.paths.history)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
 
     def write_result(self, outcome: Outcome, spec: Spec) -> None:
         """Write the outcome before it is told to the study: after a crash between the two it is told, not trained again."""

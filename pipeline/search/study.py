@@ -9,7 +9,9 @@ from typing import Any
 
 import optuna
 from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
+from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
 from cnn_core.errors import InputError
@@ -41,10 +43,24 @@ def open_storage(url: str, slots: int = 1) -> RDBStorage:
         _check_sqlite(Path(url.removeprefix("sqlite:///")))
     engine: dict[str, Any] = {"connect_args": {"timeout": LOCK_WAIT_S}} if sqlite else {"pool_size": slots + 4, "pool_pre_ping": True}
     try:
-        return RDBStorage(url, engine_kwargs=engine)
+        storage = RDBStorage(url, engine_kwargs=engine)
+        if sqlite:
+            event.listen(storage.engine, "connect", _tune_sqlite)
+            storage.engine.dispose()  # the next connections are tuned
+        return storage
     except (SQLAlchemyError, ImportError, RuntimeError) as error:
         text = redact(str(getattr(error, "orig", None) or error)).strip().splitlines()[0]
         raise InputError(f"study.storage: must be a database that opens, got {redact(url)} ({text})") from error
+
+
+def _tune_sqlite(connection: Any, _: Any) -> None:
+    """Write ahead, and leave it to the system when the disk is reached: 5 ms less for each of a trial's dozen small transactions.
+
+    The death of the process loses nothing; a power cut may undo the last transactions, never half of one, and what they said is told again
+    from the trials' own files (result.json, checkpoints).
+    """
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
 
 
 def open_study(
@@ -57,7 +73,7 @@ def open_study(
     with _refused():
         names = optuna.study.get_all_study_names(storage)
         if paths.name not in names:
-            study = optuna.create_study(study_name=paths.name, storage=storage, directions=list(directions))
+            study = optuna.create_study(study_name=paths.name, storage=storage, directions=[StudyDirection[name.upper()] for name in directions])
             study.set_user_attr(FINGERPRINT, mark)
             study.set_user_attr(CODE, code)
             return study, False, []

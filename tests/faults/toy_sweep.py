@@ -1,0 +1,93 @@
+"""`python -m tests.faults.toy_sweep ...`: the sweep's own command with a toy epoch, a crash at a named point, and a log of its own.
+
+PIPELINE_FAULT=<point>[:<n>] kills this process outright when the n-th (first) time comes: after-ask, after-epoch (saved, not yet reported),
+before-tell, after-tell, during-export. $TOY/told.log gets a line before ("telling") and after ("told") every tell that reaches the study.
+All is wrapped from outside: the product holds no test code.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pipeline.config import SWEEP, command_line
+from pipeline.search import leaderboard, problem
+from pipeline.search.ledger import Ledger
+from pipeline.search.record import Outcome, TrialRecord
+from pipeline.sweep import main
+from tests.faults import toy
+
+POINT, _, COUNT = os.environ.get("PIPELINE_FAULT", "").partition(":")
+_passed = 0
+
+
+def crash_at(point: str) -> None:
+    """End this process without any farewell if it is at the point asked for."""
+    global _passed
+    if point == POINT:
+        _passed += 1
+        if _passed == int(COUNT or 1):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def after(owner: type, name: str, point: str) -> None:
+    """Crash when the method has returned."""
+    original: Callable[..., Any] = getattr(owner, name)
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        crash_at(point)
+        return result
+
+    setattr(owner, name, wrapped)
+
+
+def log(line: str) -> None:
+    """Append a line that survives this process."""
+    with (toy.folder() / "told.log").open("a") as file:
+        file.write(line + "\n")
+
+
+def wrap_tell() -> None:
+    original = Ledger.tell
+
+    def tell(self: Ledger, trial: Any, outcome: Outcome) -> int | None:
+        if outcome.state == "INTERRUPTED":
+            return original(self, trial, outcome)
+        crash_at("before-tell")
+        log(f"telling {trial.number}")
+        result = original(self, trial, outcome)
+        log(f"told {trial.number} {outcome.state} {','.join(map(repr, outcome.values))}")
+        crash_at("after-tell")
+        return result
+
+    Ledger.tell = tell  # type: ignore[method-assign]
+
+
+def wrap_export() -> None:
+    original = leaderboard.atomic_write_text
+
+    def write(path: Any, text: str) -> None:
+        original(path, text)
+        crash_at("during-export")
+
+    leaderboard.atomic_write_text = write
+
+
+def install() -> None:
+    """Put the toy in the place of training and set the crash points."""
+    problem.training.train_epoch = toy.train_epoch
+    after(Ledger, "ask", "after-ask")
+    after(TrialRecord, "save", "after-epoch")
+    wrap_tell()
+    wrap_export()
+    if jump := os.environ.get("TOY_CLOCK_JUMP_S"):  # the wall clock is wrong by that much from the third look on
+        real, looks = time.time, iter([0.0, 0.0])
+        time.time = lambda: real() + next(looks, float(jump))
+
+
+if __name__ == "__main__":
+    install()
+    sys.exit(command_line(SWEEP, sys.argv[1:], main))
