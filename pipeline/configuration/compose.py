@@ -37,7 +37,9 @@ def compose(overrides: Sequence[str] = (), command: Command | str = SWEEP, *, qu
         node = copy.deepcopy(base)
     for override in values:
         _set_value(node, override)
-    return _to_config(node, tuple(overrides), command, chosen, quiet, verbose)
+    own = _own_keys(command)
+    kept = tuple(text for text in overrides if parse_override(text).key_or_group not in own)
+    return _to_config(node, kept, command, chosen, quiet, verbose)
 
 
 def parse_override(text: str) -> Override:

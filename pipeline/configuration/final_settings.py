@@ -1,4 +1,5 @@
 """Settings of what is built after a sweep: final models and their ensemble."""
+# ruff: noqa: RUF009 - setting() is dataclasses.field() with words
 
 from dataclasses import dataclass
 
@@ -8,11 +9,22 @@ from pipeline.configuration.settings import setting
 @dataclass
 class FinalSettings:
     after_sweep: bool = setting(False, "go on with final, evaluate and export when the sweep is done")
-    members: int = setting(5, "best distinct trials that become members", low=1)
+    members: int = setting(5, "best distinct trials that become members", low=0)
     folds: int = setting(3, "nets a member, each trained without one fold", low=2)
-    epochs: int | None = setting(None, "epochs of each net; null: as the trial", low=1)
+    epochs: int | None = setting(None, "epochs of each net; null: twice as many as the trial", low=1)
+    overrides: list[str] = setting([], "overrides of every member: augmentation, schedule, averaged weights")
+    fixed: list[list[str]] = setting([], "members beside those of the sweep, each a list of overrides")
+    statistics_batches: int = setting(
+        100, "batches that batch normalisation's statistics are recomputed on; 0: keep the averaged ones", low=0
+    )
 
 
 @dataclass
 class EnsembleSettings:
-    name: str = setting("greedy", "how members are combined", choices=("uniform", "weighted", "greedy", "stacking"))
+    name: str = setting(
+        "greedy", "how members are combined; auto: the best out of fold", choices=("auto", "uniform", "weighted", "greedy", "stacking")
+    )
+    views: int = setting(1, "test-time views averaged at prediction: 1 none, 5 shifts, 9 also turns and zooms", low=1, high=9)
+    max_ms: float | None = setting(
+        None, "longest inference an image, milliseconds on one core; members that do not fit are left out", above=0
+    )

@@ -75,7 +75,7 @@ class Config:
     """A composed configuration: typed sections, and the node and overrides that they came from."""
 
     command: str
-    overrides: tuple[str, ...]  # as given, so that they can be composed again
+    overrides: tuple[str, ...]  # as given, the command's own keys left out, so that they can be composed again
     node: DictConfig  # unresolved
     root: Path
     study: StudySettings

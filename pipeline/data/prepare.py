@@ -34,7 +34,12 @@ def prepare(settings: DataSettings, root: Path) -> DataSpec:
 
     The arrays are below ``root/prepared``, named by their digest. Raises InputError for a missing or damaged file, naming it and the place.
     """
-    return _prepared(settings, root, test=False)
+    data = _prepared(settings, root, test=False)
+    if settings.valid_images == "clean":
+        return data
+    from pipeline.proxy import with_proxy  # SciPy, which other sweeps need not wait for
+
+    return with_proxy(data, root)
 
 
 def prepare_test(settings: DataSettings, root: Path) -> DataSpec:

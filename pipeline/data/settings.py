@@ -81,6 +81,7 @@ class ImagesSettings(FileSettings):
     test_folder: str | None = setting(None, "the same for the test; null: test_fraction is held out")
     colour: str = setting("grey", "channels kept", choices=("grey", "rgb"))
     size: list[int] = setting([], "height, width that every image is resized to; empty: sizes must agree", low=1)
+    normalize: str = setting("none", "mnist centres and scales every image as MNIST was, and needs a size", choices=("none", "mnist"))
 
 
 @dataclass

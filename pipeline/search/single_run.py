@@ -74,6 +74,6 @@ def _result(outcome: Outcome) -> str:
 
 
 def _draw(single: Single) -> None:
-    history = {number: row for number, row in enumerate(read_history(single.paths), 1)}
+    history = dict(enumerate(read_history(single.paths), 1))
     if history:
         atomic_write_bytes(curve_path(single.paths), png(learning_curves(history, single.work.name)))

@@ -1,6 +1,5 @@
 """What a sweep searches: parameters with conditions, read from YAML, suggested by Optuna, written as overrides."""
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,11 +9,9 @@ from optuna.distributions import BaseDistribution
 
 from cnn_core.errors import InputError
 from pipeline.configuration.compose import compose, parse_override
-from pipeline.configuration.hints import did_you_mean
 from pipeline.configuration.tree import Config
+from pipeline.search.branches import active, branches, check_condition, in_order
 from pipeline.search.distributions import Parameter, Value, parse_parameter
-
-MOST_BRANCHES = 64  # beyond it, each choice is checked once instead of with every other
 
 
 @dataclass(frozen=True)
@@ -30,8 +27,8 @@ class Space:
             raise InputError(f"space: must be a mapping of keys to distributions, got {mapping!r}")
         parameters = {str(name): parse_parameter(str(name), line) for name, line in mapping.items()}
         for parameter in parameters.values():
-            _check_condition(parameter, parameters)
-        space = cls(tuple(_in_order(parameters)))
+            check_condition(parameter, parameters)
+        space = cls(tuple(in_order(parameters)))
         space._check_paths()
         return space
 
@@ -53,7 +50,7 @@ class Space:
         values: dict[str, Value] = {}
         overrides: list[str] = []
         for parameter in self.parameters:
-            if _active(parameter, values):
+            if active(parameter, values):
                 value = _suggest_one(trial, parameter)
                 values[parameter.name] = value
                 overrides.append(parameter.override(value))
@@ -79,22 +76,8 @@ class Space:
         return Space(tuple(kept))
 
     def branches(self) -> Iterator[dict[str, Value]]:
-        """Yield every combination of the values that conditions or groups depend on; beyond MOST_BRANCHES, each value at least once."""
-        deciding = self._deciding()
-        count = 1
-        for parameter in deciding:
-            count *= len(parameter.choices)
-        if count <= MOST_BRANCHES:
-            seen = set()
-            for values in itertools.product(*(parameter.choices for parameter in deciding)):
-                branch = self._complete(dict(zip((p.name for p in deciding), values, strict=True)))
-                if tuple(branch.items()) not in seen:
-                    seen.add(tuple(branch.items()))
-                    yield branch
-            return
-        for parameter in deciding:
-            for value in parameter.choices:
-                yield self._complete(self._reach(parameter) | {parameter.name: value})
+        """Yield every combination of the values that conditions or groups depend on (see `pipeline.search.branches`)."""
+        return branches(self.parameters)
 
     def corners(self, *, dearest: bool) -> Iterator[list[str]]:
         """Yield, for every branch, the overrides with each other parameter at its first (or last) value."""
@@ -102,7 +85,7 @@ class Space:
             values = dict(branch)
             overrides = []
             for parameter in self.parameters:
-                if not _active(parameter, values):
+                if not active(parameter, values):
                     continue
                 values.setdefault(parameter.name, parameter.ends()[1 if dearest else 0])
                 overrides.append(parameter.override(values[parameter.name]))
@@ -150,7 +133,7 @@ class Space:
     def _fit(self, wanted: Mapping[str, Any]) -> tuple[dict[str, Value], str]:
         values: dict[str, Value] = {}
         for parameter in self.parameters:
-            if not _active(parameter, values) or parameter.path not in wanted:
+            if not active(parameter, values) or parameter.path not in wanted:
                 continue
             distribution = parameter.distribution()
             try:
@@ -162,32 +145,12 @@ class Space:
             values[parameter.name] = wanted[parameter.path]
         return values, ""
 
-    def _deciding(self) -> list[Parameter]:
-        asked = {name for parameter in self.parameters for name in parameter.when}
-        return [parameter for parameter in self.parameters if parameter.kind == "group" or parameter.name in asked]
-
-    def _reach(self, parameter: Parameter) -> dict[str, Value]:
-        """Return values under which the parameter is active."""
-        by_name = {item.name: item for item in self.parameters}
-        values: dict[str, Value] = {}
-        for name, allowed in parameter.when.items():
-            values |= self._reach(by_name[name]) | {name: allowed[0]}
-        return values
-
-    def _complete(self, chosen: Mapping[str, Value]) -> dict[str, Value]:
-        """Return the chosen values that are active, and the first choice for every other deciding parameter."""
-        values: dict[str, Value] = {}
-        for parameter in self._deciding():
-            if _active(parameter, values):
-                values[parameter.name] = chosen.get(parameter.name, parameter.choices[0])
-        return values
-
     def _check_paths(self) -> None:
         """Two parameters may set one path only in branches that exclude each other. Raises InputError."""
         for branch in self.branches():
             setter: dict[str, str] = {}
             for parameter in self.parameters:
-                if not _active(parameter, branch):
+                if not active(parameter, branch):
                     continue
                 if parameter.path in setter:
                     names = f"{setter[parameter.path]} and {parameter.name}"
@@ -204,7 +167,7 @@ def searched(config: Config) -> tuple[Space, list[str]]:
     """
     whole = Space.parse(config.space)
     given = {override.key_or_group: override.value() for override in map(parse_override, config.overrides)}
-    fixed = {path: given[path] for path in sorted(whole.paths & set(given))}
+    fixed: dict[str, Any] = {path: given[path] for path in sorted(whole.paths & set(given))}
     space = whole.without(fixed)
     if not space.parameters:
         rule = "must hold at least one parameter" if not whole.parameters else "must have a parameter that the command line leaves free"
@@ -217,38 +180,4 @@ def _suggest_one(trial: optuna.trial.BaseTrial, parameter: Parameter) -> Value:
         return trial.suggest_int(parameter.name, int(parameter.low), int(parameter.high), step=int(parameter.step or 1), log=parameter.log)
     if parameter.kind == "float":
         return trial.suggest_float(parameter.name, parameter.low, parameter.high, step=parameter.step, log=parameter.log)
-    return trial.suggest_categorical(parameter.name, parameter.choices)  # type: ignore[no-any-return]
-
-
-def _active(parameter: Parameter, values: Mapping[str, Value]) -> bool:
-    return all(name in values and values[name] in allowed for name, allowed in parameter.when.items())
-
-
-def _check_condition(parameter: Parameter, parameters: Mapping[str, Parameter]) -> None:
-    for name, allowed in parameter.when.items():
-        if name not in parameters:
-            raise InputError(
-                f"space {parameter.name}: when must name a parameter of the space, got {name!r}{did_you_mean(name, parameters)}"
-            )
-        other = parameters[name]
-        if other.kind not in ("choice", "group"):
-            raise InputError(f"space {parameter.name}: when must name a choice or a group, got {name!r}, which is {other.kind}")
-        for value in allowed:
-            if value not in other.choices:
-                raise InputError(f"space {parameter.name}: when must ask for a value of {name} ({other.describe()}), got {value!r}")
-
-
-def _in_order(parameters: Mapping[str, Parameter]) -> list[Parameter]:
-    """Return parameters as written, each after those it depends on. Raises InputError for a circle."""
-    ordered: dict[str, Parameter] = {}
-
-    def visit(parameter: Parameter, path: tuple[str, ...]) -> None:
-        if parameter.name in path:
-            raise InputError(f"space {parameter.name}: conditions must not form a circle, got {' -> '.join((*path, parameter.name))}")
-        for name in parameter.when:
-            visit(parameters[name], (*path, parameter.name))
-        ordered.setdefault(parameter.name, parameter)
-
-    for parameter in parameters.values():
-        visit(parameter, ())
-    return list(ordered.values())
+    return trial.suggest_categorical(parameter.name, parameter.choices)

@@ -1,0 +1,86 @@
+"""Show, without training: a search space as a tree, a study's trials, one trial, what augmentation does, what a net would see."""
+
+import sys
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from cnn_core.errors import InputError
+from pipeline.config import Command, Config, command_line, setting
+
+
+@dataclass
+class ShowKeys:
+    trial: int | None = setting(None, "with study.name: this trial's configuration and curves", low=0)
+    input: str | None = setting(None, "images (IDX, CSV, text, .npy, .npz, picture, folder): draw a sheet of what the net would see")
+    normalize: str = setting("auto", "of the input: mnist centres and scales it, none does not", choices=("auto", "mnist", "none"))
+    output: str | None = setting(None, "file of the sheet; null: below root/sheets")
+
+
+COMMAND = Command(
+    name="show",
+    about="Shows a search space (space=), a study or a trial (study.name=), what augmentation does (augment=), or an input (input=).",
+    examples=(
+        "python -m pipeline.show space=contest",
+        "python -m pipeline.show study.name=digits",
+        "python -m pipeline.show study.name=digits trial=17",
+        "python -m pipeline.show augment=contest data=mnist",
+        "python -m pipeline.show input=my_digits/ data=mnist",
+    ),
+    keys=ShowKeys,
+)
+
+
+def main(config: Config) -> int:
+    """Show what the overrides ask for; the space where they ask for nothing else. Return the exit code."""
+    console = Console(highlight=False)
+    given = {text.partition("=")[0] for text in config.overrides}
+    keys: ShowKeys = config.arguments
+    if keys.input is not None:
+        _show_input(console, config, keys)
+    elif "study.name" in given or keys.trial is not None:
+        _show_study(console, config, keys)
+    elif any(key == "augment" or key.startswith("augment.") for key in given):
+        from pipeline.showing.sheets import augment_sheet
+
+        console.print(
+            f"first each image as it is, then changed at random: {augment_sheet(config, keys.output)}", markup=False, soft_wrap=True
+        )
+    else:
+        _show_space(console, config)
+    return 0
+
+
+def _show_space(console: Console, config: Config) -> None:
+    from pipeline.search.space import searched
+    from pipeline.showing.space_tree import space_tree
+
+    space, notes = searched(config)
+    space.check(config.overrides)
+    name = config.choices.get("space") or "given"
+    console.print(space_tree(space, f"space {name}: {len(space.parameters)} parameters"))
+    for note in notes:
+        console.print(note, markup=False)
+
+
+def _show_study(console: Console, config: Config, keys: ShowKeys) -> None:
+    from pipeline.showing.studies import open_table, print_trial, print_trials
+
+    table = open_table(config)
+    if keys.trial is None:
+        print_trials(console, table)
+    else:
+        print_trial(console, table, config, keys.trial)
+
+
+def _show_input(console: Console, config: Config, keys: ShowKeys) -> None:
+    from pipeline.showing.sheets import input_sheet
+
+    if keys.input is None:
+        raise InputError("input: must be given")
+    path, count = input_sheet(config, keys.input, keys.normalize, keys.output)
+    console.print(f"{count} images as the net would see them: {path}", markup=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    sys.exit(command_line(COMMAND, sys.argv[1:], main))

@@ -1,0 +1,41 @@
+"""Sheets of images: what augmentation makes of them, and what a net would see of an input."""
+
+from pathlib import Path
+
+import numpy as np
+
+from cnn_core.data.prepared import open_prepared
+from pipeline.artifacts import writable_folder
+from pipeline.augment_sheet import write_augment_sheet
+from pipeline.config import Config
+from pipeline.data import prepare
+from pipeline.inputs import Wanted, open_input
+from pipeline.sheets import write_sheet
+
+ROWS = 12
+MOST_IMAGES = 200
+
+
+def augment_sheet(config: Config, output: str | None) -> Path:
+    """Write a sheet of training images and their augmented copies; return its path."""
+    data = prepare(config.data, config.root)
+    images = open_prepared(data.folder, data.digest).images
+    chosen = np.linspace(0, len(images) - 1, min(ROWS, len(images))).astype(int)
+    name = config.choices.get("augment") or "none"
+    return write_augment_sheet(_place(config, output, f"augment-{name}.png"), images[chosen], config.augment, seed=config.study.seed)
+
+
+def input_sheet(config: Config, path: str, normalize: str, output: str | None) -> tuple[Path, int]:
+    """Write a sheet of an input's first images as a net trained on ``data=`` would see them; return its path and how many are shown."""
+    data = prepare(config.data, config.root)
+    source = open_input(path, Wanted(image_shape=data.image_shape, classes=data.classes), normalize)
+    block = next(iter(source.blocks(MOST_IMAGES)))
+    return write_sheet(_place(config, output, "input.png"), block.images), len(block.images)
+
+
+def _place(config: Config, output: str | None, name: str) -> Path:
+    if output is not None:
+        path = Path(output).expanduser()
+        writable_folder(path.parent, "output")
+        return path
+    return writable_folder(config.root / "sheets", "root") / name

@@ -1,0 +1,114 @@
+"""A study and its trials, read without writing to them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from omegaconf import OmegaConf
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cnn_core.errors import InputError
+from pipeline.artifacts import StudyPaths
+from pipeline.config import Config, compose, redact
+from pipeline.configuration.hints import did_you_mean
+from pipeline.showing.curves import text_plot
+from pipeline.tracking.table import StudyTable, TrialRow, load_table
+
+TRAINED_BY = ("data", "model", "optimizer", "schedule", "regularizer", "augment", "train")
+
+
+def open_table(config: Config) -> StudyTable:
+    """Return the study named in `config`. Raises InputError with the names that there are."""
+    paths = config.paths
+    known = known_studies(config.root)
+    try:
+        return load_table(paths.folder, paths.name, config.study.storage)
+    except (FileNotFoundError, KeyError) as error:
+        names = f"has {', '.join(known)}" if known else "has none"
+        raise InputError(
+            f"study.name: must be a study of root={config.root}, which {names}, got {paths.name!r}{did_you_mean(paths.name, known)}"
+        ) from error
+
+
+def known_studies(root: Path) -> list[str]:
+    """Return the names of the studies below `root`."""
+    return sorted(path.parent.name for path in root.glob("*/study.db"))
+
+
+def print_trials(console: Console, table: StudyTable) -> None:
+    """Print a line a trial, and what a trial's own call is."""
+    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for name, justify in (
+        ("trial", "right"),
+        ("state", "left"),
+        ("objective", "right"),
+        ("epochs", "right"),
+        ("time", "right"),
+        ("what", "left"),
+    ):
+        grid.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    best = {row.number for row in table.best_first[:1]}
+    for row in table.trials:
+        style = "bold green" if row.number in best else "dim" if row.state != "COMPLETE" else ""
+        what = row.name.removeprefix(f"t{row.number:03d} ") + (f" ({redact(row.reason)})" if row.reason and row.state == "FAIL" else "")
+        cells = (str(row.number), row.state, _objective(row), f"{row.epochs}", f"{row.duration_s:.1f} s", what)
+        grid.add_row(*(Text(cell) for cell in cells), style=style)
+    console.print(Text(f"study {table.name}: {len(table.trials)} trials, in {table.folder}", style="bold"))
+    console.print(grid)
+    if table.trials:
+        number = table.best_first[0].number if table.best_first else table.trials[0].number
+        console.print(f"one of them: python -m pipeline.show study.name={table.name} trial={number}", markup=False, soft_wrap=True)
+
+
+def _objective(row: TrialRow) -> str:
+    if not row.objective:
+        last = row.history.get(row.epochs, {}).get("valid_accuracy")
+        return f"({last:.4f})" if last is not None else ""
+    return ", ".join(f"{value:.4f}" if abs(value) < 1000 else f"{value:,.0f}" for value in row.objective)
+
+
+def print_trial(console: Console, table: StudyTable, config: Config, number: int) -> None:
+    """Print one trial: how it went, its configuration, its curves, and how to train it again. Raises InputError for an unknown number."""
+    row = next((row for row in table.trials if row.number == number), None)
+    if row is None:
+        numbers = f"0 to {table.trials[-1].number}" if table.trials else "none yet"
+        raise InputError(f"trial: must be a trial of the study {table.name} ({numbers}), got {number}")
+    console.print(Text(f"trial {number} of {table.name}: {row.name}", style="bold"))
+    reason = f" ({redact(row.reason)})" if row.reason else ""
+    console.print(f"{row.state}{reason} {_objective(row)} after {row.epochs} epochs, {row.duration_s:.1f} s", markup=False)
+    overrides = _overrides(StudyPaths(config.root, table.name), row)
+    if overrides is not None:
+        node = compose(overrides).node
+        shown = OmegaConf.create({section: node[section] for section in TRAINED_BY})
+        console.print()
+        console.print(redact(OmegaConf.to_yaml(shown)).rstrip(), markup=False, highlight=False)
+    _print_curves(console, row)
+    if overrides is not None:
+        console.print(f"\nagain: python -m pipeline.replay study.name={table.name} trial={number}", markup=False, soft_wrap=True)
+
+
+def _overrides(paths: StudyPaths, row: TrialRow) -> Sequence[str] | None:
+    """Return all overrides of a trial, from its folder; None where they are gone."""
+    try:
+        content = yaml.safe_load(paths.trial(row.number).overrides.read_text())
+    except (OSError, yaml.YAMLError):
+        return None
+    return [str(text) for text in content["overrides"]] if isinstance(content, dict) and "overrides" in content else None
+
+
+def _print_curves(console: Console, row: TrialRow) -> None:
+    epochs = sorted(row.history)
+    for what in ("loss", "accuracy"):
+        curves = {
+            mark: [row.history[epoch].get(f"{part}_{what}", float("nan")) for epoch in epochs]
+            for mark, part in (("o", "train"), ("*", "valid"))
+        }
+        lines = text_plot(curves, width=max(20, min(70, console.width - 20)))
+        if lines:
+            console.print()
+            console.print(f"{what}: o training, * validation", markup=False)
+            for line in lines:
+                console.print(line, markup=False, highlight=False, no_wrap=True)
