@@ -6,7 +6,9 @@ one of the reserved images (`data.reserve`) with another seed, which is only rep
 """
 
 import hashlib
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -14,10 +16,17 @@ from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from cnn_core.axes import Images
+from cnn_core.axes import Images, Labels
+from cnn_core.data.prepared import open_prepared, write_prepared
+from cnn_core.data.splits import reserved
+from cnn_core.errors import InputError
+from cnn_core.spec import DataSpec
+from pipeline.artifacts import atomic_write_text
 
 VALIDATION_SEED = 41  # the proxy that a sweep may optimise
 FROZEN_SEED = 1789  # the proxy that is reported
+VERSION = 1  # of the recipe and of what it draws
+COMMITTED = Path(__file__).with_name("frozen_proxies.json")  # "data digest:reserve:split_seed" -> digest of the frozen proxy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +56,52 @@ def disturb(images: Images, seed: int, recipe: ProxyRecipe = ProxyRecipe()) -> I
 def digest(images: Images) -> str:
     """Return the sha256 of the images' shape and bytes: what is committed for the frozen proxy."""
     return hashlib.sha256(repr(images.shape).encode() + images.tobytes()).hexdigest()
+
+
+def with_proxy(data: DataSpec, root: Path) -> DataSpec:
+    """Return `data` with its validation images read from disturbed copies, which are made once and kept under ``root/prepared``.
+
+    All training images are disturbed, in their order, so that any split and any fold finds its validation images among them.
+    """
+    folder = root / "prepared" / f"proxy-{data.digest[:16]}-{VALIDATION_SEED}-v{VERSION}"
+    mark = folder.with_name(folder.name + ".json")
+    if mark.is_file() and (folder / "manifest.json").is_file():
+        known: str = json.loads(mark.read_text())["digest"]
+    else:
+        source = open_prepared(data.folder, data.digest)
+        known = write_prepared(
+            folder, disturb(source.images, VALIDATION_SEED), source.labels, classes=data.classes, name=f"{source.name}-proxy"
+        )
+        atomic_write_text(mark, json.dumps({"digest": known}) + "\n")
+    return replace(data, valid_folder=str(folder), valid_digest=known)
+
+
+@dataclass(frozen=True)
+class FrozenProxy:
+    """The reported proxy: disturbed copies of the reserved images, those images themselves, their labels."""
+
+    images: Images
+    clean: Images
+    labels: Labels
+    digest: str
+
+
+def frozen_proxy(data: DataSpec) -> FrozenProxy | None:
+    """Return the frozen proxy of a data set with reserved images, None where none are reserved.
+
+    Raises InputError where its digest differs from the one committed for this data set in ``frozen_proxies.json``.
+    """
+    if data.reserve == 0:
+        return None
+    source = open_prepared(data.folder, data.digest)
+    chosen = reserved(source.labels, data)
+    clean = np.ascontiguousarray(source.images[chosen])
+    images = disturb(clean, FROZEN_SEED)
+    found = digest(images)
+    committed = json.loads(COMMITTED.read_text()).get(f"{data.digest}:{data.reserve}:{data.split_seed}")
+    if committed is not None and committed != found:
+        raise InputError(f"the frozen proxy must have the committed digest {committed[:12]}, got {found[:12]} (another SciPy or NumPy?)")
+    return FrozenProxy(images, clean, source.labels[chosen], found)
 
 
 def _disturb_one(image: NDArray[np.uint8], rng: Generator, recipe: ProxyRecipe) -> NDArray[np.uint8]:

@@ -1,5 +1,6 @@
 """How the members' weights are chosen, on out-of-fold predictions alone."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from cnn_core.axes import Labels
@@ -72,14 +74,19 @@ def stacking(members: Probabilities, labels: Labels, *, strength: float = 0.01) 
 
     strength: the inverse of the penalty (C), small since 10 classes x members coefficients stand against few errors.
     """
-    model = LogisticRegression(C=strength, max_iter=300, tol=1e-5)
-    model.fit(stacking_features(members), labels)
+    features = stacking_features(members)
+    middle, spread = features.mean(axis=0), features.std(axis=0) + 1e-6
+    model = LogisticRegression(C=strength, max_iter=300, tol=1e-4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the last digits of a penalised fit decide nothing here
+        model.fit((features - middle) / spread, labels)
     classes = members.shape[2]
-    coefficients, intercepts = np.zeros((classes, model.coef_.shape[1])), np.full(classes, -30.0)
+    coefficients, intercepts = np.zeros((classes, features.shape[1])), np.full(classes, -30.0)
     rows = model.classes_ if len(model.classes_) > 2 else model.classes_[1:]
     if len(model.classes_) == 2:  # one row: the second class against the first
         intercepts[model.classes_[0]] = 0.0
-    coefficients[rows], intercepts[rows] = model.coef_, model.intercept_
+    coefficients[rows] = model.coef_ / spread
+    intercepts[rows] = model.intercept_ - (model.coef_ / spread) @ middle
     return Combination(
         method="stacking", coefficients=tuple(tuple(row) for row in coefficients.tolist()), intercepts=tuple(intercepts.tolist())
     )

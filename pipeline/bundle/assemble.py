@@ -1,0 +1,158 @@
+"""Putting a bundle together from what a study left behind: its ensemble, or, where none was built, its best trial."""
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from cnn_core import checkpoint
+from cnn_core.architectures import build_model
+from cnn_core.axes import Array
+from cnn_core.errors import InputError
+from cnn_core.spec import Spec
+from cnn_core.state import Weights
+from pipeline.artifacts import StudyPaths, sha256_bytes
+from pipeline.bundle.graph import operations_of
+from pipeline.bundle.operations import IDENTITY, Net
+from pipeline.bundle.predictor import FORMAT, Bundle, manifest_digest
+from pipeline.config import compose, spec_of
+from pipeline.data import prepare
+from pipeline.ensemble.plan import finished_trials
+from pipeline.search.problem import searchless
+
+LICENCES = {
+    "mnist": "MNIST (Y. LeCun, C. Cortes, C. J. C. Burges), made available under CC BY-SA 3.0",
+    "digits": "Optical Recognition of Handwritten Digits (E. Alpaydin, C. Kaynak), UCI Machine Learning Repository, CC BY 4.0",
+}
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """A bundle's manifest and the bytes of its weight files."""
+
+    manifest: dict[str, Any]
+    files: dict[str, bytes]  # name -> bytes
+
+    def bundle(self) -> Bundle:
+        """Return the bundle as it would be loaded."""
+        nets = []
+        for member in self.manifest["members"]:
+            arrays = [dict(np.load(io.BytesIO(self.files[net["file"]]), allow_pickle=False)) for net in member["nets"]]
+            nets.append([Net(net["operations"], found) for net, found in zip(member["nets"], arrays, strict=True)])
+        return Bundle(self.manifest, nets)
+
+
+def assemble(paths: StudyPaths) -> Assembled:
+    """Return the bundle of a study. Raises InputError where it has neither an ensemble nor a complete trial with its weights."""
+    path = paths.ensemble / "ensemble.json"
+    if path.exists():
+        return _of_ensemble(paths, json.loads(path.read_text()))
+    return _of_best_trial(paths)
+
+
+def _of_ensemble(paths: StudyPaths, ensemble: Mapping[str, Any]) -> Assembled:
+    members: list[dict[str, Any]] = []
+    files: dict[str, bytes] = {}
+    spec: Spec | None = None
+    for entry in ensemble["members"]:
+        folder = paths.final / entry["name"]
+        nets = []
+        for fold in sorted(folder.glob("fold*/weights.npz"), key=lambda p: int(p.parent.name.removeprefix("fold"))):
+            spec = _spec(paths, entry["overrides"])
+            weights, _ = checkpoint.load_weights(fold)
+            nets.append(_net(spec, weights, f"weights/{entry['name']}-{fold.parent.name}.npz", files))
+        about = {key: entry[key] for key in ("overrides", "model")}
+        members.append({"name": entry["name"], "temperature": entry["temperature"], "nets": nets, **about})
+    if spec is None:
+        raise InputError(f"an ensemble must have members with weights, got none in {paths.final}")
+    scores = {"out_of_fold": ensemble["out_of_fold"], "chosen_on": ensemble["chosen_on"], "images": ensemble["images"]}
+    return _assembled(paths, spec, members, files, ensemble["combine"], ensemble["views"], scores, ensemble["expected"])
+
+
+def _of_best_trial(paths: StudyPaths) -> Assembled:
+    trials = finished_trials(paths)
+    if not trials:
+        raise InputError(f"a bundle needs a finished sweep or final models, got none in {paths.folder}; run python -m pipeline.sweep first")
+    best = next((trial for trial in trials if paths.trial(trial.number).weights.exists()), None)
+    if best is None:
+        raise InputError(f"a bundle needs a trial with its weights (tracking.keep_weights=best), got none in {paths.trials}")
+    spec = _spec(paths, best.overrides)
+    files: dict[str, bytes] = {}
+    weights, _ = _trial_weights(paths, best.number)
+    net = _net(spec, weights, f"weights/t{best.number:03d}.npz", files)
+    member = {
+        "name": f"t{best.number:03d}",
+        "temperature": 1.0,
+        "nets": [net],
+        "overrides": list(best.overrides),
+        "model": asdict(spec.model),
+    }
+    combine = {"method": "uniform", "weights": [1.0], "temperature": 1.0}
+    scores = {"objective": best.value, "trial": best.number}
+    return _assembled(paths, spec, [member], files, combine, [IDENTITY], scores, {})
+
+
+def _trial_weights(paths: StudyPaths, number: int) -> tuple[Weights, dict[str, Any]]:
+    """Read a trial's weights, checked against its manifest."""
+    trial = paths.trial(number)
+    content, manifest = trial.weights.read_bytes(), json.loads(trial.manifest.read_text())
+    expected = manifest["sha256"]["weights.npz"]
+    found = sha256_bytes(content)
+    if found != expected:
+        raise InputError(f"weights must have the digest {expected[:12]} of their manifest, got {found[:12]} in {trial.weights}")
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    parts = [{name.removeprefix(part): a for name, a in arrays.items() if name.startswith(part)} for part in ("params/", "buffers/")]
+    return Weights(parts[0], parts[1]), manifest
+
+
+def _spec(paths: StudyPaths, overrides: Sequence[str]) -> Spec:
+    config = compose([*searchless(overrides), f"root={paths.root}"])
+    return spec_of(config, prepare(config.data, config.root), (0,))
+
+
+def _net(spec: Spec, weights: Weights, name: str, files: dict[str, bytes]) -> dict[str, Any]:
+    """Add a net's arrays to `files` and return its entry in the manifest."""
+    model = build_model(spec.model, spec.data.image_shape, spec.data.classes, np.random.default_rng(0))
+    model.load(weights.params, weights.buffers)
+    operations, arrays = operations_of(model)
+    files[name] = npz_bytes(arrays)
+    return {"file": name, "sha256": sha256_bytes(files[name]), "operations": operations}
+
+
+def npz_bytes(arrays: Mapping[str, Array]) -> bytes:
+    """Return an .npz as bytes."""
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, **arrays)
+    return content.getvalue()
+
+
+def _assembled(
+    paths: StudyPaths,
+    spec: Spec,
+    members: list[dict[str, Any]],
+    files: dict[str, bytes],
+    combine: Mapping[str, Any],
+    views: Sequence[Sequence[float]],
+    scores: Mapping[str, Any],
+    expected: Mapping[str, Any],
+) -> Assembled:
+    data_name = compose(searchless(members[0]["overrides"])).data.name
+    manifest: dict[str, Any] = {
+        "format": FORMAT,
+        "study": paths.name,
+        "image_shape": list(spec.data.image_shape),
+        "classes": spec.data.classes,
+        "members": members,
+        "combine": dict(combine),
+        "views": [list(view) for view in views],
+        "scores": dict(scores),
+        "expected": dict(expected),
+        "data": {"name": data_name, "digest": spec.data.digest, "licence": LICENCES.get(data_name, "as its owner says")},
+    }
+    manifest = json.loads(json.dumps(manifest))  # tuples become lists, so that the digest is that of the file
+    manifest["digest"] = manifest_digest(manifest)
+    return Assembled(manifest, files)

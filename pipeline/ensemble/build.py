@@ -1,0 +1,118 @@
+"""From out-of-fold logits to an ensemble: temperatures, members within the time cap, the method, what it gains: ensemble.json."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnn_core.axes import Labels
+from pipeline.artifacts import StudyPaths, atomic_write_text
+from pipeline.configuration.final_settings import EnsembleSettings
+from pipeline.ensemble.combine import Combination, Probabilities, accuracy, fit_temperature, log_loss, softmax
+from pipeline.ensemble.gain import gain_over
+from pipeline.ensemble.out_of_fold import OutOfFold
+from pipeline.ensemble.plan import Member
+from pipeline.ensemble.selection import choose, cross_fitted, fit, within_cap
+
+
+def build_ensemble(
+    members: Sequence[Member], found: Sequence[OutOfFold], labels: Labels, settings: EnsembleSettings, views: Sequence[Sequence[float]]
+) -> dict[str, Any]:
+    """Return the content of ensemble.json, chosen out of fold alone: on the proxy where there is one, else on clean images."""
+    on = "proxy" if all(one.proxy is not None for one in found) else "clean"
+    temperatures = [fit_temperature(_logits(one, on)[0], labels) for one in found]
+    probabilities = {name: _member_probabilities(found, temperatures, name) for name in ({"clean", on})}
+    costs = np.array([one.ms * len(views) for one in found])
+    kept = within_cap(probabilities[on], labels, costs, settings.max_ms)
+    members_on = probabilities[on][kept]
+    scores: dict[str, dict[str, float]] = {}
+    if settings.name == "auto":
+        combination, scores = choose(members_on, labels)
+    else:
+        combination = fit(settings.name, members_on, labels)
+    return {
+        "chosen_on": on,
+        "views": [list(view) for view in views],
+        "members": [
+            {
+                "name": members[m].name,
+                "temperature": temperatures[m],
+                "ms_per_image": float(costs[m]),
+                "overrides": list(members[m].overrides),
+                "model": asdict(members[m].specs[0].model),
+                **{f"{name}_accuracy": accuracy(probabilities[name][m], labels) for name in sorted(probabilities)},
+                **{f"{name}_log_loss": log_loss(probabilities[name][m], labels) for name in sorted(probabilities)},
+            }
+            for m in kept
+        ],
+        "left_out": [members[m].name for m in range(len(members)) if m not in kept],
+        "combine": combination.plain(),
+        "methods": scores,
+        "images": len(labels),
+        "out_of_fold": {name: _score(combination, probabilities[name][kept], labels) for name in sorted(probabilities)},
+        "expected": _expected(combination, members_on, labels),
+    }
+
+
+def write_ensemble(paths: StudyPaths, content: dict[str, Any]) -> None:
+    """Write ensemble.json."""
+    atomic_write_text(paths.ensemble / "ensemble.json", json.dumps(content, indent=2) + "\n")
+
+
+def _logits(one: OutOfFold, on: str) -> NDArray[np.float32]:
+    if on == "clean":
+        return one.clean
+    assert one.proxy is not None
+    return one.proxy
+
+
+def _member_probabilities(found: Sequence[OutOfFold], temperatures: Sequence[float], on: str) -> NDArray[np.float64]:
+    """Return (members, N, classes): each member's calibrated softmax, averaged over the views."""
+    return np.stack([softmax(_logits(one, on), t).mean(axis=0) for one, t in zip(found, temperatures, strict=True)])
+
+
+def _score(combination: Combination, members: Probabilities, labels: Labels) -> dict[str, Any]:
+    """Return cross-fitted scores of the ensemble, its best member's, and the gain between them."""
+    joined = cross_fitted(combination.method, members, labels)
+    best = int(np.argmax([accuracy(member, labels) for member in members]))
+    return {
+        "accuracy": accuracy(joined, labels),
+        "log_loss": log_loss(joined, labels),
+        "best_member": best,
+        "best_member_accuracy": accuracy(members[best], labels),
+        "gain": gain_over(members[best], joined, labels).plain(),
+    }
+
+
+def _expected(combination: Combination, members: Probabilities, labels: Labels) -> dict[str, Any]:
+    """Return what predictions of like images look like, for the label-free check of drift."""
+    joined = combination.apply(members)
+    votes = members.argmax(axis=2)
+    classes = members.shape[2]
+    return {
+        "agreement": float(np.mean((votes == votes[0]).all(axis=0))),
+        "confidence": float(joined.max(axis=1).mean()),
+        "class_share": (np.bincount(labels, minlength=classes) / len(labels)).tolist(),
+    }
+
+
+def summary_lines(content: dict[str, Any]) -> list[str]:
+    """Return what the ensemble is and gains, in words."""
+    lines = []
+    for k, member in enumerate(content["members"]):
+        weight = f", weight {content['combine']['weights'][k]:.2f}" if "weights" in content["combine"] else ""
+        accuracies = ", ".join(f"{name} {member[f'{name}_accuracy']:.3%}" for name in content["out_of_fold"])
+        lines.append(f"member {member['name']}: out-of-fold accuracy {accuracies}, temperature {member['temperature']:.2f}{weight}")
+    for name, score in content["out_of_fold"].items():
+        gain = score["gain"]
+        interval = f"{gain['gain']:+.3%} [{gain['low']:+.3%}, {gain['high']:+.3%}]"
+        lines.append(
+            f"ensemble ({content['combine']['method']}) on {name} images: {score['accuracy']:.3%}, {interval} over its best member, "
+            f"{gain['errors_removed']:.0%} of its errors gone"
+        )
+    if content["left_out"]:
+        lines.append(f"left out for the time cap: {', '.join(content['left_out'])}")
+    return lines

@@ -1,0 +1,135 @@
+"""Training the nets of all members in slots: the same epochs as a trial's, saved after each, so that a restart goes on."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from cnn_core import checkpoint
+from cnn_core.errors import InputError
+from cnn_core.finishing import finished_weights
+from cnn_core.spec import Spec
+from cnn_core.state import TrainState, Weights
+from cnn_core.training import train_epoch
+from pipeline.artifacts import TrialPaths
+from pipeline.search.record import TrialRecord
+from pipeline.search.stop import FAILED, Stop
+from pipeline.search.trial import RETRIES, not_finite
+from pipeline.slots.base import Slot, SlotError, WorkerDied
+
+Say = Callable[[str], None]
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One net to train."""
+
+    name: str  # "m1-t017 fold 2/3"
+    spec: Spec
+    paths: TrialPaths
+    overrides: tuple[str, ...]
+    statistics_batches: int
+
+
+def load_net(job: Job) -> Weights | None:
+    """Return the finished weights of a job, None where they are not there yet or belong to another configuration."""
+    if not job.paths.weights.exists():
+        return None
+    weights, about = checkpoint.load_weights(job.paths.weights)
+    return weights if about.get("spec") == job.spec.digest() else None
+
+
+class NetTrainer:
+    """Hands jobs to slots until all are trained or the stop says so; why it ended stands in ``stop``."""
+
+    def __init__(self, jobs: Sequence[Job], slots: Sequence[Slot], stop: Stop, say: Say, epoch_s: float | None = None) -> None:
+        self._open = [job for job in jobs if load_net(job) is None]
+        self._slots, self._stop, self._say, self._epoch_s = slots, stop, say, epoch_s
+        self._lock = threading.Lock()
+        self._epochs_left = sum(job.spec.train.epochs for job in self._open)
+        stop.on_request.append(self._stop_slots)
+
+    def run(self) -> None:
+        """Return when no net is left or all slots have stopped."""
+        threads = [threading.Thread(target=self._loop, args=(slot,), name=f"final-{slot.index}", daemon=True) for slot in self._slots]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(0.2)  # signals are handled in between
+
+    def _loop(self, slot: Slot) -> None:
+        try:
+            while not self._stop.requested and (job := self._take()) is not None:
+                self._train(job, slot)
+        except (SlotError, checkpoint.CheckpointError, InputError) as error:
+            self._stop.request(str(error), FAILED)
+        except OSError as error:
+            self._stop.request(f"writing the final nets: {error.strerror or error}", FAILED)
+        except Exception as error:
+            self._stop.request(f"{type(error).__name__}: {error}", FAILED)
+
+    def _take(self) -> Job | None:
+        with self._lock:
+            return self._open.pop(0) if self._open else None
+
+    def _train(self, job: Job, slot: Slot) -> None:
+        record = TrialRecord(job.paths)
+        record.begin(0, job.spec.seed, job.overrides)
+        state, complaint = record.load(job.spec)
+        if complaint:
+            self._say(f"final {job.name}: checkpoint not used: {complaint}")
+        rows = record.rows(state)
+        self._count(len(rows))
+        while len(rows) < job.spec.train.epochs:
+            outcome = self._call(slot, train_epoch, job.spec, state)
+            if outcome is None:
+                return
+            state, row = outcome
+            rows.append(row)
+            record.save(state, rows, job.spec)
+            self._count(1)
+            if bad := not_finite(row):
+                raise InputError(f"final {job.name}: training must stay finite, got {bad} in epoch {len(rows)}")
+            self._say(self._line(job, rows))
+        if state is not None:
+            self._finish(job, slot, state, record)
+
+    def _finish(self, job: Job, slot: Slot, state: TrainState, record: TrialRecord) -> None:
+        weights = self._call(slot, finished_weights, job.spec, state, job.statistics_batches)
+        if weights is not None:
+            checkpoint.save_weights(job.paths.weights, weights, {"spec": job.spec.digest(), "epochs": job.spec.train.epochs})
+            record.finish()
+
+    def _call(self, slot: Slot, function: Callable[..., Result], *arguments: object) -> Result | None:
+        """Return the call's value, None when the stop came; a worker that dies is replaced and the call repeated."""
+        for attempt in range(RETRIES + 1):
+            if self._stop.requested:
+                return None
+            try:
+                return slot.call(function, *arguments, deadline_s=self._epoch_s)
+            except WorkerDied as error:
+                if self._stop.now:
+                    return None
+                if attempt == RETRIES:
+                    raise
+                self._say(f"final: {error}, once more")
+        return None
+
+    def _line(self, job: Job, rows: Sequence[dict[str, float]]) -> str:
+        row = rows[-1]
+        left_s = self._epochs_left * row["epoch_s"] / max(1, len(self._slots))
+        shown = f"loss {row['train_loss']:.4f}, validation {row['valid_accuracy']:.2%}, {row['epoch_s']:.1f} s"
+        done = f"{time.strftime('%H:%M:%S')} final {job.name} epoch {len(rows)}/{job.spec.train.epochs}"
+        return f"{done}: {shown}; about {left_s / 60:.0f} min left"
+
+    def _count(self, epochs: int) -> None:
+        with self._lock:
+            self._epochs_left -= epochs
+
+    def _stop_slots(self) -> None:
+        if self._stop.now:
+            for slot in self._slots:
+                slot.stop()

@@ -1,0 +1,133 @@
+"""Which nets an ensemble is made of: the best distinct trials of a study and fixed configurations, each on every fold."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cnn_core.errors import InputError
+from cnn_core.spec import DataSpec, Spec
+from pipeline.artifacts import StudyPaths, TrialPaths
+from pipeline.config import Config, compose, spec_of
+from pipeline.search.problem import searchless
+
+_SEED_OFFSET = 1_000_000  # final nets share no stream with trials, which are numbered from 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One configuration and seed, trained once a fold."""
+
+    name: str  # "m1-t017", or "m4-fixed1"
+    overrides: tuple[str, ...]  # whole: composing them gives the configuration
+    specs: tuple[Spec, ...]
+
+    def folder(self, paths: StudyPaths) -> Path:
+        return paths.final / self.name
+
+    def net(self, paths: StudyPaths, fold: int) -> TrialPaths:
+        return TrialPaths(self.folder(paths) / f"fold{fold}")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A complete trial as its files tell it: number, objective, the overrides that compose it."""
+
+    number: int
+    value: float
+    overrides: tuple[str, ...]
+
+
+def finished_trials(paths: StudyPaths) -> list[Finished]:
+    """Return the complete trials, best first, in the order of leaderboard.csv (after confirmation where there was one)."""
+    if not paths.leaderboard.exists():
+        return []
+    with paths.leaderboard.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["state"] == "COMPLETE"]
+    return [Finished(int(row["trial"]), _objective(row), whole_overrides(paths.trial(int(row["trial"])))) for row in rows]
+
+
+def _objective(row: dict[str, Any]) -> float:
+    return float(row.get("valid_accuracy") or "nan")
+
+
+def whole_overrides(trial: TrialPaths) -> tuple[str, ...]:
+    """Return the overrides that compose a trial. Raises InputError where its file is gone or damaged."""
+    try:
+        content = yaml.safe_load(trial.overrides.read_text(encoding="utf-8"))
+        return tuple(str(text) for text in content["overrides"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise InputError(f"a trial's overrides must be readable, got {trial.overrides} ({type(error).__name__})") from None
+
+
+def study_base(paths: StudyPaths) -> tuple[str, ...]:
+    """Return the overrides that a study was run with and its best trial; empty where no trial is complete."""
+    trials = finished_trials(paths)
+    return trials[0].overrides if trials else ()
+
+
+def plan_members(config: Config, data: DataSpec) -> list[Member]:
+    """Return the members that ``config.final`` asks for.
+
+    The best trials are taken so that architectures and kernel sizes differ as long as there are others; where there are fewer distinct
+    trials than members, the best come again with other seeds. Raises InputError where there is nothing to build from.
+    """
+    final = config.final
+    trials = finished_trials(config.paths)
+    if final.members and not trials:
+        hint = "run python -m pipeline.sweep first, or give final.members=0 and final.fixed"
+        raise InputError(f"final needs a finished sweep, got no complete trial in {config.paths.folder}; {hint}")
+    if not final.members and not final.fixed:
+        raise InputError("final needs final.members of at least 1, or final.fixed, got neither")
+    chosen = [(f"t{trial.number:03d}", trial.overrides) for trial in _diverse(trials, final.members)]
+    base = trials[0].overrides if trials else ()
+    chosen += [(f"fixed{k}", (*base, *fixed)) for k, fixed in enumerate(final.fixed, 1)]
+    return [_member(config, data, f"m{k}-{name}", overrides, k) for k, (name, overrides) in enumerate(chosen, 1)]
+
+
+def _diverse(trials: Sequence[Finished], count: int) -> list[Finished]:
+    """Return `count` trials: first the best of each kind of net, in order, then the best of the others, then the best again."""
+    kinds: set[tuple[Any, ...]] = set()
+    seen: set[str] = set()
+    first: list[Finished] = []
+    rest: list[Finished] = []
+    for trial in trials:
+        config = compose(searchless(trial.overrides))
+        whole = spec_key(config)
+        if whole in seen:
+            continue
+        seen.add(whole)
+        kind = (config.model.name, config.model.kernel, config.model.pool)
+        (rest if kind in kinds else first).append(trial)
+        kinds.add(kind)
+    order = [*first, *rest]
+    return [order[k % len(order)] for k in range(count)] if order else []
+
+
+def spec_key(config: Config) -> str:
+    """Return what makes two configurations the same: every section that a net's training depends on."""
+    parts = (config.model, config.optimizer, config.schedule, config.regularizer, config.augment, config.train)
+    return repr(parts)
+
+
+def _member(config: Config, data: DataSpec, name: str, overrides: tuple[str, ...], index: int) -> Member:
+    final = config.final
+    base = searchless(overrides)
+    epochs = final.epochs or 2 * compose(base).train.epochs
+    whole = (*base, *searchless(config.overrides), *final.overrides, *_fixed_part(config, index), f"train.epochs={epochs}")
+    net = compose(whole)
+    specs = []
+    for fold in range(final.folds):
+        spec = spec_of(net, data, (config.study.seed, _SEED_OFFSET + index, fold))
+        folded = replace(spec.data, fold=fold, folds=final.folds, train_size=None, valid_size=None)
+        specs.append(replace(spec, data=folded))
+    return Member(name=name, overrides=whole, specs=tuple(specs))
+
+
+def _fixed_part(config: Config, index: int) -> tuple[str, ...]:
+    """Return a fixed member's own overrides once more, since those of all members came after them."""
+    place = index - 1 - config.final.members
+    return tuple(config.final.fixed[place]) if place >= 0 else ()
