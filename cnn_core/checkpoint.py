@@ -56,6 +56,8 @@ def load(path: Path, spec: Spec | None = None) -> TrainState:
     if spec is not None and about.get("spec") != spec.digest():
         raise CheckpointError(f"{path}: must belong to the spec {spec.digest()[:12]}, got {str(about.get('spec'))[:12]}")
     try:
+        if not set(about["held"]) <= set(PAIRS):
+            raise ValueError(f"held must be of {PAIRS}")
         held = {name: Weights(_part(arrays, f"{name}/params/"), _part(arrays, f"{name}/buffers/")) for name in about["held"]}
         return TrainState(
             epoch=int(about["epoch"]),
@@ -94,7 +96,7 @@ def _sha256(array: AnyArray) -> str:
 
 
 def _write(path: Path, arrays: Mapping[str, Array], about: Mapping[str, Any]) -> None:
-    text = json.dumps({**about, "version": VERSION, "sha256": {key: _sha256(a) for key, a in arrays.items()}}, sort_keys=True)
+    text = json.dumps({**about, "version": VERSION, "sha256": {key: _sha256(a) for key, a in arrays.items()}})
     manifest = np.frombuffer(text.encode(), np.uint8)
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
