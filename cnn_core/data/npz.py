@@ -36,9 +36,11 @@ def read_npz(path: Path) -> dict[str, AnyArray]:
     leading ``/``), encryption, object arrays (pickles), sizes that disagree or that the file cannot hold, damaged data (CRC).
     """
     try:
-        _check_directory(path)
+        stated = _check_directory(path)
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
+            if len(members) != stated:
+                raise zipfile.BadZipFile(f"its end states {stated} members, its directory lists {len(members)}")
             _check_members(path, members)
             return {member.filename.removesuffix(".npy"): _read_member(path, archive, member) for member in members}
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, struct.error, UnicodeDecodeError) as error:
@@ -47,8 +49,8 @@ def read_npz(path: Path) -> dict[str, AnyArray]:
         raise InputError(f"{path}: must be a readable file, got: {error.strerror or error}") from error
 
 
-def _check_directory(path: Path) -> None:
-    """Read the end-of-directory record ourselves: zipfile would build an object per entry, however many there are."""
+def _check_directory(path: Path) -> int:
+    """Return how many members the archive states; the end-of-directory record is read here: zipfile would build an object per entry."""
     size = path.stat().st_size
     with path.open("rb") as file:
         file.seek(max(0, size - END_OF_DIRECTORY.size - 65535))
@@ -61,6 +63,7 @@ def _check_directory(path: Path) -> None:
     if members > MAX_MEMBERS or directory > MAX_DIRECTORY_BYTES:
         limit = f"at most {MAX_MEMBERS} members in a directory of {MAX_DIRECTORY_BYTES:,} bytes"
         raise InputError(f"{path}: an archive may hold {limit}, it states {members} in {directory:,} bytes")
+    return int(members)
 
 
 def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
