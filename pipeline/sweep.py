@@ -23,7 +23,7 @@ def main(config: Config) -> int:
     try:
         from pipeline.search import session
 
-        return session.run(config, slots, print)
+        return session.run(config, slots)
     finally:
         for slot in slots:
             slot.close()

@@ -1,20 +1,19 @@
 """The last lines of a sweep: the leaderboard, the best trial, how to look at the runs, how to go on."""
 
 import shlex
+from collections.abc import Sequence
 
-import optuna
-
-from pipeline.config import Config
-from pipeline.search import leaderboard
+from pipeline.config import Config, redact
+from pipeline.search.leaderboard import Row, table
+from pipeline.search.ledger import Ledger
 from pipeline.search.problem import Problem
-from pipeline.search.stop import FAILED, Stop
+from pipeline.search.stop import Stop
 from pipeline.tracking.store import is_server, resolve_uri, ui_command
 
 
-def closing_lines(config: Config, study: optuna.Study, problem: Problem, stop: Stop, outside: float | None) -> list[str]:
+def closing_lines(config: Config, rows: Sequence[Row], problem: Problem, outside: float | None) -> list[str]:
     """Return the lines; `outside` is the share of the slots' time outside training, None when nothing ran."""
-    rows = leaderboard.rank(study, problem.space)
-    lines = ["", *leaderboard.table(rows, problem.objectives)]
+    lines = ["", *table(rows, problem.objectives)]
     best = [row for row in rows if row.front]
     if best:
         words = "best trial" if len(problem.objectives) == 1 else "Pareto front: trials"
@@ -23,28 +22,25 @@ def closing_lines(config: Config, study: optuna.Study, problem: Problem, stop: S
     if outside is not None:
         lines.append(f"{outside:.1%} of the slots' time was spent outside training")
     if config.tracking.name == "mlflow":
-        lines.append(f"compare the runs: {_ui(config)}")
-    return [*lines, *_next_step(config, len([row for row in rows if row.state != "FAIL"]), stop)]
+        uri = resolve_uri(config.tracking.uri, config.root)
+        lines.append(f"compare the runs: {f'open {redact(uri)}' if is_server(uri) else ui_command(config.root)}")
+    return lines
 
 
-def _ui(config: Config) -> str:
-    uri = resolve_uri(config.tracking.uri, config.root)
-    return f"open {uri}" if is_server(uri) else ui_command(config.root)
-
-
-def _next_step(config: Config, counted: int, stop: Stop) -> list[str]:
-    again = resume_command(config)
-    if stop.exit_code == FAILED:
-        return [f"error: {stop.reason}", f"when that is mended, this goes on where it stopped: {again}"]
+def next_step(config: Config, ledger: Ledger, stop: Stop) -> str:
+    """Return the line that says how to go on."""
     if stop.exit_code:
-        return [f"{stop.reason}; this goes on where it stopped: {again}"]
-    more = f"budget.trials={2 * counted}" if config.budget.trials else f"budget.minutes={2 * (config.budget.minutes or 1):g}"
+        return f"{stop.reason}; this goes on where it stopped: {resume_command(config)}"
+    if ledger.total is not None and not stop.reason:
+        more = f"budget.trials={2 * ledger.total}"
+    else:
+        more = f"budget.minutes={2 * (config.budget.minutes or 1):g}"
     done = stop.reason or "the study has all its trials"
-    return [f"{done}; go on with more: {resume_command(config, more)}, or begin another: study.name=NAME"]
+    return f"{done}; go on with more: {resume_command(config, more)}, or begin another: study.name=NAME"
 
 
 def resume_command(config: Config, *more: str) -> str:
     """Return the command that goes on with this study."""
     keys = {text.partition("=")[0] for text in more}
     kept = [text for text in config.overrides if text.partition("=")[0] not in keys]
-    return shlex.join(["python", "-m", "pipeline.sweep", *kept, *more])
+    return redact(shlex.join(["python", "-m", "pipeline.sweep", *kept, *more]))

@@ -1,23 +1,24 @@
 """One run of a sweep from configuration to exit code: check, open, say what will run, run, say what came of it."""
 
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import optuna
 
-from pipeline.config import Config
+from pipeline.config import Config, redact
 from pipeline.data import prepare
 from pipeline.search import leaderboard
 from pipeline.search.clock import StudyClock
-from pipeline.search.closing import closing_lines
+from pipeline.search.closing import closing_lines, next_step, resume_command
 from pipeline.search.code_version import code_version
 from pipeline.search.coordinator import Coordinator, Usage
-from pipeline.search.events import Listener, StudyEnded, StudyStarted
+from pipeline.search.events import StudyEnded, StudyStarted
 from pipeline.search.fingerprint import fingerprint
 from pipeline.search.grid import grid
-from pipeline.search.ledger import Ledger, StorageFailed
-from pipeline.search.listeners import Listeners, LogListener
+from pipeline.search.ledger import Ledger, StorageFailed, storage_errors
+from pipeline.search.listeners import is_behind, make_listeners
 from pipeline.search.plan import plan_lines
 from pipeline.search.problem import Problem
 from pipeline.search.pruners import make_pruner
@@ -26,11 +27,10 @@ from pipeline.search.space import searched
 from pipeline.search.stop import FAILED, SignalHandling, Stop
 from pipeline.search.study import open_storage, open_study, quiet_optuna, repair, storage_url
 from pipeline.search.trial import Room
-from pipeline.slots.base import Machine, Slot
+from pipeline.slots.base import Machine, Slot, SlotError
 from pipeline.tracking.mlflow import MlflowListener
-from pipeline.tracking.progress import ProgressListener
 
-Say = Callable[[str], None]
+ENDED = "ended"  # user attribute: the last run has exported everything
 
 
 @dataclass
@@ -47,24 +47,35 @@ class Session:
     code: str
 
 
-def run(config: Config, slots: Sequence[Slot], say: Say) -> int:
+def run(config: Config, slots: Sequence[Slot]) -> int:
     """Run a sweep in `slots`; return the exit code. Raises InputError before the first trial for whatever the user gave wrong."""
     try:
-        session = open_session(config, len(slots), say)
-    except StorageFailed as error:
-        say(f"error: {error}")
+        session = open_session(config, len(slots))
+        if session.ledger.finished and session.study.user_attrs.get(ENDED):
+            return _look(session)
+        machine = slots[0].machine()
+        for line in plan_lines(config, session.problem, session.ledger, len(slots), machine):
+            print(line)
+        return _run(session, slots, machine)
+    except (StorageFailed, SlotError, OSError) as error:
+        _complain(f"{error}; when that is mended, the same command goes on")
         return FAILED
-    if session.ledger.finished:
-        for line in closing_lines(config, session.study, session.problem, session.stop, None):
-            say(line)
-        return 0
-    machine = slots[0].machine()
-    for line in plan_lines(config, session.problem, session.ledger, len(slots), machine):
-        say(line)
-    return _run(session, slots, machine, say)
 
 
-def open_session(config: Config, slots: int, say: Say) -> Session:
+def _look(session: Session) -> int:
+    """Show what a finished study holds; send MLflow what a dead server has missed."""
+    config = session.config
+    lines, _ = _close(session, None)
+    print(*lines, sep="\n")
+    if config.tracking.name == "mlflow" and is_behind(config.paths.folder):
+        listeners, tracking = make_listeners(config)
+        listeners.emit(_ended(session, 0.0))
+        listeners.close()
+        _warn_tracking(config, tracking)
+    return 0
+
+
+def open_session(config: Config, slots: int) -> Session:
     """Check everything that can be checked and open the study."""
     quiet_optuna()
     space, remarks = searched(config)
@@ -81,7 +92,7 @@ def open_session(config: Config, slots: int, say: Say) -> Session:
     for params in enqueued:
         study.enqueue_trial(params, skip_if_exists=True)
     for line in [*remarks, *notes, *more]:
-        say(line)
+        print(line)
     stop = Stop()
     total = config.budget.trials
     if config.sampler.name == "grid":
@@ -91,49 +102,52 @@ def open_session(config: Config, slots: int, say: Say) -> Session:
     return Session(config, problem, study, resumed, ledger, stop, clock, code)
 
 
-def _run(session: Session, slots: Sequence[Slot], machine: Machine, say: Say) -> int:
+def _run(session: Session, slots: Sequence[Slot], machine: Machine) -> int:
     config, stop = session.config, session.stop
-    listeners, tracking = _listeners(config)
+    with storage_errors():
+        session.study.set_user_attr(ENDED, False)
+    listeners, tracking = make_listeners(config)
     usage = Usage()
     room = Room(session.problem, session.ledger, stop, listeners.emit, usage.trained, config.deadline.epoch_s, config.deadline.trial_s)
     listeners.emit(_started(session, len(slots), machine))
-    with SignalHandling(stop, say):
+    with SignalHandling(stop, print):
         Coordinator(room, slots, config.paths, session.clock, usage).run()
-        listeners.emit(_ended(session, usage.outside(len(slots))))
-        lines = _close(session, usage.outside(len(slots)), tracking)
+        outside = usage.outside(len(slots))
+        lines, error = _close(session, outside)
+        listeners.emit(_ended(session, outside))
         listeners.close()
-    for line in lines:
-        say(line)
-    if tracking is not None and tracking.problem:
-        say(f"MLflow: {tracking.problem}; its runs are kept in {config.paths.folder / 'events.jsonl'} and sent at the next start")
+    print(*lines, sep="\n")
+    if error:
+        _complain(error)
+    _warn_tracking(config, tracking)
     return stop.exit_code
 
 
-def _listeners(config: Config) -> tuple[Listeners, MlflowListener | None]:
-    tracking = None
-    listeners: list[Listener] = [LogListener(config.paths.log), ProgressListener(quiet=config.quiet, verbose=config.verbose)]
-    if config.tracking.name == "mlflow":
-        tracking = MlflowListener(
-            root=config.root,
-            folder=config.paths.folder,
-            uri=config.tracking.uri,
-            experiment=config.tracking.experiment,
-            figures=config.tracking.figures,
-        )
-        listeners.append(tracking)
-    return Listeners(listeners), tracking
-
-
-def _close(session: Session, outside: float, tracking: MlflowListener | None) -> list[str]:
-    """Write the leaderboard and return the last lines; a database or disk that fails now changes the exit code, not the trials."""
-    config = session.config
+def _close(session: Session, outside: float | None) -> tuple[list[str], str]:
+    """Write the leaderboard; return the last lines and what went wrong. What fails now changes the exit code, not the trials."""
+    config, stop = session.config, session.stop
+    lines: list[str] = []
     try:
-        rows = leaderboard.rank(session.study, session.problem.space)
-        leaderboard.write(rows, session.problem.objectives, session.problem.base, config.paths)
-        return closing_lines(config, session.study, session.problem, session.stop, outside)
+        with storage_errors():
+            rows = leaderboard.rank(session.study, session.problem.space)
+            leaderboard.write(rows, session.problem.objectives, session.problem.base, config.paths)
+            session.study.set_user_attr(ENDED, stop.exit_code == 0)
+        lines = closing_lines(config, rows, session.problem, outside)
     except (StorageFailed, OSError) as error:
-        session.stop.request(str(error), FAILED)
-        return [f"error: {session.stop.reason}"]
+        stop.request(str(error), FAILED)
+    if stop.exit_code == FAILED:
+        return lines, f"{stop.reason}; when that is mended, this goes on where it stopped: {resume_command(config)}"
+    return [*lines, next_step(config, session.ledger, stop)], ""
+
+
+def _complain(text: str) -> None:
+    print(f"error: {redact(text)}", file=sys.stderr)
+
+
+def _warn_tracking(config: Config, tracking: MlflowListener | None) -> None:
+    if tracking is not None and tracking.problem:
+        kept = config.paths.folder / "events.jsonl"
+        print(f"MLflow: {tracking.problem}; the runs are kept in {kept} and sent at the next start", file=sys.stderr)
 
 
 def _started(session: Session, slots: int, machine: Machine) -> StudyStarted:

@@ -36,9 +36,15 @@ class Ended:
 class Running:
     """A sweep in a process group of its own."""
 
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", out: Path, err: Path) -> None:
         self.process = process
         self.begin = time.monotonic()
+        self._out, self._err = out, err
+
+    @property
+    def out(self) -> str:
+        """What it has written so far."""
+        return self._out.read_text()
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
@@ -46,22 +52,21 @@ class Running:
     def kill(self) -> None:
         """Kill the coordinator outright and collect it."""
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
 
     def kill_group(self) -> None:
         """Kill everything that it started, too."""
         os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.communicate()
+        self.process.wait()
 
     def end(self, cap_s: float = CAP_S) -> Ended:
         """Wait for its end, at most until the cap."""
         try:
-            out, err = self.process.communicate(timeout=max(0.1, cap_s - (time.monotonic() - self.begin)))
+            self.process.wait(timeout=max(0.1, cap_s - (time.monotonic() - self.begin)))
         except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            out, err = self.process.communicate()
-            raise AssertionError(f"the sweep did not end within {cap_s} s:\n{out}\n{err}") from None
-        return Ended(self.process.returncode, out, err, time.monotonic() - self.begin)
+            self.kill_group()
+            raise AssertionError(f"the sweep did not end within {cap_s} s:\n{self.out}\n{self._err.read_text()}") from None
+        return Ended(self.process.returncode, self.out, self._err.read_text(), time.monotonic() - self.begin)
 
 
 @dataclass
@@ -73,6 +78,7 @@ class Case:
     overrides: list[str] = field(default_factory=list)
     module: str = "tests.faults.toy_sweep"
     study: str = "case"
+    runs: int = 0
 
     @property
     def folder(self) -> Path:
@@ -86,19 +92,20 @@ class Case:
         return [sys.executable, "-m", self.module, *common, *self.overrides, *more]
 
     def start(self, *more: str, env: Mapping[str, str] | None = None, **popen: Any) -> Running:
-        environment = {**os.environ, "TOY": str(self.toy), "PYTHONPATH": str(REPOSITORY), **(env or {})}
-        return Running(
-            subprocess.Popen(
+        environment = {**os.environ, "TOY": str(self.toy), "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(REPOSITORY), **(env or {})}
+        self.runs += 1
+        out, err = (self.toy.parent / f"{name}-{self.runs}.txt" for name in ("out", "err"))
+        with out.open("wb") as out_file, err.open("wb") as err_file:
+            process = subprocess.Popen(
                 self.command(*more),
                 cwd=REPOSITORY,
                 env=environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
+                stdout=out_file,
+                stderr=err_file,
                 start_new_session=True,
                 **popen,
             )
-        )
+        return Running(process, out, err)
 
     def run(self, *more: str, env: Mapping[str, str] | None = None, cap_s: float = CAP_S) -> Ended:
         return self.start(*more, env=env).end(cap_s)
