@@ -1,0 +1,46 @@
+"""The same batches for every peer, from memory: MNIST's training images where they are found, else images made of random blobs."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from cnn_core.architectures import build_model, reference
+from cnn_core.axes import Images, Indices, Labels
+from cnn_core.data.idx import read_idx_images, read_idx_labels
+from cnn_core.model import Sequential
+
+BATCH = 100
+CLASSES = 10
+EVALUATED = slice(50_000, 52_000)
+TRAINED = 50_000
+
+
+def load_images() -> tuple[Images, Labels]:
+    """Return 60,000 uint8 images (N, 1, 28, 28) and their labels; ``$CNN_DATA_DIR/mnist`` holds the real ones."""
+    folder = Path(os.environ.get("CNN_DATA_DIR", ".")) / "mnist"
+    images, labels = folder / "train-images-idx3-ubyte.gz", folder / "train-labels-idx1-ubyte.gz"
+    if images.exists() and labels.exists():
+        return read_idx_images(images), read_idx_labels(labels, CLASSES)
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(0, CLASSES, 60_000)
+    blobs = rng.integers(0, 2, (CLASSES, 1, 7, 7), dtype=np.uint8).repeat(4, axis=2).repeat(4, axis=3) * 120
+    return blobs[drawn] + rng.integers(0, 136, (60_000, 1, 28, 28), dtype=np.uint8), drawn
+
+
+def batches_in_order() -> list[Indices]:
+    """Return the images of each batch of one epoch, the same for all."""
+    order = np.random.default_rng(1).permutation(TRAINED)
+    return [order[at : at + BATCH] for at in range(0, TRAINED, BATCH)]
+
+
+def initial_model(net: str) -> Sequential:
+    """Return the plain net with the weights that every peer starts from."""
+    return build_model(reference(net), (1, 28, 28), CLASSES, np.random.default_rng(7))
+
+
+def step_flops(net: str) -> float:
+    """Return the operations of one step by the direct algorithm: 2 per multiply-add, forward and gradients, not of the first input."""
+    model = initial_model(net)
+    first = next(layer for layer in model.layers if layer.params)
+    return 2.0 * BATCH * (3 * model.multiply_adds() - first.multiply_adds())

@@ -1,0 +1,80 @@
+"""One peer in a process of its own: it reads orders, a line of JSON each, and answers in kind.
+
+Orders: ``{"steps": 5}`` -> their times in seconds; ``{"loss": true}``; ``{"peak": 3}`` -> the best GFLOP/s of that many 2048-cubed sgemms;
+``{"about": true}`` -> BLAS kernels in use, peak memory in MB.
+"""
+
+import argparse
+import json
+import resource
+import sys
+import time
+
+import numpy as np
+import threadpoolctl
+
+PEAK_SIZE = 2048
+
+
+def make_peer(who: str, net: str, threads: int) -> object:
+    """Return the peer of that name; libraries are imported only for the one that needs them."""
+    if who == "ours":
+        from benchmarks.peers.ours import Ours
+
+        return Ours(net)
+    if who == "report5":
+        from benchmarks.peers.report5 import Report5
+
+        return Report5(net)
+    from benchmarks.peers.pytorch import PyTorch
+
+    return PyTorch(net, who == "torch_channels_last", threads)
+
+
+def sgemm_peak(repeats: int) -> float:
+    """Return the best GFLOP/s of a 2048-cubed float32 product."""
+    a = np.random.default_rng(0).random((PEAK_SIZE, PEAK_SIZE), np.float32)
+    out, times = np.empty_like(a), []
+    for _ in range(repeats + 1):
+        started = time.perf_counter()
+        np.matmul(a, a, out=out)
+        times.append(time.perf_counter() - started)
+    return 2e-9 * PEAK_SIZE**3 / min(times)
+
+
+def kernels() -> str:
+    """Return the kernel set that NumPy's BLAS really uses, such as SkylakeX."""
+    found = [info.get("architecture") for info in threadpoolctl.threadpool_info() if info.get("user_api") == "blas"]
+    return next((name for name in found if name), "unknown")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("who")
+    parser.add_argument("net")
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    peer = make_peer(arguments.who, arguments.net, arguments.threads)
+    done = 0
+    for line in sys.stdin:
+        order = json.loads(line)
+        answer: object = None
+        if "steps" in order:
+            times = []
+            for _ in range(order["steps"]):
+                started = time.perf_counter()
+                peer.step(done)  # type: ignore[attr-defined]
+                times.append(time.perf_counter() - started)
+                done += 1
+            answer = times
+        elif "loss" in order:
+            answer = peer.loss()  # type: ignore[attr-defined]
+        elif "peak" in order:
+            answer = sgemm_peak(order["peak"])
+        elif "about" in order:
+            answer = {"kernels": kernels(), "max_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()
