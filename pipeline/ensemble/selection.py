@@ -69,7 +69,7 @@ def _forward(right: NDArray[np.float64], allowed: NDArray[np.int64], count: int,
     return taken
 
 
-def stacking(members: Probabilities, labels: Labels, *, strength: float = 0.01) -> Combination:
+def stacking(members: Probabilities, labels: Labels, *, strength: float = 0.1) -> Combination:
     """Fit a regularised multinomial logistic regression to the logarithms of all members' probabilities (Wolpert 1992).
 
     strength: the inverse of the penalty (C), small since 10 classes x members coefficients stand against few errors.

@@ -1,0 +1,81 @@
+"""A bundle as a folder: weights, manifest, configuration, scores, licence of the data, and predict.py, which needs NumPy alone."""
+
+import json
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from pipeline.artifacts import atomic_write_bytes, atomic_write_text, fsync_folder
+from pipeline.bundle.assemble import Assembled
+
+# The files that predict.py is joined from, in the order in which they need each other.
+_SOURCES = ("operations.py", "predictor.py", "standalone.py")
+_README = """# {study}: {members} members, {nets} nets
+
+    python predict.py INPUT OUTPUT      # .npy, IDX (.gz) or text rows of integers -> one label a line; needs Python and NumPy alone
+
+    import predict
+    model = predict.load(".")
+    probabilities = model.predict_proba(images)      # uint8 (N, {shape})
+
+manifest.json names every weight file with its sha256 and describes each net; config.yaml holds the overrides that trained the members;
+scores.json says how well they did and on what. The weights were trained on: {data}.
+"""
+
+
+def write_bundle(folder: Path, assembled: Assembled) -> None:
+    """Write the bundle under a temporary name, then give it its own; a bundle that is there already is replaced as a whole."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        fill_folder(temporary, assembled)
+        temporary.chmod(0o755)
+        if folder.exists():
+            aside = temporary.with_name(temporary.name + ".old")
+            folder.rename(aside)
+            temporary.rename(folder)
+            shutil.rmtree(aside)
+        else:
+            temporary.rename(folder)
+        fsync_folder(folder.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def fill_folder(folder: Path, assembled: Assembled) -> None:
+    """Write a bundle's files into a folder."""
+    manifest = assembled.manifest
+    for name, content in assembled.files.items():
+        atomic_write_bytes(folder / name, content)
+    configuration = {member["name"]: member["overrides"] for member in manifest["members"]}
+    licence = f"The weights were trained on {manifest['data']['name']}: {manifest['data']['licence']}.\n"
+    atomic_write_text(folder / "config.yaml", yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True))
+    atomic_write_text(folder / "scores.json", json.dumps(manifest["scores"], indent=2) + "\n")
+    atomic_write_text(folder / "LICENCE-DATA.txt", licence)
+    atomic_write_text(folder / "predict.py", standalone_source())
+    atomic_write_text(folder / "README.md", _readme(assembled))
+    # Last: a folder with a manifest is complete.
+    atomic_write_text(folder / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+
+
+def standalone_source() -> str:
+    """Return predict.py: the modules of the predictor joined, their imports of each other and repeated docstrings left out."""
+    parts = [(Path(__file__).parent / name).read_text(encoding="utf-8") for name in _SOURCES]
+    bodies = [re.sub(r"^from pipeline\.[^\n]*?import (\([^)]*\)|[^\n]*)\n", "", part, flags=re.MULTILINE) for part in parts]
+    docstring = '"""Predict with this bundle; Python and NumPy are all that is needed.\n\n    python predict.py INPUT OUTPUT\n"""\n'
+    without = [re.sub(r'\A""".*?"""\n', "", body, flags=re.DOTALL).strip("\n") for body in bodies]
+    return docstring + "\n" + "\n\n\n".join(without) + "\n"
+
+
+def _readme(assembled: Assembled) -> str:
+    manifest = assembled.manifest
+    return _README.format(
+        study=manifest["study"],
+        members=len(manifest["members"]),
+        nets=sum(len(member["nets"]) for member in manifest["members"]),
+        shape=", ".join(map(str, manifest["image_shape"])),
+        data=f"{manifest['data']['name']} ({manifest['data']['licence']})",
+    )

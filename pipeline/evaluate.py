@@ -1,0 +1,140 @@
+"""The only door to the test split: score a study's ensemble (or a bundle) on it, once, and note that it was opened."""
+
+import csv
+import io
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+
+from cnn_core.axes import Images, Labels
+from cnn_core.data.prepared import open_prepared
+from cnn_core.errors import InputError
+from pipeline.bundle.assemble import assemble
+from pipeline.bundle.predictor import Bundle
+from pipeline.bundle.running import BLOCK, open_bundle, predict_blocks
+from pipeline.bundle.writing import fill_folder
+from pipeline.config import Command, Config, command_line, compose, setting, spec_of
+from pipeline.data import prepare, prepare_test
+from pipeline.data.test_split import opened_for_evaluation
+from pipeline.inputs import LABEL, NORMALIZE, Block, Wanted, open_input
+from pipeline.predict import clear_pins
+from pipeline.proxy import frozen_proxy
+from pipeline.scoring import Scored, write_scored
+from pipeline.search.problem import searchless
+
+OPENINGS = ("time", "study", "model", "data", "data_digest", "command")
+
+
+@dataclass
+class EvaluateKeys:
+    bundle: str | None = setting(None, "folder that pipeline.export wrote; null: what study.name left behind")
+    input: str | None = setting(None, "a labelled file or folder to score instead of the test split")
+    normalize: str = setting("auto", "mnist: centre and scale as MNIST; auto: pictures of another size; none", choices=NORMALIZE)
+    label: str = setting("auto", "label column of a table: auto, first, last", choices=LABEL)
+
+
+COMMAND = Command(
+    name="evaluate",
+    about="Scores a study's ensemble, or a bundle, on the test split and on the frozen contest proxy, and notes each opening.",
+    examples=(
+        "python -m pipeline.evaluate study.name=contest",
+        "python -m pipeline.evaluate bundle=outputs/contest/bundle input=labelled.csv",
+    ),
+    keys=EvaluateKeys,
+    sections=("study", "slots", "blas"),
+)
+
+
+def main(config: Config) -> int:
+    """Evaluate what the arguments name; return the exit code."""
+    keys: EvaluateKeys = config.arguments
+    clear_pins(config)
+    with _bundle_folder(config, keys.bundle) as folder:
+        bundle = open_bundle(folder)
+        target = (Path(keys.bundle).expanduser().parent if keys.bundle else config.paths.folder) / "evaluation"
+        sets = _file_set(bundle, keys) if keys.input is not None else _held_out_sets(config, bundle, target)
+        for name, images, labels in sets:
+            scored = score(name, bundle, folder, images, labels, config.slots.n or joblib.cpu_count())
+            write_scored(target, scored)
+            print(scored.line())
+    print(f"written to {target}")
+    return 0
+
+
+@contextmanager
+def _bundle_folder(config: Config, given: str | None) -> Iterator[Path]:
+    """Yield the folder of the bundle: the given one, or the study's, assembled for the occasion."""
+    if given is not None:
+        yield Path(given).expanduser()
+        return
+    with tempfile.TemporaryDirectory(prefix="evaluate-") as name:
+        fill_folder(Path(name), assemble(config.paths))
+        yield Path(name)
+
+
+def score(name: str, bundle: Bundle, folder: Path, images: Images, labels: Labels, jobs: int) -> Scored:
+    """Predict a labelled set in `jobs` processes."""
+    blocks = (Block(images=images[k : k + BLOCK], ids=("",) * len(images[k : k + BLOCK])) for k in range(0, len(images), BLOCK))
+    members = np.concatenate([found for _, found in predict_blocks(folder, bundle, blocks, jobs)], axis=1)
+    return Scored(name, images, labels, members, bundle.combine(members))
+
+
+def _file_set(bundle: Bundle, keys: EvaluateKeys) -> list[tuple[str, Images, Labels]]:
+    """Return a labelled file as one set. Raises InputError where it holds no labels."""
+    assert keys.input is not None
+    source = open_input(keys.input, Wanted(image_shape=bundle.image_shape, classes=bundle.classes, label=keys.label), keys.normalize)
+    images, labels = [], []
+    for block in source.blocks(BLOCK):
+        if block.labels is None:
+            raise InputError(f"evaluate needs labels (a label column, a labels file, a folder a class), got none in {keys.input}")
+        images.append(block.images)
+        labels.append(block.labels)
+    return [("file", np.concatenate(images), np.concatenate(labels))]
+
+
+def _held_out_sets(config: Config, bundle: Bundle, target: Path) -> Iterator[tuple[str, Images, Labels]]:
+    """Yield the frozen proxy and its undisturbed images, where some were reserved, and last the test split, its opening noted first."""
+    trained = compose([*searchless(bundle.manifest["members"][0]["overrides"]), f"root={config.root}"])
+    data = spec_of(trained, prepare(trained.data, config.root), (0,)).data
+    proxy = frozen_proxy(data)
+    if proxy is not None:
+        yield "proxy", proxy.images, proxy.labels
+        yield "reserve", proxy.clean, proxy.labels
+    with opened_for_evaluation():
+        test_spec = prepare_test(trained.data, config.root)
+    note_opening(target / "openings.csv", bundle.manifest, test_spec.digest)
+    test = open_prepared(test_spec.folder, test_spec.digest)
+    yield "test", test.images, test.labels
+
+
+def note_opening(path: Path, manifest: dict[str, Any], data_digest: str, arguments: Sequence[str] | None = None) -> None:
+    """Append a line to openings.csv, before anything is computed: an opening counts even if nothing comes of it."""
+    given = sys.argv[1:] if arguments is None else arguments
+    row = {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "study": manifest["study"],
+        "model": manifest["digest"][:16],
+        "data": manifest["data"]["name"],
+        "data_digest": data_digest[:16],
+        "command": " ".join(given),
+    }
+    text = io.StringIO()
+    writer = csv.DictWriter(text, OPENINGS, lineterminator="\n")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        if file.tell() == 0:
+            writer.writeheader()
+        writer.writerow(row)
+        file.write(text.getvalue())
+
+
+if __name__ == "__main__":
+    sys.exit(command_line(COMMAND, sys.argv[1:], main))

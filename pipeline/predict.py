@@ -1,0 +1,131 @@
+"""Predict the labels of images in any common form with a bundle: one pass, bounded memory, no file unless all went well."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import joblib
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from cnn_core.errors import InputError
+from pipeline.artifacts import fsync_folder
+from pipeline.bundle.predictor import Bundle
+from pipeline.bundle.running import BLOCK, open_bundle, predict_blocks
+from pipeline.config import Command, Config, command_line, setting
+from pipeline.inputs import LABEL, NORMALIZE, Source, Wanted, open_input
+from pipeline.predicting import FORMATS, Drift, append_to_ledger, expected_score, format_of, header_of, rows_of
+from pipeline.slots.process import PINS
+
+
+@dataclass
+class PredictKeys:
+    bundle: str | None = setting(None, "folder that pipeline.export wrote; null: the one of study.name")
+    input: str | None = setting(None, "images: IDX (.gz), CSV, text, .npy, .npz, a picture, a folder of pictures")
+    output: str | None = setting(None, "file of predictions to write")
+    format: str = setting("auto", "labels, submission (ImageId,Label), probabilities; auto: by the output's ending", choices=FORMATS)
+    normalize: str = setting("auto", "mnist: centre and scale as MNIST; auto: pictures of another size; none", choices=NORMALIZE)
+    label: str = setting("auto", "label column of a table: auto, none, first, last; labels are not used", choices=LABEL)
+
+
+COMMAND = Command(
+    name="predict",
+    about="Predicts the labels of images with a bundle and notes the file in submissions.csv.",
+    examples=(
+        "python -m pipeline.predict bundle=outputs/contest/bundle input=test.csv output=submission.csv",
+        "python -m pipeline.predict study.name=contest input=photos/ output=labels.txt",
+    ),
+    keys=PredictKeys,
+    sections=("study", "slots", "blas"),
+)
+
+
+def main(config: Config) -> int:
+    """Predict what the arguments name; return the exit code."""
+    keys: PredictKeys = config.arguments
+    if keys.input is None or keys.output is None:
+        raise InputError("predict needs input=PATH and output=PATH, got " + ("no input" if keys.input is None else "no output"))
+    clear_pins(config)
+    folder = Path(keys.bundle).expanduser() if keys.bundle else config.paths.bundle
+    bundle = open_bundle(folder)
+    source = open_input(keys.input, Wanted(image_shape=bundle.image_shape, classes=bundle.classes, label=keys.label), keys.normalize)
+    output = Path(keys.output).expanduser()
+    jobs = 1 if source.count is not None and source.count <= BLOCK else config.slots.n or joblib.cpu_count()
+    drift = predict_file(bundle, folder, source, output, format_of(output, keys.format), jobs, config.quiet)
+    for line in drift.lines(len(bundle.nets)):
+        print(line)
+    for line in drift.warnings():
+        print(f"warning: {line}", file=sys.stderr)
+    score = expected_score(bundle.manifest)
+    ledger = append_to_ledger(config.root, output.absolute(), drift.count, folder.absolute(), bundle.manifest, score)
+    print(f"{output}: {drift.count} predictions, noted in {ledger}; fill in its column score when you know it")
+    return 0
+
+
+def predict_file(bundle: Bundle, folder: Path, source: Source, output: Path, form: str, jobs: int, quiet: bool) -> Drift:
+    """Write the predictions of a source; the file appears when all are made. Raises InputError at the first bad image."""
+    drift = Drift(bundle.manifest.get("expected", {}))
+    as_array = form == "probabilities" and output.suffix.lower() == ".npy"
+    kept = []
+    with whole_file(output) as file, _progress(quiet) as progress:
+        task = progress.add_task("predict", total=source.count)
+        if not as_array:
+            file.write(header_of(form, bundle.classes))
+        for block, members in predict_blocks(folder, bundle, source.blocks(BLOCK), jobs):
+            joined = bundle.combine(members)
+            drift.add(members, joined)
+            if as_array:
+                kept.append(joined)
+            else:
+                file.writelines(rows_of(form, block.ids, joined))
+            progress.advance(task, len(block.ids))
+        if as_array:
+            np.save(file.buffer, np.concatenate(kept), allow_pickle=False)
+    return drift
+
+
+@contextmanager
+def whole_file(output: Path) -> Iterator[TextIO]:
+    """Open a file for writing that gets its name only if the block ends without an exception. Raises InputError where it cannot be made."""
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{output.name}.", suffix=".tmp", dir=output.parent)
+    except OSError as error:
+        raise InputError(f"output must be a file that can be written, got {output} ({error.strerror or error})") from None
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        if output.is_dir():
+            raise InputError(f"output must be a file, got the folder {output}")
+        temporary.replace(output)
+    finally:
+        temporary.unlink(missing_ok=True)
+    fsync_folder(output.parent)
+
+
+def clear_pins(config: Config) -> None:
+    """Let OpenBLAS choose its kernels in the processes that predict, unless the configuration says otherwise."""
+    for pin in PINS:
+        if config.blas.kernels == "auto":
+            os.environ.pop(pin, None)
+    if config.blas.kernels not in ("auto", "inherit"):
+        os.environ["OPENBLAS_CORETYPE"] = config.blas.kernels
+
+
+def _progress(quiet: bool) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True, disable=quiet or not sys.stderr.isatty())
+
+
+if __name__ == "__main__":
+    sys.exit(command_line(COMMAND, sys.argv[1:], main))
