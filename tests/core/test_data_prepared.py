@@ -1,0 +1,118 @@
+"""Prepared data come back mapped and equal, and are refused when anything about them changed."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnn_core.data import prepared
+from cnn_core.data.prepared import DataAbsentError, open_prepared, write_prepared
+from cnn_core.errors import InputError
+
+IMAGES = np.arange(4 * 1 * 3 * 3, dtype=np.uint8).reshape(4, 1, 3, 3)
+LABELS = np.array([0, 1, 1, 0])
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> tuple[Path, str]:
+    open_prepared.cache_clear()
+    return tmp_path / "set", write_prepared(tmp_path / "set", IMAGES, LABELS, classes=2, name="tiny")
+
+
+def test_written_and_opened(written: tuple[Path, str]) -> None:
+    folder, digest = written
+    opened = open_prepared(str(folder), digest)
+    np.testing.assert_array_equal(opened.images, IMAGES)
+    np.testing.assert_array_equal(opened.labels, LABELS)
+    assert (opened.classes, opened.name, opened.image_shape, opened.digest) == (2, "tiny", (1, 3, 3), digest)
+    assert isinstance(opened.images.base, np.memmap) and not opened.images.flags.writeable
+    assert sorted(p.name for p in folder.parent.iterdir()) == ["set"], "nothing temporary is left"
+
+
+def test_the_digest_is_of_the_content(tmp_path: Path, written: tuple[Path, str]) -> None:
+    _, digest = written
+    assert write_prepared(tmp_path / "copy", IMAGES.copy(), LABELS, classes=2, name="other name") == digest
+    others = [
+        (IMAGES[::-1], LABELS, 2),
+        (IMAGES, LABELS[::-1].copy() ^ 1, 2),
+        (IMAGES, LABELS, 3),
+        (IMAGES.reshape(4, 1, 9, 1), LABELS, 2),
+    ]
+    digests = {write_prepared(tmp_path / f"o{i}", a, b, classes=c, name="tiny") for i, (a, b, c) in enumerate(others)}
+    assert digest not in digests
+    assert len(digests) >= 3
+
+
+def test_an_equal_set_is_kept_and_a_damaged_one_replaced(written: tuple[Path, str]) -> None:
+    folder, digest = written
+    before = (folder / "images.npy").stat().st_ino
+    write_prepared(folder, IMAGES, LABELS, classes=2, name="tiny")
+    assert (folder / "images.npy").stat().st_ino == before
+    (folder / "manifest.json").write_text(json.dumps({"digest": "x"}))
+    write_prepared(folder, IMAGES, LABELS, classes=2, name="tiny")
+    np.testing.assert_array_equal(open_prepared(str(folder), digest).images, IMAGES)
+    assert sorted(p.name for p in folder.parent.iterdir()) == ["set"]
+
+
+def test_a_writing_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(prepared, "_sync", fails)
+    with pytest.raises(OSError, match="No space left"):
+        write_prepared(tmp_path / "set", IMAGES, LABELS, classes=2, name="tiny")
+    assert not list(tmp_path.iterdir())
+
+
+def _flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize("damage", [_flip, _truncate])
+@pytest.mark.parametrize("name", ["images.npy", "labels.npy"])
+def test_changed_arrays_are_refused(written: tuple[Path, str], name: str, damage: Any) -> None:
+    folder, digest = written
+    damage(folder / name)
+    with pytest.raises(InputError, match=r"prepared data must (have the digest|be whole)"):
+        open_prepared(str(folder), digest)
+
+
+def test_a_damaged_manifest_is_refused(written: tuple[Path, str]) -> None:
+    folder, digest = written
+    for text in ("", "{}", "[1]", '{"classes": "x"}', '{"classes": 3, "name": "tiny"}'):
+        (folder / "manifest.json").write_text(text)
+        with pytest.raises(InputError, match="prepared data must"):
+            open_prepared(str(folder), digest)
+
+
+def test_absent_data_say_which(written: tuple[Path, str]) -> None:
+    folder, digest = written
+    shutil.rmtree(folder)
+    with pytest.raises(DataAbsentError, match=f"data {digest[:12]}: the prepared folder must exist"):
+        open_prepared(str(folder), digest)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (IMAGES[:, 0], LABELS, r"images must be \(N, C, H, W\) uint8"),
+        (IMAGES.astype(np.float32), LABELS, r"images must be \(N, C, H, W\) uint8"),
+        (IMAGES[:0], LABELS[:0], "with no empty axis"),
+        (IMAGES, LABELS[:3], r"labels must be \(4,\) int64"),
+        (IMAGES, LABELS.astype(np.int32), r"labels must be \(4,\) int64"),
+        (IMAGES, LABELS * 2, r"tiny: image 1: labels must be from 0 to 1, got 2"),
+    ],
+)
+def test_what_is_no_labelled_set_is_not_written(tmp_path: Path, images: Any, labels: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        write_prepared(tmp_path / "set", images, labels, classes=2, name="tiny")
+    assert not list(tmp_path.iterdir())
