@@ -3,6 +3,7 @@
 Runs of layers that are joined, each proven equal to the plain ones to rounding in tests/core/test_fusion.py:
 
 - convolution [- ReLU] [- max pooling] in either order [- flatten] [- dropout]  ->  `ConvolutionBlock`
+- convolution - batch normalisation [- ReLU] [- max pooling] in either order  ->  `NormalizedBlock`, where the windows cover the image
 
 Everything else stays as it is.
 """
@@ -10,7 +11,8 @@ Everything else stays as it is.
 from collections.abc import Sequence
 
 from cnn_core.fused.block import ConvolutionBlock
-from cnn_core.layers import Convolution, Dropout, Flatten, Layer, MaxPooling, ReLU
+from cnn_core.fused.normalized import NormalizedBlock
+from cnn_core.layers import BatchNormalization, Convolution, Dropout, Flatten, Layer, MaxPooling, ReLU
 from cnn_core.model import Sequential
 
 
@@ -46,16 +48,19 @@ def _join(layers: Sequence[Layer]) -> tuple[list[Layer], int]:
     first = layers[0]
     if not isinstance(first, Convolution):
         return [first], 1
-    used, relu, pooling = 1, False, None
+    norm = layers[1] if len(layers) > 1 and isinstance(layers[1], BatchNormalization) else None
+    used, relu, pooling = 1 + (norm is not None), False, None
     while used < len(layers):
         layer = layers[used]
         if isinstance(layer, ReLU) and not relu:
             relu = True
-        elif isinstance(layer, MaxPooling) and pooling is None and _tiles(layer):
+        elif isinstance(layer, MaxPooling) and pooling is None and _tiles(layer, wholly=norm is not None):
             pooling = layer
         else:
             break
         used += 1
+    if norm is not None:
+        return [NormalizedBlock(first, norm, pooling, relu)], used
     if not relu and pooling is None:
         return [first], 1
     flatten = [layer for layer in layers[used : used + 1] if isinstance(layer, Flatten)]
@@ -65,6 +70,7 @@ def _join(layers: Sequence[Layer]) -> tuple[list[Layer], int]:
     return [block, *flatten], used + len(flatten) + (dropout is not None)
 
 
-def _tiles(pooling: MaxPooling) -> bool:
-    """Tell whether the windows lie side by side without padding."""
-    return pooling.stride == pooling.size and not any(pooling.window.padding)
+def _tiles(pooling: MaxPooling, wholly: bool) -> bool:
+    """Tell whether the windows lie side by side without padding, and, if `wholly`, leave no pixel out."""
+    (height, width), (rows, columns) = pooling.window.size, pooling.size
+    return pooling.stride == pooling.size and not any(pooling.window.padding) and not (wholly and (height % rows or width % columns))

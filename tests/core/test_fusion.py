@@ -14,14 +14,14 @@ from cnn_core.model import Sequential
 
 
 def shaken(layers: list[Layer], shape: tuple[int, int, int], dtype: type = np.float64) -> Sequential:
-    """A built net whose biases, gammas and statistics are away from 0 and 1; some gammas are negative, one is 0."""
+    """A built net whose biases, gammas and statistics are away from 0 and 1; some gammas are negative."""
     rng = default_rng(0)
     model = Sequential(layers).build(shape, rng, dtype)
     for name, p in model.params.items():
         if not name.endswith("W"):
             p += rng.standard_normal(p.shape).astype(dtype)
         if name.endswith("gamma"):
-            p[0] = 0
+            p[0] = -1.5
     for name, b in model.buffers.items():
         b += rng.random(b.shape).astype(dtype) * (1 if name.endswith("var") else -1)
     return model
@@ -93,6 +93,17 @@ def test_every_named_net_equals_its_fused_form(name: str, batch_norm: str) -> No
     model = build_model(spec, (1, 28, 28), 10, default_rng(0), np.float64)
     assert_equal(model, 5)
     assert_equal(model, 3, seed=2)  # the last, smaller batch
+
+
+def test_a_gamma_of_zero_stays_finite_and_learns() -> None:
+    """All pixels then tie: the plain net gives the gradient to the first of a window, the fused one to that of the largest u."""
+    model = shaken([Convolution(2, 3), BatchNormalization(), MaxPooling(2), ReLU(), Flatten(), Dense(3)], (1, 8, 8))
+    model.params["norm1.gamma"][...] = 0
+    model.params["norm1.beta"][...] = 1
+    fused = fuse(model)
+    fused.backward(fused.forward(default_rng(0).standard_normal((1, 8, 8, 4)), training=True))
+    assert all(np.isfinite(g).all() for g in fused.grads.values())
+    assert fused.grads["norm1.gamma"].all()
 
 
 def test_float32_stays_near_too() -> None:
