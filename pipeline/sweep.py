@@ -23,7 +23,12 @@ def main(config: Config) -> int:
     try:
         from pipeline.search import session
 
-        return session.run(config, slots)
+        code = session.run(config, slots)
+        if code == 0 and config.final.after_sweep:
+            from pipeline.after_sweep import after_sweep
+
+            code = after_sweep(config, slots, print)
+        return code
     finally:
         for slot in slots:
             slot.close()

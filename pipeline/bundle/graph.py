@@ -99,5 +99,5 @@ def _normalization(layer: BatchNormalization, operations: Operations, arrays: Ar
         arrays[before["b"]] = (b * scale + shift).astype(np.float32)
         return
     names = {"scale": f"{layer.name}.scale", "shift": f"{layer.name}.shift"}
-    operations.append({"op": "scale_shift", **names})
+    operations.append({"op": "scale_shift", "flat": len(layer.in_shape) == 1, **names})
     arrays[names["scale"]], arrays[names["shift"]] = scale.astype(np.float32), shift.astype(np.float32)

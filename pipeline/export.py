@@ -1,0 +1,97 @@
+"""Export a study's ensemble (or its best trial): a bundle folder, one ONNX file, a registered MLflow model."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from cnn_core.axes import Images
+from cnn_core.data.prepared import open_prepared
+from cnn_core.errors import InputError
+from pipeline.artifacts import atomic_write_bytes
+from pipeline.bundle.assemble import assemble
+from pipeline.bundle.predictor import Bundle
+from pipeline.bundle.running import open_bundle
+from pipeline.bundle.writing import write_bundle
+from pipeline.config import Command, Config, command_line, compose, setting
+from pipeline.data import prepare
+from pipeline.predict import clear_pins
+from pipeline.search.problem import searchless
+
+_CHECKED = 64  # training images on which ONNX and NumPy are compared
+
+
+@dataclass
+class ExportKeys:
+    output: str | None = setting(None, "folder of the bundle; null: bundle/ in the study's folder")
+    onnx: bool = setting(True, "write model.onnx and compare it with NumPy (needs the extra export)")
+    register: bool = setting(True, "register the model in MLflow")
+
+
+COMMAND = Command(
+    name="export",
+    about="Writes a bundle that predicts with NumPy alone, one ONNX file of the whole ensemble, and a registered MLflow model.",
+    examples=("python -m pipeline.export study.name=contest", "python -m pipeline.export study.name=digits register=false"),
+    keys=ExportKeys,
+    sections=("study", "tracking", "slots", "blas"),
+)
+
+
+def main(config: Config) -> int:
+    """Export the study that `config` names; return the exit code."""
+    keys: ExportKeys = config.arguments
+    clear_pins(config)
+    folder = Path(keys.output).expanduser().absolute() if keys.output else config.paths.bundle
+    onnx_writer = load_onnx() if keys.onnx else None
+    assembled = assemble(config.paths)
+    write_bundle(folder, assembled)
+    bundle = open_bundle(folder)
+    nets = sum(len(member) for member in bundle.nets)
+    print(f"bundle of {len(bundle.nets)} members and {nets} nets, model {bundle.manifest['digest'][:16]}: {folder}")
+    if onnx_writer is not None:
+        path, difference = write_onnx(onnx_writer, folder, bundle, check_images(config, bundle))
+        print(f"ONNX: {path}, {path.stat().st_size / 1e6:.1f} MB, differs from NumPy by at most {difference:.1e}")
+    if keys.register and config.tracking.name == "mlflow":
+        from pipeline.bundle.mlflow_model import register
+
+        found = register(config, bundle, folder)
+        print(f"MLflow: {found.name} version {found.version}; serve it on 127.0.0.1:")
+        print(f'  MLFLOW_TRACKING_URI="{found.tracking_uri}" mlflow models serve -m "{found.uri}" --env-manager local -h 127.0.0.1 -p 5001')
+    print(f"predict: python -m pipeline.predict bundle={folder} input=IMAGES output=submission.csv")
+    return 0
+
+
+def load_onnx() -> ModuleType:
+    """Import what writes ONNX. Raises InputError with the line that installs it."""
+    try:
+        import onnxruntime  # noqa: F401
+
+        from pipeline.bundle import onnx_model
+    except ImportError as error:
+        install = "pip install 'numpy-cnn-sweep[export]'"
+        raise InputError(f"onnx=true needs the extra export ({install}), got {error}; or say onnx=false") from None
+    return onnx_model
+
+
+def write_onnx(writer: ModuleType, folder: Path, bundle: Bundle, images: Images) -> tuple[Path, float]:
+    """Write model.onnx after comparing it with the bundle on `images`; return its path and the largest difference."""
+    content = writer.onnx_model(bundle).SerializeToString()
+    difference = writer.check_against_numpy(content, bundle, images)
+    path = folder / "model.onnx"
+    atomic_write_bytes(path, content)
+    return path, difference
+
+
+def check_images(config: Config, bundle: Bundle) -> Images:
+    """Return some training images and as many of noise, on which exports are compared."""
+    trained = compose([*searchless(bundle.manifest["members"][0]["overrides"]), f"root={config.root}"])
+    data = prepare(trained.data, config.root)
+    real = open_prepared(data.folder, data.digest).images[:_CHECKED]
+    noise = np.random.default_rng(0).integers(0, 256, real.shape, dtype=np.uint8)
+    return np.concatenate([real, noise])
+
+
+if __name__ == "__main__":
+    sys.exit(command_line(COMMAND, sys.argv[1:], main))
