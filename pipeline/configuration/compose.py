@@ -122,8 +122,9 @@ def typed_tree(selected: tuple[str, ...], search_path: tuple[str, ...], command:
     for section in (*SECTIONS, *FREE_SECTIONS):
         tree[section] = _typed_section(section, plain.get(section), chosen.get(section))
     if command.keys is not None:
-        for key, child in OmegaConf.structured(command.keys).items_ex(resolve=False):
-            tree._set_item_impl(key, child)
+        own = OmegaConf.structured(command.keys)
+        for key in own:
+            tree._set_item_impl(key, own._get_node(key))
     OmegaConf.set_struct(tree, True)
     for section in FREE_SECTIONS:
         OmegaConf.set_struct(tree[section], False)

@@ -5,6 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import hydra
+import yaml
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -60,7 +61,7 @@ def compose_groups(selected: tuple[str, ...], search_path: tuple[str, ...] = ())
             chosen = {str(key): value for key, value in tree.hydra.runtime.choices.items() if not str(key).startswith("hydra/")}
             with open_dict(tree):
                 del tree["hydra"]
-        except (hydra.errors.HydraException, OmegaConfBaseException) as error:
+        except (hydra.errors.HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
             raise InputError(
                 f"configuration: must compose, got {first_line(error)} (with {' '.join(overrides) or 'conf/config.yaml'})"
             ) from error

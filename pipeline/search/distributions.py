@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -78,7 +79,8 @@ def literal(value: Value) -> str:
         return repr(value)
     if value.startswith("[") or (value.replace("_", "").replace("-", "").isalnum() and not _looks_like_number(value)):
         return value
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    # In quotes, backslashes are plain but for those right before a quote, or at the end, which are doubled.
+    escaped = re.sub(r"(\\*)('|\Z)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), value)
     return f"'{escaped}'"
 
 

@@ -1,0 +1,178 @@
+"""Composing: every choice, every preset; the fast way against Hydra's own; threads; what the tree promises."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import hydra
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from cnn_core.architectures import ARCHITECTURES, REFERENCE, build_model
+from cnn_core.errors import InputError
+from cnn_core.optimizers import OPTIMIZERS
+from cnn_core.schedules import SCHEDULES
+from cnn_core.spec import DataSpec
+from cnn_core.streams import stream
+from pipeline.config import compose, conf_dir, spec_of
+from pipeline.configuration.choices import PRUNERS, SAMPLERS
+from pipeline.configuration.hydra_tree import compose_groups, groups
+from pipeline.data.settings import DATA
+
+SHAPES = {"digits": (1, 8, 8)}
+CHOICES = [(group, choice) for group, choices in groups().items() for choice in choices]
+
+
+def data_spec(name: str) -> DataSpec:
+    return DataSpec(folder="/nowhere", digest="0" * 64, image_shape=SHAPES.get(name, (1, 28, 28)), classes=10)
+
+
+def builds(overrides: list[str]) -> None:
+    config = compose(overrides)
+    spec = spec_of(config, data_spec(config.data.name), (1, 2))
+    net = build_model(spec.model, spec.data.image_shape, spec.data.classes, stream(spec.seed, "init"))
+    assert net.parameter_count() > 10
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_every_choice_composes_and_builds(group: str, choice: str) -> None:
+    # The valid convolutions of these do not fit 8x8 images, which another test says.
+    needs = {
+        "three_conv": ["data=mnist"],
+        "two_conv": ["data=mnist"],
+        "vgg_valid": ["data=mnist"],
+        "dask": ["slots.address=tcp://127.0.0.1:1"],
+    }.get(choice, [])
+    builds([*(needs if group != "experiment" else []), f"{group}={choice}"])
+
+
+@pytest.mark.parametrize("model", ["three_conv", "two_conv", "vgg_valid"])
+def test_a_net_that_does_not_fit_the_image_is_refused_with_the_shapes(model: str) -> None:
+    with pytest.raises(InputError, match=f"model {model} does not fit images 1x8x8"):
+        builds([f"model={model}"])
+
+
+@pytest.mark.parametrize(
+    ("group", "names"),
+    [
+        ("optimizer", set(OPTIMIZERS)),
+        ("schedule", set(SCHEDULES)),
+        ("model", set(ARCHITECTURES)),
+        ("data", set(DATA)),
+        ("sampler", set(SAMPLERS)),
+        ("pruner", set(PRUNERS)),
+    ],
+)
+def test_files_and_tables_name_the_same_choices(group: str, names: set[str]) -> None:
+    assert set(groups()[group]) == names
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["optimizer=momentum", "optimizer.lr=0.25", "model.filters=12", "study.note='a b'"],
+        ["experiment=mnist", "optimizer=rmsprop", "model.dropout=0.1", "train.batch_size=64"],
+        ["experiment=smoke", "data.train_size=null", "budget.trials=7", "model.hidden=[3,4]"],
+        ["schedule=one_cycle", "schedule.warmup=0.3", "augment=affine", "augment.shift=0.01", "tracking=none"],
+    ],
+)
+def test_fast_composition_equals_hydras_own(overrides: list[str]) -> None:
+    compose()  # initialises Hydra
+    own = hydra.compose("config", overrides=overrides)
+    ours = compose(overrides).node
+    for section in own:
+        wanted = OmegaConf.to_container(own[section], resolve=True) if isinstance(own[section], DictConfig) else own[section]
+        if isinstance(wanted, dict) and section != "space":
+            got = OmegaConf.to_container(ours[section], resolve=True)
+            assert {key: got[key] for key in wanted} == wanted, section
+        elif section == "space":
+            assert OmegaConf.to_container(ours[section]) == wanted
+        else:
+            assert ours[section] == wanted
+
+
+def test_groups_are_composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    compose(["optimizer=nesterov", "optimizer.lr=0.1"])
+    calls: list[object] = []
+    monkeypatch.setattr("pipeline.configuration.compose.compose_groups", lambda *a: calls.append(a) or compose_groups(*a))
+    assert compose(["optimizer=nesterov", "optimizer.lr=0.2", "model.filters=9"]).optimizer["lr"] == 0.2
+    assert compose(["optimizer=nesterov"]).optimizer["lr"] == 0.01  # the kept tree was not changed
+    assert calls == []
+
+
+def test_threads_compose_at_the_same_time() -> None:
+    names = list(OPTIMIZERS)
+
+    def one(number: int) -> tuple[object, object]:
+        config = compose([f"optimizer={names[number % len(names)]}", f"optimizer.lr={1 / (number + 2)!r}"])
+        return config.optimizer["name"], config.optimizer["lr"]
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(one, range(64)))
+    assert found == [(names[n % len(names)], 1 / (n + 2)) for n in range(64)]
+
+
+def test_model_files_give_the_dimensions_of_their_sources() -> None:
+    for name, reference in REFERENCE.items():
+        model = spec_of(compose(["data=mnist", f"model={name}"]), data_spec("mnist"), (0,)).model
+        assert replace(model, init=reference.init) == reference  # how weights are drawn is not a dimension
+    assert (compose(["model=simple_convnet"]).model.init, compose(["model=simple_convnet"]).model.init_std) == ("normal", 0.01)
+
+
+def test_a_number_is_taken_as_a_list_of_one_dense_layer() -> None:
+    assert compose(["model.hidden=50"]).model.hidden == [50]
+    assert spec_of(compose(["model.hidden=50"]), data_spec("digits"), (0,)).model.hidden == (50,)
+
+
+def test_budget_is_20_trials_unless_time_is_given() -> None:
+    assert compose().budget.trials == 20
+    assert compose(["budget.minutes=3"]).budget.trials is None
+    assert compose(["budget.minutes=3", "budget.trials=5"]).budget.trials == 5
+
+
+def test_study_is_named_after_its_data_unless_named() -> None:
+    assert compose(["data=mnist"]).study.name == "mnist"
+    assert compose(["data=mnist", "study.name=x-1"]).paths.folder == compose().root / "x-1"
+
+
+def test_spec_carries_what_was_composed() -> None:
+    config = compose(
+        ["optimizer=adamw", "optimizer.weight_decay=0.05", "schedule=cosine", "regularizer=l2", "data.train_size=70", "train.clip_norm=2"]
+    )
+    spec = spec_of(config, data_spec("digits"), (5, 6))
+    assert spec.optimizer["name"] == "adamw"
+    assert spec.optimizer["weight_decay"] == 0.05
+    assert (spec.schedule["name"], spec.regularizer.l2, spec.data.train_size, spec.train.clip_norm) == ("cosine", 0.0001, 70, 2.0)
+    assert spec.seed == (5, 6)
+    assert spec.data.valid_fraction == 0.2  # conf/data/digits.yaml, whatever the prepared spec said
+
+
+def test_report_5s_net_is_the_contest_model_and_is_enqueued_first() -> None:
+    model = compose(["model=contest"]).model
+    assert (model.filters, model.kernel, model.pool, model.hidden, model.activation, model.dropout) == (32, 5, 2, [], "relu", 0.4)
+    for overrides in ([], ["experiment=mnist"]):
+        assert {"model.filters=32", "optimizer=adam", "optimizer.lr=0.001"} <= set(compose(overrides).study.enqueue[0])
+
+
+def test_conf_is_found_in_the_checkout() -> None:
+    assert (conf_dir() / "config.yaml").is_file()
+
+
+def test_own_folder_of_configuration_is_searched_too(tmp_path: Path) -> None:
+    (tmp_path / "space").mkdir()
+    (tmp_path / "space" / "mine.yaml").write_text("model.filters: {int: [3, 5]}\n")
+    config = compose([f"hydra.searchpath=['file://{tmp_path}']", "space=mine"])
+    assert dict(config.space) == {"model.filters": {"int": [3, 5]}}
+    assert compose(config.overrides).space == config.space  # a trial's overrides carry the folder
+
+
+def test_secrets_stay_out_of_the_stored_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_TOKEN", "s3cret-value")
+    overrides = ["tracking.uri=${oc.env:SOME_TOKEN}", "study.storage='postgresql+psycopg://me:hunter2@127.0.0.1/db'"]
+    config = compose(overrides)
+    assert config.tracking.uri == "s3cret-value"
+    assert config.study.storage == "postgresql+psycopg://me:hunter2@127.0.0.1/db"
+    assert "s3cret" not in config.yaml
+    assert "hunter2" not in config.yaml
+    assert "${oc.env:SOME_TOKEN}" in config.yaml
+    assert "postgresql+psycopg://***@127.0.0.1/db" in config.yaml
