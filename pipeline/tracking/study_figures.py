@@ -26,11 +26,17 @@ class Scale:
         self.words = [] if self.is_number else sorted({str(v) for v in values})
         self.low, self.high = (min(numbers), max(numbers)) if self.is_number else (0.0, float(max(len(self.words) - 1, 1)))
 
+    def number(self, value: object) -> float:
+        """A number's value; raises TypeError for anything else."""
+        if not isinstance(value, int | float):
+            raise TypeError(f"Scale: must be a number, got {value!r}")
+        return float(value)
+
     def place(self, value: object) -> float:
         """Position in [0, 1]."""
         if not self.is_number:
             return self.words.index(str(value)) / self.high if len(self.words) > 1 else 0.5
-        low, high, x = self.low, self.high, float(value)  # type: ignore[arg-type]
+        low, high, x = self.low, self.high, self.number(value)
         if self.is_log:
             low, high, x = np.log(low), np.log(high), np.log(x)
         return 0.5 if high == low else (x - low) / (high - low)

@@ -1,0 +1,148 @@
+"""Everything that the report tells, gathered from a study's folder and database; what is missing is left out, not guessed."""
+
+import base64
+import csv
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import yaml
+
+from cnn_core.errors import InputError
+from pipeline.artifacts import StudyPaths
+from pipeline.reporting.borders import Place, next_space, places
+from pipeline.reporting.confidence import Confidence, assess
+from pipeline.reporting.effects import Effect, effects
+from pipeline.reporting.regression import Regression, fit_study
+from pipeline.tracking import spool
+from pipeline.tracking.pictures import strongest
+from pipeline.tracking.table import StudyTable, table_of
+
+
+@dataclass
+class Facts:
+    """A study's findings."""
+
+    table: StudyTable
+    config: dict[str, Any]  # the sweep's configuration, interpolations unresolved; empty where no journal tells it
+    regression: Regression | None = None
+    effects: list[Effect] = field(default_factory=list)
+    confidence: Confidence | None = None
+    places: list[Place] = field(default_factory=list)
+    following: dict[str, Any] = field(default_factory=dict)  # the next space
+    names: list[str] = field(default_factory=list)  # parameters, the strongest first
+    stopped: dict[str, list[tuple[str, int]]] = field(default_factory=dict)  # state -> (reason, how often)
+    pictures: dict[str, str] = field(default_factory=dict)  # title -> data URI
+    confirmed: list[dict[str, str]] = field(default_factory=list)
+    ensemble: dict[str, Any] | None = None
+    evaluation: dict[str, Any] | None = None
+    overrides: list[str] = field(default_factory=list)  # of the best trial, whole
+
+
+def gather(study: optuna.Study, paths: StudyPaths) -> Facts:
+    """Reads and analyses a study."""
+    table = table_of(study, paths.folder, spool.read_all(paths.folder))
+    config = _config(table)
+    facts = Facts(table, config, stopped=reasons(table))
+    facts.confirmed = _rows(paths.folder / "confirmed.csv")
+    facts.ensemble = _json(paths.ensemble / "ensemble.json")
+    facts.evaluation = _json(paths.evaluation / "evaluation.json")
+    if not table.complete:
+        return facts
+    facts.regression = fit_study(table)
+    facts.effects = effects(table, facts.regression) if facts.regression else []
+    facts.names = strongest(table, facts.regression)
+    _of_best(facts, paths)
+    space = config.get("space") or {}
+    searched = {name: entry.get("path", name) for name, entry in space.items()}
+    facts.places = places(table, searched)
+    if space:
+        facts.following = next_space(space, table, facts.regression, searched)
+    return facts
+
+
+def _config(table: StudyTable) -> dict[str, Any]:
+    if table.started is None:
+        return {}
+    found = yaml.safe_load(table.started.config_yaml)
+    return found if isinstance(found, dict) else {}
+
+
+def _of_best(facts: Facts, paths: StudyPaths) -> None:
+    """What needs the data and the kept weights: how many images validated, pictures of the best net."""
+    best = facts.table.best_first[0]
+    images: int | None = None
+    trial = paths.trial(best.number)
+    facts.overrides = list(best.overrides)
+    try:
+        if trial.overrides.is_file():
+            facts.overrides = list(yaml.safe_load(trial.overrides.read_text())["overrides"])
+            images = _validation_images(facts.overrides)
+        for title, png in _best_pictures(trial.folder).items():
+            facts.pictures[title] = "data:image/png;base64," + base64.b64encode(png).decode()
+    except (InputError, OSError, ValueError, KeyError):
+        pass  # data or weights have gone or changed: the study can still be told without them
+    facts.confidence = assess(facts.table, images, _seed_noise(facts.confirmed))
+
+
+def _validation_images(overrides: list[str]) -> int:
+    from cnn_core.workbench import data_of
+    from pipeline.config import compose, spec_of
+    from pipeline.data import prepare
+
+    config = compose(overrides)
+    spec = spec_of(config, prepare(config.data, config.root), (0,))
+    count = len(data_of(spec.data).valid)
+    return count if spec.train.eval_size is None else min(count, spec.train.eval_size)
+
+
+def _best_pictures(folder: Path) -> dict[str, bytes]:
+    from pipeline.tracking.net_pictures import net_artifacts
+
+    titles = {"confusion_matrix": "Confusion matrix", "misclassified": "Misclassified images", "first_layer": "Filters of the first layer"}
+    return {titles[Path(name).stem]: make() for name, make in net_artifacts(folder).items()}
+
+
+def _seed_noise(confirmed: list[dict[str, str]]) -> float | None:
+    """Standard deviation over seeds, pooled over the confirmed trials."""
+    squares, freedom = 0.0, 0
+    for row in confirmed:
+        try:
+            n, spread = int(row["seeds"]), float(row["std"])
+        except (KeyError, ValueError):
+            continue
+        squares += (n - 1) * spread**2
+        freedom += n - 1
+    return float(np.sqrt(squares / freedom)) if freedom > 0 and squares > 0 else None
+
+
+def reasons(table: StudyTable) -> dict[str, list[tuple[str, int]]]:
+    """State -> reasons, numbers left out so that like ones are counted together, the most frequent first."""
+    found: dict[str, Counter[str]] = {}
+    for trial in table.trials:
+        if trial.state in ("PRUNED", "FAIL"):
+            text = trial.reason or (f"after epoch {trial.epochs}" if trial.state == "PRUNED" else "no reason stored")
+            if trial.state == "FAIL":
+                text = re.sub(r"\bin epoch \d+", "", text).strip()
+            found.setdefault(trial.state, Counter())[text] += 1
+    return {state: counter.most_common() for state, counter in found.items()}
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(path.read_text())
+        return found if isinstance(found, dict) else None
+    except (OSError, ValueError):
+        return None
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,202 @@
+"""The report's first sections: the result, how sure it is, what was searched, how it went, what mattered, what was stopped."""
+
+from collections import Counter
+from html import escape
+from typing import Any
+
+from pipeline.reporting import charts, charts_of_parameters
+from pipeline.reporting.effects import unit_of
+from pipeline.reporting.facts import Facts
+from pipeline.reporting.html import bullets, numbers, table, text
+from pipeline.tracking.progress_table import clock
+
+_PICTURES = {
+    "Confusion matrix": "Confusion matrix of the validation images; the colour shows mistakes alone.",
+    "Misclassified images": "Misclassified validation images, the most confident first: true class, predicted class, confidence.",
+    "Filters of the first layer": "Filters of the first layer, blue negative, red positive.",
+}
+
+
+def in_short(facts: Facts) -> str:
+    """Headline figures and the few sentences to remember."""
+    study, unit = facts.table, unit_of(facts.table)
+    states = Counter(trial.state for trial in study.trials)
+    entries = [("trials", str(len(study.trials))), ("complete", str(states["COMPLETE"]))]
+    entries += [(word, str(states[state])) for state, word in (("PRUNED", "pruned"), ("FAIL", "failed")) if states[state]]
+    if study.complete:
+        entries.insert(0, ("best objective", unit.value(study.best_first[0].value)))
+    wall = _wall_s(facts)
+    if wall:
+        entries.append(("wall-clock time", clock(wall)))
+    points: list[str] = []
+    if facts.confidence is not None:
+        best = study.best_first[0]
+        points.append(f"Trial {best.number} is best, with {unit.value(best.value)}: <code>{escape(' '.join(best.overrides))}</code>")
+        if facts.confidence.optimism is not None:
+            expected = unit.value(best.value - facts.confidence.optimism * (1 if study.directions[0] == "maximize" else -1))
+            points.append(f"Allowing for the luck of the winner, about {expected} is to be expected of it.")
+    clear = [effect for effect in facts.effects if effect.clear][:3]
+    points += [f"<b>{escape(effect.name)}</b>: {escape(effect.text)}" for effect in clear]
+    on_border = [place for place in facts.places if place.side and not place.at_limit]
+    points += [f"The best trials sit on the {place.side} border of {escape(place.name)}: its range should move." for place in on_border]
+    if not study.complete:
+        points.append("No trial is complete, so there is no best configuration; see why below.")
+    return numbers(entries) + bullets(points)
+
+
+def _wall_s(facts: Facts) -> float:
+    spans = [span for trial in facts.table.trials for span in trial.spans]
+    return max(span[2] for span in spans) - min(span[1] for span in spans) if spans and facts.table.starts == 1 else 0.0
+
+
+def best(facts: Facts) -> str:
+    """Parameters of the winner, its pictures, and what its value is worth."""
+    study, sure = facts.table, facts.confidence
+    if sure is None:
+        return ""
+    unit, winner = unit_of(study), study.best_first[0]
+    rows = [[name, _plain(value)] for name, value in winner.params.items()]
+    rows += [[name.replace("_", "-"), f"{value:,.0f}"] for name, value in winner.extra.items()]
+    parts = [table(["parameter", "value"], rows, f"Trial {winner.number}, {winner.name}")]
+    points = [f"Objective {unit.value(sure.value)} after {winner.epochs} epochs, {winner.duration_s:.1f} s."]
+    if sure.interval is not None:
+        low, high = (unit.value(end) for end in sure.interval)
+        points.append(f"On {sure.images:,} validation images its accuracy is known to within {low} to {high} (95 %, Wilson).")
+    if sure.optimism is not None and sure.noise is not None:
+        optimism = f"{sure.optimism * unit.factor:.2g}{unit.word}"
+        noise = f"{sure.noise * unit.factor:.2g}{unit.word}"
+        points.append(
+            f"Selection optimism: being the best of {len(study.complete)} noisy values flatters it by about {optimism} on average."
+        )
+        points.append(f"The noise of one value is {noise} ({escape(sure.noise_source)}).")
+        points.append(_rivals(sure.rivals))
+    parts.append(bullets(points))
+    if facts.confirmed:
+        heads = list(facts.confirmed[0])
+        parts.append("<h3>Run again with other seeds</h3>")
+        parts.append(table(heads, [[row[head] for head in heads] for row in facts.confirmed], "Confirmation of the best trials"))
+    else:
+        parts.append(
+            text(
+                "The best trials were not run again with other seeds; study.confirm=5 does so and measures what is estimated here.", "soft"
+            )
+        )
+    for title, uri in facts.pictures.items():
+        caption = _PICTURES[title]
+        parts.append(
+            f'<figure class="picture"><img src="{uri}" alt="{escape(caption)}"><figcaption>{escape(caption)}</figcaption></figure>'
+        )
+    return "".join(parts)
+
+
+def _rivals(rivals: tuple[int, ...]) -> str:
+    if not rivals:
+        return "No other trial comes so near that this noise could explain the difference."
+    listed = ", ".join(str(number) for number in rivals[:12]) + (" and others" if len(rivals) > 12 else "")
+    word = "trial cannot" if len(rivals) == 1 else "trials cannot"
+    return f"{len(rivals)} other {word} be told from it by this noise: {listed}."
+
+
+def searched(facts: Facts) -> str:
+    """The space, the sampler and the limits."""
+    space = facts.config.get("space") or {}
+    rows = [[name, entry.get("path", name), _range(entry), _when(entry)] for name, entry in space.items()]
+    if not rows:
+        rows = [[name, name, str(distribution), ""] for name, distribution in facts.table.distributions.items()]
+    parts = [table(["name", "sets", "values", "only when"], rows, "The search space")]
+    about = {name: facts.config.get(name, {}) for name in ("sampler", "pruner", "slots", "train", "data", "study")}
+    points = []
+    if about["sampler"]:
+        points.append(f"Sampler {about['sampler'].get('name')}, pruner {about['pruner'].get('name')}, seed {about['study'].get('seed')}.")
+    if about["train"]:
+        points.append(f"At most {about['train'].get('epochs')} epochs a trial; data {about['data'].get('name')}.")
+    if facts.table.started is not None:
+        tags = facts.table.started.tags
+        machine = ", ".join(tags[key] for key in ("processor", "blas", "kernels") if tags.get(key))
+        points.append(f"{facts.table.started.slots} slots{f' on {machine}' if machine else ''}.")
+    return "".join(parts) + bullets([escape(point) for point in points])
+
+
+def _range(entry: dict[str, Any]) -> str:
+    for kind in ("choice", "group"):
+        if kind in entry:
+            return ", ".join(str(value) for value in entry[kind])
+    for kind in ("int", "float"):
+        if kind in entry:
+            low, high = entry[kind]
+            return (
+                f"{low} to {high}"
+                + (", by logarithm" if entry.get("log") else "")
+                + (f", step {entry['step']}" if entry.get("step") else "")
+            )
+    return str(entry)
+
+
+def _when(entry: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{key} is {value if not isinstance(value, list) else ' or '.join(map(str, value))}"
+        for key, value in (entry.get("when") or {}).items()
+    )
+
+
+def course(facts: Facts) -> str:
+    """History, learning curves, timeline."""
+    study = facts.table
+    parts = [charts.history(study), charts.curves(study)] if study.complete else []
+    parts.append(charts.timeline(study))
+    if study.ended is not None:
+        share = study.ended.outside_training
+        words = f"{share:.1%} of the slots' time was spent outside training."
+        if (facts.config.get("study") or {}).get("deterministic"):
+            words = f"Deterministic mode costs waiting: the trials of a round wait for each other. {words}"
+        parts.append(text(words))
+    retries = [(trial.number, reason) for trial in study.trials for reason in trial.retries]
+    if retries:
+        parts.append(
+            text(f"{len(retries)} epochs were run again after a worker was lost: trials {', '.join(str(n) for n, _ in retries[:12])}.")
+        )
+    return "".join(parts)
+
+
+def mattered(facts: Facts) -> str:
+    """Importances and effects with their intervals, and the pictures to judge them by."""
+    study = facts.table
+    if not study.complete:
+        return ""
+    parts = []
+    if facts.regression is None:
+        words = f"{len(study.complete)} complete trials are too few to tell the parameters' effects apart"
+        parts.append(text(f"{words}; the pictures show what there is."))
+    else:
+        explained = f"{facts.regression.explained:.0%}"
+        words = f"A regression over {facts.regression.trials} complete trials explains {explained} of the objective's variance."
+        parts.append(text(f"{words} Effects are adjusted for the other parameters; ± is half of a 95 % interval."))
+        clear = [f"<b>{escape(e.name)}</b>: {escape(e.text)}" for e in facts.effects if e.clear]
+        unclear = [
+            f'<span class="unclear"><b>{escape(e.name)}</b>: {escape(e.text)} (not clear)</span>' for e in facts.effects if not e.clear
+        ]
+        parts.append(bullets(clear + unclear))
+        parts.append(charts_of_parameters.importances(facts.regression))
+    parts.append(charts_of_parameters.slices(study, facts.names))
+    parts.append(charts_of_parameters.parallel(study, facts.names))
+    return "".join(parts)
+
+
+def stopped(facts: Facts) -> str:
+    """Pruned and failed trials by reason."""
+    parts = []
+    for state, heading in (("PRUNED", "Pruned"), ("FAIL", "Failed")):
+        found = facts.stopped.get(state)
+        if found:
+            total = sum(count for _, count in found)
+            parts.append(f"<h3>{heading}: {total} of {len(facts.table.trials)}</h3>")
+            parts.append(bullets([f"{escape(reason)}: {count}" for reason, count in found[:12]]))
+    if parts:
+        saved = sum(trial.epochs_wanted - trial.epochs for trial in facts.table.trials if trial.state == "PRUNED" and trial.epochs_wanted)
+        if saved > 0:
+            parts.append(text(f"Pruning saved {saved} epochs of those trials."))
+    return "".join(parts) or text("Every trial ran to its end.")
+
+
+def _plain(value: Any) -> str:
+    return f"{value:.5g}" if isinstance(value, float) else str(value)

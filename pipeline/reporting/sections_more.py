@@ -1,0 +1,161 @@
+"""The report's later sections: cost, borders and the next space, ensemble, commands, all trials, methods."""
+
+import shlex
+from html import escape
+from typing import Any
+
+import yaml
+
+from pipeline.reporting import charts
+from pipeline.reporting.effects import unit_of
+from pipeline.reporting.facts import Facts
+from pipeline.reporting.html import Cell, bullets, command, table, text
+
+
+def cost(facts: Facts) -> str:
+    """Pareto fronts over training time and size."""
+    study = facts.table
+    by_time = charts.pareto(study, lambda trial: trial.duration_s, "training seconds")
+    by_size = charts.pareto(study, lambda trial: trial.extra.get("parameters", 0.0), "parameters")
+    if not by_time and not by_size:
+        return ""
+    parts = ["<p>The line joins the trials that no other beats in both: what more accuracy costs.</p>"]
+    parts.append(f'<div class="grid-of-charts">{by_time}{by_size}</div>')
+    unit = unit_of(study)
+    front = charts.pareto_front(study.complete, lambda trial: trial.duration_s, maximize=study.directions[0] == "maximize")
+    rows: list[list[Cell]] = [
+        [
+            t.name,
+            (unit.value(t.value), t.value),
+            (f"{t.duration_s:.1f}", t.duration_s),
+            (f"{t.extra.get('parameters', 0):,.0f}", t.extra.get("parameters", 0.0)),
+        ]
+        for t in front
+    ]
+    parts.append(table(["trial", "objective", "seconds", "parameters"], rows, "The front over training time"))
+    return "".join(parts)
+
+
+def following(facts: Facts) -> str:
+    """Where the winners lie in each range, and a space to go on with."""
+    if not facts.places:
+        return ""
+    points = []
+    for place in facts.places:
+        low, high = (f"{end:.4g}" for end in place.winners)
+        span = f"the best trials lie between {low} and {high}" if low != high else f"the best trials lie at {low}"
+        if place.side and place.at_limit:
+            where = f"{span}, at the {place.side} end of what makes sense"
+        elif place.side:
+            where = f"{span}: {place.share:.0%} of them on the {place.side} border, so better values may lie beyond it"
+        else:
+            where = f"{span}, inside the range"
+        points.append(f"<b>{escape(place.name)}</b>: {escape(where)}.")
+    parts = [bullets(points)]
+    if facts.following:
+        flow = yaml.safe_dump(facts.following, sort_keys=False, default_flow_style=None, allow_unicode=True, width=200)
+        words = "A space to search next: ranges moved past borders where winners sit, else narrowed to them; clearly worse choices dropped."
+        parts.append(text(f"{words} Save it as my_conf/space/next.yaml:"))
+        parts.append(command(flow))
+        parts.append(command(f"python -m pipeline.sweep --config-dir my_conf space=next study.name={facts.table.name}-2"))
+    return "".join(parts)
+
+
+def ensemble(facts: Facts) -> str:
+    """Members, weights and gain of the final ensemble, and the one look at the test images, where there are any."""
+    parts = []
+    found = facts.ensemble
+    if found is not None:
+        how = found.get("combine", {})
+        weights = how.get("weights") or [None] * len(found["members"])
+        heads = ["member", "weight", "out-of-fold accuracy", "overrides"]
+        key = f"{found.get('chosen_on', 'clean')}_accuracy"
+        rows = [
+            [m["name"], "" if w is None else f"{w:.2f}", f"{m.get(key, float('nan')):.3%}", " ".join(m["overrides"])]
+            for m, w in zip(found["members"], weights, strict=True)
+        ]
+        chosen = f"chosen out of fold on {found.get('images'):,} {found.get('chosen_on')} images"
+        parts.append(text(f"{len(found['members'])} members joined by {how.get('method')}, {chosen}."))
+        parts.append(table(heads, rows, "Members of the ensemble"))
+        parts.append(bullets([_gain(name, score) for name, score in found.get("out_of_fold", {}).items()]))
+    if facts.evaluation is not None:
+        parts.append("<h3>Test images</h3>")
+        rows = [[name, _figure(value)] for name, value in facts.evaluation.items() if isinstance(value, int | float | str)]
+        parts.append(table(["figure", "value"], rows, "Evaluation"))
+    return "".join(parts)
+
+
+def _gain(name: str, score: dict[str, Any]) -> str:
+    gain = score["gain"]
+    low, high = f"{gain['low'] * 100:+.3f}", f"{gain['high'] * 100:+.3f}"
+    return escape(
+        f"On {name} images: accuracy {score['accuracy']:.3%}, {gain['gain'] * 100:+.3f} points over its best member "
+        f"(95 % interval {low} to {high}); {gain['errors_removed']:.0%} of that member's errors are gone."
+    )
+
+
+def _figure(value: float | str) -> str:
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def repeat(facts: Facts) -> str:
+    """Commands."""
+    study = facts.table
+    name = shlex.quote(study.name)
+    root = study.folder.parent
+    where = f"root={shlex.quote(str(root))} " if root.name != "outputs" else ""
+    lines = []
+    if study.started is not None and study.started.tags.get("command"):
+        lines.append(f"{study.started.tags['command']}  # the sweep")
+    if facts.overrides:
+        lines.append(f"python -m pipeline.train {shlex.join(facts.overrides)}  # the best configuration alone")
+        lines.append(
+            f"python -m pipeline.replay {where}study.name={name} trial={study.best_first[0].number}  # the best trial, compared to the bit"
+        )
+    lines.append(f"python -m pipeline.final {where}study.name={name}  # longer training on folds, and the ensemble")
+    lines.append(f"python -m pipeline.report {where}study.name={name}  # this page")
+    code = study.started.tags.get("code", "") if study.started else ""
+    digest = study.started.tags.get("data_digest", "") if study.started else ""
+    facts_line = f"Code {code}, data digest {digest}." if code or digest else ""
+    return command("\n".join(lines)) + (text(facts_line, "soft") if facts_line else "")
+
+
+def trials(facts: Facts) -> str:
+    """Every trial, in a table that can be sorted."""
+    study, names = facts.table, facts.names
+    heads = ["trial", "state", "objective", "epochs", "seconds", *names]
+    unit = unit_of(study)
+    order = {trial.number: place for place, trial in enumerate(study.best_first)}
+    rows: list[list[Cell]] = []
+    for trial in sorted(study.trials, key=lambda t: (order.get(t.number, len(order)), t.number)):
+        value: Cell = (unit.value(trial.value), trial.value) if trial.objective else ""
+        cells: list[Cell] = [(str(trial.number), float(trial.number)), trial.state.lower(), value, (str(trial.epochs), trial.epochs)]
+        cells.append((f"{trial.duration_s:.1f}", trial.duration_s))
+        cells += [_parameter(trial.params.get(name)) for name in names]
+        rows.append(cells)
+    return table(heads, rows, f"{len(rows)} trials, best first; the column heads sort", sortable=True)
+
+
+def _parameter(value: Any) -> Cell:
+    if value is None:
+        return ""
+    return (f"{value:.4g}", float(value)) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+
+
+def methods(facts: Facts) -> str:
+    """How the statistics were made, so that they can be doubted."""
+    return bullets(
+        [
+            "Effects and importances: a regression of the objective on all searched parameters (an offset for each choice, a parabola over "
+            "each number's range), fitted with Huber's weights so that a few disasters do not decide; intervals from 300 bootstrap "
+            "resamples of the trials. Pruned and failed trials have no objective and are left out, which favours the ranges where "
+            "trials survive. The sampler chose the trials, so effects are adjusted associations, not proofs.",
+            "Importance is each parameter's part in the explained variance (Pratt's measure); what is missing to 100 % is noise and what "
+            "the model cannot say.",
+            "Selection optimism: true values are estimated by shrinking the better half of the observed ones towards their mean, as far "
+            "as the noise demands; 2,000 replays with fresh noise tell how far a winner's value lies above its truth. Without repeated "
+            "seeds the noise is taken to be the sampling error of the validation images; since all trials share those images, this is an "
+            "upper estimate.",
+            "Validation images were used for choosing; the test images were not opened for this page.",
+        ]
+    )
