@@ -9,8 +9,8 @@ import numpy as np
 from cnn_core.axes import Array
 from cnn_core.errors import InputError
 
-# Elements updated at once: parameter, gradient, two states and the work arrays of a block stay in a second-level cache of 1 MB.
-BLOCK = 16384
+# Elements updated at once: parameter, gradient, two states and the work arrays of a block stay in a second-level cache of 1 MB or near it.
+BLOCK = 32768
 
 State = dict[str, Array]
 
