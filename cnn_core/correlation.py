@@ -28,8 +28,7 @@ FEWEST_COLUMNS = 500  # thinner parts cost more calls than they save
 class Correlation(Protocol):
     """What a convolution asks of an algorithm. Rows are output rows; `blocks` are the ranges (first, stop) computed at once, in order.
 
-    Forward is load, then correlate for each block. Backward is, for each block, writing dy into `dy_rows` and accumulate; then gradient,
-    and input_gradient if all blocks were kept.
+    Forward is load, then correlate for each block. Backward is start; for each block, writing dy into `dy_rows` and accumulate; finish.
     """
 
     @property
@@ -41,17 +40,17 @@ class Correlation(Protocol):
     def correlate(self, first: int, stop: int, y: Array) -> None:
         """Write a block's output rows into y (F, stop - first, OW, N)."""
 
-    def dy_rows(self, first: int, stop: int, keep: bool) -> Array:
-        """Return the array (F, stop - first, OW, N) to write a block's dy into; without `keep` the next block overwrites it."""
+    def start(self, dx: Array | None) -> None:
+        """Begin the gradients of the kernels and, unless dx is None, of the input: dx (C, H, W, N) is complete after finish."""
+
+    def dy_rows(self, first: int, stop: int) -> Array:
+        """Return the array (F, stop - first, OW, N) to write a block's dy into."""
 
     def accumulate(self, first: int, stop: int) -> None:
-        """Add what a block's dy gives to the gradient of the kernels."""
+        """Add what a block's dy gives to the gradients."""
 
-    def gradient(self, dW: Array) -> None:
-        """Write the accumulated gradient into dW (F, C, KH, KW) and begin anew."""
-
-    def input_gradient(self, dx: Array) -> None:
-        """Write dx (C, H, W, N), from the dy of all blocks."""
+    def finish(self, dW: Array) -> None:
+        """Write the kernels' gradient into dW (F, C, KH, KW)."""
 
 
 class DirectCorrelation:
@@ -81,7 +80,6 @@ class DirectCorrelation:
         self._kernels[...] = W.transpose(0, 2, 1, 3)
         self._lowered = (0, 0)
         self._parts = self._split(x.shape[3])
-        self._accumulated = None
 
     def correlate(self, first: int, stop: int, y: Array) -> None:
         kernels = self._kernels.reshape(self.filters, -1)
@@ -89,7 +87,12 @@ class DirectCorrelation:
             out = y[:, row - first].reshape(self.filters, self._parts, -1).swapaxes(0, 1)
             np.matmul(kernels, self._columns(row), out=out)
 
-    def dy_rows(self, first: int, stop: int, keep: bool) -> Array:
+    def start(self, dx: Array | None) -> None:
+        self._dx = dx
+        self._accumulated = None
+
+    def dy_rows(self, first: int, stop: int) -> Array:
+        keep = self._dx is not None
         slots = self.rows if keep else stop - first
         self._dy = self._buffers.take("dy", (slots, self.filters, self.width, self._x.shape[3]), self._x.dtype)
         self._first = 0 if keep else first
@@ -108,13 +111,14 @@ class DirectCorrelation:
             else:
                 self._accumulated += product
 
-    def gradient(self, dW: Array) -> None:
-        assert self._accumulated is not None, "gradient follows accumulate"
+    def finish(self, dW: Array) -> None:
+        assert self._accumulated is not None, "finish follows accumulate"
         (kh, kw), total = self.window.kernel, self._accumulated.sum(axis=0)
         dW[...] = total.reshape(kh, self.channels, kw, self.filters).transpose(3, 1, 0, 2)
-        self._accumulated = None
+        if self._dx is not None:
+            self._input_gradient(self._dx)
 
-    def input_gradient(self, dx: Array) -> None:
+    def _input_gradient(self, dx: Array) -> None:
         """Each input row p is one product: of the kernel rows i that met it with the rows r = (p + top - i) / sh of dy, one under the other
         in memory. The product's KW rows of a channel are then added at their shifts. Nothing is multiplied by padding.
         """

@@ -70,10 +70,12 @@ class ConvolutionBlock(Layer):
         filters, n = self.out_shape[0], dy.shape[3]
         y = self._buffers.take("y", dy.shape, dy.dtype)
         beaten = self._beaten(n)
+        dx = self._buffers.take("dx", (*self.in_shape, n), dy.dtype)
+        self.correlation.start(dx if self.needs_input_gradient else None)
         if "b" in self.grads:
             self.grads["b"].fill(0)
         for first, stop in self.correlation.blocks:
-            rows = self.correlation.dy_rows(first, stop, keep=self.needs_input_gradient)
+            rows = self.correlation.dy_rows(first, stop)
             for row, steps in self._windows(first, rows):
                 gradient = dy[:, row].reshape(filters, -1)
                 if self.relu:
@@ -82,13 +84,10 @@ class ConvolutionBlock(Layer):
                     self.grads["b"] += np.vecdot(gradient, self._ones(gradient))
                 descend(gradient, beaten[row], steps)
             self.correlation.accumulate(first, stop)
-        self.correlation.gradient(self.grads["W"])
+        self.correlation.finish(self.grads["W"])
         if self._scale != 1:
             for gradient in self.grads.values():
                 gradient *= self._scale
-        dx = self._buffers.take("dx", (*self.in_shape, n), dy.dtype)
-        if self.needs_input_gradient:
-            self.correlation.input_gradient(dx)
         return dx
 
     def _block(self, rows: int, like: Array) -> Array:

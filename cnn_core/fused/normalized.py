@@ -85,21 +85,20 @@ class NormalizedBlock(ConvolutionBlock):
         self.norm.grads["gamma"][...] = self.sign * along
         p = -self.scale * self.inverse * along / self.count
         q = -self.scale * sums[0] / self.count - p * self.mean
+        dx = self._buffers.take("dx", (*self.in_shape, dy.shape[3]), dy.dtype)
+        self.correlation.start(dx if self.needs_input_gradient else None)
         self._spread(dy, u, *(v.astype(dy.dtype)[:, None] for v in (self.scale, p, q)))
-        self.correlation.gradient(self.grads["W"])
+        self.correlation.finish(self.grads["W"])
         self.grads["W"] *= self.sign[:, None, None, None]
         if "b" in self.grads:
             self.grads["b"].fill(0)
-        dx = self._buffers.take("dx", (*self.in_shape, dy.shape[3]), dy.dtype)
-        if self.needs_input_gradient:
-            self.correlation.input_gradient(dx)
         return dx
 
     def _spread(self, dy: Array, u: Array, a: Array, p: Array, q: Array) -> None:
         """Write du = a g + p u + q row by row and let the kernels' gradient take it; u is used up."""
         beaten, filters = self._beaten(dy.shape[3]), len(a)
         for first, stop in self.correlation.blocks:
-            rows = self.correlation.dy_rows(first, stop, keep=self.needs_input_gradient)
+            rows = self.correlation.dy_rows(first, stop)
             for row, steps in self._windows(first, rows):
                 gradient = dy[:, row].reshape(filters, -1)
                 if self.pooling is None:

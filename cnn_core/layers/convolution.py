@@ -75,13 +75,12 @@ class Convolution(Layer):
         assert self._loaded, "backward follows forward(training=True)"
         if self.bias:
             np.sum(dy, axis=(1, 2, 3), out=self.grads["b"])
-        for first, stop in self.correlation.blocks:
-            self.correlation.dy_rows(first, stop, keep=self.needs_input_gradient)[...] = dy[:, first:stop]
-            self.correlation.accumulate(first, stop)
-        self.correlation.gradient(self.grads["W"])
         dx = self._buffers.take("dx", (*self.in_shape, dy.shape[3]), dy.dtype)
-        if self.needs_input_gradient:
-            self.correlation.input_gradient(dx)
+        self.correlation.start(dx if self.needs_input_gradient else None)
+        for first, stop in self.correlation.blocks:
+            self.correlation.dy_rows(first, stop)[...] = dy[:, first:stop]
+            self.correlation.accumulate(first, stop)
+        self.correlation.finish(self.grads["W"])
         return dx
 
     def describe(self) -> dict[str, Any]:

@@ -1,0 +1,175 @@
+"""Winograd's convolution for 3x3 kernels at stride 1: fewer multiplications, as matrix products alone.
+
+F(m x m, 3 x 3) computes a tile of m x m outputs from n x n inputs, n = m + 2, with n^2 multiplications for each pair of channel and filter
+instead of 9 m^2:  y = A^T [ (G g G^T) * (B^T d B) ] A.  With a tile as a vector the nested transforms are Kronecker products, so each is
+one product of a small matrix with all tiles of a row:
+
+    V = (B^T x B^T) d          (n^2, C, tiles * N)     from the gathered inputs
+    U = (G x G) g              (n^2, F, C)             from the kernels
+    M = U V                    (n^2, F, tiles * N)     n^2 products, the bulk of the work
+    y = (A^T x A^T) M          (m^2, F, tiles * N)     scattered to the output rows
+
+Gradients are the transposes: E = (A x A) dy; dU = E V^T; dV = U^T E; dg = (G^T x G^T) dU; and (B x B) dV is added onto dx.
+Sources: Winograd (1980); Lavin and Gray (2016), arXiv:1509.09308. Unlike theirs, the gradient of the kernels takes the same tiles.
+
+Error: with points 0, 1, -1, 2, -2 the matrices of m = 4 have entries up to 8, so float32 loses about a digit: `tests/core/test_winograd.py`
+holds the error, relative to the outputs' spread, under 1e-5 for m = 2 and 1e-4 for m = 4.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from cnn_core.axes import Array
+from cnn_core.buffers import Buffers
+from cnn_core.columns import Pair, Window
+from cnn_core.correlation import FEWEST_COLUMNS, SMALL_PRODUCT
+
+POINTS = {2: (0, 1, -1), 4: (0, 1, -1, 2, -2)}
+
+
+def transforms(m: int) -> tuple[Array, Array, Array]:
+    """Return A^T (m, n), G (n, 3) and B^T (n, n), float64, by Toom and Cook's construction on the points of `m` and infinity."""
+    points, n = POINTS[m], m + 2
+    at, g, bt = np.zeros((m, n)), np.zeros((n, 3)), np.zeros((n, n))
+    for row, point in enumerate(points):
+        others = [p for p in points if p != point]
+        at[:, row] = [point**power for power in range(m)]
+        g[row] = np.array([1, point, point**2]) / np.prod([point - p for p in others])
+        bt[row, : n - 1] = np.poly(others)[::-1]
+    at[m - 1, n - 1] = g[n - 1, 2] = 1
+    bt[n - 1] = np.poly(points)[::-1]
+    return at, g, bt
+
+
+def tile_of(window: Window, rows: int, width: int, pool: Pair) -> int | None:
+    """Return the largest m that divides rows, columns and is a multiple of the pooling window; None where Winograd does not apply."""
+    if window.kernel != (3, 3) or window.stride != (1, 1):
+        return None
+    fits = [m for m in sorted(POINTS, reverse=True) if rows % m == 0 and width % m == 0 and m % pool[0] == 0 and m % pool[1] == 0]
+    return fits[0] if fits else None
+
+
+class WinogradCorrelation:
+    """The same correlation as `DirectCorrelation` computes, by tiles of m x m outputs; see `cnn_core.correlation.Correlation`."""
+
+    def __init__(self, window: Window, kernels: tuple[int, int, int, int], dtype: DTypeLike, pool: Pair, m: int) -> None:
+        self.window, self.pool, self.m, self.n = window, pool, m, m + 2
+        self.filters, self.channels = kernels[:2]
+        rows, self.width = (size // p * p for size, p in zip(window.output, pool, strict=True))
+        self.tiles = self.width // m
+        self.blocks: Sequence[Pair] = [(row, row + m) for row in range(0, rows, m)]
+        at, g, bt = transforms(m)
+        self._inputs, self._kernels, self._outputs = (np.kron(matrix, matrix).astype(dtype) for matrix in (bt, g, at))
+        self._buffers = Buffers()
+        self._dtype = np.dtype(dtype)
+
+    def load(self, x: Array, W: Array) -> None:
+        self._x = x
+        flat = np.ascontiguousarray(W.transpose(2, 3, 0, 1)).reshape(9, -1)
+        self._U = np.matmul(self._kernels, flat).reshape(-1, self.filters, self.channels)
+        self._V_of = -1
+
+    def correlate(self, first: int, stop: int, y: Array) -> None:
+        V, pw, m = self._transformed(first), self.pool[1], self.m
+        M = self._take("M", self.n**2, self.filters)
+        self._products(self._U, V, M)
+        tile = self._take("Y", m * m, self.filters)
+        self._apply(self._outputs, M, tile)
+        # Output column q = t m + jj pw + phase lies at (phase, t, jj) in the pooling order.
+        tile = tile.reshape(m, m // pw, pw, self.filters, self.tiles, -1)
+        y.reshape(self.filters, m, pw, self.tiles, m // pw, -1)[...] = tile.transpose(3, 0, 2, 4, 1, 5)
+
+    def start(self, dx: Array | None) -> None:
+        self._dx = dx
+        self._dU = self._buffers.take("dU", (self.n**2, self.filters, self.channels), self._dtype)
+        self._dU.fill(0)
+        if dx is not None:
+            dx.fill(0)
+
+    def dy_rows(self, first: int, stop: int) -> Array:
+        rows: Array = self._buffers.take("dy", (self.m, self.filters, self.width, self._x.shape[3]), self._dtype)
+        return rows.swapaxes(0, 1)
+
+    def accumulate(self, first: int, stop: int) -> None:
+        pw, m = self.pool[1], self.m
+        dy = self._buffers.take("dy", (m, self.filters, self.width, self._x.shape[3]), self._dtype)
+        tile = self._take("Y", m * m, self.filters)
+        order = dy.reshape(m, self.filters, pw, self.tiles, m // pw, -1).transpose(0, 4, 2, 1, 3, 5)
+        tile.reshape(m, m // pw, pw, self.filters, self.tiles, -1)[...] = order
+        E = self._take("M", self.n**2, self.filters)
+        self._apply(self._outputs.T, tile, E)
+        V = self._transformed(first)
+        product = self._buffers.take("product", self._dU.shape, self._dtype)
+        np.matmul(E, V.swapaxes(1, 2), out=product)
+        self._dU += product
+        if self._dx is not None:
+            dV = self._take("dV", self.n**2, self.channels)
+            self._products(self._U.swapaxes(1, 2), E, dV)
+            self._add_tiles(first, dV, self._dx)
+
+    def finish(self, dW: Array) -> None:
+        flat = np.matmul(self._kernels.T, self._dU.reshape(self.n**2, -1))
+        dW[...] = flat.reshape(3, 3, self.filters, self.channels).transpose(2, 3, 0, 1)
+
+    def _take(self, name: str, positions: int, channels: int) -> Array:
+        return self._buffers.take(name, (positions, channels, self.tiles * self._x.shape[3]), self._dtype)
+
+    def _transformed(self, first: int) -> Array:
+        """Return V of the tiles whose outputs begin at row `first`."""
+        V = self._take("V", self.n**2, self.channels)
+        if self._V_of != first:
+            shape = (self.n, self.n, self.channels, self.tiles, self._x.shape[3])
+            d = self._buffers.take("d", shape, self._dtype, zeroed=True)
+            for i, row in self._rows(first):
+                if row is None:
+                    d[i] = 0
+                    continue
+                for j, low, high, columns in self._columns():
+                    d[i, j, :, low:high] = self._x[:, row, columns]
+            self._apply(self._inputs, d.reshape(V.shape), V)
+            self._V_of = first
+        return V
+
+    def _add_tiles(self, first: int, dV: Array, dx: Array) -> None:
+        """Add (B x B) dV onto the input pixels of a row of tiles: the transpose of `_transformed`."""
+        d = self._take("dd", self.n**2, self.channels)
+        self._apply(self._inputs.T, dV, d)
+        d = d.reshape(self.n, self.n, self.channels, self.tiles, -1)
+        for i, row in self._rows(first):
+            if row is not None:
+                for j, low, high, columns in self._columns():
+                    dx[:, row, columns] += d[i, j, :, low:high]
+
+    def _rows(self, first: int) -> list[tuple[int, int | None]]:
+        """Return each tile row with its input row; None is padding."""
+        top, height = self.window.padding[0], self.window.size[0]
+        rows = range(first - top, first - top + self.n)
+        return [(i, row if 0 <= row < height else None) for i, row in enumerate(rows)]
+
+    def _columns(self) -> list[tuple[int, int, int, slice]]:
+        """Return (j, low, high, columns): tile column j of tiles low to high lies in those input columns, m apart."""
+        left, width, m = self.window.padding[2], self.window.size[1], self.m
+        found = []
+        for j in range(self.n):
+            start = j - left
+            low = max(0, -(start // m))
+            high = min(self.tiles, (width - 1 - start) // m + 1)
+            found.append((j, low, high, slice(start + low * m, start + (high - 1) * m + 1, m)))
+        return found
+
+    def _apply(self, matrix: Array, tiles: Array, out: Array) -> None:
+        """Write matrix @ tiles into out, channel by channel: (P, n^2) with (n^2, channels, columns) to (P, channels, columns)."""
+        np.matmul(matrix, tiles.swapaxes(0, 1), out=out.swapaxes(0, 1))
+
+    def _products(self, left: Array, right: Array, out: Array) -> None:
+        """Write the n^2 products into out, in parts that take BLAS's small-matrix kernels where that pays."""
+        positions, rows, depth = left.shape
+        columns = right.shape[2]
+        parts = next((p for p in range(1, self.tiles + 1) if self.tiles % p == 0 and rows * depth * columns // p <= SMALL_PRODUCT), 1)
+        if columns // parts < FEWEST_COLUMNS // 5:
+            parts = 1
+        split = (a.reshape(positions, -1, parts, columns // parts).swapaxes(1, 2) for a in (right, out))
+        right_parts, out_parts = split
+        np.matmul(left[:, None], right_parts, out=out_parts)
