@@ -3,6 +3,7 @@
 import contextlib
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +12,12 @@ import optuna
 
 from cnn_core.errors import InputError
 from pipeline.artifacts import StudyPaths
+from pipeline.config import redact
 from pipeline.search.clock import StudyClock
 from pipeline.search.events import TrialEnded
 from pipeline.search.keep import drop_weights, keep_weights, weights_wanted
 from pipeline.search.ledger import StorageFailed
+from pipeline.search.problem import Work
 from pipeline.search.record import Outcome, TrialRecord
 from pipeline.search.stop import FAILED
 from pipeline.search.trial import Room, run_trial
@@ -60,13 +63,13 @@ class Coordinator:
         self.room = room
         self.slots = slots
         self.usage = usage
-        self._paths = paths
+        self.paths = paths
         self._clock = clock
         room.stop.on_request.append(self._stop_slots)
 
     def run(self) -> None:
         """Return when all slots are idle for good; how it ended stands in ``room.stop``."""
-        threads = [threading.Thread(target=self._loop, args=(slot,), name=f"slot-{slot.index}", daemon=True) for slot in self.slots]
+        threads = self.threads()
         for thread in threads:
             thread.start()
         while any(thread.is_alive() for thread in threads):
@@ -78,6 +81,10 @@ class Coordinator:
         with self.guarded():
             self._clock.save(now=True)
 
+    def threads(self) -> list[threading.Thread]:
+        """Return the threads that do the work: one a slot."""
+        return [threading.Thread(target=self._loop, args=(slot,), name=f"slot-{slot.index}", daemon=True) for slot in self.slots]
+
     def _loop(self, slot: Slot) -> None:
         with self.guarded():
             slot.machine()  # a worker that cannot start is said before any trial is asked for
@@ -87,31 +94,45 @@ class Coordinator:
             self.usage.end()
 
     def _one(self, trial: optuna.Trial, overrides: list[str], slot: Slot) -> None:
-        record = TrialRecord(self._paths.trial(trial.number))
         try:
-            self._finish(trial, self._train(trial, overrides, record, slot), record)
+            with self.composed(trial, overrides) as (work, record):
+                outcome = record.result(work.spec)  # a killed run may have left one that was not told
+                self.finish(trial, work, outcome or run_trial(trial, work, record, slot, self.room), record)
         except BaseException:
             self.room.ledger.release()
             raise
 
-    def _train(self, trial: optuna.Trial, overrides: list[str], record: TrialRecord, slot: Slot) -> Outcome:
-        problem = self.room.problem
+    def record(self, number: int) -> TrialRecord:
+        """Return the folder of a trial."""
+        return TrialRecord(self.paths.trial(number))
+
+    @contextlib.contextmanager
+    def composed(self, trial: optuna.Trial, overrides: list[str]) -> Iterator[tuple[Work, TrialRecord]]:
+        """Yield a trial's work and folder; a trial that cannot be composed is told as FAIL."""
+        problem, record = self.room.problem, self.record(trial.number)
         try:
             work = problem.work(trial.number, overrides)
+            record.begin(trial.number, work.seed, [*problem.base, *overrides])
+            yield work, record
         except InputError as error:
-            return Outcome(state="FAIL", reason=str(error), time_s=time.time())
-        if (known := record.result(work.spec)) is not None:
-            return known
-        record.begin(trial.number, work.seed, [*problem.base, *overrides])
-        outcome = run_trial(trial, work, record, slot, self.room)
-        if outcome.state != "INTERRUPTED":
-            if weights_wanted(problem.config.tracking.keep_weights, outcome, self.room.ledger.is_best(outcome)):
-                keep_weights(work, record, outcome)
-            record.write_result(outcome, work.spec)
-        return outcome
+            self.tell(trial, Outcome(state="FAIL", reason=str(error), time_s=time.time()), record)
 
-    def _finish(self, trial: optuna.Trial, outcome: Outcome, record: TrialRecord) -> None:
-        """Tell how a trial ended: listeners first, the study last, so that what the study knows the listeners know too."""
+    def finish(self, trial: optuna.Trial, work: Work, outcome: Outcome, record: TrialRecord) -> None:
+        """Keep what a trial hands on, and tell how it ended."""
+        if outcome.state == "INTERRUPTED":
+            self.tell(trial, outcome, record)
+            return
+        keep = self.room.problem.config.tracking.keep_weights
+        if weights_wanted(keep, outcome, self.room.ledger.is_best(outcome)):
+            keep_weights(work, record, outcome)
+        record.write_result(outcome, work.spec)
+        beaten = self.tell(trial, outcome, record)
+        record.finish()
+        if beaten is not None and keep == "best":
+            drop_weights(self.paths.trial(beaten))
+
+    def tell(self, trial: optuna.Trial, outcome: Outcome, record: TrialRecord) -> int | None:
+        """Tell an outcome: listeners first, the study last, so that what the study knows the listeners know too."""
         ended = TrialEnded(
             number=trial.number,
             state=outcome.state,
@@ -124,11 +145,7 @@ class Coordinator:
             extra=outcome.extra,
         )
         self.room.emit(ended)
-        beaten = self.room.ledger.tell(trial, outcome)
-        if outcome.state != "INTERRUPTED":
-            record.finish()
-        if beaten is not None and self.room.problem.config.tracking.keep_weights == "best":
-            drop_weights(self._paths.trial(beaten))
+        return self.room.ledger.tell(trial, outcome)
 
     @contextlib.contextmanager
     def guarded(self) -> Iterator[None]:
@@ -139,9 +156,11 @@ class Coordinator:
             self.room.stop.request(str(error), FAILED)
         except OSError as error:
             place = f" ({Path(error.filename).name})" if isinstance(error.filename, str) else ""
-            self.room.stop.request(f"writing to {self._paths.folder}: {error.strerror or error}{place}", FAILED)
-        except Exception as error:
-            self.room.stop.request(f"{type(error).__name__}: {error}", FAILED)
+            self.room.stop.request(f"writing to {self.paths.folder}: {error.strerror or error}{place}", FAILED)
+        except Exception as error:  # a mistake of this program: its place goes into the log
+            with contextlib.suppress(OSError), self.paths.log.open("a", encoding="utf-8") as log:
+                log.write(redact(traceback.format_exc()))
+            self.room.stop.request(f"{type(error).__name__}: {error} (see {self.paths.log.name})", FAILED)
 
     def _stop_slots(self) -> None:
         if self.room.stop.now:

@@ -75,6 +75,11 @@ class Ledger:
             self._in_flight += 1
             return trial, overrides
 
+    def enter(self) -> None:
+        """Take a ticket for a trial that was asked for elsewhere."""
+        with self._changed:
+            self._in_flight += 1
+
     def report(self, trial: optuna.Trial, epoch: int, value: float) -> bool:
         """Store the value after an epoch and tell whether the trial is to be pruned."""
         if not self.single:

@@ -16,8 +16,9 @@ def plan_lines(config: Config, problem: Problem, ledger: Ledger, slots: int, mac
     left = ledger.left
     objective = " and ".join(problem.objectives)
     kernels = f" ({machine.kernels} kernels)" if machine.kernels else ""
+    epochs = f"at most {config.train.epochs} epochs each, by {objective}"
     lines = [
-        f"study {config.study.name!r} in {config.paths.folder}: {_trials(config, left)}, at most {config.train.epochs} epochs each, by {objective}",
+        f"study {config.study.name!r} in {config.paths.folder}: {_trials(config, left)}, {epochs}",
         f"data {config.data.name}: {'x'.join(map(str, problem.data.image_shape))}, {problem.training_images} training images; "
         f"searching {', '.join(problem.space.names)}",
         f"{slots} slot{'s' if slots > 1 else ''} on {machine.processor}, {machine.blas}{kernels}, "

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import optuna
+from optuna.pruners import BasePruner, NopPruner
+from optuna.samplers import BaseSampler, RandomSampler
 
 from pipeline.config import Config, redact
 from pipeline.data import prepare
@@ -14,6 +16,7 @@ from pipeline.search.clock import StudyClock
 from pipeline.search.closing import closing_lines, next_step, resume_command
 from pipeline.search.code_version import code_version
 from pipeline.search.coordinator import Coordinator, Usage
+from pipeline.search.distributions import Value
 from pipeline.search.events import StudyEnded, StudyStarted
 from pipeline.search.fingerprint import fingerprint
 from pipeline.search.grid import grid
@@ -22,7 +25,9 @@ from pipeline.search.listeners import is_behind, make_listeners
 from pipeline.search.plan import plan_lines
 from pipeline.search.problem import Problem
 from pipeline.search.pruners import make_pruner
+from pipeline.search.rounds import Rounds
 from pipeline.search.samplers import make_sampler
+from pipeline.search.shadow import Shadow
 from pipeline.search.space import searched
 from pipeline.search.stop import FAILED, SignalHandling, Stop
 from pipeline.search.study import open_storage, open_study, quiet_optuna, repair, storage_url
@@ -45,6 +50,9 @@ class Session:
     stop: Stop
     clock: StudyClock
     code: str
+    sampler: BaseSampler
+    pruner: BasePruner
+    enqueued: list[dict[str, Value]]
 
 
 def run(config: Config, slots: Sequence[Slot]) -> int:
@@ -87,9 +95,13 @@ def open_session(config: Config, slots: int) -> Session:
     mark = fingerprint(config, space, problem.data.digest)
     storage = open_storage(storage_url(config.paths, config.study.storage), slots)
     study, resumed, more = open_study(config.paths, storage, problem.directions, mark, code)
-    study.sampler, study.pruner = sampler, make_pruner(config.pruner, config.train.epochs)
-    repair(study)
-    for params in enqueued:
+    pruner = make_pruner(config.pruner, config.train.epochs)
+    if config.study.deterministic:  # its copies decide, see `rounds`
+        study.sampler, study.pruner = RandomSampler(), NopPruner()
+    else:
+        study.sampler, study.pruner = sampler, pruner
+    repair(study, config.paths.folder)
+    for params in [] if config.study.deterministic else enqueued:
         study.enqueue_trial(params, skip_if_exists=True)
     for line in [*remarks, *notes, *more]:
         print(line)
@@ -99,7 +111,7 @@ def open_session(config: Config, slots: int) -> Session:
         total = min(total or len(grid(space)), len(grid(space)))
     ledger = Ledger(study, total, stop, config.budget.max_failed)
     clock = StudyClock(config.paths.folder / "clock.json", config.budget.minutes)
-    return Session(config, problem, study, resumed, ledger, stop, clock, code)
+    return Session(config, problem, study, resumed, ledger, stop, clock, code, sampler, pruner, enqueued)
 
 
 def _run(session: Session, slots: Sequence[Slot], machine: Machine) -> int:
@@ -111,7 +123,7 @@ def _run(session: Session, slots: Sequence[Slot], machine: Machine) -> int:
     room = Room(session.problem, session.ledger, stop, listeners.emit, usage.trained, config.deadline.epoch_s, config.deadline.trial_s)
     listeners.emit(_started(session, len(slots), machine))
     with SignalHandling(stop, print):
-        Coordinator(room, slots, config.paths, session.clock, usage).run()
+        make_coordinator(session, room, slots, usage).run()
         outside = usage.outside(len(slots))
         lines, error = _close(session, outside)
         listeners.emit(_ended(session, outside))
@@ -121,6 +133,15 @@ def _run(session: Session, slots: Sequence[Slot], machine: Machine) -> int:
         _complain(error)
     _warn_tracking(config, tracking)
     return stop.exit_code
+
+
+def make_coordinator(session: Session, room: Room, slots: Sequence[Slot], usage: Usage) -> Coordinator:
+    """Return the coordinator that the configuration asks for."""
+    config = session.config
+    if not config.study.deterministic:
+        return Coordinator(room, slots, config.paths, session.clock, usage)
+    shadow = Shadow(room.problem.directions, config.study.name, session.sampler, session.pruner, session.enqueued)
+    return Rounds(room, slots, config.paths, session.clock, usage, size=config.study.round, shadow=shadow)
 
 
 def _close(session: Session, outside: float | None) -> tuple[list[str], str]:

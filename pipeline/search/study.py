@@ -73,7 +73,8 @@ def open_study(
     with _refused():
         names = optuna.study.get_all_study_names(storage)
         if paths.name not in names:
-            study = optuna.create_study(study_name=paths.name, storage=storage, directions=[StudyDirection[name.upper()] for name in directions])
+            wanted = [StudyDirection[name.upper()] for name in directions]
+            study = optuna.create_study(study_name=paths.name, storage=storage, directions=wanted)
             study.set_user_attr(FINGERPRINT, mark)
             study.set_user_attr(CODE, code)
             return study, False, []
@@ -96,8 +97,13 @@ def open_study(
     return study, True, remarks
 
 
-def repair(study: optuna.Study) -> int:
-    """Put trials that a killed coordinator left RUNNING back into the queue; return how many. Only the owner may do so."""
+def repair(study: optuna.Study, folder: Path) -> int:
+    """Put trials that a killed coordinator left RUNNING back into the queue, and remove its unfinished files; return how many trials.
+
+    Only the owner may do so.
+    """
+    for path in folder.rglob(".*.tmp"):
+        path.unlink(missing_ok=True)
     with storage_errors():
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         for trial in running:

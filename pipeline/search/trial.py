@@ -36,47 +36,84 @@ class Paused(Exception):  # noqa: N818 - an ending, not an error
     """The sweep stops; the trial goes on with its next epoch when the sweep is resumed."""
 
 
-def run_trial(trial: optuna.Trial, work: Work, record: TrialRecord, slot: Slot, room: Room) -> Outcome:
-    """Train a trial to its end, from its last checkpoint if it has one, and return how it ended."""
-    started = time.monotonic()
-    state, complaint = record.load(work.spec)
-    rows = record.rows(state)
-    before_s = sum(row["epoch_s"] for row in rows)
-    room.emit(trial_started(work, len(rows), slot))
-    if complaint:
-        room.emit(retried(work, len(rows), 0, f"checkpoint not used: {complaint}"))
-    reported = room.ledger.reported(trial) if rows else set()
+class Training:
+    """A trial's chain of epochs as far as it has come, here or in an earlier run."""
 
-    def end(kind: str, reason: str = "", values: tuple[float, ...] = ()) -> Outcome:
-        duration_s = before_s + time.monotonic() - started
+    def __init__(self, work: Work, record: TrialRecord) -> None:
+        self.work = work
+        self.record = record
+        self.state, self.complaint = record.load(work.spec)
+        self.rows = record.rows(self.state)  # the metrics of each epoch
+        self._before_s = sum(row["epoch_s"] for row in self.rows)
+        self._started = time.monotonic()
+
+    @property
+    def spent_s(self) -> float:
+        """The trial's time in its slot, over restarts."""
+        return self._before_s + time.monotonic() - self._started
+
+    def begin(self, slot: int, room: Room) -> None:
+        """Tell that the trial begins or goes on, and a checkpoint that could not be used."""
+        room.emit(trial_started(self.work, len(self.rows), slot))
+        if self.complaint:
+            room.emit(retried(self.work, len(self.rows), 0, f"checkpoint not used: {self.complaint}"))
+
+    def advance(self, slot: Slot, room: Room) -> None:
+        """Train one more epoch and save it. Raises Paused, WorkerDied, TimedOut, CallFailed."""
+        deadline_s = epoch_deadline(room, self.spent_s)
+        epoch = len(self.rows) + 1
+        self.state, row = attempt(lambda: room.problem.train_epoch(self.work, self.state, slot, deadline_s), self.work, epoch, room)
+        self.rows.append(row)
+        room.trained(row["epoch_s"])
+        self.record.save(self.state, self.rows, self.work.spec)
+
+    def completed(self, problem: Problem) -> Outcome:
+        """Return the outcome of a trial that has all its epochs: COMPLETE with its objectives, or FAIL where they are not finite."""
+        assert self.state is not None
+        values = problem.values(self.work, self.state)
+        if not all(math.isfinite(value) for value in values):
+            return self.end("FAIL", f"diverged: objective is {values[0]}")
+        return self.end("COMPLETE", values=values)
+
+    def failed(self, error: SlotError) -> Outcome:
+        """Return the outcome of a trial whose next epoch could not be had."""
+        return self.end("FAIL", f"{error} in epoch {len(self.rows) + 1}")
+
+    def end(self, state: str, reason: str = "", values: tuple[float, ...] = ()) -> Outcome:
+        """Return an outcome with what is known of the trial."""
         return Outcome(
-            state=kind, reason=reason, values=values, epochs=len(rows), duration_s=duration_s, time_s=time.time(), extra=work.extra
+            state=state,
+            reason=reason,
+            values=values,
+            epochs=len(self.rows),
+            duration_s=self.spent_s,
+            time_s=time.time(),
+            extra=self.work.extra,
         )
 
+
+def run_trial(trial: optuna.Trial, work: Work, record: TrialRecord, slot: Slot, room: Room) -> Outcome:
+    """Train a trial to its end, from its last checkpoint if it has one, and return how it ended."""
+    training = Training(work, record)
+    training.begin(slot.index, room)
+    reported = room.ledger.reported(trial) if training.rows else set()
     try:
         for epoch in range(1, work.epochs + 1):
-            if epoch > len(rows):
-                deadline_s = epoch_deadline(room, before_s + time.monotonic() - started)
-                state, row = attempt(lambda: room.problem.train_epoch(work, state, slot, deadline_s), work, epoch, room)  # noqa: B023
-                rows.append(row)
-                room.trained(row["epoch_s"])
-                record.save(state, rows, work.spec)
+            if epoch > len(training.rows):
+                training.advance(slot, room)
             if epoch in reported:
                 continue
-            room.emit(epoch_done(work, epoch, rows[epoch - 1], slot))
-            if bad := not_finite(rows[epoch - 1]):
-                return end("FAIL", f"diverged: {bad} in epoch {epoch}")
-            if room.ledger.report(trial, epoch, rows[epoch - 1]["valid_accuracy"]) and epoch < work.epochs:
-                return end("PRUNED", f"after epoch {epoch} of {work.epochs}")
-        assert state is not None
-        values = room.problem.values(work, state)
+            row = training.rows[epoch - 1]
+            room.emit(epoch_done(work, epoch, row, slot.index, slot.machine().pid))
+            if bad := not_finite(row):
+                return training.end("FAIL", f"diverged: {bad} in epoch {epoch}")
+            if room.ledger.report(trial, epoch, row["valid_accuracy"]) and epoch < work.epochs:
+                return training.end("PRUNED", f"after epoch {epoch} of {work.epochs}")
     except Paused as pause:
-        return end("INTERRUPTED", str(pause))
+        return training.end("INTERRUPTED", str(pause))
     except SlotError as error:
-        return end("FAIL", f"{error} in epoch {min(len(rows) + 1, work.epochs)}")
-    if not all(math.isfinite(value) for value in values):
-        return end("FAIL", f"diverged: objective is {values[0]}")
-    return end("COMPLETE", values=values)
+        return training.failed(error)
+    return training.completed(room.problem)
 
 
 def attempt(call: Callable[[], Result], work: Work, epoch: int, room: Room) -> Result:
@@ -113,7 +150,7 @@ def not_finite(row: Mapping[str, float]) -> str:
     return next((f"{name} is {value}" for name, value in row.items() if "/" not in name and not math.isfinite(value)), "")
 
 
-def trial_started(work: Work, resumed_from: int, slot: Slot) -> TrialStarted:
+def trial_started(work: Work, resumed_from: int, slot: int) -> TrialStarted:
     """Return the event of a trial that begins or goes on, stamped now."""
     return TrialStarted(
         number=work.number,
@@ -121,16 +158,16 @@ def trial_started(work: Work, resumed_from: int, slot: Slot) -> TrialStarted:
         overrides=work.overrides,
         params=work.params,
         seed=work.seed[0],
-        slot=slot.index,
+        slot=slot,
         resumed_from=resumed_from,
         epochs=work.epochs,
         time_s=time.time(),
     )
 
 
-def epoch_done(work: Work, epoch: int, row: Mapping[str, float], slot: Slot) -> EpochDone:
+def epoch_done(work: Work, epoch: int, row: Mapping[str, float], slot: int, pid: int) -> EpochDone:
     """Return the event of one epoch, stamped now."""
-    return EpochDone(number=work.number, epoch=epoch, metrics=dict(row), slot=slot.index, worker_pid=slot.machine().pid, time_s=time.time())
+    return EpochDone(number=work.number, epoch=epoch, metrics=dict(row), slot=slot, worker_pid=pid, time_s=time.time())
 
 
 def retried(work: Work, epoch: int, number: int, reason: str) -> TrialRetried:

@@ -130,7 +130,8 @@ class Case:
         """Return the study's trials, read from its file by plain SQL: number, state, value, and the values after each epoch."""
         with sqlite3.connect(f"file:{self.folder / 'study.db'}?mode=ro", uri=True) as connection:
             rows = connection.execute(
-                "select t.trial_id, t.number, t.state, v.value from trials t left join trial_values v on v.trial_id = t.trial_id order by t.number"
+                "select t.trial_id, t.number, t.state, v.value from trials t left join trial_values v on v.trial_id = t.trial_id "
+                "order by t.number"
             ).fetchall()
             steps = connection.execute("select trial_id, step, intermediate_value from trial_intermediate_values order by step").fetchall()
             params = connection.execute("select trial_id, param_name, param_value from trial_params order by param_name").fetchall()

@@ -1,7 +1,7 @@
 """A toy epoch for fault tests: no training, values that follow from the trial alone, and trouble on request.
 
-It runs in the sweep's worker processes. What a worker is to do at trial n, epoch e stands in files of the folder $TOY: ``hold-n-e`` keeps it
-waiting while the file exists, ``once-n-e`` holds the name of a misdeed that happens one time, ``always-n-e`` or ``always`` one that
+It runs in the sweep's worker processes. What a worker is to do at trial n, epoch e stands in files of the folder $TOY: ``hold-n-e`` keeps
+it waiting while the file exists, ``once-n-e`` holds the name of a misdeed that happens one time, ``always-n-e`` or ``always`` one that
 happens each time. It leaves ``at-n-e-pid`` behind when it begins.
 """
 
