@@ -37,19 +37,26 @@ def augment(images: Images, spec: AugmentSpec, rng: Generator, out: NDArray[np.f
     count, channels, height, width = images.shape
     if out is None:
         out = np.empty((channels, height, width, count), np.float32)
+    mild = np.less(rng.random(count), spec.mild) if spec.mild > 0 else None
     if spec.geometric:
-        source_y, source_x = source_coordinates(draw_projections(spec, count, (height, width), rng), (height, width))
+        source_y, source_x = source_coordinates(draw_projections(spec, count, (height, width), rng, mild), (height, width))
         if spec.elastic > 0:
             add_elastic(source_y, source_x, spec, rng)
         nearest = np.less(rng.random(count), spec.nearest) if spec.nearest > 0 else None
+        if nearest is not None and mild is not None:
+            nearest &= ~mild
         resample(images, source_y, source_x, nearest, out)
     else:
         np.copyto(out, images.transpose(1, 2, 3, 0))
     # Channels are further rows here, so that dirt and contrast strike each of them alone but strokes never mix them.
     steps = [step for name, step in _PIXEL_STEPS if getattr(spec, name) > 0]
+    chosen = None if mild is None else np.flatnonzero(~mild)
     for channel in out:
+        part = channel if chosen is None else channel[..., chosen]
         for step in steps:
-            step(channel, spec, rng)
+            step(part, spec, rng)
+        if chosen is not None:
+            channel[..., chosen] = part
     if steps:
         np.clip(out, 0.0, 255.0, out=out)
     out *= np.float32(1 / 255)

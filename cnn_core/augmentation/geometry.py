@@ -29,10 +29,17 @@ class Projection:
     px: Float32
 
 
-def draw_projections(spec: AugmentSpec, count: int, image_size: tuple[int, int], rng: Generator) -> Projection:
+MILD = 1 / 3  # of the strength, for the images of `AugmentSpec.mild`
+
+
+def draw_projections(
+    spec: AugmentSpec, count: int, image_size: tuple[int, int], rng: Generator, mild: NDArray[np.bool_] | None = None
+) -> Projection:
     """Draw one map an image: rotation times shear divided by the zoom, then a shift, and perspective's denominator."""
     height, width = image_size
     uniform = rng.uniform(-1.0, 1.0, size=(7, count))
+    if mild is not None:
+        uniform[:, mild] *= MILD
     angle = np.deg2rad(spec.rotate) * uniform[0]
     zoom = 1.0 + spec.scale * uniform[1]
     shear = spec.shear * uniform[2]

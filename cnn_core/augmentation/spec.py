@@ -25,6 +25,7 @@ _LIMITS: dict[str, tuple[float, float, str]] = {
     "cutout_size": (0.0, 1.0, "of the image's side"),
     "contrast": (0.0, 1.0, "share"),
     "noise": (0.0, 1.0, "of full white"),
+    "mild": (0.0, 1.0, "share of the images"),
 }
 
 
@@ -39,6 +40,8 @@ class AugmentSpec:
     `nearest` is the share of images resampled by nearest neighbour instead of bilinearly. `strokes`, `blur`, `specks` and `cutout` are the
     shares of images that undergo them, with strengths uniform up to the field beside (strokes thicken or thin, equally often).
     `contrast` c multiplies by a factor in [1 - c, 1 + c]; `noise` is the largest standard deviation of Gaussian noise.
+    `mild` is the share of images that are moved by a third of what was drawn (elastic displacement apart) and keep their pixels: a net that
+    learns strong changes alone does less well on ordinary images.
     """
 
     shift: float = 0.0
@@ -59,6 +62,7 @@ class AugmentSpec:
     cutout_size: float = 0.3
     contrast: float = 0.0
     noise: float = 0.0
+    mild: float = 0.0
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -11,7 +11,7 @@ import mlflow
 import numpy as np
 
 
-class BundleModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+class BundleModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
     """A bundle behind MLflow's interface."""
 
     def load_context(self, context: Any) -> None:

@@ -57,7 +57,7 @@ def test_each_image_gets_its_own_change() -> None:
     assert len({out[..., n].tobytes() for n in range(50)}) == 50
 
 
-@pytest.mark.parametrize("name", [f.name for f in fields(AugmentSpec) if f.default == 0.0 and f.name != "nearest"])
+@pytest.mark.parametrize("name", [f.name for f in fields(AugmentSpec) if f.default == 0.0 and f.name not in ("nearest", "mild")])
 def test_every_strength_alone_changes_images(name: str) -> None:
     images = _batch()
     value = 20.0 if name == "rotate" else 0.1 if name == "elastic" else 0.45
@@ -71,6 +71,17 @@ def test_every_strength_alone_changes_images(name: str) -> None:
 def test_a_strength_out_of_range_is_refused_with_rule_and_value(name: str, value: object) -> None:
     with pytest.raises(InputError, match=rf"augment\.{name} must be between .* got {value!r}"):
         AugmentSpec(**{name: value})  # type: ignore[arg-type]
+
+
+def test_mild_images_move_a_third_and_keep_their_pixels() -> None:
+    ramp = np.broadcast_to(np.arange(40, dtype=np.uint8) * 6, (2000, 1, 40, 40)).copy()
+    out = augment(ramp, AugmentSpec(shift=0.15, noise=0.5, mild=0.4), np.random.default_rng(0))[0] * 255 / 6
+    inside = out[10:-10, 10:-10]
+    # A shifted ramp is the ramp plus a constant; noise makes it rough.
+    rough = np.abs(np.diff(inside, axis=1) - 1).max(axis=(0, 1)) > 0.05
+    assert np.mean(~rough) == pytest.approx(0.4, abs=0.05)
+    moved = np.abs(inside[..., ~rough].mean(axis=(0, 1)) - np.arange(40)[10:-10].mean())
+    assert 1.8 < np.quantile(moved, 0.99) <= 0.15 * 40 / 3 + 0.01  # a few of the others have next to no noise
 
 
 def test_elastic_fields_have_unit_strength_and_are_smooth() -> None:
