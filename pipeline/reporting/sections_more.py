@@ -1,6 +1,7 @@
 """The report's later sections: cost, borders and the next space, ensemble, commands, all trials, methods."""
 
 import shlex
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
@@ -53,12 +54,17 @@ def following(facts: Facts) -> str:
         points.append(f"<b>{escape(place.name)}</b>: {escape(where)}.")
     parts = [bullets(points)]
     if facts.following:
-        flow = yaml.safe_dump(facts.following, sort_keys=False, default_flow_style=None, allow_unicode=True, width=200)
         words = "A space to search next: ranges moved past borders where winners sit, else narrowed to them; clearly worse choices dropped."
         parts.append(text(f"{words} Save it as my_conf/space/next.yaml:"))
-        parts.append(command(flow))
+        parts.append(command(space_yaml(facts.following)))
         parts.append(command(f"python -m pipeline.sweep --config-dir my_conf space=next study.name={facts.table.name}-2"))
     return "".join(parts)
+
+
+def space_yaml(space: Mapping[str, Any]) -> str:
+    """A space as `conf/space/*.yaml` are written: a line a parameter."""
+    lines = (f"{name}: {yaml.safe_dump(entry, sort_keys=False, default_flow_style=True, width=1000)}" for name, entry in space.items())
+    return "".join(lines)
 
 
 def ensemble(facts: Facts) -> str:
@@ -104,16 +110,16 @@ def repeat(facts: Facts) -> str:
     name = shlex.quote(study.name)
     root = study.folder.parent
     where = f"root={shlex.quote(str(root))} " if root.name != "outputs" else ""
-    lines = []
+    steps: list[tuple[str, str]] = []
     if study.started is not None and study.started.tags.get("command"):
-        lines.append(f"{study.started.tags['command']}  # the sweep")
+        steps.append(("the sweep", study.started.tags["command"]))
     if facts.overrides:
-        lines.append(f"python -m pipeline.train {shlex.join(facts.overrides)}  # the best configuration alone")
-        lines.append(
-            f"python -m pipeline.replay {where}study.name={name} trial={study.best_first[0].number}  # the best trial, compared to the bit"
-        )
-    lines.append(f"python -m pipeline.final {where}study.name={name}  # longer training on folds, and the ensemble")
-    lines.append(f"python -m pipeline.report {where}study.name={name}  # this page")
+        number = study.best_first[0].number
+        steps.append(("the best configuration alone", f"python -m pipeline.train {shlex.join(facts.overrides)}"))
+        steps.append(("the best trial again, compared to the bit", f"python -m pipeline.replay {where}study.name={name} trial={number}"))
+    steps.append(("longer training on folds, and the ensemble", f"python -m pipeline.final {where}study.name={name}"))
+    steps.append(("this page", f"python -m pipeline.report {where}study.name={name}"))
+    lines = [f"# {about}\n{words.strip()}" for about, words in steps]
     code = study.started.tags.get("code", "") if study.started else ""
     digest = study.started.tags.get("data_digest", "") if study.started else ""
     facts_line = f"Code {code}, data digest {digest}." if code or digest else ""

@@ -1,0 +1,135 @@
+// Draw on the canvas, send it as PNG, show the answer. Answers that come late, after newer ones, are dropped.
+const $ = (id) => document.getElementById(id);
+const paper = $("paper");
+const pen = paper.getContext("2d");
+let drawing = false, last = null, asked = 0, shown = 0, waiting = null, classes = 10;
+
+function clearPaper() {
+  pen.fillStyle = "#000";
+  pen.fillRect(0, 0, paper.width, paper.height);
+  pen.strokeStyle = "#fff";
+  pen.lineWidth = 22;
+  pen.lineCap = pen.lineJoin = "round";
+}
+
+function reset() {
+  clearPaper();
+  shown = ++asked;
+  $("digit").textContent = "–";
+  $("sure").textContent = "nothing drawn yet";
+  $("problem").hidden = true;
+  $("rows").replaceChildren();
+  $("maps").replaceChildren();
+  $("seen").getContext("2d").clearRect(0, 0, $("seen").width, $("seen").height);
+}
+
+function place(event) {
+  const box = paper.getBoundingClientRect();
+  return [(event.clientX - box.left) * paper.width / box.width, (event.clientY - box.top) * paper.height / box.height];
+}
+
+function strokeTo(point) {
+  pen.beginPath();
+  pen.moveTo(...last);
+  pen.lineTo(...point);
+  pen.stroke();
+  last = point;
+}
+
+paper.addEventListener("pointerdown", (event) => {
+  paper.setPointerCapture(event.pointerId);
+  drawing = true;
+  last = place(event);
+  strokeTo(last);
+});
+paper.addEventListener("pointermove", (event) => {
+  if (!drawing) return;
+  for (const part of event.getCoalescedEvents?.() ?? [event]) strokeTo(place(part));
+  askSoon(250);
+});
+for (const name of ["pointerup", "pointercancel"]) paper.addEventListener(name, () => { if (drawing) { drawing = false; askSoon(0); } });
+
+function askSoon(delay) {
+  if (delay === 0) { clearTimeout(waiting); waiting = null; }
+  if (waiting !== null) return;
+  waiting = setTimeout(() => { waiting = null; paper.toBlob(ask, "image/png"); }, delay);
+}
+
+async function ask(content) {
+  const turn = ++asked;
+  let answer, ok = false;
+  try {
+    const response = await fetch("predict", { method: "POST", body: content });
+    ok = response.ok;
+    answer = await response.json();
+  } catch {
+    answer = { error: "the server does not answer; is it still running?" };
+  }
+  if (turn < shown) return;
+  shown = turn;
+  $("problem").hidden = ok;
+  if (ok) show(answer); else $("problem").textContent = answer.error;
+}
+
+function show(answer) {
+  const top = answer.ensemble[answer.prediction];
+  $("digit").textContent = answer.empty ? "–" : answer.prediction;
+  $("sure").textContent = answer.empty ? "nothing drawn yet" : `${(100 * top).toFixed(1)} % sure`;
+  const rows = [["ensemble", answer.ensemble]];
+  if (answer.members.length > 1) rows.push(...answer.members.map((m) => [m.name, m.probabilities]));
+  $("rows").replaceChildren(...rows.map(([name, values]) => {
+    const row = document.createElement("tr"), head = document.createElement("th");
+    head.scope = "row";
+    head.textContent = name;
+    row.append(head, ...values.map((value) => {
+      const cell = document.createElement("td");
+      cell.textContent = (100 * value).toFixed(value > 0.0995 ? 0 : 1);
+      cell.style.background = `rgb(var(--tint) / ${(0.75 * value).toFixed(3)})`;
+      return cell;
+    }));
+    return row;
+  }));
+  paint($("seen"), answer.seen);
+  $("maps").replaceChildren(...answer.maps.map((map) => paint(document.createElement("canvas"), map)));
+}
+
+function paint(canvas, rows) {
+  [canvas.width, canvas.height] = [rows[0].length, rows.length];
+  const pixels = new ImageData(canvas.width, canvas.height);
+  rows.flat().forEach((value, index) => pixels.data.set([value, value, value, 255], 4 * index));
+  canvas.getContext("2d").putImageData(pixels, 0, 0);
+  return canvas;
+}
+
+async function take(file) {
+  if (!file) return;
+  clearPaper();
+  try {
+    const picture = await createImageBitmap(file);
+    const scale = Math.min(paper.width / picture.width, paper.height / picture.height);
+    const [w, h] = [picture.width * scale, picture.height * scale];
+    pen.drawImage(picture, (paper.width - w) / 2, (paper.height - h) / 2, w, h);
+  } catch { /* what the browser cannot show, the server judges */ }
+  ask(file);
+}
+
+for (const name of ["dragenter", "dragover"]) paper.addEventListener(name, (event) => { event.preventDefault(); paper.classList.add("over"); });
+for (const name of ["dragleave", "drop"]) paper.addEventListener(name, (event) => { event.preventDefault(); paper.classList.remove("over"); });
+paper.addEventListener("drop", (event) => take(event.dataTransfer.files[0]));
+$("file").addEventListener("change", (event) => { take(event.target.files[0]); event.target.value = ""; });
+$("clear").addEventListener("click", reset);
+
+fetch("about.json").then((response) => response.json()).then((model) => {
+  classes = model.classes;
+  const count = model.members.length;
+  $("about").textContent = `Study ${model.study}, ${count} ${count === 1 ? "net" : `members joined by ${model.method}`}, trained on ${model.data}, ${model.image.slice(1).join("×")} pixels.`;
+  const row = document.createElement("tr");
+  row.append(document.createElement("td"), ...Array.from({ length: classes }, (_, k) => {
+    const head = document.createElement("th");
+    head.scope = "col";
+    head.textContent = k;
+    return head;
+  }));
+  $("heads").append(row);
+});
+clearPaper();
