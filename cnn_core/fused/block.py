@@ -7,12 +7,13 @@ import numpy as np
 from cnn_core.axes import Array
 from cnn_core.buffers import Buffers
 from cnn_core.columns import Pair
-from cnn_core.correlation import Correlation, DirectCorrelation
+from cnn_core.correlation import Correlation
 from cnn_core.fused.ladder import climb, descend
 from cnn_core.layers.base import Layer
 from cnn_core.layers.convolution import Convolution
 from cnn_core.layers.dropout import Dropout
 from cnn_core.layers.pooling import MaxPooling
+from cnn_core.winograd import choose_correlation
 
 
 class ConvolutionBlock(Layer):
@@ -35,7 +36,7 @@ class ConvolutionBlock(Layer):
         self.out_shape = pooling.out_shape if pooling else convolution.out_shape
         self.pool: Pair = pooling.size if pooling else (1, 1)
         W = self.params["W"]
-        self.correlation: Correlation = DirectCorrelation(convolution.window, W.shape, W.dtype, self.pool)
+        self.correlation: Correlation = choose_correlation(convolution.window, W.shape, W.dtype, self.pool)
         self._buffers = Buffers()
         self._scale = 1.0
 

@@ -9,10 +9,11 @@ from numpy.typing import DTypeLike
 from cnn_core.axes import Array, Shape
 from cnn_core.buffers import Buffers
 from cnn_core.columns import Padding, Pair, as_pair, make_window
-from cnn_core.correlation import Correlation, DirectCorrelation
+from cnn_core.correlation import Correlation
 from cnn_core.errors import InputError
 from cnn_core.initializers import Fans, Initializer, he
 from cnn_core.layers.base import Layer
+from cnn_core.winograd import choose_correlation
 
 
 class Convolution(Layer):
@@ -58,7 +59,7 @@ class Convolution(Layer):
             self.params["b"] = np.zeros(self.filters, dtype)
         self.grads = {name: np.zeros_like(value) for name, value in self.params.items()}
         self.in_shape, self.out_shape = in_shape, (self.filters, *self.window.output)
-        self.correlation: Correlation = DirectCorrelation(self.window, drawn.shape, dtype)
+        self.correlation: Correlation = choose_correlation(self.window, drawn.shape, dtype)
         return self.out_shape
 
     def forward(self, x: Array, *, training: bool) -> Array:
