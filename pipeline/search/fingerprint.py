@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.config import Config
+from pipeline.configuration.compose import parse_override
 from pipeline.search.space import Space
 
 SECTIONS = ("data", "model", "optimizer", "schedule", "regularizer", "augment", "train")
-PLACES = ("root", "download")  # where the data lie does not matter, its digest does
+PLACES = ("data.root", "data.download")  # where the data lie does not matter, their digest does
+FINGERPRINT = "fingerprint"  # user attribute of a study
 
 Fingerprint = dict[str, str]  # dotted key -> JSON
 
@@ -17,19 +19,28 @@ Fingerprint = dict[str, str]  # dotted key -> JSON
 def fingerprint(config: Config, space: Space, data_digest: str) -> Fingerprint:
     """Return the study's fingerprint as flat text, so that two can be compared line by line."""
     searched = space.paths
+    given = {parse_override(text).key_or_group for text in config.overrides}
     values: dict[str, Any] = {
         "study.objectives": list(config.study.objectives),
         "study.seed": config.study.seed,
         "data.digest": data_digest,
     }
     values |= {f"space {name}": line for name, line in space.fingerprint().items()}
+    for key, value in flat(config).items():
+        from_searched_file = key.partition(".")[0] in searched and key not in given
+        if key not in searched and not from_searched_file:
+            values[key] = value
+    return {key: json.dumps(value, sort_keys=True) for key, value in values.items()}
+
+
+def flat(config: Config) -> dict[str, Any]:
+    """Return every value that a net is trained with, by its dotted key."""
+    values: dict[str, Any] = {}
     for section in SECTIONS:
-        if section in searched:  # its file differs from trial to trial
-            continue
         settings = getattr(config, section)
         fields = settings if isinstance(settings, Mapping) else dataclasses.asdict(settings)
-        values |= {f"{section}.{key}": value for key, value in fields.items() if not (section == "data" and key in PLACES)}
-    return {key: json.dumps(value, sort_keys=True) for key, value in values.items() if key not in searched}
+        values |= {f"{section}.{key}": value for key, value in fields.items()}
+    return {key: value for key, value in values.items() if key not in PLACES}
 
 
 def differences(old: Fingerprint, new: Fingerprint) -> list[str]:

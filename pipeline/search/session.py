@@ -19,6 +19,7 @@ from pipeline.search.coordinator import Coordinator, Usage
 from pipeline.search.distributions import Value
 from pipeline.search.events import StudyEnded, StudyStarted
 from pipeline.search.fingerprint import fingerprint
+from pipeline.search.fork import take_over
 from pipeline.search.grid import grid
 from pipeline.search.ledger import Ledger, StorageFailed, storage_errors
 from pipeline.search.listeners import is_behind, make_listeners
@@ -30,7 +31,7 @@ from pipeline.search.samplers import make_sampler
 from pipeline.search.shadow import Shadow
 from pipeline.search.space import searched
 from pipeline.search.stop import FAILED, SignalHandling, Stop
-from pipeline.search.study import open_storage, open_study, quiet_optuna, repair, storage_url
+from pipeline.search.study import MACHINE, open_storage, open_study, quiet_optuna, repair, storage_url
 from pipeline.search.trial import Room
 from pipeline.slots.base import Machine, Slot, SlotError
 from pipeline.tracking.mlflow import MlflowListener
@@ -101,6 +102,8 @@ def open_session(config: Config, slots: int) -> Session:
     else:
         study.sampler, study.pruner = sampler, pruner
     repair(study, config.paths.folder)
+    if config.study.fork is not None and not resumed:
+        remarks.append(take_over(study, config, space, mark))
     for params in [] if config.study.deterministic else enqueued:
         study.enqueue_trial(params, skip_if_exists=True)
     for line in [*remarks, *notes, *more]:
@@ -118,6 +121,7 @@ def _run(session: Session, slots: Sequence[Slot], machine: Machine) -> int:
     config, stop = session.config, session.stop
     with storage_errors():
         session.study.set_user_attr(ENDED, False)
+        session.study.set_user_attr(MACHINE, machine.fingerprint())
     listeners, tracking = make_listeners(config)
     usage = Usage()
     room = Room(session.problem, session.ledger, stop, listeners.emit, usage.trained, config.deadline.epoch_s, config.deadline.trial_s)

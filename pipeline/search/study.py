@@ -17,12 +17,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from cnn_core.errors import InputError
 from pipeline.artifacts import StudyPaths
 from pipeline.configuration.redact import redact
-from pipeline.search.fingerprint import Fingerprint, differences
+from pipeline.search.fingerprint import FINGERPRINT, Fingerprint, differences
 from pipeline.search.ledger import StorageFailed, storage_errors
 
 LOCK_WAIT_S = 10.0  # a database locked by another program for longer is an error
-FINGERPRINT = "fingerprint"
 CODE = "code"
+MACHINE = "machine"  # what decides the bits of a trial
 
 
 def quiet_optuna() -> None:

@@ -1,0 +1,82 @@
+"""Taking over the trials of another study that fit a new one: ``study.name=NEW study.fork=OLD``."""
+
+import json
+from typing import Any
+
+import optuna
+import yaml
+from optuna.trial import FrozenTrial, create_trial
+
+from cnn_core.errors import InputError
+from pipeline.artifacts import StudyPaths
+from pipeline.config import Config, compose
+from pipeline.search.distributions import Value
+from pipeline.search.fingerprint import FINGERPRINT, Fingerprint, flat
+from pipeline.search.ledger import COUNTED
+from pipeline.search.space import Space
+from pipeline.search.study import read_study
+
+MUST_AGREE = ("study.objectives", "data.digest")
+FORKED_FROM = "forked_from"  # user attribute of a trial: [study, number]
+
+
+def take_over(study: optuna.Study, config: Config, space: Space, mark: Fingerprint) -> str:
+    """Copy the ended trials of ``study.fork`` whose configuration the new study could have tried; return a line for the user.
+
+    A trial fits when every value that the new study holds fixed was the same, and the others lie in the new space. Raises InputError when
+    the other study does not exist or measures something else.
+    """
+    name = config.study.fork
+    assert name is not None
+    paths = StudyPaths(config.root, name)
+    old = read_study(paths, config.study.storage)
+    theirs: Fingerprint = old.user_attrs.get(FINGERPRINT, {})
+    for key in MUST_AGREE:
+        if theirs.get(key) != mark[key]:
+            raise InputError(f"study.fork: {key} must be the same in both studies, got {theirs.get(key)} in {name!r}, {mark[key]} now")
+    trials = old.get_trials(deepcopy=False, states=COUNTED)
+    fitting = [copied for trial in trials if (copied := _translate(trial, paths, space, mark)) is not None]
+    study.add_trials(fitting)
+    return f"study.fork: {len(fitting)} of {len(trials)} trials of {name!r} fit and are taken over; they count"
+
+
+def _translate(trial: FrozenTrial, paths: StudyPaths, space: Space, mark: Fingerprint) -> FrozenTrial | None:
+    """Return the trial in the new study's terms; None where it does not fit."""
+    file = paths.trial(trial.number).overrides
+    if not file.exists():
+        return None
+    try:
+        tried = compose(yaml.safe_load(file.read_text())["overrides"])
+    except InputError:  # of an older version of the program
+        return None
+    values = flat(tried)
+    if any(json.dumps(values[key], sort_keys=True) != text for key, text in mark.items() if key in values):
+        return None
+    params = _params(space, values | {group: choice for group, choice in tried.choices.items() if choice is not None})
+    if params is None:
+        return None
+    distributions = space.distributions()
+    return create_trial(
+        state=trial.state,
+        values=trial.values,
+        params=params,
+        distributions={name: distributions[name] for name in params},
+        intermediate_values=trial.intermediate_values,
+        user_attrs={FORKED_FROM: [paths.name, trial.number]},
+    )
+
+
+def _params(space: Space, values: dict[str, Any]) -> dict[str, Value] | None:
+    """Return the values of the space's active parameters; None when one lies outside its distribution."""
+    params: dict[str, Value] = {}
+    for parameter in space.parameters:
+        if any(params.get(name) not in allowed for name, allowed in parameter.when.items()):
+            continue
+        value, distribution = values.get(parameter.path), parameter.distribution()
+        try:
+            if not distribution._contains(distribution.to_internal_repr(value)):
+                return None
+        except (ValueError, TypeError):
+            return None
+        params[parameter.name] = value
+    return params
