@@ -88,11 +88,11 @@ class WinogradCorrelation:
         V, pw, m = self._transformed(first), self.pool[1], self.m
         M = self._take("M", self.n**2, self.filters)
         self._products(self._U, V, M)
-        tile = self._take("Y", m * m, self.filters)
-        self._apply(self._outputs, M, tile)
+        tile = self._take("Y", self.filters, m * m)
+        self._apply(self._outputs, M.swapaxes(0, 1), tile)
         # Output column q = t m + jj pw + phase lies at (phase, t, jj) in the pooling order.
-        tile = tile.reshape(m, m // pw, pw, self.filters, self.tiles, -1)
-        y.reshape(self.filters, m, pw, self.tiles, m // pw, -1)[...] = tile.transpose(3, 0, 2, 4, 1, 5)
+        tile = tile.reshape(self.filters, m, m // pw, pw, self.tiles, -1)
+        y.reshape(self.filters, m, pw, self.tiles, m // pw, -1)[...] = tile.transpose(0, 1, 3, 4, 2, 5)
 
     def start(self, dx: Array | None) -> None:
         self._dx = dx
@@ -108,11 +108,11 @@ class WinogradCorrelation:
     def accumulate(self, first: int, stop: int) -> None:
         pw, m = self.pool[1], self.m
         dy = self._buffers.take("dy", (m, self.filters, self.width, self._x.shape[3]), self._dtype)
-        tile = self._take("Y", m * m, self.filters)
-        order = dy.reshape(m, self.filters, pw, self.tiles, m // pw, -1).transpose(0, 4, 2, 1, 3, 5)
-        tile.reshape(m, m // pw, pw, self.filters, self.tiles, -1)[...] = order
+        tile = self._take("Y", self.filters, m * m)
+        order = dy.reshape(m, self.filters, pw, self.tiles, m // pw, -1).transpose(1, 0, 4, 2, 3, 5)
+        tile.reshape(self.filters, m, m // pw, pw, self.tiles, -1)[...] = order
         E = self._take("M", self.n**2, self.filters)
-        self._apply(self._outputs.T, tile, E)
+        self._apply(self._outputs.T, tile, E.swapaxes(0, 1))
         V = self._transformed(first)
         product = self._buffers.take("product", self._dU.shape, self._dtype)
         np.matmul(E, V.swapaxes(1, 2), out=product)
@@ -126,34 +126,34 @@ class WinogradCorrelation:
         flat = np.matmul(self._kernels.T, self._dU.reshape(self.n**2, -1))
         dW[...] = flat.reshape(3, 3, self.filters, self.channels).transpose(2, 3, 0, 1)
 
-    def _take(self, name: str, positions: int, channels: int) -> Array:
-        return self._buffers.take(name, (positions, channels, self.tiles * self._x.shape[3]), self._dtype)
+    def _take(self, name: str, *shape: int) -> Array:
+        return self._buffers.take(name, (*shape, self.tiles * self._x.shape[3]), self._dtype)
 
     def _transformed(self, first: int) -> Array:
         """Return V of the tiles whose outputs begin at row `first`."""
         V = self._take("V", self.n**2, self.channels)
         if self._V_of != first:
-            shape = (self.n, self.n, self.channels, self.tiles, self._x.shape[3])
+            shape = (self.channels, self.n, self.n, self.tiles, self._x.shape[3])
             d = self._buffers.take("d", shape, self._dtype, zeroed=True)
             for i, row in self._rows(first):
                 if row is None:
-                    d[i] = 0
+                    d[:, i] = 0
                     continue
                 for j, low, high, columns in self._columns():
-                    d[i, j, :, low:high] = self._x[:, row, columns]
-            self._apply(self._inputs, d.reshape(V.shape), V)
+                    d[:, i, j, low:high] = self._x[:, row, columns]
+            self._apply(self._inputs, d.reshape(self.channels, self.n**2, -1), V.swapaxes(0, 1))
             self._V_of = first
         return V
 
     def _add_tiles(self, first: int, dV: Array, dx: Array) -> None:
         """Add (B x B) dV onto the input pixels of a row of tiles: the transpose of `_transformed`."""
-        d = self._take("dd", self.n**2, self.channels)
-        self._apply(self._inputs.T, dV, d)
-        d = d.reshape(self.n, self.n, self.channels, self.tiles, -1)
+        d = self._take("dd", self.channels, self.n**2)
+        self._apply(self._inputs.T, dV.swapaxes(0, 1), d)
+        d = d.reshape(self.channels, self.n, self.n, self.tiles, -1)
         for i, row in self._rows(first):
             if row is not None:
                 for j, low, high, columns in self._columns():
-                    dx[:, row, columns] += d[i, j, :, low:high]
+                    dx[:, row, columns] += d[:, i, j, low:high]
 
     def _rows(self, first: int) -> list[tuple[int, int | None]]:
         """Return each tile row with its input row; None is padding."""
@@ -173,8 +173,8 @@ class WinogradCorrelation:
         return found
 
     def _apply(self, matrix: Array, tiles: Array, out: Array) -> None:
-        """Write matrix @ tiles into out, channel by channel: (P, n^2) with (n^2, channels, columns) to (P, channels, columns)."""
-        np.matmul(matrix, tiles.swapaxes(0, 1), out=out.swapaxes(0, 1))
+        """Write matrix @ tiles into out, channel by channel: (P, Q) with (channels, Q, columns) to (channels, P, columns)."""
+        np.matmul(matrix, tiles, out=out)
 
     def _products(self, left: Array, right: Array, out: Array) -> None:
         """Write the n^2 products into out, in parts that take BLAS's small-matrix kernels where that pays."""
