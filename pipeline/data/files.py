@@ -40,6 +40,8 @@ def _csv_files(settings: CsvSettings, test: bool) -> Sequence[Path]:
 
 def _read_csv(settings: CsvSettings, files: Sequence[Path], test: bool) -> Labelled:
     table = read_table(files[0], ",")
+    if table.header is not None and len(table.header) != table.values.shape[1]:
+        raise InputError(f"{table.place(0)}: rows must have the {len(table.header)} columns of the header, got {table.values.shape[1]}")
     return _from_table(table, _label_column(table, settings.label), settings.classes, settings.shape)
 
 

@@ -1,5 +1,6 @@
 """A study and its trials, read without writing to them."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from pipeline.configuration.hints import did_you_mean
 from pipeline.showing.curves import text_plot
 from pipeline.tracking.table import StudyTable, TrialRow, load_table
 
+WIDE = 72  # columns from which epochs and times are shown
 TRAINED_BY = ("data", "model", "optimizer", "schedule", "regularizer", "augment", "train")
 
 
@@ -40,27 +42,28 @@ def known_studies(root: Path) -> list[str]:
 
 def print_trials(console: Console, table: StudyTable) -> None:
     """Print a line a trial, and what a trial's own call is."""
-    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for name, justify in (
-        ("trial", "right"),
-        ("state", "left"),
-        ("objective", "right"),
-        ("epochs", "right"),
-        ("time", "right"),
-        ("what", "left"),
-    ):
-        grid.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    wide = console.width >= WIDE
+    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2 if wide else 1, 0, 0))
+    for name in ("trial", "state", "objective", *(("epochs", "time") if wide else ())):
+        grid.add_column(name, justify="left" if name == "state" else "right", no_wrap=True)
+    grid.add_column("what", overflow="fold")
     best = {row.number for row in table.best_first[:1]}
     for row in table.trials:
         style = "bold green" if row.number in best else "dim" if row.state != "COMPLETE" else ""
         what = row.name.removeprefix(f"t{row.number:03d} ") + (f" ({redact(row.reason)})" if row.reason and row.state == "FAIL" else "")
-        cells = (str(row.number), row.state, _objective(row), f"{row.epochs}", f"{row.duration_s:.1f} s", what)
-        grid.add_row(*(Text(cell) for cell in cells), style=style)
+        times = (str(row.epochs), f"{row.duration_s:.1f} s") if wide else ()
+        grid.add_row(*(Text(cell) for cell in (str(row.number), row.state, _objective(row), *times, what)), style=style)
     console.print(Text(f"study {table.name}: {len(table.trials)} trials, in {table.folder}", style="bold"))
     console.print(grid)
     if table.trials:
         number = table.best_first[0].number if table.best_first else table.trials[0].number
-        console.print(f"one of them: python -m pipeline.show study.name={table.name} trial={number}", markup=False, soft_wrap=True)
+        console.print(f"one of them: {_command('show', table, number)}", markup=False, soft_wrap=True)
+
+
+def _command(name: str, table: StudyTable, number: int) -> str:
+    root = table.folder.parent
+    place = [] if root == Path("outputs").absolute() else [f"root={root}"]
+    return shlex.join(["python", "-m", f"pipeline.{name}", *place, f"study.name={table.name}", f"trial={number}"])
 
 
 def _objective(row: TrialRow) -> str:
@@ -87,7 +90,7 @@ def print_trial(console: Console, table: StudyTable, config: Config, number: int
         console.print(redact(OmegaConf.to_yaml(shown)).rstrip(), markup=False, highlight=False)
     _print_curves(console, row)
     if overrides is not None:
-        console.print(f"\nagain: python -m pipeline.replay study.name={table.name} trial={number}", markup=False, soft_wrap=True)
+        console.print(f"\nagain: {_command('replay', table, number)}", markup=False, soft_wrap=True)
 
 
 def _overrides(paths: StudyPaths, row: TrialRow) -> Sequence[str] | None:

@@ -1,0 +1,72 @@
+"""Files appear whole or not at all, under names that one place knows."""
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from cnn_core.errors import InputError
+from pipeline.artifacts import StudyPaths, atomic_write_bytes, atomic_write_text, sha256_bytes, sha256_file, writable_folder
+
+
+def test_written_whole_with_the_modes_of_a_plain_file(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.txt"
+    atomic_write_text(path, "día\n")
+    assert path.read_bytes() == "día\n".encode()
+    (tmp_path / "plain").touch()
+    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+    assert [p.name for p in path.parent.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_failure_keeps_the_old_file_and_leaves_no_other(call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.bin"
+    atomic_write_bytes(path, b"old")
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail) if call == "fsync" else monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OSError, match="No space"):
+        atomic_write_bytes(path, b"new")
+    monkeypatch.undo()
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_contents_are_on_disk_before_the_name_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: order.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file") or fsync(handle)
+    )
+    monkeypatch.setattr(Path, "replace", lambda self, target: order.append("name") or replace(self, target))
+    atomic_write_bytes(tmp_path / "a", b"x")
+    assert order == ["file", "name", "folder"]
+
+
+def test_digests(tmp_path: Path) -> None:
+    content = os.urandom(3_000_000)
+    (tmp_path / "x").write_bytes(content)
+    assert sha256_file(tmp_path / "x") == sha256_bytes(content) == hashlib.sha256(content).hexdigest()
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"root: must be a folder that can be written to, got .*file"):
+        writable_folder(tmp_path / "file", "root")
+    assert writable_folder(tmp_path / "a" / "b", "root").is_dir()
+
+
+def test_names_in_a_studys_folder(tmp_path: Path) -> None:
+    paths = StudyPaths(tmp_path, "s")
+    assert paths.trial(17).weights == tmp_path / "s" / "trials" / "17" / "weights.npz"
+    assert {p.name for p in (paths.study_db, paths.log, paths.leaderboard, paths.best, paths.report)} == {
+        "study.db",
+        "log.txt",
+        "leaderboard.csv",
+        "best.yaml",
+        "report.html",
+    }
