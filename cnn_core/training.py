@@ -51,7 +51,7 @@ def train_epoch(spec: Spec, state: TrainState | None) -> tuple[TrainState, Metri
     on, label smoothing included, penalties not), or, with ``train.eval_size``, of that many training images after the epoch; valid_loss and
     valid_accuracy, after the epoch, of the averaged weights where ``train.select=average``, absent where no image validates; lr, of the
     last step; epoch_s; and of the last batch, for each layer that learns, ``grad_norm/<layer>`` (length of its gradient, penalties
-    included, before clipping) and ``activation_norm/<layer>`` (root mean square of its output, behind what fusion joined to it).
+    included, before clipping) and ``activation_norm/<layer>`` (root mean square of its output; of joined layers, of their last).
     A loss that is not finite ends the epoch at once: the metrics above are then nan, nothing is raised and nothing warns.
     Raises InputError for a spec that breaks a rule, or data that are not what it says.
     """
@@ -106,7 +106,7 @@ def _train(spec: Spec, data: Data, net: Net, optimizer: Optimizer, average: Movi
         if penalized:
             add_penalty_gradient(model.params, model.grads, spec.regularizer)
         if last:
-            metrics |= _gradient_norms(model.layers)
+            metrics |= _gradient_norms(net.plain.layers)
         if train.clip_norm is not None:
             clip_by_global_norm(model.grads, train.clip_norm)
         factor = schedule(state.step + done, train.epochs * steps, steps)

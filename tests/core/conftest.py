@@ -1,11 +1,16 @@
 """Real images for the tests of cnn_core: scikit-learn's 1,797 digits, prepared once a session, and MNIST where the machine has it."""
 
 import os
+
+# Two threads a product on a busy machine cost a hundred times what they save; NumPy reads this when it is first imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
@@ -13,6 +18,10 @@ from sklearn.datasets import load_digits
 from cnn_core.axes import Images, Labels
 from cnn_core.data.prepared import write_prepared
 from cnn_core.spec import DataSpec, ModelSpec, Spec, TrainSpec
+
+# A busy machine may take long over an example; that is no failure. The examples are the same in every run.
+hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("steady")
 
 
 @pytest.fixture(scope="session")
