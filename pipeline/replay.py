@@ -14,8 +14,8 @@ class ReplayKeys:
 
 REPLAY = Command(
     name="replay",
-    about="Trains a trial again from its stored overrides and seed, and compares each epoch's metrics with the stored ones: to the bit on the\n"
-    "same kind of machine (processor, BLAS, kernels, NumPy), else to a tolerance. Exit code 1 when they differ.",
+    about="Trains a trial again from its stored overrides and seed, and compares each epoch's metrics with the stored ones:\n"
+    "to the bit on the same kind of machine (processor, BLAS, kernels, NumPy), else to a tolerance. Exit code 1 when they differ.",
     examples=("python -m pipeline.replay study.name=digits trial=3", "python -m pipeline.replay study.name=mnist"),
     keys=ReplayKeys,
     sections=("study", "data", "slots", "blas"),

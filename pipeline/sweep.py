@@ -21,9 +21,9 @@ def main(config: Config) -> int:
         lock.release()
         raise
     try:
-        from pipeline.search import session
+        from pipeline.search.running import run
 
-        code = session.run(config, slots)
+        code = run(config, slots)
         if code == 0 and config.final.after_sweep:
             from pipeline.after_sweep import after_sweep
 

@@ -31,17 +31,23 @@ class Row:
     front: bool  # on the Pareto front, or the best
 
 
-def rank(study: optuna.Study, space: Space) -> list[Row]:
-    """Return the finished trials: complete ones by objective, then pruned, then failed. Equal ones by number."""
+def rank(study: optuna.Study, space: Space, confirmed: Sequence[int] = ()) -> list[Row]:
+    """Return the finished trials: `confirmed` ones in that order, other complete ones by objective, then pruned, then failed.
+
+    Equal ones by number.
+    """
     trials = study.get_trials(deepcopy=False, states=ENDED)
     front = {trial.number for trial in best_trials(study, trials)}
     sign = -1.0 if study.directions[0] == optuna.study.StudyDirection.MAXIMIZE else 1.0
 
     def key(trial: FrozenTrial) -> tuple[Any, ...]:
         value = sign * trial.values[0] if trial.values else 0.0
-        return (ENDED.index(trial.state), trial.number not in front and len(study.directions) > 1, value, trial.number)
+        place = confirmed.index(trial.number) if trial.number in confirmed else len(confirmed)
+        return (ENDED.index(trial.state), place, trial.number not in front and len(study.directions) > 1, value, trial.number)
 
     ordered = sorted(trials, key=key)
+    if confirmed and len(study.directions) == 1:
+        front = {ordered[0].number}
     return [_row(place, trial, space, trial.number in front) for place, trial in enumerate(ordered, 1)]
 
 

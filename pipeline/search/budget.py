@@ -1,0 +1,106 @@
+"""``budget.minutes`` without a number of trials: time real batches, then choose slots and epochs and say how many trials to expect."""
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from cnn_core import training
+from cnn_core.spec import Spec
+from pipeline.artifacts import atomic_write_text
+from pipeline.config import Config, compose
+from pipeline.search.problem import Problem
+from pipeline.slots.base import Slot
+
+PROBE_STEPS = 8
+PROBE_S = 6.0  # at most so long on each measurement
+WANTED_TRIALS = 20
+FEWEST_EPOCHS = 2
+OUTSIDE = 0.03  # share of the time that is not training
+KEPT = {
+    "none": 1.0,
+    "median": 0.6,
+    "patient": 0.7,
+    "successive_halving": 0.35,
+    "hyperband": 0.5,
+}  # share of the epochs asked
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What fits into the time."""
+
+    slots: int
+    epochs: int
+    trials: int  # expected
+    epoch_s: float  # of a middling configuration
+
+    def line(self, minutes: float) -> str:
+        """Return the choice in words."""
+        return (
+            f"{minutes:g} minutes: {self.slots} slot{'s' if self.slots > 1 else ''}, {self.epochs} epochs a trial "
+            f"(about {self.epoch_s:.2g} s each), about {self.trials} trials"
+        )
+
+
+def calibrated(config: Config, problem: Problem, slots: Sequence[Slot]) -> tuple[Config, Choice]:
+    """Return the configuration with the epochs that fit, and the choice; a study that has made its choice keeps it.
+
+    The cheapest and the dearest configuration of the space train some real batches, alone and in all slots at once.
+    """
+    path = config.paths.folder / "calibration.json"
+    choice = _stored(path)
+    if choice is None:
+        choice = choose(config, problem, slots)
+        atomic_write_text(path, json.dumps(asdict(choice)) + "\n")
+    if choice.epochs != config.train.epochs:
+        config = compose([*config.overrides, f"train.epochs={choice.epochs}"], quiet=config.quiet, verbose=config.verbose)
+    return config, choice
+
+
+def choose(config: Config, problem: Problem, slots: Sequence[Slot]) -> Choice:
+    """Measure, and choose slots, epochs and the expected number of trials."""
+    specs = [problem.work(0, next(iter(problem.space.corners(dearest=dearest)))).spec for dearest in (False, True)]
+    alone = geometric_mean([epoch_seconds(spec, problem.training_images, slots[:1]) for spec in specs])
+    together = geometric_mean([epoch_seconds(spec, problem.training_images, slots) for spec in specs]) if len(slots) > 1 else alone
+    count, epoch_s = (len(slots), together) if len(slots) / together >= 1 / alone else (1, alone)
+    assert config.budget.minutes is not None
+    epochs_in_all = config.budget.minutes * 60 * count * (1 - OUTSIDE) / epoch_s
+    kept = KEPT[config.pruner.name]
+    fixed = any(text.startswith("train.epochs=") for text in config.overrides)
+    fitting = int(epochs_in_all / (WANTED_TRIALS * kept))
+    epochs = config.train.epochs if fixed else min(config.train.epochs, max(FEWEST_EPOCHS, fitting))
+    return Choice(slots=count, epochs=epochs, trials=max(1, int(epochs_in_all / (epochs * kept))), epoch_s=epoch_s)
+
+
+def epoch_seconds(spec: Spec, images: int, slots: Sequence[Slot]) -> float:
+    """Return how long an epoch of this spec takes when it runs in all these slots at once, from some of its batches."""
+    steps = spec.train.steps_per_epoch or math.ceil(images / spec.train.batch_size)
+    probe = replace(spec, train=replace(spec.train, steps_per_epoch=min(PROBE_STEPS, steps), eval_size=spec.train.batch_size))
+
+    def timed(slot: Slot) -> float:
+        slot.call(training.train_epoch, probe, None, deadline_s=60.0)  # the first one allocates
+        times: list[float] = []
+        end = time.monotonic() + PROBE_S
+        while len(times) < 3 and time.monotonic() < end:
+            times.append(slot.call(training.train_epoch, probe, None, deadline_s=60.0)[1]["epoch_s"])
+        return min(times)
+
+    with ThreadPoolExecutor(len(slots)) as pool:
+        seconds = max(pool.map(timed, slots))
+    return seconds / min(PROBE_STEPS, steps) * steps
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    """Return the geometric mean: spaces are mostly logarithmic in cost."""
+    return math.exp(sum(math.log(value) for value in values) / len(values))
+
+
+def _stored(path: Path) -> Choice | None:
+    try:
+        return Choice(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return None

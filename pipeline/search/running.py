@@ -1,0 +1,135 @@
+"""One run of a sweep from configuration to exit code: open, say what will run, run, say what came of it."""
+
+import sys
+from collections.abc import Sequence
+
+from pipeline.config import Config, redact
+from pipeline.search import leaderboard
+from pipeline.search.budget import calibrated
+from pipeline.search.closing import closing_lines, next_step, resume_command
+from pipeline.search.confirm import confirm, confirmed_lines, confirmed_order, write_confirmed
+from pipeline.search.coordinator import Coordinator, Usage
+from pipeline.search.ledger import StorageFailed, storage_errors
+from pipeline.search.listeners import is_behind, make_listeners
+from pipeline.search.plan import plan_lines
+from pipeline.search.rounds import Rounds
+from pipeline.search.session import Session, make_problem, open_session
+from pipeline.search.shadow import Shadow
+from pipeline.search.stop import FAILED, SignalHandling
+from pipeline.search.study import MACHINE
+from pipeline.search.study_events import study_ended, study_started
+from pipeline.search.trial import Room
+from pipeline.slots.base import Machine, Slot, SlotError
+from pipeline.tracking.mlflow import MlflowListener
+
+ENDED = "ended"  # user attribute of a study: the last run has exported everything, with that many confirmed trials; -1: it has not
+
+
+def run(config: Config, slots: Sequence[Slot]) -> int:
+    """Run a sweep in `slots`; return the exit code. Raises InputError before the first trial for whatever the user gave wrong."""
+    try:
+        problem, remarks = make_problem(config)
+        print(*remarks, sep="\n", end="\n" if remarks else "")
+        if config.budget.trials is None:
+            config, choice = calibrated(config, problem, slots)
+            slots = slots[: choice.slots]
+            print(choice.line(config.budget.minutes or 0.0))
+            problem, _ = make_problem(config)
+        session = open_session(config, problem, len(slots))
+        if session.ledger.finished and session.study.user_attrs.get(ENDED) == config.study.confirm:
+            return _look(session)
+        machine = slots[0].machine()
+        print(*plan_lines(config, problem, session.ledger, len(slots), machine), sep="\n")
+        return _run(session, slots, machine)
+    except (StorageFailed, SlotError, OSError) as error:
+        _complain(f"{error}; when that is mended, the same command goes on")
+        return FAILED
+
+
+def _look(session: Session) -> int:
+    """Show what a finished study holds; send MLflow what a dead server has missed."""
+    config = session.config
+    lines, _ = _close(session, None)
+    print(*lines, sep="\n")
+    if config.tracking.name == "mlflow" and is_behind(config.paths.folder):
+        listeners, tracking = make_listeners(config)
+        listeners.emit(study_ended(session, 0.0))
+        listeners.close()
+        _warn_tracking(config, tracking)
+    return 0
+
+
+def _run(session: Session, slots: Sequence[Slot], machine: Machine) -> int:
+    config, stop = session.config, session.stop
+    with storage_errors():
+        session.study.set_user_attr(ENDED, -1)
+        session.study.set_user_attr(MACHINE, machine.fingerprint())
+    listeners, tracking = make_listeners(config)
+    usage = Usage()
+    room = Room(session.problem, session.ledger, stop, listeners.emit, usage.trained, config.deadline.epoch_s, config.deadline.trial_s)
+    listeners.emit(study_started(session, len(slots), machine))
+    with SignalHandling(stop, print):
+        coordinator = make_coordinator(session, room, slots, usage)
+        coordinator.run()
+        outside = usage.outside(len(slots))
+        confirmed = _confirm(session, coordinator)
+        lines, error = _close(session, outside)
+        listeners.emit(study_ended(session, outside))
+        listeners.close()
+    print(*lines[:-1], *confirmed, *lines[-1:], sep="\n")
+    if error:
+        _complain(error)
+    _warn_tracking(config, tracking)
+    return stop.exit_code
+
+
+def make_coordinator(session: Session, room: Room, slots: Sequence[Slot], usage: Usage) -> Coordinator:
+    """Return the coordinator that the configuration asks for."""
+    config = session.config
+    if not config.study.deterministic:
+        return Coordinator(room, slots, config.paths, session.clock, usage)
+    shadow = Shadow(room.problem.directions, config.study.name, session.sampler, session.pruner, session.enqueued)
+    return Rounds(room, slots, config.paths, session.clock, usage, size=config.study.round, shadow=shadow)
+
+
+def _confirm(session: Session, coordinator: Coordinator) -> list[str]:
+    """Run the best trials with fresh seeds, if asked to; return what to say of it."""
+    config = session.config
+    if not config.study.confirm or session.stop.requested:
+        return []
+    with coordinator.guarded():
+        rows = leaderboard.rank(session.study, session.problem.space)
+        confirmed = confirm(rows, config.study.confirm, coordinator.room, coordinator.slots, config.paths)
+        if confirmed is not None:
+            write_confirmed(confirmed, config.paths)
+            return confirmed_lines(confirmed)
+    return []
+
+
+def _close(session: Session, outside: float | None) -> tuple[list[str], str]:
+    """Write the leaderboard; return the last lines and what went wrong. What fails now changes the exit code, not the trials."""
+    config, stop = session.config, session.stop
+    lines: list[str] = []
+    try:
+        with storage_errors():
+            order = confirmed_order(config.paths) if config.study.confirm else []
+            rows = leaderboard.rank(session.study, session.problem.space, order)
+            leaderboard.write(rows, session.problem.objectives, session.problem.base, config.paths)
+            if stop.exit_code == 0:
+                session.study.set_user_attr(ENDED, config.study.confirm)
+        lines = closing_lines(config, rows, session.problem, outside)
+    except (StorageFailed, OSError) as error:
+        stop.request(str(error), FAILED)
+    if stop.exit_code == FAILED:
+        return lines, f"{stop.reason}; when that is mended, this goes on where it stopped: {resume_command(config)}"
+    return [*lines, next_step(config, session.ledger, stop)], ""
+
+
+def _complain(text: str) -> None:
+    print(f"error: {redact(text)}", file=sys.stderr)
+
+
+def _warn_tracking(config: Config, tracking: MlflowListener | None) -> None:
+    if tracking is not None and tracking.problem:
+        kept = config.paths.folder / "events.jsonl"
+        print(f"MLflow: {tracking.problem}; the runs are kept in {kept} and sent at the next start", file=sys.stderr)
