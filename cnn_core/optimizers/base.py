@@ -9,7 +9,8 @@ import numpy as np
 from cnn_core.axes import Array
 from cnn_core.errors import InputError
 
-# Elements updated at once: parameter, gradient, two states and the work arrays of a block stay in a second-level cache of 1 MB or near it.
+# Elements updated at once: parameter, gradient, two states and the work array of a block stay in a second-level cache of 1 MB, and nearly
+# so with twice as many; smaller blocks pay more for the calls than they gain (docs/LOG.md).
 BLOCK = 32768
 
 State = dict[str, Array]
