@@ -28,12 +28,10 @@ def conf_dir() -> Path:
     raise InputError(f"conf: config.yaml must be in {package / 'conf'} or {package.parent / 'conf'}, found in neither: install again")
 
 
+@lru_cache(maxsize=1)
 def groups() -> dict[str, list[str]]:
-    """Return group -> sorted choices of the project's own conf/."""
-    return _groups_in(conf_dir())
-
-
-def _groups_in(folder: Path) -> dict[str, list[str]]:
+    """Return group -> sorted choices of the project's own conf/, as it was when the process began."""
+    folder = conf_dir()
     return {path.name: sorted(file.stem for file in path.glob("*.yaml")) for path in sorted(folder.iterdir()) if path.is_dir()}
 
 
