@@ -1,8 +1,8 @@
-"""Winograd's convolution for 3x3 kernels at stride 1: fewer multiplications, as matrix products alone.
+"""Winograd's convolution for 3x3 and 5x5 kernels at stride 1: fewer multiplications, as matrix products alone.
 
-F(m x m, 3 x 3) computes a tile of m x m outputs from n x n inputs, n = m + 2, with n^2 multiplications for each pair of channel and filter
-instead of 9 m^2:  y = A^T [ (G g G^T) * (B^T d B) ] A.  With a tile as a vector the nested transforms are Kronecker products, so each is
-one product of a small matrix with all tiles of a row:
+F(m x m, k x k) computes a tile of m x m outputs from n x n inputs, n = m + k - 1, with n^2 multiplications for each pair of channel and
+filter instead of k^2 m^2:  y = A^T [ (G g G^T) * (B^T d B) ] A.  With a tile as a vector the nested transforms are Kronecker products, so
+each is one product of a small matrix with all tiles of a row:
 
     V = (B^T x B^T) d          (n^2, C, tiles * N)     from the gathered inputs
     U = (G x G) g              (n^2, F, C)             from the kernels
@@ -12,8 +12,8 @@ one product of a small matrix with all tiles of a row:
 Gradients are the transposes: E = (A x A) dy; dU = E V^T; dV = U^T E; dg = (G^T x G^T) dU; and (B x B) dV is added onto dx.
 Sources: Winograd (1980); Lavin and Gray (2016), arXiv:1509.09308. Unlike theirs, the gradient of the kernels takes the same tiles.
 
-Error: with points 0, 1, -1, 2, -2 the matrices of m = 4 have entries up to 8, so float32 loses about a digit: `tests/core/test_winograd.py`
-holds the error, relative to the outputs' spread, under 1e-5 for m = 2 and 1e-4 for m = 4.
+Error: with points up to 2 in size the matrices have entries up to 8 and more, so float32 loses a digit or two: `tests/core/test_winograd.py`
+holds the largest error, relative to the outputs' spread, under 1e-5 for F(2x2, 3x3) and 1e-4 for F(4x4, 3x3) and F(4x4, 5x5).
 """
 
 from collections.abc import Sequence
@@ -26,32 +26,36 @@ from cnn_core.buffers import Buffers
 from cnn_core.columns import Pair, Window
 from cnn_core.correlation import FEWEST_COLUMNS, SMALL_PRODUCT, Correlation, DirectCorrelation
 
-POINTS = {2: (0, 1, -1), 4: (0, 1, -1, 2, -2)}
+# Of tiles n wide, beside infinity; and the tiles of outputs, by kernel, from the largest on.
+POINTS = {4: (0, 1, -1), 6: (0, 1, -1, 2, -2), 8: (0, 1, -1, 2, -2, 0.5, -0.5)}
+TILES = {3: (4, 2), 5: (4,)}
 
-# From this many channels and filters on the saved multiplications outweigh the transforms: with 16 both algorithms take as long, with 32 to
-# 64 Winograd needs 0.6 to 0.9 of the direct time, forward and backward (docs/LOG.md).
-FEWEST_CHANNELS = 24
+# From this many pairs of channel and filter on, the saved multiplications outweigh the transforms: with 16 x 16 both algorithms take as
+# long, with 16 x 32 to 64 x 64 Winograd needs 0.55 to 0.9 of the direct time, forward and backward (docs/LOG.md).
+FEWEST_PAIRS = 512
 
 
-def transforms(m: int) -> tuple[Array, Array, Array]:
-    """Return A^T (m, n), G (n, 3) and B^T (n, n), float64, by Toom and Cook's construction on the points of `m` and infinity."""
-    points, n = POINTS[m], m + 2
-    at, g, bt = np.zeros((m, n)), np.zeros((n, 3)), np.zeros((n, n))
+def transforms(m: int, kernel: int) -> tuple[Array, Array, Array]:
+    """Return A^T (m, n), G (n, k) and B^T (n, n), float64, by Toom and Cook's construction on the points of n and infinity."""
+    n = m + kernel - 1
+    points = POINTS[n]
+    at, g, bt = np.zeros((m, n)), np.zeros((n, kernel)), np.zeros((n, n))
     for row, point in enumerate(points):
         others = [p for p in points if p != point]
         at[:, row] = [point**power for power in range(m)]
-        g[row] = np.array([1, point, point**2]) / np.prod([point - p for p in others])
+        g[row] = np.array([point**power for power in range(kernel)]) / np.prod([point - p for p in others])
         bt[row, : n - 1] = np.poly(others)[::-1]
-    at[m - 1, n - 1] = g[n - 1, 2] = 1
+    at[m - 1, n - 1] = g[n - 1, kernel - 1] = 1
     bt[n - 1] = np.poly(points)[::-1]
     return at, g, bt
 
 
 def tile_of(window: Window, rows: int, width: int, pool: Pair) -> int | None:
     """Return the largest m that divides rows, columns and is a multiple of the pooling window; None where Winograd does not apply."""
-    if window.kernel != (3, 3) or window.stride != (1, 1):
+    kernel = window.kernel[0]
+    if window.kernel != (kernel, kernel) or kernel not in TILES or window.stride != (1, 1):
         return None
-    fits = [m for m in sorted(POINTS, reverse=True) if rows % m == 0 and width % m == 0 and m % pool[0] == 0 and m % pool[1] == 0]
+    fits = [m for m in TILES[kernel] if rows % m == 0 and width % m == 0 and m % pool[0] == 0 and m % pool[1] == 0]
     return fits[0] if fits else None
 
 
@@ -59,7 +63,7 @@ def choose_correlation(window: Window, kernels: tuple[int, int, int, int], dtype
     """Return the faster algorithm for a layer by the measured rule, which looks at shapes alone: bits do not depend on the machine."""
     rows, width = (size // p * p for size, p in zip(window.output, pool, strict=True))
     m = tile_of(window, rows, width, pool)
-    if m is None or min(kernels[:2]) < FEWEST_CHANNELS:
+    if m is None or kernels[0] * kernels[1] < FEWEST_PAIRS:
         return DirectCorrelation(window, kernels, dtype, pool)
     return WinogradCorrelation(window, kernels, dtype, pool, m)
 
@@ -68,19 +72,19 @@ class WinogradCorrelation:
     """The same correlation as `DirectCorrelation` computes, by tiles of m x m outputs; see `cnn_core.correlation.Correlation`."""
 
     def __init__(self, window: Window, kernels: tuple[int, int, int, int], dtype: DTypeLike, pool: Pair, m: int) -> None:
-        self.window, self.pool, self.m, self.n = window, pool, m, m + 2
+        self.window, self.pool, self.m, self.n = window, pool, m, m + window.kernel[0] - 1
         self.filters, self.channels = kernels[:2]
         rows, self.width = (size // p * p for size, p in zip(window.output, pool, strict=True))
         self.tiles = self.width // m
         self.blocks: Sequence[Pair] = [(row, row + m) for row in range(0, rows, m)]
-        at, g, bt = transforms(m)
+        at, g, bt = transforms(m, window.kernel[0])
         self._inputs, self._kernels, self._outputs = (np.kron(matrix, matrix).astype(dtype) for matrix in (bt, g, at))
         self._buffers = Buffers()
         self._dtype = np.dtype(dtype)
 
     def load(self, x: Array, W: Array) -> None:
         self._x = x
-        flat = np.ascontiguousarray(W.transpose(2, 3, 0, 1)).reshape(9, -1)
+        flat = np.ascontiguousarray(W.transpose(2, 3, 0, 1)).reshape(self._kernels.shape[1], -1)
         self._U = np.matmul(self._kernels, flat).reshape(-1, self.filters, self.channels)
         self._V_of = -1
 
@@ -124,7 +128,7 @@ class WinogradCorrelation:
 
     def finish(self, dW: Array) -> None:
         flat = np.matmul(self._kernels.T, self._dU.reshape(self.n**2, -1))
-        dW[...] = flat.reshape(3, 3, self.filters, self.channels).transpose(2, 3, 0, 1)
+        dW[...] = flat.reshape(*self.window.kernel, self.filters, self.channels).transpose(2, 3, 0, 1)
 
     def _take(self, name: str, *shape: int) -> Array:
         return self._buffers.take(name, (*shape, self.tiles * self._x.shape[3]), self._dtype)
@@ -169,7 +173,8 @@ class WinogradCorrelation:
             start = j - left
             low = max(0, -(start // m))
             high = min(self.tiles, (width - 1 - start) // m + 1)
-            found.append((j, low, high, slice(start + low * m, start + (high - 1) * m + 1, m)))
+            if high > low:
+                found.append((j, low, high, slice(start + low * m, start + (high - 1) * m + 1, m)))
         return found
 
     def _apply(self, matrix: Array, tiles: Array, out: Array) -> None:

@@ -26,15 +26,15 @@ def run(correlation: Correlation, x: Array, W: Array, dy: Array) -> tuple[Array,
     return y, dW, dx
 
 
-@pytest.mark.parametrize("m", [2, 4])
-def test_the_transforms_compute_a_correlation_in_one_dimension(m: int) -> None:
-    at, g, bt = transforms(m)
-    d, kernel = default_rng(0).standard_normal(m + 2), np.array([1.0, -2.0, 5.0])
-    np.testing.assert_allclose(at @ ((g @ kernel) * (bt @ d)), [d[i : i + 3] @ kernel for i in range(m)])
+@pytest.mark.parametrize(("m", "k"), [(2, 3), (4, 3), (2, 5), (4, 5)])
+def test_the_transforms_compute_a_correlation_in_one_dimension(m: int, k: int) -> None:
+    at, g, bt = transforms(m, k)
+    d, kernel = default_rng(0).standard_normal(m + k - 1), np.array([1.0, -2.0, 5.0, 3.0, 0.5])[:k]
+    np.testing.assert_allclose(at @ ((g @ kernel) * (bt @ d)), [d[i : i + k] @ kernel for i in range(m)])
 
 
 def test_the_transforms_of_two_are_the_published_ones_up_to_the_scale_of_rows() -> None:
-    at, g, bt = transforms(2)
+    at, g, bt = transforms(2, 3)
     published = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
     np.testing.assert_allclose(np.abs(g), np.abs(published))
     np.testing.assert_allclose(np.abs(bt), np.abs([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]]))
@@ -44,6 +44,7 @@ def test_the_transforms_of_two_are_the_published_ones_up_to_the_scale_of_rows() 
 @settings(max_examples=50, deadline=None)
 @given(
     m=st.sampled_from([2, 4]),
+    k=st.sampled_from([3, 5]),
     tiles=st.tuples(st.integers(1, 3), st.integers(1, 3)),
     pool=st.sampled_from([(1, 1), (2, 2), (2, 1)]),
     padding=st.sampled_from(["same", "valid", (2, 1)]),
@@ -51,14 +52,14 @@ def test_the_transforms_of_two_are_the_published_ones_up_to_the_scale_of_rows() 
     filters=st.integers(1, 4),
     n=st.integers(1, 4),
 )
-def test_it_equals_the_direct_algorithm(m, tiles, pool, padding, channels, filters, n) -> None:  # type: ignore[no-untyped-def]
-    pads = {"same": (2, 2), "valid": (0, 0)}.get(padding) or (2 * padding[0], 2 * padding[1])
-    size = (m * tiles[0] + 2 - pads[0], m * tiles[1] + 2 - pads[1])
+def test_it_equals_the_direct_algorithm(m, k, tiles, pool, padding, channels, filters, n) -> None:  # type: ignore[no-untyped-def]
+    pads = {"same": (k - 1, k - 1), "valid": (0, 0)}.get(padding) or (2 * padding[0], 2 * padding[1])
+    size = (m * tiles[0] + k - 1 - pads[0], m * tiles[1] + k - 1 - pads[1])
     if min(size) < 1:
         return
-    window = make_window("w", 3, 1, padding, size)
+    window = make_window("w", k, 1, padding, size)
     rng = default_rng(0)
-    shape = (filters, channels, 3, 3)
+    shape = (filters, channels, k, k)
     x, W, dy = rng.standard_normal((channels, *size, n)), rng.standard_normal(shape), rng.standard_normal((filters, *window.output, n))
     found = run(WinogradCorrelation(window, shape, np.float64, pool, m), x, W, dy)
     expected = run(DirectCorrelation(window, shape, np.float64, pool), x, W, dy)
@@ -66,12 +67,12 @@ def test_it_equals_the_direct_algorithm(m, tiles, pool, padding, channels, filte
         np.testing.assert_allclose(ours, theirs, atol=1e-10)
 
 
-@pytest.mark.parametrize(("m", "bound"), [(2, 1e-5), (4, 1e-4)])
-def test_the_error_in_float32_is_bounded(m: int, bound: float) -> None:
+@pytest.mark.parametrize(("m", "k", "bound"), [(2, 3, 1e-5), (4, 3, 1e-4), (4, 5, 1e-4)])
+def test_the_error_in_float32_is_bounded(m: int, k: int, bound: float) -> None:
     """The largest error of y, dW and dx, relative to their spread, for 64 channels of inputs as they leave a ReLU."""
-    rng, window, shape = default_rng(1), make_window("w", 3, 1, "same", (12, 12)), (64, 64, 3, 3)
+    rng, window, shape = default_rng(1), make_window("w", k, 1, "same", (12, 12)), (64, 64, k, k)
     x = np.maximum(rng.standard_normal((64, 12, 12, 8)), 0)
-    W, dy = rng.standard_normal(shape) * np.sqrt(2 / 576), rng.standard_normal((64, 12, 12, 8))
+    W, dy = rng.standard_normal(shape) * np.sqrt(2 / (64 * k * k)), rng.standard_normal((64, 12, 12, 8))
     exact = run(DirectCorrelation(window, shape, np.float64), x, W, dy)
     single = [a.astype(np.float32) for a in (x, W, dy)]
     for found, expected in zip(run(WinogradCorrelation(window, shape, np.float32, (1, 1), m), *single), exact, strict=True):
@@ -84,5 +85,6 @@ def test_it_is_offered_where_tiles_fit() -> None:
     assert tile_of(same, 14, 14, (2, 2)) == 2
     assert tile_of(same, 11, 11, (1, 1)) is None
     assert tile_of(same, 12, 12, (3, 3)) is None
-    assert tile_of(make_window("w", 5, 1, "same", (28, 28)), 28, 28, (1, 1)) is None
+    assert tile_of(make_window("w", 5, 1, "same", (28, 28)), 28, 28, (1, 1)) == 4
+    assert tile_of(make_window("w", 7, 1, "same", (28, 28)), 28, 28, (1, 1)) is None
     assert tile_of(make_window("w", 3, 2, "same", (28, 28)), 14, 14, (1, 1)) is None
