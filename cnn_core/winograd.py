@@ -12,7 +12,7 @@ each is one product of a small matrix with all tiles of a row:
 Gradients are the transposes: E = (A x A) dy; dU = E V^T; dV = U^T E; dg = (G^T x G^T) dU; and (B x B) dV is added onto dx.
 Sources: Winograd (1980); Lavin and Gray (2016), arXiv:1509.09308. Unlike theirs, the gradient of the kernels takes the same tiles.
 
-Error: with points up to 2 in size the matrices have entries up to 8 and more, so float32 loses a digit or two: `tests/core/test_winograd.py`
+Error: the matrices have entries up to 8 and more, so float32 loses a digit or two. `tests/core/test_winograd.py`
 holds the largest error, relative to the outputs' spread, under 1e-5 for F(2x2, 3x3) and 1e-4 for F(4x4, 3x3) and F(4x4, 5x5).
 """
 
