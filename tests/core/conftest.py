@@ -1,11 +1,7 @@
 """Real images for the tests of cnn_core: scikit-learn's 1,797 digits, prepared once a session, and MNIST where the machine has it."""
 
 import os
-
-# Two threads a product on a busy machine cost a hundred times what they save; NumPy reads this when it is first imported.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,15 +9,24 @@ from typing import Any
 import hypothesis
 import numpy as np
 import pytest
+import threadpoolctl
 from sklearn.datasets import load_digits
 
 from cnn_core.axes import Images, Labels
+from cnn_core.data.idx import read_idx_images, read_idx_labels
 from cnn_core.data.prepared import write_prepared
 from cnn_core.spec import DataSpec, ModelSpec, Spec, TrainSpec
 
 # A busy machine may take long over an example; that is no failure. The examples are the same in every run.
 hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("steady")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Products of small matrices by two threads cost sixty times as much as by one while other processes are busy."""
+    with threadpoolctl.threadpool_limits(1):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +42,16 @@ def digits_data(digits: tuple[Images, Labels], tmp_path_factory: pytest.TempPath
     folder = tmp_path_factory.mktemp("prepared") / "digits"
     digest = write_prepared(folder, *digits, classes=10, name="digits")
     return DataSpec(folder=str(folder), digest=digest, image_shape=(1, 8, 8), classes=10, valid_fraction=0.2)
+
+
+@pytest.fixture(scope="session")
+def mnist_data(mnist_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> DataSpec:
+    """The first 1,000 training images of MNIST as prepared data."""
+    images = read_idx_images(mnist_folder / "train-images-idx3-ubyte.gz")[:1000]
+    labels = read_idx_labels(mnist_folder / "train-labels-idx1-ubyte.gz", 10)[:1000]
+    folder = tmp_path_factory.mktemp("prepared") / "mnist"
+    digest = write_prepared(folder, images, labels, classes=10, name="mnist")
+    return DataSpec(folder=str(folder), digest=digest, image_shape=(1, 28, 28), classes=10, valid_fraction=0.2)
 
 
 @pytest.fixture(scope="session")

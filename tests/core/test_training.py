@@ -14,6 +14,7 @@ import pytest
 
 import cnn_core
 from cnn_core import workbench
+from cnn_core.architectures import ARCHITECTURES, reference
 from cnn_core.data.prepared import open_prepared, write_prepared
 from cnn_core.data.splits import split_of
 from cnn_core.errors import InputError
@@ -120,6 +121,15 @@ def test_digits_are_learned(digits_data: DataSpec) -> None:
     assert objective(spec, state) > 0.95
     losses = [m["train_loss"] for m in state.history]
     assert losses[-1] < losses[0] / 3
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_net_learns_from_a_few_real_images(mnist_data: DataSpec, name: str) -> None:
+    train = TrainSpec(epochs=1, batch_size=40, steps_per_epoch=40, eval_size=200)
+    model = reference(name, filters=8, dropout=0.1)
+    spec = Spec(data=mnist_data, model=model, optimizer={"name": "adam", "lr": 0.005}, train=train)
+    _, metrics = train_epoch(spec, None)
+    assert metrics["valid_accuracy"] > 0.6
 
 
 def test_metrics_are_those_of_the_state(tiny_spec: Make) -> None:
