@@ -63,6 +63,8 @@ class Training:
         deadline_s = epoch_deadline(room, self.spent_s)
         epoch = len(self.rows) + 1
         self.state, row = attempt(lambda: room.problem.train_epoch(self.work, self.state, slot, deadline_s), self.work, epoch, room)
+        for reason in slot.repeats():
+            room.emit(retried(self.work, epoch, 1, reason))
         self.rows.append(row)
         room.trained(row["epoch_s"])
         self.record.save(self.state, self.rows, self.work.spec)

@@ -71,6 +71,10 @@ class Slot(Protocol):
         """Return what the worker runs on; waits for it to have started."""
         ...
 
+    def repeats(self) -> list[str]:
+        """Return, once, why the last call was silently run again by what lies behind the slot."""
+        ...
+
     def stop(self) -> None:
         """Kill the worker at once; a call in progress raises WorkerDied and the slot starts no other worker."""
         ...

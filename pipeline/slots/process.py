@@ -76,6 +76,10 @@ class ProcessSlot:
         """Return what the worker runs on; raises WorkerDied when it did not start."""
         return Machine(**self._greet())
 
+    def repeats(self) -> list[str]:
+        """Return nothing: here a call is repeated by the caller alone."""
+        return []
+
     def stop(self) -> None:
         """Kill the worker at once, from any thread."""
         with self._lock:
