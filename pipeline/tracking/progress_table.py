@@ -80,7 +80,7 @@ class Board:
         yield self._head(width)
         table = Table(box=None, show_header=False, padding=(0, 1), pad_edge=False, expand=False)
         table.add_column(justify="right", style="dim", no_wrap=True)
-        table.add_column(no_wrap=True, overflow="ellipsis", max_width=max(8, width - 36))
+        table.add_column(no_wrap=True, overflow="ellipsis", max_width=max(8, width - (42 if width >= WIDE else 24)))
         if width >= WIDE:
             table.add_column(width=16)
         table.add_column(justify="right", no_wrap=True)

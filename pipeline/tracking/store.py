@@ -142,7 +142,7 @@ def runs_link(experiment_id: str, *, study: str | None = None, address: str = UI
     order = f"orderByKey={quote('metrics.`objective`')}&orderByAsc=false"
     link = f"{address}/#/experiments/{experiment_id}/runs?workflowType=machine_learning&{order}"
     if study is not None:
-        link += "&searchFilter=" + quote(f"tags.study = '{study}'")
+        link += "&searchFilter=" + quote(f'tags.study = "{study}"')
     return link + ("&compareRunsMode=CHART" if charts else "")
 
 

@@ -1,0 +1,183 @@
+"""The demo's server: what it computes, and what it refuses."""
+
+import http.client
+import io
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from cnn_core.errors import InputError
+from pipeline.bundle.operations import Net
+from pipeline.bundle.predictor import Bundle
+from pipeline.config import compose
+from pipeline.demo import COMMAND, main
+from pipeline.demo_page.seen import answer, fill_box, first_maps, input_of
+from pipeline.demo_page.server import DemoServer
+
+
+def manifest(members: int, data: str = "digits") -> dict[str, Any]:
+    return {
+        "study": "made-up", "image_shape": [1, 8, 8], "classes": 10, "digest": "0" * 64, "data": {"name": data},
+        "members": [{"name": f"m{k}", "temperature": 1.0} for k in range(members)],
+        "combine": {"method": "uniform", "weights": [1 / members] * members, "temperature": 1.0}, "views": [],
+    }  # fmt: skip
+
+
+def net(seed: int) -> Net:
+    rng = np.random.default_rng(seed)
+    convolution = {"op": "convolution", "W": "W", "b": "b", "padding": [1, 1, 1, 1], "stride": [1, 1]}
+    dense = {"op": "dense", "W": "V", "b": "c"}
+    arrays = {
+        "W": rng.normal(size=(3, 1, 3, 3)), "b": np.zeros(3), "V": 0.1 * rng.normal(size=(10, 192)), "c": np.zeros(10),
+    }  # fmt: skip
+    steps = [convolution, {"op": "relu"}, {"op": "flatten"}, dense]
+    return Net(steps, {name: array.astype(np.float32) for name, array in arrays.items()})
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return Bundle(manifest(2), [[net(0)], [net(1)]])
+
+
+@pytest.fixture(scope="module")
+def server(bundle: Bundle) -> Iterator[DemoServer]:
+    server = DemoServer(bundle, 0)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def png(picture: Image.Image, kind: str = "PNG") -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind)
+    return buffer.getvalue()
+
+
+def drawn_one(polarity: int = 255) -> Image.Image:
+    picture = Image.new("L", (280, 280), 255 - polarity)
+    ImageDraw.Draw(picture).line([(140, 40), (140, 240)], fill=polarity, width=22)
+    return picture
+
+
+def ask(
+    server: DemoServer, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+) -> tuple[int, bytes, Any]:
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+    connection.request(method, path, body, headers or {})
+    response = connection.getresponse()
+    content = response.read()
+    connection.close()
+    return response.status, content, response.headers
+
+
+def test_the_page_and_its_parts_are_served_and_load_nothing_from_elsewhere(server: DemoServer) -> None:
+    for path, kind in (("/", "text/html"), ("/demo.css", "text/css"), ("/demo.js", "text/javascript")):
+        status, content, headers = ask(server, "GET", path)
+        assert status == 200
+        assert headers["Content-Type"].startswith(kind)
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        assert b"//cdn" not in content and b"https://" not in content
+
+
+def test_about_says_which_model_it_is(server: DemoServer) -> None:
+    status, content, _ = ask(server, "GET", "/about.json")
+    assert status == 200
+    assert json.loads(content) | {"digest": ""} == {
+        "study": "made-up", "classes": 10, "image": [1, 8, 8], "members": ["m0", "m1"], "method": "uniform", "data": "digits", "digest": "",
+    }  # fmt: skip
+
+
+def test_an_answer_holds_members_ensemble_input_and_maps(server: DemoServer, bundle: Bundle) -> None:
+    status, content, _ = ask(server, "POST", "/predict", png(drawn_one()))
+    assert status == 200
+    found = json.loads(content)
+    image = input_of(png(drawn_one()), bundle)
+    np.testing.assert_allclose(found["ensemble"], bundle.predict_proba(image)[0], atol=1e-6)
+    np.testing.assert_allclose([m["probabilities"] for m in found["members"]], bundle.member_proba(image)[:, 0], atol=1e-6)
+    assert found["prediction"] == int(np.argmax(found["ensemble"]))
+    assert found["seen"] == image[0, 0].tolist()
+    assert np.shape(found["maps"]) == (3, 8, 8)
+    assert found["empty"] is False
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP"])
+@pytest.mark.parametrize("polarity", [0, 255])
+def test_pictures_of_either_polarity_and_any_size_become_the_same_digit(bundle: Bundle, kind: str, polarity: int) -> None:
+    image = input_of(png(drawn_one(polarity).resize((100, 100)), kind), bundle)
+    assert image.shape == (1, 1, 8, 8)
+    assert (image[0, 0][:, 3:5] > 150).all()
+    assert image[0, 0][:, [0, 1, 6, 7]].max() < 60
+
+
+def test_an_empty_drawing_is_said_to_be_empty(bundle: Bundle) -> None:
+    assert answer(bundle, png(Image.new("L", (280, 280))))["empty"] is True
+
+
+def test_a_digit_fills_the_box_by_the_ink_of_its_blocks() -> None:
+    """A picture whose blocks of 4x4 hold 0 or 1 shares of ink is that picture of shares."""
+    shares = np.zeros((8, 8))
+    shares[:, 2:6] = np.linspace(0.25, 1, 32).reshape(8, 4)
+    grey = np.zeros((40, 40), np.uint8)
+    grey[4:36, 4:36] = np.repeat(np.repeat(shares * 255, 4, axis=0), 4, axis=1).astype(np.uint8)
+    np.testing.assert_allclose(fill_box(grey, (8, 8)) / 255, shares, atol=0.01)
+
+
+def test_first_maps_are_the_first_convolution_rectified() -> None:
+    from scipy.signal import correlate2d
+
+    one = net(5)
+    image = np.random.default_rng(0).integers(0, 256, (1, 1, 8, 8)).astype(np.uint8)
+    expected = np.stack([np.maximum(correlate2d(image[0, 0] / 255, kernel[0], mode="same"), 0) for kernel in one.arrays["W"]])
+    np.testing.assert_allclose(first_maps(one, image) / 255, expected / expected.max(), atol=0.003)
+
+
+def test_a_net_without_convolution_has_no_maps() -> None:
+    flat = Net([{"op": "flatten"}, {"op": "dense", "W": "V", "b": "c"}], {})
+    assert first_maps(flat, np.zeros((1, 1, 8, 8), np.uint8)).shape[0] == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"not a picture", png(drawn_one())[:200], b"\x89PNG\r\n\x1a\n" + b"\0" * 40])
+def test_what_is_no_picture_is_refused_in_one_line(server: DemoServer, content: bytes) -> None:
+    status, body, _ = ask(server, "POST", "/predict", content)
+    assert status == 400
+    message = json.loads(body)["error"]
+    assert "picture" in message and "\n" not in message and "/tmp" not in message
+
+
+def test_bombs_and_floods_are_refused(server: DemoServer) -> None:
+    huge = png(Image.new("1", (20_000, 20_000)))
+    status, body, _ = ask(server, "POST", "/predict", huge)
+    assert status == 400 and "exceeds limit" in json.loads(body)["error"]
+    status, body, _ = ask(server, "POST", "/predict", None, {"Content-Length": str(1 << 40)})
+    assert status == 400
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/../server.py", 404), ("GET", "/manifest.json", 404), ("POST", "/", 400)])
+def test_other_paths_lead_nowhere(server: DemoServer, method: str, path: str, status: int) -> None:
+    assert ask(server, method, path, b"x" if method == "POST" else None)[0] == status
+
+
+@pytest.mark.parametrize("headers", [{"Host": "evil.example:80"}, {"Origin": "http://evil.example"}])
+def test_other_sites_cannot_ask(server: DemoServer, headers: dict[str, str]) -> None:
+    status, _, _ = ask(server, "POST", "/predict", png(drawn_one()), headers)
+    assert status == 403
+
+
+def test_it_listens_on_this_machine_alone(server: DemoServer) -> None:
+    assert server.server_address[0] == "127.0.0.1"
+
+
+def test_the_command_needs_a_bundle_that_exists(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="bundle: must name a folder with an exported model"):
+        main(compose([], COMMAND))
+    with pytest.raises(InputError, match=r"bundle: .*manifest\.json"):
+        main(compose([f"bundle={tmp_path}"], COMMAND))

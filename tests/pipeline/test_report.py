@@ -1,0 +1,188 @@
+"""The report page: whole, self-contained, readable by machines, small; made from studies of every kind."""
+
+import html.parser
+import json
+import re
+from pathlib import Path
+
+import optuna
+import pytest
+
+from pipeline.artifacts import StudyPaths
+from pipeline.config import compose
+from pipeline.report import COMMAND, main
+from pipeline.reporting.facts import gather, reasons
+from pipeline.reporting.page import page
+from pipeline.search.study import read_study
+from pipeline.tracking.table import load_table
+from tests.pipeline.studies import make_study
+
+VOID = {"meta", "link", "img", "br", "input", "hr"}
+
+
+class Checker(html.parser.HTMLParser):
+    """Notes ids, links, addresses, headings and whether tags are closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.targets: list[str] = []
+        self.loaded: list[str] = []
+        self.headings: list[str] = []
+        self.unnamed: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+        if "id" in values:
+            self.ids.append(str(values["id"]))
+        if tag == "a":
+            self.targets.append(str(values["href"]))
+        self.loaded += [str(values[key]) for key in ("src", "href") if key in values and tag != "a"]
+        if tag in ("h1", "h2", "h3"):
+            self.headings.append(tag)
+        if tag == "img" and not values.get("alt"):
+            self.unnamed.append(tag)
+        if tag == "svg" and not values.get("aria-labelledby"):
+            self.unnamed.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def checked(text: str) -> Checker:
+    checker = Checker()
+    checker.feed(text)
+    assert checker.open == []
+    assert len(checker.ids) == len(set(checker.ids))
+    assert all(target[1:] in checker.ids for target in checker.targets), "every link leads somewhere"
+    assert all(address.startswith("data:") for address in checker.loaded), "nothing is loaded from elsewhere"
+    assert checker.unnamed == [], "every picture has words"
+    assert checker.headings[0] == "h1"
+    assert checker.headings.count("h1") == 1
+    return checker
+
+
+def report_of(folder: Path) -> str:
+    paths = StudyPaths(folder.parent, folder.name)
+    return page(gather(read_study(paths), paths), "test 1.0")
+
+
+def test_the_page_is_whole_self_contained_and_small(made_study: Path) -> None:
+    text = report_of(made_study)
+    checked(text)
+    assert len(text.encode()) < 3_000_000
+    for heading in (
+        "In short",
+        "how sure that is",
+        "What was searched",
+        "What mattered",
+        "What was stopped",
+        "Cost against accuracy",
+        "Borders",
+        "How to repeat it",
+        "All trials",
+    ):
+        assert heading in text
+    assert "he over xavier: +0." in text
+    assert "diverged: train_loss is nan: " in text
+    assert "after epoch 2 of 4: " in text
+    assert '<html lang="en">' in text
+    assert "prefers-color-scheme: dark" in text
+    assert "@media print" in text
+
+
+def test_figures_in_the_page_are_the_study_s(made_study: Path) -> None:
+    table = load_table(made_study, made_study.name)
+    text = report_of(made_study)
+    best = max(table.complete, key=lambda trial: trial.value)
+    assert f"{best.value * 100:.2f} %" in text
+    assert f"Trial {best.number} is best" in text
+    assert len(re.findall(r'<th scope="row" class="number"', text)) == len(table.trials)
+
+
+def test_names_and_notes_cannot_inject_markup(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from pipeline.tracking.spool import EventLog
+    from tests.pipeline.studies import study_started
+
+    folder = tmp_path / "made"
+    log = EventLog(folder)
+    make_study(folder, 12)
+    log.handle(replace(study_started(folder), note="<script>alert(1)</script>", tags={"command": "x <b>", "code": '"><i>'}))
+    log.close()
+    text = report_of(folder)
+    checked(text)
+    assert "<script>alert" not in text
+    assert "<i>" not in text
+
+
+@pytest.mark.parametrize("trials", [1, 2, 3, 12, 13])
+def test_small_studies_have_a_page_too(tmp_path: Path, trials: int) -> None:
+    folder = tmp_path / "small"
+    make_study(folder, trials)
+    checked(report_of(folder))
+
+
+def test_a_study_without_a_complete_trial_says_so(tmp_path: Path) -> None:
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    study = optuna.create_study(study_name="empty", storage=f"sqlite:///{folder / 'study.db'}", direction="maximize")
+    trial = study.ask({"x": optuna.distributions.FloatDistribution(0, 1)})
+    study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    text = report_of(folder)
+    checked(text)
+    assert "No trial is complete" in text
+
+
+def test_two_objectives(tmp_path: Path) -> None:
+    folder = tmp_path / "two"
+    make_study(folder, 30, objectives=2)
+    checked(report_of(folder))
+
+
+def test_without_a_journal_the_database_alone_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "bare"
+    make_study(folder, 30)
+    (folder / "events.jsonl").unlink()
+    text = report_of(folder)
+    checked(text)
+    assert "What mattered" in text
+
+
+def test_confirmed_trials_and_the_ensemble_are_told_when_there(tmp_path: Path) -> None:
+    folder = tmp_path / "final"
+    make_study(folder, 30)
+    gain = {"gain": 0.002, "low": 0.001, "high": 0.003, "errors_best": 10, "errors_ensemble": 8, "errors_removed": 0.2}
+    ensemble = {
+        "chosen_on": "clean", "images": 1437, "members": [{"name": "m0", "overrides": ["model.filters=8"], "clean_accuracy": 0.97}],
+        "combine": {"method": "uniform", "weights": [1.0]}, "out_of_fold": {"clean": {"accuracy": 0.99, "gain": gain}},
+    }  # fmt: skip
+    (folder / "ensemble").mkdir()
+    (folder / "ensemble" / "ensemble.json").write_text(json.dumps(ensemble))
+    text = report_of(folder)
+    checked(text)
+    assert "1 members joined by uniform" in text
+    assert "+0.200 points over its best member (95 % interval +0.100 to +0.300); 20% of that member" in text
+
+
+def test_reasons_are_counted_together_whatever_their_epoch(made_study: Path) -> None:
+    found = reasons(load_table(made_study, made_study.name))
+    (failed,) = found["FAIL"]
+    assert failed[0] == "diverged: train_loss is nan"
+    assert failed[1] == 6
+
+
+def test_the_command_writes_the_file_and_names_it(made_study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = compose([f"root={made_study.parent}", f"study.name={made_study.name}"], COMMAND)
+    assert main(config) == 0
+    assert (made_study / "report.html").read_text().startswith("<!doctype html>")
+    assert str(made_study / "report.html") in capsys.readouterr().out

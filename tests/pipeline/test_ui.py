@@ -1,0 +1,75 @@
+"""The command behind `make ui`: its links, its store, its refusals."""
+
+import os
+import socket
+import sys
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from cnn_core.errors import InputError
+from pipeline import ui
+from pipeline.config import compose
+from pipeline.tracking.store import resolve_uri, runs_link, store_key, ui_command
+
+
+def query(link: str) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(link.replace("/#", "")).query)
+
+
+def test_the_links_open_the_training_view_sorted_by_objective() -> None:
+    link = runs_link("7", study="it's mine")
+    assert link.startswith("http://127.0.0.1:5000/#/experiments/7/runs?")
+    found = query(link)
+    assert found["workflowType"] == ["machine_learning"]
+    assert found["orderByKey"] == ["metrics.`objective`"]
+    assert found["orderByAsc"] == ["false"]
+    assert "compareRunsMode" not in found
+    assert query(runs_link("7", charts=True))["compareRunsMode"] == ["CHART"]
+
+
+def test_the_store_is_an_absolute_database_below_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert resolve_uri(None, Path("out")) == f"sqlite:///{tmp_path}/out/mlflow.db"
+    assert resolve_uri("http://127.0.0.1:1", Path("out")) == "http://127.0.0.1:1"
+    assert store_key("a") != store_key("b")
+    assert ui_command(Path("elsewhere")) == "python -m pipeline.ui root=elsewhere"
+
+
+def test_the_server_listens_on_this_machine_with_that_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", os.environ["PATH"])
+    command = ui.server_command("sqlite:////x/mlflow.db", tmp_path, 5055)
+    assert command[command.index("--host") + 1] == "127.0.0.1"
+    assert command[command.index("--backend-store-uri") + 1] == "sqlite:////x/mlflow.db"
+    assert command[command.index("--default-artifact-root") + 1] == f"file://{tmp_path}/mlartifacts"
+    assert Path(sys.executable).parent == Path(os.environ["PATH"].split(os.pathsep)[0])
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+
+
+def test_a_port_that_is_taken_is_refused() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(InputError, match=rf"port: must be free on 127.0.0.1, got {port}.*port={port + 1}"):
+            ui.refuse_used_port(port)
+
+
+def test_the_command_prints_both_links_and_becomes_the_server(
+    mlflow_root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class BecameError(Exception):
+        pass
+
+    def become(path: str, arguments: list[str]) -> None:
+        raise BecameError(path, arguments)
+
+    monkeypatch.setattr(os, "execv", become)
+    monkeypatch.setenv("PATH", os.environ["PATH"])
+    with pytest.raises(BecameError) as became:
+        ui.main(compose([f"root={mlflow_root}", "port=5077"], ui.COMMAND))
+    assert "server" in became.value.args[1]
+    lines = capsys.readouterr().out.splitlines()
+    assert "http://127.0.0.1:5077/#/experiments/" in lines[0]
+    assert lines[1].endswith("compareRunsMode=CHART")
