@@ -2,20 +2,12 @@
 
 import importlib.util
 import json
-import os
 import subprocess
 import sys
 from types import TracebackType
 from typing import Any
 
-PINS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
-THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-
-
-def measured_environment(threads: int) -> dict[str, str]:
-    """Return this environment without a pin of BLAS kernels (older ones run at half speed), with that many threads."""
-    kept = {key: value for key, value in os.environ.items() if key not in PINS}
-    return kept | dict.fromkeys(THREADS, str(threads))
+from benchmarks.environment import measured_environment
 
 
 def has_pytorch() -> bool:

@@ -11,7 +11,8 @@ import sys
 import time
 
 import numpy as np
-import threadpoolctl
+
+from benchmarks.environment import kernels
 
 PEAK_SIZE = 2048
 
@@ -40,12 +41,6 @@ def sgemm_peak(repeats: int) -> float:
         np.matmul(a, a, out=out)
         times.append(time.perf_counter() - started)
     return 2e-9 * PEAK_SIZE**3 / min(times)
-
-
-def kernels() -> str:
-    """Return the kernel set that NumPy's BLAS really uses, such as SkylakeX."""
-    found = [info.get("architecture") for info in threadpoolctl.threadpool_info() if info.get("user_api") == "blas"]
-    return next((name for name in found if name), "unknown")
 
 
 def main() -> None:

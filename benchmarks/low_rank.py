@@ -1,0 +1,112 @@
+"""Accuracy and speed of a trained net against the rank of its compressed layers: ``python -m benchmarks.low_rank``."""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.document import DOCS, bar_chart, markdown_table, write_section
+from benchmarks.environment import kernels, restart_unpinned
+from benchmarks.peers.ours import Ours
+from cnn_core.fusion import fuse
+from cnn_core.low_rank import compress
+
+HELD_OUT = slice(50_000, 60_000)  # of the training images; the peers train on those before
+
+
+@dataclass(frozen=True)
+class Row:
+    net: str
+    rank: int | None  # None: the net as it was trained
+    accuracy: float
+    multiply_adds: int
+    parameters: int
+    images_per_s: float
+    speedup: float
+
+
+def measure(net: str, ranks: list[int], steps: int, turns: int) -> list[Row]:
+    """Train the net, then return a row for it and for each rank; their speeds are measured in turns."""
+    peer = Ours(net)
+    for step in range(steps):
+        peer.step(step)
+    plain = peer.model.original
+    models = {None: plain} | {rank: compress(plain, rank) for rank in ranks}
+    fused = {rank: fuse(model) for rank, model in models.items()}
+    images, labels = np.ascontiguousarray(peer.images[HELD_OUT]), peer.labels[HELD_OUT]
+    accuracy = {rank: float(np.mean(model.predict_proba(images).argmax(axis=1) == labels)) for rank, model in fused.items()}
+    times: dict[int | None, list[float]] = {rank: [] for rank in fused}
+    timed = images[:1000]
+    for _ in range(turns):
+        for rank, model in fused.items():
+            started = time.perf_counter()
+            model.predict_proba(timed)
+            times[rank].append(time.perf_counter() - started)
+    medians = {rank: statistics.median(values) for rank, values in times.items()}
+    return [
+        Row(net, rank, accuracy[rank], m.multiply_adds(), m.parameter_count(), len(timed) / medians[rank], medians[None] / medians[rank])
+        for rank, m in models.items()
+    ]
+
+
+def write(rows: list[Row], command: str, machine: str) -> None:
+    """Put table and picture into docs/PERFORMANCE.md."""
+    cells = [
+        (
+            row.net,
+            "full" if row.rank is None else str(row.rank),
+            f"{row.accuracy:.2%}",
+            f"{row.multiply_adds:,}",
+            f"{row.parameters:,}",
+            f"{row.images_per_s:,.0f}",
+            f"{row.speedup:.2f}",
+        )
+        for row in rows
+    ]
+    table = markdown_table(("net", "rank", "accuracy", "multiply-adds", "parameters", "images/s", "speed-up"), cells)
+    groups = [f"{row.net} {'full' if row.rank is None else row.rank}" for row in rows]
+    full = {row.net: row.multiply_adds for row in rows if row.rank is None}
+    series = {
+        "accuracy": [row.accuracy for row in rows],
+        "speed-up": [row.speedup for row in rows],
+        "multiply-adds, share": [row.multiply_adds / full[row.net] for row in rows],
+    }
+    bar_chart(DOCS / "low_rank.png", groups, series, "accuracy, speed-up in inference, share of multiply-adds")
+    notes = f"`{command}`: {machine}. Accuracy on 10,000 training images that were held out; no training after the compression."
+    write_section("low_rank", "Low-rank compression", f"{notes}\n\n{table}\n\n![Accuracy and speed by rank](low_rank.png)")
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.low_rank", description=__doc__)
+    parser.add_argument("--nets", nargs="+", default=["simple_convnet", "two_conv"])
+    parser.add_argument("--ranks", nargs="+", type=int, default=[2, 4, 8, 16])
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--turns", type=int, default=15)
+    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    parser.add_argument("--write", action="store_true", help="write table and picture into docs/PERFORMANCE.md")
+    arguments = parser.parse_args(argv)
+    restart_unpinned("benchmarks.low_rank", 1)
+    rows: list[Row] = []
+    print(f"{'net':16}{'rank':>6}{'accuracy':>10}{'multiply-adds':>15}{'images/s':>11}{'speed-up':>10}")
+    for net in arguments.nets:
+        measured = measure(net, arguments.ranks, arguments.steps, arguments.turns)
+        rows += measured
+        for row in measured:
+            rank = "full" if row.rank is None else row.rank
+            print(f"{net:16}{rank:>6}{row.accuracy:10.2%}{row.multiply_adds:15,}{row.images_per_s:11,.0f}{row.speedup:10.2f}", flush=True)
+    machine = f"1 thread, BLAS kernels {kernels()}"
+    print(machine)
+    if arguments.json:
+        arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
+    if arguments.write:
+        write(rows, " ".join(["python -m benchmarks.low_rank", *(argv or sys.argv[1:])]).replace(" --write", ""), machine)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
