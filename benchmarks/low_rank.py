@@ -84,7 +84,7 @@ def write(rows: list[Row], command: str, machine: str) -> None:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.low_rank", description=__doc__)
     parser.add_argument("--nets", nargs="+", default=["simple_convnet", "two_conv"])
-    parser.add_argument("--ranks", nargs="+", type=int, default=[2, 4, 8, 16])
+    parser.add_argument("--ranks", nargs="+", type=int, default=[8, 12, 16, 20, 24])
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--turns", type=int, default=15)
     parser.add_argument("--json", type=Path, help="write the rows to this file")

@@ -44,8 +44,8 @@ class Pool:
         n, c, h, w = x.shape
         windows = x.reshape(n, c, h // 2, 2, w // 2, 2).transpose(0, 1, 2, 4, 3, 5).reshape(-1, 4)
         self.chosen, self.shape = windows.argmax(axis=1), x.shape
-        return pooled
-        return windows.max(axis=1).reshape(n, c, h // 2, w // 2)
+        highest: Floats = windows.max(axis=1).reshape(n, c, h // 2, w // 2)
+        return highest
 
     def backward(self, dy: Floats) -> Floats:
         n, c, h, w = self.shape
