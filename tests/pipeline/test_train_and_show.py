@@ -12,7 +12,11 @@ from cnn_core.training import fit, handed_on
 from pipeline import show, train
 from pipeline.config import Command, command_line, compose, spec_of
 from pipeline.data import prepare
+from pipeline.search import single_run
+from pipeline.search.events import EpochDone, Event
 from pipeline.search.space import searched
+from pipeline.search.stop import Stop
+from pipeline.tracking.progress import ProgressListener
 
 TINY = ["data.train_size=120", "data.valid_size=60", "model.filters=4", "train.epochs=2", "train.batch_size=30", "tracking=none"]
 SINGLE_NETS = ["simple_convnet", "two_conv", "three_conv", "contest_report", "mlp"]
@@ -60,6 +64,43 @@ def test_the_same_command_again_trains_nothing(trained: Path, capsys: pytest.Cap
     assert run(train, f"root={trained}", *TINY, "trial=3") == 0
     assert "COMPLETE before: objective" in capsys.readouterr().out
     assert (folder_of(trained) / "weights.npz").stat().st_mtime_ns == before
+
+
+def test_interrupted_it_goes_on_to_the_same_bits(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop = Stop()
+
+    class Interrupting(ProgressListener):
+        def handle(self, event: Event) -> None:
+            if isinstance(event, EpochDone):
+                stop.request("interrupted", 130)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(single_run, "Stop", lambda: stop)
+        patch.setattr(single_run, "ProgressListener", Interrupting)
+        assert run(train, f"root={tmp_path}", *TINY, "trial=3") == 130
+    assert (folder_of(tmp_path) / "checkpoint.npz").exists()
+    assert not (folder_of(tmp_path) / "weights.npz").exists()
+    assert run(train, f"root={tmp_path}", *TINY, "trial=3") == 0
+    (once, _), (twice, _) = (load_weights(folder_of(root) / "weights.npz") for root in (trained, tmp_path))
+    for name, array in once.params.items():
+        np.testing.assert_array_equal(twice.params[name], array)
+
+
+def test_its_run_in_mlflow(mlflow_root: Path) -> None:
+    from mlflow.tracking import MlflowClient
+
+    tiny = [word for word in TINY if word != "tracking=none"]
+    assert run(train, f"root={mlflow_root}", *tiny, "tracking.figures=false", "study.note=alone") == 0
+    client = MlflowClient(f"sqlite:///{mlflow_root}/mlflow.db")
+    experiment = client.get_experiment_by_name("sweeps")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    child = next(found for found in runs if "mlflow.parentRunId" in found.data.tags)
+    assert {found.info.status for found in runs} == {"FINISHED"}
+    assert len(runs) == 2
+    assert child.data.tags["state"] == "COMPLETE"
+    assert child.data.params["model_filters"] == "4"
+    assert len(client.get_metric_history(child.info.run_id, "valid_accuracy")) == 2
 
 
 def test_a_line_an_epoch_and_the_summary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
