@@ -1,5 +1,7 @@
 """The bundle as a registered MLflow model: from code, with signature and example, in a run below its study's."""
 
+import contextlib
+import io
 import logging
 import os
 import tempfile
@@ -44,7 +46,7 @@ def register(config: Config, bundle: Bundle, folder: Path) -> Registered:
     run_id = run.info.run_id
     try:
         name = f"{config.study.name}-final"
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):  # its chat goes there whatever its logging says
             warnings.simplefilter("ignore")  # MLflow's own, of its schema and its type hints
             info = _log(run_id, bundle, folder, name)
         for key, value in _metrics(bundle).items():

@@ -31,3 +31,11 @@ def made_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("root") / "made"
     make_study(folder, 80)
     return folder
+
+
+@pytest.fixture(scope="session")
+def final_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with the study "small": a sweep on digits, two final members on two folds, their ensemble and bundle (read it only)."""
+    from tests.pipeline.final_study import make_final_study
+
+    return make_final_study(tmp_path_factory.mktemp("final"))

@@ -1,0 +1,249 @@
+"""A bundle leaves the house: verified when loaded, run with NumPy alone, the same in ONNX, in MLflow a model from code."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cnn_core.errors import InputError
+from pipeline import export
+from pipeline.artifacts import StudyPaths, sha256_file
+from pipeline.bundle.assemble import assemble
+from pipeline.bundle.operations import Net
+from pipeline.bundle.predictor import Bundle, BundleError, load, manifest_digest
+from pipeline.bundle.running import open_bundle
+from pipeline.config import command_line, compose
+from pipeline.ensemble.combine import Combination
+
+ort = pytest.importorskip("onnxruntime")
+
+
+@pytest.fixture
+def folder(final_root: Path, tmp_path: Path) -> Path:
+    """A copy of the bundle that may be damaged."""
+    return shutil.copytree(final_root / "small" / "bundle", tmp_path / "bundle")
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (130, 1, 8, 8), dtype=np.uint8)
+
+
+def test_the_folder_holds_all_that_its_reader_needs(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    files = [net["file"] for member in manifest["members"] for net in member["nets"]]
+    assert len(files) == 4 and all(net["sha256"] == sha256_file(folder / net["file"]) for m in manifest["members"] for net in m["nets"])
+    for name in ("config.yaml", "scores.json", "LICENCE-DATA.txt", "predict.py", "README.md", "model.onnx"):
+        assert (folder / name).stat().st_size > 50
+    assert "CC BY" in (folder / "LICENCE-DATA.txt").read_text()
+    assert manifest["scores"]["out_of_fold"]["clean"]["accuracy"] > 0.3
+
+
+def test_the_ensemble_is_the_mean_of_views_nets_and_members_by_hand(folder: Path, images: np.ndarray) -> None:
+    bundle = load(folder)
+    rolled = []
+    x = images.transpose(1, 2, 3, 0).astype(np.float32) / 255
+    moved = np.zeros_like(x)  # the second view reads 8/28 of a pixel below
+    share = np.float32(8 / 28)
+    moved[:, :-1] = (1 - share) * x[:, :-1] + share * x[:, 1:]
+    moved[:, -1] = (1 - share) * x[:, -1]
+    for member, nets in zip(bundle.manifest["members"], bundle.nets, strict=True):
+        powers = [np.exp(net.logits(view).astype(np.float64) / member["temperature"]) for view in (x, moved) for net in nets]
+        rolled.append(np.mean([p / p.sum(axis=0) for p in powers], axis=0).T)
+    combine = bundle.manifest["combine"]
+    want = Combination(method="uniform", weights=tuple(combine["weights"]), temperature=combine["temperature"]).apply(np.stack(rolled))
+    np.testing.assert_allclose(bundle.predict_proba(images), want, atol=2e-5)
+    np.testing.assert_allclose(bundle.predict_proba(images.reshape(130, 64)), want, atol=2e-5)
+
+
+def test_predict_py_runs_with_numpy_alone(folder: Path, images: np.ndarray, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", images)
+    guard = (
+        "import sys, runpy\n"
+        "class Refuse:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        assert name.partition('.')[0] not in ('pipeline', 'cnn_core', 'scipy', 'joblib', 'hydra'), name\n"
+        "sys.meta_path.insert(0, Refuse())\n"
+        f"sys.argv = ['predict.py', {str(tmp_path / 'x.npy')!r}, {str(tmp_path / 'y.txt')!r}]\n"
+        f"runpy.run_path({str(folder / 'predict.py')!r}, run_name='__main__')\n"
+    )
+    done = subprocess.run([sys.executable, "-I", "-c", guard], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    labels = [int(line) for line in (tmp_path / "y.txt").read_text().split()]
+    assert labels == load(folder).predict_proba(images).argmax(axis=1).tolist()
+
+
+def test_changed_files_are_refused(folder: Path) -> None:
+    weights = next((folder / "weights").iterdir())
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-100] + bytes([content[-100] ^ 1]) + content[-99:])
+    with pytest.raises(InputError, match=r"changed after it was written: digest .* expected .*weights"):
+        open_bundle(folder)
+    weights.unlink()
+    with pytest.raises(InputError, match="file of the bundle is missing"):
+        open_bundle(folder)
+
+
+def test_a_changed_or_foreign_manifest_is_refused(folder: Path) -> None:
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps(manifest | {"classes": 11}))
+    with pytest.raises(InputError, match="manifest was changed"):
+        open_bundle(folder)
+    newer = manifest | {"format": 2}
+    path.write_text(json.dumps(newer | {"digest": manifest_digest(newer)}))
+    with pytest.raises(InputError, match="must have format 1, got 2"):
+        open_bundle(folder)
+    path.write_text("{")
+    with pytest.raises(InputError, match="readable and complete"):
+        open_bundle(folder)
+
+
+def test_images_that_do_not_fit_are_refused(folder: Path) -> None:
+    bundle = load(folder)
+    for wrong in (np.zeros((2, 28, 28), np.uint8), np.zeros((2, 8, 1, 8), np.uint8), np.zeros((2, 8, 8), np.float32)):
+        with pytest.raises(BundleError, match="images must be"):
+            bundle.predict_proba(wrong)
+
+
+def test_onnx_holds_the_whole_ensemble(folder: Path, images: np.ndarray) -> None:
+    session = ort.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    probabilities, labels = session.run(None, {"images": images})
+    want = load(folder).predict_proba(images)
+    np.testing.assert_allclose(probabilities, want, atol=1e-5)
+    np.testing.assert_array_equal(labels, want.argmax(axis=1))
+
+
+def _bundle(operations: list[dict[str, object]], arrays: dict[str, np.ndarray], combine: dict[str, object]) -> Bundle:
+    view = [0.9, 0.1, 0.4, -0.1, 1.1, -0.6]
+    member = {"name": "m", "temperature": 1.7, "nets": []}
+    manifest = {
+        "image_shape": [2, 9, 8],
+        "classes": 4,
+        "members": [member, member],
+        "views": [[1, 0, 0, 0, 1, 0], view],
+        "combine": combine,
+    }
+    return Bundle(manifest, [[Net(operations, arrays)], [Net(operations, arrays)]])
+
+
+@pytest.mark.parametrize("method", ["weights", "stacking"])
+def test_onnx_of_every_operation_and_both_ways_of_joining(method: str) -> None:
+    from pipeline.bundle.onnx_model import check_against_numpy, onnx_model
+
+    rng = np.random.default_rng(0)
+    arrays = {
+        "c.W": rng.standard_normal((5, 2, 3, 2)) / 3,
+        "n.scale": rng.uniform(0.5, 1, 5),
+        "f.scale": rng.uniform(0.5, 1, 6),
+        "e.W": rng.standard_normal((4, 6)),
+    }
+    arrays |= {name: rng.standard_normal(width) for name, width in (("c.b", 5), ("n.shift", 5), ("d.b", 6), ("f.shift", 6), ("e.b", 4))}
+    pool = {"op": "pooling", "size": [2, 2], "stride": [2, 2], "padding": [1, 0, 0, 1]}
+    operations: list[dict[str, object]] = [
+        {"op": "convolution", "W": "c.W", "b": "c.b", "stride": [1, 1], "padding": [1, 0, 2, 1]},
+        {"op": "scale_shift", "flat": False, "scale": "n.scale", "shift": "n.shift"},
+        {"op": "leaky_relu", "slope": 0.1},
+        pool | {"kind": "max", "padding": [0, 0, 0, 0]},
+        pool | {"kind": "average"},
+        {"op": "tanh"},
+        {"op": "pooling", "kind": "lp", "p": 3.0, "size": [2, 1], "stride": [1, 1], "padding": [0, 0, 0, 0]},
+        {"op": "sigmoid"},
+        {"op": "flatten"},
+        {"op": "dense", "W": "d.W", "b": "d.b"},
+        {"op": "scale_shift", "flat": True, "scale": "f.scale", "shift": "f.shift"},
+        {"op": "relu"},
+        {"op": "dense", "W": "e.W", "b": "e.b"},
+    ]
+    combine: dict[str, object] = {"method": "weighted", "weights": [0.3, 0.7], "temperature": 0.8}
+    if method == "stacking":
+        combine = {"method": "stacking", "coefficients": rng.standard_normal((4, 8)).tolist(), "intercepts": [0.1, 0.2, 0.3, 0.4]}
+    x = np.zeros((2, 9, 8, 1), np.float32)
+    features = x
+    for operation in operations[:9]:  # the dense layer's width follows from what comes before it
+        features = Net([operation], {k: v.astype(np.float32) for k, v in arrays.items()}).logits(features)
+    arrays["d.W"] = rng.standard_normal((6, features.shape[0])) / 5
+    bundle = _bundle(operations, {k: v.astype(np.float32) for k, v in arrays.items()}, combine)
+    model = onnx_model(bundle)
+    assert model.ir_version == 10 and model.opset_import[0].version == 21
+    images = rng.integers(0, 256, (13, 2, 9, 8), dtype=np.uint8)
+    assert check_against_numpy(model.SerializeToString(), bundle, images) < 1e-5
+    bundle.manifest["members"][0]["temperature"] = 1.0  # type: ignore[index]
+    with pytest.raises(ValueError, match="must agree within 1e-05"):
+        check_against_numpy(model.SerializeToString(), bundle, images)
+
+
+def test_a_new_export_replaces_the_old_as_a_whole(final_root: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "stale.txt").write_text("old")
+    arguments = ["study.name=small", f"root={final_root}", f"output={target}", "tracking=none", "onnx=false"]
+    assert command_line(export.COMMAND, arguments, export.main) == 0
+    assert not (target / "stale.txt").exists() and load(target).classes == 10
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+def test_assembled_in_memory_equals_the_written_bundle(final_root: Path, images: np.ndarray) -> None:
+    assembled = assemble(StudyPaths(final_root, "small"))
+    written = load(final_root / "small" / "bundle")
+    assert assembled.manifest["digest"] == written.manifest["digest"]
+    np.testing.assert_array_equal(assembled.bundle().predict_proba(images), written.predict_proba(images))
+
+
+@pytest.fixture
+def registered(final_root: Path, mlflow_root: Path) -> tuple[str, str]:
+    """The model registered in a store of its own; its URI and the store's."""
+    from pipeline.bundle.mlflow_model import register
+
+    config = compose(["study.name=small", f"root={mlflow_root}"])
+    folder = final_root / "small" / "bundle"
+    found = register(config, load(folder), folder)
+    return found.uri, found.tracking_uri
+
+
+def test_mlflow_loads_the_model_from_code_without_a_pickle(
+    registered: tuple[str, str], final_root: Path, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    mlflow.set_tracking_uri(registered[1])
+    model = mlflow.pyfunc.load_model(registered[0])
+    np.testing.assert_allclose(model.predict(images), load(final_root / "small" / "bundle").predict_proba(images), atol=1e-6)
+    schema = model.metadata.signature.inputs.inputs[0]
+    assert schema.shape == (-1, 1, 8, 8) and schema.type == np.dtype(np.uint8)
+    location = Path(mlflow.artifacts.download_artifacts(registered[0]))
+    assert not [p for p in location.rglob("*") if p.suffix in (".pkl", ".pickle", ".joblib")]
+
+
+@pytest.mark.slow
+def test_mlflow_serves_it(registered: tuple[str, str], final_root: Path, images: np.ndarray) -> None:
+    import socket
+    import time
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    bin_folder = Path(sys.executable).parent
+    environment = os.environ | {"MLFLOW_TRACKING_URI": registered[1], "PATH": f"{bin_folder}:{os.environ['PATH']}"}
+    command = [bin_folder / "mlflow", "models", "serve", "-m", registered[0], "--env-manager", "local", "-h", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        body = json.dumps({"inputs": images[:5].tolist()}).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/invocations", body, {"Content-Type": "application/json"})
+        for _ in range(120):
+            try:
+                answer = json.load(urllib.request.urlopen(request, timeout=5))
+                break
+            except OSError:
+                time.sleep(0.5)
+        np.testing.assert_allclose(answer["predictions"], load(final_root / "small" / "bundle").predict_proba(images[:5]), atol=1e-6)
+    finally:
+        os.killpg(server.pid, 15)
+        server.wait(20)

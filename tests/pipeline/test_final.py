@@ -1,0 +1,167 @@
+"""Final models: which trials, which folds, resumed where they stopped, predictions that are out of fold."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from cnn_core import checkpoint
+from cnn_core.data.npz import read_npz
+from cnn_core.data.prepared import open_prepared
+from cnn_core.data.splits import reserved, split_of
+from cnn_core.training import predict_proba
+from pipeline import final
+from pipeline.artifacts import StudyPaths
+from pipeline.config import command_line, compose
+from pipeline.ensemble import nets, plan
+from pipeline.ensemble.combine import softmax
+from pipeline.ensemble.nets import NetTrainer
+from pipeline.search.stop import Stop
+from tests.pipeline.final_study import FINAL_ARGUMENTS
+
+
+@pytest.fixture
+def paths(final_root: Path) -> StudyPaths:
+    return StudyPaths(final_root, "small")
+
+
+def _planned(root: Path, *more: str) -> final.Prepared:
+    return final.plan(compose([*FINAL_ARGUMENTS, *more, f"root={root}"], final.FINAL))
+
+
+def test_members_are_the_best_trials_on_all_folds_with_own_seeds(final_root: Path) -> None:
+    members = _planned(final_root).members
+    assert [m.name[:2] for m in members] == ["m1", "m2"] and len({m.name[3:] for m in members}) == 2
+    seeds = {spec.seed for m in members for spec in m.specs}
+    assert len(seeds) == 4
+    for member in members:
+        assert [spec.data.fold for spec in member.specs] == [0, 1]
+        for spec in member.specs:
+            assert spec.train.epochs == 3 and spec.train.select == "average" and spec.schedule["name"] == "one_cycle"
+            assert spec.augment["rotate"] > 0 and spec.data.train_size is None and spec.data.valid_folder is not None
+
+
+def test_every_image_but_the_reserved_is_predicted_by_a_net_that_did_not_see_it(final_root: Path, paths: StudyPaths) -> None:
+    member = _planned(final_root).members[0]
+    found = read_npz(member.folder(paths) / "out_of_fold.npz")
+    data = member.specs[0].data
+    source = open_prepared(data.folder, data.digest)
+    held = reserved(source.labels, data)
+    np.testing.assert_array_equal(found["indices"], np.setdiff1d(np.arange(len(source.labels)), held))
+    assert len(held) == 200
+    for fold, spec in enumerate(member.specs):
+        valid = split_of(spec.data).valid
+        assert not np.intersect1d(valid, split_of(spec.data).train).size
+        weights, _ = checkpoint.load_weights(member.net(paths, fold).weights)
+        want = predict_proba(spec, weights.params, weights.buffers, source.images[valid])
+        rows = np.searchsorted(found["indices"], valid)
+        np.testing.assert_allclose(softmax(found["clean"][0][rows]), want, atol=1e-4)
+
+
+def test_the_ensemble_is_described_with_its_gain(paths: StudyPaths) -> None:
+    content = json.loads((paths.ensemble / "ensemble.json").read_text())
+    assert content["chosen_on"] == "proxy" and set(content["out_of_fold"]) == {"clean", "proxy"}
+    assert content["combine"]["weights"] == [0.5, 0.5] and len(content["views"]) == 2
+    gain = content["out_of_fold"]["clean"]["gain"]
+    assert gain["low"] <= gain["gain"] <= gain["high"]
+    assert sum(content["expected"]["class_share"]) == pytest.approx(1)
+
+
+def test_a_second_run_trains_nothing_again(final_root: Path, paths: StudyPaths, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {p: p.stat().st_mtime_ns for p in paths.final.rglob("weights.npz")}
+    assert command_line(final.FINAL, [*FINAL_ARGUMENTS, f"root={final_root}"], final.main) == 0
+    assert {p: p.stat().st_mtime_ns for p in paths.final.rglob("weights.npz")} == before and len(before) == 4
+    assert "epoch" not in capsys.readouterr().out
+
+
+class _Slot:
+    """A slot that computes in this process and can stop the run after some epochs."""
+
+    index = 0
+
+    def __init__(self, stop: Stop, epochs: int | None = None) -> None:
+        self.calls = 0
+        self._stop, self._epochs = stop, epochs
+
+    def call(self, function, *arguments, deadline_s=None):  # type: ignore[no-untyped-def]
+        self.calls += 1
+        value = function(*arguments)
+        if self.calls == self._epochs:
+            self._stop.request("interrupted", 130)
+        return value
+
+    def stop(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def test_interrupted_training_goes_on_with_the_next_epoch_to_the_same_bits(final_root: Path, tmp_path: Path) -> None:
+    member = _planned(final_root).members[0]
+    jobs = final.net_jobs([member], StudyPaths(tmp_path, "small"), 100)[:1]
+    stop = Stop()
+    first = _Slot(stop, epochs=2)
+    NetTrainer(jobs, [first], stop, print).run()
+    assert stop.exit_code == 130 and first.calls == 2 and not jobs[0].paths.weights.exists()
+    stop = Stop()
+    second = _Slot(stop)
+    NetTrainer(jobs, [second], stop, print).run()
+    assert second.calls == 2 and stop.exit_code == 0  # the third epoch, and the statistics
+    resumed, _ = checkpoint.load_weights(jobs[0].paths.weights)
+    uninterrupted = final.net_jobs([member], StudyPaths(tmp_path / "other", "small"), 100)[:1]  # in this process: the same kernels
+    NetTrainer(uninterrupted, [_Slot(Stop())], Stop(), print).run()
+    whole, _ = checkpoint.load_weights(uninterrupted[0].paths.weights)
+    for name, array in (whole.params | whole.buffers).items():
+        np.testing.assert_array_equal((resumed.params | resumed.buffers)[name], array)
+    assert not jobs[0].paths.checkpoint.exists()
+
+
+def test_weights_of_another_configuration_are_trained_again(final_root: Path, paths: StudyPaths, tmp_path: Path) -> None:
+    shutil.copytree(paths.final, tmp_path / "small" / "final")
+    other = StudyPaths(tmp_path, "small")
+    same = final.net_jobs(_planned(final_root).members, other, 100)
+    changed = final.net_jobs(_planned(final_root, "final.epochs=4").members, other, 100)
+    assert all(nets.load_net(job) is not None for job in same)
+    assert all(nets.load_net(job) is None for job in changed)
+
+
+def test_a_diverging_net_ends_with_its_reason(final_root: Path, tmp_path: Path) -> None:
+    member = _planned(final_root, "final.overrides=['optimizer=sgd','optimizer.lr=1e38']").members[0]
+    stop = Stop()
+    NetTrainer(final.net_jobs([member], StudyPaths(tmp_path, "small"), 0)[:1], [_Slot(stop)], stop, print).run()
+    assert stop.exit_code == 1 and "must stay finite, got train_loss is nan in epoch 1" in stop.reason
+
+
+def test_kinds_of_nets_come_first_then_the_best_again() -> None:
+    def trial(number: int, *overrides: str) -> plan.Finished:
+        return plan.Finished(number, 0.9, overrides)
+
+    trials = [
+        trial(4, "model.kernel=5"),
+        trial(2, "model.kernel=5"),  # the same configuration
+        trial(3, "model.kernel=5", "model.dropout=0.1"),
+        trial(1, "model.kernel=3"),
+    ]
+    assert [t.number for t in plan._diverse(trials, 2)] == [4, 1]
+    assert [t.number for t in plan._diverse(trials, 5)] == [4, 1, 3, 4, 1]
+
+
+def test_fixed_members_need_no_sweep(tmp_path: Path) -> None:
+    arguments = ["experiment=contest_ensemble", "data=digits", "data.reserve=100", "model.filters=3", f"root={tmp_path}"]
+    members = final.plan(compose(arguments, final.FINAL)).members
+    kinds = [(spec.model.kernel, spec.model.pool) for member in members for spec in member.specs[:1]]
+    assert kinds == [(3, 2), (5, 2), (3, 4)]
+
+
+def test_without_a_sweep_it_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command_line(final.FINAL, ["study.name=nothing", f"root={tmp_path}"], final.main) == 2
+    assert "final needs a finished sweep" in capsys.readouterr().err
+
+
+def test_members_can_be_composed_again_from_their_file(final_root: Path, paths: StudyPaths) -> None:
+    member = _planned(final_root).members[1]
+    stored = yaml.safe_load(member.net(paths, 0).overrides.read_text())
+    assert tuple(stored["overrides"]) == member.overrides
+    assert compose(stored["overrides"]).train.epochs == 3
