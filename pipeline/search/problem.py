@@ -16,6 +16,7 @@ from cnn_core.spec import DataSpec, ModelSpec, Scalar, Spec
 from cnn_core.training import TrainState
 from pipeline.config import Config, compose, spec_of
 from pipeline.configuration.compose import parse_override
+from pipeline.search.fingerprint import SECTIONS
 from pipeline.search.space import Space
 from pipeline.slots.base import Slot
 
@@ -46,7 +47,7 @@ class Problem:
         self.config = config
         self.space = space
         self.data = data
-        self.base = searchless(config.overrides)
+        self.base = of_the_net(config.overrides)
         self.objectives = tuple(config.study.objectives)
         self.directions = tuple("maximize" if name == "valid_accuracy" else "minimize" for name in self.objectives)
 
@@ -106,9 +107,10 @@ class Problem:
         return tuple(float(known[name]) for name in self.objectives)
 
 
-def searchless(overrides: Sequence[str]) -> tuple[str, ...]:
-    """Return the overrides without ``space=``: a trial is one configuration, whatever it was chosen from."""
-    return tuple(text for text in overrides if parse_override(text).key_or_group != "space")
+def of_the_net(overrides: Sequence[str]) -> tuple[str, ...]:
+    """Return the overrides that decide what a trial trains: not the space (a trial is one configuration, whatever it was chosen from),
+    nor where and how the sweep runs."""
+    return tuple(text for text in overrides if parse_override(text).key_or_group.partition(".")[0] in (*SECTIONS, "experiment", "hydra"))
 
 
 def trial_name(number: int, config: Config) -> str:
