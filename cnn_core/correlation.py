@@ -40,8 +40,11 @@ class Correlation(Protocol):
     def correlate(self, first: int, stop: int, y: Array) -> None:
         """Write a block's output rows into y (F, stop - first, OW, N)."""
 
-    def start(self, dx: Array | None) -> None:
-        """Begin the gradients of the kernels and, unless dx is None, of the input: dx (C, H, W, N) is complete after finish."""
+    def start(self, dx: Array | None, scale: Array | None = None) -> None:
+        """Begin the gradients of the kernels and, unless dx is None, of the input: dx (C, H, W, N) is complete after finish.
+
+        With `scale` (F,) each filter's dy counts that many times, at the cost of scaling small arrays instead of dy.
+        """
 
     def dy_rows(self, first: int, stop: int) -> Array:
         """Return the array (F, stop - first, OW, N) to write a block's dy into."""
@@ -87,8 +90,8 @@ class DirectCorrelation:
             out = y[:, row - first].reshape(self.filters, self._parts, -1).swapaxes(0, 1)
             np.matmul(kernels, self._columns(row), out=out)
 
-    def start(self, dx: Array | None) -> None:
-        self._dx = dx
+    def start(self, dx: Array | None, scale: Array | None = None) -> None:
+        self._dx, self._scale = dx, scale
         self._accumulated = None
 
     def dy_rows(self, first: int, stop: int) -> Array:
@@ -115,6 +118,8 @@ class DirectCorrelation:
         assert self._accumulated is not None, "finish follows accumulate"
         (kh, kw), total = self.window.kernel, self._accumulated.sum(axis=0)
         dW[...] = total.reshape(kh, self.channels, kw, self.filters).transpose(3, 1, 0, 2)
+        if self._scale is not None:
+            dW *= self._scale[:, None, None, None]
         if self._dx is not None:
             self._input_gradient(self._dx)
 
@@ -126,6 +131,8 @@ class DirectCorrelation:
         # Kernel rows from the last to the first, so that output rows ascend; those of one residue modulo the stride lie side by side.
         descending = sorted(range(kh), key=lambda i: (i % sh, -i))
         self._turned[...] = self._kernels[:, descending].transpose(2, 3, 1, 0)
+        if self._scale is not None:
+            self._turned *= self._scale
         turned = self._turned.reshape(self.channels * kw, kh * self.filters)
         product = self._buffers.take("spread", (self.channels, kw, self.width, dx.shape[3]), dx.dtype)
         for p in range(dx.shape[1]):

@@ -98,8 +98,10 @@ class WinogradCorrelation:
         tile = tile.reshape(self.filters, m, m // pw, pw, self.tiles, -1)
         y.reshape(self.filters, m, pw, self.tiles, m // pw, -1)[...] = tile.transpose(0, 1, 3, 4, 2, 5)
 
-    def start(self, dx: Array | None) -> None:
-        self._dx = dx
+    def start(self, dx: Array | None, scale: Array | None = None) -> None:
+        self._dx, self._scale = dx, scale
+        if scale is not None:
+            self._U *= scale[:, None]
         self._dU = self._buffers.take("dU", (self.n**2, self.filters, self.channels), self._dtype)
         self._dU.fill(0)
         if dx is not None:
@@ -129,6 +131,8 @@ class WinogradCorrelation:
     def finish(self, dW: Array) -> None:
         flat = np.matmul(self._kernels.T, self._dU.reshape(self.n**2, -1))
         dW[...] = flat.reshape(*self.window.kernel, self.filters, self.channels).transpose(2, 3, 0, 1)
+        if self._scale is not None:
+            dW *= self._scale[:, None, None, None]
 
     def _take(self, name: str, *shape: int) -> Array:
         return self._buffers.take(name, (*shape, self.tiles * self._x.shape[3]), self._dtype)

@@ -18,7 +18,7 @@ class NormalizedBlock(ConvolutionBlock):
     comes first, in the same pass, and scale, shift and ReLU work on pooled rows. The bias cancels out and its gradient is zero.
 
     Backward needs two sums of the masked gradient g, of g and of g u, for which the pooled u suffice; then row by row
-    du = a g + p u + q, which goes straight into the gradient of the kernels.
+    du = a (g + p u + q), which goes straight into the gradient of the kernels; the factor a is left to small arrays there.
 
     Inference folds the normalisation into kernels and bias. The variance is E[u^2] - E[u]^2 with row sums in the arrays' own type added up
     in float64: its relative error is about 1e-7 (1 + mean^2 / var).
@@ -83,34 +83,30 @@ class NormalizedBlock(ConvolutionBlock):
         along = self.inverse * (sums[1] - self.mean * sums[0])  # sum of g times the normalised u
         self.norm.grads["beta"][...] = sums[0]
         self.norm.grads["gamma"][...] = self.sign * along
-        p = -self.scale * self.inverse * along / self.count
-        q = -self.scale * sums[0] / self.count - p * self.mean
+        p = -self.inverse * along / self.count
+        q = -sums[0] / self.count - p * self.mean
         dx = self._buffers.take("dx", (*self.in_shape, dy.shape[3]), dy.dtype)
-        self.correlation.start(dx if self.needs_input_gradient else None)
-        self._spread(dy, u, *(v.astype(dy.dtype)[:, None] for v in (self.scale, p, q)))
+        self.correlation.start(dx if self.needs_input_gradient else None, self.scale.astype(dy.dtype))
+        self._spread(dy, u, *(v.astype(dy.dtype)[:, None] for v in (p, q)))
         self.correlation.finish(self.grads["W"])
         self.grads["W"] *= self.sign[:, None, None, None]
         if "b" in self.grads:
             self.grads["b"].fill(0)
         return dx
 
-    def _spread(self, dy: Array, u: Array, a: Array, p: Array, q: Array) -> None:
-        """Write du = a g + p u + q row by row and let the kernels' gradient take it; u is used up."""
-        beaten, filters = self._beaten(dy.shape[3]), len(a)
+    def _spread(self, dy: Array, u: Array, p: Array, q: Array) -> None:
+        """Write du / a = g + p u + q row by row and let the kernels' gradient take it; u is used up."""
+        beaten, filters = self._beaten(dy.shape[3]), len(p)
         for first, stop in self.correlation.blocks:
             rows = self.correlation.dy_rows(first, stop)
-            for row, steps in self._windows(first, rows):
-                gradient = dy[:, row].reshape(filters, -1)
-                if self.pooling is None:
-                    np.multiply(gradient, a, out=steps[0])
-                else:
-                    gradient *= a
-                    descend(gradient, beaten[row], steps)
+            if self.pooling is not None:
+                for row, steps in self._windows(first, rows):
+                    descend(dy[:, row].reshape(filters, -1), beaten[row], steps)
             for index in range(first, stop):
-                flat = u[index].reshape(filters, -1)
+                flat, out = u[index].reshape(filters, -1), rows[:, index - first].reshape(filters, -1)
                 flat *= p
                 flat += q
-                rows[:, index - first].reshape(filters, -1)[...] += flat
+                np.add(flat, out if self.pooling is not None else dy[:, index].reshape(filters, -1), out=out)
             self.correlation.accumulate(first, stop)
 
     def _bias(self) -> Array | float:
