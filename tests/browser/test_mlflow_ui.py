@@ -1,0 +1,113 @@
+"""What someone sees who opens the links that `make ui` prints, after a smoke sweep."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from pipeline.tracking.store import runs_link
+from tests.browser.conftest import Opener, free_port, serving
+
+pytestmark = pytest.mark.slow
+
+
+@dataclass
+class Ui:
+    """A running MLflow UI: the links it printed, and the runs of its store, best objective first."""
+
+    address: str
+    links: list[str]
+    runs: list[Any]
+
+    def of(self, study: str) -> list[Any]:
+        return [run for run in self.runs if run.data.tags.get("study") == study]
+
+    def trials(self, study: str) -> list[Any]:
+        return [run for run in self.of(study) if "objective" in run.data.metrics]
+
+
+@pytest.fixture(scope="module")
+def ui(root: Path) -> Iterator[Ui]:
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("sweeps")
+    runs = list(client.search_runs([experiment.experiment_id], order_by=["metrics.objective DESC"]))
+    address = f"http://127.0.0.1:{free_port()}"
+    with serving(f"{address}/health", "pipeline.ui", f"root={root}", f"port={address.rpartition(':')[2]}") as server:
+        assert server.stdout is not None
+        links = ["http" + server.stdout.readline().strip().partition("http")[2] for _ in range(2)]
+        yield Ui(address, links, runs)
+
+
+def positions(page: Any, names: list[str]) -> list[int]:
+    text = page.inner_text("body")
+    return [text.index(name) for name in names]
+
+
+def test_the_printed_link_lists_parents_and_children_best_first(ui: Ui, open_page: Opener, screenshots: Path) -> None:
+    seen = open_page(ui.links[0])
+    names = [run.info.run_name for run in ui.trials("drawn")]
+    seen.page.get_by_role("link", name=names[0], exact=True).wait_for()
+    for name in [*names, "drawn", "smoke", *(run.info.run_name for run in ui.trials("smoke"))]:
+        assert seen.page.get_by_text(name, exact=True).count() >= 1, name
+    assert positions(seen.page, names) == sorted(positions(seen.page, names))
+    assert seen.page.get_by_text("Sort: objective").count() == 1
+    seen.page.screenshot(path=screenshots / "mlflow_runs.png")
+    assert seen.elsewhere == []
+
+
+def test_a_study_is_filtered_by_its_tag_and_searches_of_the_readme_work(ui: Ui, open_page: Opener) -> None:
+    experiment = ui.runs[0].info.experiment_id
+    seen = open_page(runs_link(experiment, study="smoke", address=ui.address))
+    trials = ui.trials("smoke")
+    seen.page.get_by_role("link", name=trials[0].info.run_name, exact=True).wait_for()
+    assert f"{len(ui.of('smoke'))} matching runs" in " ".join(seen.page.inner_text("body").split())
+    best = trials[0].data.params["optimizer"]
+    search = quote(f"metrics.objective > 0.01 and params.optimizer = '{best}'")
+    found = [run for run in ui.runs if run.data.params.get("optimizer") == best and run.data.metrics.get("objective", 0) > 0.01]
+    seen = open_page(f"{runs_link(experiment, address=ui.address)}&searchFilter={search}")
+    seen.page.get_by_role("link", name=trials[0].info.run_name, exact=True).wait_for()
+    assert f"{len(found)} matching run" in " ".join(seen.page.inner_text("body").split())
+
+
+def test_the_second_link_shows_the_curves(ui: Ui, open_page: Opener, screenshots: Path) -> None:
+    seen = open_page(ui.links[1], height=1600)
+    search = seen.page.get_by_placeholder("Search metric charts")
+    search.wait_for()
+    search.fill("valid_accuracy")
+    seen.page.get_by_text("valid_accuracy").first.wait_for()
+    seen.page.wait_for_function("() => document.querySelectorAll('.js-plotly-plot .scatterlayer .trace').length >= 2")
+    seen.page.screenshot(path=screenshots / "mlflow_curves.png")
+
+
+def test_two_studies_are_compared_on_one_page(ui: Ui, open_page: Opener, screenshots: Path) -> None:
+    chosen = [*ui.trials("drawn")[:2], *ui.trials("smoke")[:2]]
+    experiment = chosen[0].info.experiment_id
+    ids = quote(json.dumps([run.info.run_id for run in chosen]))
+    seen = open_page(f"{ui.address}/#/compare-runs?runs={ids}&experiments={quote(json.dumps([experiment]))}", height=1400)
+    seen.page.get_by_text("Comparing 4 Runs").first.wait_for()
+    text = " ".join(seen.page.inner_text("body").split())
+    for expected in ("optimizer_lr", "model_filters", "objective", "valid_accuracy", *(run.info.run_name for run in chosen)):
+        assert expected in text, expected
+    seen.page.screenshot(path=screenshots / "mlflow_compare.png")
+
+
+def test_a_trial_and_its_study_show_their_pictures(ui: Ui, open_page: Opener, screenshots: Path) -> None:
+    parent = next(run for run in ui.of("drawn") if "trial" not in run.data.tags)
+    best = ui.trials("drawn")[0]
+    for run, file in (
+        (parent, "pictures/optimisation_history.png"),
+        (best, "pictures/confusion_matrix.png"),
+        (best, "learning_curves.png"),
+    ):
+        seen = open_page(f"{ui.address}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}/artifacts/{file}")
+        picture = seen.page.locator("img[src^='blob:'], img[src*='artifact'], .image-outer-container img, [class*=image] img").first
+        picture.wait_for()
+        width = picture.evaluate("element => element.decode().then(() => element.naturalWidth)")
+        assert width > 300, file
+    seen.page.screenshot(path=screenshots / "mlflow_picture.png")
