@@ -19,4 +19,14 @@ class Command:
     sections: tuple[str, ...] | None = None
 
 
-SWEEP = Command(name="sweep")
+SWEEP = Command(
+    name="sweep",
+    about="Searches hyperparameters: many trials at once, logged in MLflow. Interrupted, the same command goes on where it stopped.",
+    examples=(
+        "python -m pipeline.sweep                                   20 trials on 1,797 small digits, about a minute",
+        "python -m pipeline.sweep experiment=mnist slots.n=2        30 trials on MNIST",
+        "python -m pipeline.sweep data=csv data.file=train.csv study.name=mine budget.minutes=30",
+        "python -m pipeline.sweep optimizer=adam model.dropout=0.4  fixes two values that would be searched",
+        "python -m pipeline.sweep study.name=small 'space={model.filters:{int:[8,32]}}'",
+    ),
+)

@@ -12,7 +12,7 @@ from cnn_core.errors import InputError
 from pipeline.configuration.command import Command
 from pipeline.configuration.compose import compose
 from pipeline.configuration.help import print_help
-from pipeline.configuration.hydra_tree import SEARCH_PATH
+from pipeline.configuration.hydra_tree import search_path_override
 from pipeline.configuration.redact import redact
 from pipeline.configuration.tree import Config
 
@@ -111,7 +111,7 @@ def _take_value(request: _Request, name: str, flag: str, value: str) -> None:
         folder = Path(value).expanduser()
         if not value or not folder.is_dir():
             raise InputError(f"{name}: must be a folder with groups such as space/ or experiment/ in it, got {value!r}")
-        request.overrides.insert(0, f"{SEARCH_PATH}=['file://{folder.resolve()}']")
+        request.overrides.insert(0, search_path_override([str(folder.resolve())]))
 
 
 def _refuse_flag(word: str) -> None:

@@ -1,6 +1,7 @@
 """Hydra, in one place: where conf/ is, which groups and choices it holds, and one composition a combination of groups."""
 
 import threading
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def compose_groups(selected: tuple[str, ...], search_path: tuple[str, ...] = ())
     """
     overrides = list(selected)
     if search_path:
-        overrides.insert(0, f"{SEARCH_PATH}=[{','.join(f'file://{folder}' for folder in search_path)}]")
+        overrides.insert(0, search_path_override(search_path))
     with _LOCK:
         _initialize()
         try:
@@ -65,6 +66,15 @@ def compose_groups(selected: tuple[str, ...], search_path: tuple[str, ...] = ())
             ) from error
     OmegaConf.set_struct(tree, True)
     return tree, chosen
+
+
+def search_path_override(folders: Sequence[str]) -> str:
+    """Return the override that lets Hydra look into the user's own folders too. Raises InputError for a name that it cannot hold."""
+    for folder in folders:
+        if "'" in folder or "\\" in folder:
+            raise InputError(f"--config-dir: must be a folder without quotes and backslashes in its path, got {folder!r}")
+    quoted = [f"'file://{folder}'" for folder in folders]
+    return f"{SEARCH_PATH}=[{','.join(quoted)}]"
 
 
 def _initialize() -> None:

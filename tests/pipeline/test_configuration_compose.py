@@ -151,7 +151,9 @@ def test_report_5s_net_is_the_contest_model_and_is_enqueued_first() -> None:
     model = compose(["model=contest"]).model
     assert (model.filters, model.kernel, model.pool, model.hidden, model.activation, model.dropout) == (32, 5, 2, [], "relu", 0.4)
     for overrides in ([], ["experiment=mnist"]):
-        assert {"model.filters=32", "optimizer=adam", "optimizer.lr=0.001"} <= set(compose(overrides).study.enqueue[0])
+        assert {"model.filters=32", "model.dropout=0.4", "model.init=he", "optimizer=adam", "train.batch_size=100"} <= set(
+            compose(overrides).study.enqueue[0]
+        )
 
 
 def test_conf_is_found_in_the_checkout() -> None:
@@ -159,11 +161,18 @@ def test_conf_is_found_in_the_checkout() -> None:
 
 
 def test_own_folder_of_configuration_is_searched_too(tmp_path: Path) -> None:
+    tmp_path = tmp_path / "my own, folder"
+    tmp_path.mkdir()
     (tmp_path / "space").mkdir()
     (tmp_path / "space" / "mine.yaml").write_text("model.filters: {int: [3, 5]}\n")
     config = compose([f"hydra.searchpath=['file://{tmp_path}']", "space=mine"])
     assert dict(config.space) == {"model.filters": {"int": [3, 5]}}
     assert compose(config.overrides).space == config.space  # a trial's overrides carry the folder
+
+
+def test_trials_to_try_first_are_given_as_quoted_overrides() -> None:
+    config = compose(['study.enqueue=[["model.filters=32","optimizer=adam"],["model.filters=8"]]'])
+    assert config.study.enqueue == [["model.filters=32", "optimizer=adam"], ["model.filters=8"]]
 
 
 def test_secrets_stay_out_of_the_stored_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
