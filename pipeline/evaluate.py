@@ -4,7 +4,7 @@ import csv
 import io
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ from pipeline.inputs import LABEL, NORMALIZE, Block, Wanted, open_input
 from pipeline.predict import clear_pins
 from pipeline.proxy import frozen_proxy
 from pipeline.scoring import Scored, write_scored
-from pipeline.search.problem import searchless
+from pipeline.search.problem import of_the_net
 
 OPENINGS = ("time", "study", "model", "data", "data_digest", "command")
 
@@ -102,7 +102,7 @@ def _file_set(bundle: Bundle, keys: EvaluateKeys) -> list[tuple[str, Images, Lab
 
 def _held_out_sets(config: Config, bundle: Bundle, target: Path) -> Iterator[tuple[str, Images, Labels]]:
     """Yield the frozen proxy and its undisturbed images, where some were reserved, and last the test split, its opening noted first."""
-    trained = compose([*searchless(bundle.manifest["members"][0]["overrides"]), f"root={config.root}"])
+    trained = compose([*of_the_net(bundle.manifest["members"][0]["overrides"]), f"root={config.root}"])
     data = spec_of(trained, prepare(trained.data, config.root), (0,)).data
     proxy = frozen_proxy(data)
     if proxy is not None:
@@ -115,7 +115,7 @@ def _held_out_sets(config: Config, bundle: Bundle, target: Path) -> Iterator[tup
     yield "test", test.images, test.labels
 
 
-def note_opening(path: Path, manifest: dict[str, Any], data_digest: str, arguments: Sequence[str] | None = None) -> None:
+def note_opening(path: Path, manifest: Mapping[str, Any], data_digest: str, arguments: Sequence[str] | None = None) -> None:
     """Append a line to openings.csv, before anything is computed: an opening counts even if nothing comes of it."""
     given = sys.argv[1:] if arguments is None else arguments
     row = {

@@ -18,7 +18,7 @@ from pipeline.bundle.writing import write_bundle
 from pipeline.config import Command, Config, command_line, compose, setting
 from pipeline.data import prepare
 from pipeline.predict import clear_pins
-from pipeline.search.problem import searchless
+from pipeline.search.problem import of_the_net
 
 _CHECKED = 64  # training images on which ONNX and NumPy are compared
 
@@ -86,7 +86,7 @@ def write_onnx(writer: ModuleType, folder: Path, bundle: Bundle, images: Images)
 
 def check_images(config: Config, bundle: Bundle) -> Images:
     """Return some training images and as many of noise, on which exports are compared."""
-    trained = compose([*searchless(bundle.manifest["members"][0]["overrides"]), f"root={config.root}"])
+    trained = compose([*of_the_net(bundle.manifest["members"][0]["overrides"]), f"root={config.root}"])
     data = prepare(trained.data, config.root)
     real = open_prepared(data.folder, data.digest).images[:_CHECKED]
     noise = np.random.default_rng(0).integers(0, 256, real.shape, dtype=np.uint8)

@@ -21,7 +21,7 @@ from pipeline.bundle.predictor import FORMAT, Bundle, manifest_digest
 from pipeline.config import compose, spec_of
 from pipeline.data import prepare
 from pipeline.ensemble.plan import finished_trials
-from pipeline.search.problem import searchless
+from pipeline.search.problem import of_the_net
 
 LICENCES = {
     "mnist": "MNIST (Y. LeCun, C. Cortes, C. J. C. Burges), made available under CC BY-SA 3.0",
@@ -79,19 +79,18 @@ def _of_best_trial(paths: StudyPaths) -> Assembled:
     best = next((trial for trial in trials if paths.trial(trial.number).weights.exists()), None)
     if best is None:
         raise InputError(f"a bundle needs a trial with its weights (tracking.keep_weights=best), got none in {paths.trials}")
-    spec = _spec(paths, best.overrides)
-    files: dict[str, bytes] = {}
     weights, _ = _trial_weights(paths, best.number)
-    net = _net(spec, weights, f"weights/t{best.number:03d}.npz", files)
-    member = {
-        "name": f"t{best.number:03d}",
-        "temperature": 1.0,
-        "nets": [net],
-        "overrides": list(best.overrides),
-        "model": asdict(spec.model),
-    }
-    combine = {"method": "uniform", "weights": [1.0], "temperature": 1.0}
     scores = {"objective": best.value, "trial": best.number}
+    return single_net(paths, f"t{best.number:03d}", best.overrides, weights, scores)
+
+
+def single_net(paths: StudyPaths, name: str, overrides: Sequence[str], weights: Weights, scores: Mapping[str, Any]) -> Assembled:
+    """Return the bundle of one net: the configuration that `overrides` compose, with these weights."""
+    spec = _spec(paths, overrides)
+    files: dict[str, bytes] = {}
+    net = _net(spec, weights, f"weights/{name}.npz", files)
+    member = {"name": name, "temperature": 1.0, "nets": [net], "overrides": list(overrides), "model": asdict(spec.model)}
+    combine = {"method": "uniform", "weights": [1.0], "temperature": 1.0}
     return _assembled(paths, spec, [member], files, combine, [IDENTITY], scores, {})
 
 
@@ -110,7 +109,7 @@ def _trial_weights(paths: StudyPaths, number: int) -> tuple[Weights, dict[str, A
 
 
 def _spec(paths: StudyPaths, overrides: Sequence[str]) -> Spec:
-    config = compose([*searchless(overrides), f"root={paths.root}"])
+    config = compose([*of_the_net(overrides), f"root={paths.root}"])
     return spec_of(config, prepare(config.data, config.root), (0,))
 
 
@@ -140,7 +139,7 @@ def _assembled(
     scores: Mapping[str, Any],
     expected: Mapping[str, Any],
 ) -> Assembled:
-    data_name = compose(searchless(members[0]["overrides"])).data.name
+    data_name = compose(of_the_net(members[0]["overrides"])).data.name
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "study": paths.name,

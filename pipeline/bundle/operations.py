@@ -17,12 +17,24 @@ class Net:
     def __init__(self, operations: Sequence[Operation], arrays: Mapping[str, Array]) -> None:
         self.operations = operations
         self.arrays = arrays
+        self._steps = joined_relu(operations)
 
     def logits(self, x: Array) -> Array:
         """Return (classes, N) from (C, H, W, N)."""
-        for operation in self.operations:
+        for operation in self._steps:
             x = OPERATIONS[operation["op"]](x, operation, self.arrays)
         return x
+
+
+def joined_relu(operations: Sequence[Operation]) -> list[Operation]:
+    """Return the operations with each ReLU right behind a convolution made part of it, so that it meets the block while in cache."""
+    steps: list[Operation] = []
+    for operation in operations:
+        if operation["op"] == "relu" and steps and steps[-1]["op"] == "convolution":
+            steps[-1] = {**steps[-1], "relu": True}
+        else:
+            steps.append(operation)
+    return steps
 
 
 def softmax(logits: Array) -> Array:
@@ -33,28 +45,39 @@ def softmax(logits: Array) -> Array:
 
 
 def convolution(x: Array, op: Operation, arrays: Mapping[str, Array]) -> Array:
-    """Correlate with W (F, C, KH, KW) and add b, by blocks of output rows lowered to columns."""
+    """Correlate with W (F, C, KH, KW), add b, cut at 0 where the operation says ``relu``; by blocks of output rows lowered to columns."""
     W, b = arrays[op["W"]], arrays[op["b"]]
     filters, channels, kh, kw = W.shape
-    (top, bottom, left, right), (sy, sx), n = op["padding"], op["stride"], x.shape[3]
-    padded = np.zeros((channels, x.shape[1] + top + bottom, x.shape[2] + left + right, n), np.float32)
-    padded[:, top : top + x.shape[1], left : left + x.shape[2]] = x
+    (sy, sx), n = op["stride"], x.shape[3]
+    padded = _padded(x, op["padding"], 0.0)
     oh, ow = (padded.shape[1] - kh) // sy + 1, (padded.shape[2] - kw) // sx + 1
-    y = np.empty((filters, oh, ow * n), np.float32)
-    rows = max(1, _BLOCK_BYTES // (channels * kh * kw * ow * n * 4))
+    y = np.empty((filters, oh * ow * n), np.float32)
+    rows = min(oh, max(1, _BLOCK_BYTES // ((channels * kh * kw + filters) * ow * n * 4)))
     kernels = W.reshape(filters, -1)
-    columns = np.empty((channels, kh, kw, rows, ow, n), np.float32)
+    buffer = np.empty(channels * kh * kw * rows * ow * n, np.float32)
     for first in range(0, oh, rows):
         count = min(rows, oh - first)
-        block = columns[:, :, :, :count] if count == rows else np.empty((channels, kh, kw, count, ow, n), np.float32)
+        columns = buffer[: channels * kh * kw * count * ow * n].reshape(channels, kh, kw, count, ow, n)
         for i in range(kh):
             for j in range(kw):
                 above = i + first * sy
-                block[:, i, j] = padded[:, above : above + count * sy : sy, j : j + ow * sx : sx][:, :count, :ow]
-        product = kernels @ block.reshape(channels * kh * kw, -1)
-        product += b[:, None]
-        y[:, first : first + count] = product.reshape(filters, count, ow * n)
+                columns[:, i, j] = padded[:, above : above + (count - 1) * sy + 1 : sy, j : j + (ow - 1) * sx + 1 : sx]
+        part = y[:, first * ow * n : (first + count) * ow * n]
+        np.matmul(kernels, columns.reshape(channels * kh * kw, -1), out=part)
+        part += b[:, None]
+        if op.get("relu"):
+            np.maximum(part, np.float32(0), out=part)
     return y.reshape(filters, oh, ow, n)
+
+
+def _padded(x: Array, padding: Sequence[int], border: float) -> Array:
+    """Return x (C, H, W, N) with `padding` (top, bottom, left, right) of `border` around it; x itself where there is none."""
+    if not any(padding):
+        return x
+    top, bottom, left, right = padding
+    padded = np.full((x.shape[0], x.shape[1] + top + bottom, x.shape[2] + left + right, x.shape[3]), border, np.float32)
+    padded[:, top : top + x.shape[1], left : left + x.shape[2]] = x
+    return padded
 
 
 def dense(x: Array, op: Operation, arrays: Mapping[str, Array]) -> Array:
@@ -72,10 +95,8 @@ def scale_shift(x: Array, op: Operation, arrays: Mapping[str, Array]) -> Array:
 
 def pooling(x: Array, op: Operation, arrays: Mapping[str, Array]) -> Array:
     """Maximum, mean or power mean of each window."""
-    (top, bottom, left, right), (kh, kw), (sy, sx) = op["padding"], op["size"], op["stride"]
-    if top or bottom or left or right:
-        border = -np.inf if op["kind"] == "max" else 0.0
-        x = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=border)
+    (kh, kw), (sy, sx) = op["size"], op["stride"]
+    x = _padded(x, op["padding"], -np.inf if op["kind"] == "max" else 0.0)
     oh, ow = (x.shape[1] - kh) // sy + 1, (x.shape[2] - kw) // sx + 1
     views = [x[:, i : i + oh * sy : sy, j : j + ow * sx : sx][:, :oh, :ow] for i in range(kh) for j in range(kw)]
     if op["kind"] == "max":

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.bundle.operations import IDENTITY, Array, Net, resample_view, softmax, view_sampler
 
 FORMAT = 1
-BATCH = 100  # images computed at once
+BATCH = 25  # images computed at once: their arrays stay in a second-level cache
 
 
 class BundleError(ValueError):

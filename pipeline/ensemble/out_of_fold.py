@@ -25,7 +25,7 @@ from pipeline.bundle.operations import Net, resample_view, view_sampler
 from pipeline.ensemble.plan import Member
 
 Logits = NDArray[np.float32]
-_BATCH = 100
+_BATCH = 25
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from cnn_core.errors import InputError
 from cnn_core.spec import DataSpec, Spec
 from pipeline.artifacts import StudyPaths, TrialPaths
 from pipeline.config import Config, compose, spec_of
-from pipeline.search.problem import searchless
+from pipeline.search.problem import of_the_net
 
 _SEED_OFFSET = 1_000_000  # final nets share no stream with trials, which are numbered from 0
 
@@ -95,7 +95,7 @@ def _diverse(trials: Sequence[Finished], count: int) -> list[Finished]:
     first: list[Finished] = []
     rest: list[Finished] = []
     for trial in trials:
-        config = compose(searchless(trial.overrides))
+        config = compose(of_the_net(trial.overrides))
         whole = spec_key(config)
         if whole in seen:
             continue
@@ -115,9 +115,9 @@ def spec_key(config: Config) -> str:
 
 def _member(config: Config, data: DataSpec, name: str, overrides: tuple[str, ...], index: int) -> Member:
     final = config.final
-    base = searchless(overrides)
+    base = of_the_net(overrides)
     epochs = final.epochs or 2 * compose(base).train.epochs
-    whole = (*base, *searchless(config.overrides), *final.overrides, *_fixed_part(config, index), f"train.epochs={epochs}")
+    whole = (*base, *of_the_net(config.overrides), *final.overrides, *_fixed_part(config, index), f"train.epochs={epochs}")
     net = compose(whole)
     specs = []
     for fold in range(final.folds):

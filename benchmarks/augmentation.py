@@ -1,0 +1,101 @@
+"""What augmentation costs on top of a training step: every preset, interleaved with steps of vgg_bn, batch 100, one thread.
+
+python -m benchmarks.augmentation [--json FILE]
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.environment import kernels, restart_unpinned
+from cnn_core.architectures import reference
+from cnn_core.augmentation import AugmentSpec, augment
+from cnn_core.losses import softmax_cross_entropy
+from cnn_core.optimizers import make_optimizer
+from cnn_core.workbench import net_of
+from pipeline.config import compose
+
+PRESETS = ("none", "shift", "affine", "contest")
+BATCH, ROUNDS = 100, 15
+LIMIT = 0.15  # of a vgg_bn step, on top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print a table, write JSON where asked; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args(arguments)
+    restart_unpinned("benchmarks.augmentation", 1)
+    rows = measure()
+    print(f"kernels {kernels()}; medians of {ROUNDS} interleaved rounds, batch {BATCH}, one thread")
+    for row in rows:
+        print(
+            f"{row['preset']:10s} {row['ms']:7.2f} ms  {row['share_of_step']:6.1%} of a vgg_bn step of {row['step_ms']:.1f} ms (limit {LIMIT:.0%})"
+        )
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(rows, indent=2) + "\n")
+    return 0
+
+
+def measure() -> list[dict[str, Any]]:
+    """Return the median time of each preset and its share of a vgg_bn step."""
+    rng = np.random.default_rng(0)
+    images = _strokes(rng)
+    out = np.empty((1, 28, 28, BATCH), np.float32)
+    step = _vgg_step(rng)
+    calls: dict[str, Callable[[], Any]] = {}
+    for name in PRESETS:
+        spec = AugmentSpec(**_fields(compose([f"augment={name}"]).augment))
+        calls[name] = lambda spec=spec: augment(images, spec, rng, out)  # type: ignore[misc]
+    times: dict[str, list[float]] = {name: [] for name in ("step", *PRESETS)}
+    for round_ in range(ROUNDS + 2):
+        for name, call in {"step": step, **calls}.items():
+            started = time.perf_counter()
+            call()
+            if round_ >= 2:
+                times[name].append((time.perf_counter() - started) * 1000)
+    step_ms = statistics.median(times["step"])
+    return [
+        {
+            "preset": name,
+            "ms": statistics.median(times[name]),
+            "step_ms": step_ms,
+            "share_of_step": statistics.median(times[name]) / step_ms,
+        }
+        for name in PRESETS
+    ]
+
+
+def _fields(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(settings)
+
+
+def _strokes(rng: np.random.Generator) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Return images that are mostly black with some grey, as digits are; the time does not depend on the values."""
+    values = rng.integers(0, 256, (BATCH, 1, 28, 28))
+    return np.where(rng.random(values.shape) < 0.2, values, 0).astype(np.uint8)
+
+
+def _vgg_step(rng: np.random.Generator) -> Callable[[], None]:
+    net = net_of(reference("vgg_bn"), (1, 28, 28), 10, (0,)).fused
+    net.reseed((0,), 0)
+    optimizer = make_optimizer({"name": "adam", "lr": 1e-3})
+    x, labels = rng.random((1, 28, 28, BATCH), np.float32), np.arange(BATCH) % 10
+
+    def step() -> None:
+        _, dlogits = softmax_cross_entropy(net.forward(x, training=True), labels, 0.05)
+        net.backward(dlogits)
+        optimizer.step(net.params, net.grads, 1.0)
+
+    return step
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
