@@ -174,3 +174,13 @@ def test_wrong_hyperparameters_and_shapes_are_refused_with_rule_and_value() -> N
         Dropout(1.0)
     with pytest.raises(InputError, match=r"leaky_relu: slope must be at least 0 and below 1, got -1"):
         LeakyReLU(-1.0)
+
+
+@pytest.mark.parametrize(("units", "features"), [(10, 6272), (10, 6271), (3, 40), (40, 6272)])
+def test_dense_equals_its_definition_whatever_parts_it_is_cut_into(units: int, features: int) -> None:
+    rng, layer = default_rng(9), Dense(units)
+    layer.build((features,), rng, np.float64)
+    x, dy = rng.standard_normal((features, 100)), rng.standard_normal((units, 100))
+    np.testing.assert_allclose(layer.forward(x, training=True), np.einsum("ud,dn->un", layer.params["W"], x), atol=1e-9)
+    np.testing.assert_allclose(layer.backward(dy.copy()), np.einsum("ud,un->dn", layer.params["W"], dy), atol=1e-9)
+    np.testing.assert_allclose(layer.grads["W"], np.einsum("un,dn->ud", dy, x), atol=1e-9)
