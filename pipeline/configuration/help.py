@@ -63,8 +63,10 @@ def _title(console: Console, text: str) -> None:
 
 def _table(rows: Sequence[tuple[str, ...]]) -> Table:
     table = Table(box=box.SIMPLE, show_header=False, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
-    for number in range(max(map(len, rows))):
-        table.add_column(no_wrap=number == 0, overflow="fold", style="cyan" if number == 0 else None)
+    columns = max(map(len, rows))
+    for number in range(columns):
+        middle = 0 < number < columns - 1
+        table.add_column(no_wrap=number == 0, overflow="fold", style="cyan" if number == 0 else None, max_width=20 if middle else None)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     return table
