@@ -77,6 +77,7 @@ class DirectCorrelation:
         self._turned = np.empty((self.channels, window.kernel[1], window.kernel[0], self.filters), dtype)
         self._accumulated: Array | None = None
         self._lowered = (0, 0)
+        self._shifts = list(self._all_shifts())
 
     def load(self, x: Array, W: Array) -> None:
         self._x = x
@@ -150,7 +151,7 @@ class DirectCorrelation:
         """Add (C, KW, OW, N) onto an input row (C, W, N): the transpose of `_shift`."""
         phases = self.pool[1]
         spread = product.reshape(self.channels, self.window.kernel[1], phases, -1, row.shape[2])
-        for j, phase, low, high, columns in self._shifts():
+        for j, phase, low, high, columns in self._shifts:
             row[:, columns] += spread[:, j, phase, low:high]
 
     def _split(self, n: int) -> int:
@@ -192,10 +193,10 @@ class DirectCorrelation:
 
     def _shift(self, x: Array, slots: Array) -> None:
         """Copy rows of x (C, rows, W, N) into slots (rows, C, KW, pw, OW / pw, N), each kernel column and phase shifted."""
-        for j, phase, low, high, columns in self._shifts():
+        for j, phase, low, high, columns in self._shifts:
             slots[:, :, j, phase, low:high] = x[:, :, columns].swapaxes(0, 1)
 
-    def _shifts(self) -> Iterator[tuple[int, int, int, int, slice]]:
+    def _all_shifts(self) -> Iterator[tuple[int, int, int, int, slice]]:
         """Yield (j, phase, low, high, columns): outputs low to high of a phase meet those input columns with kernel column j."""
         (_, sw), left, width, phases = self.window.stride, self.window.padding[2], self.window.size[1], self.pool[1]
         step = sw * phases

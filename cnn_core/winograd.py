@@ -79,6 +79,7 @@ class WinogradCorrelation:
         self.blocks: Sequence[Pair] = [(row, row + m) for row in range(0, rows, m)]
         at, g, bt = transforms(m, window.kernel[0])
         self._inputs, self._kernels, self._outputs = (np.kron(matrix, matrix).astype(dtype) for matrix in (bt, g, at))
+        self._columns = self._columns_of_tiles()
         self._buffers = Buffers()
         self._dtype = np.dtype(dtype)
 
@@ -147,7 +148,7 @@ class WinogradCorrelation:
                 if row is None:
                     d[:, i] = 0
                     continue
-                for j, low, high, columns in self._columns():
+                for j, low, high, columns in self._columns:
                     d[:, i, j, low:high] = self._x[:, row, columns]
             self._apply(self._inputs, d.reshape(self.channels, self.n**2, -1), V.swapaxes(0, 1))
             self._V_of = first
@@ -160,7 +161,7 @@ class WinogradCorrelation:
         d = d.reshape(self.channels, self.n, self.n, self.tiles, -1)
         for i, row in self._rows(first):
             if row is not None:
-                for j, low, high, columns in self._columns():
+                for j, low, high, columns in self._columns:
                     dx[:, row, columns] += d[:, i, j, low:high]
 
     def _rows(self, first: int) -> list[tuple[int, int | None]]:
@@ -169,7 +170,7 @@ class WinogradCorrelation:
         rows = range(first - top, first - top + self.n)
         return [(i, row if 0 <= row < height else None) for i, row in enumerate(rows)]
 
-    def _columns(self) -> list[tuple[int, int, int, slice]]:
+    def _columns_of_tiles(self) -> list[tuple[int, int, int, slice]]:
         """Return (j, low, high, columns): tile column j of tiles low to high lies in those input columns, m apart."""
         left, width, m = self.window.padding[2], self.window.size[1], self.m
         found = []

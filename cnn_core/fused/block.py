@@ -38,6 +38,7 @@ class ConvolutionBlock(Layer):
         W = self.params["W"]
         self.correlation: Correlation = choose_correlation(convolution.window, W.shape, W.dtype, self.pool)
         self._buffers = Buffers()
+        self._row_of_ones: Array = np.ones(0)
         self._scale = 1.0
 
     def forward(self, x: Array, *, training: bool) -> Array:
@@ -114,9 +115,9 @@ class ConvolutionBlock(Layer):
 
     def _ones(self, rows: Array) -> Array:
         """Return as many ones as a row is long: a sum as the product with them is BLAS's, and several times as fast."""
-        ones = self._buffers.take(f"ones {rows.shape[1]}", rows.shape[1:], rows.dtype)
-        ones.fill(1)
-        return ones
+        if self._row_of_ones.size < rows.shape[1] or self._row_of_ones.dtype != rows.dtype:
+            self._row_of_ones = np.ones(rows.shape[1], rows.dtype)
+        return self._row_of_ones[: rows.shape[1]]
 
     def describe(self) -> dict[str, Any]:
         parts = [self.convolution, self.pooling, self.dropout]

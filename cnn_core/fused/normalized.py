@@ -42,7 +42,8 @@ class NormalizedBlock(ConvolutionBlock):
             block = u[first:stop].swapaxes(0, 1)
             self.correlation.correlate(first, stop, block)
             for flat in u[first:stop].reshape(stop - first, len(self.sign), -1):
-                sums += np.vecdot(flat, self._ones(flat)), np.vecdot(flat, flat)
+                sums[0] += np.vecdot(flat, self._ones(flat))
+                sums[1] += np.vecdot(flat, flat)
             if self.pooling:
                 for row, steps in self._windows(first, block):
                     climb(steps, pooled[row], beaten[row])
@@ -79,7 +80,8 @@ class NormalizedBlock(ConvolutionBlock):
             gradient = dy[:, row].reshape(filters, -1)
             if self.relu:
                 gradient *= y[:, row].reshape(filters, -1) > 0
-            sums += np.vecdot(gradient, self._ones(gradient)), np.vecdot(gradient, pooled[row])
+            sums[0] += np.vecdot(gradient, self._ones(gradient))
+            sums[1] += np.vecdot(gradient, pooled[row])
         along = self.inverse * (sums[1] - self.mean * sums[0])  # sum of g times the normalised u
         self.norm.grads["beta"][...] = sums[0]
         self.norm.grads["gamma"][...] = self.sign * along
