@@ -144,12 +144,11 @@ class WinogradCorrelation:
         if self._V_of != first:
             shape = (self.channels, self.n, self.n, self.tiles, self._x.shape[3])
             d = self._buffers.take("d", shape, self._dtype, zeroed=True)
-            for i, row in self._rows(first):
-                if row is None:
-                    d[:, i] = 0
-                    continue
-                for j, low, high, columns in self._columns:
-                    d[:, i, j, low:high] = self._x[:, row, columns]
+            inside, rows = self._rows(first)
+            d[:, : inside.start] = 0
+            d[:, inside.stop :] = 0
+            for j, low, high, columns in self._columns:
+                d[:, inside, j, low:high] = self._x[:, rows, columns]
             self._apply(self._inputs, d.reshape(self.channels, self.n**2, -1), V.swapaxes(0, 1))
             self._V_of = first
         return V
@@ -159,16 +158,16 @@ class WinogradCorrelation:
         d = self._take("dd", self.channels, self.n**2)
         self._apply(self._inputs.T, dV.swapaxes(0, 1), d)
         d = d.reshape(self.channels, self.n, self.n, self.tiles, -1)
-        for i, row in self._rows(first):
-            if row is not None:
-                for j, low, high, columns in self._columns:
-                    dx[:, row, columns] += d[:, i, j, low:high]
+        inside, rows = self._rows(first)
+        for j, low, high, columns in self._columns:
+            dx[:, rows, columns] += d[:, inside, j, low:high]
 
-    def _rows(self, first: int) -> list[tuple[int, int | None]]:
-        """Return each tile row with its input row; None is padding."""
-        top, height = self.window.padding[0], self.window.size[0]
-        rows = range(first - top, first - top + self.n)
-        return [(i, row if 0 <= row < height else None) for i, row in enumerate(rows)]
+    def _rows(self, first: int) -> tuple[slice, slice]:
+        """Return which rows of the tiles are not padding, and the input rows that they are."""
+        start, height = first - self.window.padding[0], self.window.size[0]
+        low = min(self.n, max(0, -start))
+        high = max(low, min(self.n, height - start))
+        return slice(low, high), slice(start + low, start + high)
 
     def _columns_of_tiles(self) -> list[tuple[int, int, int, slice]]:
         """Return (j, low, high, columns): tile column j of tiles low to high lies in those input columns, m apart."""
