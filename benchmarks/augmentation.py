@@ -35,9 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = measure()
     print(f"kernels {kernels()}; medians of {ROUNDS} interleaved rounds, batch {BATCH}, one thread")
     for row in rows:
-        print(
-            f"{row['preset']:10s} {row['ms']:7.2f} ms  {row['share_of_step']:6.1%} of a vgg_bn step of {row['step_ms']:.1f} ms (limit {LIMIT:.0%})"
-        )
+        cost = f"{row['ms']:7.2f} ms  {row['share_of_step']:6.1%}"
+        print(f"{row['preset']:10s} {cost} of a vgg_bn step of {row['step_ms']:.1f} ms (limit {LIMIT:.0%})")
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(rows, indent=2) + "\n")
@@ -61,16 +60,9 @@ def measure() -> list[dict[str, Any]]:
             call()
             if round_ >= 2:
                 times[name].append((time.perf_counter() - started) * 1000)
-    step_ms = statistics.median(times["step"])
-    return [
-        {
-            "preset": name,
-            "ms": statistics.median(times[name]),
-            "step_ms": step_ms,
-            "share_of_step": statistics.median(times[name]) / step_ms,
-        }
-        for name in PRESETS
-    ]
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    step_ms = medians["step"]
+    return [{"preset": name, "ms": medians[name], "step_ms": step_ms, "share_of_step": medians[name] / step_ms} for name in PRESETS]
 
 
 def _fields(settings: Mapping[str, Any]) -> dict[str, Any]:
