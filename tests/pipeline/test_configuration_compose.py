@@ -46,6 +46,21 @@ def test_every_choice_composes_and_builds(group: str, choice: str) -> None:
     builds([*(needs if group != "experiment" else []), f"{group}={choice}"])
 
 
+@pytest.mark.parametrize("preset", groups()["experiment"])
+def test_a_preset_composes_with_other_choices_than_its_own(preset: str) -> None:
+    """A preset must not set a key that only its own choice of a group has."""
+    for choice in (
+        "pruner=none",
+        "schedule=constant",
+        "optimizer=momentum",
+        "model=mlp",
+        "augment=none",
+        "sampler=random",
+        "ensemble=uniform",
+    ):
+        assert compose([f"experiment={preset}", choice]).choices[choice.partition("=")[0]] == choice.partition("=")[2]
+
+
 @pytest.mark.parametrize("model", ["three_conv", "two_conv", "vgg_valid"])
 def test_a_net_that_does_not_fit_the_image_is_refused_with_the_shapes(model: str) -> None:
     with pytest.raises(InputError, match=f"model {model} does not fit images 1x8x8"):
