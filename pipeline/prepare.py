@@ -1,5 +1,6 @@
 """Read a data source once, check it, and say what came of it: the first stage of `dvc.yaml`, and a check of one's own files."""
 
+import io
 import json
 import sys
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import numpy as np
 from cnn_core.data.prepared import open_prepared
 from cnn_core.data.splits import split
 from cnn_core.spec import DataSpec
-from pipeline.artifacts import atomic_write_text
+from pipeline.artifacts import atomic_write_bytes, atomic_write_text
 from pipeline.config import Command, Config, command_line, setting
 from pipeline.data import prepare
 
@@ -18,6 +19,7 @@ from pipeline.data import prepare
 @dataclass
 class Keys:
     output: str | None = setting(None, "also write what is printed to this JSON file")
+    samples: str | None = setting(None, "also write the validation images to this .npy file, to try predictions on")
 
 
 COMMAND = Command(
@@ -42,11 +44,23 @@ def describe(spec: DataSpec) -> dict[str, object]:
     }
 
 
+def _write_samples(spec: DataSpec, path: Path) -> None:
+    """Write the validation images, (N, H, W) or (N, C, H, W) uint8, as `numpy.save` does."""
+    prepared = open_prepared(spec.folder, spec.digest)
+    images = np.asarray(prepared.images[split(np.asarray(prepared.labels), spec).valid])
+    buffer = io.BytesIO()
+    np.save(buffer, images[:, 0] if images.shape[1] == 1 else images, allow_pickle=False)
+    atomic_write_bytes(path, buffer.getvalue())
+
+
 def main(config: Config) -> int:
     """Prepare the data that `config` names; return the exit code."""
-    text = json.dumps(describe(prepare(config.data, config.root)), indent=2) + "\n"
+    spec = prepare(config.data, config.root)
+    text = json.dumps(describe(spec), indent=2) + "\n"
     if config.arguments.output is not None:
         atomic_write_text(Path(config.arguments.output), text)
+    if config.arguments.samples is not None:
+        _write_samples(spec, Path(config.arguments.samples))
     if not config.quiet:
         print(text, end="")
     return 0
