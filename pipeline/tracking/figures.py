@@ -13,10 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-# Okabe and Ito's palette: told apart with any colour vision, and in grey.
-BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#7A7A7A"
-PALETTE = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
-INK = "#222222"
+from pipeline.tracking.colours import BLUE, GREY, INK, SKY
 
 
 def new_figure(width: float, height: float, *, fit: bool = True) -> Figure:

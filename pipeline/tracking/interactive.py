@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from pipeline.tracking.figures import BLUE, INK, ORANGE, SKY
-from pipeline.tracking.study_figures import STATE_COLOURS, Scale, smooth
+from pipeline.tracking.colours import BLUE, INK, ORANGE, SKY, STATE_COLOURS
+from pipeline.tracking.study_figures import Scale, smooth
 from pipeline.tracking.table import StudyTable
 
 if TYPE_CHECKING:

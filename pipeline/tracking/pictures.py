@@ -32,10 +32,10 @@ def trial_artifacts(event: TrialEnded, name: str, history: Mapping[int, Mapping[
     if history:
         files["history.csv"] = _history_csv(history).encode()
         if figures:
-            from pipeline.tracking.figures import learning_curves, png
+            from pipeline.tracking.quick_curves import learning_curves_png
 
             title = name if event.state == "COMPLETE" else f"{name}: {event.state.lower()}"
-            files["learning_curves.png"] = png(learning_curves(history, title))
+            files["learning_curves.png"] = learning_curves_png(history, title)
     return files
 
 

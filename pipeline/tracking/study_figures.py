@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from pipeline.tracking.figures import BLUE, GREEN, GREY, INK, ORANGE, RED, SKY, new_figure, plain
+from pipeline.tracking.colours import BLUE, GREY, INK, ORANGE, SKY, STATE_COLOURS
+from pipeline.tracking.figures import new_figure, plain
 from pipeline.tracking.table import StudyTable, TrialRow
 
-STATE_COLOURS = {"COMPLETE": BLUE, "PRUNED": ORANGE, "FAIL": RED, "INTERRUPTED": GREY, "RUNNING": GREEN}
 _MOST_PARAMS = 8
 
 

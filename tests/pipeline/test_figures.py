@@ -14,6 +14,7 @@ from pipeline.reporting.svg import axis_of, log_ticks, nice_ticks
 from pipeline.tracking import figures, study_figures
 from pipeline.tracking.interactive import interactive_page
 from pipeline.tracking.pictures import flat_name, strongest, study_artifacts
+from pipeline.tracking.quick_curves import learning_curves_png
 from pipeline.tracking.study_figures import Scale
 from pipeline.tracking.table import StudyTable, load_table
 
@@ -50,6 +51,25 @@ def test_learning_curves_hold_every_value_with_gaps_for_what_is_not_finite() -> 
 @pytest.mark.parametrize("history", [{1: HISTORY[1]}, {1: {"train_loss": float("inf")}}, {1: {}}, {}])
 def test_learning_curves_of_odd_histories(history: dict[int, dict[str, float]]) -> None:
     opened(figures.png(figures.learning_curves(history)))
+
+
+@pytest.mark.parametrize("history", [HISTORY, {1: HISTORY[1]}, {1: {"train_loss": float("inf")}}, {1: {}}, {}])
+def test_quick_curves_of_any_history(history: dict[int, dict[str, float]]) -> None:
+    picture = opened(learning_curves_png(history, "t000 momentum"))
+    assert picture.size == (760, 290)
+
+
+def test_quick_curves_show_each_value_in_its_place() -> None:
+    """A line from low to high rises to the right; a gap is left for what is not finite."""
+    rising = {1: {"valid_accuracy": 0.5}, 2: {"valid_accuracy": float("nan")}, 3: {"valid_accuracy": 0.9}}
+    pixels = np.asarray(opened(learning_curves_png(rising)).convert("RGB")).astype(int)
+    blue = np.abs(pixels - (0, 114, 178)).sum(axis=2) < 60
+    blue[:, :440] = False  # the other panel
+    blue[210:260, 600:] = False  # the legend
+    rows, columns = np.nonzero(blue)
+    left, right = columns < 560, columns > 640
+    assert rows[left].min() > rows[right].max(), "0.5 lies below 0.9"
+    assert not blue[:, 500:690].any(), "nothing is drawn across the gap"
 
 
 def test_confusion_counts_pairs() -> None:
