@@ -116,7 +116,7 @@ def _read_header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np
     except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError) as error:
         raise InputError(f"{where}: offset 10: a .npy header must give descr, fortran_order and shape, got {text[:60]!r}") from error
     plain = isinstance(shape, tuple) and all(type(n) is int and n >= 0 for n in shape) and isinstance(fortran, bool)
-    if not plain or not isinstance(descr, str) or dtype.hasobject or dtype.kind not in "biufcSU" or dtype.itemsize == 0:
+    if not plain or not isinstance(descr, str) or dtype.kind not in "biufcSU" or dtype.itemsize == 0:
         raise InputError(
             f"{where}: offset 10: must be plain numbers or text (no objects), got {str(descr)[:40]!r}, shape {str(shape)[:40]}"
         )

@@ -57,6 +57,18 @@ def test_names_are_unique_and_views_are_live() -> None:
     assert [layer.needs_input_gradient for layer in model.layers] == [False, *[True] * 6]
 
 
+def test_dropout_layers_draw_masks_of_their_own() -> None:
+    model = Sequential([Flatten(), Dropout(0.5), Dropout(0.5), Dropout(0.5)]).build((1, 8, 8), stream((0,), "init"))
+    seen = []
+    for epoch in (0, 1, 0):
+        model.reseed((3,), epoch)
+        model.forward(np.ones((1, 8, 8, 10), np.float32), training=True, observe=lambda layer, y: seen.append((y > 0).copy()))
+    masks = [seen[i] for i in (1, 2, 3, 5, 9)]
+    assert masks[0].mean() > masks[1].mean() > masks[2].mean() > 0.05, "each layer drops of what the one before left"
+    assert (masks[3] != masks[0]).any()
+    np.testing.assert_array_equal(masks[4], masks[0])
+
+
 def test_counts_by_hand() -> None:
     model = build_model(reference("contest"), (1, 28, 28), 10, stream((0,), "init"))
     assert model.parameter_count() == 32 * 25 + 32 + 32 * 14 * 14 * 10 + 10

@@ -127,7 +127,24 @@ def test_steps_and_learning_rates(tiny_spec: Make) -> None:
     spec = tiny_spec(train=TrainSpec(epochs=3, batch_size=64), schedule=schedule, optimizer={"name": "sgd", "lr": 0.4})
     state = fit(spec)
     assert state.step == 3 * 4, "200 images make four batches, the last of 8"
+    assert int(state.optimizer["step"]) == state.step, "the optimizer goes on where it stood"
     assert [m["lr"] for m in state.history] == pytest.approx([0.4, 0.2, 0.1])
+
+
+def test_each_epoch_has_an_order_and_changes_of_its_own(tiny_spec: Make) -> None:
+    spec = tiny_spec(augment={"shift": 0.2})
+    data, net = workbench.data_of(spec.data), workbench.net_of(spec.model, (1, 8, 8), 10)
+
+    def first_batch(epoch: int, **changes: Any) -> tuple[Any, Any]:
+        x, labels = next(workbench.training_batches(replace(spec, **changes), data, net, 7, epoch))
+        return x.copy(), labels.copy()
+
+    (x, labels), (later, others) = first_batch(0), first_batch(1)
+    assert (labels != others).any() and (x != later).any()
+    np.testing.assert_array_equal(first_batch(1)[0], later)
+    plain, same = first_batch(0, augment={})
+    np.testing.assert_array_equal(same, labels)
+    assert (plain != x).any()
 
 
 def test_penalties_clipping_and_smoothing_change_the_training(tiny_spec: Make) -> None:
