@@ -50,6 +50,9 @@ ui: $(VENV)/run.stamp  ## the MLflow UI on 127.0.0.1, on the store of `root` (AR
 docs: $(VENV)/dev.stamp  ## the documentation as a site, every internal link checked
 	$(BIN)/mkdocs build --strict --quiet
 
+dvc: $(VENV)/dev.stamp  ## rebuild the whole chain of dvc.yaml on the embedded digits
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro $(ARGS)
+
 bench:  ## the training benchmark against PyTorch, in an environment of its own
 	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install --disable-pip-version-check -q --require-hashes -r requirements/run.lock
