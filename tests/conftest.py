@@ -1,8 +1,23 @@
 """Options and fixtures that every test shares."""
 
-from collections.abc import Generator
+import os
+from collections.abc import Generator, Iterator
 
+import hypothesis
 import pytest
+import threadpoolctl
+
+# A busy machine may take long over an example; that is no failure. The examples are the same in every run.
+hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("steady")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of the processes that tests start
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Products of small matrices by two threads cost sixty times as much as by one while other processes are busy."""
+    with threadpoolctl.threadpool_limits(1):
+        yield
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

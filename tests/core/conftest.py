@@ -1,32 +1,19 @@
 """Real images for the tests of cnn_core: scikit-learn's 1,797 digits, prepared once a session, and MNIST where the machine has it."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import hypothesis
 import numpy as np
 import pytest
-import threadpoolctl
 from sklearn.datasets import load_digits
 
 from cnn_core.axes import Images, Labels
 from cnn_core.data.idx import read_idx_images, read_idx_labels
 from cnn_core.data.prepared import write_prepared
 from cnn_core.spec import DataSpec, ModelSpec, Spec, TrainSpec
-
-# A busy machine may take long over an example; that is no failure. The examples are the same in every run.
-hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
-hypothesis.settings.load_profile("steady")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Products of small matrices by two threads cost sixty times as much as by one while other processes are busy."""
-    with threadpoolctl.threadpool_limits(1):
-        yield
 
 
 @pytest.fixture(scope="session")
