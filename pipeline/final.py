@@ -61,7 +61,7 @@ def main(config: Config) -> int:
 def plan(config: Config) -> Prepared:
     """Compose the study as it was run, with this command's overrides on top. Raises InputError where there is nothing to build from."""
     whole = compose([*study_base(config.paths), *config.overrides, f"root={config.root}", f"study.name={config.study.name}"], FINAL)
-    return Prepared(whole, plan_members(whole, prepare(whole.data, whole.root)))
+    return Prepared(whole, plan_members(whole, prepare(whole.data, whole.root), config.overrides))
 
 
 def build(planned: Prepared, slots: Sequence[Slot], say: Say) -> int:

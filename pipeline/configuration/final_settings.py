@@ -12,6 +12,7 @@ class FinalSettings:
     members: int = setting(5, "best distinct trials that become members", low=0)
     folds: int = setting(3, "nets a member, each trained without one fold", low=2)
     epochs: int | None = setting(None, "epochs of each net; null: twice as many as the trial", low=1)
+    minutes: float | None = setting(None, "train fewer epochs than final.epochs if all nets would take longer", above=0)
     overrides: list[str] = setting([], "overrides of every member: augmentation, schedule, averaged weights")
     fixed: list[list[str]] = setting([], "members beside those of the sweep, each a list of overrides")
     statistics_batches: int = setting(

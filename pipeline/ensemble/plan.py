@@ -12,6 +12,7 @@ from cnn_core.errors import InputError
 from cnn_core.spec import DataSpec, Spec
 from pipeline.artifacts import StudyPaths, TrialPaths
 from pipeline.config import Config, compose, spec_of
+from pipeline.ensemble.duration import epochs_that_fit
 from pipeline.search.problem import of_the_net
 
 _SEED_OFFSET = 1_000_000  # final nets share no stream with trials, which are numbered from 0
@@ -69,8 +70,8 @@ def study_base(paths: StudyPaths) -> tuple[str, ...]:
     return trials[0].overrides if trials else ()
 
 
-def plan_members(config: Config, data: DataSpec) -> list[Member]:
-    """Return the members that ``config.final`` asks for.
+def plan_members(config: Config, data: DataSpec, own: Sequence[str]) -> list[Member]:
+    """Return the members that ``config.final`` asks for; `own` are the command's overrides, which stand above every trial's.
 
     The best trials are taken so that architectures and kernel sizes differ as long as there are others; where there are fewer distinct
     trials than members, the best come again with other seeds. Raises InputError where there is nothing to build from.
@@ -85,7 +86,13 @@ def plan_members(config: Config, data: DataSpec) -> list[Member]:
     chosen = [(f"t{trial.number:03d}", trial.overrides) for trial in _diverse(trials, final.members)]
     base = trials[0].overrides if trials else ()
     chosen += [(f"fixed{k}", (*base, *fixed)) for k, fixed in enumerate(final.fixed, 1)]
-    return [_member(config, data, f"m{k}-{name}", overrides, k) for k, (name, overrides) in enumerate(chosen, 1)]
+    epochs = epochs_that_fit(config, [config.paths.trial(t.number) for t in trials[: final.members]], data)
+    members = []
+    for k, (name, overrides) in enumerate(chosen, 1):
+        fixed = final.fixed[k - 1 - final.members] if k > final.members else []
+        above = (*of_the_net(own), *final.overrides, *fixed)
+        members.append(_member(config, data, f"m{k}-{name}", (*of_the_net(overrides), *above), k, epochs))
+    return members
 
 
 def _diverse(trials: Sequence[Finished], count: int) -> list[Finished]:
@@ -113,21 +120,15 @@ def spec_key(config: Config) -> str:
     return repr(parts)
 
 
-def _member(config: Config, data: DataSpec, name: str, overrides: tuple[str, ...], index: int) -> Member:
-    final = config.final
-    base = of_the_net(overrides)
-    epochs = final.epochs or 2 * compose(base).train.epochs
-    whole = (*base, *of_the_net(config.overrides), *final.overrides, *_fixed_part(config, index), f"train.epochs={epochs}")
+def _member(config: Config, data: DataSpec, name: str, overrides: tuple[str, ...], index: int, epochs: int | None) -> Member:
+    """Return one member; `epochs` None: twice as many as its configuration says."""
+    if epochs is None:
+        epochs = 2 * compose(overrides).train.epochs
+    whole = (*overrides, f"train.epochs={epochs}")
     net = compose(whole)
     specs = []
-    for fold in range(final.folds):
+    for fold in range(config.final.folds):
         spec = spec_of(net, data, (config.study.seed, _SEED_OFFSET + index, fold))
-        folded = replace(spec.data, fold=fold, folds=final.folds, train_size=None, valid_size=None)
+        folded = replace(spec.data, fold=fold, folds=config.final.folds, train_size=None, valid_size=None)
         specs.append(replace(spec, data=folded))
     return Member(name=name, overrides=whole, specs=tuple(specs))
-
-
-def _fixed_part(config: Config, index: int) -> tuple[str, ...]:
-    """Return a fixed member's own overrides once more, since those of all members came after them."""
-    place = index - 1 - config.final.members
-    return tuple(config.final.fixed[place]) if place >= 0 else ()

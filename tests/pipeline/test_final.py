@@ -18,6 +18,7 @@ from pipeline.artifacts import StudyPaths
 from pipeline.config import command_line, compose
 from pipeline.ensemble import nets, plan
 from pipeline.ensemble.combine import softmax
+from pipeline.ensemble.duration import fitting_epochs
 from pipeline.ensemble.nets import NetTrainer
 from pipeline.search.stop import Stop
 from tests.pipeline.final_study import FINAL_ARGUMENTS
@@ -42,6 +43,33 @@ def test_members_are_the_best_trials_on_all_folds_with_own_seeds(final_root: Pat
         for spec in member.specs:
             assert spec.train.epochs == 3 and spec.train.select == "average" and spec.schedule["name"] == "one_cycle"
             assert spec.augment["rotate"] > 0 and spec.data.train_size is None and spec.data.valid_folder is not None
+
+
+def test_each_member_keeps_its_own_trial_s_configuration(final_root: Path, paths: StudyPaths) -> None:
+    for member in _planned(final_root, "train.batch_size=40").members:
+        trial = compose(plan.whole_overrides(paths.trial(int(member.name.split("-t")[1]))))
+        spec = member.specs[0]
+        assert (spec.model.filters, spec.model.init) == (trial.model.filters, trial.model.init)
+        assert spec.optimizer["lr"] == trial.optimizer["lr"] and spec.train.batch_size == 40
+    first, second = (member.specs[0] for member in _planned(final_root).members)
+    assert first.optimizer != second.optimizer
+
+
+def test_epochs_fit_the_time_given() -> None:
+    # 6 members x 3 folds on 2 slots are 9 rounds of 20 s an epoch (5 s measured on a quarter of the images): 180 s an epoch.
+    assert fitting_epochs([5.0, 4.0, 90.0], 4.0, 6, 3, 2, 1900.0, 20) == 10
+    assert fitting_epochs([5.0], 4.0, 6, 3, 2, 1e9, 20) == 20
+    assert fitting_epochs([5.0], 4.0, 6, 3, 2, 1.0, 20) == 3
+    assert fitting_epochs([], 4.0, 6, 3, 2, 1.0, 20) == 20
+
+
+def test_what_fitted_once_is_kept_for_the_restart(final_root: Path, paths: StudyPaths) -> None:
+    arguments = ("final.epochs=500", "final.minutes=0.001")
+    assert {spec.train.epochs for m in _planned(final_root, *arguments).members for spec in m.specs} == {3}
+    kept = paths.final / "epochs.json"
+    kept.write_text(kept.read_text().replace('"epochs": 3}', '"epochs": 7}'))
+    assert {spec.train.epochs for m in _planned(final_root, *arguments).members for spec in m.specs} == {7}
+    kept.unlink()
 
 
 def test_every_image_but_the_reserved_is_predicted_by_a_net_that_did_not_see_it(final_root: Path, paths: StudyPaths) -> None:
