@@ -12,6 +12,7 @@ from pipeline.reporting.regression import Regression, unit_position, value_at
 from pipeline.tracking.table import StudyTable, TrialRow
 
 EDGE = 0.06  # share of the range that counts as its border
+FEWEST = 8  # complete trials before anything is said of winners
 _MARGIN = 0.15
 # Values beyond which a parameter has no meaning, by the last part of its path.
 LIMITS = {"dropout": (0.0, 0.95), "label_smoothing": (0.0, 0.5), "valid_fraction": (0.0, 0.9), "momentum": (0.0, 0.999)}
@@ -36,8 +37,13 @@ def winners_of(table: StudyTable) -> list[TrialRow]:
 
 
 def places(table: StudyTable, paths: Mapping[str, str]) -> list[Place]:
-    """One entry for each number searched by at least two winners. paths: name in the space -> configuration path."""
-    found = []
+    """One entry for each number searched by at least two winners; none for a study too small to have winners.
+
+    paths: name in the space -> configuration path.
+    """
+    found: list[Place] = []
+    if len(table.complete) < FEWEST:
+        return found
     for name, distribution in table.distributions.items():
         if not isinstance(distribution, IntDistribution | FloatDistribution) or distribution.low == distribution.high:
             continue

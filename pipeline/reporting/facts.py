@@ -1,10 +1,10 @@
 """Everything that the report tells, gathered from a study's folder and database; what is missing is left out, not guessed."""
 
 import base64
-import csv
 import json
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from pipeline.reporting.effects import Effect, effects
 from pipeline.reporting.regression import Regression, fit_study
 from pipeline.tracking import spool
 from pipeline.tracking.pictures import strongest
-from pipeline.tracking.table import StudyTable, table_of
+from pipeline.tracking.table import StudyTable, TrialRow, confirmed_metrics, table_of
 
 
 @dataclass
@@ -38,10 +38,16 @@ class Facts:
     names: list[str] = field(default_factory=list)  # parameters, the strongest first
     stopped: dict[str, list[tuple[str, int]]] = field(default_factory=dict)  # state -> (reason, how often)
     pictures: dict[str, str] = field(default_factory=dict)  # title -> data URI
-    confirmed: list[dict[str, str]] = field(default_factory=list)
+    confirmed: dict[int, dict[str, float]] = field(default_factory=dict)  # trial -> mean, spread over fresh seeds; the best first
     ensemble: dict[str, Any] | None = None
     evaluation: dict[str, Any] | None = None
-    overrides: list[str] = field(default_factory=list)  # of the best trial, whole
+    overrides: list[str] = field(default_factory=list)  # of the winner, whole
+
+    @property
+    def winner(self) -> TrialRow:
+        """The trial to use: the best after confirmation where there was one, else the best found. IndexError without a complete trial."""
+        ranked = self.table.best_first
+        return next((trial for number in self.confirmed for trial in ranked if trial.number == number), ranked[0])
 
 
 def gather(study: optuna.Study, paths: StudyPaths) -> Facts:
@@ -49,7 +55,7 @@ def gather(study: optuna.Study, paths: StudyPaths) -> Facts:
     table = table_of(study, paths.folder, spool.read_all(paths.folder))
     config = _config(table)
     facts = Facts(table, config, stopped=reasons(table))
-    facts.confirmed = _rows(paths.folder / "confirmed.csv")
+    facts.confirmed = confirmed_metrics(paths.folder)
     facts.ensemble = _json(paths.ensemble / "ensemble.json")
     facts.evaluation = _json(paths.evaluation / "evaluation.json")
     if not table.complete:
@@ -75,7 +81,7 @@ def _config(table: StudyTable) -> dict[str, Any]:
 
 def _of_best(facts: Facts, paths: StudyPaths) -> None:
     """What needs the data and the kept weights: how many images validated, pictures of the best net."""
-    best = facts.table.best_first[0]
+    best = facts.winner
     images: int | None = None
     trial = paths.trial(best.number)
     facts.overrides = list(best.overrides)
@@ -108,16 +114,13 @@ def _best_pictures(folder: Path) -> dict[str, bytes]:
     return {titles[Path(name).stem]: make() for name, make in net_artifacts(folder).items()}
 
 
-def _seed_noise(confirmed: list[dict[str, str]]) -> float | None:
+def _seed_noise(confirmed: Mapping[int, Mapping[str, float]]) -> float | None:
     """Standard deviation over seeds, pooled over the confirmed trials."""
-    squares, freedom = 0.0, 0
-    for row in confirmed:
-        try:
-            n, spread = int(row["seeds"]), float(row["std"])
-        except (KeyError, ValueError):
-            continue
-        squares += (n - 1) * spread**2
-        freedom += n - 1
+    squares, freedom = 0.0, 0.0
+    for values in confirmed.values():
+        if "confirmed_std" in values:
+            squares += (values["confirmed_seeds"] - 1) * values["confirmed_std"] ** 2
+            freedom += values["confirmed_seeds"] - 1
     return float(np.sqrt(squares / freedom)) if freedom > 0 and squares > 0 else None
 
 
@@ -139,10 +142,3 @@ def _json(path: Path) -> dict[str, Any] | None:
         return found if isinstance(found, dict) else None
     except (OSError, ValueError):
         return None
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))

@@ -1,11 +1,12 @@
 """The report's first sections: the result, how sure it is, what was searched, how it went, what mattered, what was stopped."""
 
 from collections import Counter
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
 from pipeline.reporting import charts, charts_of_parameters
-from pipeline.reporting.effects import unit_of
+from pipeline.reporting.effects import Unit, unit_of
 from pipeline.reporting.facts import Facts
 from pipeline.reporting.html import bullets, numbers, table, text
 from pipeline.tracking.progress_table import clock
@@ -30,9 +31,15 @@ def in_short(facts: Facts) -> str:
         entries.append(("wall-clock time", clock(wall)))
     points: list[str] = []
     if facts.confidence is not None:
-        best = study.best_first[0]
+        best = facts.winner
         points.append(f"Trial {best.number} is best, with {unit.value(best.value)}: <code>{escape(' '.join(best.overrides))}</code>")
-        if facts.confidence.optimism is not None:
+        again = facts.confirmed.get(best.number, {})
+        if "confirmed_mean" in again:
+            seeds = f"{again['confirmed_seeds']:.0f} fresh seeds"
+            points.append(
+                f"Run again with {seeds} it reached {unit.value(again['confirmed_mean'])} on average: that is to be expected of it."
+            )
+        elif facts.confidence.optimism is not None:
             expected = unit.value(best.value - facts.confidence.optimism * (1 if study.directions[0] == "maximize" else -1))
             points.append(f"Allowing for the luck of the winner, about {expected} is to be expected of it.")
     clear = [effect for effect in facts.effects if effect.clear][:3]
@@ -54,11 +61,11 @@ def best(facts: Facts) -> str:
     study, sure = facts.table, facts.confidence
     if sure is None:
         return ""
-    unit, winner = unit_of(study), study.best_first[0]
+    unit, winner = unit_of(study), facts.winner
     rows = [[name, _plain(value)] for name, value in winner.params.items()]
     rows += [[name.replace("_", "-"), f"{value:,.0f}"] for name, value in winner.extra.items()]
     parts = [table(["parameter", "value"], rows, f"Trial {winner.number}, {winner.name}")]
-    points = [f"Objective {unit.value(sure.value)} after {winner.epochs} epochs, {winner.duration_s:.1f} s."]
+    points = [f"Objective {unit.value(winner.value)} after {winner.epochs} epochs, {winner.duration_s:.1f} s."]
     if sure.interval is not None:
         low, high = (unit.value(end) for end in sure.interval)
         points.append(f"On {sure.images:,} validation images its accuracy is known to within {low} to {high} (95 %, Wilson).")
@@ -72,9 +79,7 @@ def best(facts: Facts) -> str:
         points.append(_rivals(sure.rivals))
     parts.append(bullets(points))
     if facts.confirmed:
-        heads = list(facts.confirmed[0])
-        parts.append("<h3>Run again with other seeds</h3>")
-        parts.append(table(heads, [[row[head] for head in heads] for row in facts.confirmed], "Confirmation of the best trials"))
+        parts.append(_confirmation(facts))
     else:
         parts.append(
             text(
@@ -87,6 +92,29 @@ def best(facts: Facts) -> str:
             f'<figure class="picture"><img src="{uri}" alt="{escape(caption)}"><figcaption>{escape(caption)}</figcaption></figure>'
         )
     return "".join(parts)
+
+
+def _confirmation(facts: Facts) -> str:
+    """The table of fresh seeds, and by how much the search's own best was too good."""
+    unit, found = unit_of(facts.table), {trial.number: trial for trial in facts.table.complete}
+    rows = [
+        [str(number), unit.value(found[number].value), *(_measured(values, key, unit) for key in ("mean", "std", "lower_95"))]
+        for number, values in facts.confirmed.items()
+        if number in found
+    ]
+    heads = ["trial", "found in the search", "mean of fresh seeds", "standard deviation", "95 % lower bound of the mean"]
+    parts = ["<h3>Run again with fresh seeds</h3>", table(heads, rows, "Confirmation of the best trials, the best first")]
+    top = facts.table.best_first[0]
+    mean = facts.confirmed.get(top.number, {}).get("confirmed_mean")
+    if mean is not None:
+        excess = f"{(top.value - mean) * unit.factor:+.2g}{unit.word}"
+        parts.append(text(f"Measured optimism: the search's own best, trial {top.number}, was {excess} against its mean over fresh seeds."))
+    return "".join(parts)
+
+
+def _measured(values: Mapping[str, float], key: str, unit: Unit) -> str:
+    value = values.get(f"confirmed_{key}")
+    return "" if value is None else unit.value(value)
 
 
 def _rivals(rivals: tuple[int, ...]) -> str:

@@ -114,7 +114,7 @@ def repeat(facts: Facts) -> str:
     if study.started is not None and study.started.tags.get("command"):
         steps.append(("the sweep", study.started.tags["command"]))
     if facts.overrides:
-        number = study.best_first[0].number
+        number = facts.winner.number
         steps.append(("the best configuration alone", f"python -m pipeline.train {shlex.join(facts.overrides)}"))
         steps.append(("the best trial again, compared to the bit", f"python -m pipeline.replay {where}study.name={name} trial={number}"))
     steps.append(("longer training on folds, and the ensemble", f"python -m pipeline.final {where}study.name={name}"))

@@ -76,7 +76,8 @@ def _run(session: Session, slots: Sequence[Slot], machine: Machine) -> int:
         lines, error = _close(session, outside)
         listeners.emit(study_ended(session, outside))
         listeners.close()
-    print(*lines[:-1], *confirmed, *lines[-1:], sep="\n")
+    links = [] if tracking is None else tracking.links(config.study.name)
+    print(*lines[:-1], *confirmed, *links, *lines[-1:], sep="\n")
     if error:
         _complain(error)
     _warn_tracking(config, tracking)

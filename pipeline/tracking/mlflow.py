@@ -18,7 +18,7 @@ from typing import Any
 from pipeline.search.events import EpochDone, Event, StudyEnded, TrialEnded
 from pipeline.tracking import spool
 from pipeline.tracking.replay import Replay
-from pipeline.tracking.store import is_refusal, is_server, open_store, redact, resolve_uri, store_key
+from pipeline.tracking.store import UI_ADDRESS, is_refusal, is_server, open_store, redact, resolve_uri, runs_link, store_key
 
 POSITION_NAME = "replayed.json"
 CHUNK = 256  # events between two notes of how far the replay came
@@ -135,7 +135,7 @@ class MlflowListener:
     ) -> None:
         self.problem: str | None = None
         self._journal = spool.EventLog(folder)
-        address = resolve_uri(uri, root)
+        self._address = address = resolve_uri(uri, root)
         self._sender = Sender(folder, root, address, experiment, figures=figures, on_progress=self._progressed)
         self._patience_s = patience_s if patience_s is not None else PATIENCE_S if is_server(address) else LOCAL_PATIENCE_S
         self._close_s = close_s if close_s is not None else CLOSE_S / 3 if is_server(address) else CLOSE_S
@@ -149,6 +149,16 @@ class MlflowListener:
     def experiment_id(self) -> str | None:
         """The experiment's id, once the store has been opened."""
         return self._sender.experiment_id
+
+    def links(self, study: str) -> list[str]:
+        """Lines with the addresses that open the study's runs and their curves; empty while the store has not been opened."""
+        if self.experiment_id is None:
+            return []
+        address = self._address if is_server(self._address) else UI_ADDRESS
+        address = redact(address).rstrip("/")
+        runs = runs_link(self.experiment_id, study=study, address=address)
+        curves = runs_link(self.experiment_id, study=study, address=address, charts=True)
+        return [f"its runs, best first: {runs}", f"their curves: {curves}"]
 
     def handle(self, event: Event) -> None:
         self._journal.handle(event)

@@ -1,5 +1,7 @@
 """A study as a table of trials: what Optuna stored, joined with the journal (times, slots, curves)."""
 
+import csv
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,6 +102,20 @@ def table_of(study: "optuna.Study", folder: Path, events: Sequence[Event] = ()) 
         table.distributions.update(frozen.distributions)
     table.trials = [rows[number] for number in sorted(rows)]
     return table
+
+
+def confirmed_metrics(folder: Path) -> dict[int, dict[str, float]]:
+    """Trial -> what `study.confirm` found with fresh seeds (mean, standard deviation, lower bound, seeds), the best first.
+
+    Empty without a confirmation; what is not finite (a single seed has no spread) is left out.
+    """
+    path = folder / "confirmed.csv"
+    if not path.is_file():
+        return {}
+    names = {"mean": "confirmed_mean", "std": "confirmed_std", "lower_95": "confirmed_lower_95", "seeds": "confirmed_seeds"}
+    with path.open(newline="") as file:
+        rows = [(int(row["trial"]), {new: float(row[old]) for old, new in names.items()}) for row in csv.DictReader(file)]
+    return {number: {key: value for key, value in values.items() if math.isfinite(value)} for number, values in rows}
 
 
 def _read_optuna(frozen: "optuna.trial.FrozenTrial", row: TrialRow) -> None:

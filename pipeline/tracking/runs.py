@@ -1,0 +1,104 @@
+"""A study's runs in a store: found again by tags, made once, written to in batches."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from pipeline.search.events import Scalar, StudyStarted
+from pipeline.tracking.store import Store, redact
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric
+
+METRICS_PER_CALL = 1000
+PARAMS_PER_CALL = 100
+_TAG_LENGTH = 5000
+_PARAM_LENGTH = 6000
+_DIGEST_LENGTH = 36
+
+
+class Runs:
+    """The parent run of a study and its child runs. Raises what MLflow raises.
+
+    Runs are found by the tags `study_id` and `trial`, so one whose making was not acknowledged is not made twice.
+    """
+
+    def __init__(self, store: Store, study_id: str) -> None:
+        self.client = store.client
+        self.parent: str | None = None
+        self.children: dict[int, str] = {}
+        self._experiment_id, self._study_id = store.experiment_id, study_id
+        self._find()
+
+    def _find(self) -> None:
+        token: str | None = None
+        while True:
+            page = self.client.search_runs([self._experiment_id], f"tags.study_id = '{self._study_id}'", max_results=1000, page_token=token)
+            for run in page:
+                number = run.data.tags.get("trial")
+                if number is None:
+                    self.parent = run.info.run_id
+                else:
+                    self.children[int(number)] = run.info.run_id
+            token = page.token
+            if not token:
+                return
+
+    def create(self, name: str, tags: Mapping[str, str], study: StudyStarted | None, time_s: float | None) -> str:
+        """Makes a run, below the parent if there is one, and returns its id."""
+        own = {"study_id": self._study_id, "mlflow.source.type": "LOCAL", "mlflow.source.name": "pipeline.sweep"}
+        if study is not None:
+            own |= {"study": study.study, "seed": str(study.seed)} | dict(study.tags)
+            if code := study.tags.get("code"):
+                own["mlflow.source.git.commit"] = code
+        if self.parent is not None:
+            own["mlflow.parentRunId"] = self.parent
+        clean = {key: _tag_value(value) for key, value in (own | dict(tags)).items()}
+        started = None if time_s is None else milliseconds(time_s)
+        run = self.client.create_run(self._experiment_id, start_time=started, tags=clean, run_name=name)
+        return str(run.info.run_id)
+
+    def tag(self, run_id: str, tags: Mapping[str, object]) -> None:
+        """Sets tags in one call."""
+        from mlflow.entities import RunTag
+
+        self.client.log_batch(run_id, tags=[RunTag(key, _tag_value(value)) for key, value in tags.items()])
+
+    def describe(self, run_id: str, params: Mapping[str, Scalar], tags: Mapping[str, object]) -> None:
+        """Sets parameters and tags in one call."""
+        from mlflow.entities import Param, RunTag
+
+        told = [Param(key, _param_value(value)) for key, value in params.items()][:PARAMS_PER_CALL]
+        self.client.log_batch(run_id, params=told, tags=[RunTag(key, _tag_value(value)) for key, value in tags.items()])
+
+    def measure(self, run_id: str, values: Mapping[str, float], time_s: float, step: int) -> None:
+        """Logs metrics in one call."""
+        self.client.log_batch(run_id, metrics=list(metrics_of(values, time_s, step)))
+
+    def use_data(self, run_id: str, study: StudyStarted) -> None:
+        """Logs the training data set with its digest, where the study names one."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        name, digest = study.tags.get("data"), study.tags.get("data_digest")
+        if name and digest:
+            data = Dataset(name=name, digest=digest[:_DIGEST_LENGTH], source_type="local", source=f'{{"sha256": "{digest}"}}')
+            self.client.log_inputs(run_id, [DatasetInput(data, [InputTag("mlflow.data.context", "training")])])
+
+
+def metrics_of(values: Mapping[str, float], time_s: float, step: int) -> Iterable["Metric"]:
+    """The values as MLflow's metrics."""
+    from mlflow.entities import Metric
+
+    return (Metric(key, float(value), milliseconds(time_s), step) for key, value in values.items())
+
+
+def milliseconds(time_s: float) -> int:
+    """Seconds of the wall clock as MLflow counts time."""
+    return round(time_s * 1000)
+
+
+def _tag_value(value: object) -> str:
+    return redact(str(value))[:_TAG_LENGTH]
+
+
+def _param_value(value: Scalar) -> str:
+    return redact(f"{value:.6g}" if isinstance(value, float) else str(value))[:_PARAM_LENGTH]
