@@ -22,12 +22,14 @@ class PictureSource:
     """Pictures in the order of their names, numbers in them counted (2 before 10); the id is the file's name.
 
     A folder of folders named by classes (``0/ 1/ ...``) is a labelled set. normalize: "mnist" centres and scales every picture as MNIST
-    was, "none" asks for the model's size, "auto" normalises the pictures of any other size.
+    was, "none" asks for the model's size, "auto" normalises all of them unless all have the model's size.
     """
 
     def __init__(self, path: Path, wanted: Wanted, normalize: str) -> None:
         self.wanted, self.normalize = wanted, normalize
         self.files, self.labels = _find(path, wanted)
+        if normalize == "auto" and any(picture_size(file) != wanted.image_shape[1:] for file in self.files):
+            self.normalize = "mnist"
         self.count: int | None = len(self.files)
 
     def blocks(self, size: int) -> Iterator[Block]:
@@ -49,6 +51,17 @@ class PictureSource:
             return as_mnist(picture[0], (height, width))[None]
         resized = Image.fromarray(picture.transpose(1, 2, 0)).resize((width, height), Image.Resampling.LANCZOS)
         return np.asarray(resized).transpose(2, 0, 1)
+
+
+def picture_size(file: Path) -> tuple[int, int] | None:
+    """Return (height, width) as the file's header says, None where it cannot be read; reading it later says why."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(file, formats=_FORMATS) as picture:
+                return picture.size[1], picture.size[0]
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
+        return None
 
 
 def read_picture(file: Path, channels: int) -> NDArray[np.uint8]:

@@ -78,6 +78,17 @@ def test_every_kind_of_picture(mode: str, tmp_path: Path) -> None:
     assert np.abs(block.images[0, 0].astype(float) - as_mnist(grey, (28, 28))).mean() < 2
 
 
+def test_a_folder_of_mixed_sizes_is_normalised_as_a_whole(tmp_path: Path) -> None:
+    corner = np.zeros((28, 28), np.uint8)
+    corner[2:8, 1:4] = 200
+    Image.fromarray(corner).save(tmp_path / "a.png")
+    (alone,) = open_input(tmp_path, WANTED).blocks(9)
+    np.testing.assert_array_equal(alone.images[0, 0], corner)
+    Image.fromarray(_seven(90, 100)).save(tmp_path / "b.png")
+    (mixed,) = open_input(tmp_path, WANTED).blocks(9)
+    np.testing.assert_allclose(center_of_mass(mixed.images[0, 0].astype(float)), (14, 14), atol=0.75)
+
+
 def test_normalize_none_asks_for_the_size_and_mnist_moves_even_arrays(tmp_path: Path) -> None:
     Image.fromarray(_seven(90, 100)).save(tmp_path / "x.png")
     with pytest.raises(InputError, match=r"model's size 28x28 .* got 100x90"):
