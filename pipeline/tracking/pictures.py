@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.search.events import TrialEnded
-from pipeline.tracking.table import StudyTable, load_table
+from pipeline.tracking.table import StudyTable, load_table, table_of_journal
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -144,9 +144,9 @@ def log_artifacts(client: "MlflowClient", run_id: str, files: Mapping[str, bytes
         client.log_artifacts(run_id, folder)
 
 
-def read_table(folder: Path, name: str, storage: str | None) -> StudyTable | None:
-    """The study's table, or None where it cannot be read (the pictures are then left out)."""
+def read_table(folder: Path, name: str) -> StudyTable | None:
+    """The study's table: from its own database, else (another kind of database, one that is locked) from its journal."""
     try:
-        return load_table(folder, name, storage)
-    except Exception:  # a database that is gone, locked or of another version must not stop the tracking of runs
-        return None
+        return load_table(folder, name)
+    except Exception:  # whatever ails the database must not stop the tracking of runs
+        return table_of_journal(folder)

@@ -173,7 +173,7 @@ class Replay:
 
     def _overviews(self, study: str, parent: str, best: int | None) -> Iterator[tuple[Mapping[str, Callable[[], bytes]], str]]:
         """What is drawn at the end: (file name -> maker, run), for the study and for its best trial."""
-        table = pictures.read_table(self._folder, study, None)
+        table = pictures.read_table(self._folder, study)
         if table is not None:
             yield pictures.study_artifacts(table), parent
         if best is not None:

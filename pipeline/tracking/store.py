@@ -102,9 +102,24 @@ def open_store(uri: str, root: Path, experiment: str) -> Store:
         client = MlflowClient(tracking_uri=uri)
         return Store(client, _experiment(client, experiment, None), uri)
     with _creation_lock(root):  # the schema, when two processes make it at once, ends half made
+        _make_database(uri)
         client = MlflowClient(tracking_uri=uri)
         artifacts = (root / "mlartifacts").resolve()
         return Store(client, _experiment(client, experiment, artifacts.as_uri()), uri)
+
+
+def _make_database(uri: str) -> None:
+    """Makes a SQLite store's file whole or not at all: MLflow never repairs a schema whose making was killed half way."""
+    path = Path(uri.removeprefix("sqlite:///"))
+    if not uri.startswith("sqlite:///") or path.exists():
+        return
+    from mlflow.tracking import MlflowClient
+
+    draft = path.with_name(f".{path.name}.new")
+    draft.unlink(missing_ok=True)  # of a process that was killed
+    path.parent.mkdir(parents=True, exist_ok=True)
+    MlflowClient(tracking_uri=f"sqlite:///{draft}").search_experiments(max_results=1)
+    draft.rename(path)
 
 
 def _experiment(client: "MlflowClient", name: str, artifact_location: str | None) -> str:

@@ -91,6 +91,18 @@ def load_table(folder: Path, name: str, storage: str | None = None) -> StudyTabl
     return table_of(study, folder, spool.read_all(folder))
 
 
+def table_of_journal(folder: Path) -> StudyTable | None:
+    """What the journal alone tells, without distributions; None where it tells of no study."""
+    rows: dict[int, TrialRow] = {}
+    table = StudyTable("", folder, (), [])
+    _read_events(spool.read_all(folder), rows, table)
+    if table.started is None:
+        return None
+    table.name, table.directions = table.started.study, table.started.directions
+    table.trials = [rows[number] for number in sorted(rows)]
+    return table
+
+
 def table_of(study: "optuna.Study", folder: Path, events: Sequence[Event] = ()) -> StudyTable:
     """Joins Optuna's trials with the journal's events. Optuna has the last word on states, values and parameters."""
     rows: dict[int, TrialRow] = {}

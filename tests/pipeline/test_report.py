@@ -174,6 +174,19 @@ def test_confirmed_trials_and_the_ensemble_are_told_when_there(tmp_path: Path) -
     assert "+0.200 points over its best member (95 % interval +0.100 to +0.300); 20% of that member" in text
 
 
+def test_what_fresh_seeds_found_is_told_and_chooses_the_winner(tmp_path: Path) -> None:
+    folder = tmp_path / "sure"
+    make_study(folder, 30)
+    first, second = load_table(folder, "sure").best_first[:2]
+    rows = [f"1,{second.number},0.98,0.981,0.0004,3,0.9803,x", f"2,{first.number},0.99,{first.value - 0.002},0.0006,3,0.97,x"]
+    (folder / "confirmed.csv").write_text("\n".join(["rank,trial,search,mean,std,seeds,lower_95,values", *rows]) + "\n")
+    text = report_of(folder)
+    checked(text)
+    assert f"Trial {second.number} is best" in text
+    assert "Run again with 3 fresh seeds it reached 98.10 % on average" in text
+    assert f"trial {first.number}, was +0.2 points against its mean over fresh seeds" in text
+
+
 def test_reasons_are_counted_together_whatever_their_epoch(made_study: Path) -> None:
     found = reasons(load_table(made_study, made_study.name))
     (failed,) = found["FAIL"]

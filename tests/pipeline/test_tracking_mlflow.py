@@ -223,6 +223,39 @@ def test_the_listener_sends_in_the_background_and_close_waits_for_it(mlflow_root
     assert "interactive.html" in artifacts_of(mlflow_root, runs["parent"])
 
 
+def test_overviews_are_drawn_from_the_journal_where_the_database_is_elsewhere(mlflow_root: Path) -> None:
+    folder = mlflow_root / "made"
+    make_study(folder, 6)
+    (folder / "study.db").unlink()
+    replay_spool(folder, mlflow_root)
+    parent = runs_of(mlflow_root)["parent"]
+    assert {"pictures/optimisation_history.png", "pictures/timeline.png"} <= artifacts_of(mlflow_root, parent, "pictures")
+
+
+def test_what_fresh_seeds_found_becomes_metrics(mlflow_root: Path) -> None:
+    folder = mlflow_root / "digits"
+    write_journal(folder, small_events(folder))
+    head = "rank,trial,search,mean,std,seeds,lower_95,values"
+    (folder / "confirmed.csv").write_text(f"{head}\n1,3,0.943,0.941,0.002,3,0.938,a\n2,0,0.94,0.93,nan,1,-inf,b\n")
+    replay_spool(folder, mlflow_root)
+    runs = runs_of(mlflow_root)
+    expected = {"confirmed_mean": 0.941, "confirmed_std": 0.002, "confirmed_lower_95": 0.938, "confirmed_seeds": 3.0}
+    assert expected.items() <= runs["3"].data.metrics.items()
+    assert "confirmed_std" not in runs["0"].data.metrics
+
+
+def test_the_links_name_the_experiment_once_it_is_known(mlflow_root: Path) -> None:
+    folder = mlflow_root / "digits"
+    listener = MlflowListener(root=mlflow_root, folder=folder, figures=False)
+    assert listener.links("digits") == []
+    for event in small_events(folder):
+        listener.handle(event)
+    listener.close()
+    runs, curves = listener.links("digits")
+    assert f"/#/experiments/{listener.experiment_id}/runs?workflowType=machine_learning" in runs
+    assert curves.endswith("&compareRunsMode=CHART")
+
+
 def test_none_keeps_the_journal_alone(tmp_path: Path) -> None:
     folder = tmp_path / "digits"
     listener = tracking_listener("none", root=tmp_path, folder=folder)
