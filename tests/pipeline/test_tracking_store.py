@@ -8,7 +8,13 @@ from pathlib import Path
 
 from pipeline.tracking.store import open_store, resolve_uri
 
-MAKE = "import sys; from pathlib import Path; from pipeline.tracking.store import *; r = Path(sys.argv[1]); open_store(resolve_uri(None, r), r, 'e')"
+MAKE = """
+import sys
+from pathlib import Path
+from pipeline.tracking.store import open_store, resolve_uri
+root = Path(sys.argv[1])
+open_store(resolve_uri(None, root), root, "e")
+"""
 
 
 def test_a_store_whose_making_was_killed_is_made_again(tmp_path: Path) -> None:
