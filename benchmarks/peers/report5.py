@@ -1,6 +1,7 @@
 """The plain algorithm of report 5: images batch first, float64, im2col of the whole batch, one matrix product, col2im back.
 
-Written as its lecture teaches it, nothing tuned and nothing slowed: it is the baseline that a reader would write first.
+Every layer returns the gradient of its input, the first one too, since no layer knows its place. Nothing is tuned and nothing slowed: it
+is the baseline that a reader would write first.
 """
 
 import numpy as np
@@ -11,15 +12,26 @@ from benchmarks.peers.batches import EVALUATED, batches_in_order, initial_model,
 Floats = npt.NDArray[np.float64]
 
 
-def im2col(x: Floats, kernel: int, pad: int) -> Floats:
+def im2col(x: Floats, kernel: int, stride: int = 1, pad: int = 0) -> Floats:
     n, c, h, w = x.shape
-    oh, ow = h + 2 * pad - kernel + 1, w + 2 * pad - kernel + 1
+    oh, ow = (h + 2 * pad - kernel) // stride + 1, (w + 2 * pad - kernel) // stride + 1
     padded = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
     columns = np.zeros((n, c, kernel, kernel, oh, ow))
     for i in range(kernel):
         for j in range(kernel):
-            columns[:, :, i, j] = padded[:, :, i : i + oh, j : j + ow]
+            columns[:, :, i, j] = padded[:, :, i : i + stride * oh : stride, j : j + stride * ow : stride]
     return columns.transpose(0, 4, 5, 1, 2, 3).reshape(n * oh * ow, -1)
+
+
+def col2im(columns: Floats, shape: tuple[int, ...], kernel: int, stride: int = 1, pad: int = 0) -> Floats:
+    n, c, h, w = shape
+    oh, ow = (h + 2 * pad - kernel) // stride + 1, (w + 2 * pad - kernel) // stride + 1
+    spread = columns.reshape(n, oh, ow, c, kernel, kernel).transpose(0, 3, 4, 5, 1, 2)
+    padded = np.zeros((n, c, h + 2 * pad, w + 2 * pad))
+    for i in range(kernel):
+        for j in range(kernel):
+            padded[:, :, i : i + stride * oh : stride, j : j + stride * ow : stride] += spread[:, :, i, j]
+    return padded[:, :, pad : pad + h, pad : pad + w]
 
 
 class Conv:
@@ -29,29 +41,29 @@ class Conv:
     def forward(self, x: Floats) -> Floats:
         n, _, h, _ = x.shape
         kernel = self.W.shape[2]
-        self.columns = im2col(x, kernel, self.pad)
+        self.shape, self.columns = x.shape, im2col(x, kernel, pad=self.pad)
         y = self.columns @ self.W.reshape(len(self.W), -1).T + self.b
         return y.reshape(n, h + 2 * self.pad - kernel + 1, -1, len(self.W)).transpose(0, 3, 1, 2)
 
-    def backward(self, dy: Floats) -> None:
+    def backward(self, dy: Floats) -> Floats:
         dy = dy.transpose(0, 2, 3, 1).reshape(-1, len(self.W))
         self.dW = (self.columns.T @ dy).T.reshape(self.W.shape)
         self.db = dy.sum(axis=0)
+        return col2im(dy @ self.W.reshape(len(self.W), -1), self.shape, self.W.shape[2], pad=self.pad)
 
 
 class Pool:
     def forward(self, x: Floats) -> Floats:
         n, c, h, w = x.shape
-        windows = x.reshape(n, c, h // 2, 2, w // 2, 2).transpose(0, 1, 2, 4, 3, 5).reshape(-1, 4)
+        windows = im2col(x, 2, stride=2).reshape(-1, 4)
         self.chosen, self.shape = windows.argmax(axis=1), x.shape
-        highest: Floats = windows.max(axis=1).reshape(n, c, h // 2, w // 2)
+        highest: Floats = windows.max(axis=1).reshape(n, h // 2, w // 2, c).transpose(0, 3, 1, 2)
         return highest
 
     def backward(self, dy: Floats) -> Floats:
-        n, c, h, w = self.shape
         windows = np.zeros((dy.size, 4))
-        windows[np.arange(dy.size), self.chosen] = dy.ravel()
-        return windows.reshape(n, c, h // 2, w // 2, 2, 2).transpose(0, 1, 2, 4, 3, 5).reshape(self.shape)
+        windows[np.arange(dy.size), self.chosen] = dy.transpose(0, 2, 3, 1).ravel()
+        return col2im(windows.reshape(-1, 4 * self.shape[1]), self.shape, 2, stride=2)
 
 
 class Relu:
