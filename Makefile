@@ -48,7 +48,7 @@ ui: $(VENV)/run.stamp  ## the MLflow UI on 127.0.0.1, on the store of `root` (AR
 	$(BIN)/python -m pipeline.ui $(ARGS)
 
 docs: $(VENV)/dev.stamp  ## the documentation as a site, every internal link checked
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict  # not with --quiet: it hides broken links from --strict
 
 dvc: $(VENV)/dev.stamp  ## rebuild the whole chain of dvc.yaml on the embedded digits
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro $(ARGS)
