@@ -16,6 +16,7 @@ from cnn_core.spec import Spec
 from cnn_core.state import Weights
 from pipeline.artifacts import StudyPaths, sha256_bytes
 from pipeline.bundle.graph import operations_of
+from pipeline.bundle.joined import standalone_source
 from pipeline.bundle.operations import IDENTITY, Net
 from pipeline.bundle.predictor import FORMAT, Bundle, manifest_digest
 from pipeline.config import compose, spec_of
@@ -150,6 +151,7 @@ def _assembled(
         "views": [list(view) for view in views],
         "scores": dict(scores),
         "expected": dict(expected),
+        "files": {"predict.py": sha256_bytes(standalone_source().encode())},
         "data": {"name": data_name, "digest": spec.data.digest, "licence": LICENCES.get(data_name, "as its owner says")},
     }
     manifest = json.loads(json.dumps(manifest))  # tuples become lists, so that the digest is that of the file

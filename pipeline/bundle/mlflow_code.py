@@ -3,7 +3,9 @@
 Input: uint8 images (N, C, H, W); output: probabilities (N, classes). This file is copied into the model and needs NumPy and MLflow alone.
 """
 
+import hashlib
 import importlib.util
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,11 @@ class BundleModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined
     """A bundle behind MLflow's interface."""
 
     def load_context(self, context: Any) -> None:
-        """Load the bundle; its weights are compared with their digests."""
+        """Load the bundle; its code is compared with its digest before it runs, its weights before they are read."""
         folder = Path(context.artifacts["bundle"])
+        expected = json.loads((folder / "manifest.json").read_text())["files"]["predict.py"]
+        if hashlib.sha256((folder / "predict.py").read_bytes()).hexdigest() != expected:
+            raise ValueError(f"predict.py was changed after the bundle was written, in {folder}")
         found = importlib.util.spec_from_file_location("bundle_predict", folder / "predict.py")
         assert found is not None and found.loader is not None
         module = importlib.util.module_from_spec(found)

@@ -1,7 +1,6 @@
 """A bundle as a folder: weights, manifest, configuration, scores, licence of the data, and predict.py, which needs NumPy alone."""
 
 import json
-import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -10,9 +9,8 @@ import yaml
 
 from pipeline.artifacts import atomic_write_bytes, atomic_write_text, fsync_folder
 from pipeline.bundle.assemble import Assembled
+from pipeline.bundle.joined import standalone_source
 
-# The files that predict.py is joined from, in the order in which they need each other.
-_SOURCES = ("operations.py", "predictor.py", "standalone.py")
 _README = """# {study}: {members} members, {nets} nets
 
     python predict.py INPUT OUTPUT      # .npy, IDX (.gz) or text rows of integers -> one label a line; needs Python and NumPy alone
@@ -59,15 +57,6 @@ def fill_folder(folder: Path, assembled: Assembled) -> None:
     atomic_write_text(folder / "README.md", _readme(assembled))
     # Last: a folder with a manifest is complete.
     atomic_write_text(folder / "manifest.json", json.dumps(manifest, indent=1) + "\n")
-
-
-def standalone_source() -> str:
-    """Return predict.py: the modules of the predictor joined, their imports of each other and repeated docstrings left out."""
-    parts = [(Path(__file__).parent / name).read_text(encoding="utf-8") for name in _SOURCES]
-    bodies = [re.sub(r"^from pipeline\.[^\n]*?import (\([^)]*\)|[^\n]*)\n", "", part, flags=re.MULTILINE) for part in parts]
-    docstring = '"""Predict with this bundle; Python and NumPy are all that is needed.\n\n    python predict.py INPUT OUTPUT\n"""\n'
-    without = [re.sub(r'\A""".*?"""\n', "", body, flags=re.DOTALL).strip("\n") for body in bodies]
-    return docstring + "\n" + "\n\n\n".join(without) + "\n"
 
 
 def _readme(assembled: Assembled) -> str:

@@ -1,11 +1,9 @@
 """A bundle leaves the house: verified when loaded, run with NumPy alone, the same in ONNX, in MLflow a model from code."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
-import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +16,7 @@ from pipeline.bundle.assemble import assemble
 from pipeline.bundle.operations import Net
 from pipeline.bundle.predictor import Bundle, BundleError, load, manifest_digest
 from pipeline.bundle.running import open_bundle
-from pipeline.config import command_line, compose
+from pipeline.config import command_line
 from pipeline.ensemble.combine import Combination
 
 ort = pytest.importorskip("onnxruntime")
@@ -194,56 +192,3 @@ def test_assembled_in_memory_equals_the_written_bundle(final_root: Path, images:
     written = load(final_root / "small" / "bundle")
     assert assembled.manifest["digest"] == written.manifest["digest"]
     np.testing.assert_array_equal(assembled.bundle().predict_proba(images), written.predict_proba(images))
-
-
-@pytest.fixture
-def registered(final_root: Path, mlflow_root: Path) -> tuple[str, str]:
-    """The model registered in a store of its own; its URI and the store's."""
-    from pipeline.bundle.mlflow_model import register
-
-    config = compose(["study.name=small", f"root={mlflow_root}"])
-    folder = final_root / "small" / "bundle"
-    found = register(config, load(folder), folder)
-    return found.uri, found.tracking_uri
-
-
-def test_mlflow_loads_the_model_from_code_without_a_pickle(
-    registered: tuple[str, str], final_root: Path, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import mlflow
-
-    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-    mlflow.set_tracking_uri(registered[1])
-    model = mlflow.pyfunc.load_model(registered[0])
-    np.testing.assert_allclose(model.predict(images), load(final_root / "small" / "bundle").predict_proba(images), atol=1e-6)
-    schema = model.metadata.signature.inputs.inputs[0]
-    assert schema.shape == (-1, 1, 8, 8) and schema.type == np.dtype(np.uint8)
-    location = Path(mlflow.artifacts.download_artifacts(registered[0]))
-    assert not [p for p in location.rglob("*") if p.suffix in (".pkl", ".pickle", ".joblib")]
-
-
-@pytest.mark.slow
-def test_mlflow_serves_it(registered: tuple[str, str], final_root: Path, images: np.ndarray) -> None:
-    import socket
-    import time
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    bin_folder = Path(sys.executable).parent
-    environment = os.environ | {"MLFLOW_TRACKING_URI": registered[1], "PATH": f"{bin_folder}:{os.environ['PATH']}"}
-    command = [bin_folder / "mlflow", "models", "serve", "-m", registered[0], "--env-manager", "local", "-h", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        body = json.dumps({"inputs": images[:5].tolist()}).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{port}/invocations", body, {"Content-Type": "application/json"})
-        for _ in range(120):
-            try:
-                answer = json.load(urllib.request.urlopen(request, timeout=5))
-                break
-            except OSError:
-                time.sleep(0.5)
-        np.testing.assert_allclose(answer["predictions"], load(final_root / "small" / "bundle").predict_proba(images[:5]), atol=1e-6)
-    finally:
-        os.killpg(server.pid, 15)
-        server.wait(20)
