@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from sqlalchemy import event
@@ -19,6 +19,7 @@ from pipeline.artifacts import StudyPaths
 from pipeline.configuration.redact import redact
 from pipeline.search.fingerprint import FINGERPRINT, Fingerprint, differences
 from pipeline.search.ledger import StorageFailed, storage_errors
+from pipeline.search.mirror import MirrorStorage
 
 LOCK_WAIT_S = 10.0  # a database locked by another program for longer is an error
 CODE = "code"
@@ -74,11 +75,12 @@ def open_study(
         names = optuna.study.get_all_study_names(storage)
         if paths.name not in names:
             wanted = [StudyDirection[name.upper()] for name in directions]
-            study = optuna.create_study(study_name=paths.name, storage=storage, directions=wanted)
+            optuna.create_study(study_name=paths.name, storage=storage, directions=wanted)
+            study = optuna.load_study(study_name=paths.name, storage=_own(storage, paths.name))
             study.set_user_attr(FINGERPRINT, mark)
             study.set_user_attr(CODE, code)
             return study, False, []
-        study = optuna.load_study(study_name=paths.name, storage=storage)
+        study = optuna.load_study(study_name=paths.name, storage=_own(storage, paths.name))
         attributes = study.user_attrs
     if FINGERPRINT not in attributes:
         if study.get_trials(deepcopy=False):
@@ -95,6 +97,11 @@ def open_study(
     if attributes.get(CODE, code) != code:
         remarks.append(f"this study was begun by another version of the code ({attributes[CODE]}, now {code}); results may differ")
     return study, True, remarks
+
+
+def _own(storage: RDBStorage, name: str) -> BaseStorage:
+    """Return the study's storage as its owner uses it: mirrored in memory, but for a server's database that others may write to."""
+    return MirrorStorage(storage, name) if storage.url.startswith("sqlite") else storage
 
 
 def repair(study: optuna.Study, folder: Path) -> int:
