@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.document import DOCS, bar_chart, markdown_table, write_section
 from benchmarks.environment import kernels, restart_unpinned
-from benchmarks.peers.batches import load_images
+from benchmarks.peers.batches import images_used, load_images
 from benchmarks.peers.ours import Ours
 from cnn_core.axes import Array, Images
 from cnn_core.model import Sequential
@@ -115,7 +115,7 @@ def main(argv: list[str] | None = None) -> int:
         rows += measured
         for row in measured:
             print(f"{row.net:16}{row.who:14}{row.batch:6}{row.images_per_s:11,.0f}{row.ratio_to_ours:8.2f}", flush=True)
-    machine = f"{arguments.threads} thread, BLAS kernels {kernels()}"
+    machine = f"{arguments.threads} thread, BLAS kernels {kernels()}, {images_used()}"
     print(machine)
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))

@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmarks.document import DOCS, bar_chart, markdown_table, write_section
 from benchmarks.environment import kernels, restart_unpinned
+from benchmarks.peers.batches import images_used
 from benchmarks.peers.ours import Ours
 from cnn_core.fusion import fuse
 from cnn_core.low_rank import compress
@@ -99,7 +100,7 @@ def main(argv: list[str] | None = None) -> int:
         for row in measured:
             rank = "full" if row.rank is None else row.rank
             print(f"{net:16}{rank:>6}{row.accuracy:10.2%}{row.multiply_adds:15,}{row.images_per_s:11,.0f}{row.speedup:10.2f}", flush=True)
-    machine = f"1 thread, BLAS kernels {kernels()}"
+    machine = f"1 thread, BLAS kernels {kernels()}, {images_used()}"
     print(machine)
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.document import DOCS, bar_chart, markdown_table, write_section
-from benchmarks.peers.batches import BATCH, step_flops
+from benchmarks.peers.batches import BATCH, images_used, step_flops
 from benchmarks.peers.processes import Process, has_pytorch
 
 NETS = ("contest", "simple_convnet", "three_conv", "two_conv", "vgg_bn")
@@ -131,7 +131,7 @@ def main(argv: list[str] | None = None) -> int:
                 f"{row.step_ms:9.2f}{row.ratio_to_ours:8.2f}{row.gflops:8.0f}{row.peak_share:7.0%}{row.max_rss_mb:8.0f}{row.loss:9.4f}"
             )
             print(f"{row.net:16}{row.who:22}{figures}", flush=True)
-    machine = f"{platform.machine()}, {arguments.threads} thread, BLAS kernels {kernels}"
+    machine = f"{platform.machine()}, {arguments.threads} thread, BLAS kernels {kernels}, {images_used()}"
     print(machine)
     if arguments.json:
         arguments.json.write_text(

@@ -16,12 +16,23 @@ EVALUATED = slice(50_000, 52_000)
 TRAINED = 50_000
 
 
-def load_images() -> tuple[Images, Labels]:
-    """Return 60,000 uint8 images (N, 1, 28, 28) and their labels; ``$CNN_DATA_DIR/mnist`` holds the real ones."""
+def mnist_files() -> tuple[Path, Path] | None:
+    """Return MNIST's training images and labels under ``$CNN_DATA_DIR/mnist``, None where they are not."""
     folder = Path(os.environ.get("CNN_DATA_DIR", ".")) / "mnist"
-    images, labels = folder / "train-images-idx3-ubyte.gz", folder / "train-labels-idx1-ubyte.gz"
-    if images.exists() and labels.exists():
-        return read_idx_images(images), read_idx_labels(labels, CLASSES)
+    files = folder / "train-images-idx3-ubyte.gz", folder / "train-labels-idx1-ubyte.gz"
+    return files if all(file.exists() for file in files) else None
+
+
+def images_used() -> str:
+    """Say which images the figures are of."""
+    return "images of MNIST" if mnist_files() else "images of random blobs (CNN_DATA_DIR holds no MNIST)"
+
+
+def load_images() -> tuple[Images, Labels]:
+    """Return 60,000 uint8 images (N, 1, 28, 28) and their labels."""
+    files = mnist_files()
+    if files is not None:
+        return read_idx_images(files[0]), read_idx_labels(files[1], CLASSES)
     rng = np.random.default_rng(0)
     drawn = rng.integers(0, CLASSES, 60_000)
     blobs = rng.integers(0, 2, (CLASSES, 1, 7, 7), dtype=np.uint8).repeat(4, axis=2).repeat(4, axis=3) * 120
