@@ -1,0 +1,212 @@
+"""Small parts of the engine: the ledger's ticket, the mirror, the owner lock, the stop, confirmation's arithmetic, the time budget."""
+
+import math
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import optuna
+import pytest
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState
+
+from cnn_core.errors import InputError
+from pipeline.search.budget import geometric_mean
+from pipeline.search.clock import StudyClock
+from pipeline.search.confirm import Confirmed, confirmed_lines
+from pipeline.search.fingerprint import differences
+from pipeline.search.leaderboard import best_trials, rank, table
+from pipeline.search.ledger import Ledger
+from pipeline.search.lock import Owner, OwnerLock, is_locked, read_owner
+from pipeline.search.mirror import MirrorStorage
+from pipeline.search.record import Outcome
+from pipeline.search.space import Space
+from pipeline.search.stop import Stop
+
+SPACE = Space.parse({"x": {"float": [0.0, 1.0]}})
+
+
+def ledger_of(total: int | None, max_failed: int = 100) -> Ledger:
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
+    return Ledger(study, total, Stop(), max_failed)
+
+
+@pytest.mark.parametrize("threads", [1, 8])
+def test_the_total_is_exact_with_failures_and_many_threads(threads: int) -> None:
+    ledger = ledger_of(25)
+
+    def work() -> None:
+        while (asked := ledger.ask(SPACE.suggest)) is not None:
+            trial, _ = asked
+            failed = trial.number % 4 == 0
+            ledger.tell(
+                trial, Outcome(state="FAIL", reason="every fourth") if failed else Outcome(state="COMPLETE", values=(trial.params["x"],))
+            )
+
+    workers = [threading.Thread(target=work) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(30)
+    states = [trial.state for trial in ledger.study.trials]
+    assert states.count(TrialState.COMPLETE) == 25
+    assert states.count(TrialState.FAIL) == len(states) - 25
+    assert ledger.finished and ledger.left == 0
+
+
+def test_too_many_failures_stop_the_sweep_with_the_first_reason() -> None:
+    ledger = ledger_of(10, max_failed=2)
+    for reason in ("one", "two"):
+        asked = ledger.ask(SPACE.suggest)
+        assert asked is not None
+        ledger.tell(asked[0], Outcome(state="FAIL", reason=reason))
+    assert ledger._stop.requested and ledger._stop.exit_code == 1
+    assert "2 trials failed" in ledger._stop.reason and "one" in ledger._stop.reason
+    assert ledger.ask(SPACE.suggest) is None
+
+
+def test_a_better_trial_names_the_one_it_beats() -> None:
+    ledger = ledger_of(3)
+    beaten = []
+    for value in (0.5, 0.4, 0.6):
+        asked = ledger.ask(SPACE.suggest)
+        assert asked is not None
+        beaten.append(ledger.tell(asked[0], Outcome(state="COMPLETE", values=(value,))))
+    assert beaten == [None, None, 0]
+
+
+def make_mirror(path: Path) -> tuple[RDBStorage, optuna.Study]:
+    database = RDBStorage(f"sqlite:///{path}")
+    if "s" not in optuna.get_all_study_names(database):
+        optuna.create_study(study_name="s", storage=database, direction="maximize")
+    return database, optuna.load_study(study_name="s", storage=MirrorStorage(database, "s"), sampler=optuna.samplers.RandomSampler(seed=1))
+
+
+def plain(study: optuna.Study) -> list[tuple[Any, ...]]:
+    return [(t.number, t.state, t.values, t.params, t.intermediate_values, t.user_attrs, t.distributions) for t in study.trials]
+
+
+def test_the_mirror_and_the_database_agree_after_every_kind_of_change(tmp_path: Path) -> None:
+    database, study = make_mirror(tmp_path / "s.db")
+    study.set_user_attr("note", [1, 2])
+    study.enqueue_trial({"x": 0.25})
+    for end in ("COMPLETE", "FAIL", "PRUNED", "WAITING"):
+        trial = study.ask()
+        SPACE.suggest(trial)
+        trial.report(0.5, 1)
+        trial.set_user_attr("who", end)
+        if end == "WAITING":
+            study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+        else:
+            study.tell(trial, 0.7 if end == "COMPLETE" else None, TrialState[end])
+    direct = optuna.load_study(study_name="s", storage=database)
+    assert plain(direct) == plain(study)
+    assert direct.user_attrs == study.user_attrs
+    _, again = make_mirror(tmp_path / "s.db")
+    assert plain(again) == plain(study)
+    resumed = again.ask()
+    assert resumed.number == 3
+    assert resumed.suggest_float("x", 0.0, 1.0) == study.trials[3].params["x"]
+
+
+def test_the_mirror_notices_another_writer(tmp_path: Path) -> None:
+    database, study = make_mirror(tmp_path / "s.db")
+    optuna.load_study(study_name="s", storage=database).ask()
+    with pytest.raises(optuna.exceptions.StorageInternalError, match="another program has added trials"):
+        study.ask()
+
+
+def test_the_owner_lock_excludes_and_names(tmp_path: Path) -> None:
+    path = tmp_path / "study" / "owner.json"
+    path.parent.mkdir()
+    first, second = OwnerLock(path), OwnerLock(path)
+    first.acquire()
+    assert is_locked(path) and read_owner(path) == Owner.here() and Owner.here().lives()
+    with pytest.raises(InputError, match=f"while process {Owner.here().pid} on .* runs it"):
+        second.acquire()
+    first.release()
+    assert not is_locked(path) and read_owner(path) is None
+    second.acquire()
+    assert second.previous is None
+    second.release()
+
+
+def test_a_process_of_another_boot_or_start_does_not_live() -> None:
+    here = Owner.here()
+    assert not Owner(host=here.host, boot="other", pid=here.pid, start=here.start).lives()
+    assert not Owner(host=here.host, boot=here.boot, pid=here.pid, start=here.start - 100).lives()
+
+
+def test_the_first_reason_stays_and_later_calls_only_hurry() -> None:
+    stop, heard = Stop(), []
+    stop.on_request.append(lambda: heard.append(stop.now))
+    stop.request("interrupted", 130)
+    stop.request("SIGTERM", 143, now=True)
+    assert (stop.reason, stop.exit_code, stop.now) == ("interrupted", 130, True)
+    assert heard == [False, True]
+
+
+def test_the_clock_adds_up_over_runs(tmp_path: Path) -> None:
+    path = tmp_path / "clock.json"
+    path.write_text('{"used_s": 100.0}')
+    clock = StudyClock(path, minutes=2.0)
+    assert clock.left_s == pytest.approx(20.0, abs=1.0)
+    clock.save(now=True)
+    assert StudyClock(path, None).used_s == pytest.approx(100.0, abs=1.0)
+    assert StudyClock(path, minutes=1.0).left_s == 0.0
+
+
+def test_the_lower_bound_is_that_of_students_t() -> None:
+    item = Confirmed(number=3, found=0.99, values=(0.96, 0.97, 0.98))
+    assert item.mean == pytest.approx(0.97)
+    assert item.lower == pytest.approx(0.97 - 2.91999 * 0.01 / math.sqrt(3), abs=1e-6)  # scipy.stats.t.ppf(0.95, 2) = 2.91999
+    erratic = Confirmed(number=4, found=0.999, values=(0.90, 0.999, 1.0))
+    assert erratic.lower < item.lower
+    text = "\n".join(confirmed_lines([item, erratic]))
+    assert "trial 4, was 0.0327 above its fresh mean (selection optimism)" in text
+
+
+def test_a_configuration_without_two_values_has_no_bound() -> None:
+    assert Confirmed(number=1, found=0.9, values=(0.95,)).lower == -math.inf
+    assert Confirmed(number=1, found=0.9, values=()).lower == -math.inf
+
+
+def test_differences_name_key_and_both_values() -> None:
+    assert differences({"a": "1", "b": "2"}, {"a": "1", "b": "3", "c": "4"}) == [
+        "b: 2 in the study, 3 now",
+        "c: absent in the study, 4 now",
+    ]
+
+
+def test_the_geometric_mean() -> None:
+    assert geometric_mean([1.0, 4.0, 16.0]) == pytest.approx(4.0)
+
+
+def test_the_leaderboard_ranks_complete_before_pruned_and_keeps_a_confirmed_order() -> None:
+    study = optuna.create_study(direction="maximize")
+    for value, state in ((0.5, TrialState.COMPLETE), (0.9, TrialState.PRUNED), (0.7, TrialState.COMPLETE), (None, TrialState.FAIL)):
+        trial = study.ask()
+        trial.suggest_float("x", 0.0, 1.0)
+        if state == TrialState.PRUNED and value is not None:
+            trial.report(value, 1)
+        study.tell(trial, value if state == TrialState.COMPLETE else None, state)
+    assert [row.number for row in rank(study, SPACE)] == [2, 0, 1, 3]
+    assert [row.number for row in rank(study, SPACE, confirmed=[0, 2])] == [0, 2, 1, 3]
+    assert "0.7000" in table(rank(study, SPACE), ("valid_accuracy",))[1]
+
+
+def test_two_objectives_rank_the_pareto_front_first() -> None:
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    for values in ((0.9, 100.0), (0.8, 200.0), (0.7, 50.0), (0.6, 60.0)):
+        study.tell(study.ask(), values)
+    assert {trial.number for trial in best_trials(study)} == {0, 2}
+    assert [row.number for row in rank(study, SPACE)] == [0, 2, 1, 3]
+    assert [row.front for row in rank(study, SPACE)] == [True, True, False, False]
+
+
+def test_pruners_hold_no_state_of_their_own() -> None:
+    from pipeline.search.pruners import make_pruner
+
+    halving = make_pruner(SimpleNamespace(name="successive_halving", min_epochs=1, reduction_factor=3), 9)
+    assert getattr(halving, "_min_resource", None) == 1

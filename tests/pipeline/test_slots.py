@@ -1,0 +1,119 @@
+"""A slot: one worker process behind `call`, replaced when it dies, clean in its imports and environment."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from pipeline.slots.base import CallFailed, TimedOut, WorkerDied, WorkerSettings
+from pipeline.slots.process import ProcessSlot, start_slots
+
+
+@pytest.fixture(scope="module")
+def slot() -> Iterator[ProcessSlot]:
+    (slot,) = start_slots(1, WorkerSettings(study_folder="/nowhere/test-slots"))
+    yield slot
+    slot.close()
+
+
+def environment() -> dict[str, str]:
+    return dict(os.environ)
+
+
+def die(number: int) -> None:
+    os.kill(os.getpid(), number)
+    time.sleep(30)
+
+
+def leave() -> None:
+    sys.exit(3)
+
+
+def test_a_call_returns_what_the_function_returns_from_another_process(slot: ProcessSlot) -> None:
+    assert slot.call(divmod, 17, 5) == (3, 2)
+    assert slot.call(os.getpid) == slot.machine().pid != os.getpid()
+
+
+IMPORTED = "sorted({name.partition('.')[0] for name in __import__('sys').modules} - set(__import__('sys').stdlib_module_names))"
+
+
+def test_a_worker_imports_numpy_and_cnn_core_alone() -> None:
+    (slot,) = start_slots(1, WorkerSettings())
+    try:
+        found = {name for name in slot.call(eval, IMPORTED) if not name.startswith("_")}
+    finally:
+        slot.close()
+    assert {"numpy", "cnn_core", "pipeline"} <= found
+    assert found <= {"numpy", "cnn_core", "pipeline", "joblib", "cloudpickle", "psutil", "cython_runtime"}  # loky's own are among them
+
+
+def test_one_blas_thread_and_no_pinned_kernels(slot: ProcessSlot) -> None:
+    seen = slot.call(environment)
+    assert seen["OPENBLAS_NUM_THREADS"] == seen["OMP_NUM_THREADS"] == "1"
+    assert "OPENBLAS_CORETYPE" not in seen
+
+
+def test_a_named_kernel_set_is_what_the_worker_uses(slot: ProcessSlot) -> None:
+    if not slot.machine().kernels:
+        pytest.skip("NumPy's BLAS is not OpenBLAS")
+    (pinned,) = start_slots(1, WorkerSettings(kernels="Haswell"))
+    try:
+        assert pinned.machine().kernels == "Haswell"
+    finally:
+        pinned.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_dead_worker_is_named_by_its_signal_and_replaced(slot: ProcessSlot, number: signal.Signals) -> None:
+    before = slot.machine().pid
+    with pytest.raises(WorkerDied, match=number.name):
+        slot.call(die, int(number))
+    assert slot.machine().pid != before
+    assert slot.call(divmod, 7, 2) == (3, 1)
+
+
+def test_a_late_call_ends_its_worker_alone(slot: ProcessSlot) -> None:
+    with pytest.raises(TimedOut, match=r"timed out after 0\.2 s"):
+        slot.call(time.sleep, 30, deadline_s=0.2)
+    assert slot.call(divmod, 7, 2) == (3, 1)
+
+
+def test_exceptions_come_back_by_name_and_leave_the_worker_alive(slot: ProcessSlot) -> None:
+    pid = slot.machine().pid
+    with pytest.raises(CallFailed, match="ValueError: invalid literal"):
+        slot.call(int, "x")
+    with pytest.raises(CallFailed, match="SystemExit"):
+        slot.call(leave)
+    assert slot.call(os.getpid) == pid
+
+
+def test_interruptions_are_blocked_in_the_worker(slot: ProcessSlot) -> None:
+    blocked = slot.call(signal.pthread_sigmask, signal.SIG_BLOCK, [])
+    assert {signal.SIGINT, signal.SIGTERM} <= set(blocked)
+
+
+def test_a_stopped_slot_starts_no_other_worker() -> None:
+    (slot,) = start_slots(1, WorkerSettings())
+    pid = slot.machine().pid
+    slot.stop()
+    with pytest.raises(WorkerDied):
+        slot.call(divmod, 1, 1)
+    slot.close()
+    end = time.monotonic() + 5
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE and time.monotonic() < end:
+        time.sleep(0.01)
+    assert time.monotonic() < end, "the worker lives on"
+
+
+def test_a_memory_limit_is_a_memory_error_in_the_call_alone() -> None:
+    (slot,) = start_slots(1, WorkerSettings(memory_mb=1000))
+    try:
+        with pytest.raises(CallFailed, match="MemoryError"):
+            slot.call(bytearray, 2 * 10**9)
+        assert slot.call(divmod, 7, 2) == (3, 1)
+    finally:
+        slot.close()
