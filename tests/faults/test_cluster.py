@@ -1,0 +1,149 @@
+"""The same sweep on a Dask cluster: a killed worker, a deadline, data that a worker lacks, addresses that are refused."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.harness import REPOSITORY, Case, check, wait_until
+from tests.faults.test_workers import epochs_begun
+
+pytest.importorskip("distributed")
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def cluster(case: Case, tmp_path: Path) -> Iterator[str]:
+    """A scheduler with two workers, each under its nanny; yields the address."""
+    environment = {**os.environ, "TOY": str(case.toy), "PYTHONPATH": str(REPOSITORY), "DASK_DISTRIBUTED__ADMIN__TICK__LIMIT": "1h"}
+    file = tmp_path / "scheduler.json"
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--no-show"]
+    processes = [subprocess.Popen([*command, "--scheduler-file", str(file)], env=environment, cwd=tmp_path, stderr=subprocess.DEVNULL)]
+    wait_until(file.exists, "the scheduler")
+    worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", str(file), "--nthreads", "1", "--no-dashboard"]
+    processes += [subprocess.Popen(worker, env=environment, cwd=tmp_path, stderr=subprocess.DEVNULL) for _ in range(2)]
+    import json
+
+    address = json.loads(file.read_text())["address"]
+    wait_until(lambda: workers_at(address) == 2, "two workers", 40)
+    yield address
+    for process in reversed(processes):
+        process.terminate()
+    for process in processes:
+        process.wait(20)
+
+
+def workers_at(address: str) -> int:
+    from distributed import Client
+
+    with Client(address, timeout=10, set_as_default=False) as client:
+        return len(client.scheduler_info(n_workers=-1)["workers"])
+
+
+def on(case: Case, address: str) -> Case:
+    case.overrides = ["slots=dask", f"slots.address={address}"]
+    return case
+
+
+def test_a_killed_worker_costs_its_epoch_and_is_counted(case: Case, cluster: str) -> None:
+    case.ask("once-1-2", "SIGKILL")
+    ended = on(case, cluster).run(cap_s=60)
+    assert ended.code == 0, ended.err
+    check(case)
+    assert {key: count for key, count in epochs_begun(case).items() if count > 1} == {(1, 2): 2}
+    assert "trial 1 epoch 2: worker died" in (case.folder / "log.txt").read_text()
+
+
+def test_a_deadline_ends_one_worker_and_its_nanny_starts_another(case: Case, cluster: str) -> None:
+    case.ask("once-1-2", "hang")
+    ended = on(case, cluster).run("deadline.epoch_s=2", cap_s=60)
+    assert ended.code == 0, ended.err
+    check(case, failed=1)
+    pids = {int(path.name.rsplit("-", 1)[1]) for path in case.toy.glob("at-*")}
+    assert len(pids) == 3, "both workers, and the one that replaced the late one"
+    wait_until(lambda: workers_at(cluster) == 2, "the cluster to be whole", 20)
+
+
+def test_a_stop_is_resumable(case: Case, cluster: str) -> None:
+    case.ask("hold-1-2")
+    running = on(case, cluster).start()
+    case.wait_for(1, 2)
+    running.signal(signal.SIGTERM)
+    assert running.end(60).code == 143
+    case.release("hold-1-2")
+    assert case.run(cap_s=60).code == 0
+    check(case)
+
+
+def test_a_worker_that_lacks_the_data_is_sent_them_once(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from distributed import LocalCluster
+
+    from cnn_core import training
+    from cnn_core.spec import DataSpec, ModelSpec, Spec, TrainSpec
+    from pipeline.configuration.settings import SlotSettings
+    from pipeline.slots.cluster import connect_slots
+
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    (folder,) = (path.parent for path in (case.root / "prepared").glob("*/manifest.json"))
+    import json
+
+    manifest = json.loads((folder / "manifest.json").read_text())
+    data = DataSpec(folder=str(folder), digest=manifest["digest"], image_shape=(1, 8, 8), classes=10, train_size=100, valid_size=50)
+    spec = Spec(data=data, model=ModelSpec(filters=4, kernel=3), optimizer={"name": "sgd", "lr": 0.1}, train=TrainSpec(epochs=1))
+    here = training.train_epoch(spec, None)[0]
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None, processes=True) as made:
+        (slot,) = connect_slots(SlotSettings(name="dask", address=made.scheduler_address), 1)
+        aside = folder.rename(folder.with_name("aside"))
+        sent: list[str] = []
+        original = slot._send
+
+        def send(message: str, args: tuple[Spec, ...]) -> None:
+            sent.append(message)
+            aside.rename(folder)
+            original(message, args)
+            folder.rename(aside)
+
+        monkeypatch.setattr(slot, "_send", send)
+        for _ in range(2):
+            state, _ = slot.call(training.train_epoch, spec, None)
+        slot.close()
+    assert len(sent) == 1 and manifest["digest"] in sent[0]
+    assert all((state.params[name] == here.params[name]).all() for name in here.params)
+
+
+@pytest.mark.parametrize(
+    ("address", "rule"),
+    [
+        ("tcp://192.0.2.1:8786", "must be tls://host:port, or tcp:// on this machine alone"),
+        ("tls://192.0.2.1:8786", "slots.tls_ca, tls_cert, tls_key: must be given"),
+        ("tcp://127.0.0.1:9", "must be a Dask scheduler that answers"),
+    ],
+)
+def test_an_address_that_is_not_safe_or_does_not_answer_is_refused(case: Case, address: str, rule: str) -> None:
+    ended = on(case, address).run(cap_s=60)
+    assert ended.code == 2
+    assert rule in ended.err
+
+
+def test_tls_carries_a_sweep_and_refuses_a_plain_client(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from distributed import LocalCluster, Security
+
+    monkeypatch.setenv("TOY", str(case.toy))
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    security = Security.temporary()
+    for name, content in (("ca", security.tls_ca_file), ("cert", security.tls_client_cert), ("key", security.tls_client_key)):
+        (tmp_path / name).write_text(content)
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, security=security, protocol="tls") as made:
+        address = made.scheduler_address
+        case.overrides = ["slots=dask", f"slots.address={address}"]
+        files = [f"slots.tls_{name}={tmp_path / name}" for name in ("ca", "cert", "key")]
+        ended = case.run(*files, cap_s=60)
+        assert ended.code == 0, ended.err
+        check(case)
+        plain = case.run("study.name=plain", f"slots.address={address.replace('tls', 'tcp')}", cap_s=60)
+        assert plain.code == 2
