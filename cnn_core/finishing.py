@@ -24,6 +24,7 @@ def finished_weights(spec: Spec, state: TrainState, batches: int) -> Weights:
     data = data_of(spec.data)
     net = net_of(spec.model, spec.data.image_shape, spec.data.classes)
     net.plain.load(chosen.params, chosen.buffers)
+    net.plain.reseed(spec.seed, spec.train.epochs)  # dropout is on while statistics are drawn
     augmentation = make_augmentation(spec.augment)
     rng = stream(spec.seed, "augment", spec.train.epochs)
     order = stream(spec.seed, "shuffle", spec.train.epochs).permutation(data.train)
