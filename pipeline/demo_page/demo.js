@@ -44,7 +44,8 @@ paper.addEventListener("pointerdown", (event) => {
 });
 paper.addEventListener("pointermove", (event) => {
   if (!drawing) return;
-  for (const part of event.getCoalescedEvents?.() ?? [event]) strokeTo(place(part));
+  const parts = event.getCoalescedEvents?.() ?? []; // points between two frames, where the browser tells them
+  for (const part of parts.length ? parts : [event]) strokeTo(place(part));
   askSoon(250);
 });
 for (const name of ["pointerup", "pointercancel"]) paper.addEventListener(name, () => { if (drawing) { drawing = false; askSoon(0); } });
