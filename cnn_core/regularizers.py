@@ -32,7 +32,13 @@ def add_penalty_gradient(params: Mapping[str, Array], grads: Mapping[str, Array]
 
 def global_norm(arrays: Iterable[Array]) -> float:
     """Return the Euclidean length of all arrays taken as one vector."""
-    return math.sqrt(sum(float(np.vdot(a, a)) for a in arrays))
+    return math.sqrt(sum(map(_square_sum, arrays)))
+
+
+def _square_sum(array: Array) -> float:
+    """Return the sum of squares, again in float64 where float32 cannot hold it: a gradient of 1e20 is what clipping is for."""
+    total = float(np.vdot(array, array))
+    return total if math.isfinite(total) else float(np.square(array, dtype=np.float64).sum())
 
 
 def clip_by_global_norm(grads: Mapping[str, Array], limit: float) -> float:

@@ -96,6 +96,13 @@ def test_clipping_keeps_the_direction_and_caps_the_length() -> None:
     assert clip_by_global_norm(grads, 2.5) == math.inf
 
 
+def test_gradients_whose_squares_overflow_float32_are_clipped_too() -> None:
+    grads = {"a": np.full(4, 3e30, np.float32), "b": np.full((1, 12), -3e30, np.float32)}
+    assert clip_by_global_norm(grads, 8.0) == pytest.approx(1.2e31, rel=1e-6)
+    np.testing.assert_allclose(grads["a"], np.full(4, 2.0), rtol=1e-6)
+    np.testing.assert_allclose(grads["b"], np.full((1, 12), -2.0), rtol=1e-6)
+
+
 @pytest.mark.parametrize("value", [-0.1, math.nan, math.inf])
 def test_a_penalty_out_of_range_is_refused(value: float) -> None:
     with pytest.raises(InputError, match=r"regularizer.l2: must be finite and at least 0, got"):
