@@ -65,7 +65,12 @@ class MaxPooling(Pooling):
     def build(self, in_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> Shape:
         if self.size[0] * self.size[1] > 256:
             raise InputError(f'{self.kind} "{self.name}": a window must have at most 256 pixels, got {self.size[0]}x{self.size[1]}')
-        return super().build(in_shape, rng, dtype)
+        out_shape = super().build(in_shape, rng, dtype)
+        top, bottom, left, right = self.window.padding
+        if max(top, bottom) >= self.size[0] or max(left, right) >= self.size[1]:
+            received = f"padding {max(top, bottom)}x{max(left, right)}, window {self.size[0]}x{self.size[1]}"
+            raise InputError(f'{self.kind} "{self.name}": padding must be smaller than the window, got {received}')
+        return out_shape
 
     def forward(self, x: Array, *, training: bool) -> Array:
         padded = self.pad(x)
