@@ -98,6 +98,8 @@ class Sequential:
         channels, height, width = self.image_shape
         if images.ndim != 4 or images.shape[1:] != self.image_shape:
             raise ValueError(f"model: images must be (N, {channels}, {height}, {width}), got {images.shape}")
+        if images.dtype != np.uint8:  # fractions in [0, 1] would be divided by 255 once more
+            raise ValueError(f"model: images must be uint8 from 0 to 255, got {images.dtype}")
         if len(images) == 0:
             return np.empty((0, prod(self.layers[-1].out_shape)), np.float32)
         dtype = next(iter(self.params.values())).dtype if self.params else np.dtype(np.float32)

@@ -163,6 +163,8 @@ def test_prediction_of_nothing_and_of_a_wrong_size() -> None:
     assert model.predict_proba(np.empty((0, 1, 6, 6), np.uint8)).shape == (0, 3)
     with pytest.raises(ValueError, match=r"images must be \(N, 1, 6, 6\), got \(2, 1, 7, 7\)"):
         model.predict_proba(np.empty((2, 1, 7, 7), np.uint8))
+    with pytest.raises(ValueError, match=r"images must be uint8 from 0 to 255, got float32"):
+        model.predict_proba(np.zeros((2, 1, 6, 6), np.float32))  # type: ignore[arg-type]
 
 
 def test_all_zero_weights_give_every_unit_the_same_gradient() -> None:
