@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -98,16 +98,16 @@ def _sha256(array: AnyArray) -> str:
 def _write(path: Path, arrays: Mapping[str, Array], about: Mapping[str, Any]) -> None:
     text = json.dumps({**about, "version": VERSION, "sha256": {key: _sha256(a) for key, a in arrays.items()}})
     manifest = np.frombuffer(text.encode(), np.uint8)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with temporary.open("xb") as file:
             members: dict[str, Any] = {MANIFEST: manifest, **arrays}
             np.savez(file, allow_pickle=False, **members)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
 

@@ -45,6 +45,8 @@ def test_a_state_comes_back_to_the_bit(tmp_path: Path) -> None:
     assert flat(loaded) == flat(small_state())
     assert loaded.best is None and loaded.average is not None
     assert [p.name for p in tmp_path.iterdir()] == ["c.npz"]
+    (tmp_path / "plain").touch()  # and whoever may read the folder's other files may read it
+    assert (tmp_path / "c.npz").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 @pytest.mark.parametrize("select", ["last", "average", "best"])
