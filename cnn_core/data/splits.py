@@ -81,7 +81,9 @@ def split(labels: Labels, spec: DataSpec) -> Split:
     if not len(train):
         raise InputError(f"data.valid_fraction: must leave at least one training image of {len(labels)}, got {spec.valid_fraction}")
     train = subset(train, labels, spec.train_size, spec.split_seed, 1, "train_size")
-    if len(valid) or spec.valid_size is not None:
+    if not len(valid) and spec.valid_size is not None:
+        raise InputError(f"data.valid_size: must be null where no image validates, got {spec.valid_size}")
+    if len(valid):
         valid = subset(valid, labels, spec.valid_size, spec.split_seed, 2, "valid_size")
     return Split(train, valid)
 

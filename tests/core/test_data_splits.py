@@ -86,7 +86,7 @@ def test_quotas_sum_up_and_stay_near(counts: list[int], data: st.DataObject) -> 
         ({"valid_size": 9}, "data.valid_size: must be from 1 to 8, .* got 9"),
         ({"reserve": 40}, "data.reserve: must be from 0 to 39, fewer than the images, got 40"),
         ({"valid_fraction": 0.99}, "must leave at least one training image of 40, got 0.99"),
-        ({"valid_fraction": 0.0, "valid_size": 1}, "data.valid_size: must be from 1 to 0"),
+        ({"valid_fraction": 0.0, "valid_size": 1}, "data.valid_size: must be null where no image validates, got 1"),
     ],
 )
 def test_splits_that_cannot_be_are_refused(changes: dict[str, Any], message: str) -> None:
