@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import optuna
 from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler
+from sqlalchemy import Connection
 
 from pipeline.config import Config
 from pipeline.data import prepare
@@ -18,6 +19,7 @@ from pipeline.search.ledger import Ledger
 from pipeline.search.problem import Problem
 from pipeline.search.pruners import make_pruner
 from pipeline.search.samplers import make_sampler
+from pipeline.search.server_lock import hold
 from pipeline.search.space import searched
 from pipeline.search.stop import Stop
 from pipeline.search.study import open_storage, open_study, quiet_optuna, repair, storage_url
@@ -40,6 +42,7 @@ class Session:
     sampler: BaseSampler
     pruner: BasePruner
     enqueued: list[dict[str, Value]]
+    held: Connection | None  # keeps a study on a server ours
 
 
 def make_problem(config: Config) -> tuple[Problem, list[str]]:
@@ -60,6 +63,7 @@ def open_session(config: Config, problem: Problem, slots: int) -> Session:
     code = code_version()
     mark = fingerprint(config, space, problem.data.digest)
     storage = open_storage(storage_url(config.paths, config.study.storage), slots)
+    held = hold(storage.engine, config.study.name)
     study, resumed, more = open_study(config.paths, storage, problem.directions, mark, code)
     pruner = make_pruner(config.pruner, config.train.epochs)
     if config.study.deterministic:  # its copies decide, see `rounds`
@@ -79,4 +83,4 @@ def open_session(config: Config, problem: Problem, slots: int) -> Session:
         total = min(total or len(grid(space)), len(grid(space)))
     ledger = Ledger(study, total, stop, config.budget.max_failed)
     clock = StudyClock(config.paths.folder / "clock.json", config.budget.minutes)
-    return Session(config, problem, study, resumed, ledger, stop, clock, code, sampler, pruner, enqueued)
+    return Session(config, problem, study, resumed, ledger, stop, clock, code, sampler, pruner, enqueued, held)

@@ -104,9 +104,8 @@ def report(case: Case, total: int, seed: int, tally: Tally) -> int:
     states, told = case.states(), case.told()
     lost = [number for number in told if number not in {trial["number"] for trial in case.trials()}]
     failed = states["FAIL"]
-    print(
-        f"seed {seed}: {sum(tally.kills.values())} kills {dict(tally.kills)}, {tally.starts} starts, {dict(states)}, {len(told)} acknowledged"
-    )
+    kills = f"{sum(tally.kills.values())} kills {dict(tally.kills)}"
+    print(f"seed {seed}: {kills}, {tally.starts} starts, {dict(states)}, {len(told)} acknowledged")
     check(case, total=total, failed=failed)
     unjustified = failed - unlucky(case)
     print(f"lost: {len(lost)}; failed without three deaths in one epoch: {max(0, unjustified)}")
