@@ -1,24 +1,54 @@
 """What follows a sweep with ``final.after_sweep=true``: final models in the same slots, evaluate, export."""
 
+import csv
+import json
 from collections.abc import Callable, Sequence
 
+from cnn_core.errors import InputError
 from pipeline import evaluate, export, final
+from pipeline.artifacts import StudyPaths
+from pipeline.bundle.assemble import assemble
 from pipeline.config import Config, compose
 from pipeline.slots.base import Slot
 
+Say = Callable[[str], None]
 
-def after_sweep(config: Config, slots: Sequence[Slot], say: Callable[[str], None]) -> int:
+
+def after_sweep(config: Config, slots: Sequence[Slot], say: Say) -> int:
     """Train the final models of a finished sweep, evaluate them and export them; return the exit code of the first that fails.
 
-    The caller holds the study's lock.
+    The caller holds the study's lock. What is done already for the same model is not done again: the test split is opened once.
     """
-    planned = final.plan(config)
-    code = final.build(planned, slots, say)
+    code = final.build(final.plan(config), slots, say)
     if code:
         return code
-    study = (f"study.name={config.study.name}", f"root={config.root}")
-    blas = (f"slots.n={len(slots)}", f"blas.kernels={config.blas.kernels}")
-    code = evaluate.main(compose([*study, *blas], evaluate.COMMAND))
+    digest = assemble(config.paths).manifest["digest"]
+    study = (f"study.name={config.study.name}", f"root={config.root}", f"slots.n={len(slots)}", f"blas.kernels={config.blas.kernels}")
+    if is_evaluated(config.paths, digest):
+        say(f"evaluated before: {config.paths.evaluation}")
+    else:
+        try:
+            code = evaluate.main(compose(study, evaluate.COMMAND))
+        except InputError as error:  # such as data without a test split
+            say(f"not evaluated: {error}")
     if code:
         return code
-    return export.main(compose([*study, *blas, f"tracking={config.tracking.name}"], export.COMMAND))
+    if is_exported(config.paths, digest):
+        say(f"exported before: {config.paths.bundle}")
+        return 0
+    return export.main(compose([*study, f"tracking={config.tracking.name}"], export.COMMAND))
+
+
+def is_evaluated(paths: StudyPaths, digest: str) -> bool:
+    """Tell whether the test split was opened for this model, and its figures are there."""
+    openings = paths.evaluation / "openings.csv"
+    if not openings.exists() or not (paths.evaluation / "test.json").exists():
+        return False
+    rows = list(csv.DictReader(openings.read_text(encoding="utf-8").splitlines()))
+    return bool(rows) and rows[-1]["model"] == digest[:16]
+
+
+def is_exported(paths: StudyPaths, digest: str) -> bool:
+    """Tell whether the study's bundle holds this model."""
+    manifest = paths.bundle / "manifest.json"
+    return manifest.exists() and json.loads(manifest.read_text(encoding="utf-8")).get("digest") == digest

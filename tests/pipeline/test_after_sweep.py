@@ -1,0 +1,37 @@
+"""final.after_sweep=true: one command from nothing to a bundle; the same command again opens no test split."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from pipeline import sweep
+from pipeline.bundle import load_bundle
+from pipeline.config import SWEEP, command_line
+from tests.pipeline.final_study import SWEEP_ARGUMENTS
+
+ARGUMENTS = (*SWEEP_ARGUMENTS, "final.after_sweep=true", "final.members=2", "final.folds=2", "final.epochs=1", "ensemble=weighted")
+
+
+def test_one_command_from_nothing_to_a_bundle_and_once_more(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command_line(SWEEP, [*ARGUMENTS, f"root={tmp_path}"], sweep.main) == 0
+    folder = tmp_path / "small"
+    bundle = load_bundle(folder / "bundle")
+    assert len(bundle.nets) == 2 and bundle.manifest["combine"]["method"] == "weighted"
+    for name in ("test.json", "proxy.json", "reserve.json", "openings.csv"):
+        assert (folder / "evaluation" / name).exists()
+    written = (folder / "bundle" / "manifest.json").stat().st_mtime_ns
+    capsys.readouterr()
+    assert command_line(SWEEP, [*ARGUMENTS, f"root={tmp_path}"], sweep.main) == 0
+    said = capsys.readouterr().out
+    assert "evaluated before" in said and "exported before" in said
+    openings = (folder / "evaluation" / "openings.csv").read_text().splitlines()
+    assert len(list(csv.DictReader(openings))) == 1
+    assert (folder / "bundle" / "manifest.json").stat().st_mtime_ns == written
+
+
+def test_data_without_a_test_split_are_exported_all_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [*ARGUMENTS, "data.test_fraction=0", "data.reserve=0", "data.valid_images=clean", f"root={tmp_path}"]
+    assert command_line(SWEEP, arguments, sweep.main) == 0
+    assert "not evaluated: data=digits: a test split must be given" in capsys.readouterr().out
+    assert load_bundle(tmp_path / "small" / "bundle").classes == 10
