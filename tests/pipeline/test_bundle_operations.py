@@ -97,7 +97,7 @@ def test_a_view_equals_scipy_affine_transform() -> None:
     view = [0.9, 0.2, 0.7, -0.1, 1.1, -1.3]
     got = resample_view(x, view_sampler(view, (10, 10)))
     matrix, centre = np.array([view[:2], view[3:5]]), np.array([4.5, 4.5])
-    offset = [*centre, view[2], view[5]] - matrix @ centre
+    offset = centre + np.array([view[2], view[5]]) - matrix @ centre
     for c in range(2):
         for n in range(3):
             want = affine_transform(x[c, :, :, n].astype(np.float64), matrix, offset, order=1, mode="grid-constant")
