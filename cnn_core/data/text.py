@@ -1,8 +1,9 @@
 """Images as rows of numbers: text with 784 integers a row, and CSV with or without a header and a label column."""
 
 import itertools
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,10 +113,10 @@ def _numbers(rows: list[str], separator: str | None, path: Path, line: int, widt
     raise InputError(f"{path}: lines {line} to {line + len(rows) - 1}: must be rows of whole numbers")
 
 
-def images_of(table: Table, label_column: int | None, classes: int) -> tuple[Images, Labels | None]:
-    """Return the rows as square images (N, 1, H, W) uint8, and the labels if a column holds them.
+def images_of(table: Table, label_column: int | None, classes: int, shape: Sequence[int] = ()) -> tuple[Images, Labels | None]:
+    """Return the rows as images (N, C, H, W) uint8 of `shape` (C, H, W), square and of one channel without it; and the labels of a column.
 
-    Raises InputError with the line: a pixel outside 0 .. 255, a label out of range, a width that is no square.
+    Raises InputError with the line: a pixel outside 0 .. 255, a label out of range, a width that is not the shape's or no square.
     """
     values, labels = table.values, None
     if label_column is not None:
@@ -124,11 +125,14 @@ def images_of(table: Table, label_column: int | None, classes: int) -> tuple[Ima
         labels = values[:, label_column].astype(np.int64)
         check_labels(labels, classes, table.place)
         values = np.delete(values, label_column, axis=1)
+    width = values.shape[1]
+    if shape and (len(shape) != 3 or math.prod(shape) != width):
+        raise InputError(f"data.shape: must be [channels, height, width] with a product of {width}, the pixels of a row, got {list(shape)}")
     wrong = np.argwhere((values < 0) | (values > 255))
     if len(wrong):
         row, column = wrong[0]
         raise InputError(f"{table.place(int(row))}, pixel {column + 1}: must be from 0 to 255, got {values[row, column]}")
-    return as_images(values, str(table.path)), labels
+    return as_images(values.reshape(-1, *shape) if shape else values, str(table.path)), labels
 
 
 def read_text_images(path: Path) -> Images:

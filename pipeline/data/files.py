@@ -1,13 +1,12 @@
 """One's own labelled data from files that NumPy can read: IDX, CSV, text, npz."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from cnn_core.axes import Images
+from cnn_core.data.checks import check_labels
 from cnn_core.data.idx import read_idx_images, read_idx_labels
 from cnn_core.data.npz import read_labelled_npz, read_npz
 from cnn_core.data.text import Table, images_of, read_table
@@ -42,7 +41,7 @@ def _read_csv(settings: CsvSettings, files: Sequence[Path], test: bool) -> Label
     table = read_table(files[0], ",")
     if table.header is not None and len(table.header) != table.values.shape[1]:
         raise InputError(f"{table.place(0)}: rows must have the {len(table.header)} columns of the header, got {table.values.shape[1]}")
-    return _from_table(table, _label_column(table, settings.label), settings.classes, settings.shape)
+    return _from_table(table, _label_column(table, settings.label), settings)
 
 
 def _label_column(table: Table, label: str) -> int:
@@ -58,33 +57,6 @@ def _label_column(table: Table, label: str) -> int:
     raise InputError(f"{table.path}: line 1: the header must name the label's column, got data.label={label!r}{did_you_mean(label, known)}")
 
 
-def _from_table(table: Table, column: int | None, classes: int | None, shape: Sequence[int]) -> Labelled:
-    square = table
-    if shape:
-        width = table.values.shape[1] - (column is not None)
-        if len(shape) != 3 or math.prod(shape) != width:
-            raise InputError(
-                f"data.shape: must be [channels, height, width] with a product of {width}, the pixels of a row, got {list(shape)}"
-            )
-        square = _widened(table, column)
-    images, labels = images_of(square, column, classes or MOST_CLASSES)
-    if shape:
-        images = np.ascontiguousarray(images.reshape(len(images), -1)[:, : math.prod(shape)]).reshape(-1, *shape)
-    if labels is None:
-        raise InputError(f"{table.path}: labels are needed")
-    return labelled(images, labels, classes)
-
-
-def _widened(table: Table, column: int | None) -> Table:
-    """Return the table with zero columns behind it, so that its rows are square and the same checks read them; they are cut off again."""
-    if column is not None and column == table.values.shape[1] - 1:
-        raise InputError(f"{table.path}: data.shape must go with a label column that is not the last, got column {column + 1}")
-    width = table.values.shape[1] - (column is not None)
-    side = math.isqrt(width - 1) + 1
-    padding = np.zeros((len(table.values), side * side - width), table.values.dtype)
-    return replace(table, values=np.concatenate([table.values, padding], axis=1))
-
-
 def _text_files(settings: TextSettings, test: bool) -> Sequence[Path]:
     file, labels = ("test_file", "test_labels") if test else ("file", "labels")
     return _paths(settings, (file, labels) if settings.labels else (file,))
@@ -94,13 +66,20 @@ def _read_text(settings: TextSettings, files: Sequence[Path], test: bool) -> Lab
     table = read_table(files[0])
     if len(files) == 1:
         column = 0 if settings.label == "first" else table.values.shape[1] - 1
-        return _from_table(table, column, settings.classes, settings.shape)
-    labels = read_table(files[1])
-    if labels.values.shape != (len(table.values), 1):
+        return _from_table(table, column, settings)
+    given = read_table(files[1])
+    if given.values.shape != (len(table.values), 1):
         rule = f"must hold one label a line for each of the {len(table.values)} images of {files[0].name}"
-        raise InputError(f"{files[1]}: {rule}, got {labels.values.shape[0]} lines of {labels.values.shape[1]}")
-    joined = replace(table, values=np.concatenate([labels.values, table.values], axis=1))
-    return _from_table(joined, 0, settings.classes, settings.shape)
+        raise InputError(f"{files[1]}: {rule}, got {given.values.shape[0]} lines of {given.values.shape[1]}")
+    labels = given.values[:, 0].astype(np.int64)
+    check_labels(labels, settings.classes or MOST_CLASSES, given.place)
+    return labelled(images_of(table, None, MOST_CLASSES, settings.shape)[0], labels, settings.classes)
+
+
+def _from_table(table: Table, column: int, settings: CsvSettings | TextSettings) -> Labelled:
+    images, labels = images_of(table, column, settings.classes or MOST_CLASSES, settings.shape)
+    assert labels is not None, "a label column was given"
+    return labelled(images, labels, settings.classes)
 
 
 _IMAGES = ("images", "x_train", "train_images", "x", "X", "data")
@@ -108,6 +87,8 @@ _LABELS = ("labels", "y_train", "train_labels", "y", "Y", "target")
 
 
 def _npz_files(settings: NpzSettings, test: bool) -> Sequence[Path]:
+    for name in ("test_images", "test_labels") if test else ():
+        required(settings, name)
     return _paths(settings, ("file",))
 
 
@@ -133,8 +114,8 @@ def _named(given: str, usual: Sequence[str], present: Sequence[str], path: Path)
 
 
 def _channels_first(images: Images) -> Images:
-    """Return (N, C, H, W) of (N, H, W, C) with 1 or 3 channels last; anything else as it is."""
-    if images.shape[3] in (1, 3) and images.shape[1] not in (1, 3):
+    """Return (N, C, H, W) of (N, H, W, C) with 1, 3 or 4 channels last; anything else as it is."""
+    if images.shape[3] in (1, 3, 4) and images.shape[1] not in (1, 3, 4):
         return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
     return images
 

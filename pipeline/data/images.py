@@ -18,15 +18,20 @@ MAX_BYTES = 4 << 30  # of all images together, as they are kept
 
 
 def _image_files(settings: ImagesSettings, test: bool) -> Sequence[Path]:
-    name = "test_folder" if test else "folder"
+    found = _by_class(settings, "test_folder" if test else "folder")
+    if test:
+        known = [name for name, _ in _by_class(settings, "folder")]
+        strange = [name for name, _ in found if name not in known]
+        if strange:
+            raise InputError(f"data.test_folder: must have classes of data.folder, {', '.join(known[:20])}, got {strange[0]}")
+    return [path for _, paths in found for path in paths]
+
+
+def _by_class(settings: ImagesSettings, name: str) -> list[tuple[str, list[Path]]]:
+    """Return class -> files, classes by number where all names are numbers, else by name."""
     folder = resolve(required(settings, name), settings.root, settings.name)
     if not folder.is_dir():
         raise InputError(f"data.{name}: must be a folder with one folder a class, got {folder}")
-    return [path for _, paths in _by_class(folder, name) for path in paths]
-
-
-def _by_class(folder: Path, name: str) -> list[tuple[str, list[Path]]]:
-    """Return class -> files, classes by number where all names are numbers, else by name."""
     classes = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
     if not 2 <= len(classes) <= MOST_CLASSES:
         raise InputError(f"data.{name}: must have 2 to {MOST_CLASSES} folders, one a class, got {len(classes)} in {folder}")
@@ -43,7 +48,7 @@ def _by_class(folder: Path, name: str) -> list[tuple[str, list[Path]]]:
 
 def _read_images(settings: ImagesSettings, files: Sequence[Path], test: bool) -> Labelled:
     size = _size(settings)
-    names = list(dict.fromkeys(path.parent.name for path in files))
+    names = [name for name, _ in _by_class(settings, "folder")]  # a test folder may lack some
     kept: list[npt.NDArray[np.uint8]] = []
     for path in files:
         image = _fitted(read_picture(path, 3 if settings.colour == "rgb" else 1), size, settings.normalize)

@@ -13,7 +13,7 @@ from pipeline.data.digits import DIGITS
 from pipeline.data.files import CSV, IDX, NPZ, TEXT
 from pipeline.data.images import IMAGES
 from pipeline.data.mnist import MNIST
-from pipeline.data.settings import DataSettings, HeldOutSettings
+from pipeline.data.settings import DataSettings, FileSettings, HeldOutSettings
 from pipeline.data.source import Labelled, Source, hold_out
 from pipeline.data.test_split import require_open
 
@@ -34,7 +34,7 @@ def prepare(settings: DataSettings, root: Path) -> DataSpec:
 
     The arrays are below ``root/prepared``, named by their digest. Raises InputError for a missing or damaged file, naming it and the place.
     """
-    data = _prepared(settings, root, test=False)
+    data = _prepared(settings, root)
     if settings.valid_images == "clean":
         return data
     from pipeline.proxy import with_proxy  # SciPy, which other sweeps need not wait for
@@ -45,13 +45,23 @@ def prepare(settings: DataSettings, root: Path) -> DataSpec:
 def prepare_test(settings: DataSettings, root: Path) -> DataSpec:
     """Return where the test images lie; for `pipeline.evaluate` alone.
 
-    Raises TestSplitClosedError anywhere else, InputError where there is no test split.
+    Raises TestSplitClosedError anywhere else, InputError where there is no test split, or one of other images than those trained on.
     """
     require_open()
-    return _prepared(settings, root, test=True)
+    trained = _prepared(settings, root)
+    test = _prepared(settings, root, beside=trained)
+    if test.image_shape != trained.image_shape:
+        expected, got = ("x".join(map(str, data.image_shape)) for data in (trained, test))
+        raise InputError(f"data={settings.name}: test images must be {expected} (CxHxW) as the training images, got {got}")
+    if test.classes > trained.classes:
+        received = f"from 0 to {trained.classes - 1} as in training, got {test.classes - 1}"
+        raise InputError(f"data={settings.name}: test labels must be {received}")
+    return test
 
 
-def _prepared(settings: DataSettings, root: Path, *, test: bool) -> DataSpec:
+def _prepared(settings: DataSettings, root: Path, beside: DataSpec | None = None) -> DataSpec:
+    """Return the training images, or, `beside` them, those of the test."""
+    test = beside is not None
     folder = writable_folder(root / "prepared", "root")
     source = SOURCES[settings.name]
     own_test = source.own_test(settings)
@@ -59,7 +69,10 @@ def _prepared(settings: DataSettings, root: Path, *, test: bool) -> DataSpec:
     if test and not own_test and not held_out:
         raise InputError(f"data={settings.name}: a test split must be given or held out, got none, with data.test_fraction=0")
     files = source.files(settings, test and own_test)
-    index = folder / "index" / f"{_outside(source, settings, files, test, held_out)}.json"
+    if own_test and isinstance(settings, FileSettings):
+        source.files(settings, True)  # test files that are not there are refused now, not after hours of search
+    part = "train" if beside is None else f"test beside {beside.digest}"
+    index = folder / "index" / f"{_outside(source, settings, files, part, held_out)}.json"
     known = _look_up(index)
     if known is None:
         known = _write(source, settings, files, folder, test=test, held_out=held_out)
@@ -77,13 +90,13 @@ def _prepared(settings: DataSettings, root: Path, *, test: bool) -> DataSpec:
     )
 
 
-def _outside(source: Source[Any], settings: DataSettings, files: Sequence[Path], test: bool, held_out: bool) -> str:
+def _outside(source: Source[Any], settings: DataSettings, files: Sequence[Path], part: str, held_out: bool) -> str:
     """Return a name for what would be read: files by path, size and time of change, and the options that matter."""
     stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     options = {name: getattr(settings, name) for name in source.options}
     if held_out and isinstance(settings, HeldOutSettings):
         options |= {"test_fraction": settings.test_fraction, "test_seed": settings.test_seed}
-    content = {"version": VERSION, "data": settings.name, "part": "test" if test else "train", "files": stats, "options": options}
+    content = {"version": VERSION, "data": settings.name, "part": part, "files": stats, "options": options}
     return sha256_bytes(json.dumps(content, sort_keys=True).encode())[:24]
 
 

@@ -133,13 +133,70 @@ def test_label_column_by_name_and_found_anywhere_by_its_usual_name(tmp_path: Pat
 
 def test_images_that_are_not_square_or_grey(tmp_path: Path) -> None:
     images, labels = made(shape=(3, 4, 5))
-    write_csv(tmp_path / "x.csv", images, labels, header=False)
-    overrides = ("data=csv", f"data.file={tmp_path}/x.csv", "data.shape=[3,4,5]", "data.test_fraction=0")
-    data = prepare(settings(*overrides), tmp_path / "root")
-    assert data.image_shape == (3, 4, 5)
-    np.testing.assert_array_equal(open_prepared(data.folder, data.digest).images, images)
+    for label in ("first", "last"):
+        write_csv(tmp_path / "x.csv", images, labels, header=False, label_last=label == "last")
+        overrides = ("data=csv", f"data.file={tmp_path}/x.csv", "data.shape=[3,4,5]", "data.test_fraction=0", f"data.label={label}")
+        data = prepare(settings(*overrides), tmp_path / "root")
+        assert data.image_shape == (3, 4, 5)
+        np.testing.assert_array_equal(open_prepared(data.folder, data.digest).images, images)
+        np.testing.assert_array_equal(open_prepared(data.folder, data.digest).labels, labels)
     with pytest.raises(InputError, match=r"data.shape: must be \[channels, height, width\] with a product of 60"):
-        prepare(settings(*overrides[:2], "data.shape=[3,4,4]"), tmp_path / "root")
+        prepare(settings(*overrides[:2], overrides[-1], "data.shape=[3,4,4]"), tmp_path / "root")
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_npz_with_channels_last(channels: int, tmp_path: Path) -> None:
+    images, labels = made(shape=(6, 5, channels))
+    np.savez(tmp_path / "x.npz", images=images, labels=labels)
+    data = prepare(settings("data=npz", f"data.file={tmp_path}/x.npz", "data.test_fraction=0"), tmp_path / "root")
+    np.testing.assert_array_equal(open_prepared(data.folder, data.digest).images, images.transpose(0, 3, 1, 2))
+
+
+def test_classes_of_test_pictures_are_those_of_the_training_pictures(tmp_path: Path) -> None:
+    images, _ = made(6)
+    write_pictures(tmp_path / "train", images, np.array([0, 1, 2, 0, 1, 2]))
+    write_pictures(tmp_path / "test", images[:2], np.array([2, 0]))
+    write_pictures(tmp_path / "other", images[:2], np.array([0, 7]))
+    overrides = ("data=images", f"data.folder={tmp_path}/train")
+    with opened_for_evaluation():
+        test = prepare_test(settings(*overrides, f"data.test_folder={tmp_path}/test"), tmp_path / "root")
+        assert test.classes == 3
+        np.testing.assert_array_equal(open_prepared(test.folder, test.digest).labels, [0, 2])
+        with pytest.raises(InputError, match=r"data.test_folder: must have classes of data.folder, 0, 1, 2, got 7"):
+            prepare_test(settings(*overrides, f"data.test_folder={tmp_path}/other"), tmp_path / "root")
+        write_pictures(tmp_path / "train", images[:1], np.array([1000]))  # a class more: what was read before no longer counts
+        (tmp_path / "train" / "1000").rename(tmp_path / "train" / "-1")
+        test = prepare_test(settings(*overrides, f"data.test_folder={tmp_path}/test"), tmp_path / "root")
+        assert test.classes == 4
+        np.testing.assert_array_equal(open_prepared(test.folder, test.digest).labels, [1, 3])
+
+
+def test_test_images_must_be_of_the_training_images_size_and_classes(tmp_path: Path) -> None:
+    images, labels = made()
+    larger, _ = made(shape=(8, 8))
+    np.savez(tmp_path / "x.npz", images=images, labels=labels, larger=larger, more=labels + 1)
+    overrides = ("data=npz", f"data.file={tmp_path}/x.npz")
+    with opened_for_evaluation():
+        with pytest.raises(InputError, match=r"data=npz: test images must be 1x6x6 \(CxHxW\) as the training images, got 1x8x8"):
+            prepare_test(settings(*overrides, "data.test_images=larger", "data.test_labels=labels"), tmp_path / "root")
+        with pytest.raises(InputError, match=rf"data=npz: test labels must be from 0 to {CLASSES - 1} as in training, got {CLASSES}"):
+            prepare_test(settings(*overrides, "data.test_images=images", "data.test_labels=more"), tmp_path / "root")
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "says"),
+    [
+        ("csv", "data.test_file=/no/such.csv", "/no/such.csv must exist"),
+        ("idx", "data.test_images=images.gz", "data.test_labels: must be given with data=idx"),
+        ("npz", "data.test_images=x", "data.test_labels: must be given with data=npz"),
+        ("images", "data.test_folder=/no/such", "/no/such must exist"),
+        ("text", "data.test_file=/no/such.txt", "/no/such.txt must exist"),
+    ],
+)
+def test_test_files_that_are_not_there_are_refused_before_anything_is_trained(kind: str, key: str, says: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as raised:
+        prepare(settings(*write(kind, tmp_path), f"data.root={tmp_path}", key), tmp_path / "root")
+    assert says in str(raised.value)
 
 
 def test_npz_with_channels_last_and_arrays_of_the_test(tmp_path: Path) -> None:
@@ -204,6 +261,7 @@ def test_relative_paths_start_from_data_root_or_the_shared_folder(tmp_path: Path
         ),
         ("images", lambda f: (f / "pictures" / "9").mkdir(), "every class must have an image"),
         ("text", lambda f: (f / "rows.txt").write_text("1 2 x 4\n"), "rows.txt: line 1"),
+        ("text", lambda f: (f / "labels.txt").write_text("1\n" * 59 + "-1\n"), "labels.txt: line 60: labels must be from 0 to"),
         ("text", lambda f: (f / "labels.txt").write_text("1\n2\n"), "labels.txt: must hold one label a line for each of the 60 images"),
     ],
 )
