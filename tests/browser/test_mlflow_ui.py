@@ -27,7 +27,7 @@ class Ui:
         return [run for run in self.runs if run.data.tags.get("study") == study]
 
     def trials(self, study: str) -> list[Any]:
-        return [run for run in self.of(study) if "objective" in run.data.metrics]
+        return [run for run in self.of(study) if "trial" in run.data.tags and "objective" in run.data.metrics]
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_two_studies_are_compared_on_one_page(ui: Ui, open_page: Opener, screens
 
 
 def test_a_trial_and_its_study_show_their_pictures(ui: Ui, open_page: Opener, screenshots: Path) -> None:
-    parent = next(run for run in ui.of("drawn") if "trial" not in run.data.tags)
+    parent = next(run for run in ui.of("drawn") if "best_trial" in run.data.tags)
     best = ui.trials("drawn")[0]
     for run, file in (
         (parent, "pictures/optimisation_history.png"),
