@@ -34,7 +34,7 @@ def prepare(settings: DataSettings, root: Path) -> DataSpec:
 
     The arrays are below ``root/prepared``, named by their digest. Raises InputError for a missing or damaged file, naming it and the place.
     """
-    data = _prepared(settings, root)
+    data = _prepared(settings, root, test=False)
     if settings.valid_images == "clean":
         return data
     from pipeline.proxy import with_proxy  # SciPy, which other sweeps need not wait for
@@ -48,8 +48,8 @@ def prepare_test(settings: DataSettings, root: Path) -> DataSpec:
     Raises TestSplitClosedError anywhere else, InputError where there is no test split, or one of other images than those trained on.
     """
     require_open()
-    trained = _prepared(settings, root)
-    test = _prepared(settings, root, beside=trained)
+    trained = _prepared(settings, root, test=False)
+    test = _prepared(settings, root, test=True, beside=trained.digest)
     if test.image_shape != trained.image_shape:
         expected, got = ("x".join(map(str, data.image_shape)) for data in (trained, test))
         raise InputError(f"data={settings.name}: test images must be {expected} (CxHxW) as the training images, got {got}")
@@ -59,9 +59,8 @@ def prepare_test(settings: DataSettings, root: Path) -> DataSpec:
     return test
 
 
-def _prepared(settings: DataSettings, root: Path, beside: DataSpec | None = None) -> DataSpec:
-    """Return the training images, or, `beside` them, those of the test."""
-    test = beside is not None
+def _prepared(settings: DataSettings, root: Path, *, test: bool, beside: str = "") -> DataSpec:
+    """Return where one part's arrays lie; those of the test are found again `beside` the same training images only."""
     folder = writable_folder(root / "prepared", "root")
     source = SOURCES[settings.name]
     own_test = source.own_test(settings)
@@ -71,7 +70,7 @@ def _prepared(settings: DataSettings, root: Path, beside: DataSpec | None = None
     files = source.files(settings, test and own_test)
     if own_test and isinstance(settings, FileSettings):
         source.files(settings, True)  # test files that are not there are refused now, not after hours of search
-    part = "train" if beside is None else f"test beside {beside.digest}"
+    part = f"test beside {beside}" if test else "train"
     index = folder / "index" / f"{_outside(source, settings, files, part, held_out)}.json"
     known = _look_up(index)
     if known is None:
