@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from cnn_core.errors import InputError
 from pipeline.bundle.predictor import Bundle, BundleError, load
@@ -30,7 +31,8 @@ def _loaded(folder: str, digest: str) -> Bundle:
 
 
 def _predict(folder: str, digest: str, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return _loaded(folder, digest).member_proba(images)
+    with threadpool_limits(1):  # one core a process; two threads on these small products only wait for each other
+        return _loaded(folder, digest).member_proba(images)
 
 
 def predict_blocks(folder: Path, bundle: Bundle, blocks: Iterable[Block], jobs: int) -> Iterator[tuple[Block, NDArray[np.float32]]]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from cnn_core import checkpoint
 from cnn_core.architectures import build_model
@@ -78,13 +79,14 @@ def _predict_fold(spec: Spec, paths: TrialPaths, views: Sequence[Sequence[float]
     net = inference_net(spec, weights)
     indices = split_of(spec.data).valid
     images = open_prepared(spec.data.folder, spec.data.digest).images[indices]
-    started = time.perf_counter()
-    clean = view_logits(net, images, views)
-    ms = (time.perf_counter() - started) * 1000 / (len(indices) * len(views))
     proxy = None
-    if spec.data.valid_folder is not None and spec.data.valid_digest is not None:
-        disturbed = open_prepared(spec.data.valid_folder, spec.data.valid_digest).images[indices]
-        proxy = view_logits(net, disturbed, views)
+    with threadpool_limits(1):
+        started = time.perf_counter()
+        clean = view_logits(net, images, views)
+        ms = (time.perf_counter() - started) * 1000 / (len(indices) * len(views))
+        if spec.data.valid_folder is not None and spec.data.valid_digest is not None:
+            disturbed = open_prepared(spec.data.valid_folder, spec.data.valid_digest).images[indices]
+            proxy = view_logits(net, disturbed, views)
     return OutOfFold(indices, clean, proxy, ms)
 
 
