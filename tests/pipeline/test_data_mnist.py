@@ -113,7 +113,10 @@ def test_downloaded_once_and_only_what_is_needed(cache: Path, server: Server, tm
     assert len(open_prepared(test.folder, test.digest).labels) == 12
 
 
-@pytest.mark.parametrize("answer", [b"", b"<html>not found</html>", gzip.compress(b"\0\0\x08\x03" + b"\0\0\0\x01" * 3 + b"x")])
+WRONG = gzip.compress(b"\0\0\x08\x03" + b"\0\0\0\x01" * 3 + b"x")
+
+
+@pytest.mark.parametrize("answer", [b"", b"<html>not found</html>", WRONG], ids=["empty", "page", "another file"])
 def test_second_mirror_where_the_first_fails_or_lies(answer: bytes, cache: Path, server: Server, tmp_path: Path) -> None:
     server.answers["/first"] = answer
     assert prepare(settings(), tmp_path / "root").classes == 10
