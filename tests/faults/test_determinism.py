@@ -27,7 +27,7 @@ def result_of(case: Case, *more: str, env: dict[str, str] | None = None) -> list
     return case.trials()
 
 
-@pytest.fixture(params=["median", "halving"])
+@pytest.fixture(params=[pytest.param("median", marks=pytest.mark.slow), "halving"])
 def lockstep(case: Case, request: pytest.FixtureRequest) -> Case:
     pruner = HALVING if request.param == "halving" else ["pruner=median", "pruner.startup_trials=3", "pruner.warmup_epochs=1"]
     case.overrides = [*LOCKSTEP, *pruner, "budget.trials=12"]
@@ -44,6 +44,7 @@ def test_slots_and_interruptions_change_no_bit(lockstep: Case) -> None:
     assert result_of(broken, "slots.n=4") == two
 
 
+@pytest.mark.slow
 def test_a_termination_in_a_round_changes_no_bit(lockstep: Case) -> None:
     whole = result_of(lockstep)
     victim = next(trial["number"] for trial in whole if trial["number"] >= 3 and trial["state"] == "COMPLETE")

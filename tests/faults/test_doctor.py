@@ -5,6 +5,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.faults.harness import REPOSITORY, Case, check
 
 
@@ -37,6 +39,7 @@ def test_what_a_killed_sweep_left_is_found_and_mended(case: Case) -> None:
     check(case)
 
 
+@pytest.mark.slow
 def test_damaged_data_are_prepared_again(case: Case) -> None:
     (images,) = (case.root / "prepared").glob("*/images.npy")
     content = bytearray(images.read_bytes())

@@ -7,8 +7,10 @@ import pytest
 from tests.faults.harness import Case, check, no_traceback, wait_until, workers_of
 from tests.faults.test_workers import epochs_begun
 
+SLOW = [pytest.param(point, marks=pytest.mark.slow) for point in ("after-ask:3", "after-tell:2")]
 
-@pytest.mark.parametrize("point", ["after-ask:3", "after-epoch:4", "before-tell:2", "after-tell:2", "during-export"])
+
+@pytest.mark.parametrize("point", ["after-epoch:4", "before-tell:2", "during-export", *SLOW])
 def test_a_coordinator_killed_outright_is_resumed_by_the_same_command(case: Case, point: str) -> None:
     first = case.run(env={"PIPELINE_FAULT": point})
     assert first.code == -signal.SIGKILL

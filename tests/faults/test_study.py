@@ -157,7 +157,7 @@ def test_a_database_locked_for_good_ends_the_sweep_with_its_cause(case: Case) ->
     assert max(epochs_begun(case).values()) <= 2
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped"])
+@pytest.mark.parametrize("damage", ["truncated", pytest.param("flipped", marks=pytest.mark.slow)])
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(case: Case, damage: str) -> None:
     case.ask("hold-1-3")
     running = case.start()

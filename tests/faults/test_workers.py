@@ -23,7 +23,7 @@ def log_of(case: Case) -> str:
     return (case.folder / "log.txt").read_text()
 
 
-@pytest.mark.parametrize("misdeed", ["SIGKILL", "SIGSEGV"])
+@pytest.mark.parametrize("misdeed", ["SIGKILL", pytest.param("SIGSEGV", marks=pytest.mark.slow)])
 def test_a_worker_that_dies_costs_its_epoch_alone(case: Case, misdeed: str) -> None:
     case.ask("once-1-2", misdeed)
     ended = case.run()
@@ -65,7 +65,7 @@ def test_a_sweep_whose_every_trial_fails_stops_at_max_failed(case: Case) -> None
     no_traceback(ended)
 
 
-@pytest.mark.parametrize("misdeed", ["hang", "SIGSTOP"])
+@pytest.mark.parametrize("misdeed", ["hang", pytest.param("SIGSTOP", marks=pytest.mark.slow)])
 def test_an_epoch_past_its_deadline_ends_that_worker_alone(case: Case, misdeed: str) -> None:
     case.ask("once-1-2", misdeed)
     ended = case.run("deadline.epoch_s=1.5")
@@ -75,6 +75,7 @@ def test_an_epoch_past_its_deadline_ends_that_worker_alone(case: Case, misdeed: 
     assert workers_of(case.folder) == []
 
 
+@pytest.mark.slow
 def test_a_trial_past_its_deadline_fails(case: Case) -> None:
     case.ask("once-0-1", "hang")
     ended = case.run("deadline.trial_s=1.5")
@@ -91,7 +92,7 @@ def test_a_memory_limit_fails_the_trial_that_exceeds_it(case: Case) -> None:
     assert "MemoryError" in (case.folder / "leaderboard.csv").read_text()
 
 
-@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize("value", ["nan", *(pytest.param(value, marks=pytest.mark.slow) for value in ("inf", "-inf"))])
 def test_a_trial_that_diverges_fails_and_is_never_best(case: Case, value: str) -> None:
     case.ask("always-1-2", value)
     ended: Ended = case.run()
