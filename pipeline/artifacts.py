@@ -80,6 +80,14 @@ def writable_folder(folder: Path, key: str) -> Path:
     return folder.resolve()
 
 
+def writable_file(path: str, key: str) -> Path:
+    """Return the path of a file that can be written or replaced, its folder made. Raises InputError naming `key`."""
+    given = Path(path).expanduser()
+    if given.is_dir():
+        raise InputError(f"{key}: must be the name of a file, got the folder {given}")
+    return writable_folder(given.parent, key) / given.name
+
+
 @dataclass(frozen=True)
 class TrialPaths:
     """Names inside ``<root>/<study>/trials/<number>/``."""

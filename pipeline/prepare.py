@@ -11,7 +11,7 @@ import numpy as np
 from cnn_core.data.prepared import open_prepared
 from cnn_core.data.splits import split
 from cnn_core.spec import DataSpec
-from pipeline.artifacts import atomic_write_bytes, atomic_write_text
+from pipeline.artifacts import atomic_write_bytes, atomic_write_text, writable_file
 from pipeline.config import Command, Config, command_line, setting
 from pipeline.data import prepare
 
@@ -55,12 +55,15 @@ def _write_samples(spec: DataSpec, path: Path) -> None:
 
 def main(config: Config) -> int:
     """Prepare the data that `config` names; return the exit code."""
+    keys: Keys = config.arguments
+    output = None if keys.output is None else writable_file(keys.output, "output")
+    samples = None if keys.samples is None else writable_file(keys.samples, "samples")
     spec = prepare(config.data, config.root)
     text = json.dumps(describe(spec), indent=2) + "\n"
-    if config.arguments.output is not None:
-        atomic_write_text(Path(config.arguments.output), text)
-    if config.arguments.samples is not None:
-        _write_samples(spec, Path(config.arguments.samples))
+    if output is not None:
+        atomic_write_text(output, text)
+    if samples is not None:
+        _write_samples(spec, samples)
     if not config.quiet:
         print(text, end="")
     return 0

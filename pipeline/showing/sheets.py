@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from cnn_core.data.prepared import open_prepared
-from pipeline.artifacts import writable_folder
+from pipeline.artifacts import writable_file, writable_folder
 from pipeline.augment_sheet import write_augment_sheet
 from pipeline.config import Config
 from pipeline.data import prepare
@@ -35,7 +35,5 @@ def input_sheet(config: Config, path: str, normalize: str, output: str | None) -
 
 def _place(config: Config, output: str | None, name: str) -> Path:
     if output is not None:
-        path = Path(output).expanduser()
-        writable_folder(path.parent, "output")
-        return path
+        return writable_file(output, "output")
     return writable_folder(config.root / "sheets", "root") / name

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cnn_core.errors import InputError
-from pipeline.artifacts import StudyPaths, atomic_write_bytes, atomic_write_text, sha256_bytes, sha256_file, writable_folder
+from pipeline.artifacts import StudyPaths, atomic_write_bytes, atomic_write_text, sha256_bytes, sha256_file, writable_file, writable_folder
 
 
 def test_written_whole_with_the_modes_of_a_plain_file(tmp_path: Path) -> None:
@@ -58,6 +58,16 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"root: must be a folder that can be written to, got .*file"):
         writable_folder(tmp_path / "file", "root")
     assert writable_folder(tmp_path / "a" / "b", "root").is_dir()
+
+
+def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"output: must be a folder that can be written to, got .*file"):
+        writable_file(str(tmp_path / "file" / "x.json"), "output")
+    with pytest.raises(InputError, match=r"output: must be the name of a file, got the folder "):
+        writable_file(str(tmp_path), "output")
+    assert writable_file(str(tmp_path / "new" / "x.json"), "output") == tmp_path / "new" / "x.json"
+    assert writable_file(str(tmp_path / "file"), "output") == tmp_path / "file"  # one that is there is replaced
 
 
 def test_names_in_a_studys_folder(tmp_path: Path) -> None:

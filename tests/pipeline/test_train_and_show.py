@@ -192,3 +192,5 @@ def test_sheets_of_augmentation_and_of_an_input(tmp_path: Path, capsys: pytest.C
     assert "5 images as the net would see them" in capsys.readouterr().out
     assert (tmp_path / "sheets" / "input.png").is_file()
     assert run(show, f"root={tmp_path}", f"input={tmp_path}/none.npy") == 2
+    assert run(show, f"root={tmp_path}", "augment=shift", f"output={tmp_path}") == 2
+    assert "output: must be the name of a file, got the folder" in capsys.readouterr().err
