@@ -12,7 +12,7 @@ from cnn_core.averaging import MovingAverage
 from cnn_core.axes import Array, Images, Labels
 from cnn_core.data.batches import steps_in_epoch
 from cnn_core.errors import InputError
-from cnn_core.layers.base import Layer
+from cnn_core.layers import BatchNormalization, Layer
 from cnn_core.losses import softmax_cross_entropy
 from cnn_core.metrics import correct_count
 from cnn_core.optimizers import Optimizer, make_optimizer
@@ -201,4 +201,7 @@ def check_spec(spec: Spec) -> None:
     make_optimizer(spec.optimizer)
     make_schedule(spec.schedule)
     make_augmentation(spec.augment)
-    build_model(spec.model, spec.data.image_shape, spec.data.classes, stream(spec.seed, "init"))
+    model = build_model(spec.model, spec.data.image_shape, spec.data.classes, stream(spec.seed, "init"))
+    single = [layer.name for layer in model.layers if isinstance(layer, BatchNormalization) and math.prod(layer.out_shape[1:]) == 1]
+    if single and spec.train.batch_size == 1:  # one value a feature has no variance: every output would be beta
+        raise InputError(f"train.batch_size: must be at least 2 with batch normalisation of dense layers ({single[0]}), got 1")

@@ -187,6 +187,10 @@ def test_a_spec_that_breaks_a_rule_is_refused(tiny_spec: Make, digits_data: Data
     ):
         with pytest.raises(InputError, match=message):
             check_spec(tiny_spec(**changes))
+    one = TrainSpec(batch_size=1)
+    check_spec(tiny_spec(train=one))  # a convolution's pixels have a variance
+    with pytest.raises(InputError, match=r"train.batch_size: must be at least 2 with batch normalisation of dense layers \(norm1\)"):
+        check_spec(tiny_spec(train=one, model=ModelSpec(name="mlp", hidden=(5,), batch_norm="after")))
     with pytest.raises(InputError, match=r"images must be \(1, 9, 9\) with 10 classes"):
         train_epoch(tiny_spec(data=replace(digits_data, image_shape=(1, 9, 9))), None)
     out_of_range: dict[str, Any] = {
