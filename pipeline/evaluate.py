@@ -37,8 +37,10 @@ OPENINGS = ("time", "study", "model", "data", "data_digest", "command")
 class EvaluateKeys:
     bundle: str | None = setting(None, "folder that pipeline.export wrote; null: what study.name left behind")
     input: str | None = setting(None, "a labelled file or folder to score instead of the test split")
-    normalize: str = setting("auto", "mnist: centre and scale as MNIST; auto: pictures of another size; none", choices=NORMALIZE)
-    label: str = setting("auto", "label column of a table: auto, first, last", choices=LABEL)
+    normalize: str = setting(
+        "auto", "mnist centres and scales images as MNIST was; auto does so for pictures of another size", choices=NORMALIZE
+    )
+    label: str = setting("auto", "label column of a table", choices=LABEL)
 
 
 COMMAND = Command(

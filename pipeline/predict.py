@@ -29,9 +29,11 @@ class PredictKeys:
     bundle: str | None = setting(None, "folder that pipeline.export wrote; null: the one of study.name")
     input: str | None = setting(None, "images: IDX (.gz), CSV, text, .npy, .npz, a picture, a folder of pictures")
     output: str | None = setting(None, "file of predictions to write")
-    format: str = setting("auto", "labels, submission (ImageId,Label), probabilities; auto: by the output's ending", choices=FORMATS)
-    normalize: str = setting("auto", "mnist: centre and scale as MNIST; auto: pictures of another size; none", choices=NORMALIZE)
-    label: str = setting("auto", "label column of a table: auto, none, first, last; labels are not used", choices=LABEL)
+    format: str = setting("auto", "of the output, submission: ImageId,Label; auto: by the ending", choices=FORMATS)
+    normalize: str = setting(
+        "auto", "mnist centres and scales images as MNIST was; auto does so for pictures of another size", choices=NORMALIZE
+    )
+    label: str = setting("auto", "label column of a table; labels are not used", choices=LABEL)
 
 
 COMMAND = Command(
