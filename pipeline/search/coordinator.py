@@ -123,13 +123,16 @@ class Coordinator:
             self.tell(trial, outcome, record)
             return
         keep = self.room.problem.config.tracking.keep_weights
-        if weights_wanted(keep, outcome, self.room.ledger.is_best(outcome)):
+        if weights_wanted(keep, outcome, self.room.ledger.is_best(trial.number, outcome)):
             keep_weights(work, record, outcome)
         record.write_result(outcome, work.spec)
         beaten = self.tell(trial, outcome, record)
         record.finish()
-        if beaten is not None and keep == "best":
-            drop_weights(self.paths.trial(beaten))
+        if keep == "best":  # two trials may end at once, each better than all before
+            if beaten is not None:
+                drop_weights(self.paths.trial(beaten))
+            if self.room.ledger.best_number != trial.number:
+                drop_weights(record.paths)
 
     def tell(self, trial: optuna.Trial, outcome: Outcome, record: TrialRecord) -> int | None:
         """Tell an outcome: listeners first, the study last, so that what the study knows the listeners know too."""

@@ -114,9 +114,14 @@ class Ledger:
             self._in_flight -= 1
             self._changed.notify_all()
 
-    def is_best(self, outcome: Outcome) -> bool:
+    def is_best(self, number: int, outcome: Outcome) -> bool:
         """Tell whether a trial that is about to be told is the best complete one so far."""
-        return outcome.state == "COMPLETE" and self._score(outcome.values[0]) > self._best[0]
+        return outcome.state == "COMPLETE" and (self._score(outcome.values[0]), -number) > self._best
+
+    @property
+    def best_number(self) -> int | None:
+        """The number of the best complete trial; None while there is none."""
+        return None if self._best[0] == -math.inf else -self._best[1]
 
     def counts(self) -> dict[str, int]:
         """Return the number of trials by state, paused ones as INTERRUPTED."""
@@ -130,7 +135,7 @@ class Ledger:
         self._in_flight -= 1
         if outcome.state in ("COMPLETE", "PRUNED"):
             self._counted += 1
-        if self.is_best(outcome):
+        if self.is_best(number, outcome):
             beaten = None if self._best[0] == -math.inf else -self._best[1]
             self._best = (self._score(outcome.values[0]), -number)
         if outcome.state == "FAIL":
