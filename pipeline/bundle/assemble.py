@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,18 +60,28 @@ def _of_ensemble(paths: StudyPaths, ensemble: Mapping[str, Any]) -> Assembled:
     files: dict[str, bytes] = {}
     spec: Spec | None = None
     for entry in ensemble["members"]:
-        folder = paths.final / entry["name"]
+        spec = _spec(paths, entry["overrides"])
         nets = []
-        for fold in sorted(folder.glob("fold*/weights.npz"), key=lambda p: int(p.parent.name.removeprefix("fold"))):
-            spec = _spec(paths, entry["overrides"])
-            weights, _ = checkpoint.load_weights(fold)
-            nets.append(_net(spec, weights, f"weights/{entry['name']}-{fold.parent.name}.npz", files))
+        for fold, digest in enumerate(entry["specs"]):
+            weights = _final_weights(paths.final / entry["name"] / f"fold{fold}" / "weights.npz", digest)
+            nets.append(_net(spec, weights, f"weights/{entry['name']}-fold{fold}.npz", files))
         about = {key: entry[key] for key in ("overrides", "model")}
         members.append({"name": entry["name"], "temperature": entry["temperature"], "nets": nets, **about})
     if spec is None:
         raise InputError(f"an ensemble must have members with weights, got none in {paths.final}")
     scores = {"out_of_fold": ensemble["out_of_fold"], "chosen_on": ensemble["chosen_on"], "images": ensemble["images"]}
     return _assembled(paths, spec, members, files, ensemble["combine"], ensemble["views"], scores, ensemble["expected"])
+
+
+def _final_weights(path: Path, digest: str) -> Weights:
+    """Return a final net's weights. Raises InputError where they are not those that the ensemble was built of."""
+    again = "run python -m pipeline.final again"
+    if not path.exists():
+        raise InputError(f"an ensemble's nets must be there, got none at {path}; {again}")
+    weights, about = checkpoint.load_weights(path)
+    if about.get("spec") != digest:
+        raise InputError(f"an ensemble's nets must be those that it was built of, got weights of another configuration in {path}; {again}")
+    return weights
 
 
 def _of_best_trial(paths: StudyPaths) -> Assembled:

@@ -43,6 +43,7 @@ def build_ensemble(
                 "ms_per_image": float(costs[m]),
                 "overrides": list(members[m].overrides),
                 "model": asdict(members[m].specs[0].model),
+                "specs": [spec.digest() for spec in members[m].specs],
                 **{f"{name}_accuracy": accuracy(probabilities[name][m], labels) for name in sorted(probabilities)},
                 **{f"{name}_log_loss": log_loss(probabilities[name][m], labels) for name in sorted(probabilities)},
             }

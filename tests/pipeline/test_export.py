@@ -187,6 +187,20 @@ def test_a_new_export_replaces_the_old_as_a_whole(final_root: Path, tmp_path: Pa
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 
+def test_nets_that_were_trained_anew_are_not_taken_for_the_ensemble_s(final_root: Path, tmp_path: Path) -> None:
+    shutil.copytree(final_root / "small", tmp_path / "small")
+    paths = StudyPaths(tmp_path, "small")
+    shutil.copytree(next(paths.final.glob("m1-*/fold1")), next(paths.final.glob("m1-*")) / "fold2")  # left from an earlier plan
+    assert [len(m["nets"]) for m in assemble(paths).manifest["members"]] == [2, 2]
+    first, second = sorted(next(paths.final.glob("m1-*")).glob("fold[01]/weights.npz"))
+    shutil.copy(second, first)
+    with pytest.raises(InputError, match=r"weights of another configuration in .*fold0.*pipeline.final again"):
+        assemble(paths)
+    first.unlink()
+    with pytest.raises(InputError, match="must be there"):
+        assemble(paths)
+
+
 def test_assembled_in_memory_equals_the_written_bundle(final_root: Path, images: np.ndarray) -> None:
     assembled = assemble(StudyPaths(final_root, "small"))
     written = load(final_root / "small" / "bundle")
