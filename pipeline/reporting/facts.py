@@ -23,6 +23,8 @@ from pipeline.tracking import spool
 from pipeline.tracking.pictures import strongest
 from pipeline.tracking.table import StudyTable, TrialRow, confirmed_metrics, table_of
 
+EVALUATED = ("proxy", "reserve", "test")  # the sets of images that pipeline.evaluate scores
+
 
 @dataclass
 class Facts:
@@ -40,7 +42,7 @@ class Facts:
     pictures: dict[str, str] = field(default_factory=dict)  # title -> data URI
     confirmed: dict[int, dict[str, float]] = field(default_factory=dict)  # trial -> mean, spread over fresh seeds; the best first
     ensemble: dict[str, Any] | None = None
-    evaluation: dict[str, Any] | None = None
+    evaluation: dict[str, dict[str, Any]] = field(default_factory=dict)  # set of images -> its scores
     overrides: list[str] = field(default_factory=list)  # of the winner, whole
 
     @property
@@ -57,7 +59,8 @@ def gather(study: optuna.Study, paths: StudyPaths) -> Facts:
     facts = Facts(table, config, stopped=reasons(table))
     facts.confirmed = confirmed_metrics(paths.folder)
     facts.ensemble = _json(paths.ensemble / "ensemble.json")
-    facts.evaluation = _json(paths.evaluation / "evaluation.json")
+    found = {name: _json(paths.evaluation / f"{name}.json") for name in EVALUATED}
+    facts.evaluation = {name: scores for name, scores in found.items() if scores is not None}
     if not table.complete:
         return facts
     facts.regression = fit_study(table)

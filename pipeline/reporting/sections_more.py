@@ -84,10 +84,10 @@ def ensemble(facts: Facts) -> str:
         parts.append(text(f"{len(found['members'])} members joined by {how.get('method')}, {chosen}."))
         parts.append(table(heads, rows, "Members of the ensemble"))
         parts.append(bullets([_gain(name, score) for name, score in found.get("out_of_fold", {}).items()]))
-    if facts.evaluation is not None:
-        parts.append("<h3>Test images</h3>")
-        rows = [[name, _figure(value)] for name, value in facts.evaluation.items() if isinstance(value, int | float | str)]
-        parts.append(table(["figure", "value"], rows, "Evaluation"))
+    if facts.evaluation:
+        parts.append("<h3>Evaluation</h3>")
+        heads = ["images", "how many", "accuracy", "95 % interval", "errors", "log loss", "calibration error"]
+        parts.append(table(heads, [_scores(name, scores) for name, scores in facts.evaluation.items()], "Evaluation of the ensemble"))
     return "".join(parts)
 
 
@@ -100,8 +100,19 @@ def _gain(name: str, score: dict[str, Any]) -> str:
     )
 
 
-def _figure(value: float | str) -> str:
-    return f"{value:.5g}" if isinstance(value, float) else str(value)
+SETS = {"test": "test split", "proxy": "contest proxy", "reserve": "the proxy's images, undisturbed"}
+
+
+def _scores(name: str, scores: Mapping[str, Any]) -> list[str]:
+    interval = f"{scores['low']:.2%} to {scores['high']:.2%}"
+    figures = [
+        f"{scores['accuracy']:.2%}",
+        interval,
+        str(scores["errors"]),
+        f"{scores['log_loss']:.4f}",
+        f"{scores['calibration_error']:.4f}",
+    ]
+    return [SETS[name], f"{scores['images']:,}", *figures]
 
 
 def repeat(facts: Facts) -> str:

@@ -5,6 +5,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
 
@@ -13,6 +14,7 @@ from pipeline.config import compose
 from pipeline.report import COMMAND, main
 from pipeline.reporting.facts import gather, reasons
 from pipeline.reporting.page import page
+from pipeline.scoring import Scored, write_scored
 from pipeline.search.study import read_study
 from pipeline.tracking.table import load_table
 from tests.pipeline.studies import make_study
@@ -168,8 +170,12 @@ def test_confirmed_trials_and_the_ensemble_are_told_when_there(tmp_path: Path) -
     }  # fmt: skip
     (folder / "ensemble").mkdir()
     (folder / "ensemble" / "ensemble.json").write_text(json.dumps(ensemble))
+    probabilities = np.eye(10, dtype=np.float32)[[0, 1, 2, 4]]  # the last of four is wrong
+    images = np.zeros((4, 1, 8, 8), np.uint8)
+    write_scored(folder / "evaluation", Scored("test", images, np.array([0, 1, 2, 3]), probabilities[None], probabilities))
     text = report_of(folder)
     checked(text)
+    assert '<th scope="row">test split</th><td>4</td><td>75.00%</td>' in text
     assert "1 members joined by uniform" in text
     assert "+0.200 points over its best member (95 % interval +0.100 to +0.300); 20% of that member" in text
 
