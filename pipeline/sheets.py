@@ -1,4 +1,4 @@
-"""Contact sheets: many small grey images on one PNG, for the eye."""
+"""Contact sheets: many small images on one PNG, for the eye."""
 
 import io
 from collections.abc import Sequence
@@ -17,20 +17,17 @@ _CAPTION = 11  # height of a line of text, pixels
 def sheet_png(images: NDArray[np.uint8], *, columns: int = 20, zoom: int = 2, captions: Sequence[str] | None = None) -> bytes:
     """Return a PNG of images (N, C, H, W) uint8 in rows of `columns`, each enlarged `zoom` times, with a caption below where given.
 
-    C must be 1 (grey) or 3 (colour).
+    Three channels are shown in colour, any other number as the grey of their mean.
     """
     count, channels, height, width = images.shape
-    if channels not in (1, 3):
-        raise ValueError(f"a sheet shows images of 1 or 3 channels, got {channels}")
     columns = max(1, min(columns, count))
     rows = -(-count // columns)
     step_y, step_x = height * zoom + _GAP + (_CAPTION if captions else 0), width * zoom + _GAP
     sheet = Image.new("RGB", (columns * step_x + _GAP, rows * step_y + _GAP), (70, 90, 120))
     draw = ImageDraw.Draw(sheet)
     for n, image in enumerate(images):
-        tile = Image.fromarray(image[0] if channels == 1 else image.transpose(1, 2, 0)).resize(
-            (width * zoom, height * zoom), Image.Resampling.NEAREST
-        )
+        pixels = image.transpose(1, 2, 0) if channels == 3 else image.mean(axis=0).astype(np.uint8)
+        tile = Image.fromarray(pixels).resize((width * zoom, height * zoom), Image.Resampling.NEAREST)
         left, top = _GAP + (n % columns) * step_x, _GAP + (n // columns) * step_y
         sheet.paste(tile, (left, top))
         if captions:

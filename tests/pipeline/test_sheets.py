@@ -4,7 +4,6 @@ import io
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from pipeline.augment_sheet import write_augment_sheet
@@ -28,8 +27,8 @@ def test_colour_captions_and_other_channels() -> None:
     images[:, 1] = 250
     sheet = _pixels(sheet_png(images, captions=["3 as 5"]))
     assert (sheet[3, 3] == (0, 250, 0)).all() and sheet.shape[0] == 2 + 16 + 11 + 2
-    with pytest.raises(ValueError, match="1 or 3 channels, got 2"):
-        sheet_png(np.zeros((1, 2, 8, 8), np.uint8))
+    two = np.stack([np.full((8, 8), 100, np.uint8), np.full((8, 8), 201, np.uint8)])
+    assert (_pixels(sheet_png(two[None]))[3, 3] == 150).all()  # other numbers of channels: their mean
 
 
 def test_an_augmentation_sheet_begins_each_row_with_the_image_itself(tmp_path: Path) -> None:
