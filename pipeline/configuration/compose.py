@@ -19,7 +19,7 @@ from pipeline.configuration.choices import check_by_construction
 from pipeline.configuration.command import SWEEP, Command
 from pipeline.configuration.hints import did_you_mean, first_line, keys_of, kind_of_key
 from pipeline.configuration.hydra_tree import SEARCH_PATH, check_choice, compose_groups, groups
-from pipeline.configuration.tree import FREE_SECTIONS, ROOT_KEYS, SECTIONS, Config, section_type
+from pipeline.configuration.tree import FREE_SECTIONS, ROOT_KEYS, SECTIONS, Config, choices_with, section_type
 
 _LOCK = threading.RLock()
 
@@ -172,6 +172,11 @@ def _set(node: DictConfig, key: str, value: Any, prefix: str, place: str) -> Non
     try:
         OmegaConf.update(node, key, value, merge=True, force_add=False)
     except (ConfigAttributeError, ConfigKeyError) as error:
+        section = full.partition(".")[0]
+        owners = choices_with(full)
+        if owners and section in node:
+            listed = " or ".join(filter(None, (", ".join(owners[:-1]), owners[-1])))
+            raise InputError(f"{full}: is no key of {section}={node[section].name}, but of {section}={listed} ({place})") from error
         known = [prefix + name for name in keys_of(node)] + list(groups())
         raise InputError(f"{full}: is no key of the configuration{did_you_mean(full, known)} ({place})") from error
     except OmegaConfBaseException as error:

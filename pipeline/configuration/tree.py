@@ -21,6 +21,7 @@ from pipeline.configuration.choices import (
     schedule_settings,
 )
 from pipeline.configuration.final_settings import EnsembleSettings, FinalSettings
+from pipeline.configuration.hydra_tree import groups
 from pipeline.configuration.redact import redact
 from pipeline.configuration.settings import (
     BlasSettings,
@@ -68,6 +69,16 @@ def section_type(section: str, name: str | None) -> type:
         return entry(name or "")
     except KeyError:
         raise InputError(f"{section}.name: must be a name that the program knows, got {name!r} in conf/{section}/") from None
+
+
+def choices_with(key: str) -> list[str]:
+    """Return the choices of a group that have the key, such as csv, npz and text for ``data.file``; none where choices share their keys."""
+    section, _, name = key.partition(".")
+    if isinstance(SECTIONS.get(section, object), type):
+        return []
+    known = groups().get(section, [])
+    found = [choice for choice in known if name in section_type(section, choice).__dataclass_fields__]  # type: ignore[attr-defined]
+    return found if len(found) < len(known) else []
 
 
 @dataclass(frozen=True)

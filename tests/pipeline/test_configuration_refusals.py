@@ -16,6 +16,8 @@ BAD = [
     ("+model.filters=3", "must not begin with + or ~"),
     ("++model.filters=3", "must not begin with + or ~"),
     ("~optimizer", "must not begin with + or ~"),
+    ("data.file=x.csv", "data.file: is no key of data=digits, but of data=csv, npz or text (override data.file=x.csv)"),
+    ("optimizer.momentum=0.5", "optimizer.momentum: is no key of optimizer=adam, but of optimizer=momentum or nesterov"),
     ("optimizer.lrr=1", 'did you mean "optimizer.lr"?'),
     ("optimizer.lr=abc", "optimizer.lr: must be a number, got 'abc'"),
     ("optimizer.lr=", "optimizer.lr: must be a number, got ''"),
