@@ -200,7 +200,10 @@ BAD = [
     ("{nothing.here:{int:[1,2]}}", "nothing.here: is no key of the configuration"),
     ("{model.dropout:{float:[0,1]}}", "model.dropout: must be >= 0 and < 1, got 1; in the branch model.dropout=1.0"),
     ("{optimizer:{group:[adam,sg]}}", "optimizer: must be one of"),
-    ("{optimizer:{group:[adam,sgd]},m:{path:optimizer.momentum,float:[0,0.9]}}", "optimizer.momentum: is no key of optimizer=adam, but of optimizer=momentum"),
+    (
+        "{optimizer:{group:[adam,sgd]},m:{path:optimizer.momentum,float:[0,0.9]}}",
+        "optimizer.momentum: is no key of optimizer=adam, but of optimizer=momentum",
+    ),
 ]
 
 
