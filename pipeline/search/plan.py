@@ -6,6 +6,9 @@ from pipeline.search.problem import Problem, Work
 from pipeline.slots.base import Machine
 
 EFFICIENCY = 0.35  # of the measured product speed that a whole step reaches, typically; small nets less
+STEP_S = 0.0008  # of Python in a step, which is most of a small net's time
+EPOCH_S = 0.01  # to send, save and report an epoch
+TRIAL_S = 0.1  # to ask, compose and tell a trial
 PASSES = 3  # forward, gradient of weights, gradient of inputs
 RUN_BYTES = 250_000  # of a trial in the study's and MLflow's databases and pictures
 STORE_BYTES = 2_000_000  # of the empty databases
@@ -29,9 +32,9 @@ def plan_lines(config: Config, problem: Problem, ledger: Ledger, slots: int, mac
     parameters = max(work.extra["parameters"] for work in works)
     disk = STORE_BYTES + (left or 20) * RUN_BYTES + slots * 2 * 4 * parameters * 4
     if left is not None:
-        whole = left * config.train.epochs * seconds / slots
+        whole = left * (config.train.epochs * seconds + TRIAL_S) / slots
         pruned = "" if config.pruner.name == "none" else "; pruning makes it less"
-        lines.append(f"estimate: about {_duration(whole)} of training{pruned}; about {disk / 1e6:.0f} MB on disk")
+        lines.append(f"estimate: about {_duration(whole)}{pruned}; about {disk / 1e6:.0f} MB on disk")
     else:
         lines.append(f"estimate: about {_duration(seconds)} an epoch; about {disk / 1e6:.0f} MB on disk for each 20 trials")
     return lines
@@ -47,7 +50,8 @@ def epoch_seconds(work: Work, images: int, machine: Machine) -> float:
     """Return about how long an epoch takes, from its multiply-adds and the machine's measured speed of products."""
     train = work.spec.train
     seen = images if train.steps_per_epoch is None else train.steps_per_epoch * train.batch_size
-    return 2 * PASSES * work.extra["multiply_adds"] * seen / (EFFICIENCY * machine.gflops * 1e9)
+    products_s = 2 * PASSES * work.extra["multiply_adds"] * seen / (EFFICIENCY * machine.gflops * 1e9)
+    return products_s + seen / train.batch_size * STEP_S + EPOCH_S
 
 
 def _trials(config: Config, left: int | None) -> str:

@@ -39,8 +39,11 @@ def run(config: Config, slots: Sequence[Slot]) -> int:
         if session.ledger.finished and session.study.user_attrs.get(ENDED) == config.study.confirm:
             return _look(session)
         machine = slots[0].machine()
-        print(*plan_lines(config, problem, session.ledger, len(slots), machine), sep="\n")
+        if not config.quiet:
+            print(*plan_lines(config, problem, session.ledger, len(slots), machine), sep="\n")
         return _run(session, slots, machine)
+    except BrokenPipeError:  # the reader of our output has gone; the command line's frame knows what to do
+        raise
     except (StorageFailed, SlotError, OSError) as error:
         _complain(f"{error}; when that is mended, the same command goes on")
         return FAILED
