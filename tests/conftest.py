@@ -20,6 +20,20 @@ def one_thread() -> Iterator[None]:
         yield
 
 
+PINS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+
+
+@pytest.fixture(autouse=True)
+def pinned_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give later tests the environment's pins of BLAS kernels back, which starting slots clears for the whole process.
+
+    Else a process started by a later test computes with other kernels, and so other last bits, than the test itself.
+    """
+    for pin in PINS:
+        if pin in os.environ:
+            monkeypatch.setenv(pin, os.environ[pin])
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fail-on-skip", action="store_true", help="a skipped test fails: for machines that are meant to have everything")
 
