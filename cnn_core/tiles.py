@@ -62,13 +62,14 @@ class Strip:
     """Some tiles side by side: the pixels they read and write, and B^T and A^T of all of them in one matrix each.
 
     `into` (n * tiles, pixels read) has its rows ordered by position in the tile, then tile; columns of padding are left out, since zeros
-    add nothing. `back` (pixels written, n * tiles) has the rows of pixels outside the image left out. So a product with one of the
+    add nothing; the first `shared` columns belong to the strip before as well. `back` (pixels written, n * tiles) has the rows of pixels outside the image left out. So a product with one of the
     two gathers, pads, transforms and scatters in one go: mostly zeros are multiplied, but at the speed of products and with no copying.
     """
 
     inputs: slice
     outputs: slice
     tiles: int
+    shared: int
     into: Array
     back: Array
 
@@ -77,7 +78,7 @@ def strips(axis: Axis, tiles: int, dtype: DTypeLike, phases: int = 1) -> list[St
     """Cut an axis into strips of that many tiles; with `phases` a strip's outputs q are ordered by q mod phases, then q."""
     at, _, bt = transforms(axis.m, axis.kernel)
     m, n = axis.m, axis.n
-    found = []
+    found: list[Strip] = []
     for first in range(0, axis.tiles, tiles):
         count = min(tiles, axis.tiles - first)
         into, back = np.zeros((n, count, (count - 1) * m + n)), np.zeros((count * m, n, count))
@@ -92,6 +93,7 @@ def strips(axis: Axis, tiles: int, dtype: DTypeLike, phases: int = 1) -> list[St
                 inputs=slice(low, high),
                 outputs=slice(first * m, first * m + written),
                 tiles=count,
+                shared=found[-1].inputs.stop - low if found else 0,
                 into=np.ascontiguousarray(into.reshape(n * count, -1)[:, low - start : high - start], dtype),
                 back=back[:written].reshape(-1, phases, n * count).swapaxes(0, 1).reshape(written, -1).astype(dtype),
             )

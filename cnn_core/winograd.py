@@ -29,17 +29,17 @@ from cnn_core.columns import Pair, Window
 from cnn_core.correlation import Correlation, DirectCorrelation
 from cnn_core.tiles import Axis, Strip, strips, transforms
 
-TILES = {3: (2, 4, 5), 5: (4,)}  # outputs of a tile along an axis, by kernel
+TILES = {3: (5, 4, 2), 5: (4,)}  # outputs of a tile along an axis, by kernel
 
-# From this many pairs of channel and filter on, the saved multiplications outweigh the transforms: with 16 x 16 both algorithms take as
-# long, with 16 x 32 to 64 x 64 Winograd needs 0.55 to 0.9 of the direct time, forward and backward (docs/LOG.md).
-FEWEST_PAIRS = 512
+# From this many pairs of channel and filter on, the saved multiplications outweigh the transforms: 8 x 8 takes 0.8 to 0.9 of the direct time,
+# 8 x 16 0.6 to 0.8, 32 x 32 to 64 x 64 about half, forward and backward (docs/LOG.md).
+FEWEST_PAIRS = 128
 # A patch's products have about this many columns: with more, V and M leave the second-level cache; with fewer, calls cost too much.
 COLUMNS = 200
 
 
 def tile_of(window: Window, outputs: Pair) -> Pair | None:
-    """Return the tile (m, m') that needs the fewest multiplications, the smaller of equals; None where Winograd does not apply."""
+    """Return the tile (m, m') that needs the fewest multiplications, the larger of equals; None where Winograd does not apply."""
     kernel = window.kernel[0]
     if window.kernel != (kernel, kernel) or kernel not in TILES or window.stride != (1, 1) or max(window.padding) >= kernel:
         return None
@@ -99,8 +99,9 @@ class WinogradCorrelation:
             self._U *= scale[:, None]
         self._dU = self._buffers.take("dU", self._U.shape, self._dtype)
         self._dU.fill(0)
-        if dx is not None:
-            dx.fill(0)
+        if dx is not None:  # pixels that pooling leaves out have a gradient too
+            dx[:, self._rows[-1].inputs.stop :] = 0
+            dx[:, :, self._columns[-1].inputs.stop :] = 0
 
     def dy_rows(self, first: int, stop: int) -> Array:
         self._first = first
@@ -175,10 +176,12 @@ class WinogradCorrelation:
         return V
 
     def _add(self, dV: Array, rows: Strip, columns: Strip, dx: Array) -> None:
-        """Add B dV B'^T onto the patch of dx: the transpose of `_transformed`."""
+        """Add B dV B'^T onto the patch of dx, the transpose of `_transformed`; pixels that no patch before has met are written."""
         half = self._take("x", self.channels, self.n[0], columns.into.shape[1])
         np.matmul(columns.into.T, dV.swapaxes(0, 1), out=half)
-        d = self._take("d", self.channels, rows.into.shape[1], columns.into.shape[1]).reshape(self.channels, rows.into.shape[1], -1)
-        np.matmul(rows.into.T, half.reshape(self.channels, self.n[0], -1), out=d)
-        patch = self._of_input(dx, rows, columns)
-        patch += d
+        half, back = half.reshape(self.channels, self.n[0], -1), rows.into.T
+        patch, top, left = self._of_input(dx, rows, columns), rows.shared, columns.shared * dx.shape[3]
+        np.matmul(back[top:], half[:, :, left:], out=patch[:, top:, left:])
+        for met, transform, values in ((patch[:, :top], back[:top], half), (patch[:, top:, :left], back[top:], half[:, :, :left])):
+            if met.size:
+                met += np.matmul(transform, values, out=self._buffers.take("met", met.shape, self._dtype))

@@ -116,7 +116,7 @@ def test_the_error_in_float32_is_bounded(m: int, k: int, bound: float) -> None:
 
 def test_the_tile_that_multiplies_least_is_chosen_for_each_axis() -> None:
     same = make_window("w", 3, 1, "same", (28, 28))
-    assert tile_of(same, (28, 28)) == (4, 4)  # 7 tiles of 6, as many multiplications as 6 tiles of 7
+    assert tile_of(same, (28, 28)) == (5, 5)  # 6 tiles of 7, as many multiplications as 7 tiles of 6
     assert tile_of(same, (14, 14)) == (5, 5)  # 3 tiles of 7: 21; of 4 in 6: 24; of 2 in 4: 28
     assert tile_of(same, (2, 12)) == (2, 4)
     assert tile_of(make_window("w", 5, 1, "same", (28, 28)), (28, 28)) == (4, 4)
