@@ -62,8 +62,9 @@ class Strip:
     """Some tiles side by side: the pixels they read and write, and B^T and A^T of all of them in one matrix each.
 
     `into` (n * tiles, pixels read) has its rows ordered by position in the tile, then tile; columns of padding are left out, since zeros
-    add nothing; the first `shared` columns belong to the strip before as well. `back` (pixels written, n * tiles) has the rows of pixels outside the image left out. So a product with one of the
-    two gathers, pads, transforms and scatters in one go: mostly zeros are multiplied, but at the speed of products and with no copying.
+    add nothing; the first `shared` columns belong to the strip before as well. `back` (pixels written, n * tiles) has the rows of pixels
+    outside the image left out. So a product with one of the two gathers, pads, transforms and scatters in one go: mostly zeros are
+    multiplied, but at the speed of products and with no copying.
     """
 
     inputs: slice

@@ -31,8 +31,8 @@ from cnn_core.tiles import Axis, Strip, strips, transforms
 
 TILES = {3: (5, 4, 2), 5: (4,)}  # outputs of a tile along an axis, by kernel
 
-# From this many pairs of channel and filter on, the saved multiplications outweigh the transforms: 8 x 8 takes 0.8 to 0.9 of the direct time,
-# 8 x 16 0.6 to 0.8, 32 x 32 to 64 x 64 about half, forward and backward (docs/LOG.md).
+# From this many pairs of channel and filter on, the saved multiplications outweigh the transforms: 8 x 8 takes 0.8 to 0.9 of the direct
+# time, 8 x 16 0.6 to 0.8, 32 x 32 to 64 x 64 about half, forward and backward (docs/LOG.md).
 FEWEST_PAIRS = 128
 # A patch's products have about this many columns: with more, V and M leave the second-level cache; with fewer, calls cost too much.
 COLUMNS = 200
