@@ -91,6 +91,29 @@ class DirectCorrelation:
             out = y[:, row - first].reshape(self.filters, self._parts, -1).swapaxes(0, 1)
             np.matmul(kernels, self._columns(row), out=out)
 
+    def moments(self) -> tuple[Array, Array]:
+        """Return S (K,) and G (K, K), float64: the sums of the columns of all output pixels and of their products with one another.
+
+        K = KH * C * KW counts in the order of `flat`. A row's products are in the arrays' own type, the rows are added up in float64.
+        """
+        depth, count = self._kernels[0].size, self.width * self._x.shape[3]
+        S, G = np.zeros(depth), np.zeros((depth, depth))
+        ones = np.ones(count // self._parts, self._x.dtype)
+        for row in range(self.rows):
+            columns = self._columns(row)
+            S += np.matmul(columns, ones).sum(axis=0, dtype=np.float64)
+            G += np.matmul(columns, columns.swapaxes(1, 2)).sum(axis=0, dtype=np.float64)
+        return S, G
+
+    def flat(self, W: Array) -> Array:
+        """Return kernels (F, C, KH, KW) as a matrix (F, K) in the order of the columns, by copy."""
+        return W.transpose(0, 2, 1, 3).reshape(len(W), -1)
+
+    def unflat(self, matrix: Array) -> Array:
+        """Return a matrix (F, K) as kernels (F, C, KH, KW): a view."""
+        (kh, kw), filters = self.window.kernel, len(matrix)
+        return matrix.reshape(filters, kh, self.channels, kw).transpose(0, 2, 1, 3)
+
     def start(self, dx: Array | None, scale: Array | None = None) -> None:
         self._dx, self._scale = dx, scale
         self._accumulated = None

@@ -3,7 +3,8 @@
 Runs of layers that are joined, each proven equal to the plain ones to rounding in tests/core/test_fusion.py:
 
 - convolution [- ReLU] [- max pooling] in either order [- flatten] [- dropout]  ->  `ConvolutionBlock`
-- convolution - batch normalisation [- ReLU] [- max pooling] in either order  ->  `NormalizedBlock`, where the windows cover the image
+- convolution - batch normalisation [- ReLU] [- max pooling] in either order  ->  `NormalizedBlock`, where the windows cover the image;
+  `FirstNormalizedBlock`, where moreover nothing before it is learned
 
 Everything else stays as it is.
 """
@@ -11,6 +12,7 @@ Everything else stays as it is.
 from collections.abc import Sequence
 
 from cnn_core.fused.block import ConvolutionBlock
+from cnn_core.fused.first import FirstNormalizedBlock, knows_its_statistics
 from cnn_core.fused.normalized import NormalizedBlock
 from cnn_core.layers import BatchNormalization, Convolution, Dropout, Flatten, Layer, MaxPooling, ReLU
 from cnn_core.model import Sequential
@@ -60,7 +62,8 @@ def _join(layers: Sequence[Layer]) -> tuple[list[Layer], int]:
             break
         used += 1
     if norm is not None:
-        return [NormalizedBlock(first, norm, pooling, relu)], used
+        block_type = FirstNormalizedBlock if knows_its_statistics(first) else NormalizedBlock
+        return [block_type(first, norm, pooling, relu)], used
     if not relu and pooling is None:
         return [first], 1
     flatten = [layer for layer in layers[used : used + 1] if isinstance(layer, Flatten)]

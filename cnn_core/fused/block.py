@@ -69,28 +69,36 @@ class ConvolutionBlock(Layer):
         return y
 
     def backward(self, dy: Array) -> Array:
+        dx, shifted = self._backpropagate(dy)
+        if "b" in self.grads:
+            self.grads["b"][...] = shifted
+        if self._scale != 1:
+            for gradient in self.grads.values():
+                gradient *= self._scale
+        return dx
+
+    def _backpropagate(self, dy: Array) -> tuple[Array, Array]:
+        """Write the gradient of the kernels that were used; return dx and the gradient of the bias that was, (F,) float64."""
         filters, n = self.out_shape[0], dy.shape[3]
         y = self._buffers.take("y", dy.shape, dy.dtype)
-        beaten = self._beaten(n)
+        beaten, shifted = self._beaten(n), np.zeros(filters)
         dx = self._buffers.take("dx", (*self.in_shape, n), dy.dtype)
         self.correlation.start(dx if self.needs_input_gradient else None)
-        if "b" in self.grads:
-            self.grads["b"].fill(0)
         for first, stop in self.correlation.blocks:
             rows = self.correlation.dy_rows(first, stop)
             for row, steps in self._windows(first, rows):
                 gradient = dy[:, row].reshape(filters, -1)
                 if self.relu:
-                    gradient *= y[:, row].reshape(filters, -1) > 0
-                if "b" in self.grads:
-                    self.grads["b"] += np.vecdot(gradient, self._ones(gradient))
+                    self._mask(gradient, y[:, row].reshape(filters, -1))
+                shifted += np.vecdot(gradient, self._ones(gradient))
                 descend(gradient, beaten[row], steps)
             self.correlation.accumulate(first, stop)
         self.correlation.finish(self.grads["W"])
-        if self._scale != 1:
-            for gradient in self.grads.values():
-                gradient *= self._scale
-        return dx
+        return dx, shifted
+
+    def _mask(self, gradient: Array, y: Array) -> None:
+        """Clear the gradient where ReLU, or dropout, cleared y."""
+        gradient *= np.greater(y, 0, out=self._buffers.take("positive", y.shape, np.bool_))
 
     def _block(self, rows: int, like: Array) -> Array:
         """Return the buffer of a block of convolution rows, (F, rows, OW, N), columns in the correlation's pooling order."""

@@ -30,9 +30,8 @@ class NormalizedBlock(ConvolutionBlock):
 
     def forward(self, x: Array, *, training: bool) -> Array:
         if not training:
-            scale = self.norm.params["gamma"] / np.sqrt(self.norm.buffers["running_var"] + self.norm.eps)
-            shift = self.norm.params["beta"] + (self._bias() - self.norm.buffers["running_mean"]) * scale
-            return self.run(x, self.params["W"] * scale[:, None, None, None], shift)
+            running = self.norm.buffers
+            return self.run(x, *self._folded(running["running_mean"] - self._bias(), running["running_var"]))
         n = x.shape[3]
         self.sign = np.where(self.norm.params["gamma"] < 0, -1, 1).astype(x.dtype)
         self.correlation.load(x, self.params["W"] * self.sign[:, None, None, None])
@@ -49,6 +48,12 @@ class NormalizedBlock(ConvolutionBlock):
                     climb(steps, pooled[row], beaten[row])
         self._take_statistics(sums, u.size // len(self.sign))
         return self._scale_and_shift(x, pooled)
+
+    def _folded(self, mean: Array, var: Array) -> tuple[Array, Array]:
+        """Return kernels and bias that normalise as they convolve, given mean and variance of W * x."""
+        scale = self.norm.params["gamma"] / np.sqrt(var + self.norm.eps)
+        W, shift = self.params["W"], self.norm.params["beta"] - mean * scale
+        return W * scale.astype(W.dtype)[:, None, None, None], shift.astype(W.dtype)
 
     def _take_statistics(self, sums: Array, count: int) -> None:
         """Turn the sums of u and u^2 into mean, inverse deviation, and the scale and shift of the normalisation."""
@@ -79,7 +84,7 @@ class NormalizedBlock(ConvolutionBlock):
         for row in range(self.out_shape[1]):
             gradient = dy[:, row].reshape(filters, -1)
             if self.relu:
-                gradient *= y[:, row].reshape(filters, -1) > 0
+                self._mask(gradient, y[:, row].reshape(filters, -1))
             sums[0] += np.vecdot(gradient, self._ones(gradient))
             sums[1] += np.vecdot(gradient, pooled[row])
         along = self.inverse * (sums[1] - self.mean * sums[0])  # sum of g times the normalised u

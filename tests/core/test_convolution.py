@@ -101,7 +101,7 @@ def test_a_worked_example_shows_that_the_kernel_is_not_flipped() -> None:
 @pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_the_same_seed_gives_the_same_bits_whatever_the_block_size(padding: str, stride: int) -> None:
-    """float32, as in training, of the direct algorithm (few pairs of channel and filter): y, dx, dW and db of blocks of one row, of some rows and of the whole image."""
+    """float32, few pairs (the direct algorithm): y, dx, dW and db of blocks of one row, of some rows and of the whole image."""
     rng = default_rng(2)
     x = rng.standard_normal((24, 13, 13, 20)).astype(np.float32)
     results = []

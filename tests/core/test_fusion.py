@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from numpy.random import default_rng
 
 from cnn_core.architectures import ARCHITECTURES, build_model, reference
+from cnn_core.fused.first import FirstNormalizedBlock
 from cnn_core.fused.ladder import climb, descend
 from cnn_core.fusion import fuse
 from cnn_core.layers import BatchNormalization, Convolution, Dense, Dropout, Flatten, Layer, LeakyReLU, MaxPooling, ReLU
@@ -93,6 +94,30 @@ def test_every_named_net_equals_its_fused_form(name: str, batch_norm: str) -> No
     model = build_model(spec, (1, 28, 28), 10, default_rng(0), np.float64)
     assert_equal(model, 5)
     assert_equal(model, 3, seed=2)  # the last, smaller batch
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    channels=st.integers(1, 2),
+    kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    stride=st.sampled_from([1, 2]),
+    padding=st.sampled_from(["valid", "same", 1]),
+    pool=st.sampled_from([None, 2, (1, 2)]),
+    relu=st.booleans(),
+    bias=st.booleans(),
+    n=st.integers(2, 5),
+)
+def test_a_first_block_takes_its_statistics_from_the_images(channels, kernel, stride, padding, pool, relu, bias, n) -> None:  # type: ignore[no-untyped-def]
+    tail: list[Layer] = [*([] if pool is None else [MaxPooling(pool)]), *([ReLU()] if relu else [])]
+    layers = [Convolution(6, kernel, stride, padding, bias=bias), BatchNormalization(), *tail, Flatten(), Dense(3)]
+    try:
+        model = shaken(layers, (channels, 9, 8))
+    except ValueError:
+        return  # a pooling window that does not fit
+    height, width = model.layers[0].out_shape[1:]
+    wholly = pool is None or (width % 2 == 0 and (pool != 2 or height % 2 == 0))
+    assert isinstance(fuse(model).layers[0], FirstNormalizedBlock) or not wholly or channels * kernel[0] * kernel[1] > 24
+    assert_equal(model, n)
 
 
 def test_a_gamma_of_zero_stays_finite_and_learns() -> None:
