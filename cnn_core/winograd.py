@@ -34,6 +34,8 @@ TILES = {3: (5, 4, 2), 5: (4,)}  # outputs of a tile along an axis, by kernel
 # From this many pairs of channel and filter on, the saved multiplications outweigh the transforms: 8 x 8 takes 0.8 to 0.9 of the direct
 # time, 8 x 16 0.6 to 0.8, 32 x 32 to 64 x 64 about half, forward and backward (docs/LOG.md).
 FEWEST_PAIRS = 128
+# A matrix times a transposed one runs at half the speed of products of 64 x 64 pairs; fewer cost less than the transposing copy.
+FEWEST_PAIRS_TO_TURN = 2048
 # A patch's products have about this many columns: with more, V and M leave the second-level cache; with fewer, calls cost too much.
 COLUMNS = 200
 
@@ -116,7 +118,7 @@ class WinogradCorrelation:
             M = self._positions("M", self.filters, columns)
             np.matmul(columns.back.T, half, out=M.swapaxes(0, 1))
             E, V = self._apart(M, columns), self._transformed(rows, columns)
-            np.matmul(E, self._apart(V, columns).swapaxes(2, 3), out=product)
+            np.matmul(E, self._turned(V, columns), out=product)
             self._dU += product
             if self._dx is not None:
                 np.matmul(self._U.swapaxes(2, 3), E, out=self._apart(V, columns))  # V becomes dV
@@ -149,6 +151,15 @@ class WinogradCorrelation:
     def _apart(self, values: Array, columns: Strip) -> Array:
         """Return V or M as one matrix for each position of a tile: a view (n, n', depth, tiles * N)."""
         return values.reshape(self.n[0], values.shape[1], self.n[1], -1).swapaxes(1, 2)
+
+    def _turned(self, V: Array, columns: Strip) -> Array:
+        """Return V with each position's matrix transposed, (n, n', tiles * N, C): by copy where the product gains more than that costs."""
+        turned = self._apart(V, columns).swapaxes(2, 3)
+        if self.filters * self.channels < FEWEST_PAIRS_TO_TURN:
+            return turned
+        copied: Array = self._buffers.take("turned", turned.shape, self._dtype)
+        copied[...] = turned
+        return copied
 
     def _by_phase(self, half: Array) -> Array:
         """Return (F, n, columns, N) as the view (F, pw, n, columns / pw * N) for transforms down the columns."""

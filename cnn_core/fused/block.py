@@ -89,16 +89,19 @@ class ConvolutionBlock(Layer):
             for row, steps in self._windows(first, rows):
                 gradient = dy[:, row].reshape(filters, -1)
                 if self.relu:
-                    self._mask(gradient, y[:, row].reshape(filters, -1))
+                    # Without pooling the masked row goes to where it is needed, and dy is read only.
+                    masked = steps[0] if len(steps) == 1 else gradient
+                    gradient = self._mask(gradient, y[:, row].reshape(filters, -1), masked)
                 shifted += np.vecdot(gradient, self._ones(gradient))
                 descend(gradient, beaten[row], steps)
             self.correlation.accumulate(first, stop)
         self.correlation.finish(self.grads["W"])
         return dx, shifted
 
-    def _mask(self, gradient: Array, y: Array) -> None:
-        """Clear the gradient where ReLU, or dropout, cleared y."""
-        gradient *= np.greater(y, 0, out=self._buffers.take("positive", y.shape, np.bool_))
+    def _mask(self, gradient: Array, y: Array, out: Array) -> Array:
+        """Write the gradient to out, zeros where ReLU or dropout cleared y; return out."""
+        positive = np.greater(y, 0, out=self._buffers.take("positive", y.shape, np.bool_))
+        return np.multiply(gradient, positive, out=out)
 
     def _block(self, rows: int, like: Array) -> Array:
         """Return the buffer of a block of convolution rows, (F, rows, OW, N), columns in the correlation's pooling order."""

@@ -29,7 +29,8 @@ def descend(gradient: Array, beaten: Array, steps: Sequence[Array]) -> None:
     From the top: a step that was above all before it takes the whole gradient and leaves nothing for those.
     """
     if len(steps) == 1:
-        steps[0][...] = gradient
+        if steps[0] is not gradient:
+            steps[0][...] = gradient
         return
     for k in range(len(steps) - 1, 0, -1):
         np.multiply(gradient, beaten[k - 1], out=steps[k])

@@ -84,7 +84,7 @@ class NormalizedBlock(ConvolutionBlock):
         for row in range(self.out_shape[1]):
             gradient = dy[:, row].reshape(filters, -1)
             if self.relu:
-                self._mask(gradient, y[:, row].reshape(filters, -1))
+                self._mask(gradient, y[:, row].reshape(filters, -1), gradient)
             sums[0] += np.vecdot(gradient, self._ones(gradient))
             sums[1] += np.vecdot(gradient, pooled[row])
         along = self.inverse * (sums[1] - self.mean * sums[0])  # sum of g times the normalised u
