@@ -20,7 +20,8 @@ def one_thread() -> Iterator[None]:
         yield
 
 
-PINS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+# As this process found them: its own BLAS computes with these kernels, whatever becomes of the environment.
+PINS = {name: os.environ[name] for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE") if name in os.environ}
 
 
 @pytest.fixture(autouse=True)
@@ -29,9 +30,8 @@ def pinned_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
 
     Else a process started by a later test computes with other kernels, and so other last bits, than the test itself.
     """
-    for pin in PINS:
-        if pin in os.environ:
-            monkeypatch.setenv(pin, os.environ[pin])
+    for name, value in PINS.items():
+        monkeypatch.setenv(name, value)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
