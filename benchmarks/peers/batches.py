@@ -47,9 +47,10 @@ def batches_in_order() -> list[Indices]:
     return [order[at : at + BATCH] for at in range(0, TRAINED, BATCH)]
 
 
-def initial_model(net: str) -> Sequential:
-    """Return the plain net with the weights that every peer starts from."""
-    return build_model(reference(net), (1, 28, 28), CLASSES, np.random.default_rng(7))
+def initial_model(net: str, dropout: bool = True) -> Sequential:
+    """Return the plain net with the weights that every peer starts from; without dropout where losses are to be compared."""
+    spec = reference(net) if dropout else reference(net, dropout=0.0)
+    return build_model(spec, (1, 28, 28), CLASSES, np.random.default_rng(7))
 
 
 def step_flops(net: str) -> float:

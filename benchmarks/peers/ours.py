@@ -10,10 +10,10 @@ from cnn_core.optimizers import make_optimizer
 
 
 class Ours:
-    def __init__(self, net: str) -> None:
+    def __init__(self, net: str, dropout: bool = True) -> None:
         self.images, self.labels = load_images()
         self.batches = batches_in_order()
-        self.model = fuse(initial_model(net))
+        self.model = fuse(initial_model(net, dropout))
         self.model.reseed((0,), 0)
         self.optimizer = make_optimizer({"name": "adam", "lr": 0.001})
         self.batcher = Batcher((1, 28, 28))

@@ -18,8 +18,9 @@ def has_pytorch() -> bool:
 class Process:
     """A running `benchmarks.peers.worker`; a context manager that ends it."""
 
-    def __init__(self, who: str, net: str, threads: int) -> None:
+    def __init__(self, who: str, net: str, threads: int, dropout: bool = True) -> None:
         command = [sys.executable, "-m", "benchmarks.peers.worker", who, net, "--threads", str(threads)]
+        command += [] if dropout else ["--no-dropout"]
         self.who = who
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=measured_environment(threads)

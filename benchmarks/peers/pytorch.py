@@ -40,14 +40,14 @@ def _translate(layer: Layer) -> nn.Module:
 
 
 class PyTorch:
-    def __init__(self, net: str, channels_last: bool, threads: int) -> None:
+    def __init__(self, net: str, channels_last: bool, threads: int, dropout: bool = True) -> None:
         torch.set_num_threads(threads)
         torch.manual_seed(0)
         images, labels = load_images()
         self.images, self.labels = torch.from_numpy(images.copy()), torch.from_numpy(labels.copy())
         self.batches = [torch.from_numpy(batch) for batch in batches_in_order()]
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
-        self.model = translate(initial_model(net)).to(memory_format=self.layout)
+        self.model = translate(initial_model(net, dropout)).to(memory_format=self.layout)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=0.001, fused=True)
 
     def step(self, index: int) -> None:

@@ -91,10 +91,10 @@ class Affine:
 class Report5:
     """The nets `contest` and `simple_convnet` in that algorithm, with Adam."""
 
-    def __init__(self, net: str) -> None:
+    def __init__(self, net: str, dropout: bool = True) -> None:
         self.images, self.labels = load_images()
         self.batches = batches_in_order()
-        self.net, self.rng = net, np.random.default_rng(3)
+        self.drops, self.rng = net == "contest" and dropout, np.random.default_rng(3)
         params = {name: p.astype(np.float64) for name, p in initial_model(net).params.items()}
         dense = [name[:-2] for name in params if name.startswith("dense") and name.endswith(".W")]
         self.conv = Conv(params["conv1.W"], params["conv1.b"], 2 if net == "contest" else 0)
@@ -111,7 +111,7 @@ class Report5:
     def _logits(self, images: npt.NDArray[np.uint8], training: bool) -> Floats:
         h = self.pool.forward(self.relu.forward(self.conv.forward(images / 255.0)))
         self.pooled, h = h.shape, h.reshape(len(h), -1)
-        self.keep = (self.rng.random(h.shape) >= 0.4) / 0.6 if self.net == "contest" and training else np.ones(1)
+        self.keep = (self.rng.random(h.shape) >= 0.4) / 0.6 if self.drops and training else np.ones(1)
         h = self.affine[0].forward(h * self.keep)
         for relu, affine in zip(self.relus, self.affine[1:], strict=True):
             h = affine.forward(relu.forward(h))

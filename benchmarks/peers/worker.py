@@ -17,19 +17,19 @@ from benchmarks.environment import kernels
 PEAK_SIZE = 2048
 
 
-def make_peer(who: str, net: str, threads: int) -> object:
+def make_peer(who: str, net: str, threads: int, dropout: bool) -> object:
     """Return the peer of that name; libraries are imported only for the one that needs them."""
     if who == "ours":
         from benchmarks.peers.ours import Ours
 
-        return Ours(net)
+        return Ours(net, dropout)
     if who == "report5":
         from benchmarks.peers.report5 import Report5
 
-        return Report5(net)
+        return Report5(net, dropout)
     from benchmarks.peers.pytorch import PyTorch
 
-    return PyTorch(net, who == "torch_channels_last", threads)
+    return PyTorch(net, who == "torch_channels_last", threads, dropout)
 
 
 def sgemm_peak(repeats: int) -> float:
@@ -48,8 +48,9 @@ def main() -> None:
     parser.add_argument("who")
     parser.add_argument("net")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--no-dropout", dest="dropout", action="store_false")
     arguments = parser.parse_args()
-    peer = make_peer(arguments.who, arguments.net, arguments.threads)
+    peer = make_peer(arguments.who, arguments.net, arguments.threads, arguments.dropout)
     done = 0
     for line in sys.stdin:
         order = json.loads(line)

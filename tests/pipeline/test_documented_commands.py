@@ -1,8 +1,9 @@
 """Every command in README and docs/ is run, as written and in the order in which a page gives them.
 
 A page's ``sh`` blocks share one folder, so that a page's later commands find what its earlier ones made. Long ones are run with a tiny
-budget: `BUDGETS` adds overrides, it takes nothing away. Installation lines (``pip``, ``venv``, ``git clone``) are what the continuous
-integration did to get here; of them only the files they name are checked. Servers are started, asked for a page, and interrupted.
+budget: `BUDGETS` adds overrides, it takes nothing away. Installation lines (``pip``, ``venv``, ``git clone``) and the tests' own commands
+are what the continuous integration did to get here; of them only the files they name are checked. Servers are started, asked for a page,
+and interrupted.
 """
 
 import os
@@ -19,7 +20,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "README.ja.md", *(ROOT / "docs").rglob("*.md")])
-INSTALLS = ("git clone", "python3 -m venv", ".venv/bin/python -m pip", "sudo apt-get", "cd ", "make test", "make lock")
+INSTALLS = (
+    "git clone",
+    "python3 -m venv",
+    ".venv/bin/python -m pip",
+    "sudo apt-get",
+    "cd ",
+    "make test",
+    ".venv/bin/python -m pytest",
+    "make lock",
+)
 # (what a command holds, what is added to it so that it ends within seconds)
 BUDGETS = (
     (
