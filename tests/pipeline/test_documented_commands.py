@@ -34,11 +34,9 @@ INSTALLS = (
 BUDGETS = (
     (
         "experiment=contest",
-        "data.train_size=300 data.valid_size=100 train.epochs=1 budget.trials=2 final.epochs=1 final.members=1 data=digits",
+        "data.train_size=300 data.valid_size=100 train.epochs=1 budget.trials=2 final.epochs=1 final.members=1 'final.fixed=[]'",
     ),
     ("experiment=mnist", "data.train_size=300 data.valid_size=100 train.epochs=2 budget.trials=2"),
-    ("data=mnist", "data.train_size=300 data.valid_size=100 train.epochs=1"),
-    ("benchmarks.", "--quick"),
 )
 SERVERS = ("make ui", "pipeline.ui", "pipeline.demo", "optuna-dashboard")
 
@@ -57,7 +55,7 @@ def commands(page: Path) -> list[str]:
 def with_budget(command: str) -> str:
     """Return the command with the overrides of the first budget that fits it, those that it gives itself left out."""
     for mark, extra in BUDGETS:
-        if mark in command and "pipeline.predict" not in command:
+        if mark in command:
             given = {word.partition("=")[0] for word in shlex.split(command)}
             return " ".join([command, *(word for word in extra.split() if word.partition("=")[0] not in given)])
     return command
