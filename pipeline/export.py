@@ -10,7 +10,7 @@ import numpy as np
 from cnn_core.axes import Images
 from cnn_core.data.prepared import open_prepared
 from cnn_core.errors import InputError
-from pipeline.artifacts import atomic_write_bytes
+from pipeline.artifacts import atomic_write_bytes, writable_folder
 from pipeline.bundle.assemble import assemble
 from pipeline.bundle.predictor import Bundle
 from pipeline.bundle.running import open_bundle
@@ -43,7 +43,7 @@ def main(config: Config) -> int:
     """Export the study that `config` names; return the exit code."""
     keys: ExportKeys = config.arguments
     clear_pins(config)
-    folder = Path(keys.output).expanduser().absolute() if keys.output else config.paths.bundle
+    folder = replaceable_folder(keys.output) if keys.output else config.paths.bundle
     onnx_writer = load_onnx() if keys.onnx else None
     assembled = assemble(config.paths)
     write_bundle(folder, assembled)
@@ -61,6 +61,19 @@ def main(config: Config) -> int:
         print(f'  MLFLOW_TRACKING_URI="{found.tracking_uri}" mlflow models serve -m "{found.uri}" --env-manager local -h 127.0.0.1 -p 5001')
     print(f"predict: python -m pipeline.predict bundle={folder} input=IMAGES output=submission.csv")
     return 0
+
+
+def replaceable_folder(path: str) -> Path:
+    """Return the folder to write a bundle to: a new one, an empty one, or a bundle that is replaced.
+
+    Raises InputError for anything else, since replacing it would delete what the user keeps there, and where nothing can be written.
+    """
+    folder = Path(path).expanduser().absolute()
+    bundle = all((folder / name).is_file() for name in ("manifest.json", "predict.py"))
+    empty = folder.is_dir() and not any(folder.iterdir())
+    if folder.exists() and not bundle and not empty:
+        raise InputError(f"output: must be a new or empty folder, or a bundle to replace, got {folder}, which holds something else")
+    return writable_folder(folder.parent, "output") / folder.name
 
 
 def load_onnx() -> ModuleType:

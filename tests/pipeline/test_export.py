@@ -178,13 +178,29 @@ def test_onnx_of_every_operation_and_both_ways_of_joining(method: str) -> None:
 
 
 def test_a_new_export_replaces_the_old_as_a_whole(final_root: Path, tmp_path: Path) -> None:
-    target = tmp_path / "out"
-    target.mkdir()
+    target = shutil.copytree(final_root / "small" / "bundle", tmp_path / "out")
     (target / "stale.txt").write_text("old")
     arguments = ["study.name=small", f"root={final_root}", f"output={target}", "tracking=none", "onnx=false"]
     assert command_line(export.COMMAND, arguments, export.main) == 0
     assert not (target / "stale.txt").exists() and load(target).classes == 10
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize(
+    ("output", "says"), [("own", "which holds something else"), ("file", "which holds something else"), ("file/new", "output: ")]
+)
+def test_what_a_user_keeps_is_never_replaced(
+    output: str, says: str, final_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "thesis.txt").write_text("years of work")
+    (tmp_path / "file").write_text("kept")
+    arguments = ["study.name=small", f"root={final_root}", f"output={tmp_path / output}", "tracking=none", "onnx=false"]
+    assert command_line(export.COMMAND, arguments, export.main) == 2
+    assert says in capsys.readouterr().err
+    assert (tmp_path / "own" / "thesis.txt").read_text() == "years of work"
+    assert (tmp_path / "file").read_text() == "kept"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "own"]
 
 
 def test_nets_that_were_trained_anew_are_not_taken_for_the_ensemble_s(final_root: Path, tmp_path: Path) -> None:
