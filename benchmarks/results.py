@@ -32,7 +32,7 @@ SWEEP = "python -m pipeline.sweep experiment={}"
 FINAL = "python -m pipeline.final experiment={0} && python -m pipeline.evaluate study.name={0}"
 STUDIES = (("contest", SWEEP, 0.9975), ("contest_quick", SWEEP, 0.9960), ("contest_ensemble", FINAL, None))
 PROXY_TARGET, GAIN_TARGET, SECONDS_TARGET = 0.97, 1 / 3, 60.0
-SINGLE = ("python -m benchmarks.single_net --seeds 5", 0.9965, 12.0)
+SINGLE = ("python -m benchmarks.single_net --seeds 5 --jobs 2", 0.9965, 12.0)
 Row = tuple[str, str, str, str]
 _TIMED = 1000  # images of the 10,000
 

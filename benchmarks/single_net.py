@@ -3,7 +3,7 @@
     python -m benchmarks.single_net --seeds 5              # on the test split, through pipeline.evaluate, which notes each opening
     python -m benchmarks.single_net --seeds 1 --validate   # on a validation split, to choose by; the test split stays closed
 
-Every net is trained in one process on one core. Finished seeds are kept below ROOT/single_net and not trained again.
+Every net is trained in one process on one core, --jobs of them at a time. Finished ones stay below ROOT/single_net and are not repeated.
 """
 
 import argparse
@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from joblib import Parallel, delayed
 
 from benchmarks.environment import kernels, restart_unpinned
 from cnn_core import checkpoint
@@ -36,12 +38,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Train, score, print and write single_net.json; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--jobs", type=int, default=1, help="nets trained at the same time, one core each")
     parser.add_argument("--root", type=Path, default=Path("outputs"))
     parser.add_argument("--validate", action="store_true", help="hold out a validation split and score on it instead of the test split")
     parser.add_argument("overrides", nargs="*", help="overrides of the preset, such as train.epochs=10")
     options = parser.parse_args(arguments)
     restart_unpinned("benchmarks.single_net", 1)
-    rows = [_one(seed, options.root.absolute(), options.validate, options.overrides) for seed in range(options.seeds)]
+    root, seeds = options.root.absolute(), range(options.seeds)
+    one = _validated if options.validate else _trained
+    found = Parallel(n_jobs=options.jobs)(delayed(one)(seed, root, options.overrides) for seed in seeds)
+    rows = found if options.validate else [_tested(seed, root, options.overrides, minutes) for seed, minutes in enumerate(found)]
     accuracies, minutes = [row["accuracy"] for row in rows], [row["minutes"] for row in rows]
     spread = statistics.stdev(accuracies) if len(rows) > 1 else 0.0
     where = "validation split" if options.validate else "test split"
@@ -53,38 +59,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _one(seed: int, root: Path, validate: bool, overrides: Sequence[str]) -> dict[str, Any]:
-    """Return accuracy and training time of one seed."""
-    whole = ["experiment=single_net", *overrides, f"root={root}"]
-    config = compose(whole)
-    spec = spec_of(config, prepare(config.data, root), (config.study.seed, seed))
-    if validate:
-        state, seconds = _train(spec, seed)
-        row = {"seed": seed, "accuracy": objective(spec, state), "minutes": seconds / 60}
-    else:
-        row = _tested(replace(spec, data=replace(spec.data, valid_fraction=0.0)), seed, root, whole)
+def _spec(seed: int, root: Path, overrides: Sequence[str]) -> Spec:
+    config = compose(_whole(root, overrides))
+    return spec_of(config, prepare(config.data, root), (config.study.seed, seed))
+
+
+def _whole(root: Path, overrides: Sequence[str]) -> list[str]:
+    return ["experiment=single_net", *overrides, f"root={root}"]
+
+
+def _validated(seed: int, root: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    """Train without the validation split; return accuracy on it and training time."""
+    spec = _spec(seed, root, overrides)
+    state, seconds = _train(spec, seed)
+    row = {"seed": seed, "accuracy": objective(spec, state), "minutes": seconds / 60}
     print(f"seed {seed}: {row['accuracy']:.3%} in {row['minutes']:.1f} min", flush=True)
     return row
 
 
-def _tested(spec: Spec, seed: int, root: Path, overrides: Sequence[str]) -> dict[str, Any]:
-    folder = root / "single_net" / f"seed{seed}"
-    kept = folder / "weights.npz"
-    about: dict[str, Any] = {}
+def _folder(root: Path, seed: int) -> Path:
+    return root / "single_net" / f"seed{seed}"
+
+
+def _trained(seed: int, root: Path, overrides: Sequence[str]) -> float:
+    """Train on all training images unless that is done already; return the minutes it took."""
+    spec = _spec(seed, root, overrides)
+    spec = replace(spec, data=replace(spec.data, valid_fraction=0.0))
+    kept = _folder(root, seed) / "weights.npz"
     if kept.exists():
-        weights, about = checkpoint.load_weights(kept)
-    if about.get("spec") != spec.digest():
-        state, seconds = _train(spec, seed)
-        started = time.perf_counter()
-        weights = finished_weights(spec, state, STATISTICS_BATCHES)
-        folder.mkdir(parents=True, exist_ok=True)
-        about = {"spec": spec.digest(), "seconds": seconds + time.perf_counter() - started}
-        checkpoint.save_weights(kept, weights, about)
-    write_bundle(folder / "bundle", single_net(StudyPaths(root, "single_net"), f"seed{seed}", overrides, weights, {}))
+        _, about = checkpoint.load_weights(kept)
+        if about.get("spec") == spec.digest():
+            return float(about["minutes"])
+    state, seconds = _train(spec, seed)
+    started = time.perf_counter()
+    weights = finished_weights(spec, state, STATISTICS_BATCHES)
+    minutes = (seconds + time.perf_counter() - started) / 60
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint.save_weights(kept, weights, {"spec": spec.digest(), "minutes": minutes})
+    return minutes
+
+
+def _tested(seed: int, root: Path, overrides: Sequence[str], minutes: float) -> dict[str, Any]:
+    """Score the trained net on the test split, through the one door to it."""
+    folder = _folder(root, seed)
+    weights, _ = checkpoint.load_weights(folder / "weights.npz")
+    write_bundle(folder / "bundle", single_net(StudyPaths(root, "single_net"), f"seed{seed}", _whole(root, overrides), weights, {}))
     code = evaluate.main(compose([f"bundle={folder / 'bundle'}", f"root={root}", "slots.n=1"], evaluate.COMMAND))
     assert code == 0
-    figures = json.loads((folder / "evaluation" / "test.json").read_text())
-    return {"seed": seed, "accuracy": figures["accuracy"], "minutes": about["seconds"] / 60}
+    accuracy = json.loads((folder / "evaluation" / "test.json").read_text())["accuracy"]
+    print(f"seed {seed}: {accuracy:.3%} in {minutes:.1f} min", flush=True)
+    return {"seed": seed, "accuracy": accuracy, "minutes": minutes}
 
 
 def _train(spec: Spec, seed: int) -> tuple[TrainState, float]:
