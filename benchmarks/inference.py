@@ -6,17 +6,15 @@ by the same net as an ONNX graph with all optimizations on. They take turns; med
 
 import argparse
 import importlib.util
-import json
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 
-from benchmarks.document import DOCS, bar_chart, markdown_table, write_section
+from benchmarks.document import DOCS, add_outputs, bar_chart, finish, markdown_table
 from benchmarks.environment import kernels, restart_unpinned
 from benchmarks.peers.batches import images_used, load_images
 from benchmarks.peers.ours import Ours
@@ -84,8 +82,8 @@ def measure(net: str, batches: list[int], turns: int, threads: int) -> list[Row]
     return rows
 
 
-def write(rows: list[Row], command: str, machine: str) -> None:
-    """Put table and picture into docs/PERFORMANCE.md."""
+def section(rows: list[Row], command: str, machine: str) -> str:
+    """Return the notes and the table, and draw the picture."""
     cells = [(row.net, row.who, str(row.batch), f"{row.images_per_s:,.0f}", f"{row.ratio_to_ours:.2f}") for row in rows]
     table = markdown_table(("net", "who", "batch", "images/s", "their time divided by ours"), cells)
     largest = max(row.batch for row in rows)
@@ -95,7 +93,7 @@ def write(rows: list[Row], command: str, machine: str) -> None:
     series = {who: [found.get((net, who)) for net in nets] for who in names}
     bar_chart(DOCS / "inference.png", nets, series, f"images a second, batch {largest}")
     notes = f"`{command}`: {machine}. From uint8 images in memory to probabilities; medians of interleaved turns."
-    write_section("inference", "Inference", f"{notes}\n\n{table}\n\n![Images a second](inference.png)")
+    return f"{notes}\n\n{table}\n\n![Images a second](inference.png)"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -104,8 +102,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 100])
     parser.add_argument("--turns", type=int, default=50)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--json", type=Path, help="write the rows to this file")
-    parser.add_argument("--write", action="store_true", help="write table and picture into docs/PERFORMANCE.md")
+    add_outputs(parser)
     arguments = parser.parse_args(argv)
     restart_unpinned("benchmarks.inference", arguments.threads)
     rows: list[Row] = []
@@ -117,10 +114,7 @@ def main(argv: list[str] | None = None) -> int:
             print(f"{row.net:16}{row.who:14}{row.batch:6}{row.images_per_s:11,.0f}{row.ratio_to_ours:8.2f}", flush=True)
     machine = f"{arguments.threads} thread, BLAS kernels {kernels()}, {images_used()}"
     print(machine)
-    if arguments.json:
-        arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
-    if arguments.write:
-        write(rows, " ".join(["python -m benchmarks.inference", *(argv or sys.argv[1:])]).replace(" --write", ""), machine)
+    finish("benchmarks.inference", arguments, argv, list(map(asdict, rows)), "Inference", lambda command: section(rows, command, machine))
     return 0
 
 

@@ -1,16 +1,14 @@
 """Accuracy and speed of a trained net against the rank of its compressed layers: ``python -m benchmarks.low_rank``."""
 
 import argparse
-import json
 import statistics
 import sys
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 
-from benchmarks.document import DOCS, bar_chart, markdown_table, write_section
+from benchmarks.document import DOCS, add_outputs, bar_chart, finish, markdown_table
 from benchmarks.environment import kernels, restart_unpinned
 from benchmarks.peers.batches import images_used
 from benchmarks.peers.ours import Ours
@@ -55,8 +53,8 @@ def measure(net: str, ranks: list[int], steps: int, turns: int) -> list[Row]:
     ]
 
 
-def write(rows: list[Row], command: str, machine: str) -> None:
-    """Put table and picture into docs/PERFORMANCE.md."""
+def section(rows: list[Row], command: str, machine: str) -> str:
+    """Return the notes and the table, and draw the picture."""
     cells = [
         (
             row.net,
@@ -79,7 +77,7 @@ def write(rows: list[Row], command: str, machine: str) -> None:
     }
     bar_chart(DOCS / "low_rank.png", groups, series, "accuracy, speed-up in inference, share of multiply-adds")
     notes = f"`{command}`: {machine}. Accuracy on 10,000 training images that were held out; no training after the compression."
-    write_section("low_rank", "Low-rank compression", f"{notes}\n\n{table}\n\n![Accuracy and speed by rank](low_rank.png)")
+    return f"{notes}\n\n{table}\n\n![Accuracy and speed by rank](low_rank.png)"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -88,8 +86,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--ranks", nargs="+", type=int, default=[8, 12, 16, 20, 24])
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--turns", type=int, default=15)
-    parser.add_argument("--json", type=Path, help="write the rows to this file")
-    parser.add_argument("--write", action="store_true", help="write table and picture into docs/PERFORMANCE.md")
+    add_outputs(parser)
     arguments = parser.parse_args(argv)
     restart_unpinned("benchmarks.low_rank", 1)
     rows: list[Row] = []
@@ -102,10 +99,8 @@ def main(argv: list[str] | None = None) -> int:
             print(f"{net:16}{rank:>6}{row.accuracy:10.2%}{row.multiply_adds:15,}{row.images_per_s:11,.0f}{row.speedup:10.2f}", flush=True)
     machine = f"1 thread, BLAS kernels {kernels()}, {images_used()}"
     print(machine)
-    if arguments.json:
-        arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
-    if arguments.write:
-        write(rows, " ".join(["python -m benchmarks.low_rank", *(argv or sys.argv[1:])]).replace(" --write", ""), machine)
+    rows_of_json = list(map(asdict, rows))
+    finish("benchmarks.low_rank", arguments, argv, rows_of_json, "Low-rank compression", lambda command: section(rows, command, machine))
     return 0
 
 

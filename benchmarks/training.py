@@ -6,15 +6,13 @@ loss, backward, Adam. The measured processes run on the BLAS library's own choic
 """
 
 import argparse
-import json
 import platform
 import statistics
 import sys
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-from benchmarks.document import DOCS, bar_chart, markdown_table, write_section
+from benchmarks.document import DOCS, add_outputs, bar_chart, finish, markdown_table
 from benchmarks.peers.batches import BATCH, images_used, step_flops
 from benchmarks.peers.processes import Process, has_pytorch
 
@@ -80,8 +78,8 @@ def disagreements(rows: list[Row]) -> list[str]:
     ]
 
 
-def write(rows: list[Row], command: str, machine: str) -> None:
-    """Put table and picture into docs/PERFORMANCE.md."""
+def section(rows: list[Row], command: str, machine: str) -> str:
+    """Return the notes and the table, and draw the picture."""
     header = ("net", "who", "step, ms", "ratio to ours", "GFLOP/s", "share of sgemm peak", "peak memory, MB", "loss")
     cells = [
         (
@@ -108,7 +106,7 @@ def write(rows: list[Row], command: str, machine: str) -> None:
         "so an algorithm that multiplies less may pass the peak; loss: on 2,000 images after as many steps without dropout, "
         "from the same start."
     )
-    write_section("training", "Training", f"{notes}\n\n{markdown_table(header, cells)}{picture}")
+    return f"{notes}\n\n{markdown_table(header, cells)}{picture}"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -117,8 +115,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=PEERS)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--json", type=Path, help="write the rows to this file")
-    parser.add_argument("--write", action="store_true", help="write table and picture into docs/PERFORMANCE.md")
+    add_outputs(parser)
     arguments = parser.parse_args(argv)
     if arguments.steps < TURN * (WARM_UP + 1):
         parser.error(f"--steps must be at least {TURN * (WARM_UP + 1)}, got {arguments.steps}")
@@ -141,12 +138,8 @@ def main(argv: list[str] | None = None) -> int:
             print(f"{row.net:16}{row.who:22}{figures}", flush=True)
     machine = f"{platform.machine()}, {arguments.threads} thread, BLAS kernels {kernels}, {images_used()}"
     print(machine)
-    if arguments.json:
-        arguments.json.write_text(
-            json.dumps([{key: value for key, value in asdict(row).items() if key != "loss"} for row in rows], indent=1)
-        )
-    if arguments.write:
-        write(rows, " ".join(["python -m benchmarks.training", *(argv or sys.argv[1:])]).replace(" --write", ""), machine)
+    shared = [{key: value for key, value in asdict(row).items() if key != "loss"} for row in rows]
+    finish("benchmarks.training", arguments, argv, shared, "Training", lambda command: section(rows, command, machine))
     wrong = disagreements(rows)
     for line in wrong:
         print(line, file=sys.stderr)

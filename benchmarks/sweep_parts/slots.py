@@ -1,0 +1,58 @@
+"""Many slots: the coordinator's cost of an epoch with 1 to 64 slots that only sleep."""
+
+import tempfile
+import time
+from argparse import Namespace
+from pathlib import Path
+
+import optuna
+
+from benchmarks.sweep_parts.part import Part, Row
+from benchmarks.sweep_parts.simulated import SimulatedSlot, simulated_session
+from pipeline.search.coordinator import Coordinator, Usage
+from pipeline.search.trial import Room
+
+EPOCH_S, EPOCHS = 1.0, 4
+
+
+def measure(options: Namespace) -> list[Row]:
+    """Run the coordinator, two trials a slot; its processor time is its cost."""
+    rows = []
+    for count in options.slots:
+        with tempfile.TemporaryDirectory() as root:
+            session = simulated_session(Path(root), trials=2 * count, epochs=EPOCHS)
+            session.study.pruner = optuna.pruners.MedianPruner(n_startup_trials=10**6)
+            usage = Usage()
+            room = Room(session.problem, session.ledger, session.stop, lambda event: None, usage.trained)
+            slots = [SimulatedSlot(index, EPOCH_S) for index in range(count)]
+            wall, cpu = time.monotonic(), time.process_time()
+            Coordinator(room, slots, session.config.paths, session.clock, usage).run()
+            wall, cpu = time.monotonic() - wall, time.process_time() - cpu
+        rows.append(
+            {
+                "slots": count,
+                "epoch_ms": 1e3 * cpu / (2 * count * EPOCHS),
+                "outside_training": usage.outside(count),
+                "over_ideal": wall / (2 * EPOCHS * EPOCH_S),
+            }
+        )
+    return rows
+
+
+SLOTS = Part(
+    name="slots",
+    title="Many slots",
+    about=(
+        f"The coordinator's processor time an epoch, with slots whose epochs are {EPOCH_S:g} s of sleep, a trial's own cost (asking, "
+        f"composing, telling; a trial has {EPOCHS} epochs) in it. Last column: the whole run's time, divided by its epochs' alone."
+    ),
+    measure=measure,
+    columns={
+        "slots": ("slots", "d"),
+        "epoch_ms": ("coordinator, ms an epoch", ".2f"),
+        "outside_training": ("outside training", ".1%"),
+        "over_ideal": ("time over the ideal", ".2f"),
+    },
+    drawn=("epoch_ms",),
+    unit="ms",
+)

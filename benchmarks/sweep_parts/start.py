@@ -1,0 +1,34 @@
+"""The start: from the command to the first epoch."""
+
+import tempfile
+from argparse import Namespace
+from pathlib import Path
+
+from benchmarks.sweep_parts.command import run_sweep, times
+from benchmarks.sweep_parts.part import Part, Row
+
+
+def measure(options: Namespace) -> list[Row]:
+    """Run two short sweeps below one root: the first has to prepare the data, the second finds them."""
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as root:
+        for name in ("first", "second"):
+            given, events = run_sweep(Path(root), name, f"data={options.data}", "budget.trials=1", "train.epochs=1")
+            begun, done = times(events, "TrialStarted")[0], times(events, "EpochDone")[0]
+            rows.append({"sweep": name, "begin_s": begun - given, "epoch_done_s": done - given})
+    return rows
+
+
+START = Part(
+    name="start",
+    title="Start",
+    about="Seconds from the command until the first epoch runs and until it has ended; the first sweep of a root prepares the data, too.",
+    measure=measure,
+    columns={
+        "sweep": ("sweep of a root", ""),
+        "begin_s": ("first epoch begins, s", ".2f"),
+        "epoch_done_s": ("first epoch has ended, s", ".2f"),
+    },
+    drawn=("begin_s", "epoch_done_s"),
+    unit="s",
+)
