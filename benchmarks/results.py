@@ -26,7 +26,7 @@ PREAMBLE = """# Results
 Written by `python -m benchmarks.results --write` from what the commands in the table left behind. MNIST's test split was opened by
 `pipeline.evaluate` alone, as often as the last table says; every choice was made out of fold or on validation images. Intervals are
 Wilson's at 95 %; one test set of 10,000 has a standard error of 0.05 points at 99.75 %. The contest proxy is made of 5,000 reserved
-training images with a seed of its own (`pipeline/proxy.py`, digest in `pipeline/frozen_proxies.json`).
+training images with a seed of its own (`pipeline/data/proxy.py`, digest in `pipeline/data/frozen_proxies.json`).
 """
 SWEEP = "python -m pipeline.sweep experiment={}"
 FINAL = "python -m pipeline.final experiment={0} && python -m pipeline.evaluate study.name={0}"

@@ -23,11 +23,11 @@ from pipeline.bundle.running import BLOCK, open_bundle, predict_blocks
 from pipeline.bundle.writing import fill_folder
 from pipeline.config import Command, Config, command_line, compose, setting, spec_of
 from pipeline.data import prepare, prepare_test
+from pipeline.data.proxy import frozen_proxy
 from pipeline.data.test_split import opened_for_evaluation
 from pipeline.inputs import LABEL, NORMALIZE, Block, Wanted, open_input
 from pipeline.predict import clear_pins
-from pipeline.proxy import frozen_proxy
-from pipeline.scoring import Scored, write_scored
+from pipeline.predictions.scoring import Scored, write_scored
 from pipeline.search.problem import of_the_net
 
 OPENINGS = ("time", "study", "model", "data", "data_digest", "command")

@@ -20,7 +20,9 @@ from pipeline.bundle.predictor import Bundle
 from pipeline.bundle.running import BLOCK, open_bundle, predict_blocks
 from pipeline.config import Command, Config, command_line, setting
 from pipeline.inputs import LABEL, NORMALIZE, Source, Wanted, open_input
-from pipeline.predicting import FORMATS, Drift, append_to_ledger, expected_score, format_of, header_of, rows_of
+from pipeline.predictions.drift import Drift
+from pipeline.predictions.forms import FORMATS, format_of, header_of, rows_of
+from pipeline.predictions.ledger import append_to_ledger, expected_score
 from pipeline.slots.process import PINS
 
 

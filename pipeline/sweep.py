@@ -25,7 +25,7 @@ def main(config: Config) -> int:
 
         code = run(config, slots)
         if code == 0 and config.final.after_sweep:
-            from pipeline.after_sweep import after_sweep
+            from pipeline.ensemble.after_sweep import after_sweep
 
             code = after_sweep(config, slots, print)
         return code

@@ -37,7 +37,7 @@ def prepare(settings: DataSettings, root: Path) -> DataSpec:
     data = _prepared(settings, root, test=False)
     if settings.valid_images == "clean":
         return data
-    from pipeline.proxy import with_proxy  # SciPy, which other sweeps need not wait for
+    from pipeline.data.proxy import with_proxy  # SciPy, which other sweeps need not wait for
 
     return with_proxy(data, root)
 

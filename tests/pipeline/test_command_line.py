@@ -1,9 +1,11 @@
 """Flags and manners of every command: help from where keys are defined, version, exit codes, widths and colours."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+import pipeline
 from pipeline.config import SWEEP, Command, Config, command_line, setting, version
 from pipeline.configuration.hydra_tree import groups
 
@@ -111,3 +113,9 @@ def test_an_error_of_the_program_keeps_its_traceback() -> None:
 
     with pytest.raises(RuntimeError, match="a bug"):
         command_line(SWEEP, [], broken)
+
+
+def test_the_top_of_pipeline_holds_commands_alone() -> None:
+    files = {file.name: file.read_text() for file in Path(pipeline.__file__).parent.glob("*.*")}
+    others = {name for name, text in files.items() if '\nif __name__ == "__main__":\n    sys.exit(command_line(' not in text}
+    assert others == {"__init__.py", "artifacts.py", "config.py"} and len(files) > 12

@@ -18,8 +18,8 @@ from pipeline.artifacts import StudyPaths
 from pipeline.bundle.predictor import load
 from pipeline.config import command_line, compose
 from pipeline.data import prepare, prepare_test
+from pipeline.data.proxy import frozen_proxy
 from pipeline.data.test_split import TestSplitClosedError, opened_for_evaluation
-from pipeline.proxy import frozen_proxy
 from tests.pipeline.final_study import FINAL_ARGUMENTS, run_sweep
 
 
@@ -140,7 +140,7 @@ def test_a_frozen_proxy_that_changed_is_refused(final_root: Path, tmp_path: Path
     found = frozen_proxy(data)
     assert found is not None and len(found.images) == 50
     committed = tmp_path / "frozen.json"
-    monkeypatch.setattr("pipeline.proxy.COMMITTED", committed)
+    monkeypatch.setattr("pipeline.data.proxy.COMMITTED", committed)
     committed.write_text(json.dumps({f"{data.digest}:50:0": found.digest}))
     assert frozen_proxy(data) is not None
     committed.write_text(json.dumps({f"{data.digest}:50:0": "0" * 64}))

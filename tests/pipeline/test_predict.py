@@ -15,7 +15,9 @@ from pipeline.bundle.running import predict_blocks
 from pipeline.config import command_line, compose
 from pipeline.data import prepare
 from pipeline.inputs import Block
-from pipeline.predicting import Drift, expected_score, safe_id
+from pipeline.predictions.drift import Drift
+from pipeline.predictions.forms import safe_id
+from pipeline.predictions.ledger import expected_score
 
 
 @pytest.fixture(scope="module")

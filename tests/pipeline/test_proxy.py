@@ -9,10 +9,9 @@ import pytest
 from cnn_core.data.prepared import open_prepared
 from cnn_core.data.splits import reserved, split
 from cnn_core.workbench import data_of
-from pipeline import proxy
 from pipeline.config import compose, spec_of
-from pipeline.data import prepare
-from pipeline.proxy import FROZEN_SEED, VALIDATION_SEED, ProxyRecipe, digest, disturb, frozen_proxy
+from pipeline.data import prepare, proxy
+from pipeline.data.proxy import FROZEN_SEED, VALIDATION_SEED, ProxyRecipe, digest, disturb, frozen_proxy
 
 STILL = ProxyRecipe(rotate=0, shift=0, scale=(1, 1), shear=0, nearest=1, specks=0, dilate=0, erode=0, blur=0, noise=0)
 

@@ -11,10 +11,10 @@ import pytest
 
 from pipeline.artifacts import StudyPaths
 from pipeline.config import compose
+from pipeline.predictions.scoring import Scored, write_scored
 from pipeline.report import COMMAND, main
 from pipeline.reporting.facts import gather, reasons
 from pipeline.reporting.page import page
-from pipeline.scoring import Scored, write_scored
 from pipeline.search.study import read_study
 from pipeline.tracking.table import load_table
 from tests.pipeline.studies import make_study

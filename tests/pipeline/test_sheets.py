@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.augment_sheet import write_augment_sheet
-from pipeline.sheets import sheet_png
+from pipeline.showing.contact_sheet import sheet_png
+from pipeline.showing.sheets import write_augment_sheet
 
 
 def _pixels(png: bytes) -> np.ndarray:
