@@ -1,14 +1,15 @@
 """`python -m tests.faults.soak --minutes 5 --seed N`: a sweep that is killed at random, again and again, and must lose nothing.
 
-Every few seconds a worker that is in the middle of an epoch is killed, and every fifth time the coordinator (which is then started again by
-the same command). When and whom follows from the seed: a kill is a fraction of a second after the n-th epoch began, counted over the
-whole soak, so a failure is replayed by the same seed. At the end the sweep is left in peace to finish, and the study is compared
-with the log of acknowledged trials that the tests' plug-in keeps beside it.
+A worker that is in the middle of an epoch is killed every five seconds on average, and every fifth time the coordinator (which is then
+started again by the same command). When, how far into an epoch, and which of the busy workers: all is drawn beforehand from the seed,
+so a failure is replayed by the same seed. At the end the sweep is left in peace to finish, and the study is compared with the log
+of acknowledged trials that the tests' plug-in keeps beside it.
 """
 
 import argparse
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -20,102 +21,140 @@ from pathlib import Path
 
 import psutil
 
-from tests.faults.harness import Case, Running, check, workers_of
+from tests.faults.harness import CAP_S, Case, Running, check, wait_until, workers_of
 
+SLOTS = 2
 EPOCHS = 4
 EPOCH_S = 1.0
 MEAN_S = 5.0  # between kills
 COORDINATOR_EVERY = 5
-TRIALS_A_MINUTE = 8
+START_S = 120.0  # until an epoch begins, on the busiest machine
+AT_THE_END = 6  # trials that are trained in peace
+
+
+@dataclass(frozen=True)
+class Kill:
+    """One kill, as drawn: when, how far into the epoch that begins next, and of which of the busy workers (0 to 1)."""
+
+    at_s: float
+    depth: float
+    choice: float
+
+
+def schedule(minutes: float, seed: int) -> list[Kill]:
+    """Return the kills of a soak, a pure function of its arguments: a Poisson process given its number of events."""
+    rng = random.Random(seed)
+    times = sorted(rng.uniform(0, minutes * 60) for _ in range(round(minutes * 60 / MEAN_S)))
+    return [Kill(at_s, rng.uniform(0.0, 0.9), rng.random()) for at_s in times]
 
 
 @dataclass
-class Tally:
-    """What the soak has done so far."""
+class Epochs:
+    """The epochs that have begun, by the toy's marks. Marks are removed once seen, so that looking stays quick however long a soak is."""
 
-    kills: Counter[str] = field(default_factory=Counter)
-    starts: int = 0
-    lines: list[str] = field(default_factory=list)
+    folder: Path
+    begun: Counter[tuple[int, int]] = field(default_factory=Counter)  # by trial and epoch
+    latest: list[int] = field(default_factory=list)  # the pids of the workers that began the last ones
 
-    def note(self, line: str) -> None:
-        self.lines.append(line)
-        print(line, flush=True)
+    def look(self) -> int:
+        """Take in the new marks; return how many there were."""
+        marks = sorted(self.folder.glob("at-*"), key=lambda path: path.stat().st_mtime_ns)
+        for mark in marks:
+            number, epoch, pid = map(int, mark.name.removeprefix("at-").split("-"))
+            self.begun[number, epoch] += 1
+            self.latest = [*self.latest, pid][-SLOTS:]
+            mark.unlink()
+        return len(marks)
+
+    @property
+    def repeated(self) -> int:
+        return sum(self.begun.values()) - len(self.begun)
 
 
-def epochs_begun(case: Case) -> list[Path]:
-    """Return the marks of begun epochs, oldest first."""
-    marks = [path for path in case.toy.glob("at-*") if path.exists()]
-    return sorted(marks, key=lambda path: path.stat().st_mtime_ns)
+class Soak:
+    """A sweep, and what has been done to it."""
 
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.epochs = Epochs(case.toy)
+        self.kills: Counter[str] = Counter()
+        self.running = self._start()
 
-def kill_one(case: Case, running: Running, rng: random.Random, tally: Tally) -> Running:
-    """Kill a busy worker, or every fifth time the coordinator; return the sweep that runs then."""
-    number = sum(tally.kills.values()) + 1
-    before = len(epochs_begun(case))
-    while len(epochs_begun(case)) == before and running.process.poll() is None:
-        time.sleep(0.01)
-    time.sleep(rng.uniform(0.0, 0.9) * EPOCH_S)
-    if running.process.poll() is not None:
-        return running
-    if number % COORDINATOR_EVERY == 0:
-        running.kill()
-        tally.kills["coordinator"] += 1
-        tally.note(f"kill {number}: coordinator {running.process.pid}")
-        return start(case, tally)
-    mark = rng.choice(epochs_begun(case)[-2:])
-    victim = int(mark.name.rsplit("-", 1)[1])
-    if victim in [process.pid for process in workers_of(case.folder)]:
+    def _start(self) -> Running:
+        return self.case.start(env={"TOY_EPOCH_S": str(EPOCH_S)})
+
+    def run(self, kills: list[Kill]) -> None:
+        """Kill as scheduled; one that comes late, because the sweep took its time to start again, is made up for at the next epoch."""
+        begin = time.monotonic()
+        for number, kill in enumerate(kills, 1):
+            time.sleep(max(0.0, begin + kill.at_s - time.monotonic()))
+            while (victim := self._strike(number, kill)) is None:
+                pass
+            print(f"{time.monotonic() - begin:7.1f} s  kill {number}: {victim}", flush=True)
+
+    def _strike(self, number: int, kill: Kill) -> str | None:
+        """Wait for an epoch to begin, and kill in the middle of it; None when the worker meant is gone already."""
+        self.epochs.look()
+        wait_until(self._epoch_begins, "an epoch to begin", START_S)
+        time.sleep(kill.depth * EPOCH_S)
+        if number % COORDINATOR_EVERY == 0:
+            pid = self.running.process.pid
+            self.running.kill()
+            self.running = self._start()
+            self.kills["coordinator"] += 1
+            return f"coordinator {pid}"
+        living = {process.pid for process in workers_of(self.case.folder)}
+        busy = [pid for pid in self.epochs.latest if pid in living]
+        if not busy:
+            return None
+        victim = busy[int(kill.choice * len(busy))]
         os.kill(victim, signal.SIGKILL)
-        tally.kills["worker"] += 1
-        tally.note(f"kill {number}: worker {victim} at {mark.name}")
-    return running
+        self.kills["worker"] += 1
+        return f"worker {victim}"
+
+    def _epoch_begins(self) -> int:
+        if (code := self.running.process.poll()) is not None:
+            raise AssertionError(f"the sweep ended by itself with exit code {code}:\n{self.running.end().err}")
+        return self.epochs.look()
+
+    def finish(self) -> int:
+        """Interrupt the sweep as Ctrl-C does, go on with few trials more than it has, and return how many those make."""
+        self.running.signal(signal.SIGINT)
+        ended = self.running.end(time.monotonic() - self.running.begin + CAP_S + EPOCH_S)
+        assert ended.code == 130, (ended.code, ended.err)
+        states = self.case.states()
+        total = states["COMPLETE"] + states["PRUNED"] + AT_THE_END
+        self.case.overrides.append(f"budget.trials={total}")
+        self.running = self._start()
+        ended = self.running.end(START_S + AT_THE_END * EPOCHS * EPOCH_S)
+        assert ended.code == 0, (ended.code, ended.err)
+        self.epochs.look()
+        return total
 
 
-def start(case: Case, tally: Tally) -> Running:
-    tally.starts += 1
-    return case.start(env={"TOY_EPOCH_S": str(EPOCH_S)})
-
-
-def soak(minutes: float, seed: int, base: Path, prepared: Path) -> int:
-    """Run the soak below `base`; return 0 when nothing was lost."""
-    rng, tally = random.Random(seed), Tally()
-    total = max(8, round(minutes * TRIALS_A_MINUTE))
-    root, toy = base / "root", base / "toy"
-    toy.mkdir(parents=True)
-    shutil.copytree(prepared, root / "prepared")
-    case = Case(root, toy, [f"budget.trials={total}", f"train.epochs={EPOCHS}", "budget.max_failed=1000", f"study.seed={seed}"])
-    end = time.monotonic() + minutes * 60
-    running = start(case, tally)
-    while time.monotonic() < end:
-        time.sleep(rng.expovariate(1 / MEAN_S) * 0.6)  # the rest of the mean is waiting for an epoch to begin
-        running = kill_one(case, running, rng, tally)
-        if running.process.poll() is not None:  # all trials are done early: ask for more
-            total += TRIALS_A_MINUTE
-            case.overrides[0] = f"budget.trials={total}"
-            running = start(case, tally)
-    left_s = EPOCHS * EPOCH_S * total
-    ended = running.end(cap_s=time.monotonic() - running.begin + left_s + 60)
-    assert ended.code == 0, (ended.code, ended.err)
-    return report(case, total, seed, tally)
-
-
-def report(case: Case, total: int, seed: int, tally: Tally) -> int:
-    """Compare the study with the independent log; print what was done and what was lost."""
+def report(soak: Soak, total: int, head: str) -> int:
+    """Say what was done and what was lost; return the exit code."""
+    case, kills, epochs = soak.case, soak.kills, soak.epochs
     states, told = case.states(), case.told()
-    lost = [number for number in told if number not in {trial["number"] for trial in case.trials()}]
-    failed = states["FAIL"]
-    kills = f"{sum(tally.kills.values())} kills {dict(tally.kills)}"
-    print(f"seed {seed}: {kills}, {tally.starts} starts, {dict(states)}, {len(told)} acknowledged")
-    check(case, total=total, failed=failed)
-    unjustified = failed - unlucky(case)
-    print(f"lost: {len(lost)}; failed without three deaths in one epoch: {max(0, unjustified)}")
-    return 1 if lost or unjustified > 0 else 0
-
-
-def unlucky(case: Case) -> int:
-    """Return how many trials the kills hit three times in one epoch, which is a failure by the rules."""
-    log = (case.folder / "log.txt").read_text()
-    return sum("3 times running" in line for line in log.splitlines())
+    lost = sorted(set(told) - {trial["number"] for trial in case.trials()})
+    unlucky = set(re.findall(r"trial (\d+) FAIL .*3 times running", (case.folder / "log.txt").read_text()))  # failures by the rules
+    allowed = kills["worker"] + SLOTS * kills["coordinator"]  # one epoch a dead worker
+    problems = [f"lost: trials {lost}"] if lost else []
+    if states["FAIL"] != len(unlucky):
+        problems.append(f"{states['FAIL']} trials failed, {len(unlucky)} of them by three deaths in one epoch")
+    if epochs.repeated > allowed:
+        problems.append(f"{epochs.repeated} epochs were trained again, {allowed} at most should be")
+    try:
+        check(case, total=total, failed=states["FAIL"])
+    except AssertionError as error:
+        problems.append(f"{type(error).__name__}: {error}")
+    by_kind = ", ".join(f"{count} of {kind}s" for kind, count in sorted(kills.items()))
+    by_state = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    done = f"{kills.total()} kills ({by_kind}), {case.runs} starts ({case.runs - 1} resumed), {sum(states.values())} trials ({by_state})"
+    again = f"{epochs.begun.total()} epochs, {epochs.repeated} of them again (at most {allowed})"
+    print(f"{head}: {done}, {len(told)} acknowledged, {len(lost)} lost; {again}")
+    print(*problems, sep="\n", end="\n" if problems else "")
+    return 1 if problems else 0
 
 
 def main() -> int:
@@ -128,10 +167,16 @@ def main() -> int:
     from pipeline.data import prepare
 
     base = Path(tempfile.mkdtemp(prefix="soak-"))
-    prepare(compose(["experiment=smoke"]).data, base)
-    print(f"seed {arguments.seed}, {arguments.minutes:g} minutes, in {base}", flush=True)
+    head = f"seed {arguments.seed}, {arguments.minutes:g} minutes"
+    print(f"{head}, in {base}", flush=True)
+    prepare(compose(["experiment=smoke"]).data, base / "root")
+    (base / "toy").mkdir()
+    most = round(arguments.minutes * 60 * SLOTS / (EPOCHS * EPOCH_S)) + 2 * AT_THE_END  # it never runs dry
+    fixed = [f"slots.n={SLOTS}", f"train.epochs={EPOCHS}", "budget.max_failed=1000", f"study.seed={arguments.seed}"]
     try:
-        code = soak(arguments.minutes, arguments.seed, base / "soak", base / "prepared")
+        soak = Soak(Case(base / "root", base / "toy", [*fixed, f"budget.trials={most}"]))
+        soak.run(schedule(arguments.minutes, arguments.seed))
+        code = report(soak, soak.finish(), head)
     finally:
         for child in psutil.Process().children(recursive=True):
             child.kill()
