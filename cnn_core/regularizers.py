@@ -10,18 +10,11 @@ from cnn_core.optimizers.base import is_weight
 from cnn_core.spec import RegularizerSpec
 
 
-def penalty(params: Mapping[str, Array], spec: RegularizerSpec) -> float:
-    """Return ``l1 * sum |W| + l2 / 2 * sum W^2`` over the weights (names that end in .W)."""
-    total = 0.0
-    for name, p in params.items():
-        if is_weight(name):
-            total += spec.l1 * float(np.abs(p).sum(dtype=np.float64)) if spec.l1 else 0.0
-            total += spec.l2 / 2 * float(np.vdot(p, p)) if spec.l2 else 0.0
-    return total
-
-
 def add_penalty_gradient(params: Mapping[str, Array], grads: Mapping[str, Array], spec: RegularizerSpec) -> None:
-    """Add ``l1 * sign(W) + l2 * W`` to the weights' gradients, in place; at W = 0 the slope of |W| counts as 0."""
+    """Add the slope of ``l1 * sum |W| + l2 / 2 * sum W^2``, ``l1 * sign(W) + l2 * W``, to the weights' gradients, in place.
+
+    At W = 0 the slope of |W| counts as 0. Weights are the names that end in .W.
+    """
     for name, p in params.items():
         if is_weight(name):
             if spec.l1:

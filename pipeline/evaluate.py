@@ -25,7 +25,8 @@ from pipeline.config import Command, Config, command_line, compose, setting, spe
 from pipeline.data import prepare, prepare_test
 from pipeline.data.proxy import frozen_proxy
 from pipeline.data.test_split import opened_for_evaluation
-from pipeline.inputs import LABEL, NORMALIZE, Block, Wanted, open_input
+from pipeline.inputs import Block, Wanted, open_input
+from pipeline.inputs.keys import InputKeys
 from pipeline.predict import clear_pins
 from pipeline.predictions.scoring import Scored, write_scored
 from pipeline.search.problem import of_the_net
@@ -34,13 +35,8 @@ OPENINGS = ("time", "study", "model", "data", "data_digest", "command")
 
 
 @dataclass
-class EvaluateKeys:
-    bundle: str | None = setting(None, "folder that pipeline.export wrote; null: what study.name left behind")
+class EvaluateKeys(InputKeys):
     input: str | None = setting(None, "a labelled file or folder to score instead of the test split")
-    normalize: str = setting(
-        "auto", "mnist centres and scales images as MNIST was; auto does so for pictures of another size", choices=NORMALIZE
-    )
-    label: str = setting("auto", "label column of a table", choices=LABEL)
 
 
 COMMAND = Command(

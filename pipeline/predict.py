@@ -19,7 +19,8 @@ from pipeline.artifacts import fsync_folder
 from pipeline.bundle.predictor import Bundle
 from pipeline.bundle.running import BLOCK, open_bundle, predict_blocks
 from pipeline.config import Command, Config, command_line, setting
-from pipeline.inputs import LABEL, NORMALIZE, Source, Wanted, open_input
+from pipeline.inputs import Source, Wanted, open_input
+from pipeline.inputs.keys import InputKeys
 from pipeline.predictions.drift import Drift
 from pipeline.predictions.forms import FORMATS, format_of, header_of, rows_of
 from pipeline.predictions.ledger import append_to_ledger, expected_score
@@ -27,15 +28,9 @@ from pipeline.slots.process import PINS
 
 
 @dataclass
-class PredictKeys:
-    bundle: str | None = setting(None, "folder that pipeline.export wrote; null: the one of study.name")
-    input: str | None = setting(None, "images: IDX (.gz), CSV, text, .npy, .npz, a picture, a folder of pictures")
+class PredictKeys(InputKeys):
     output: str | None = setting(None, "file of predictions to write")
     format: str = setting("auto", "of the output, submission: ImageId,Label; auto: by the ending", choices=FORMATS)
-    normalize: str = setting(
-        "auto", "mnist centres and scales images as MNIST was; auto does so for pictures of another size", choices=NORMALIZE
-    )
-    label: str = setting("auto", "label column of a table; labels are not used", choices=LABEL)
 
 
 COMMAND = Command(

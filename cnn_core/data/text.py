@@ -133,22 +133,3 @@ def images_of(table: Table, label_column: int | None, classes: int, shape: Seque
         row, column = wrong[0]
         raise InputError(f"{table.place(int(row))}, pixel {column + 1}: must be from 0 to 255, got {values[row, column]}")
     return as_images(values.reshape(-1, *shape) if shape else values, str(table.path)), labels
-
-
-def read_text_images(path: Path) -> Images:
-    """Return the images of a contest's file: one image a line, 784 (or any square number of) integers from 0 to 255."""
-    return images_of(read_table(path), None, 1)[0]
-
-
-def read_csv_labelled(path: Path, label_column: int | str, classes: int) -> tuple[Images, Labels]:
-    """Return images and labels of a CSV such as a contest's train.csv; the label's column by name (of the header) or number (from 0)."""
-    table = read_table(path, ",")
-    if isinstance(label_column, str):
-        if table.header is None or label_column not in table.header:
-            names = "no header" if table.header is None else ", ".join(table.header[:5]) + (", ..." if len(table.header) > 5 else "")
-            raise InputError(f"{path}: line 1: the header must name the label's column {label_column!r}, got {names}")
-        label_column = table.header.index(label_column)
-    images, labels = images_of(table, label_column, classes)
-    if labels is None:
-        raise InputError(f"{path}: labels are needed")
-    return images, labels

@@ -14,7 +14,6 @@ from cnn_core.errors import InputError
 from pipeline.artifacts import StudyPaths
 from pipeline.config import redact
 from pipeline.search.clock import StudyClock
-from pipeline.search.events import TrialEnded
 from pipeline.search.keep import drop_weights, keep_weights, weights_wanted
 from pipeline.search.ledger import StorageFailed
 from pipeline.search.problem import Work
@@ -136,18 +135,7 @@ class Coordinator:
 
     def tell(self, trial: optuna.Trial, outcome: Outcome, record: TrialRecord) -> int | None:
         """Tell an outcome: listeners first, the study last, so that what the study knows the listeners know too."""
-        ended = TrialEnded(
-            number=trial.number,
-            state=outcome.state,
-            reason=outcome.reason,
-            objective=outcome.values,
-            epochs=outcome.epochs,
-            duration_s=outcome.duration_s,
-            folder=record.paths.folder,
-            time_s=outcome.time_s,
-            extra=outcome.extra,
-        )
-        self.room.emit(ended)
+        self.room.emit(outcome.event(trial.number, record.paths.folder))
         return self.room.ledger.tell(trial, outcome)
 
     @contextlib.contextmanager

@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -13,6 +14,7 @@ from cnn_core import checkpoint
 from cnn_core.spec import Spec
 from cnn_core.state import TrainState
 from pipeline.artifacts import TrialPaths, atomic_write_text
+from pipeline.search.events import TrialEnded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +28,20 @@ class Outcome:
     duration_s: float = 0.0  # in its slot, over restarts
     time_s: float = 0.0
     extra: Mapping[str, float] = field(default_factory=dict)  # multiply_adds, parameters
+
+    def event(self, number: int, folder: Path) -> TrialEnded:
+        """Return what the listeners hear of it."""
+        return TrialEnded(
+            number=number,
+            state=self.state,
+            reason=self.reason,
+            objective=self.values,
+            epochs=self.epochs,
+            duration_s=self.duration_s,
+            folder=folder,
+            time_s=self.time_s,
+            extra=self.extra,
+        )
 
 
 class TrialRecord:

@@ -10,7 +10,7 @@ from cnn_core.spec import DataSpec, Spec
 from pipeline.artifacts import StudyPaths, TrialPaths
 from pipeline.config import Config
 from pipeline.search.code_version import code_version
-from pipeline.search.events import Event, Listener, StudyEnded, StudyStarted, TrialEnded
+from pipeline.search.events import Event, Listener, StudyEnded, StudyStarted
 from pipeline.search.keep import keep_weights
 from pipeline.search.ledger import Ledger
 from pipeline.search.listeners import Listeners
@@ -103,23 +103,12 @@ def _started(single: Single, slot: Slot, *, resumed: bool) -> StudyStarted:
 
 def _ended(single: Single, outcome: Outcome) -> list[Event]:
     number = single.work.number
-    ended = TrialEnded(
-        number=number,
-        state=outcome.state,
-        reason=outcome.reason,
-        objective=outcome.values,
-        epochs=outcome.epochs,
-        duration_s=outcome.duration_s,
-        folder=single.paths.folder,
-        time_s=outcome.time_s,
-        extra=outcome.extra,
-    )
     state = {"FAIL": "FAIL", "INTERRUPTED": "INTERRUPTED"}.get(outcome.state, "COMPLETE")
     best = number if outcome.state == "COMPLETE" else None
     done = StudyEnded(
         state=state, reason=outcome.reason, trials={outcome.state: 1}, best_number=best, outside_training=0.0, time_s=time.time()
     )
-    return [ended, done]
+    return [outcome.event(number, single.paths.folder), done]
 
 
 def curve_path(paths: TrialPaths) -> Path:
