@@ -30,6 +30,9 @@ class FusedSequential(Sequential):
     def reseed(self, seed: tuple[int, ...], epoch: int) -> None:
         self.original.reseed(seed, epoch)
 
+    def twin(self) -> Sequential:
+        return fuse(self.original.twin())
+
     def summary(self) -> str:
         return self.original.summary()
 

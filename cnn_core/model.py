@@ -1,5 +1,6 @@
 """A net as layers in order: build, forward, backward, and its parameters by name."""
 
+import copy
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
@@ -27,6 +28,8 @@ class Sequential:
     `params`, `grads` and `buffers` are flat views by name, such as ``conv1.W``: the arrays that the layers use, not copies. Layers whose
     names were given before (a layer's `name` other than its kind) keep them.
     """
+
+    _inference: "Sequential | None" = None  # the twin that predicts, made when it is first needed
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self.layers = list(layers)
@@ -58,6 +61,13 @@ class Sequential:
         for layer in self.layers:
             layer.needs_input_gradient = learned_before
             learned_before = learned_before or bool(layer.params)
+        self._inference = None
+
+    def twin(self) -> "Sequential":
+        """Return the net once more, for inference beside its training: parameters and statistics are shared, working memory is not."""
+        twin = copy.copy(self)
+        twin.layers = [layer.twin() for layer in self.layers]
+        return twin
 
     def forward(self, x: Array, *, training: bool, observe: Observer | None = None) -> Array:
         """Return logits (classes, N) for x (C, H, W, N); `observe` sees each layer and its output."""
@@ -94,7 +104,10 @@ class Sequential:
             layer.reseed(stream(seed, "dropout", epoch, index))
 
     def predict_proba(self, images: Images, batch_size: int = 100) -> Array:
-        """Return softmax probabilities, (N, classes) float32, of uint8 images (N, C, H, W), batch by batch; dropout is off."""
+        """Return softmax probabilities, (N, classes) float32, of uint8 images (N, C, H, W), batch by batch; dropout is off.
+
+        A twin computes them: between a forward and its backward it disturbs nothing, and training's working memory keeps its size.
+        """
         channels, height, width = self.image_shape
         if images.ndim != 4 or images.shape[1:] != self.image_shape:
             raise ValueError(f"model: images must be (N, {channels}, {height}, {width}), got {images.shape}")
@@ -104,8 +117,11 @@ class Sequential:
             return np.empty((0, prod(self.layers[-1].out_shape)), np.float32)
         dtype = next(iter(self.params.values())).dtype if self.params else np.dtype(np.float32)
         batcher = Batcher((channels, height, width), dtype)
+        if self._inference is None:
+            self._inference = self.twin()
+        forward = self._inference.forward
         starts = range(0, len(images), batch_size)
-        parts = [softmax(self.forward(batcher(images[at : at + batch_size]), training=False)).T for at in starts]
+        parts = [softmax(forward(batcher(images[at : at + batch_size]), training=False)).T for at in starts]
         probabilities: Array = np.concatenate(parts).astype(np.float32, copy=False)
         return probabilities
 

@@ -6,21 +6,26 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from cnn_core.axes import Array
+from cnn_core.buffers import Buffers
 from cnn_core.optimizers.base import is_weight
 from cnn_core.spec import RegularizerSpec
 
 
-def add_penalty_gradient(params: Mapping[str, Array], grads: Mapping[str, Array], spec: RegularizerSpec) -> None:
+def add_penalty_gradient(params: Mapping[str, Array], grads: Mapping[str, Array], spec: RegularizerSpec, work: Buffers) -> None:
     """Add the slope of ``l1 * sum |W| + l2 / 2 * sum W^2``, ``l1 * sign(W) + l2 * W``, to the weights' gradients, in place.
 
     At W = 0 the slope of |W| counts as 0. Weights are the names that end in .W.
     """
     for name, p in params.items():
         if is_weight(name):
+            slope = work.take("slope", p.shape, p.dtype)
             if spec.l1:
-                grads[name][...] += spec.l1 * np.sign(p)
+                np.sign(p, out=slope)
+                slope *= spec.l1
+                np.add(grads[name], slope, out=grads[name])
             if spec.l2:
-                grads[name][...] += spec.l2 * p
+                np.multiply(p, spec.l2, out=slope)
+                np.add(grads[name], slope, out=grads[name])
 
 
 def global_norm(arrays: Iterable[Array]) -> float:

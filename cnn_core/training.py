@@ -104,7 +104,7 @@ def _train(spec: Spec, data: Data, net: Net, optimizer: Optimizer, average: Movi
         sums.add(loss, logits, labels)
         model.backward(dlogits)
         if penalized:
-            add_penalty_gradient(model.params, model.grads, spec.regularizer)
+            add_penalty_gradient(model.params, model.grads, spec.regularizer, net.work)
         if last:
             metrics |= _gradient_norms(net.plain.layers)
         if train.clip_norm is not None:

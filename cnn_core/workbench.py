@@ -13,6 +13,7 @@ import numpy as np
 from cnn_core.architectures import build_model
 from cnn_core.augmentation import AugmentSpec, augment
 from cnn_core.axes import Array, Images, Indices, Labels, Shape
+from cnn_core.buffers import Buffers
 from cnn_core.data.batches import Batcher, epoch_batches
 from cnn_core.data.prepared import Prepared, open_prepared
 from cnn_core.data.splits import split_of, subset
@@ -76,6 +77,7 @@ class Net:
     def __init__(self, spec: ModelSpec, image_shape: Shape, classes: int, seed: tuple[int, ...]) -> None:
         self.plain: Sequential = build_model(spec, image_shape, classes, stream(seed, "init"))
         self.fused = fuse(self.plain)
+        self.work = Buffers()  # of the regularizers
         channels, height, width = image_shape
         self.batcher = Batcher((channels, height, width))
 

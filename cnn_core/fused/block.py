@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 
 from cnn_core.axes import Array
-from cnn_core.buffers import Buffers
 from cnn_core.columns import Pair
 from cnn_core.correlation import Correlation
 from cnn_core.fused.ladder import climb, descend
@@ -37,7 +36,6 @@ class ConvolutionBlock(Layer):
         self.pool: Pair = pooling.size if pooling else (1, 1)
         W = self.params["W"]
         self.correlation: Correlation = choose_correlation(convolution.window, W.shape, W.dtype, self.pool)
-        self._buffers = Buffers()
         self._row_of_ones: Array = np.ones(0)
         self._scale = 1.0
 

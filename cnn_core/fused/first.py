@@ -47,7 +47,7 @@ class FirstNormalizedBlock(NormalizedBlock):
         self.mean = W @ self.S / self.count
         var = np.maximum(np.vecdot(W @ self.G, W) / self.count - self.mean**2, 0)
         self.inverse = 1 / np.sqrt(var + self.norm.eps)
-        self.norm.move_running((self.mean + self._bias()).astype(x.dtype), var.astype(x.dtype))
+        self.norm.move_running((self.mean + self._bias()).astype(x.dtype), var.astype(x.dtype), self.count)
         return self.run(x, *self._folded(self.mean, var), self._beaten(n))
 
     def backward(self, dy: Array) -> Array:

@@ -63,7 +63,7 @@ class NormalizedBlock(ConvolutionBlock):
         self.count, self.mean, self.inverse = count, mean, 1 / np.sqrt(var + self.norm.eps)
         self.scale = np.abs(self.norm.params["gamma"]) * self.inverse
         self.shift = self.norm.params["beta"] - self.scale * mean
-        self.norm.move_running((self.sign * mean + self._bias()).astype(dtype), var.astype(dtype))
+        self.norm.move_running((self.sign * mean + self._bias()).astype(dtype), var.astype(dtype), count)
 
     def _scale_and_shift(self, x: Array, pooled: Array) -> Array:
         y = self._buffers.take("y", (*self.out_shape, x.shape[3]), x.dtype)

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 
 from cnn_core.axes import Array
-from cnn_core.buffers import Buffers
 from cnn_core.errors import InputError
 from cnn_core.layers.base import Layer
 
@@ -15,7 +14,6 @@ class Activation(Layer):
 
     def __init__(self) -> None:
         super().__init__()
-        self._buffers = Buffers()
         self._y: Array | None = None
 
     def forward(self, x: Array, *, training: bool) -> Array:

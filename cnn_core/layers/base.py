@@ -1,12 +1,14 @@
 """What every layer is: parameters, their gradients, buffers, and three methods."""
 
-from typing import Any
+import copy
+from typing import Any, Self
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import DTypeLike
 
 from cnn_core.axes import Array, Shape
+from cnn_core.buffers import Buffers
 
 
 class Layer:
@@ -27,6 +29,7 @@ class Layer:
         self.buffers: dict[str, Array] = {}
         self.in_shape: Shape = ()
         self.out_shape: Shape = ()
+        self._buffers = Buffers()  # working memory
         self.needs_input_gradient = True  # Sequential clears it for the layers before which nothing is learned
 
     def build(self, in_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> Shape:
@@ -41,6 +44,12 @@ class Layer:
     def backward(self, dy: Array) -> Array:
         """Write `grads` and return dx, for the x of the last `forward(training=True)`; dy may be overwritten."""
         raise NotImplementedError(f"{type(self).__name__}.backward")
+
+    def twin(self) -> Self:
+        """Return the layer once more, for inference beside its training: parameters and statistics are shared, working memory is not."""
+        twin = copy.copy(self)
+        twin._buffers = Buffers()
+        return twin
 
     def reseed(self, rng: Generator) -> None:
         """Take the random stream of the coming epoch (dropout); other layers ignore it."""

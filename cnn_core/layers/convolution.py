@@ -1,13 +1,12 @@
 """Convolution: the layer. Its arithmetic is in correlation.py."""
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import DTypeLike
 
 from cnn_core.axes import Array, Shape
-from cnn_core.buffers import Buffers
 from cnn_core.columns import Padding, Pair, as_pair, make_window
 from cnn_core.correlation import Correlation
 from cnn_core.errors import InputError
@@ -43,7 +42,6 @@ class Convolution(Layer):
         self.padding = padding
         self.init = init
         self.bias = bias
-        self._buffers = Buffers()
         self._loaded = False
 
     def build(self, in_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> Shape:
@@ -59,8 +57,17 @@ class Convolution(Layer):
             self.params["b"] = np.zeros(self.filters, dtype)
         self.grads = {name: np.zeros_like(value) for name, value in self.params.items()}
         self.in_shape, self.out_shape = in_shape, (self.filters, *self.window.output)
-        self.correlation: Correlation = choose_correlation(self.window, drawn.shape, dtype)
+        self._choose()
         return self.out_shape
+
+    def _choose(self) -> None:
+        W = self.params["W"]
+        self.correlation: Correlation = choose_correlation(self.window, W.shape, W.dtype)
+
+    def twin(self) -> Self:
+        twin = super().twin()
+        twin._choose()
+        return twin
 
     def forward(self, x: Array, *, training: bool) -> Array:
         y = self._buffers.take("y", (*self.out_shape, x.shape[3]), x.dtype)

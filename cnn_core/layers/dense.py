@@ -7,7 +7,6 @@ from numpy.random import Generator
 from numpy.typing import DTypeLike
 
 from cnn_core.axes import Array, Shape
-from cnn_core.buffers import Buffers
 from cnn_core.correlation import SMALL_PRODUCT
 from cnn_core.errors import InputError
 from cnn_core.initializers import Fans, Initializer, he
@@ -27,7 +26,6 @@ class Dense(Layer):
             raise InputError(f"dense: units must be at least 1, got {units}")
         self.units = units
         self.init = init
-        self._buffers = Buffers()
         self._x: Array | None = None
 
     def build(self, in_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> Shape:

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.random import SFC64, Generator
 
 from cnn_core.axes import Array, Shape
-from cnn_core.buffers import Buffers
 from cnn_core.errors import InputError
 from cnn_core.layers.base import Layer
 
@@ -27,7 +26,6 @@ class Dropout(Layer):
             raise InputError(f"dropout: rate must be at least 0 and below 1, got {rate}")
         self.rate = rate
         self.threshold = min(255, round(rate * 256))
-        self._buffers = Buffers()
         self._random = SFC64(0)
 
     def reseed(self, rng: Generator) -> None:

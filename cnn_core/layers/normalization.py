@@ -7,7 +7,6 @@ from numpy.random import Generator
 from numpy.typing import DTypeLike
 
 from cnn_core.axes import Array, Shape
-from cnn_core.buffers import Buffers
 from cnn_core.errors import InputError
 from cnn_core.layers.base import Layer
 
@@ -17,7 +16,7 @@ class BatchNormalization(Layer):
 
     Training takes mean and (biased) variance of the batch and moves `running_mean` and `running_var` towards them,
     ``running <- momentum running + (1 - momentum) batch``; inference uses those. Source: Ioffe and Szegedy (2015); they correct the running
-    variance by M / (M - 1), we do not.
+    variance by M / (M - 1), we do not. A batch of one value a channel has no variance: y is beta, and the running statistics stay.
     """
 
     kind = "batch_norm"
@@ -30,7 +29,6 @@ class BatchNormalization(Layer):
             raise InputError(f"batch_norm: eps must be above 0, got {eps}")
         self.momentum = momentum
         self.eps = eps
-        self._buffers = Buffers()
 
     def build(self, in_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> Shape:
         channels = in_shape[0]
@@ -44,7 +42,7 @@ class BatchNormalization(Layer):
         mean, var = self.buffers["running_mean"], self.buffers["running_var"]
         if training:
             mean, var = flat.mean(axis=1), flat.var(axis=1)
-            self.move_running(mean, var)
+            self.move_running(mean, var, flat.shape[1])
         self.inverse = 1 / np.sqrt(var + self.eps)
         normal = self._buffers.take("normal", flat.shape, x.dtype)
         np.subtract(flat, mean[:, None], out=normal)
@@ -54,8 +52,10 @@ class BatchNormalization(Layer):
         y += self.params["beta"][:, None]
         return y.reshape(x.shape)
 
-    def move_running(self, mean: Array, var: Array) -> None:
-        """Move the running statistics towards those of a batch."""
+    def move_running(self, mean: Array, var: Array, count: int) -> None:
+        """Move the running statistics towards those of a batch with `count` values a channel, unless it has but one."""
+        if count == 1:
+            return
         for name, value in (("running_mean", mean), ("running_var", var)):
             self.buffers[name] *= self.momentum
             self.buffers[name] += (1 - self.momentum) * value

@@ -8,7 +8,6 @@ from numpy.random import Generator
 from numpy.typing import DTypeLike
 
 from cnn_core.axes import Array, Shape
-from cnn_core.buffers import Buffers
 from cnn_core.columns import Padding, Pair, as_pair, make_window
 from cnn_core.errors import InputError
 from cnn_core.layers.base import Layer
@@ -27,7 +26,6 @@ class Pooling(Layer):
         self.size = as_pair(size)
         self.stride = self.size if stride is None else as_pair(stride)
         self.padding = padding
-        self._buffers = Buffers()
 
     def build(self, in_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> Shape:
         where = f'{self.kind} "{self.name}"'
@@ -167,10 +165,6 @@ class GlobalAveragePooling(Layer):
     """(C, H, W, N) -> (C, N): the mean of each channel."""
 
     kind = "global_average_pooling"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._buffers = Buffers()
 
     def build(self, in_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> Shape:
         if len(in_shape) != 3:

@@ -1,5 +1,7 @@
 """A fused net equals the plain one to rounding: outputs, gradients, running statistics, in training and in inference."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -160,6 +162,48 @@ def test_the_steady_state_allocates_no_arrays() -> None:
         addresses.add(logits.ctypes.data)
         model.backward(logits.copy())
     assert len(addresses) == 1
+
+
+def training_bytes(model: Sequential) -> int:
+    found = [part for layer in model.layers for part in (layer, getattr(layer, "correlation", None)) if part is not None]
+    return sum(part._buffers.nbytes() for part in found)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("form", [fuse, lambda model: model], ids=["fused", "plain"])
+def test_a_prediction_between_forward_and_backward_disturbs_nothing(name: str, form: Callable[[Sequential], Sequential]) -> None:
+    images = default_rng(2).integers(0, 256, (30, 1, 28, 28)).astype(np.uint8)
+    x, dlogits = default_rng(1).random((1, 28, 28, 4), np.float32), default_rng(3).standard_normal((10, 4)).astype(np.float32)
+    found = []
+    for predicts in (False, True):
+        model = form(build_model(reference(name, filters=8), (1, 28, 28), 10, default_rng(0)))
+        model.reseed((0,), 0)
+        model.forward(x, training=True)
+        before = training_bytes(model)
+        if predicts:
+            first = model.predict_proba(images)
+            assert training_bytes(model) == before
+        model.backward(dlogits.copy())
+        found.append({key: g.copy() for key, g in model.grads.items()})
+    for key, gradient in found[0].items():
+        np.testing.assert_array_equal(found[1][key], gradient, err_msg=key)
+    for p in model.params.values():  # what predicts follows the training
+        p *= 0.5
+    assert np.abs(model.predict_proba(images) - first).max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    "layers", [[Convolution(3, 4, bias=False), BatchNormalization(), ReLU(), Flatten()], [Flatten(), BatchNormalization()]]
+)
+def test_a_batch_of_one_value_a_channel_leaves_the_running_statistics(layers: list[Layer]) -> None:
+    for between in ([], [Convolution(2, 1)]):  # the first convolution's moments, and a later one's
+        model = shaken([*between, *layers, Dense(2)], (1, 4, 4))
+        start = {name: b.copy() for name, b in model.buffers.items()}
+        assert_equal(model, n=1, tolerance=1e-6)
+        for name, b in model.buffers.items():
+            np.testing.assert_array_equal(b, start[name])
+        model.forward(default_rng(0).random((1, 4, 4, 2)), training=True)
+        assert all((b != start[name]).all() for name, b in model.buffers.items())
 
 
 @given(st.integers(1, 6), st.integers(0, 2**31))
