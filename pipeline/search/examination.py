@@ -19,13 +19,13 @@ from cnn_core.errors import InputError
 from pipeline.artifacts import StudyPaths
 from pipeline.config import Config
 from pipeline.search.ledger import StorageFailed
-from pipeline.search.listeners import is_behind
 from pipeline.search.lock import OwnerLock, is_locked, read_owner
 from pipeline.search.study import open_storage, quiet_optuna, read_study, repair, storage_url
 from pipeline.slots.base import SlotError
 from pipeline.slots.opening import open_slots
 from pipeline.slots.orphans import find_semaphores, find_workers
 from pipeline.slots.process import PINS
+from pipeline.tracking.sender import backlog
 
 WORKER_BYTES = 300_000_000
 LEAST_DISK_BYTES = 1_000_000_000
@@ -139,7 +139,7 @@ def _study(config: Config, folder: Path, fix: bool) -> list[Finding]:
             lock.release()
         if found:
             findings.append(Finding(about, f"{len(found)} {what}", wrong=not fix, mendable=True, mended=fix))
-    if config.tracking.name == "mlflow" and is_behind(folder):
+    if config.tracking.name == "mlflow" and backlog(folder):
         text = "MLflow lacks some of its events; the same sweep command sends them"
         findings.append(Finding(about, text))
     return findings

@@ -1,6 +1,5 @@
 """Handing events to listeners, and the listener that writes log.txt."""
 
-import json
 import logging
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,8 +8,8 @@ from typing import TextIO
 
 from pipeline.config import Config, redact
 from pipeline.search.events import EpochDone, Event, Listener, StudyEnded, StudyStarted, TrialEnded, TrialRetried, TrialStarted
-from pipeline.tracking import spool
-from pipeline.tracking.mlflow import POSITION_NAME, MlflowListener
+from pipeline.search.stop import FAILED, Stop
+from pipeline.tracking.mlflow import MlflowListener
 from pipeline.tracking.progress import ProgressListener
 
 logger = logging.getLogger(__name__)
@@ -44,8 +43,8 @@ class Listeners:
             logger.warning("%s", text)
 
 
-def make_listeners(config: Config) -> tuple[Listeners, MlflowListener | None]:
-    """Return the listeners that a configuration asks for, and the one for MLflow if it is among them."""
+def make_listeners(config: Config, stop: Stop) -> tuple[Listeners, MlflowListener | None]:
+    """Return the listeners that a configuration asks for, and the one for MLflow if it is among them; a full disk ends the sweep."""
     listeners: list[Listener] = [LogListener(config.paths.log), ProgressListener(quiet=config.quiet, verbose=config.verbose)]
     tracking = None
     if config.tracking.name == "mlflow":
@@ -56,20 +55,10 @@ def make_listeners(config: Config) -> tuple[Listeners, MlflowListener | None]:
             uri=settings.uri,
             experiment=settings.experiment,
             figures=settings.figures,
+            on_full=lambda reason: stop.request(reason, FAILED),
         )
         listeners.append(tracking)
     return Listeners(listeners), tracking
-
-
-def is_behind(folder: Path) -> bool:
-    """Tell whether a study's journal holds events that MLflow has not got."""
-    journal, position = folder / spool.FILE_NAME, folder / POSITION_NAME
-    if not journal.exists():
-        return False
-    try:
-        return int(json.loads(position.read_text())["offset"]) < journal.stat().st_size
-    except (OSError, ValueError, KeyError, TypeError):
-        return True
 
 
 class LogListener:

@@ -10,7 +10,7 @@ from pipeline.search.closing import closing_lines, next_step, resume_command
 from pipeline.search.confirm import confirm, confirmed_lines, confirmed_order, write_confirmed
 from pipeline.search.coordinator import Coordinator, Usage
 from pipeline.search.ledger import StorageFailed, storage_errors
-from pipeline.search.listeners import is_behind, make_listeners
+from pipeline.search.listeners import make_listeners
 from pipeline.search.plan import plan_lines
 from pipeline.search.rounds import Rounds
 from pipeline.search.session import Session, make_problem, open_session
@@ -21,6 +21,7 @@ from pipeline.search.study_events import study_ended, study_started
 from pipeline.search.trial import Room
 from pipeline.slots.base import Machine, Slot, SlotError
 from pipeline.tracking.mlflow import MlflowListener
+from pipeline.tracking.sender import backlog
 
 ENDED = "ended"  # user attribute of a study: the last run has exported everything, with that many confirmed trials; -1: it has not
 
@@ -51,15 +52,14 @@ def run(config: Config, slots: Sequence[Slot]) -> int:
 
 def _look(session: Session) -> int:
     """Show what a finished study holds; send MLflow what a dead server has missed."""
-    config = session.config
-    lines, _ = _close(session, None)
-    print(*lines, sep="\n")
-    if config.tracking.name == "mlflow" and is_behind(config.paths.folder):
-        listeners, tracking = make_listeners(config)
+    config, stop = session.config, session.stop
+    print(*_close(session, None), sep="\n")
+    if config.tracking.name == "mlflow" and backlog(config.paths.folder):
+        listeners, tracking = make_listeners(config, stop)
         listeners.emit(study_ended(session, 0.0))
         listeners.close()
         _warn_tracking(config, tracking)
-    return 0
+    return _end(session)
 
 
 def _run(session: Session, slots: Sequence[Slot], machine: Machine) -> int:
@@ -67,7 +67,7 @@ def _run(session: Session, slots: Sequence[Slot], machine: Machine) -> int:
     with storage_errors():
         session.study.set_user_attr(ENDED, -1)
         session.study.set_user_attr(MACHINE, machine.fingerprint())
-    listeners, tracking = make_listeners(config)
+    listeners, tracking = make_listeners(config, stop)
     usage = Usage()
     room = Room(session.problem, session.ledger, stop, listeners.emit, usage.trained, config.deadline.epoch_s, config.deadline.trial_s)
     listeners.emit(study_started(session, len(slots), machine))
@@ -76,15 +76,13 @@ def _run(session: Session, slots: Sequence[Slot], machine: Machine) -> int:
         coordinator.run()
         outside = usage.outside(len(slots))
         confirmed = _confirm(session, coordinator)
-        lines, error = _close(session, outside)
+        lines = _close(session, outside)
         listeners.emit(study_ended(session, outside))
         listeners.close()
     links = [] if tracking is None else tracking.links(config.study.name)
-    print(*lines[:-1], *confirmed, *links, *lines[-1:], sep="\n")
-    if error:
-        _complain(error)
+    print(*lines, *confirmed, *links, sep="\n")
     _warn_tracking(config, tracking)
-    return stop.exit_code
+    return _end(session)
 
 
 def make_coordinator(session: Session, room: Room, slots: Sequence[Slot], usage: Usage) -> Coordinator:
@@ -110,10 +108,9 @@ def _confirm(session: Session, coordinator: Coordinator) -> list[str]:
     return []
 
 
-def _close(session: Session, outside: float | None) -> tuple[list[str], str]:
-    """Write the leaderboard; return the last lines and what went wrong. What fails now changes the exit code, not the trials."""
+def _close(session: Session, outside: float | None) -> list[str]:
+    """Write the leaderboard; return the lines to show. What fails now changes the exit code, not the trials."""
     config, stop = session.config, session.stop
-    lines: list[str] = []
     try:
         with storage_errors():
             order = confirmed_order(config.paths) if config.study.confirm else []
@@ -121,12 +118,20 @@ def _close(session: Session, outside: float | None) -> tuple[list[str], str]:
             leaderboard.write(rows, session.problem.objectives, session.problem.base, config.paths)
             if stop.exit_code == 0:
                 session.study.set_user_attr(ENDED, config.study.confirm)
-        lines = closing_lines(config, rows, session.problem, outside)
+        return closing_lines(config, rows, session.problem, outside)
     except (StorageFailed, OSError) as error:
         stop.request(str(error), FAILED)
+        return []
+
+
+def _end(session: Session) -> int:
+    """Say how the run ended and how to go on; return the exit code."""
+    config, stop = session.config, session.stop
     if stop.exit_code == FAILED:
-        return lines, f"{stop.reason}; when that is mended, this goes on where it stopped: {resume_command(config)}"
-    return [*lines, next_step(config, session.ledger, stop)], ""
+        _complain(f"{stop.reason}; when that is mended, this goes on where it stopped: {resume_command(config)}")
+    else:
+        print(next_step(config, session.ledger, stop))
+    return stop.exit_code
 
 
 def _complain(text: str) -> None:

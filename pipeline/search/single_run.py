@@ -13,7 +13,7 @@ from pipeline.search.listeners import LogListener
 from pipeline.search.lock import OwnerLock
 from pipeline.search.record import Outcome, read_history
 from pipeline.search.single import Single, compose_single, curve_path, train_single
-from pipeline.search.stop import SignalHandling, Stop
+from pipeline.search.stop import FAILED, SignalHandling, Stop
 from pipeline.slots.opening import open_slots
 from pipeline.slots.orphans import reap_after
 from pipeline.tracking.figures import learning_curves, png
@@ -41,7 +41,7 @@ def run(config: Config, data: DataSpec, number: int, say: Say) -> int:
                 _show_net(single, say)
             stop = Stop()
             with SignalHandling(stop, say):
-                outcome = train_single(single, slots[0], stop, _listeners(config, single))
+                outcome = train_single(single, slots[0], stop, _listeners(config, single, stop))
         finally:
             for slot in slots:
                 slot.close()
@@ -54,12 +54,19 @@ def run(config: Config, data: DataSpec, number: int, say: Say) -> int:
     return stop.exit_code or (0 if outcome.state == "COMPLETE" else 1)
 
 
-def _listeners(config: Config, single: Single) -> list[Listener]:
+def _listeners(config: Config, single: Single, stop: Stop) -> list[Listener]:
     folder, tracking = single.paths.folder, config.tracking
     listeners: list[Listener] = [LogListener(folder / "log.txt"), ProgressListener(quiet=config.quiet, verbose=True)]
     if tracking.name == "mlflow":
         listeners.append(
-            MlflowListener(root=config.root, folder=folder, uri=tracking.uri, experiment=tracking.experiment, figures=tracking.figures)
+            MlflowListener(
+                root=config.root,
+                folder=folder,
+                uri=tracking.uri,
+                experiment=tracking.experiment,
+                figures=tracking.figures,
+                on_full=lambda reason: stop.request(reason, FAILED),
+            )
         )
     return listeners
 

@@ -22,9 +22,9 @@ class Stop:
         self._lock = threading.Lock()
 
     def request(self, reason: str, exit_code: int, *, now: bool = False) -> None:
-        """End the sweep. The first reason stays; a later call may only make it faster."""
+        """End the sweep. The first reason stays, unless it was a good end and this one is a failure; a later call may make it faster."""
         with self._lock:
-            if not self.requested:
+            if not self.requested or (self.exit_code == 0 and exit_code == FAILED):
                 self.reason, self.exit_code = reason, exit_code
             self.requested = True
             self.now = self.now or now

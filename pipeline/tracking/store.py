@@ -1,10 +1,12 @@
 """Where runs are kept: one MLflow store for all studies of a root, or a server; and the links that open it."""
 
+import errno
 import fcntl
 import hashlib
 import logging
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 UI_ADDRESS = "http://127.0.0.1:5000"
+LEAST_FREE = 65536  # bytes; a database with less cannot even note that it failed
 _SECRET_NAME = re.compile(r"TOKEN|PASSWORD|PASSWD|SECRET|API_?KEY", re.IGNORECASE)
 
 # A dead server must cost seconds, not the four minutes of the library's own retries; and nothing here calls home.
@@ -31,7 +34,7 @@ _ENVIRONMENT = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # a store's failure is said by us, in a line
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
@@ -43,6 +46,27 @@ _REFUSALS = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALR
 def is_refusal(error: Exception) -> bool:
     """Whether MLflow refused for good (and asking again is in vain)."""
     return getattr(error, "error_code", None) in _REFUSALS
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FULL_WORDS = ("disk is full", os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))  # SQLite's, and the system's
+
+
+def full_disk(error: BaseException, uri: str, root: Path) -> str:
+    """The folder without space that made a store on this machine fail, "" where the failure was another.
+
+    MLflow wraps what SQLite says, and SQLite says "disk I/O error" of some writes to a full disk: hence the look at the disk itself.
+    """
+    if is_server(uri):
+        return ""
+    places = {root, Path(uri.removeprefix("sqlite:///")).parent if uri.startswith("sqlite:///") else root}
+    full = [place for place in sorted(places) if place.is_dir() and shutil.disk_usage(place).free < LEAST_FREE]
+    cause: BaseException | None = error
+    while cause is not None:
+        if (isinstance(cause, OSError) and cause.errno in _FULL) or any(words in str(cause) for words in _FULL_WORDS):
+            return str(full[0] if full else root)
+        cause = cause.__cause__ or cause.__context__
+    return str(full[0]) if full else ""
 
 
 def quiet_environment() -> None:
@@ -88,14 +112,20 @@ class Store:
     uri: str
 
 
+def load_library() -> None:
+    """Imports MLflow, quietly: seconds on a busy machine, which are not the store's fault."""
+    quiet_environment()
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    import mlflow.tracking  # noqa: F401
+
+
 def open_store(uri: str, root: Path, experiment: str) -> Store:
     """Opens (or makes) the store and the experiment; slow the first time (MLflow's import and its schema take about 2 s).
 
     Raises: whatever MLflow raises for a server that is down or a database that cannot be written.
     """
-    quiet_environment()
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    load_library()
     from mlflow.tracking import MlflowClient
 
     if is_server(uri):

@@ -1,5 +1,6 @@
 """What every fault test needs: a sweep as a subprocess with a cap, trouble put in its way, and the invariants checked afterwards."""
 
+import contextlib
 import csv
 import json
 import os
@@ -10,12 +11,13 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 CAP_S = 20.0
 TRIALS = 6
@@ -45,6 +47,10 @@ class Running:
     def out(self) -> str:
         """What it has written so far."""
         return self._out.read_text()
+
+    @property
+    def err(self) -> str:
+        return self._err.read_text()
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
@@ -169,6 +175,23 @@ def wait_until(look: Callable[[], Any], what: str, limit_s: float = CAP_S) -> An
             return found
         time.sleep(0.01)
     raise AssertionError(f"waited {limit_s} s for {what}")
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[None]:
+    """Within it, `folder` is a file system of its own of that size."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"mounting a small file system takes root: {mounted.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def grow_disk(folder: Path, size: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={size}", str(folder)], check=True)
 
 
 def workers_of(folder: Path) -> list[psutil.Process]:

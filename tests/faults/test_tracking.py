@@ -1,16 +1,31 @@
-"""Rows 15, 16 and the MLflow half of the others: a server that dies, one that answers 500, and runs that agree with the study."""
+"""Rows 12 (MLflow's store full), 15 and 16: a full disk, a server that dies, one that answers 500, and runs that agree with the study."""
 
 import http.server
+import os
 import shutil
 import signal
+import socket
+import subprocess
 import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.faults.harness import TRIALS, Case, check, check_journal
+from tests.faults.harness import (
+    TRIALS,
+    Case,
+    check,
+    check_files,
+    check_journal,
+    grow_disk,
+    no_traceback,
+    small_disk,
+    wait_until,
+    workers_of,
+)
 
 STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 
@@ -25,11 +40,8 @@ def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "mlflow.db"
 
 
-def runs(root: Path) -> dict[int | None, list[Any]]:
+def runs(client: Any) -> dict[int | None, list[Any]]:
     """Return the store's runs by trial; None for the parent."""
-    from mlflow.tracking import MlflowClient
-
-    client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
     found: dict[int | None, list[Any]] = {}
     for run in client.search_runs([e.experiment_id for e in client.search_experiments()], max_results=1000):
         trial = run.data.tags.get("trial")
@@ -37,9 +49,12 @@ def runs(root: Path) -> dict[int | None, list[Any]]:
     return found
 
 
-def agree(case: Case) -> None:
+def agree(case: Case, store: Path | None = None) -> None:
     """Each trial has one run, of the status and objective that the study says; nothing was logged twice."""
-    found = runs(case.root)
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{store or case.root / 'mlflow.db'}")
+    found = runs(client)
     (parent,) = found.pop(None)
     assert parent.info.status == "FINISHED"
     trials = case.trials()
@@ -48,6 +63,9 @@ def agree(case: Case) -> None:
         (run,) = found[trial["number"]]
         assert run.info.status == STATUS[trial["state"]]
         assert run.data.tags["state"] == trial["state"]
+        history = [metric.step for metric in client.get_metric_history(run.info.run_id, "valid_accuracy")]
+        assert history == list(range(1, len(history) + 1))
+        assert trial["state"] != "COMPLETE" or len(history) == len(trial["steps"])
         if trial["state"] == "COMPLETE":
             assert run.data.metrics["objective"] == trial["value"]
 
@@ -102,3 +120,91 @@ def test_a_server_that_answers_500_costs_bounded_time_and_the_spool_is_sent_late
     assert again.code == 0, again.err
     agree(tracked)
     assert len(tracked.told()) == TRIALS
+
+
+@pytest.fixture
+def server(tracked: Case) -> Iterator["Server"]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = Server(tracked.root, port)
+    server.start()
+    yield server
+    server.kill()
+
+
+class Server:
+    """A real `mlflow server` on the case's store, as `python -m pipeline.ui` starts it."""
+
+    def __init__(self, root: Path, port: int) -> None:
+        from pipeline.ui import server_command
+
+        self.address = f"http://127.0.0.1:{port}"
+        self._command = server_command(f"sqlite:///{root / 'mlflow.db'}", root, port)
+
+    def start(self) -> None:
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self._process = subprocess.Popen(self._command, start_new_session=True, **quiet)
+        wait_until(self._answers, "the server to answer", 60.0)
+
+    def _answers(self) -> bool:
+        assert self._process.poll() is None
+        try:
+            with urllib.request.urlopen(f"{self.address}/health", timeout=1) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def kill(self) -> None:
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+@pytest.mark.slow
+def test_a_server_killed_during_the_sweep_gets_its_runs_when_it_is_back(tracked: Case, server: Server) -> None:
+    tracked.overrides.append(f"tracking.uri={server.address}")
+    tracked.ask("hold-2-2")
+    running = tracked.start()
+    tracked.wait_for(2, 2)
+    position = tracked.folder / "replayed.json"
+    wait_until(position.exists, "the server to have got something", 60.0)
+    server.kill()
+    tracked.release("hold-2-2")
+    ended = running.end(cap_s=60)
+    assert ended.code == 0, ended.err
+    assert "sent at the next start" in ended.err
+    no_traceback(ended)
+    check(tracked)
+    server.start()
+    again = tracked.run(cap_s=60)
+    assert again.code == 0, again.err
+    assert "MLflow" not in again.err
+    agree(tracked)
+    assert tracked.run(cap_s=60).code == 0  # a third time sends nothing
+    agree(tracked)
+
+
+@pytest.mark.slow
+def test_a_full_disk_under_the_store_alone_ends_cleanly_and_is_resumable(tracked: Case, tmp_path: Path, mlflow_store: Path) -> None:
+    disk = tmp_path / "disk"
+    store = disk / "mlflow.db"
+    tracked.overrides += [f"tracking.uri=sqlite:///{store}", "budget.trials=8"]
+    tracked.ask("hold-7-3")  # the sweep is still there when MLflow, which lags behind, finds the disk full
+    with small_disk(disk, "1m"):
+        shutil.copy(mlflow_store, store)
+        running = tracked.start()
+        wait_until(lambda: "disk" in running.err, "the full disk to be noticed", 60.0)
+        tracked.release("hold-7-3")
+        ended = running.end(cap_s=120)
+        assert ended.code == 1, (ended.out, ended.err)
+        assert f"No space left on device: {disk}" in ended.err
+        assert "this goes on where it stopped" in ended.err
+        no_traceback(ended)
+        wait_until(lambda: not workers_of(tracked.folder), "workers to be gone", 5.0)
+        check_files(tracked.folder)
+        assert tracked.states()["RUNNING"] == 0
+        grow_disk(disk, "8m")
+        again = tracked.run(cap_s=60)
+        assert again.code == 0, again.err
+        check(tracked, total=8)
+        agree(tracked, store)

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from pipeline.search.events import EpochDone, Event, StudyEnded
-from pipeline.tracking import mlflow as tracking
 from pipeline.tracking import tracking_listener
-from pipeline.tracking.mlflow import MlflowListener, backlog, replay_spool
+from pipeline.tracking.mlflow import MlflowListener
+from pipeline.tracking.sender import POSITION_NAME, Sender, backlog, replay_spool
 from pipeline.tracking.spool import EventLog
 from tests.pipeline.studies import epoch_done, make_study, small_events, study_ended, study_started, trial_ended, trial_started
 
@@ -117,7 +117,7 @@ def test_replaying_again_changes_nothing_even_when_the_position_is_lost(mlflow_r
     replay_spool(folder, mlflow_root)
     before = {key: (run.info.run_id, run.data.to_dictionary()) for key, run in runs_of(mlflow_root).items()}
     replay_spool(folder, mlflow_root)
-    (folder / tracking.POSITION_NAME).unlink()
+    (folder / POSITION_NAME).unlink()
     replay_spool(folder, mlflow_root)
     runs = runs_of(mlflow_root)
     assert {key: (run.info.run_id, run.data.to_dictionary()) for key, run in runs.items()} == before
@@ -196,7 +196,7 @@ def test_a_run_deleted_by_hand_does_not_stop_the_others(mlflow_root: Path) -> No
     folder = mlflow_root / "digits"
     events = small_events(folder)
     write_journal(folder, events[:4])
-    sender = tracking.Sender(folder, mlflow_root, f"sqlite:///{mlflow_root / 'mlflow.db'}", "sweeps")
+    sender = Sender(folder, mlflow_root, f"sqlite:///{mlflow_root / 'mlflow.db'}", "sweeps")
     sender.send()
     client_of(mlflow_root).delete_run(runs_of(mlflow_root)["0"].info.run_id)
     write_journal(folder, events[4:])
@@ -312,7 +312,7 @@ def silent_port() -> Iterator[int]:
 def test_a_server_that_does_not_work_costs_nothing_and_is_made_up_for_later(
     server: str, mlflow_root: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracking, "BACKOFF_S", (0.01,))
+    monkeypatch.setattr("pipeline.tracking.mlflow.BACKOFF_S", (0.01,))
     port = request.getfixturevalue(server)
     folder = mlflow_root / "digits"
     events = small_events(folder)
