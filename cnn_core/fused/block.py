@@ -7,6 +7,7 @@ import numpy as np
 from cnn_core.axes import Array
 from cnn_core.columns import Pair
 from cnn_core.correlation import Correlation
+from cnn_core.fused.few import FEW_IMAGES, FewImages
 from cnn_core.fused.ladder import climb, descend
 from cnn_core.layers.base import Layer
 from cnn_core.layers.convolution import Convolution
@@ -36,6 +37,7 @@ class ConvolutionBlock(Layer):
         self.pool: Pair = pooling.size if pooling else (1, 1)
         W = self.params["W"]
         self.correlation: Correlation = choose_correlation(convolution.window, W.shape, W.dtype, self.pool)
+        self._few = FewImages(convolution.window, self.pool, relu)
         self._row_of_ones: Array = np.ones(0)
         self._scale = 1.0
 
@@ -49,6 +51,8 @@ class ConvolutionBlock(Layer):
 
     def run(self, x: Array, W: Array, bias: Array | None, beaten: Array | None = None, keep: Array | None = None) -> Array:
         """Return relu(max pool(W * x) + bias), masked by `keep`; `beaten` takes the comparisons for backward."""
+        if beaten is None and x.shape[3] <= FEW_IMAGES:
+            return self._few(x, W, bias)
         self.correlation.load(x, W)
         y = self._buffers.take("y", (*self.out_shape, x.shape[3]), x.dtype)
         zeros = self._zeros(x)
