@@ -23,8 +23,8 @@ def climb(steps: Sequence[Array], best: Array, beaten: Array | None) -> None:
         highest = best
 
 
-def descend(gradient: Array, beaten: Array, steps: Sequence[Array]) -> None:
-    """Write the gradient into the step that won, zeros into the others; `gradient` is used up.
+def descend(gradient: Array, beaten: Array, steps: Sequence[Array], work: Array) -> None:
+    """Write the gradient into the step that won, zeros into the others; `work`, of the gradient's shape or the gradient itself, is used up.
 
     From the top: a step that was above all before it takes the whole gradient and leaves nothing for those.
     """
@@ -34,4 +34,5 @@ def descend(gradient: Array, beaten: Array, steps: Sequence[Array]) -> None:
         return
     for k in range(len(steps) - 1, 0, -1):
         np.multiply(gradient, beaten[k - 1], out=steps[k])
-        np.subtract(gradient, steps[k], out=gradient if k > 1 else steps[0])
+        np.subtract(gradient, steps[k], out=work if k > 1 else steps[0])
+        gradient = work

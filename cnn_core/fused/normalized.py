@@ -68,13 +68,13 @@ class NormalizedBlock(ConvolutionBlock):
     def _scale_and_shift(self, x: Array, pooled: Array) -> Array:
         y = self._buffers.take("y", (*self.out_shape, x.shape[3]), x.dtype)
         scale, shift = (v.astype(x.dtype)[:, None] for v in (self.scale, self.shift))
-        zeros = self._zeros(x)
+        zeros, scaled = self._zeros(x), self._row(x)
         for row in range(self.out_shape[1]):
             out = y[:, row].reshape(len(self.sign), -1)
-            np.multiply(pooled[row], scale, out=out)
-            out += shift
+            np.multiply(pooled[row], scale, out=scaled)
+            np.add(scaled, shift, out=scaled if self.relu else out)
             if self.relu:
-                np.maximum(out, zeros, out=out)
+                np.maximum(scaled, zeros, out=out)
         return y
 
     def backward(self, dy: Array) -> Array:
@@ -103,12 +103,12 @@ class NormalizedBlock(ConvolutionBlock):
 
     def _spread(self, dy: Array, u: Array, p: Array, q: Array) -> None:
         """Write du / a = g + p u + q row by row and let the kernels' gradient take it; u is used up."""
-        beaten, filters = self._beaten(dy.shape[3]), len(p)
+        beaten, filters, work = self._beaten(dy.shape[3]), len(p), self._row(dy)
         for first, stop in self.correlation.blocks:
             rows = self.correlation.dy_rows(first, stop)
             if self.pooling is not None:
                 for row, steps in self._windows(first, rows):
-                    descend(dy[:, row].reshape(filters, -1), beaten[row], steps)
+                    descend(dy[:, row].reshape(filters, -1), beaten[row], steps, work)
             for index in range(first, stop):
                 flat, out = u[index].reshape(filters, -1), rows[:, index - first].reshape(filters, -1)
                 flat *= p

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from numpy.random import default_rng
 
 from cnn_core.architectures import ARCHITECTURES, build_model, reference
+from cnn_core.fused.few import FEW_IMAGES
 from cnn_core.fused.first import FirstNormalizedBlock
 from cnn_core.fused.ladder import climb, descend
 from cnn_core.fusion import fuse
@@ -34,7 +35,7 @@ def assert_equal(model: Sequential, n: int, tolerance: float = 1e-9, seed: int =
     """Forward, backward and inference of the net and of its fused form, from equal states."""
     rng, fused = default_rng(seed), fuse(model)
     dtype = next(iter(model.params.values())).dtype
-    x = rng.standard_normal((*model.image_shape, n)).astype(dtype)
+    x, many = (rng.standard_normal((*model.image_shape, count)).astype(dtype) for count in (n, FEW_IMAGES + 1))
     start = {name: b.copy() for name, b in model.buffers.items()}
     results = []
     for net in (model, fused):
@@ -45,7 +46,8 @@ def assert_equal(model: Sequential, n: int, tolerance: float = 1e-9, seed: int =
         net.backward(default_rng(9).standard_normal(logits.shape).astype(dtype))
         grads = {name: g.copy() for name, g in net.grads.items()}
         buffers = {name: b.copy() for name, b in net.buffers.items()}
-        results.append((logits, grads, buffers, net.forward(x, training=False).copy()))
+        inference = [net.forward(images, training=False).copy() for images in (x, many, x[..., ::-1])]  # few are computed in another way
+        results.append((logits, grads, buffers, np.concatenate(inference, axis=1)))
     (logits, grads, buffers, proba), (flogits, fgrads, fbuffers, fproba) = results
     np.testing.assert_allclose(flogits, logits, rtol=tolerance, atol=tolerance * np.abs(logits).max())
     np.testing.assert_allclose(fproba, proba, rtol=tolerance, atol=tolerance * np.abs(proba).max())
@@ -215,5 +217,5 @@ def test_the_ladder_finds_the_first_maximum_and_gives_it_the_gradient(steps: int
     np.testing.assert_array_equal(best, values.max(axis=0))
     gradient, spread = rng.standard_normal((4, 5)), np.empty_like(values)
     expected = np.where(np.arange(steps)[:, None, None] == values.argmax(axis=0), gradient, 0)
-    descend(gradient.copy(), beaten, list(spread))
+    descend(gradient.copy(), beaten, list(spread), np.empty_like(gradient))
     np.testing.assert_array_equal(spread, expected)
