@@ -1,8 +1,9 @@
 """Train the best trials of a finished sweep again, longer and on folds, and join them into an ensemble; resumable at every epoch."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import joblib
 
@@ -10,17 +11,16 @@ from pipeline.artifacts import StudyPaths, writable_folder
 from pipeline.config import Command, Config, command_line, compose
 from pipeline.data import prepare
 from pipeline.ensemble.build import build_ensemble, summary_lines, write_ensemble
-from pipeline.ensemble.nets import Job, NetTrainer
+from pipeline.ensemble.nets import NetTrainer
 from pipeline.ensemble.out_of_fold import labels_of, predict_members
 from pipeline.ensemble.plan import Member, plan_members, study_base
+from pipeline.ensemble.telling import FinalRuns, Job, Say, one_line_at_a_time
 from pipeline.ensemble.views import views_of
 from pipeline.search.lock import OwnerLock
 from pipeline.search.stop import SignalHandling, Stop
 from pipeline.slots.base import Slot
 from pipeline.slots.opening import open_slots
 from pipeline.slots.orphans import reap_after
-
-Say = Callable[[str], None]
 
 FINAL = Command(
     name="final",
@@ -67,31 +67,50 @@ def plan(config: Config) -> Prepared:
 def build(planned: Prepared, slots: Sequence[Slot], say: Say) -> int:
     """Train what is not trained yet, predict out of fold, choose the ensemble, write ensemble.json; return the exit code."""
     config, members = planned.config, planned.members
-    stop = Stop()
+    stop, say = Stop(), one_line_at_a_time(say)
     jobs = net_jobs(members, config.paths, config.final.statistics_batches)
-    say(f"final: {len(members)} members x {config.final.folds} folds, {len(members[0].specs) * len(members)} nets, {len(slots)} at once")
-    with SignalHandling(stop, say):
-        NetTrainer(jobs, slots, stop, say, config.deadline.epoch_s).run()
+    say(f"final: {len(members)} members x {config.final.folds} folds, {len(jobs)} nets, {len(slots)} at once")
+    with FinalRuns(config, jobs, slots, stop) as runs:
+        with SignalHandling(stop, say):
+            trainer = NetTrainer(jobs, slots, stop, say, runs.events, config.deadline.epoch_s)
+            trainer.run()
+        runs.outside = trainer.usage.outside(len(slots))
+        if not stop.requested:
+            runs.content = join(planned)
     if stop.requested:
         say(f"final: {stop.reason}; the same command goes on where it stopped")
         return stop.exit_code
-    _, height, width = members[0].specs[0].data.image_shape
-    views = views_of(config.ensemble.views, (height, width))
-    found = predict_members(members, config.paths, views, config.slots.n or joblib.cpu_count())
-    content = build_ensemble(members, found, labels_of(members[0], found[0]), config.ensemble, views)
-    write_ensemble(config.paths, content)
-    for line in summary_lines(content):
+    for line in summary_lines(runs.content):
         say(line)
     say(f"next: python -m pipeline.export study.name={config.study.name} root={config.root}")
     return 0
 
 
+def join(planned: Prepared) -> dict[str, Any]:
+    """Predict out of fold with all nets, choose the ensemble and write ensemble.json; return its content."""
+    config, members = planned.config, planned.members
+    _, height, width = members[0].specs[0].data.image_shape
+    views = views_of(config.ensemble.views, (height, width))
+    found = predict_members(members, config.paths, views, config.slots.n or joblib.cpu_count())
+    content = build_ensemble(members, found, labels_of(members[0], found[0]), config.ensemble, views)
+    write_ensemble(config.paths, content)
+    return content
+
+
 def net_jobs(members: Sequence[Member], paths: StudyPaths, statistics_batches: int) -> list[Job]:
     """Return one job a net, members in order, so that the best are finished first."""
+    nets = [(member, fold, spec) for member in members for fold, spec in enumerate(member.specs)]
     return [
-        Job(f"{member.name} fold {fold + 1}/{len(member.specs)}", spec, member.net(paths, fold), member.overrides, statistics_batches)
-        for member in members
-        for fold, spec in enumerate(member.specs)
+        Job(
+            number=number,
+            member=member.name,
+            fold=f"{fold + 1}/{len(member.specs)}",
+            spec=spec,
+            paths=member.net(paths, fold),
+            overrides=member.overrides,
+            statistics_batches=statistics_batches,
+        )
+        for number, (member, fold, spec) in enumerate(nets)
     ]
 
 

@@ -3,34 +3,21 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 from cnn_core import checkpoint
 from cnn_core.errors import InputError
 from cnn_core.finishing import finished_weights
-from cnn_core.spec import Spec
 from cnn_core.state import TrainState, Weights
 from cnn_core.training import train_epoch
-from pipeline.artifacts import TrialPaths
+from pipeline.ensemble.telling import Job, NetEvents, Say
+from pipeline.search.coordinator import Usage
 from pipeline.search.record import TrialRecord
 from pipeline.search.stop import FAILED, Stop
 from pipeline.search.trial import RETRIES, not_finite
 from pipeline.slots.base import Slot, SlotError, WorkerDied
 
-Say = Callable[[str], None]
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Job:
-    """One net to train."""
-
-    name: str  # "m1-t017 fold 2/3"
-    spec: Spec
-    paths: TrialPaths
-    overrides: tuple[str, ...]
-    statistics_batches: int
 
 
 def load_net(job: Job) -> Weights | None:
@@ -44,15 +31,21 @@ def load_net(job: Job) -> Weights | None:
 class NetTrainer:
     """Hands jobs to slots until all are trained or the stop says so; why it ended stands in ``stop``."""
 
-    def __init__(self, jobs: Sequence[Job], slots: Sequence[Slot], stop: Stop, say: Say, epoch_s: float | None = None) -> None:
-        self._open = [job for job in jobs if load_net(job) is None]
-        self._slots, self._stop, self._say, self._epoch_s = slots, stop, say, epoch_s
+    def __init__(
+        self, jobs: Sequence[Job], slots: Sequence[Slot], stop: Stop, say: Say, events: NetEvents, epoch_s: float | None = None
+    ) -> None:
+        self._done = [job for job in jobs if load_net(job) is not None]
+        self._open = [job for job in jobs if job not in self._done]
+        self._slots, self._stop, self._say, self._events, self._epoch_s = slots, stop, say, events, epoch_s
+        self.usage = Usage()
         self._lock = threading.Lock()
         self._epochs_left = sum(job.spec.train.epochs for job in self._open)
         stop.on_request.append(self._stop_slots)
 
     def run(self) -> None:
         """Return when no net is left or all slots have stopped."""
+        for job in self._done:
+            self._events.found(job)
         threads = [threading.Thread(target=self._loop, args=(slot,), name=f"final-{slot.index}", daemon=True) for slot in self._slots]
         for thread in threads:
             thread.start()
@@ -62,8 +55,10 @@ class NetTrainer:
 
     def _loop(self, slot: Slot) -> None:
         try:
+            self.usage.begin()
             while not self._stop.requested and (job := self._take()) is not None:
                 self._train(job, slot)
+            self.usage.end()
         except (SlotError, checkpoint.CheckpointError, InputError) as error:
             self._stop.request(str(error), FAILED)
         except OSError as error:
@@ -83,25 +78,39 @@ class NetTrainer:
             self._say(f"final {job.name}: checkpoint not used: {complaint}")
         rows = record.rows(state)
         self._count(len(rows))
+        self._events.begin(job, rows, slot.index)
+        ended, reason = "INTERRUPTED", ""
+        try:
+            if self._epochs(job, slot, record, state, rows):
+                ended = "COMPLETE"
+        except BaseException as error:
+            ended, reason = "FAIL" if isinstance(error, InputError) else ended, str(error)
+            raise
+        finally:
+            self._events.end(job, rows, ended, reason if ended != "INTERRUPTED" else reason or self._stop.reason)
+
+    def _epochs(self, job: Job, slot: Slot, record: TrialRecord, state: TrainState | None, rows: list[dict[str, float]]) -> bool:
+        """Train the epochs that `rows` lacks, then the statistics; tell whether the net was finished (not when the stop came)."""
         while len(rows) < job.spec.train.epochs:
             outcome = self._call(slot, train_epoch, job.spec, state)
             if outcome is None:
-                return
+                return False
             state, row = outcome
             rows.append(row)
             record.save(state, rows, job.spec)
             self._count(1)
+            self.usage.trained(row["epoch_s"])
+            self._events.epoch(job, len(rows), row, slot.index, slot.machine().pid)
             if bad := not_finite(row):
                 raise InputError(f"final {job.name}: training must stay finite, got {bad} in epoch {len(rows)}")
             self._say(self._line(job, rows))
-        if state is not None:
-            self._finish(job, slot, state, record)
-
-    def _finish(self, job: Job, slot: Slot, state: TrainState, record: TrialRecord) -> None:
+        assert state is not None
         weights = self._call(slot, finished_weights, job.spec, state, job.statistics_batches)
-        if weights is not None:
-            checkpoint.save_weights(job.paths.weights, weights, {"spec": job.spec.digest(), "epochs": job.spec.train.epochs})
-            record.finish()
+        if weights is None:
+            return False
+        checkpoint.save_weights(job.paths.weights, weights, {"spec": job.spec.digest(), "epochs": job.spec.train.epochs})
+        record.finish()
+        return True
 
     def _call(self, slot: Slot, function: Callable[..., Result], *arguments: object) -> Result | None:
         """Return the call's value, None when the stop came; a worker that dies is replaced and the call repeated."""

@@ -1,12 +1,14 @@
 """Which code this is: the git commit of the checkout, or the installed version."""
 
 import subprocess
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@cache
 def code_version() -> str:
     """Return the commit (with "+" after it when files differ), else the distribution's version."""
     if (ROOT / ".git").exists():

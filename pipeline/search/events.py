@@ -79,6 +79,7 @@ class StudyEnded:
     best_number: int | None
     outside_training: float  # share of the slots' time between epochs
     time_s: float
+    figures: Mapping[str, float] = field(default_factory=dict)  # of the whole, such as an ensemble's accuracy
 
 
 Event = StudyStarted | TrialStarted | EpochDone | TrialRetried | TrialEnded | StudyEnded

@@ -139,8 +139,9 @@ def _study(config: Config, folder: Path, fix: bool) -> list[Finding]:
             lock.release()
         if found:
             findings.append(Finding(about, f"{len(found)} {what}", wrong=not fix, mendable=True, mended=fix))
-    if config.tracking.name == "mlflow" and backlog(folder):
-        text = "MLflow lacks some of its events; the same sweep command sends them"
+    journals = {"sweep": [folder], "final": [*paths.final.glob("runs/*")]}
+    for command in [name for name, kept in journals.items() if config.tracking.name == "mlflow" and any(map(backlog, kept))]:
+        text = f"MLflow lacks some of its events; the same {command} command sends them"
         findings.append(Finding(about, text))
     return findings
 

@@ -1,6 +1,7 @@
 """Handing events to listeners, and the listener that writes log.txt."""
 
 import logging
+import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +11,6 @@ from pipeline.config import Config, redact
 from pipeline.search.events import EpochDone, Event, Listener, StudyEnded, StudyStarted, TrialEnded, TrialRetried, TrialStarted
 from pipeline.search.stop import FAILED, Stop
 from pipeline.tracking.mlflow import MlflowListener
-from pipeline.tracking.progress import ProgressListener
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +18,8 @@ logger = logging.getLogger(__name__)
 class Listeners:
     """Passes each event to all; a listener that fails is reported once per kind of failure and hurts nobody."""
 
-    def __init__(self, listeners: Sequence[Listener]) -> None:
+    def __init__(self, listeners: Sequence[Listener], tracking: MlflowListener | None = None) -> None:
+        self.tracking = tracking
         self._listeners = list(listeners)
         self._reported: set[str] = set()
 
@@ -30,11 +31,15 @@ class Listeners:
                 self._report(listener, error)
 
     def close(self) -> None:
+        """Close them all, and say on stderr what MLflow has not got."""
         for listener in self._listeners:
             try:
                 listener.close()
             except Exception as error:
                 self._report(listener, error)
+        if self.tracking is not None and self.tracking.problem:
+            kept = self.tracking.journal
+            print(f"MLflow: {self.tracking.problem}; the runs are kept in {kept} and sent at the next start", file=sys.stderr)
 
     def _report(self, listener: Listener, error: Exception) -> None:
         text = redact(f"{type(listener).__name__}: {type(error).__name__}: {error}")
@@ -43,22 +48,23 @@ class Listeners:
             logger.warning("%s", text)
 
 
-def make_listeners(config: Config, stop: Stop) -> tuple[Listeners, MlflowListener | None]:
-    """Return the listeners that a configuration asks for, and the one for MLflow if it is among them; a full disk ends the sweep."""
-    listeners: list[Listener] = [LogListener(config.paths.log), ProgressListener(quiet=config.quiet, verbose=config.verbose)]
-    tracking = None
-    if config.tracking.name == "mlflow":
-        settings = config.tracking
-        tracking = MlflowListener(
-            root=config.root,
-            folder=config.paths.folder,
-            uri=settings.uri,
-            experiment=settings.experiment,
-            figures=settings.figures,
-            on_full=lambda reason: stop.request(reason, FAILED),
-        )
-        listeners.append(tracking)
-    return Listeners(listeners), tracking
+def make_listeners(config: Config, folder: Path, others: Sequence[Listener], stop: Stop) -> Listeners:
+    """Return `others` and, where the configuration asks for it, the one that keeps a journal in `folder` and sends it to MLflow.
+
+    A full disk under MLflow's own store ends the run by `stop`.
+    """
+    settings = config.tracking
+    if settings.name != "mlflow":
+        return Listeners(others)
+    tracking = MlflowListener(
+        root=config.root,
+        folder=folder,
+        uri=settings.uri,
+        experiment=settings.experiment,
+        figures=settings.figures,
+        on_full=lambda reason: stop.request(reason, FAILED),
+    )
+    return Listeners([*others, tracking], tracking)
 
 
 class LogListener:

@@ -129,7 +129,7 @@ def shown_params(config: Config, overrides: Sequence[str]) -> dict[str, Scalar]:
 
 def _value(config: Config, path: str) -> Scalar:
     section, _, key = path.partition(".")
-    settings: Any = getattr(config, section)
+    settings: Any = getattr(config, section, None)  # None: a preset, such as experiment=
     value = settings.get(key) if isinstance(settings, Mapping) else getattr(settings, key, None)
     return value if value is None or isinstance(value, str | int | float | bool) else str(value)
 

@@ -10,17 +10,17 @@ from pipeline.search.closing import closing_lines, next_step, resume_command
 from pipeline.search.confirm import confirm, confirmed_lines, confirmed_order, write_confirmed
 from pipeline.search.coordinator import Coordinator, Usage
 from pipeline.search.ledger import StorageFailed, storage_errors
-from pipeline.search.listeners import make_listeners
+from pipeline.search.listeners import Listeners, LogListener, make_listeners
 from pipeline.search.plan import plan_lines
 from pipeline.search.rounds import Rounds
 from pipeline.search.session import Session, make_problem, open_session
 from pipeline.search.shadow import Shadow
-from pipeline.search.stop import FAILED, SignalHandling
+from pipeline.search.stop import FAILED, SignalHandling, Stop
 from pipeline.search.study import MACHINE
 from pipeline.search.study_events import study_ended, study_started
 from pipeline.search.trial import Room
 from pipeline.slots.base import Machine, Slot, SlotError
-from pipeline.tracking.mlflow import MlflowListener
+from pipeline.tracking.progress import ProgressListener
 from pipeline.tracking.sender import backlog
 
 ENDED = "ended"  # user attribute of a study: the last run has exported everything, with that many confirmed trials; -1: it has not
@@ -55,10 +55,9 @@ def _look(session: Session) -> int:
     config, stop = session.config, session.stop
     print(*_close(session, None), sep="\n")
     if config.tracking.name == "mlflow" and backlog(config.paths.folder):
-        listeners, tracking = make_listeners(config, stop)
+        listeners = _listeners(config, stop)
         listeners.emit(study_ended(session, 0.0))
         listeners.close()
-        _warn_tracking(config, tracking)
     return _end(session)
 
 
@@ -67,7 +66,7 @@ def _run(session: Session, slots: Sequence[Slot], machine: Machine) -> int:
     with storage_errors():
         session.study.set_user_attr(ENDED, -1)
         session.study.set_user_attr(MACHINE, machine.fingerprint())
-    listeners, tracking = make_listeners(config, stop)
+    listeners = _listeners(config, stop)
     usage = Usage()
     room = Room(session.problem, session.ledger, stop, listeners.emit, usage.trained, config.deadline.epoch_s, config.deadline.trial_s)
     listeners.emit(study_started(session, len(slots), machine))
@@ -79,10 +78,14 @@ def _run(session: Session, slots: Sequence[Slot], machine: Machine) -> int:
         lines = _close(session, outside)
         listeners.emit(study_ended(session, outside))
         listeners.close()
-    links = [] if tracking is None else tracking.links(config.study.name)
+    links = [] if listeners.tracking is None else listeners.tracking.links(config.study.name)
     print(*lines, *confirmed, *links, sep="\n")
-    _warn_tracking(config, tracking)
     return _end(session)
+
+
+def _listeners(config: Config, stop: Stop) -> Listeners:
+    progress = ProgressListener(quiet=config.quiet, verbose=config.verbose)
+    return make_listeners(config, config.paths.folder, [LogListener(config.paths.log), progress], stop)
 
 
 def make_coordinator(session: Session, room: Room, slots: Sequence[Slot], usage: Usage) -> Coordinator:
@@ -136,9 +139,3 @@ def _end(session: Session) -> int:
 
 def _complain(text: str) -> None:
     print(f"error: {redact(text)}", file=sys.stderr)
-
-
-def _warn_tracking(config: Config, tracking: MlflowListener | None) -> None:
-    if tracking is not None and tracking.problem:
-        kept = config.paths.folder / "events.jsonl"
-        print(f"MLflow: {tracking.problem}; the runs are kept in {kept} and sent at the next start", file=sys.stderr)

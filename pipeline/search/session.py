@@ -24,8 +24,6 @@ from pipeline.search.space import searched
 from pipeline.search.stop import Stop
 from pipeline.search.study import open_storage, open_study, quiet_optuna, repair, storage_url
 
-ENDED = "ended"  # user attribute: the last run has exported everything
-
 
 @dataclass
 class Session:
@@ -38,7 +36,6 @@ class Session:
     ledger: Ledger
     stop: Stop
     clock: StudyClock
-    code: str
     sampler: BaseSampler
     pruner: BasePruner
     enqueued: list[dict[str, Value]]
@@ -60,11 +57,10 @@ def open_session(config: Config, problem: Problem, slots: int) -> Session:
     remarks: list[str] = []
     sampler = make_sampler(config.sampler, config.study.seed, space)
     enqueued, notes = space.enqueued(config.study.enqueue)
-    code = code_version()
     mark = fingerprint(config, space, problem.data.digest)
     storage = open_storage(storage_url(config.paths, config.study.storage), slots)
     held = hold(storage.engine, config.study.name)
-    study, resumed, more = open_study(config.paths, storage, problem.directions, mark, code)
+    study, resumed, more = open_study(config.paths, storage, problem.directions, mark, code_version())
     pruner = make_pruner(config.pruner, config.train.epochs)
     if config.study.deterministic:  # its copies decide, see `rounds`
         study.sampler, study.pruner = RandomSampler(), NopPruner()
@@ -83,4 +79,4 @@ def open_session(config: Config, problem: Problem, slots: int) -> Session:
         total = min(total or len(grid(space)), len(grid(space)))
     ledger = Ledger(study, total, stop, config.budget.max_failed)
     clock = StudyClock(config.paths.folder / "clock.json", config.budget.minutes)
-    return Session(config, problem, study, resumed, ledger, stop, clock, code, sampler, pruner, enqueued, held)
+    return Session(config, problem, study, resumed, ledger, stop, clock, sampler, pruner, enqueued, held)

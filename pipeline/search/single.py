@@ -9,8 +9,7 @@ import optuna
 from cnn_core.spec import DataSpec, Spec
 from pipeline.artifacts import StudyPaths, TrialPaths
 from pipeline.config import Config
-from pipeline.search.code_version import code_version
-from pipeline.search.events import Event, Listener, StudyEnded, StudyStarted
+from pipeline.search.events import Event, StudyEnded, StudyStarted
 from pipeline.search.keep import keep_weights
 from pipeline.search.ledger import Ledger
 from pipeline.search.listeners import Listeners
@@ -19,6 +18,7 @@ from pipeline.search.record import Outcome, TrialRecord
 from pipeline.search.space import Space
 from pipeline.search.stop import Stop
 from pipeline.search.study import quiet_optuna
+from pipeline.search.study_events import run_tags
 from pipeline.search.trial import Room, run_trial
 from pipeline.slots.base import Slot
 
@@ -49,18 +49,17 @@ def compose_single(config: Config, data: DataSpec, number: int) -> Single:
     return Single(problem, work, TrialPaths(folder))
 
 
-def train_single(single: Single, slot: Slot, stop: Stop, listeners: list[Listener]) -> Outcome:
+def train_single(single: Single, slot: Slot, stop: Stop, listeners: Listeners) -> Outcome:
     """Train in `slot`, from the last checkpoint if there is one; tell the listeners and close them; keep the weights."""
     quiet_optuna()
     ledger = Ledger(optuna.create_study(direction="maximize"), 1, stop, max_failed=1)
     asked = ledger.ask(lambda trial: [])
     assert asked is not None
-    told = Listeners(listeners)
     deadline = single.problem.config.deadline
-    room = Room(single.problem, ledger, stop, told.emit, lambda seconds: None, deadline.epoch_s, deadline.trial_s)
+    room = Room(single.problem, ledger, stop, listeners.emit, lambda seconds: None, deadline.epoch_s, deadline.trial_s)
     record = TrialRecord(single.paths)
     try:
-        told.emit(_started(single, slot, resumed=record.paths.overrides.exists()))
+        listeners.emit(_started(single, slot, resumed=record.paths.overrides.exists()))
         record.begin(single.work.number, single.work.seed, single.problem.base)
         outcome = run_trial(asked[0], single.work, record, slot, room)
         if outcome.state == "COMPLETE":
@@ -69,14 +68,14 @@ def train_single(single: Single, slot: Slot, stop: Stop, listeners: list[Listene
             record.write_result(outcome, single.spec)
             record.finish()
         for event in _ended(single, outcome):
-            told.emit(event)
+            listeners.emit(event)
     finally:
-        told.close()
+        listeners.close()
     return outcome
 
 
 def _started(single: Single, slot: Slot, *, resumed: bool) -> StudyStarted:
-    config, machine = single.problem.config, slot.machine()
+    config = single.problem.config
     return StudyStarted(
         study=f"{config.study.name} train {single.paths.folder.name}",
         folder=single.paths.folder,
@@ -86,16 +85,7 @@ def _started(single: Single, slot: Slot, *, resumed: bool) -> StudyStarted:
         total=1,
         slots=1,
         directions=("maximize",),
-        tags={
-            "code": code_version(),
-            "kernels": machine.kernels,
-            "processor": machine.processor,
-            "blas": machine.blas,
-            "numpy": machine.numpy,
-            "data": config.data.name,
-            "data_digest": single.problem.data.digest,
-            "command": "python -m pipeline.train " + " ".join(config.overrides),
-        },
+        tags=run_tags(config, single.problem.data.digest, slot.machine(), "train"),
         config_yaml=config.yaml,
         time_s=time.time(),
     )

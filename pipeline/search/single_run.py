@@ -8,16 +8,14 @@ from cnn_core.architectures import build_model
 from cnn_core.spec import DataSpec
 from pipeline.artifacts import atomic_write_bytes, writable_folder
 from pipeline.config import Config
-from pipeline.search.events import Listener
-from pipeline.search.listeners import LogListener
+from pipeline.search.listeners import LogListener, make_listeners
 from pipeline.search.lock import OwnerLock
 from pipeline.search.record import Outcome, read_history
 from pipeline.search.single import Single, compose_single, curve_path, train_single
-from pipeline.search.stop import FAILED, SignalHandling, Stop
+from pipeline.search.stop import SignalHandling, Stop
 from pipeline.slots.opening import open_slots
 from pipeline.slots.orphans import reap_after
 from pipeline.tracking.figures import learning_curves, png
-from pipeline.tracking.mlflow import MlflowListener
 from pipeline.tracking.progress import ProgressListener
 
 Say = Callable[[str], None]
@@ -41,7 +39,9 @@ def run(config: Config, data: DataSpec, number: int, say: Say) -> int:
                 _show_net(single, say)
             stop = Stop()
             with SignalHandling(stop, say):
-                outcome = train_single(single, slots[0], stop, _listeners(config, single, stop))
+                progress = ProgressListener(quiet=config.quiet, verbose=True)
+                listeners = make_listeners(config, folder, [LogListener(folder / "log.txt"), progress], stop)
+                outcome = train_single(single, slots[0], stop, listeners)
         finally:
             for slot in slots:
                 slot.close()
@@ -52,23 +52,6 @@ def run(config: Config, data: DataSpec, number: int, say: Say) -> int:
     say(f"{outcome.state}: {_result(outcome)} after {outcome.epochs} epochs, {outcome.duration_s:.1f} s")
     say(f"in {folder}: {files}")
     return stop.exit_code or (0 if outcome.state == "COMPLETE" else 1)
-
-
-def _listeners(config: Config, single: Single, stop: Stop) -> list[Listener]:
-    folder, tracking = single.paths.folder, config.tracking
-    listeners: list[Listener] = [LogListener(folder / "log.txt"), ProgressListener(quiet=config.quiet, verbose=True)]
-    if tracking.name == "mlflow":
-        listeners.append(
-            MlflowListener(
-                root=config.root,
-                folder=folder,
-                uri=tracking.uri,
-                experiment=tracking.experiment,
-                figures=tracking.figures,
-                on_full=lambda reason: stop.request(reason, FAILED),
-            )
-        )
-    return listeners
 
 
 def _show_net(single: Single, say: Say) -> None:

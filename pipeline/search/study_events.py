@@ -3,8 +3,9 @@
 import shlex
 import time
 
-from pipeline.config import redact
+from pipeline.config import Config, redact
 from pipeline.search import leaderboard
+from pipeline.search.code_version import code_version
 from pipeline.search.events import StudyEnded, StudyStarted
 from pipeline.search.ledger import StorageFailed
 from pipeline.search.session import Session
@@ -12,19 +13,24 @@ from pipeline.search.stop import FAILED
 from pipeline.slots.base import Machine
 
 
-def study_started(session: Session, slots: int, machine: Machine) -> StudyStarted:
-    """Return the event of a run that begins, stamped now."""
-    config = session.config
-    tags = {
-        "code": session.code,
+def run_tags(config: Config, data_digest: str, machine: Machine, command: str) -> dict[str, str]:
+    """Return what marks all runs of a command: code, machine, data, and the line that was typed."""
+    return {
+        "code": code_version(),
         "kernels": machine.kernels,
         "processor": machine.processor,
         "blas": machine.blas,
         "numpy": machine.numpy,
         "data": config.data.name,
-        "data_digest": session.problem.data.digest,
-        "command": redact(shlex.join(["python", "-m", "pipeline.sweep", *config.overrides])),
+        "data_digest": data_digest,
+        "command": redact(shlex.join(["python", "-m", f"pipeline.{command}", *config.overrides])),
+        "mlflow.source.name": f"pipeline.{command}",
     }
+
+
+def study_started(session: Session, slots: int, machine: Machine) -> StudyStarted:
+    """Return the event of a run that begins, stamped now."""
+    config = session.config
     return StudyStarted(
         study=config.study.name,
         folder=config.paths.folder,
@@ -34,7 +40,7 @@ def study_started(session: Session, slots: int, machine: Machine) -> StudyStarte
         total=session.ledger.total,
         slots=slots,
         directions=session.problem.directions,
-        tags=tags,
+        tags=run_tags(config, session.problem.data.digest, machine, "sweep"),
         config_yaml=config.yaml,
         time_s=time.time(),
     )

@@ -72,6 +72,10 @@ class MlflowListener:
         """The experiment's id, once the store has been opened."""
         return self._sender.experiment_id
 
+    @property
+    def journal(self) -> Path:
+        return self._journal.path
+
     def links(self, study: str) -> list[str]:
         """Lines with the addresses that open the study's runs and their curves; empty while the store has not been opened."""
         if self.experiment_id is None:

@@ -159,7 +159,7 @@ class Replay:
         if parent is None:
             return
         counts = {f"trials_{state.lower()}": float(count) for state, count in event.trials.items()}
-        runs.measure(parent, {**counts, "outside_training": event.outside_training}, event.time_s, 0)
+        runs.measure(parent, {**counts, "outside_training": event.outside_training, **event.figures}, event.time_s, 0)
         for number, values in confirmed_metrics(self._folder).items():
             runs.measure(self._run(number), values, event.time_s, 0)
         best = "" if event.best_number is None else str(event.best_number)

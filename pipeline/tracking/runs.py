@@ -45,7 +45,7 @@ class Runs:
 
     def create(self, name: str, tags: Mapping[str, str], study: StudyStarted | None, time_s: float | None) -> str:
         """Makes a run, below the parent if there is one, and returns its id."""
-        own = {"study_id": self._study_id, "mlflow.source.type": "LOCAL", "mlflow.source.name": "pipeline.sweep"}
+        own = {"study_id": self._study_id, "mlflow.source.type": "LOCAL", "mlflow.source.name": "pipeline"}
         if study is not None:
             own |= {"study": study.study, "seed": str(study.seed)} | dict(study.tags)
             if code := study.tags.get("code"):

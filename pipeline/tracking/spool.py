@@ -71,7 +71,7 @@ def _typed(name: str, value: Any) -> Any:
 
 
 class EventLog:
-    """Appends events to `<folder>/events.jsonl`; a `Listener` by itself (what is left with `tracking=none`).
+    """Appends events to `<folder>/events.jsonl`; a `Listener` by itself.
 
     A line reaches the kernel before `handle` returns, so it survives the death of the process. What could not be written
     (disk full) is kept in memory and written first the next time.

@@ -15,7 +15,15 @@ SWEEP_ARGUMENTS = (
     "data.valid_images=proxy",
     "augment=shift",
 )
-FINAL_ARGUMENTS = ("study.name=small", "final.members=2", "final.folds=2", "final.epochs=3", "ensemble=uniform", "ensemble.views=2")
+FINAL_ARGUMENTS = (
+    "study.name=small",
+    "final.members=2",
+    "final.folds=2",
+    "final.epochs=3",
+    "ensemble=uniform",
+    "ensemble.views=2",
+    "tracking=none",
+)
 
 
 def run_sweep(root: Path) -> None:

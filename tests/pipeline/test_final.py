@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,9 @@ from pipeline.ensemble import nets, plan
 from pipeline.ensemble.combine import softmax
 from pipeline.ensemble.duration import fitting_epochs
 from pipeline.ensemble.nets import NetTrainer
+from pipeline.ensemble.telling import Job, NetEvents
 from pipeline.search.stop import Stop
+from pipeline.slots.base import Machine
 from tests.pipeline.final_study import FINAL_ARGUMENTS
 
 
@@ -121,9 +124,16 @@ class _Slot:
             self._stop.request("interrupted", 130)
         return value
 
+    def machine(self) -> Machine:
+        return Machine(pid=1, host="", processor="", kernels="", blas="", numpy="", gflops=1.0)
+
     def stop(self) -> None: ...
 
     def close(self) -> None: ...
+
+
+def _train(jobs: Sequence[Job], slot: _Slot, stop: Stop, events: NetEvents | None = None) -> None:
+    NetTrainer(jobs, [slot], stop, print, events or NetEvents(lambda event: None)).run()
 
 
 def test_interrupted_training_goes_on_with_the_next_epoch_to_the_same_bits(final_root: Path, tmp_path: Path) -> None:
@@ -131,15 +141,15 @@ def test_interrupted_training_goes_on_with_the_next_epoch_to_the_same_bits(final
     jobs = final.net_jobs([member], StudyPaths(tmp_path, "small"), 100)[:1]
     stop = Stop()
     first = _Slot(stop, epochs=2)
-    NetTrainer(jobs, [first], stop, print).run()
+    _train(jobs, first, stop)
     assert stop.exit_code == 130 and first.calls == 2 and not jobs[0].paths.weights.exists()
     stop = Stop()
     second = _Slot(stop)
-    NetTrainer(jobs, [second], stop, print).run()
+    _train(jobs, second, stop)
     assert second.calls == 2 and stop.exit_code == 0  # the third epoch, and the statistics
     resumed, _ = checkpoint.load_weights(jobs[0].paths.weights)
     uninterrupted = final.net_jobs([member], StudyPaths(tmp_path / "other", "small"), 100)[:1]  # in this process: the same kernels
-    NetTrainer(uninterrupted, [_Slot(Stop())], Stop(), print).run()
+    _train(uninterrupted, _Slot(Stop()), Stop())
     whole, _ = checkpoint.load_weights(uninterrupted[0].paths.weights)
     for name, array in (whole.params | whole.buffers).items():
         np.testing.assert_array_equal((resumed.params | resumed.buffers)[name], array)
@@ -158,7 +168,7 @@ def test_weights_of_another_configuration_are_trained_again(final_root: Path, pa
 def test_a_diverging_net_ends_with_its_reason(final_root: Path, tmp_path: Path) -> None:
     member = _planned(final_root, "final.overrides=['optimizer=sgd','optimizer.lr=1e38']").members[0]
     stop = Stop()
-    NetTrainer(final.net_jobs([member], StudyPaths(tmp_path, "small"), 0)[:1], [_Slot(stop)], stop, print).run()
+    _train(final.net_jobs([member], StudyPaths(tmp_path, "small"), 0)[:1], _Slot(stop), stop)
     assert stop.exit_code == 1 and "must stay finite, got train_loss is nan in epoch 1" in stop.reason
 
 

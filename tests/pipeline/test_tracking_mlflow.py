@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from pipeline.search.events import EpochDone, Event, StudyEnded
-from pipeline.tracking import tracking_listener
 from pipeline.tracking.mlflow import MlflowListener
 from pipeline.tracking.sender import POSITION_NAME, Sender, backlog, replay_spool
 from pipeline.tracking.spool import EventLog
@@ -254,16 +253,6 @@ def test_the_links_name_the_experiment_once_it_is_known(mlflow_root: Path) -> No
     runs, curves = listener.links("digits")
     assert f"/#/experiments/{listener.experiment_id}/runs?workflowType=machine_learning" in runs
     assert curves.endswith("&compareRunsMode=CHART")
-
-
-def test_none_keeps_the_journal_alone(tmp_path: Path) -> None:
-    folder = tmp_path / "digits"
-    listener = tracking_listener("none", root=tmp_path, folder=folder)
-    for event in small_events(folder):
-        listener.handle(event)
-    listener.close()
-    assert not (tmp_path / "mlflow.db").exists()
-    assert backlog(folder) > 0
 
 
 @pytest.fixture
