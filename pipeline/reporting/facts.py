@@ -47,9 +47,10 @@ class Facts:
 
     @property
     def winner(self) -> TrialRow:
-        """The trial to use: the best after confirmation where there was one, else the best found. IndexError without a complete trial."""
-        ranked = self.table.best_first
-        return next((trial for number in self.confirmed for trial in ranked if trial.number == number), ranked[0])
+        """The trial to use; there must be a complete one."""
+        best = self.table.best
+        assert best is not None
+        return best
 
 
 def gather(study: optuna.Study, paths: StudyPaths) -> Facts:

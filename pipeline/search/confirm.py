@@ -9,6 +9,7 @@ import csv
 import io
 import math
 import queue
+import shutil
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,13 +17,13 @@ from dataclasses import dataclass
 from joblib import Parallel, delayed
 
 from pipeline.artifacts import StudyPaths, TrialPaths, atomic_write_text
-from pipeline.search.leaderboard import Row
+from pipeline.search.keep import drop_weights, keep_weights
+from pipeline.search.leaderboard import CONFIRMED, Row
 from pipeline.search.problem import Problem
 from pipeline.search.record import Outcome, TrialRecord
 from pipeline.search.trial import Paused, Room, Training, not_finite
 from pipeline.slots.base import Slot, SlotError
 
-CONFIRMED = "confirmed.csv"
 SEEDS = 3  # fresh runs of each configuration
 T_95 = {1: 6.314, 2: 2.920, 3: 2.353, 4: 2.132, 5: 2.015}  # quantile 0.95 of Student's t, by degrees of freedom
 
@@ -115,13 +116,37 @@ def write_confirmed(confirmed: Sequence[Confirmed], paths: StudyPaths) -> None:
     atomic_write_text(paths.folder / CONFIRMED, text.getvalue())
 
 
-def confirmed_order(paths: StudyPaths) -> list[int]:
-    """Return the numbers of the confirmed trials, best first; empty where none was."""
-    file = paths.folder / CONFIRMED
-    if not file.exists():
-        return []
-    with file.open(newline="") as text:
-        return [int(row["trial"]) for row in csv.DictReader(text)]
+def forget(paths: StudyPaths) -> bool:
+    """Take back the ranking of an earlier confirmation before trials are added that it knows nothing of; tell whether there was one.
+
+    The runs themselves are kept, so that confirming again trains only what is new.
+    """
+    ranking = paths.folder / CONFIRMED
+    known = ranking.exists()
+    ranking.unlink(missing_ok=True)
+    return known
+
+
+def keep_best(rows: Sequence[Row], room: Room, slots: Sequence[Slot], paths: StudyPaths) -> None:
+    """Keep the weights of the best trial alone.
+
+    Where the search dropped them, because another trial looked better then, it is trained again: the same net to the bit.
+    """
+    problem, best = room.problem, rows[0]
+    place = paths.trial(best.number)
+    if not place.weights.exists() and place.overrides.exists():  # a trial of a forked study has no folder here
+        work = problem.work(best.number, best.overrides)
+        record = TrialRecord(TrialPaths(place.folder / "again"))
+        record.begin(best.number, work.seed, [*problem.base, *best.overrides])
+        outcome = _train(Training(work, record), slots[0], room)
+        if outcome.state != "COMPLETE":  # paused, or not to be had again
+            return
+        keep_weights(work, record, outcome)
+        for new, final in ((record.paths.weights, place.weights), (record.paths.manifest, place.manifest)):
+            new.replace(final)
+        shutil.rmtree(record.paths.folder)
+    for row in rows[1:]:
+        drop_weights(paths.trial(row.number))
 
 
 def confirmed_lines(confirmed: Sequence[Confirmed], show: Callable[[float], str] = "{:.4f}".format) -> list[str]:

@@ -15,6 +15,7 @@ from pipeline.search.space import Space
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 SHOWN = 10
+CONFIRMED = "confirmed.csv"  # what `study.confirm` found, best first
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,20 @@ def best_trials(study: optuna.Study, trials: Sequence[FrozenTrial] | None = None
     if len(signs) == 1:
         return sorted(complete, key=lambda t: (-scores[t.number][0], t.number))[:1]
     return [t for t in complete if not any(_dominates(scores[other.number], scores[t.number]) for other in complete)]
+
+
+def confirmed_order(paths: StudyPaths) -> list[int]:
+    """Return the numbers of the confirmed trials, best first; empty where none was."""
+    file = paths.folder / CONFIRMED
+    if not file.exists():
+        return []
+    with file.open(newline="") as text:
+        return [int(row["trial"]) for row in csv.DictReader(text)]
+
+
+def best_number(study: optuna.Study, paths: StudyPaths) -> int | None:
+    """Return the number of the best trial: of the confirmed ones, where there are any; None without a complete trial."""
+    return next(iter([*confirmed_order(paths), *(trial.number for trial in best_trials(study))]), None)
 
 
 def _dominates(a: Sequence[float], b: Sequence[float]) -> bool:

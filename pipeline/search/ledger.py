@@ -48,6 +48,11 @@ class Ledger:
         return len(self.study.directions) == 1
 
     @property
+    def counted(self) -> int:
+        """Trials that count: complete or pruned."""
+        return self._counted
+
+    @property
     def left(self) -> int | None:
         """Trials still to be counted; None when time is the only limit."""
         return None if self.total is None else max(0, self.total - self._counted)

@@ -12,7 +12,7 @@ from cnn_core.spec import Spec
 from pipeline.artifacts import TrialPaths
 from pipeline.config import Config, compose, spec_of
 from pipeline.data import prepare
-from pipeline.search.leaderboard import best_trials
+from pipeline.search.leaderboard import best_number
 from pipeline.search.record import read_history
 from pipeline.search.study import MACHINE, read_study
 from pipeline.slots.base import Slot
@@ -26,10 +26,9 @@ def replay(config: Config) -> int:
     study = read_study(config.paths, config.study.storage)
     number = config.arguments.trial
     if number is None:
-        best = best_trials(study)
-        if not best:
+        number = best_number(study, config.paths)
+        if number is None:
             raise InputError(f"trial: must be given for a study without a complete trial, got null ({config.paths.name!r})")
-        number = best[0].number
     paths = config.paths.trial(number)
     spec, stored = stored_trial(config, paths, number)
     slots = open_slots(config, config.paths.folder, count=1)

@@ -7,7 +7,7 @@ from pipeline.config import Config, redact
 from pipeline.search import leaderboard
 from pipeline.search.budget import calibrated
 from pipeline.search.closing import closing_lines, next_step, resume_command
-from pipeline.search.confirm import confirm, confirmed_lines, confirmed_order, write_confirmed
+from pipeline.search.confirm import confirm, confirmed_lines, forget, keep_best, write_confirmed
 from pipeline.search.coordinator import Coordinator, Usage
 from pipeline.search.ledger import StorageFailed, storage_errors
 from pipeline.search.listeners import Listeners, LogListener, make_listeners
@@ -37,7 +37,7 @@ def run(config: Config, slots: Sequence[Slot]) -> int:
             print(choice.line(config.budget.minutes or 0.0))
             problem, _ = make_problem(config)
         session = open_session(config, problem, len(slots))
-        if session.ledger.finished and session.study.user_attrs.get(ENDED) == config.study.confirm:
+        if session.ledger.finished and _nothing_left(session):
             return _look(session)
         machine = slots[0].machine()
         if not config.quiet:
@@ -48,6 +48,12 @@ def run(config: Config, slots: Sequence[Slot]) -> int:
     except (StorageFailed, SlotError, OSError) as error:
         _complain(f"{error}; when that is mended, the same command goes on")
         return FAILED
+
+
+def _nothing_left(session: Session) -> bool:
+    """Tell whether the last run ended well and confirmed what is asked for now; asking for no confirmation undoes none."""
+    ended, wanted = session.study.user_attrs.get(ENDED, -1), session.config.study.confirm
+    return bool(ended == wanted or (ended >= 0 and not wanted))
 
 
 def _look(session: Session) -> int:
@@ -66,6 +72,8 @@ def _run(session: Session, slots: Sequence[Slot], machine: Machine) -> int:
     with storage_errors():
         session.study.set_user_attr(ENDED, -1)
         session.study.set_user_attr(MACHINE, machine.fingerprint())
+    if forget(config.paths) and not config.study.confirm:
+        print("the confirmation knew nothing of what is tried now; study.confirm=K does it again and keeps what it has trained")
     listeners = _listeners(config, stop)
     usage = Usage()
     room = Room(session.problem, session.ledger, stop, listeners.emit, usage.trained, config.deadline.epoch_s, config.deadline.trial_s)
@@ -98,17 +106,30 @@ def make_coordinator(session: Session, room: Room, slots: Sequence[Slot], usage:
 
 
 def _confirm(session: Session, coordinator: Coordinator) -> list[str]:
-    """Run the best trials with fresh seeds, if asked to; return what to say of it."""
-    config = session.config
-    if not config.study.confirm or session.stop.requested:
-        return []
+    """Run the best trials with fresh seeds, if asked to, and keep the weights of the best; return what to say of it."""
+    config, stop = session.config, session.stop
+    if stop.requested:
+        if not (config.study.confirm and session.ledger.counted and stop.exit_code == 0):
+            return []
+        more = resume_command(config, f"budget.trials={session.ledger.counted}", f"budget.minutes={2 * (config.budget.minutes or 1):g}")
+        return [f"study.confirm: no time was left for it; this does it: {more}"]
+    lines: list[str] = []
     with coordinator.guarded():
         rows = leaderboard.rank(session.study, session.problem.space)
-        confirmed = confirm(rows, config.study.confirm, coordinator.room, coordinator.slots, config.paths)
-        if confirmed is not None:
+        if config.study.confirm:
+            confirmed = confirm(rows, config.study.confirm, coordinator.room, coordinator.slots, config.paths)
+            if confirmed is None:
+                return []
             write_confirmed(confirmed, config.paths)
-            return confirmed_lines(confirmed)
-    return []
+            lines = confirmed_lines(confirmed)
+            rows = _ranked(session)
+        if config.tracking.keep_weights == "best" and rows and rows[0].state == "COMPLETE":
+            keep_best(rows, coordinator.room, coordinator.slots, config.paths)
+    return lines
+
+
+def _ranked(session: Session) -> list[leaderboard.Row]:
+    return leaderboard.rank(session.study, session.problem.space, leaderboard.confirmed_order(session.config.paths))
 
 
 def _close(session: Session, outside: float | None) -> list[str]:
@@ -116,10 +137,9 @@ def _close(session: Session, outside: float | None) -> list[str]:
     config, stop = session.config, session.stop
     try:
         with storage_errors():
-            order = confirmed_order(config.paths) if config.study.confirm else []
-            rows = leaderboard.rank(session.study, session.problem.space, order)
+            rows = _ranked(session)
             leaderboard.write(rows, session.problem.objectives, session.problem.base, config.paths)
-            if stop.exit_code == 0:
+            if stop.exit_code == 0 and outside is not None:
                 session.study.set_user_attr(ENDED, config.study.confirm)
         return closing_lines(config, rows, session.problem, outside)
     except (StorageFailed, OSError) as error:

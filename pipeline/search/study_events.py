@@ -52,15 +52,15 @@ def study_ended(session: Session, outside: float) -> StudyEnded:
     state = {0: "COMPLETE", FAILED: "FAIL"}.get(stop.exit_code, "INTERRUPTED")
     try:
         counts = session.ledger.counts()
-        best = leaderboard.best_trials(session.study)
+        best = leaderboard.best_number(session.study, session.config.paths)
     except StorageFailed as error:
         stop.request(str(error), FAILED)
-        counts, best = {}, []
+        counts, best = {}, None
     return StudyEnded(
         state=state,
         reason=stop.reason,
         trials=counts,
-        best_number=best[0].number if best else None,
+        best_number=best,
         outside_training=outside,
         time_s=time.time(),
     )

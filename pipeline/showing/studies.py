@@ -47,16 +47,16 @@ def print_trials(console: Console, table: StudyTable) -> None:
     for name in ("trial", "state", "objective", *(("epochs", "time") if wide else ())):
         grid.add_column(name, justify="left" if name == "state" else "right", no_wrap=True)
     grid.add_column("what", overflow="fold")
-    best = {row.number for row in table.best_first[:1]}
+    best = table.best
     for row in table.trials:
-        style = "bold green" if row.number in best else "dim" if row.state != "COMPLETE" else ""
+        style = "bold green" if row is best else "dim" if row.state != "COMPLETE" else ""
         what = row.name.removeprefix(f"t{row.number:03d} ") + (f" ({redact(row.reason)})" if row.reason and row.state == "FAIL" else "")
         times = (str(row.epochs), f"{row.duration_s:.1f} s") if wide else ()
         grid.add_row(*(Text(cell) for cell in (str(row.number), row.state, _objective(row), *times, what)), style=style)
     console.print(Text(f"study {table.name}: {len(table.trials)} trials, in {table.folder}", style="bold"))
     console.print(grid)
     if table.trials:
-        number = table.best_first[0].number if table.best_first else table.trials[0].number
+        number = (best or table.trials[0]).number
         console.print(f"one of them: {_command('show', table, number)}", markup=False, soft_wrap=True)
 
 

@@ -67,6 +67,13 @@ class StudyTable:
         return sorted(self.complete, key=lambda trial: (sign * trial.value, trial.number))
 
     @property
+    def best(self) -> TrialRow | None:
+        """The trial to use: the best after confirmation where there was one, else the best found; None without a complete trial."""
+        ranked = self.best_first
+        confirmed = confirmed_metrics(self.folder)
+        return next((row for number in confirmed for row in ranked if row.number == number), ranked[0] if ranked else None)
+
+    @property
     def varied(self) -> list[str]:
         """Names of parameters that took at least two values."""
         seen: dict[str, set[Scalar]] = {}

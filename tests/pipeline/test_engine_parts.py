@@ -147,6 +147,13 @@ def test_the_first_reason_stays_and_later_calls_only_hurry() -> None:
     assert heard == [False, True]
 
 
+def test_a_failure_outweighs_a_good_end() -> None:
+    stop = Stop()
+    stop.request("budget.minutes is used up", 0)
+    stop.request("the disk is full", 1)
+    assert (stop.reason, stop.exit_code) == ("the disk is full", 1)
+
+
 def test_the_clock_adds_up_over_runs(tmp_path: Path) -> None:
     path = tmp_path / "clock.json"
     path.write_text('{"used_s": 100.0}')

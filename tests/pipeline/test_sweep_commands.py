@@ -1,4 +1,4 @@
-"""Whole sweeps on a few digits: what they leave on disk, replay, fork, confirmation, two objectives, a time budget, overlap in time."""
+"""Whole sweeps on a few digits: what they leave on disk, replay, fork, two objectives, a time budget, overlap in time."""
 
 import csv
 import json
@@ -104,28 +104,6 @@ def test_a_fork_takes_over_the_trials_that_fit(swept: Path, tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     assert "study.fork: 4 of 4 trials of 'smoke' fit and are taken over; they count" in done.stdout
     assert len(list((root / "wider" / "trials").glob("*/history.csv"))) == 1, "one trial was left to train"
-
-
-@pytest.mark.slow
-def test_confirmation_ranks_by_fresh_seeds_and_is_done_once(tmp_path: Path) -> None:
-    arguments = [*TINY, "train.epochs=3", "study.confirm=2"]
-    done = command("sweep", tmp_path, *arguments)
-    assert done.returncode == 0, done.stderr
-    assert "selection optimism" in done.stdout
-    with (tmp_path / "smoke" / "confirmed.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == 2 and all(row["seeds"] == "3" for row in rows)
-    bounds = [float(row["lower_95"]) for row in rows]
-    assert bounds == sorted(bounds, reverse=True)
-    for row in rows:
-        values = [float(value) for value in row["values"].split()]
-        assert float(row["mean"]) == pytest.approx(sum(values) / 3)
-    with (tmp_path / "smoke" / "leaderboard.csv").open() as file:
-        assert [row["trial"] for row in csv.DictReader(file)][:2] == [row["trial"] for row in rows]
-    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "smoke").glob("trials/*/confirm-*/result.json")}
-    assert len(times) == 6
-    assert command("sweep", tmp_path, *arguments).returncode == 0
-    assert times == {path: path.stat().st_mtime_ns for path in times}
 
 
 @pytest.mark.slow

@@ -1,0 +1,95 @@
+"""Confirmation in whole sweeps: fresh seeds decide which trial is the best, and everything that names the best names that one."""
+
+import csv
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.artifacts import StudyPaths, TrialPaths
+from pipeline.config import compose, spec_of
+from pipeline.data import prepare
+from pipeline.ensemble.plan import finished_trials
+from pipeline.reporting.facts import gather
+from pipeline.search.record import Outcome, TrialRecord
+from pipeline.search.study import read_study
+from pipeline.tracking.table import load_table
+from tests.pipeline.test_sweep_commands import TINY, command
+
+
+@pytest.mark.slow
+def test_confirmation_ranks_by_fresh_seeds_and_is_done_once(tmp_path: Path) -> None:
+    arguments = [*TINY, "train.epochs=3", "study.confirm=2"]
+    done = command("sweep", tmp_path, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert "selection optimism" in done.stdout
+    with (tmp_path / "smoke" / "confirmed.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 and all(row["seeds"] == "3" for row in rows)
+    bounds = [float(row["lower_95"]) for row in rows]
+    assert bounds == sorted(bounds, reverse=True)
+    for row in rows:
+        values = [float(value) for value in row["values"].split()]
+        assert float(row["mean"]) == pytest.approx(sum(values) / 3)
+    with (tmp_path / "smoke" / "leaderboard.csv").open() as file:
+        assert [row["trial"] for row in csv.DictReader(file)][:2] == [row["trial"] for row in rows]
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "smoke").glob("trials/*/confirm-*/result.json")}
+    assert len(times) == 6
+    assert command("sweep", tmp_path, *arguments).returncode == 0
+    assert times == {path: path.stat().st_mtime_ns for path in times}
+
+
+@pytest.mark.slow
+def test_the_best_after_confirmation_is_the_best_everywhere(tmp_path: Path) -> None:
+    """Fresh seeds turn the search's ranking round, so that the best by the lower bound is another trial than the search's own."""
+    root, folder = tmp_path, tmp_path / "smoke"
+    again = [*TINY, "tracking=mlflow", "tracking.figures=false", "train.epochs=6"]
+    assert command("sweep", root, *again).returncode == 0
+    with (folder / "leaderboard.csv").open() as file:
+        (first, second, *_) = [int(row["trial"]) for row in csv.DictReader(file)]
+    erratic, steady = (0.1, 0.9, 0.99), (0.5, 0.51, 0.52)
+    for number, values in ((first, erratic), (second, steady)):
+        paths = StudyPaths(root, "smoke").trial(number)
+        for index, value in enumerate(values, 1):
+            leave_result(root, paths, number, index, value)
+    done = command("sweep", root, *again, "study.confirm=2")
+    assert done.returncode == 0, done.stderr
+    agree_on(root, second, done.stdout)
+    looked = command("sweep", root, *again)  # without a confirmation of its own: what there is stays
+    agree_on(root, second, looked.stdout)
+    assert f"trial {second}" in command("replay", root, "study.name=smoke").stdout
+    more = command("sweep", root, *again, "budget.trials=5")
+    assert "the confirmation knew nothing" in more.stdout
+    with (folder / "leaderboard.csv").open() as file:
+        best = next(csv.DictReader(file))["trial"]
+    agree_on(root, int(best), more.stdout)
+
+
+def leave_result(root: Path, paths: TrialPaths, number: int, index: int, value: float) -> None:
+    """Leave the result that a run with a fresh seed would have left."""
+    config = compose(yaml.safe_load(paths.overrides.read_text())["overrides"])
+    spec = spec_of(config, prepare(config.data, root), (config.study.seed, number, index))
+    record = TrialRecord(TrialPaths(paths.folder / f"confirm-{index}"))
+    record.paths.folder.mkdir()
+    record.write_result(Outcome(state="COMPLETE", values=(value,), epochs=6), spec)
+
+
+def agree_on(root: Path, best: int, said: str) -> None:
+    """The leaderboard, best.yaml, the weights kept, the summary, MLflow and the report name the same trial."""
+    folder = root / "smoke"
+    with (folder / "leaderboard.csv").open() as file:
+        assert int(next(csv.DictReader(file))["trial"]) == best
+    assert yaml.safe_load((folder / "best.yaml").read_text())["trial"] == best
+    (weights,) = folder.glob("trials/*/weights.npz")
+    manifest = json.loads((weights.parent / "manifest.json").read_text())
+    assert manifest["trial"] == best == int(weights.parent.name)
+    assert manifest["sha256"]["weights.npz"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert f"best trial {best}:" in said
+    table = load_table(folder, "smoke")
+    assert table.ended is not None and table.ended.best_number == best
+    assert table.best is not None and table.best.number == best
+    assert manifest["objective"] == list(table.best.objective), "trained again, it is the same net"
+    assert gather(read_study(StudyPaths(root, "smoke")), StudyPaths(root, "smoke")).winner.number == best
+    assert finished_trials(StudyPaths(root, "smoke"))[0].number == best
