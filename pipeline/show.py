@@ -12,6 +12,7 @@ from pipeline.config import Command, Config, command_line, setting
 @dataclass
 class ShowKeys:
     trial: int | None = setting(None, "with study.name: this trial's configuration and curves", low=0)
+    net: str | None = setting(None, "with study.name: this net of pipeline.train, by the beginning of its name")
     input: str | None = setting(None, "images (IDX, CSV, text, .npy, .npz, picture, folder): draw a sheet of what the net would see")
     normalize: str = setting("auto", "of the input: mnist centres and scales it, none does not", choices=("auto", "mnist", "none"))
     output: str | None = setting(None, "file of the sheet; null: below root/sheets")
@@ -24,6 +25,7 @@ COMMAND = Command(
         "python -m pipeline.show space=contest",
         "python -m pipeline.show study.name=digits",
         "python -m pipeline.show study.name=digits trial=17",
+        "python -m pipeline.show study.name=digits net=3f",
         "python -m pipeline.show augment=contest data=mnist",
         "python -m pipeline.show input=my_digits/ data=mnist",
     ),
@@ -38,7 +40,7 @@ def main(config: Config) -> int:
     keys: ShowKeys = config.arguments
     if keys.input is not None:
         _show_input(console, config, keys)
-    elif "study.name" in given or keys.trial is not None:
+    elif "study.name" in given or keys.trial is not None or keys.net is not None:
         _show_study(console, config, keys)
     elif any(key == "augment" or key.startswith("augment.") for key in given):
         from pipeline.showing.sheets import augment_sheet
@@ -64,13 +66,22 @@ def _show_space(console: Console, config: Config) -> None:
 
 
 def _show_study(console: Console, config: Config, keys: ShowKeys) -> None:
+    from pipeline.showing.nets import print_net, print_nets, trained_nets
     from pipeline.showing.studies import open_table, print_trial, print_trials
 
-    table = open_table(config)
-    if keys.trial is None:
+    nets = trained_nets(config.paths)
+    if keys.net is not None:
+        print_net(console, nets, keys.net)
+        return
+    alone = bool(nets) and keys.trial is None and config.study.storage is None and not config.paths.study_db.exists()
+    if not alone:
+        table = open_table(config)
+        if keys.trial is not None:
+            print_trial(console, table, config, keys.trial)
+            return
         print_trials(console, table)
-    else:
-        print_trial(console, table, config, keys.trial)
+    if nets:
+        print_nets(console, nets, config.study.name)
 
 
 def _show_input(console: Console, config: Config, keys: ShowKeys) -> None:

@@ -107,12 +107,13 @@ class TrialRecord:
         """Write the outcome before it is told to the study: after a crash between the two it is told, not trained again."""
         atomic_write_text(self._result, json.dumps({**asdict(outcome), "spec": spec.digest()}) + "\n")
 
-    def result(self, spec: Spec) -> Outcome | None:
-        """Return the outcome of a finished trial of this spec (a deleted study may have left others)."""
+    def result(self, spec: Spec | None) -> Outcome | None:
+        """Return the outcome of a finished trial of this spec (a deleted study may have left others), None standing for any."""
         if not self._result.exists():
             return None
         content: dict[str, Any] = json.loads(self._result.read_text())
-        if content.pop("spec") != spec.digest():
+        digest = content.pop("spec")
+        if spec is not None and digest != spec.digest():
             return None
         return Outcome(**{**content, "values": tuple(content["values"])})
 

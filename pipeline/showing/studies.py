@@ -37,27 +37,32 @@ def open_table(config: Config) -> StudyTable:
 
 def known_studies(root: Path) -> list[str]:
     """Return the names of the studies below `root`."""
-    return sorted(path.parent.name for path in root.glob("*/study.db"))
+    return sorted({path.parent.name for pattern in ("*/study.db", "*/train") for path in root.glob(pattern)})
 
 
 def print_trials(console: Console, table: StudyTable) -> None:
     """Print a line a trial, and what a trial's own call is."""
-    wide = console.width >= WIDE
-    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2 if wide else 1, 0, 0))
-    for name in ("trial", "state", "objective", *(("epochs", "time") if wide else ())):
-        grid.add_column(name, justify="left" if name == "state" else "right", no_wrap=True)
-    grid.add_column("what", overflow="fold")
     best = table.best
-    for row in table.trials:
-        style = "bold green" if row is best else "dim" if row.state != "COMPLETE" else ""
-        what = row.name.removeprefix(f"t{row.number:03d} ") + (f" ({redact(row.reason)})" if row.reason and row.state == "FAIL" else "")
-        times = (str(row.epochs), f"{row.duration_s:.1f} s") if wide else ()
-        grid.add_row(*(Text(cell) for cell in (str(row.number), row.state, _objective(row), *times, what)), style=style)
     console.print(Text(f"study {table.name}: {len(table.trials)} trials, in {table.folder}", style="bold"))
-    console.print(grid)
+    print_rows(console, "trial", [(str(row.number), row, row is best) for row in table.trials])
     if table.trials:
         number = (best or table.trials[0]).number
         console.print(f"one of them: {_command('show', table, number)}", markup=False, soft_wrap=True)
+
+
+def print_rows(console: Console, what: str, rows: Sequence[tuple[str, TrialRow, bool]]) -> None:
+    """Print a line for each (name, row, whether it is the best)."""
+    wide = console.width >= WIDE
+    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2 if wide else 1, 0, 0))
+    for name in (what, "state", "objective", *(("epochs", "time") if wide else ())):
+        grid.add_column(name, justify="left" if name == "state" else "right", no_wrap=True)
+    grid.add_column("what", overflow="fold")
+    for name, row, best in rows:
+        style = "bold green" if best else "dim" if row.state != "COMPLETE" else ""
+        words = row.name.removeprefix(f"t{row.number:03d} ") + (f" ({redact(row.reason)})" if row.reason and row.state == "FAIL" else "")
+        times = (str(row.epochs), f"{row.duration_s:.1f} s") if wide else ()
+        grid.add_row(*(Text(cell) for cell in (name, row.state, _objective(row), *times, words)), style=style)
+    console.print(grid)
 
 
 def _command(name: str, table: StudyTable, number: int) -> str:
@@ -80,17 +85,22 @@ def print_trial(console: Console, table: StudyTable, config: Config, number: int
         numbers = f"0 to {table.trials[-1].number}" if table.trials else "none yet"
         raise InputError(f"trial: must be a trial of the study {table.name} ({numbers}), got {number}")
     console.print(Text(f"trial {number} of {table.name}: {row.name}", style="bold"))
+    overrides = _overrides(StudyPaths(config.root, table.name), row)
+    print_one(console, row, overrides)
+    if overrides is not None:
+        console.print(f"\nagain: {_command('replay', table, number)}", markup=False, soft_wrap=True)
+
+
+def print_one(console: Console, row: TrialRow, overrides: Sequence[str] | None) -> None:
+    """Print how a net's training went, its configuration where its overrides are known, its curves."""
     reason = f" ({redact(row.reason)})" if row.reason else ""
     console.print(f"{row.state}{reason} {_objective(row)} after {row.epochs} epochs, {row.duration_s:.1f} s", markup=False)
-    overrides = _overrides(StudyPaths(config.root, table.name), row)
     if overrides is not None:
         node = compose(overrides).node
         shown = OmegaConf.create({section: node[section] for section in TRAINED_BY})
         console.print()
         console.print(redact(OmegaConf.to_yaml(shown)).rstrip(), markup=False, highlight=False)
     _print_curves(console, row)
-    if overrides is not None:
-        console.print(f"\nagain: {_command('replay', table, number)}", markup=False, soft_wrap=True)
 
 
 def _overrides(paths: StudyPaths, row: TrialRow) -> Sequence[str] | None:

@@ -48,6 +48,20 @@ def test_the_files_of_a_trained_net(trained: Path) -> None:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
 
 
+def test_show_lists_nets_that_were_trained_alone_and_one_in_full(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = folder_of(trained).name
+    assert run(show, f"root={trained}", "study.name=digits") == 0
+    out = capsys.readouterr().out
+    assert "trained alone as digits: 1 net" in out and name in out and "COMPLETE" in out and "adam he f4 d0.40" in out
+    assert run(show, f"root={trained}", "study.name=digits", f"net={name[:4]}") == 0
+    out = capsys.readouterr().out
+    assert f"net {name}: t003 adam" in out and "filters: 4" in out and "accuracy: o training, * validation" in out
+    assert run(show, f"root={trained}", "study.name=digits", "net=zz") == 2
+    assert f"net: must begin the name of one net that pipeline.train trained ({name}), got 'zz'" in capsys.readouterr().err
+    assert run(show, f"root={trained}", "study.name=digits", "trial=0") == 2
+    assert "study.name: must be a study" in capsys.readouterr().err
+
+
 def test_it_is_the_net_that_the_library_trains(trained: Path) -> None:
     config = compose(TINY)
     spec = spec_of(config, prepare(config.data, trained), (0, 3))
