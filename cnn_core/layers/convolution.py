@@ -50,6 +50,11 @@ class Convolution(Layer):
             raise InputError(f"{where}: input must be (C, H, W), got shape {in_shape}")
         channels, height, width = in_shape
         self.window = make_window(where, self.kernel, self.stride, self.padding, (height, width))
+        reach = (2 * height - 1, 2 * width - 1)  # "same" pads to any kernel, but weights beyond never meet a pixel
+        if self.padding == "same" and (self.kernel[0] > reach[0] or self.kernel[1] > reach[1]):
+            (rows, columns), (kh, kw) = reach, self.kernel
+            rule = f"kernel must be at most {rows}x{columns} on {height}x{width} pixels"
+            raise InputError(f'{where}: {rule} (padding "same"; more would never meet a pixel), got {kh}x{kw}')
         taps = self.kernel[0] * self.kernel[1]
         drawn = self.init(rng, (self.filters, channels, *self.kernel), Fans(channels * taps, self.filters * taps))
         self.params = {"W": drawn.astype(dtype)}

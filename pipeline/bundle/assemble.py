@@ -25,6 +25,8 @@ from pipeline.data import prepare
 from pipeline.ensemble.plan import finished_trials
 from pipeline.search.problem import of_the_net
 
+ENSEMBLE_KEYS = ("members", "combine", "views", "out_of_fold", "chosen_on", "images", "expected")
+MEMBER_KEYS = ("name", "temperature", "overrides", "model", "specs")
 LICENCES = {
     "mnist": "MNIST (Y. LeCun, C. Cortes, C. J. C. Burges), made available under CC BY-SA 3.0",
     "digits": "Optical Recognition of Handwritten Digits (E. Alpaydin, C. Kaynak), UCI Machine Learning Repository, CC BY 4.0",
@@ -51,8 +53,23 @@ def assemble(paths: StudyPaths) -> Assembled:
     """Return the bundle of a study. Raises InputError where it has neither an ensemble nor a complete trial with its weights."""
     path = paths.ensemble / "ensemble.json"
     if path.exists():
-        return _of_ensemble(paths, json.loads(path.read_text()))
+        return _of_ensemble(paths, read_ensemble(path))
     return _of_best_trial(paths)
+
+
+def read_ensemble(path: Path) -> dict[str, Any]:
+    """Return an ensemble.json. Raises InputError where it is no JSON or lacks what `pipeline.final` writes."""
+    again = f"in {path}; run python -m pipeline.final again"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        members = content["members"]
+        missing = [key for key in ENSEMBLE_KEYS if key not in content]
+        missing += [f"members[{k}].{key}" for k, member in enumerate(members) for key in MEMBER_KEYS if key not in member]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"an ensemble must be JSON with its members, got {type(error).__name__}: {error} {again}") from None
+    if missing:
+        raise InputError(f"an ensemble must have all that pipeline.final writes, got none of {', '.join(missing)} {again}")
+    return dict(content)
 
 
 def _of_ensemble(paths: StudyPaths, ensemble: Mapping[str, Any]) -> Assembled:

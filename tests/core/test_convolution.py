@@ -137,6 +137,10 @@ def test_errors_name_the_layer_the_rule_and_the_shapes() -> None:
         layer.build((1, 3, 3), default_rng(0))
     with pytest.raises(InputError, match=r'convolution "conv1": input must be \(C, H, W\), got shape \(9,\)'):
         layer.build((9,), default_rng(0))
+    Convolution(1, 55, padding="same").build((1, 28, 28), default_rng(0))
+    for kernel, size in ((300, (28, 28)), ((3, 16), (28, 8)), ((16, 3), (8, 28))):
+        with pytest.raises(InputError, match=r"kernel must be at most \d+x\d+ on \d+x\d+ pixels \(padding .same.; .*\), got \d+x\d+$"):
+            Convolution(1, kernel, padding="same").build((1, *size), default_rng(0))
     with pytest.raises(InputError, match="convolution: filters must be at least 1, got 0"):
         Convolution(0, 3)
 

@@ -1,10 +1,13 @@
 """A bundle leaves the house: verified when loaded, run with NumPy alone, the same in ONNX, in MLflow a model from code."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -222,3 +225,31 @@ def test_assembled_in_memory_equals_the_written_bundle(final_root: Path, images:
     written = load(final_root / "small" / "bundle")
     assert assembled.manifest["digest"] == written.manifest["digest"]
     np.testing.assert_array_equal(assembled.bundle().predict_proba(images), written.predict_proba(images))
+
+
+def _without_specs(content: dict[str, Any]) -> str:
+    del content["members"][1]["specs"]
+    return json.dumps(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (
+            _without_specs,
+            r"got none of members\[1\].specs in .*ensemble.json; run python -m pipeline.final again",
+        ),
+        (lambda content: json.dumps({"members": []}), r"got none of combine, views, out_of_fold, chosen_on, images, expected in"),
+        (lambda content: json.dumps(content)[:-30], r"an ensemble must be JSON with its members, got JSONDecodeError: .*ensemble.json"),
+        (lambda content: "[]", r"an ensemble must be JSON with its members, got TypeError: "),
+    ],
+)
+def test_a_damaged_ensemble_is_refused_in_one_line(
+    damage: Callable[[dict[str, Any]], str], message: str, final_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "small" / "ensemble"
+    shutil.copytree(final_root / "small" / "ensemble", folder)
+    (folder / "ensemble.json").write_text(damage(json.loads((folder / "ensemble.json").read_text())))
+    assert command_line(export.COMMAND, ["study.name=small", "onnx=false", "register=false", f"root={tmp_path}"], export.main) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and re.search(message, error)
