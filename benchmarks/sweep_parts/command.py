@@ -4,21 +4,46 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import psutil
+
 EQUAL_TRIALS = ("space={model.init:{choice:[xavier,he]}}", "pruner=none", "sampler=random", "study.enqueue=[]")
+SAMPLE_S = 0.2
 
 
-def run_sweep(root: Path, name: str, *overrides: str) -> tuple[float, list[dict[str, Any]]]:
-    """Return the time at which the command was given, and the events of its study; exit as the command does where it fails."""
+@dataclass(frozen=True)
+class Run:
+    """One sweep: when its command was given, its events, and the coordinator's processor time so far as (clock, seconds)."""
+
+    given: float
+    events: list[dict[str, Any]]
+    processor: list[tuple[float, float]]
+
+    def times(self, kind: str) -> list[float]:
+        """Return when the events of a kind happened, in order."""
+        return sorted(event["time_s"] for event in self.events if event["event"] == kind)
+
+    def coordinator_s(self, begin: float, end: float) -> float:
+        """Return the coordinator's processor time between two times: asking, saving, telling, and all of MLflow."""
+        clock, seconds = zip(*self.processor, strict=True)
+        return float(np.interp(end, clock, seconds) - np.interp(begin, clock, seconds))
+
+
+def run_sweep(root: Path, name: str, *overrides: str) -> Run:
+    """Run a sweep and return what happened; exit as the command does where it fails."""
     command = [sys.executable, "-m", "pipeline.sweep", f"root={root}", f"study.name={name}", *EQUAL_TRIALS, *overrides, "-q"]
     given = time.time()
-    if status := subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode:
-        raise SystemExit(status)  # it has said why
-    return given, [json.loads(line) for line in (root / name / "events.jsonl").read_text().splitlines()]
-
-
-def times(events: list[dict[str, Any]], kind: str) -> list[float]:
-    """Return when the events of a kind happened, in order."""
-    return sorted(event["time_s"] for event in events if event["event"] == kind)
+    processor = [(given, 0.0)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        coordinator = psutil.Process(process.pid)
+        while process.poll() is None:
+            used = coordinator.cpu_times()
+            processor.append((time.time(), used.user + used.system))
+            time.sleep(SAMPLE_S)
+    if process.returncode:
+        raise SystemExit(process.returncode)  # it has said why
+    return Run(given, [json.loads(line) for line in (root / name / "events.jsonl").read_text().splitlines()], processor)

@@ -4,7 +4,7 @@ import tempfile
 from argparse import Namespace
 from pathlib import Path
 
-from benchmarks.sweep_parts.command import run_sweep, times
+from benchmarks.sweep_parts.command import run_sweep
 from benchmarks.sweep_parts.part import Part, Row
 
 
@@ -13,9 +13,9 @@ def measure(options: Namespace) -> list[Row]:
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as root:
         for name in ("first", "second"):
-            given, events = run_sweep(Path(root), name, f"data={options.data}", "budget.trials=1", "train.epochs=1")
-            begun, done = times(events, "TrialStarted")[0], times(events, "EpochDone")[0]
-            rows.append({"sweep": name, "begin_s": begun - given, "epoch_done_s": done - given})
+            run = run_sweep(Path(root), name, f"data={options.data}", "budget.trials=1", "train.epochs=1")
+            begun, done = run.times("TrialStarted")[0], run.times("EpochDone")[0]
+            rows.append({"sweep": name, "begin_s": begun - run.given, "epoch_done_s": done - run.given})
     return rows
 
 
