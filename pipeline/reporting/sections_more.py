@@ -11,6 +11,7 @@ from pipeline.reporting import charts
 from pipeline.reporting.effects import unit_of
 from pipeline.reporting.facts import Facts
 from pipeline.reporting.html import Cell, bullets, command, table, text
+from pipeline.reporting.lockstep import lockstep
 
 
 def cost(facts: Facts) -> str:
@@ -134,7 +135,9 @@ def repeat(facts: Facts) -> str:
     code = study.started.tags.get("code", "") if study.started else ""
     digest = study.started.tags.get("data_digest", "") if study.started else ""
     facts_line = f"Code {code}, data digest {digest}." if code or digest else ""
-    return command("\n".join(lines)) + (text(facts_line, "soft") if facts_line else "")
+    cost = lockstep(study)
+    notes = [text(line, "soft") for line in (facts_line, cost.line() if cost else "") if line]
+    return command("\n".join(lines)) + "".join(notes)
 
 
 def trials(facts: Facts) -> str:

@@ -35,6 +35,7 @@ class TrialRow:
     retries: list[str] = field(default_factory=list)
     extra: dict[str, float] = field(default_factory=dict)
     history: dict[int, dict[str, float]] = field(default_factory=dict)
+    round: int | None = None  # in deterministic mode: the number of its round's first trial
     spans: list[tuple[int, float, float]] = field(default_factory=list)  # (slot, start, end), seconds of the wall clock
 
     @property
@@ -144,6 +145,7 @@ def _read_optuna(frozen: "optuna.trial.FrozenTrial", row: TrialRow) -> None:
     if row.state == "COMPLETE" and frozen.values is not None:
         row.objective = tuple(frozen.values)
     row.suggested = dict(frozen.params)
+    row.round = attributes.get("round")
     if not row.params:
         row.params = {key.replace(".", "_"): value for key, value in frozen.params.items()}
     row.name = row.name or str(attributes.get("name", f"t{frozen.number:03d}"))
