@@ -41,7 +41,7 @@ class StudySettings:
 class BudgetSettings:
     trials: int | None = setting(None, "trials that count (COMPLETE or PRUNED); 20 unless budget.minutes is given", low=1)
     minutes: float | None = setting(None, "wall-clock minutes, restarts included", above=0)
-    max_failed: int = setting(10, "failures that end the sweep", low=1)
+    max_failed: int = setting(10, "failures that end a run; the next one counts anew", low=1)
 
 
 @dataclass

@@ -20,11 +20,17 @@ MUST_AGREE = ("study.objectives", "data.digest")
 FORKED_FROM = "forked_from"  # user attribute of a trial: [study, number]
 
 
+def nothing_of_its_own(study: optuna.Study) -> bool:
+    """Tell whether a study has no trials but those it took over, so that more can still be."""
+    return all(FORKED_FROM in trial.user_attrs for trial in study.get_trials(deepcopy=False))
+
+
 def take_over(study: optuna.Study, config: Config, space: Space, mark: Fingerprint) -> str:
     """Copy the ended trials of ``study.fork`` whose configuration the new study could have tried; return a line for the user.
 
-    A trial fits when every value that the new study holds fixed was the same, and the others lie in the new space. Raises InputError when
-    the other study does not exist or measures something else.
+    A trial fits when every value that the new study holds fixed was the same, and the others lie in the new space. Those that are there
+    already, because the copying was broken off, are not copied again. Raises InputError when the other study does not exist or measures
+    something else.
     """
     name = config.study.fork
     assert name is not None
@@ -36,7 +42,8 @@ def take_over(study: optuna.Study, config: Config, space: Space, mark: Fingerpri
             raise InputError(f"study.fork: {key} must be the same in both studies, got {theirs.get(key)} in {name!r}, {mark[key]} now")
     trials = old.get_trials(deepcopy=False, states=COUNTED)
     fitting = [copied for trial in trials if (copied := _translate(trial, paths, space, mark)) is not None]
-    study.add_trials(fitting)
+    taken = [trial.user_attrs[FORKED_FROM] for trial in study.get_trials(deepcopy=False)]
+    study.add_trials(trial for trial in fitting if trial.user_attrs[FORKED_FROM] not in taken)
     return f"study.fork: {len(fitting)} of {len(trials)} trials of {name!r} fit and are taken over; they count"
 
 

@@ -28,7 +28,7 @@ class Ledger:
     def __init__(self, study: optuna.Study, total: int | None, stop: Stop, max_failed: int) -> None:
         self.study = study
         self.total = total
-        self.failed = 0  # in this run: after a resume the user has presumably removed the cause
+        self.failed = 0  # in this run alone: who starts again has removed the cause, and must not be stopped by what it did before
         self.first_failure = ""
         self._max_failed = max_failed
         self._stop = stop
@@ -152,7 +152,7 @@ class Ledger:
         self.failed += 1
         self.first_failure = self.first_failure or reason
         if self.failed >= self._max_failed:
-            text = f"{self.failed} trials failed (budget.max_failed), the first: {self.first_failure}"
+            text = f"{self.failed} trials failed in this run (budget.max_failed), the first: {self.first_failure}"
             self._stop.request(text, FAILED)
 
     def _score(self, value: float) -> float:

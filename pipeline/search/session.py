@@ -13,7 +13,7 @@ from pipeline.search.clock import StudyClock
 from pipeline.search.code_version import code_version
 from pipeline.search.distributions import Value
 from pipeline.search.fingerprint import fingerprint
-from pipeline.search.fork import take_over
+from pipeline.search.fork import nothing_of_its_own, take_over
 from pipeline.search.grid import grid
 from pipeline.search.ledger import Ledger
 from pipeline.search.problem import Problem
@@ -67,7 +67,7 @@ def open_session(config: Config, problem: Problem, slots: int) -> Session:
     else:
         study.sampler, study.pruner = sampler, pruner
     repair(study, config.paths.folder)
-    if config.study.fork is not None and not resumed:
+    if config.study.fork is not None and nothing_of_its_own(study):
         remarks.append(take_over(study, config, space, mark))
     for params in [] if config.study.deterministic else enqueued:
         study.enqueue_trial(params, skip_if_exists=True)

@@ -8,6 +8,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
 from pipeline.search.distributions import Value
+from pipeline.search.fork import FORKED_FROM
 
 
 class Shadow:
@@ -29,9 +30,11 @@ class Shadow:
         return study
 
     def ask(self, study: optuna.Study, number: int) -> optuna.Trial:
-        """Ask the copy for the trial of this number, an enqueued one first."""
-        if number < len(self._first):
-            study.enqueue_trial(self._first[number])
+        """Ask the copy for the trial of this number: after those taken over from another study come the enqueued ones not among them."""
+        taken = [trial.params for trial in study.get_trials(deepcopy=False) if FORKED_FROM in trial.user_attrs]
+        first = [params for params in self._first if not any(params.items() <= known.items() for known in taken)]
+        if number - len(taken) < len(first):
+            study.enqueue_trial(first[number - len(taken)])
         trial = study.ask()
         if trial.number != number:
             raise RuntimeError(f"deterministic mode: trial {number} was to be asked, got {trial.number}")

@@ -63,6 +63,10 @@ def test_a_sweep_whose_every_trial_fails_stops_at_max_failed(case: Case) -> None
     assert case.states()["FAIL"] in (3, 4)  # one may have been in flight
     assert (ended.out + ended.err).count("ValueError: a misdeed") - ended.out.count("FAIL") <= 3
     no_traceback(ended)
+    failed = case.states()["FAIL"]
+    case.release("always")  # the cause is removed: what failed before is not held against the next run
+    assert case.run("budget.max_failed=3").code == 0
+    check(case, failed=failed)
 
 
 @pytest.mark.parametrize("misdeed", ["hang", pytest.param("SIGSTOP", marks=pytest.mark.slow)])

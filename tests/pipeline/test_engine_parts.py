@@ -62,7 +62,7 @@ def test_too_many_failures_stop_the_sweep_with_the_first_reason() -> None:
         assert asked is not None
         ledger.tell(asked[0], Outcome(state="FAIL", reason=reason))
     assert ledger._stop.requested and ledger._stop.exit_code == 1
-    assert "2 trials failed" in ledger._stop.reason and "one" in ledger._stop.reason
+    assert "2 trials failed in this run" in ledger._stop.reason and "one" in ledger._stop.reason
     assert ledger.ask(SPACE.suggest) is None
 
 

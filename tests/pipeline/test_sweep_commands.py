@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.tracking.table import load_table
+
 REPOSITORY = Path(__file__).parents[2]
 TINY = ["experiment=smoke", "tracking=none", "data.train_size=60", "data.valid_size=50", "slots.n=2"]
 
@@ -104,6 +106,20 @@ def test_a_fork_takes_over_the_trials_that_fit(swept: Path, tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     assert "study.fork: 4 of 4 trials of 'smoke' fit and are taken over; they count" in done.stdout
     assert len(list((root / "wider" / "trials").glob("*/history.csv"))) == 1, "one trial was left to train"
+
+
+def test_a_deterministic_fork_still_tries_what_is_enqueued(swept: Path, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(swept, root)
+    known = load_table(root / "smoke", "smoke").trials[0]
+    new = ["model.filters=7", "model.dropout=0.2", "model.init=he", "optimizer=adam", "optimizer.lr=0.0042"]
+    first = json.dumps([list(known.overrides), new])
+    forked = [*TINY, "train.epochs=6", "study.name=exact", "study.fork=smoke", "study.deterministic=true", f"study.enqueue={first}"]
+    done = command("sweep", root, *forked, "budget.trials=6")
+    assert done.returncode == 0, done.stderr
+    trials = load_table(root / "exact", "exact").trials
+    assert trials[4].suggested["adam.lr"] == 0.0042, "the first that is trained; the other was taken over"
+    assert trials[5].suggested != trials[0].suggested
 
 
 @pytest.mark.slow
