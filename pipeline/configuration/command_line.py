@@ -5,8 +5,11 @@ import importlib.metadata
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
 
 from cnn_core.errors import InputError
 from pipeline.configuration.command import Command
@@ -57,7 +60,7 @@ def command_line(command: Command, argv: Sequence[str], main: Callable[[Config],
             return DONE
         config = compose(request.overrides, command, quiet="quiet" in request.flags, verbose="verbose" in request.flags)
         if "cfg" in request.flags:
-            print(config.yaml, end="")
+            print(_job(config, command), end="")
             return DONE
         return main(config)
     except InputError as error:
@@ -69,6 +72,16 @@ def command_line(command: Command, argv: Sequence[str], main: Callable[[Config],
     except BrokenPipeError:  # the reader of our output, such as head, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+
+
+def _job(config: Config, command: Command) -> str:
+    """Return as YAML what the command listens to, its own keys first; interpolations unresolved, secrets redacted."""
+    own = [field.name for field in fields(command.keys)] if command.keys else []
+    sections = [key for key in config.node if key not in own and (command.sections is None or key in ("root", *command.sections))]
+    tree = OmegaConf.to_container(config.node, resolve=False)
+    ordered: dict[str, Any] = {str(key): tree[key] for key in (*own, *sections)}  # type: ignore[index]
+    ordered.get("study", {})["name"] = config.study.name  # which may come from a section that is not shown
+    return redact(OmegaConf.to_yaml(OmegaConf.create(ordered)))
 
 
 def version() -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 import pipeline
 from pipeline.config import SWEEP, Command, Config, command_line, setting, version
@@ -97,6 +98,14 @@ def test_cfg_job_prints_the_tree_and_runs_nothing(capsys: pytest.CaptureFixture[
     assert run(SWEEP, "--cfg", "job", "optimizer=momentum", "optimizer.lr=0.5") == (0, [])
     out = capsys.readouterr().out
     assert "  name: momentum\n  lr: 0.5\n" in out
+    assert [line for line in out.splitlines() if line.startswith("space:")]
+
+
+def test_cfg_job_of_a_small_command_prints_its_keys_and_sections_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(SMALL, "--cfg", "job", "port=9000", "slots.n=3") == (0, [])
+    tree = yaml.safe_load(capsys.readouterr().out)
+    assert list(tree) == ["bundle", "port", "root", "study", "slots"]
+    assert (tree["bundle"], tree["port"], tree["slots"]["n"], tree["study"]["name"]) == (None, 9000, 3, "digits")
 
 
 def test_ctrl_c_is_130(capsys: pytest.CaptureFixture[str]) -> None:
