@@ -60,7 +60,9 @@ def main(config: Config) -> int:
 
 def plan(config: Config) -> Prepared:
     """Compose the study as it was run, with this command's overrides on top. Raises InputError where there is nothing to build from."""
-    whole = compose([*study_base(config.paths), *config.overrides, f"root={config.root}", f"study.name={config.study.name}"], FINAL)
+    whole = compose(
+        [*study_base(config.paths), *config.overrides, f"root={config.root}", f"study.name={config.study.name}"], FINAL, quiet=config.quiet
+    )
     return Prepared(whole, plan_members(whole, prepare(whole.data, whole.root), config.overrides))
 
 
@@ -72,7 +74,8 @@ def build(planned: Prepared, slots: Sequence[Slot], say: Say) -> int:
     say(f"final: {len(members)} members x {config.final.folds} folds, {len(jobs)} nets, {len(slots)} at once")
     with FinalRuns(config, jobs, slots, stop) as runs:
         with SignalHandling(stop, say):
-            trainer = NetTrainer(jobs, slots, stop, say, runs.events, config.deadline.epoch_s)
+            told = (lambda line: None) if config.quiet else say
+            trainer = NetTrainer(jobs, slots, stop, told, runs.events, config.deadline.epoch_s)
             trainer.run()
         runs.outside = trainer.usage.outside(len(slots))
         if not stop.requested:

@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from rich import box
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +16,7 @@ from pipeline.configuration.compose import typed_tree
 from pipeline.configuration.hydra_tree import groups
 from pipeline.configuration.tree import FREE_SECTIONS, ROOT_KEYS, SECTIONS, section_type
 
+WIDE = 80  # columns from which keys, defaults and meanings stand side by side
 FLAG_WORDS = {
     "-h, --help": "this text",
     "--version": "the version",
@@ -34,7 +36,7 @@ def print_help(command: Command, console: Console | None = None) -> None:
     tree, chosen = typed_tree((), (), command)
     console.print(Text(f"python -m pipeline.{command.name} [GROUP=CHOICE ...] [KEY=VALUE ...]", style="bold"))
     if command.about:
-        console.print(command.about, markup=False)
+        console.print(" ".join(command.about.split()), markup=False)
     if command.examples:
         _title(console, "Examples")
         for example in command.examples:
@@ -42,23 +44,33 @@ def print_help(command: Command, console: Console | None = None) -> None:
     own = list(_own_rows(command))
     if own:
         _title(console, "Keys of this command")
-        console.print(_table(own))
+        _print_rows(console, own)
     listens = command.sections if command.sections is not None else (*SECTIONS, *FREE_SECTIONS, "experiment")
     shown = [(group, " ".join(f"[{name}]" if name == chosen.get(group) else name for name in names)) for group, names in groups().items()]
     shown = [row for row in shown if row[0] in listens]
     if shown:
         _title(console, "Groups (the default in brackets), each choice a file in conf/")
-        console.print(_table(shown))
+        _print_rows(console, shown)
     _title(console, "Keys, their defaults and meaning")
-    console.print(_table(list(_tree_rows(tree, listens))))
+    _print_rows(console, list(_tree_rows(tree, listens)))
     _title(console, "Flags")
-    console.print(_table(list(FLAG_WORDS.items())))
+    _print_rows(console, list(FLAG_WORDS.items()))
     console.print(f"\nExit codes: {EXIT_CODES}", markup=False)
 
 
 def _title(console: Console, text: str) -> None:
     console.print()
     console.print(Text(text, style="bold"))
+
+
+def _print_rows(console: Console, rows: Sequence[tuple[str, ...]]) -> None:
+    """Print rows as a table; where a third column would be squeezed, (key, default, meaning) as two lines each."""
+    if console.width >= WIDE or max(map(len, rows)) < 3:
+        console.print(_table(rows))
+        return
+    for key, default, meaning in rows:
+        console.print(Text.assemble((key, "cyan"), "  ", default))
+        console.print(Padding(Text(meaning), (0, 0, 0, 4), expand=False))
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> Table:

@@ -88,6 +88,14 @@ def test_help_of_a_small_command_shows_its_keys_only(capsys: pytest.CaptureFixtu
     assert "optimizer" not in out
 
 
+def test_narrow_help_gives_meanings_a_line_of_their_own(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    run(SMALL, "--help")
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    at = lines.index("port  8000")
+    assert lines[at + 1] == "    where to listen" and max(map(len, lines)) <= 60
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(SWEEP, "--version") == (0, [])
     assert capsys.readouterr().out.strip() == version()
