@@ -1,18 +1,17 @@
 """What augmentation costs on top of a training step: every preset, interleaved with steps of vgg_bn, batch 100, one thread.
 
-python -m benchmarks.augmentation [--json FILE]
+python -m benchmarks.augmentation [--json FILE] [--write]
 """
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.document import DOCS, add_outputs, bar_chart, finish, markdown_table
 from benchmarks.environment import kernels, restart_unpinned
 from cnn_core.architectures import reference
 from cnn_core.augmentation import AugmentSpec, augment
@@ -29,18 +28,27 @@ LIMIT = 0.15  # of a vgg_bn step, on top
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print a table, write JSON where asked; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path)
+    add_outputs(parser)
     options = parser.parse_args(arguments)
     restart_unpinned("benchmarks.augmentation", 1)
     rows = measure()
-    print(f"kernels {kernels()}; medians of {ROUNDS} interleaved rounds, batch {BATCH}, processor time of one thread")
-    for row in rows:
-        cost = f"{row['ms']:7.2f} ms  {row['share_of_step']:6.1%}"
-        print(f"{row['preset']:10s} {cost} of a vgg_bn step of {row['step_ms']:.1f} ms (limit {LIMIT:.0%})")
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(rows, indent=2) + "\n")
+    print(table(rows))
+    finish("benchmarks.augmentation", options, arguments, rows, "Augmentation", lambda command: section(rows, command))
     return 0
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the rows as a Markdown table."""
+    cells = [(row["preset"], f"{row['ms']:.2f}", f"{row['share_of_step']:.1%}") for row in rows]
+    return markdown_table(("augment=", "a batch, ms", f"of a vgg_bn step of {rows[0]['step_ms']:.1f} ms"), cells)
+
+
+def section(rows: Sequence[Mapping[str, Any]], command: str) -> str:
+    """Return the notes and the table, and draw the picture."""
+    presets, shares = [row["preset"] for row in rows], [row["share_of_step"] for row in rows]
+    bar_chart(DOCS / "augmentation.png", presets, {"augmentation": shares}, "share of a vgg_bn step", line=LIMIT)
+    notes = f"`{command}`: BLAS kernels {kernels()}. Medians of {ROUNDS} interleaved rounds, batch {BATCH}, processor time of one thread."
+    return f"{notes} At most {LIMIT:.0%} is the aim.\n\n{table(rows)}\n\n![Share of a step](augmentation.png)"
 
 
 def measure() -> list[dict[str, Any]]:
