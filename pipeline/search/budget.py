@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from queue import SimpleQueue
 
 from cnn_core import training
 from cnn_core.spec import Spec
@@ -15,6 +16,8 @@ from pipeline.config import Config, compose
 from pipeline.search.problem import Problem
 from pipeline.slots.base import Slot
 
+SCREEN_STEPS = 2
+SCREEN_S = 10.0  # at most so long on all branches; the dearest come first
 PROBE_STEPS = 8
 PROBE_S = 6.0  # at most so long on each measurement
 WANTED_TRIALS = 20
@@ -49,7 +52,8 @@ class Choice:
 def calibrated(config: Config, problem: Problem, slots: Sequence[Slot]) -> tuple[Config, Choice]:
     """Return the configuration with the epochs that fit, and the choice; a study that has made its choice keeps it.
 
-    The cheapest and the dearest configuration of the space train some real batches, alone and in all slots at once.
+    Both ends of every branch of the space train a few real batches; then the cheapest and the dearest some more, alone and in all
+    slots at once.
     """
     path = config.paths.folder / "calibration.json"
     choice = _stored(path)
@@ -63,10 +67,14 @@ def calibrated(config: Config, problem: Problem, slots: Sequence[Slot]) -> tuple
 
 def choose(config: Config, problem: Problem, slots: Sequence[Slot]) -> Choice:
     """Measure, and choose slots, epochs and the expected number of trials."""
-    specs = [problem.work(0, next(iter(problem.space.corners(dearest=dearest)))).spec for dearest in (False, True)]
-    alone = geometric_mean([epoch_seconds(spec, problem.training_images, slots[:1]) for spec in specs])
-    together = geometric_mean([epoch_seconds(spec, problem.training_images, slots) for spec in specs]) if len(slots) > 1 else alone
-    count, epoch_s = (len(slots), together) if len(slots) / together >= 1 / alone else (1, alone)
+    images = problem.training_images
+    screened = screen(corners(problem), images, slots)
+    ends = [screened[0], screened[-1]]
+    alone = geometric_mean([epoch_seconds(spec, images, slots[:1]) for spec, _ in ends])
+    together = geometric_mean([epoch_seconds(spec, images, slots) for spec, _ in ends]) if len(slots) > 1 else alone
+    count, measured_s = (len(slots), together) if len(slots) / together >= 1 / alone else (1, alone)
+    # All branches, as the ends relate to them: a space of many dear branches and a cheap one is dear.
+    epoch_s = measured_s * geometric_mean([cost for _, cost in screened]) / geometric_mean([cost for _, cost in ends])
     assert config.budget.minutes is not None
     epochs_in_all = config.budget.minutes * 60 * count * (1 - OUTSIDE) / epoch_s
     kept = KEPT[config.pruner.name]
@@ -76,10 +84,51 @@ def choose(config: Config, problem: Problem, slots: Sequence[Slot]) -> Choice:
     return Choice(slots=count, epochs=epochs, trials=max(1, int(epochs_in_all / (epochs * kept))), epoch_s=epoch_s)
 
 
+def corners(problem: Problem) -> list[Spec]:
+    """Return the configurations at both ends of every branch of the space, no two alike, those with the most multiply-adds first."""
+    works = [problem.work(0, overrides) for dearest in (True, False) for overrides in problem.space.corners(dearest=dearest)]
+    unlike = {work.spec.digest(): work for work in works}.values()
+    return [work.spec for work in sorted(unlike, key=lambda work: -work.extra["multiply_adds"])]
+
+
+def screen(specs: Sequence[Spec], images: int, slots: Sequence[Slot]) -> list[tuple[Spec, float]]:
+    """Return specs with the rough seconds of an epoch, from a step or two of each, the cheapest first; those that SCREEN_S suffices for."""
+    idle: SimpleQueue[Slot] = SimpleQueue()
+    for slot in slots:
+        idle.put(slot)
+    end = time.monotonic() + SCREEN_S
+
+    def cost(spec: Spec) -> float | None:
+        slot = idle.get()
+        try:
+            if time.monotonic() > end and spec is not specs[0]:
+                return None
+            slot.call(training.train_epoch, shortened(spec, 1), None, deadline_s=60.0)  # the first step allocates
+            seconds = slot.call(training.train_epoch, shortened(spec, SCREEN_STEPS), None, deadline_s=60.0)[1]["epoch_s"]
+            return seconds / SCREEN_STEPS * steps_of(spec, images)
+        finally:
+            idle.put(slot)
+
+    with ThreadPoolExecutor(len(slots)) as pool:
+        costs = pool.map(cost, specs)
+        return sorted(((spec, found) for spec, found in zip(specs, costs, strict=True) if found is not None), key=lambda pair: pair[1])
+
+
+def steps_of(spec: Spec, images: int) -> int:
+    """Return the steps of an epoch."""
+    return spec.train.steps_per_epoch or math.ceil(images / spec.train.batch_size)
+
+
+def shortened(spec: Spec, steps: int) -> Spec:
+    """Return the spec with an epoch of so many steps and one batch of validation."""
+    return replace(spec, train=replace(spec.train, steps_per_epoch=steps, eval_size=spec.train.batch_size))
+
+
 def epoch_seconds(spec: Spec, images: int, slots: Sequence[Slot]) -> float:
     """Return how long an epoch of this spec takes when it runs in all these slots at once, from some of its batches."""
-    steps = spec.train.steps_per_epoch or math.ceil(images / spec.train.batch_size)
-    probe = replace(spec, train=replace(spec.train, steps_per_epoch=min(PROBE_STEPS, steps), eval_size=spec.train.batch_size))
+    steps = steps_of(spec, images)
+    probed = min(PROBE_STEPS, steps)
+    probe = shortened(spec, probed)
 
     def timed(slot: Slot) -> float:
         slot.call(training.train_epoch, probe, None, deadline_s=60.0)  # the first one allocates
@@ -91,7 +140,7 @@ def epoch_seconds(spec: Spec, images: int, slots: Sequence[Slot]) -> float:
 
     with ThreadPoolExecutor(len(slots)) as pool:
         seconds = max(pool.map(timed, slots))
-    return seconds / min(PROBE_STEPS, steps) * steps
+    return seconds / probed * steps
 
 
 def geometric_mean(values: Sequence[float]) -> float:

@@ -1,0 +1,91 @@
+"""budget.minutes alone: what is measured of a space, with slots whose epochs take the time that the test says."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from cnn_core.spec import Spec
+from pipeline.config import Config, compose
+from pipeline.search import budget
+from pipeline.search.budget import OUTSIDE, choose, corners, screen
+from pipeline.search.problem import Problem
+from pipeline.search.session import make_problem
+
+SPACE = (
+    "space={model.filters:{int:[4,8]},optimizer:{group:[momentum,adam]},"
+    "momentum.lr:{path:optimizer.lr,float:[1e-2,0.2],when:{optimizer:momentum}},"
+    "adam.lr:{path:optimizer.lr,float:[1e-3,1e-2],when:{optimizer:adam}}}"
+)
+
+
+@dataclass
+class Stopwatch:
+    """A slot that trains nothing and takes as long as `step_s` says a step does."""
+
+    step_s: Callable[[Spec], float]
+    index: int = 0
+    steps: int = 0
+    seen: list[Spec] = field(default_factory=list)
+
+    def call(self, function: Any, spec: Spec, state: None, deadline_s: float) -> tuple[None, dict[str, float]]:
+        steps = spec.train.steps_per_epoch
+        assert steps is not None
+        self.steps += steps
+        self.seen.append(spec)
+        return None, {"epoch_s": steps * self.step_s(spec)}
+
+
+def adam_is_dear(spec: Spec) -> float:
+    return 0.9 if spec.optimizer["name"] == "adam" else 0.1
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Problem]:
+    root = tmp_path_factory.mktemp("root")
+    keys = ["experiment=smoke", f"root={root}", SPACE, "budget.trials=null", "budget.minutes=60", "train.epochs=100"]
+    config = compose(keys)
+    return config, make_problem(config)[0]
+
+
+def test_every_branch_is_tried_and_the_second_is_the_dearest(asked: tuple[Config, Problem]) -> None:
+    config, problem = asked
+    slot = Stopwatch(adam_is_dear)
+    screened = screen(corners(problem), problem.training_images, [slot])
+    assert [spec.optimizer["name"] for spec, _ in screened] == ["momentum", "momentum", "adam", "adam"]
+    assert {spec.model.filters for spec, _ in screened} == {4, 8}
+    choice = choose(config, problem, [Stopwatch(adam_is_dear)])
+    steps = 200 // 50
+    assert choice.epoch_s == pytest.approx(steps * 0.3), "the geometric mean of both branches, 0.1 and 0.9 s a step"
+    epochs = 3600 * (1 - OUTSIDE) / choice.epoch_s
+    assert (choice.epochs, choice.trials) == (100, int(epochs / 100))
+
+
+def test_many_dear_branches_make_the_middle_dear(asked: tuple[Config, Problem]) -> None:
+    _, problem = asked
+    costs = {(4, "momentum"): 0.1, (4, "adam"): 1.6, (8, "momentum"): 1.6, (8, "adam"): 1.6}
+
+    def step_s(spec: Spec) -> float:
+        return costs[spec.model.filters, spec.optimizer["name"]]
+
+    choice = choose(asked[0], problem, [Stopwatch(step_s)])
+    assert choice.epoch_s == pytest.approx(4 * (0.1 * 1.6**3) ** 0.25)
+
+
+def test_screening_takes_few_steps_and_ends_in_time(asked: tuple[Config, Problem], monkeypatch: pytest.MonkeyPatch) -> None:
+    _, problem = asked
+    slot = Stopwatch(adam_is_dear)
+    screen(corners(problem), problem.training_images, [slot])
+    assert slot.steps <= 3 * 4
+    monkeypatch.setattr(budget, "SCREEN_S", -1.0)
+    (only,) = screen(corners(problem), problem.training_images, [slot])
+    assert only[0].model.filters == 8, "without time, one of the most multiply-adds"
+
+
+def test_slots_that_hinder_each_other_are_not_all_used(asked: tuple[Config, Problem]) -> None:
+    config, problem = asked
+    alone = Stopwatch(lambda spec: 0.1)
+    crowded = Stopwatch(lambda spec: 0.3, index=1)
+    assert choose(config, problem, [alone, crowded]).slots == 1
+    assert choose(config, problem, [alone, Stopwatch(lambda spec: 0.11, index=1)]).slots == 2
