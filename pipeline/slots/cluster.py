@@ -26,10 +26,11 @@ MOST_STARTS = 3  # of one call: Dask runs a task again by itself when its worker
 INSTALL = 'pip install "numpy-cnn-sweep[cluster]"'
 
 
-def connect_slots(settings: SlotSettings, count: int | None) -> list["ClusterSlot"]:
+def connect_slots(settings: SlotSettings, count: int | None, kernels: str) -> list["ClusterSlot"]:
     """Connect to the scheduler and return one slot a worker, or `count` if that is less.
 
-    Raises InputError for an address that does not answer, has no workers, or is neither this machine nor TLS.
+    Raises InputError for an address that does not answer, has no workers, or is neither this machine nor TLS, and for workers that compute
+    with other kernels than asked for.
     """
     try:
         from distributed import Client
@@ -48,8 +49,21 @@ def connect_slots(settings: SlotSettings, count: int | None) -> list["ClusterSlo
     if workers == 0:
         client.close()
         raise InputError(f"slots.address: the cluster must have a worker, got none at {address}; start one with: dask worker {address}")
-    cluster = _Cluster(client)
+    if kernels not in ("auto", "inherit"):
+        _check_kernels(client, kernels)
+    cluster = _Cluster(client, settings.memory_mb)
     return [ClusterSlot(index, cluster) for index in range(min(count or workers, workers))]
+
+
+def _check_kernels(client: Any, wanted: str) -> None:
+    """A library that is loaded keeps its kernels. Raises InputError, with how to start the workers, where they are not those wanted."""
+    found = set(client.run(remote.kernels).values())
+    if {name.lower() for name in found} != {wanted.lower()}:
+        client.close()
+        raise InputError(
+            f"blas.kernels: must be those that the cluster's workers were started with ({', '.join(sorted(found))}), got {wanted}; "
+            f"start the workers with OPENBLAS_CORETYPE={wanted}, or leave blas.kernels=auto"
+        )
 
 
 def _security(settings: SlotSettings) -> Any:
@@ -79,8 +93,9 @@ def _is_here(host: str) -> bool:
 class _Cluster:
     """The connection that all slots share, and who runs what, as the workers announce it."""
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, memory_mb: int | None) -> None:
         self.client = client
+        self.memory_mb = memory_mb
         self.users = 0
         self._starts: dict[str, list[str]] = {}
         self._lock = threading.Lock()
@@ -176,7 +191,8 @@ class ClusterSlot:
         starts = self._cluster.begin(name)
         done = threading.Event()
         try:
-            future = client.submit(remote.invoke, name, function, args, pure=False, key=f"{remote.TOPIC}-{name}")
+            call = (name, function, args, self._cluster.memory_mb)
+            future = client.submit(remote.invoke, *call, pure=False, key=f"{remote.TOPIC}-{name}")
             future.add_done_callback(lambda _: done.set())
             self._wait(future, done, starts, deadline_s)
             kind, value = future.result()

@@ -14,7 +14,7 @@ def open_slots(config: Config, study_folder: Path, count: int | None = None) -> 
     if config.slots.name == "dask":
         from pipeline.slots.cluster import connect_slots
 
-        return connect_slots(config.slots, count or config.slots.n)
+        return connect_slots(config.slots, count or config.slots.n, config.blas.kernels)
     from pipeline.slots.process import start_slots
 
     settings = WorkerSettings(study_folder=str(study_folder), memory_mb=config.slots.memory_mb, kernels=config.blas.kernels)

@@ -1,9 +1,12 @@
 """What runs in a Dask worker: a call, announced when it begins, with its data found by digest wherever this machine keeps them."""
 
+import contextlib
 import os
+import resource
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +15,15 @@ from cnn_core.spec import DataSpec, Spec
 from pipeline.slots import worker
 
 TOPIC = "cnn-sweep"
+BEFORE = resource.getrlimit(resource.RLIMIT_AS)
 FILES = ("images.npy", "labels.npy", "manifest.json")
 
 
-def invoke(call: str, function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[str, Any]:
-    """Announce the call, then return what `worker.invoke` returns; ("DataAbsentError", "digest address") when data must be sent first."""
+def invoke(call: str, function: Callable[..., Any], args: tuple[Any, ...], memory_mb: int | None = None) -> tuple[str, Any]:
+    """Announce the call, then return what `worker.invoke` returns; ("DataAbsentError", "digest address") when data must be sent first.
+
+    `memory_mb` limits what the call may take beyond what the Dask worker's process takes by itself.
+    """
     from distributed import get_worker
 
     here = get_worker()
@@ -25,7 +32,36 @@ def invoke(call: str, function: Callable[..., Any], args: tuple[Any, ...]) -> tu
         args = tuple(_with_data(arg) if isinstance(arg, Spec) else arg for arg in args)
     except DataAbsentError as error:
         return DataAbsentError.__name__, f"{error} {here.address}"
-    return worker.invoke(function, args)
+    with limited(memory_mb):
+        return worker.invoke(function, args)
+
+
+@contextlib.contextmanager
+def limited(memory_mb: int | None) -> Iterator[None]:
+    """Limit this process's memory within it: the process is Dask's, and may serve another sweep next."""
+    if memory_mb is None:
+        yield
+        return
+    limit, hard = own_bytes() + memory_mb * 2**20, BEFORE[1]
+    resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, BEFORE)
+
+
+@cache
+def own_bytes() -> int:
+    """Return the address space that this process took before its first call."""
+    status = Path("/proc/self/statm")
+    return int(status.read_text().split()[0]) * resource.getpagesize() if status.exists() else 0
+
+
+def kernels() -> str:
+    """Return the kernel set of this worker's OpenBLAS."""
+    import numpy  # noqa: F401 - loads the library
+
+    return worker.openblas_kernels()
 
 
 def store() -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.faults.harness import REPOSITORY, Case, check, wait_until
+from tests.faults.harness import REPOSITORY, Case, check, no_traceback, wait_until
 from tests.faults.test_workers import epochs_begun
 
 pytest.importorskip("distributed")
@@ -69,6 +69,21 @@ def test_a_deadline_ends_one_worker_and_its_nanny_starts_another(case: Case, clu
     wait_until(lambda: workers_at(cluster) == 2, "the cluster to be whole", 20)
 
 
+def test_a_memory_limit_fails_the_trial_that_exceeds_it(case: Case, cluster: str) -> None:
+    case.ask("once-1-2", "memory")
+    ended = on(case, cluster).run("slots.memory_mb=1000", cap_s=60)
+    assert ended.code == 0, ended.err
+    check(case, failed=1)
+    assert "MemoryError" in (case.folder / "leaderboard.csv").read_text()
+
+
+def test_kernels_that_the_workers_do_not_use_are_refused(case: Case, cluster: str) -> None:
+    ended = on(case, cluster).run("blas.kernels=Nehalem", cap_s=60)
+    assert ended.code == 2
+    assert "start the workers with OPENBLAS_CORETYPE=Nehalem" in ended.err
+    no_traceback(ended)
+
+
 def test_a_stop_is_resumable(case: Case, cluster: str) -> None:
     case.ask("hold-1-2")
     running = on(case, cluster).start()
@@ -98,7 +113,7 @@ def test_a_worker_that_lacks_the_data_is_sent_them_once(case: Case, tmp_path: Pa
     spec = Spec(data=data, model=ModelSpec(filters=4, kernel=3), optimizer={"name": "sgd", "lr": 0.1}, train=TrainSpec(epochs=1))
     here = training.train_epoch(spec, None)[0]
     with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None, processes=True) as made:
-        (slot,) = connect_slots(SlotSettings(name="dask", address=made.scheduler_address), 1)
+        (slot,) = connect_slots(SlotSettings(name="dask", address=made.scheduler_address), 1, "auto")
         aside = folder.rename(folder.with_name("aside"))
         sent: list[str] = []
         original = slot._send

@@ -74,7 +74,7 @@ def misdeed(what: str) -> dict[str, float]:
         case "hang":
             time.sleep(600)
         case "memory":
-            np.ones(10**12)
+            np.empty(3 * 10**8)  # 2.4 GB of addresses: too much under a limit, nothing without one
         case "raise":
             raise ValueError("a misdeed")
         case "nan" | "inf" | "-inf":
