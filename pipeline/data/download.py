@@ -4,8 +4,6 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
-import pooch
-
 TIMEOUT_S = 20.0  # without a byte
 
 
@@ -14,6 +12,8 @@ def download(address: str, target: Path, verify: Callable[[Path], object]) -> No
 
     Raises OSError where the address cannot be reached (requests' errors are OSErrors) or answers with an error.
     """
+    import pooch  # and with it requests: only who downloads waits for them
+
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     fetch = pooch.HTTPDownloader(progressbar=False, timeout=TIMEOUT_S)

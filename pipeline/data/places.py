@@ -3,8 +3,6 @@
 import os
 from pathlib import Path
 
-import pooch
-
 from cnn_core.errors import InputError
 
 CACHE_NAME = "numpy-cnn-sweep"
@@ -12,6 +10,8 @@ CACHE_NAME = "numpy-cnn-sweep"
 
 def user_cache() -> Path:
     """Return the platform's cache folder for this project; it need not exist."""
+    import pooch  # and with it requests: only who looks for data there waits for them
+
     return Path(pooch.os_cache(CACHE_NAME))
 
 

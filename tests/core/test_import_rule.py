@@ -37,3 +37,11 @@ def test_a_fresh_process_loads_nothing_else() -> None:
     done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, cwd=PACKAGE.parent, check=True)
     foreign, from_pipeline = done.stdout.split("\n")[:2]
     assert foreign == "" and from_pipeline == "0"
+
+
+def test_a_sweep_starts_its_workers_before_it_loads_the_heavy_libraries() -> None:
+    """The first epoch is to run within seconds of the command; the workers load NumPy while the coordinator loads the rest."""
+    heavy = "scipy optuna sqlalchemy mlflow matplotlib pandas pooch requests"
+    probe = f"import sys, pipeline.sweep; print(*(name for name in '{heavy}'.split() if name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=PACKAGE.parent, check=True)
+    assert done.stdout.split() == []
