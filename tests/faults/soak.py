@@ -119,6 +119,7 @@ class Soak:
 
     def finish(self) -> int:
         """Interrupt the sweep as Ctrl-C does, go on with few trials more than it has, and return how many those make."""
+        self.epochs.look()
         wait_until(self._epoch_begins, "an epoch to begin", START_S)  # before it is up, a sweep cannot be asked to end
         self.running.signal(signal.SIGINT)
         ended = self.running.end(time.monotonic() - self.running.begin + CAP_S + EPOCH_S)
