@@ -1,9 +1,10 @@
 """The parts of `python -m benchmarks.sweep`, one a file: each measures and says how its rows are shown. A new one is named in `PARTS`."""
 
+from benchmarks.sweep_parts.dask import DASK
 from benchmarks.sweep_parts.part import Part
 from benchmarks.sweep_parts.real import REAL
 from benchmarks.sweep_parts.slots import SLOTS
 from benchmarks.sweep_parts.start import START
 from benchmarks.sweep_parts.study import STUDY
 
-PARTS: dict[str, Part] = {part.name: part for part in (REAL, START, STUDY, SLOTS)}
+PARTS: dict[str, Part] = {part.name: part for part in (REAL, DASK, START, STUDY, SLOTS)}

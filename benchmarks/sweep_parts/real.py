@@ -18,13 +18,14 @@ def measure(options: Namespace) -> list[Row]:
         for count in sorted({1, 2, joblib.cpu_count()}):
             trials = options.trials * count
             sizes = (f"data={options.data}", f"slots.n={count}", f"budget.trials={trials}", f"train.epochs={options.epochs}")
-            rows.append(_row(run_sweep(Path(root), f"slots-{count}", *sizes), count))
+            rows.append(row_of(run_sweep(Path(root), f"slots-{count}", *sizes), count))
     for row in rows:
         row["efficiency"] = row["trials_per_hour"] / (row["slots"] * rows[0]["trials_per_hour"] / rows[0]["slots"])
     return rows
 
 
-def _row(run: Run, slots: int) -> Row:
+def row_of(run: Run, slots: int) -> Row:
+    """Return what a run of equal trials came to."""
     begin, ends = run.times("TrialStarted")[0], run.times("TrialEnded")
     epochs = [event["metrics"]["epoch_s"] for event in run.events if event["event"] == "EpochDone"]
     return {
