@@ -56,8 +56,9 @@ def test_a_killed_worker_costs_its_epoch_and_is_counted(case: Case, cluster: str
     ended = on(case, cluster).run(cap_s=60)
     assert ended.code == 0, ended.err
     check(case)
-    assert {key: count for key, count in epochs_begun(case).items() if count > 1} == {(1, 2): 2}
-    assert "trial 1 epoch 2: worker died" in (case.folder / "log.txt").read_text()
+    log = (case.folder / "log.txt").read_text()
+    assert {key: count for key, count in epochs_begun(case).items() if count > 1} == {(1, 2): 2}, log
+    assert "trial 1 epoch 2: worker died" in log
 
 
 def test_a_deadline_ends_one_worker_and_its_nanny_starts_another(case: Case, cluster: str) -> None:
