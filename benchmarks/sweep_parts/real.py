@@ -6,14 +6,14 @@ from pathlib import Path
 
 import joblib
 
-from benchmarks.sweep_parts.command import Run, run_sweep
+from benchmarks.sweep_parts.command import Run, run_sweep, warm_up
 from benchmarks.sweep_parts.part import Part, Row
 
 
 def measure(options: Namespace) -> list[Row]:
-    """Run the sweep with equal trials, once for each number of slots, after a short one that prepares the data and makes MLflow's store."""
+    """Run the sweep with equal trials, once for each number of slots, after a short one that leaves nothing to be done but once."""
     with tempfile.TemporaryDirectory() as root:
-        run_sweep(Path(root), "warm-up", f"data={options.data}", "budget.trials=1", "train.epochs=1")
+        warm_up(Path(root), options.data)
         rows = []
         for count in sorted({1, 2, joblib.cpu_count()}):
             trials = options.trials * count

@@ -1,17 +1,20 @@
 """The start: from the command to the first epoch."""
 
+import shutil
 import tempfile
 from argparse import Namespace
 from pathlib import Path
 
-from benchmarks.sweep_parts.command import run_sweep
+from benchmarks.sweep_parts.command import run_sweep, warm_up
 from benchmarks.sweep_parts.part import Part, Row
 
 
 def measure(options: Namespace) -> list[Row]:
-    """Run two short sweeps below one root: the first has to prepare the data, the second finds them."""
+    """Run two short sweeps: the first has to prepare the data, the second finds them."""
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as root:
+        warm_up(Path(root), options.data)
+        shutil.rmtree(Path(root) / "prepared")
         for name in ("first", "second"):
             run = run_sweep(Path(root), name, f"data={options.data}", "budget.trials=1", "train.epochs=1")
             begun, done = run.times("TrialStarted")[0], run.times("EpochDone")[0]
