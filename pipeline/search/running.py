@@ -86,7 +86,8 @@ def _run(session: Session, slots: Sequence[Slot], machine: Machine) -> int:
         lines = _close(session, outside)
         listeners.emit(study_ended(session, outside))
         listeners.close()
-    links = [] if listeners.tracking is None else listeners.tracking.links(config.study.name)
+    tracking = listeners.tracking
+    links = [] if tracking is None else [*tracking.links(config.study.name), tracking.cost(len(slots))]
     print(*lines, *confirmed, *links, sep="\n")
     return _end(session)
 

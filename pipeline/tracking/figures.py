@@ -105,14 +105,34 @@ def first_layer_filters(weights: NDArray[np.floating], title: str = "") -> Figur
     kernels = kernels[:64]
     columns = min(8, len(kernels))
     rows = -(-len(kernels) // columns)
-    figure = new_figure(0.75 * columns + 0.3, 0.75 * rows + 0.5)
     limit = float(np.abs(kernels).max()) or 1.0
-    for index, axes in enumerate(np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()):
-        axes.axis("off")
-        if index < len(kernels):
-            axes.imshow(kernels[index], cmap="RdBu_r", vmin=-limit, vmax=limit)
-    figure.suptitle(title or f"first layer, {len(kernels)} of {len(weights)} filters", fontsize=9, color=INK)
+    tiles = mosaic(kernels[..., None], columns, gap=1)[..., 0]
+    axes = _sheet(0.75 * columns, 0.75 * rows, title or f"first layer, {len(kernels)} of {len(weights)} filters")
+    axes.imshow(tiles, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="equal")
+    figure = axes.figure
+    assert isinstance(figure, Figure)
     return figure
+
+
+def _sheet(width: float, height: float, title: str) -> Axes:
+    """One pair of axes without marks for many small pictures (a pair for each would take ten times as long), a title above."""
+    figure = new_figure(width, height + 0.35, fit=False)
+    axes = figure.add_axes((0.0, 0.0, 1.0, height / (height + 0.35)))
+    axes.axis("off")
+    figure.suptitle(title, fontsize=9, color=INK, y=1 - 0.1 / (height + 0.35))
+    return axes
+
+
+def mosaic(pictures: NDArray[np.floating], columns: int, gap: int, below: int = 0) -> NDArray[np.floating]:
+    """Pictures (n, H, W, channels) side by side in rows, `gap` pixels of NaN around each and `below` more under it."""
+    count, height, width, channels = pictures.shape
+    step_y, step_x = height + gap + below, width + gap
+    rows = max(1, -(-count // columns))
+    tiles = np.full((rows * step_y + gap, columns * step_x + gap, channels), np.nan)
+    for index, picture in enumerate(pictures):
+        top, left = gap + index // columns * step_y, gap + index % columns * step_x
+        tiles[top : top + height, left : left + width] = picture
+    return tiles
 
 
 def _square(weights: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -137,19 +157,22 @@ def misclassified(
     wrong = np.flatnonzero(predicted != truth)
     wrong = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")]
     shown = wrong[:most]
-    columns = 8
-    rows = max(1, -(-len(shown) // columns))
-    figure = new_figure(0.95 * columns, 1.15 * rows + 0.4)
-    for index, axes in enumerate(figure.subplots(rows, columns, squeeze=False).ravel()):
-        axes.axis("off")
-        if index < len(shown):
-            n = shown[index]
-            axes.imshow(_picture(images[n]), cmap="gray_r", vmin=0, vmax=255)
-            confidence = probabilities[n, predicted[n]]
-            axes.set_title(f"{names[truth[n]]} → {names[predicted[n]]}  {confidence:.0%}", fontsize=7, color=INK, pad=2)
-    figure.suptitle(f"{len(wrong)} of {len(truth)} wrong: true → predicted, confidence", fontsize=9, color=INK)
+    columns, (channels, height, width) = 8, images.shape[1:]
+    below, gap = max(2, round(0.2 * height)), max(1, round(0.1 * width))
+    pictures = images[shown].transpose(0, 2, 3, 1)[..., : 3 if channels >= 3 else 1]
+    tiles = mosaic(pictures.astype(float), columns, gap, below)
+    size = 0.95 * columns
+    axes = _sheet(size, size * tiles.shape[0] / tiles.shape[1], f"{len(wrong)} of {len(truth)} wrong: true → predicted, confidence")
+    if tiles.shape[2] == 1:
+        axes.imshow(tiles[..., 0], cmap="gray_r", vmin=0, vmax=255)
+    else:
+        axes.imshow(np.where(np.isnan(tiles), 255, tiles).astype(np.uint8))
+    for index, n in enumerate(shown):
+        row, column = divmod(index, columns)
+        words = f"{names[truth[n]]} → {names[predicted[n]]}  {probabilities[n, predicted[n]]:.0%}"
+        x = gap + column * (width + gap) + width / 2 - 0.5
+        y = gap + row * (height + gap + below) + height + below / 2 - 0.5
+        axes.text(x, y, words, ha="center", va="center", fontsize=7, color=INK)
+    figure = axes.figure
+    assert isinstance(figure, Figure)
     return figure
-
-
-def _picture(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return image[0] if image.shape[0] == 1 else np.moveaxis(image, 0, -1)

@@ -29,6 +29,7 @@ START_DELAY_S = 5.0  # MLflow's import waits for the first epoch, at most this l
 PATIENCE_S = 3.0  # at the end: how long to wait for a server that does not answer
 LOCAL_PATIENCE_S = 30.0  # the same for a database file: importing MLflow and making its schema is slow on a busy machine
 CLOSE_S = 60.0  # how long to wait for a store that answers slowly; a server's share is a third
+GATHER_S = 5.0  # how long news may wait for more
 BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,8 @@ class MlflowListener:
         self._sender = Sender(folder, root, address, experiment, figures=figures, on_progress=self._progressed)
         self._patience_s = patience_s if patience_s is not None else PATIENCE_S if is_server(address) else LOCAL_PATIENCE_S
         self._close_s = close_s if close_s is not None else CLOSE_S / 3 if is_server(address) else CLOSE_S
+        self._started = time.monotonic()
+        self._spent_s = self._beside_s = self._waited_s = 0.0  # of the sending thread: all, until `close`; of `close` itself
         self._news = threading.Event()
         self._worth_starting = threading.Event()
         self._closing = threading.Event()
@@ -99,9 +102,18 @@ class MlflowListener:
         self._closing.set()
         self._worth_starting.set()
         self._news.set()
+        self._beside_s, start = self._spent_s, time.monotonic()
         if self._thread is not None:
             self._wait(self._thread)
+        self._waited_s = time.monotonic() - start
         self._journal.close()
+
+    def cost(self, slots: int) -> str:
+        """What tracking took, once closed, in words: what ran beside the trials took time from them, for the rest the sweep waited."""
+        length_s = time.monotonic() - self._started
+        share = (self._beside_s / slots + self._waited_s) / length_s
+        beside = f"{self._beside_s:.1f} s of a processor beside the trials"
+        return f"tracking took {beside} and {self._waited_s:.1f} s at the end: {share:.1%} of {length_s:.0f} s"
 
     def _wait(self, thread: threading.Thread) -> None:
         start = self._last_progress = time.monotonic()
@@ -123,9 +135,12 @@ class MlflowListener:
             try:
                 self._sender.send()
                 failures, self.problem = 0, None
+                self._sender.warm_up()
+                self._progressed()
                 if closing:
                     return
                 self._news.wait()
+                self._closing.wait(GATHER_S)  # what comes together is sent together: a call costs more than what it carries
             except Exception as error:  # a store may fail in any way; the sweep goes on
                 self.problem = _first_line(error)
                 if place := full_disk(error, self._address, self._root):
@@ -141,7 +156,9 @@ class MlflowListener:
                 self._closing.wait(delay)
 
     def _progressed(self) -> None:
+        """Called by the sending thread."""
         self._last_progress = time.monotonic()
+        self._spent_s = time.thread_time()
 
 
 def _first_line(error: BaseException) -> str:

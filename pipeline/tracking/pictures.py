@@ -22,12 +22,12 @@ Artifacts = dict[str, bytes]
 
 
 def trial_artifacts(event: TrialEnded, name: str, history: Mapping[int, Mapping[str, float]], *, figures: bool = True) -> Artifacts:
-    """File name -> content for a trial that ended: its overrides, its whole configuration, history, curves."""
+    """File name -> content for a trial that ended: its overrides, of a complete one its whole configuration, history, curves."""
     files: Artifacts = {}
     overrides = event.folder / "overrides.yaml"
     if overrides.is_file():
         files["overrides.yaml"] = overrides.read_bytes()
-        if configuration := _composed(files["overrides.yaml"]):
+        if event.state == "COMPLETE" and (configuration := _composed(files["overrides.yaml"])):
             files["configuration.yaml"] = configuration.encode()
     if history:
         files["history.csv"] = _history_csv(history).encode()

@@ -146,8 +146,7 @@ class Replay:
         runs, run_id, trial = self._runs, self._run(event.number), self._trial(event.number)
         names = ["objective", *(f"objective_{i}" for i in range(2, len(event.objective) + 1))]
         values = {"duration_s": event.duration_s, **event.extra, **dict(zip(names, event.objective, strict=False))}
-        runs.measure(run_id, values, event.time_s, event.epochs)
-        runs.tag(run_id, {"state": event.state, "reason": event.reason, "epochs": event.epochs})
+        runs.measure(run_id, values, event.time_s, event.epochs, {"state": event.state, "reason": event.reason, "epochs": event.epochs})
         if event.state != "INTERRUPTED":
             history = {epoch: done.metrics for epoch, done in sorted(trial.epochs.items())}
             files = pictures.trial_artifacts(event, trial.name, history, figures=self._figures)
@@ -159,11 +158,11 @@ class Replay:
         if parent is None:
             return
         counts = {f"trials_{state.lower()}": float(count) for state, count in event.trials.items()}
-        runs.measure(parent, {**counts, "outside_training": event.outside_training, **event.figures}, event.time_s, 0)
+        best = "" if event.best_number is None else str(event.best_number)
+        figures = {**counts, "outside_training": event.outside_training, **event.figures}
+        runs.measure(parent, figures, event.time_s, 0, {"state": event.state, "reason": event.reason, "best_trial": best})
         for number, values in confirmed_metrics(self._folder).items():
             runs.measure(self._run(number), values, event.time_s, 0)
-        best = "" if event.best_number is None else str(event.best_number)
-        runs.tag(parent, {"state": event.state, "reason": event.reason, "best_trial": best})
         runs.client.set_terminated(parent, STATUS.get(event.state, "FAILED"), milliseconds(event.time_s))
         if self._figures and self._study is not None:
             for makers, run_id in self._overviews(self._study.study, parent, event.best_number):

@@ -70,9 +70,12 @@ class Runs:
         told = [Param(key, _param_value(value)) for key, value in params.items()][:PARAMS_PER_CALL]
         self.client.log_batch(run_id, params=told, tags=[RunTag(key, _tag_value(value)) for key, value in tags.items()])
 
-    def measure(self, run_id: str, values: Mapping[str, float], time_s: float, step: int) -> None:
-        """Logs metrics in one call."""
-        self.client.log_batch(run_id, metrics=list(metrics_of(values, time_s, step)))
+    def measure(self, run_id: str, values: Mapping[str, float], time_s: float, step: int, tags: Mapping[str, object] | None = None) -> None:
+        """Logs metrics and tags in one call."""
+        from mlflow.entities import RunTag
+
+        told = [RunTag(key, _tag_value(value)) for key, value in (tags or {}).items()]
+        self.client.log_batch(run_id, metrics=list(metrics_of(values, time_s, step)), tags=told)
 
     def use_data(self, run_id: str, study: StudyStarted) -> None:
         """Logs the training data set with its digest, where the study names one."""

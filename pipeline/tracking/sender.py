@@ -56,6 +56,11 @@ class Sender:
                     self._acknowledge(replay)
             self._acknowledge(replay)
 
+    def warm_up(self) -> None:
+        """Imports what draws the pictures of the end, while the trials still run and nobody waits for it."""
+        if self._figures:
+            from pipeline.tracking import interactive, net_pictures, study_figures  # noqa: F401
+
     def _acknowledge(self, replay: Replay) -> None:
         """Sends what was gathered, then notes how far the replay came."""
         replay.flush()

@@ -1,8 +1,10 @@
 """What a study's journal becomes in MLflow: names, statuses, tags; nothing twice, whatever dies in between."""
 
 import http.server
+import re
 import socket
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -212,6 +214,12 @@ def test_the_listener_sends_in_the_background_and_close_waits_for_it(mlflow_root
     listener.close()
     assert listener.problem is None
     assert backlog(folder) == 0
+    assert re.fullmatch(
+        r"tracking took \d+\.\d s of a processor beside the trials and \d+\.\d s at the end: .*% of \d+ s", listener.cost(2)
+    )
+    assert listener._spent_s > 0 and listener._waited_s > 0
+    listener._beside_s, listener._waited_s, listener._started = 4.0, 1.0, time.monotonic() - 100.0
+    assert listener.cost(2).endswith(": 3.0% of 100 s"), "the slots share what ran beside them, all wait for the end"
     runs = runs_of(mlflow_root)
     assert listener.experiment_id == runs["parent"].info.experiment_id
     assert len(runs) == 15
