@@ -61,7 +61,7 @@ def write_prepared(folder: Path, images: Images, labels: Labels, *, classes: int
     arrays: dict[str, npt.NDArray[Any]] = {"images": np.ascontiguousarray(images), "labels": labels}
     hashes = {key: array_sha256(array) for key, array in arrays.items()}
     digest = digest_of(hashes["images"], hashes["labels"], images.shape, classes)
-    if (folder / "manifest.json").is_file() and json.loads((folder / "manifest.json").read_text()).get("digest") == digest:
+    if _digest_in(folder) == digest:
         return digest
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -75,7 +75,7 @@ def write_prepared(folder: Path, images: Images, labels: Labels, *, classes: int
             json.dump(manifest, text, indent=1)
             text.flush()
             _sync(text.fileno())
-        _move(temporary, folder)
+        _move(temporary, folder, digest)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return digest
@@ -85,14 +85,30 @@ def _sync(descriptor: int) -> None:
     os.fsync(descriptor)
 
 
-def _move(temporary: Path, folder: Path) -> None:
-    """Give the folder its name; an older or damaged one of that name steps aside first."""
+def _digest_in(folder: Path) -> str | None:
+    try:
+        return str(json.loads((folder / "manifest.json").read_text())["digest"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _move(temporary: Path, folder: Path, digest: str) -> None:
+    """Give the folder its name; an older or damaged one of that name steps aside first.
+
+    Where another process has written the same set meanwhile, its folder stays: somebody may be opening it.
+    """
     temporary.chmod(0o755)
     if folder.exists():
+        if _digest_in(folder) == digest:
+            return
         aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
         folder.rename(aside / folder.name)
         shutil.rmtree(aside, ignore_errors=True)
-    temporary.rename(folder)
+    try:
+        temporary.rename(folder)
+    except OSError:
+        if _digest_in(folder) != digest:
+            raise
 
 
 @lru_cache(maxsize=4)

@@ -57,6 +57,22 @@ def test_an_equal_set_is_kept_and_a_damaged_one_replaced(written: tuple[Path, st
     assert sorted(p.name for p in folder.parent.iterdir()) == ["set"]
 
 
+def test_what_another_process_wrote_meanwhile_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "set"
+    sync = prepared._sync
+
+    def quicker(descriptor: int) -> None:
+        monkeypatch.setattr(prepared, "_sync", sync)
+        write_prepared(folder, IMAGES, LABELS, classes=2, name="tiny")
+        seen.append((folder / "images.npy").stat().st_ino)
+
+    seen: list[int] = []
+    monkeypatch.setattr(prepared, "_sync", quicker)
+    write_prepared(folder, IMAGES, LABELS, classes=2, name="tiny")
+    assert (folder / "images.npy").stat().st_ino == seen[0]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["set"]
+
+
 def test_a_writing_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
