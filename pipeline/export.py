@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from cnn_core.axes import Images
 from cnn_core.data.prepared import open_prepared
@@ -41,6 +42,11 @@ COMMAND = Command(
 
 def main(config: Config) -> int:
     """Export the study that `config` names; return the exit code."""
+    with threadpool_limits(1):  # two threads wait for each other on these small products, for minutes where other work runs beside
+        return _export(config)
+
+
+def _export(config: Config) -> int:
     keys: ExportKeys = config.arguments
     clear_pins(config)
     folder = replaceable_folder(keys.output) if keys.output else config.paths.bundle

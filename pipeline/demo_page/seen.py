@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from threadpoolctl import threadpool_limits
 
 from cnn_core.errors import InputError
 from pipeline.bundle.operations import OPERATIONS, Net
@@ -81,7 +82,8 @@ def first_maps(net: Net, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def answer(bundle: Bundle, content: bytes) -> dict[str, Any]:
     """What the page shows: probabilities of ensemble and members, the input, the first layer's maps. Raises InputError."""
     image = input_of(content, bundle)
-    members = bundle.member_proba(image)
+    with threadpool_limits(1):  # more threads only wait for each other on one image
+        members = bundle.member_proba(image)
     together = bundle.combine(members)[0]
     return {
         "prediction": int(together.argmax()),
