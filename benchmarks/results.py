@@ -26,8 +26,8 @@ PREAMBLE = """# Results
 Written by `python -m benchmarks.results --write` from what the commands in the table left behind. MNIST's test split was opened by
 `pipeline.evaluate` alone, as often as the last table says; every choice was made out of fold or on validation images. Intervals are
 Wilson's at 95 %; one test set of 10,000 has a standard error of 0.05 points at 99.75 %. The contest proxy is made of 5,000 reserved
-training images with a seed of its own (`pipeline/data/proxy.py`, digest in `pipeline/data/frozen_proxies.json`). Studies are one run each, of
-seed 0; the best member is the best of them on the very images, so the gain over it is a low estimate.
+training images with a seed of its own (`pipeline/data/proxy.py`, digest in `pipeline/data/frozen_proxies.json`).
+Studies are one run each, of seed 0; the best member is the best of them on the very images, so the gain over it is a low estimate.
 """
 SWEEP = "python -m pipeline.sweep experiment={}"
 FINAL = "python -m pipeline.final experiment={0} && python -m pipeline.evaluate study.name={0}"
