@@ -10,6 +10,9 @@ from pipeline.configuration.settings import setting
 class FinalSettings:
     after_sweep: bool = setting(False, "go on with final, evaluate and export when the sweep is done")
     members: int = setting(5, "best distinct trials that become members", low=0)
+    kind_errors: float = setting(
+        1.25, "another kind of net goes before better trials while its best has at most this many times their best's errors", low=1
+    )
     folds: int = setting(3, "nets a member, each trained without one fold", low=2)
     epochs: int | None = setting(None, "epochs of each net; null: twice as many as the trial", low=1)
     minutes: float | None = setting(None, "train fewer epochs than final.epochs if all nets would take longer", above=0)

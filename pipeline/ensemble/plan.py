@@ -73,8 +73,8 @@ def study_base(paths: StudyPaths) -> tuple[str, ...]:
 def plan_members(config: Config, data: DataSpec, own: Sequence[str]) -> list[Member]:
     """Return the members that ``config.final`` asks for; `own` are the command's overrides, which stand above every trial's.
 
-    The best trials are taken so that architectures and kernel sizes differ as long as there are others; where there are fewer distinct
-    trials than members, the best come again with other seeds. Raises InputError where there is nothing to build from.
+    The best trials are taken so that architectures and kernel sizes differ as long as others are nearly as good; where there are fewer
+    distinct trials than members, the best come again with other seeds. Raises InputError where there is nothing to build from.
     """
     final = config.final
     trials = finished_trials(config.paths)
@@ -83,7 +83,7 @@ def plan_members(config: Config, data: DataSpec, own: Sequence[str]) -> list[Mem
         raise InputError(f"final needs a finished sweep, got no complete trial in {config.paths.folder}; {hint}")
     if not final.members and not final.fixed:
         raise InputError("final needs final.members of at least 1, or final.fixed, got neither")
-    chosen = [(f"t{trial.number:03d}", trial.overrides) for trial in _diverse(trials, final.members)]
+    chosen = [(f"t{trial.number:03d}", trial.overrides) for trial in _diverse(trials, final.members, final.kind_errors)]
     base = trials[0].overrides if trials else ()
     chosen += [(f"fixed{k}", (*base, *fixed)) for k, fixed in enumerate(final.fixed, 1)]
     epochs = epochs_that_fit(config, [config.paths.trial(t.number) for t in trials[: final.members]], data)
@@ -95,8 +95,13 @@ def plan_members(config: Config, data: DataSpec, own: Sequence[str]) -> list[Mem
     return members
 
 
-def _diverse(trials: Sequence[Finished], count: int) -> list[Finished]:
-    """Return `count` trials: first the best of each kind of net, in order, then the best of the others, then the best again."""
+def _diverse(trials: Sequence[Finished], count: int, kind_errors: float) -> list[Finished]:
+    """Return `count` trials: first the best of each kind of net that is nearly as good as any, then the others, then the best again.
+
+    A kind is as good where its best trial makes at most `kind_errors` times the errors of the best of all: weaker members get next to no
+    weight in the ensemble and cost as much training as strong ones.
+    """
+    allowed = kind_errors * min((1 - trial.value for trial in trials), default=0.0)
     kinds: set[tuple[Any, ...]] = set()
     seen: set[str] = set()
     first: list[Finished] = []
@@ -108,7 +113,7 @@ def _diverse(trials: Sequence[Finished], count: int) -> list[Finished]:
             continue
         seen.add(whole)
         kind = (config.model.name, config.model.kernel, config.model.pool)
-        (rest if kind in kinds else first).append(trial)
+        (first if kind not in kinds and 1 - trial.value <= allowed else rest).append(trial)
         kinds.add(kind)
     order = [*first, *rest]
     return [order[k % len(order)] for k in range(count)] if order else []

@@ -1,11 +1,14 @@
 """The same sweep on a Dask cluster: a killed worker, a deadline, data that a worker lacks, addresses that are refused."""
 
+import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -17,32 +20,46 @@ pytest.importorskip("distributed")
 pytestmark = pytest.mark.slow
 
 
+@contextlib.contextmanager
+def started(case: Case, folder: Path, *flags: str, security: Any = None) -> Iterator[str]:
+    """A scheduler with two workers, each under its nanny, as a user starts them; yields the address."""
+    environment = {**os.environ, "TOY": str(case.toy), "PYTHONPATH": str(REPOSITORY), "DASK_DISTRIBUTED__ADMIN__TICK__LIMIT": "1h"}
+    file, log = folder / "scheduler.json", folder / "cluster.log"
+    scheduler = ["dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-show"]
+    worker = ["dask_worker", "--nthreads", "1"]
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(name: str, *arguments: str) -> None:
+        command = [sys.executable, "-m", f"distributed.cli.{name}", *arguments, "--no-dashboard", "--scheduler-file", str(file), *flags]
+        with log.open("ab") as written:
+            processes.append(subprocess.Popen(command, env=environment, cwd=folder, stdout=written, stderr=written))
+
+    try:
+        start(*scheduler, *(["--protocol", "tls"] if security else []))
+        wait_until(file.exists, "the scheduler")
+        address = json.loads(file.read_text())["address"]
+        for _ in range(2):
+            start(*worker)
+        wait_until(lambda: workers_at(address, security) == 2, f"two workers (their log: {log})", 60)
+        yield address
+    finally:
+        for process in reversed(processes):
+            for child in psutil.Process(process.pid).children(recursive=True):
+                child.kill()
+            process.kill()
+            process.wait(20)
+
+
 @pytest.fixture
 def cluster(case: Case, tmp_path: Path) -> Iterator[str]:
-    """A scheduler with two workers, each under its nanny; yields the address."""
-    environment = {**os.environ, "TOY": str(case.toy), "PYTHONPATH": str(REPOSITORY), "DASK_DISTRIBUTED__ADMIN__TICK__LIMIT": "1h"}
-    file = tmp_path / "scheduler.json"
-    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--no-show"]
-    processes = [subprocess.Popen([*command, "--scheduler-file", str(file)], env=environment, cwd=tmp_path, stderr=subprocess.DEVNULL)]
-    wait_until(file.exists, "the scheduler")
-    worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", str(file), "--nthreads", "1", "--no-dashboard"]
-    processes += [subprocess.Popen(worker, env=environment, cwd=tmp_path, stderr=subprocess.DEVNULL) for _ in range(2)]
-    import json
-
-    address = json.loads(file.read_text())["address"]
-    wait_until(lambda: workers_at(address) == 2, "two workers", 40)
-    yield address
-    for process in reversed(processes):
-        for child in psutil.Process(process.pid).children(recursive=True):
-            child.kill()
-        process.kill()
-        process.wait(20)
+    with started(case, tmp_path) as address:
+        yield address
 
 
-def workers_at(address: str) -> int:
+def workers_at(address: str, security: Any = None) -> int:
     from distributed import Client
 
-    with Client(address, timeout=10, set_as_default=False) as client:
+    with Client(address, timeout=10, set_as_default=False, security=security) as client:
         return len(client.scheduler_info(n_workers=-1)["workers"])
 
 
@@ -147,17 +164,15 @@ def test_an_address_that_is_not_safe_or_does_not_answer_is_refused(case: Case, a
     assert rule in ended.err
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")  # of the cluster's own closing
-def test_tls_carries_a_sweep_and_refuses_a_plain_client(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from distributed import LocalCluster, Security
+def test_tls_carries_a_sweep_and_refuses_a_plain_client(case: Case, tmp_path: Path) -> None:
+    from distributed import Security
 
-    monkeypatch.setenv("TOY", str(case.toy))
-    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     security = Security.temporary()
     for name, content in (("ca", security.tls_ca_file), ("cert", security.tls_client_cert), ("key", security.tls_client_key)):
         (tmp_path / name).write_text(content)
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, security=security, protocol="tls") as made:
-        address = made.scheduler_address
+    flags = [f"--tls-ca-file={tmp_path / 'ca'}", f"--tls-cert={tmp_path / 'cert'}", f"--tls-key={tmp_path / 'key'}"]
+    with started(case, tmp_path, *flags, security=security) as address:
+        assert address.startswith("tls://")
         case.overrides = ["slots=dask", f"slots.address={address}"]
         files = [f"slots.tls_{name}={tmp_path / name}" for name in ("ca", "cert", "key")]
         ended = case.run(*files, cap_s=60)

@@ -191,8 +191,18 @@ def test_kinds_of_nets_come_first_then_the_best_again() -> None:
         trial(3, "model.kernel=5", "model.dropout=0.1"),
         trial(1, "model.kernel=3"),
     ]
-    assert [t.number for t in plan._diverse(trials, 2)] == [4, 1]
-    assert [t.number for t in plan._diverse(trials, 5)] == [4, 1, 3, 4, 1]
+    assert [t.number for t in plan._diverse(trials, 2, 1.0)] == [4, 1]
+    assert [t.number for t in plan._diverse(trials, 5, 1.0)] == [4, 1, 3, 4, 1]
+
+
+def test_a_kind_that_is_much_weaker_waits_for_its_turn() -> None:
+    trials = [
+        plan.Finished(5, 0.98, ("model.kernel=5",)),
+        plan.Finished(6, 0.979, ("model.kernel=5", "model.dropout=0.1")),
+        plan.Finished(7, 0.97, ("model.kernel=3",)),  # 1.5 times the errors of the best
+    ]
+    assert [t.number for t in plan._diverse(trials, 3, 1.4)] == [5, 6, 7]
+    assert [t.number for t in plan._diverse(trials, 3, 1.6)] == [5, 7, 6]
 
 
 def test_fixed_members_need_no_sweep(tmp_path: Path) -> None:
