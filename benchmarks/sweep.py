@@ -1,8 +1,8 @@
 """What a sweep costs beyond its training, and how that grows: ``python -m benchmarks.sweep [--parts ...] [--write]``.
 
 Each part is a table: trials an hour of real sweeps with 1, 2 and n slots, and on a Dask cluster of two processes; the start; the
-coordinator's cost by trials in the study; and by slots whose epochs are simulated. With ``--write`` the parts that ran replace theirs in
-docs/PERFORMANCE.md; the others stay as they were.
+coordinator's cost by trials in the study; by slots whose epochs are simulated; and what tracking costs. With ``--write`` the parts that
+ran replace theirs in docs/PERFORMANCE.md; the others stay as they were.
 """
 
 import argparse

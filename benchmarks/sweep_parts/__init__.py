@@ -6,5 +6,6 @@ from benchmarks.sweep_parts.real import REAL
 from benchmarks.sweep_parts.slots import SLOTS
 from benchmarks.sweep_parts.start import START
 from benchmarks.sweep_parts.study import STUDY
+from benchmarks.sweep_parts.tracking import TRACKING
 
-PARTS: dict[str, Part] = {part.name: part for part in (REAL, DASK, START, STUDY, SLOTS)}
+PARTS: dict[str, Part] = {part.name: part for part in (REAL, DASK, START, STUDY, SLOTS, TRACKING)}

@@ -4,6 +4,7 @@ An installation by pip has compiled every library; one without bytecode compiles
 So that figures are of the former anywhere, sweeps below one root share a cache of bytecode, which the first, `warm_up`, fills.
 """
 
+import contextlib
 import json
 import os
 import subprocess
@@ -22,9 +23,11 @@ SAMPLE_S = 0.2
 
 @dataclass(frozen=True)
 class Run:
-    """One sweep: when its command was given, its events, and the coordinator's processor time so far as (clock, seconds)."""
+    """One sweep: when its command was given and had ended, its events (none without MLflow), and the coordinator's processor time so
+    far as (clock, seconds), that of the process which sends to MLflow included."""
 
     given: float
+    ended: float
     events: list[dict[str, Any]]
     processor: list[tuple[float, float]]
 
@@ -50,12 +53,26 @@ def run_sweep(root: Path, name: str, *overrides: str) -> Run:
     environment["PYTHONPYCACHEPREFIX"] = str(root / "bytecode")
     given = time.time()
     processor = [(given, 0.0)]
+    senders: list[psutil.Process] = []
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment) as process:
         coordinator = psutil.Process(process.pid)
         while process.poll() is None:
-            used = coordinator.cpu_times()
-            processor.append((time.time(), used.user + used.system))
+            processor.append((time.time(), _used(coordinator, senders)))
             time.sleep(SAMPLE_S)
+    ended = time.time()
     if process.returncode:
         raise SystemExit(process.returncode)  # it has said why
-    return Run(given, [json.loads(line) for line in (root / name / "events.jsonl").read_text().splitlines()], processor)
+    journal = root / name / "events.jsonl"
+    events = [json.loads(line) for line in journal.read_text().splitlines()] if journal.exists() else []
+    return Run(given, ended, events, processor)
+
+
+def _used(coordinator: psutil.Process, senders: list[psutil.Process]) -> float:
+    """Return the processor time of the coordinator and of its child that sends to MLflow, which is looked for until it is there."""
+    total = 0.0
+    with contextlib.suppress(psutil.Error):
+        senders += [child for child in coordinator.children() if not senders and "pipeline.tracking.sending" in child.cmdline()]
+        for process in (coordinator, *senders):
+            used = process.cpu_times()
+            total += used.user + used.system
+    return total

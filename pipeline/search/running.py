@@ -87,7 +87,7 @@ def _run(session: Session, slots: Sequence[Slot], machine: Machine) -> int:
         listeners.emit(study_ended(session, outside))
         listeners.close()
     tracking = listeners.tracking
-    links = [] if tracking is None else [*tracking.links(config.study.name), tracking.cost(len(slots))]
+    links = [] if tracking is None else [*tracking.links(config.study.name), tracking.cost()]
     print(*lines, *confirmed, *links, sep="\n")
     return _end(session)
 

@@ -1,42 +1,43 @@
 """The listener that brings a study into MLflow: best effort, never in the way of the sweep but when this machine's disk is full.
 
-The coordinator only appends to the journal (`spool.EventLog`). One thread, the only user of MLflow in this process, reads
+The coordinator only appends to the journal (`spool.EventLog`). A process of its own (`sending`), the only user of MLflow, reads
 the journal and applies it (`replay.Replay`); how far it came is in `replayed.json`, so what was left by a dead server or a
 killed coordinator is sent at the next start, or by `replay_spool`.
 """
 
-import errno
+import contextlib
+import json
 import logging
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from pipeline.search.events import EpochDone, Event, StudyEnded, TrialEnded
+from pipeline.search.events import Event
 from pipeline.tracking import spool
-from pipeline.tracking.sender import Sender
+from pipeline.tracking.sending import Told
 from pipeline.tracking.store import (
     UI_ADDRESS,
-    full_disk,
     is_server,
     redact,
     resolve_uri,
     runs_link,
 )
 
-START_DELAY_S = 5.0  # MLflow's import waits for the first epoch, at most this long
 PATIENCE_S = 3.0  # at the end: how long to wait for a server that does not answer
 LOCAL_PATIENCE_S = 30.0  # the same for a database file: importing MLflow and making its schema is slow on a busy machine
 CLOSE_S = 60.0  # how long to wait for a store that answers slowly; a server's share is a third
-GATHER_S = 5.0  # how long news may wait for more
-BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+RESTARTS = 3  # of a sending process that was killed
 
 log = logging.getLogger(__name__)
 
 
 class MlflowListener:
-    """Writes the journal and has it sent to MLflow by a thread of its own.
+    """Writes the journal and has it sent to MLflow by a process of its own.
 
     `uri` None is the store below `root`. `handle` returns at once, whatever the store does; `close` waits for the store
     while it answers, at most `close_s`, and `patience_s` for one that does not. `on_full` is told of a store on this machine whose
@@ -55,25 +56,24 @@ class MlflowListener:
         close_s: float | None = None,
         on_full: Callable[[str], None] = lambda reason: None,
     ) -> None:
-        self.problem: str | None = None
-        self._root, self._on_full = root, on_full
         self._journal = spool.EventLog(folder)
         self._address = address = resolve_uri(uri, root)
-        self._sender = Sender(folder, root, address, experiment, figures=figures, on_progress=self._progressed)
         self._patience_s = patience_s if patience_s is not None else PATIENCE_S if is_server(address) else LOCAL_PATIENCE_S
         self._close_s = close_s if close_s is not None else CLOSE_S / 3 if is_server(address) else CLOSE_S
-        self._started = time.monotonic()
-        self._spent_s = self._beside_s = self._waited_s = 0.0  # of the sending thread: all, until `close`; of `close` itself
-        self._news = threading.Event()
-        self._worth_starting = threading.Event()
-        self._closing = threading.Event()
-        self._last_progress = time.monotonic()
-        self._thread: threading.Thread | None = None
+        self._started, self._waited_s = time.monotonic(), 0.0
+        self._given_up: str | None = None
+        settings = {"root": str(root), "folder": str(folder), "uri": address, "experiment": experiment, "figures": figures}
+        self._process = _Process(settings, on_full)
+
+    @property
+    def problem(self) -> str | None:
+        """Why the store has not got everything, None where it has."""
+        return self._process.told.problem or self._given_up
 
     @property
     def experiment_id(self) -> str | None:
         """The experiment's id, once the store has been opened."""
-        return self._sender.experiment_id
+        return self._process.told.experiment_id
 
     @property
     def journal(self) -> Path:
@@ -91,76 +91,106 @@ class MlflowListener:
 
     def handle(self, event: Event) -> None:
         self._journal.handle(event)
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="mlflow", daemon=True)
-            self._thread.start()
-        if isinstance(event, EpochDone | TrialEnded | StudyEnded):
-            self._worth_starting.set()
-        self._news.set()
+        self._process.news()
 
     def close(self) -> None:
-        self._closing.set()
-        self._worth_starting.set()
-        self._news.set()
-        self._beside_s, start = self._spent_s, time.monotonic()
-        if self._thread is not None:
-            self._wait(self._thread)
+        start = time.monotonic()
+        self._given_up = self._process.close(self._patience_s, self._close_s)
         self._waited_s = time.monotonic() - start
         self._journal.close()
 
-    def cost(self, slots: int) -> str:
-        """What tracking took, once closed, in words: what ran beside the trials took time from them, for the rest the sweep waited."""
+    def cost(self) -> str:
+        """What tracking took, once closed, in words: what ran beside the trials had the lowest priority, for the rest the sweep waited."""
         length_s = time.monotonic() - self._started
-        share = (self._beside_s / slots + self._waited_s) / length_s
-        beside = f"{self._beside_s:.1f} s of a processor beside the trials"
-        return f"tracking took {beside} and {self._waited_s:.1f} s at the end: {share:.1%} of {length_s:.0f} s"
+        beside = f"{self._process.told.spent_s:.1f} s of a processor beside the trials, at the lowest priority"
+        return f"tracking took {beside}, and {self._waited_s:.1f} s at the end: {self._waited_s / length_s:.1%} of {length_s:.0f} s"
 
-    def _wait(self, thread: threading.Thread) -> None:
-        start = self._last_progress = time.monotonic()
-        while thread.is_alive():
-            thread.join(0.05)
+
+class _Process:
+    """The sending process as its parent sees it: started with the first news, told of more, watched, closed."""
+
+    def __init__(self, settings: dict[str, Any], on_full: Callable[[str], None]) -> None:
+        self.told = Told()
+        self._settings, self._on_full = settings, on_full
+        self._last_told = time.monotonic()
+        self._watcher: threading.Thread | None = None
+        self._closing = self._killed = False
+        self._lock = threading.Lock()  # of the child and of what is written to it
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def news(self) -> None:
+        """Say that the journal grew; at once, whatever the process does."""
+        if self._watcher is None:
+            self._start()
+            self._watcher = threading.Thread(target=self._watch, name="mlflow", daemon=True)
+            self._watcher.start()
+        self._say(b"news\n")
+
+    def close(self, patience_s: float, close_s: float) -> str | None:
+        """Wait until everything is sent; return why not, where the store took too long and the process was ended."""
+        self._closing = True
+        if self._watcher is None:
+            return None
+        self._say(b"close\n")
+        start = self._last_told = time.monotonic()
+        while self._watcher.is_alive():
+            self._watcher.join(0.02)
             now = time.monotonic()
-            silent = now - max(start, self._last_progress)
-            patience_s = self._patience_s if self._sender.loaded else max(self._patience_s, LOCAL_PATIENCE_S)
-            if now - start > self._close_s or silent > patience_s:
-                self.problem = self.problem or f"the store is slow: stopped waiting after {now - start:.0f} s"
+            patience = patience_s if self.told.loaded else max(patience_s, LOCAL_PATIENCE_S)
+            if now - start > close_s or now - max(start, self._last_told) > patience:
+                self._killed = True
+                self._child_now().kill()
+                self._watcher.join()
+                return f"the store is slow: stopped waiting after {now - start:.0f} s"
+        return None
+
+    def _start(self) -> None:
+        command = [sys.executable, "-m", "pipeline.tracking.sending"]
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # the cores belong to the slots
+        # A group of its own: Ctrl-C is for the sweep, which closes this process when it has ended.
+        child = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, process_group=0, bufsize=0
+        )
+        assert child.stdin is not None
+        os.set_blocking(child.stdin.fileno(), False)
+        with self._lock:
+            self._child = child
+        self._say(json.dumps(self._settings).encode() + b"\nnews\n" + (b"close\n" if self._closing else b""))
+
+    def _child_now(self) -> subprocess.Popen[bytes]:
+        assert self._child is not None
+        return self._child
+
+    def _say(self, line: bytes) -> None:
+        child = self._child_now()
+        assert child.stdin is not None
+        with self._lock, contextlib.suppress(OSError, ValueError):  # ended: the watcher sees it; full: it has news enough
+            child.stdin.write(line)
+
+    def _watch(self) -> None:
+        """Read what the process tells until it ends; start another where it was killed."""
+        for attempt in range(RESTARTS + 1):
+            code = self._listen(self._child_now())
+            if code == 0 or self._killed:
                 return
+            self.told.problem = f"the process that sends to it ended with code {code}"
+            if attempt < RESTARTS:
+                log.warning("MLflow: %s; started again", self.told.problem)
+                self._start()
 
-    def _run(self) -> None:
-        self._worth_starting.wait(START_DELAY_S)
-        failures = 0
-        while True:
-            closing = self._closing.is_set()  # looked at first: what came before it is then sent
-            self._news.clear()
-            try:
-                self._sender.send()
-                failures, self.problem = 0, None
-                self._sender.warm_up()
-                self._progressed()
-                if closing:
-                    return
-                self._news.wait()
-                self._closing.wait(GATHER_S)  # what comes together is sent together: a call costs more than what it carries
-            except Exception as error:  # a store may fail in any way; the sweep goes on
-                self.problem = _first_line(error)
-                if place := full_disk(error, self._address, self._root):
-                    self.problem = f"the disk of its store is full ({os.strerror(errno.ENOSPC)}: {place})"
-                    self._on_full(f"MLflow: {self.problem}")
-                if failures == 0:
-                    outlook = "the sweep stops" if place else "the sweep goes on and its runs are sent later"
-                    log.warning("MLflow: %s; %s", self.problem, outlook)
-                delay = BACKOFF_S[min(failures, len(BACKOFF_S) - 1)]
-                failures += 1
-                if closing and failures > 1:
-                    return
-                self._closing.wait(delay)
+    def _listen(self, child: subprocess.Popen[bytes]) -> int:
+        """Hear what the process tells until it ends; return its exit code."""
+        with child:  # closes the pipes
+            assert child.stdout is not None
+            for line in child.stdout:
+                self._hear(Told(**json.loads(line)))
+            return child.wait()
 
-    def _progressed(self) -> None:
-        """Called by the sending thread."""
-        self._last_progress = time.monotonic()
-        self._spent_s = time.thread_time()
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    return redact(text.splitlines()[0])[:300]
+    def _hear(self, told: Told) -> None:
+        before, self.told, self._last_told = self.told, told, time.monotonic()
+        if told.problem is None or before.problem is not None:
+            return
+        outlook = "the sweep stops" if told.full else "the sweep goes on and its runs are sent later"
+        log.warning("MLflow: %s; %s", told.problem, outlook)
+        if told.full:
+            self._on_full(f"MLflow: {told.problem}")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pipeline.reporting.regression import Regression
 
 STUDY_FILES = ("leaderboard.csv", "best.yaml", "ensemble.json")
-_FEWEST_FOR_OVERVIEW = 2
+FEWEST_FOR_OVERVIEW = 2
 
 Artifacts = dict[str, bytes]
 
@@ -62,7 +62,7 @@ def study_artifacts(table: StudyTable) -> dict[str, Callable[[], bytes]]:
     if any(trial.spans for trial in table.trials):
         makers["pictures/timeline.png"] = lambda: _draw("timeline", table)
     searched = table.started is None or table.started.tags.get("kind") != "final"
-    if searched and len(table.complete) >= _FEWEST_FOR_OVERVIEW:
+    if searched and len(table.complete) >= FEWEST_FOR_OVERVIEW:
         makers |= _overviews(table)
     return makers
 

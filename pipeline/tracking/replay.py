@@ -86,6 +86,20 @@ class Replay:
             case StudyEnded():
                 self._end_study(event)
 
+    def rehearse(self, interrupted: Callable[[], bool]) -> bool:
+        """Draws the study's pictures as they are now and drops them; tells whether there was anything to draw yet."""
+        table = None if self._study is None else pictures.read_table(self._folder, self._study.study)
+        if table is None or len(table.complete) < pictures.FEWEST_FOR_OVERVIEW:
+            return False
+        from pipeline.tracking import net_pictures  # noqa: F401 - the best trial's net is drawn at the end
+
+        for name, make in pictures.study_artifacts(table).items():
+            if interrupted():
+                break
+            if name.startswith(("pictures/", "interactive")):
+                make()
+        return True
+
     def flush(self) -> None:
         """Sends the metrics gathered so far."""
         for trial in self._trials.values():

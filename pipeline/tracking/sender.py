@@ -29,6 +29,7 @@ class Sender:
         self._root, self._uri, self._experiment = root, uri, experiment
         self._replay: Replay | None = None
         self._offset = 0
+        self._rehearsed = False
         self._queue: list[tuple[Event | None, int]] = []
 
     @property
@@ -36,8 +37,11 @@ class Sender:
         """What the store refused for good."""
         return [] if self._replay is None else self._replay.skipped
 
-    def send(self) -> None:
-        """Sends everything that the journal holds now. Raises what MLflow raises; call again to go on from there."""
+    def send(self, interrupted: Callable[[], bool] = lambda: False) -> None:
+        """Sends everything that the journal holds now, or stops between two events when `interrupted` says so.
+
+        Raises what MLflow raises; call again to go on from there.
+        """
         replay = self._replay or self._open()
         if replay is None:
             return
@@ -46,7 +50,7 @@ class Sender:
                 self._queue = list(islice(spool.read(self.folder / spool.FILE_NAME, self._offset), CHUNK))
                 if not self._queue:
                     return
-            while self._queue:
+            while self._queue and not interrupted():
                 event, offset = self._queue[0]
                 if event is not None:
                     self._apply(replay, event)
@@ -55,11 +59,13 @@ class Sender:
                 if not isinstance(event, EpochDone):
                     self._acknowledge(replay)
             self._acknowledge(replay)
+            if interrupted():
+                return
 
-    def warm_up(self) -> None:
-        """Imports what draws the pictures of the end, while the trials still run and nobody waits for it."""
-        if self._figures:
-            from pipeline.tracking import interactive, net_pictures, study_figures  # noqa: F401
+    def rehearse(self, interrupted: Callable[[], bool]) -> None:
+        """Draws once, for nobody, what the end of the study will draw: libraries, fonts and templates are then loaded."""
+        if self._figures and self._replay is not None and not self._rehearsed:
+            self._rehearsed = self._replay.rehearse(interrupted)
 
     def _acknowledge(self, replay: Replay) -> None:
         """Sends what was gathered, then notes how far the replay came."""

@@ -1,7 +1,7 @@
 """The study's journal: every event as one JSON line, appended before anything else is done with it.
 
-The file is the queue between the coordinator and MLflow: the coordinator appends and goes on; the tracking thread reads
-from where it last came. A store that is down, slow or absent then only means that the reader lags behind.
+The file is the queue between the coordinator and MLflow: the coordinator appends and goes on; the sending process
+reads from where it last came. A store that is down, slow or absent then only means that the reader lags behind.
 """
 
 import dataclasses

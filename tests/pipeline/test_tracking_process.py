@@ -1,0 +1,98 @@
+"""The process that sends to MLflow: killed, it comes back; its coordinator dead, it goes; beside the trials it has the lowest priority."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipeline.tracking.mlflow import MlflowListener
+from pipeline.tracking.sender import backlog
+from tests.pipeline.studies import small_events
+from tests.pipeline.test_tracking_mlflow import runs_of, write_journal
+
+LIMIT_S = 60.0
+
+
+def wait_until(look: Callable[[], object]) -> None:
+    end = time.monotonic() + LIMIT_S
+    while not look():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def senders() -> list[psutil.Process]:
+    living = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    return [child for child in living if "pipeline.tracking.sending" in child.cmdline()]
+
+
+def test_a_killed_process_is_started_again_and_nothing_is_lost_or_twice(mlflow_root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = mlflow_root / "digits"
+    events = small_events(folder)
+    listener = MlflowListener(root=mlflow_root, folder=folder, figures=False)
+    for event in events[:4]:
+        listener.handle(event)
+    wait_until((folder / "replayed.json").exists)
+    (first,) = senders()
+    first.kill()
+    wait_until(lambda: senders() and senders()[0].pid != first.pid)
+    for event in events[4:]:
+        listener.handle(event)
+    listener.close()
+    assert listener.problem is None
+    assert "ended with code -9; started again" in caplog.text
+    assert backlog(folder) == 0
+    assert {key: run.info.status for key, run in runs_of(mlflow_root).items() if key in "03"} == {"0": "FINISHED", "3": "FINISHED"}
+    assert not senders()
+
+
+def sending(root: Path, folder: Path) -> subprocess.Popen[str]:
+    uri = f"sqlite:///{root / 'mlflow.db'}"
+    settings = {"root": str(root), "folder": str(folder), "uri": uri, "experiment": "sweeps", "figures": False}
+    command = [sys.executable, "-m", "pipeline.tracking.sending"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(settings) + "\nnews\n")
+    process.stdin.flush()
+    return process
+
+
+def test_it_ends_with_its_coordinator(mlflow_root: Path) -> None:
+    folder = mlflow_root / "digits"
+    write_journal(folder, small_events(folder))
+    process = sending(mlflow_root, folder)
+    with process:
+        assert process.stdin is not None
+        process.stdin.close()  # what the kernel does for a coordinator that was killed
+        assert process.wait(LIMIT_S) == 0
+
+
+def test_a_second_one_waits_until_the_first_is_gone(mlflow_root: Path) -> None:
+    folder = mlflow_root / "digits"
+    write_journal(folder, small_events(folder))
+    with sending(mlflow_root, folder) as first:
+        wait_until((folder / "replayed.json").exists)
+        with sending(mlflow_root, folder) as second:
+            for process in (second, first):
+                assert process.stdin is not None
+                process.stdin.write("close\n")
+                process.stdin.flush()
+            assert first.wait(LIMIT_S) == 0
+            assert second.wait(LIMIT_S) == 0
+    assert backlog(folder) == 0
+    assert {"parent", "0", "3"} <= set(runs_of(mlflow_root)), "and no trial has two runs"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux alone")
+def test_beside_the_trials_it_has_the_lowest_priority(mlflow_root: Path) -> None:
+    folder = mlflow_root / "digits"
+    write_journal(folder, small_events(folder))
+    with sending(mlflow_root, folder) as process:
+        wait_until((folder / "replayed.json").exists)
+        nice = {int((task / "stat").read_text().rsplit(")", 1)[1].split()[16]) for task in Path(f"/proc/{process.pid}/task").iterdir()}
+        assert nice >= {0, 19}, "the main thread keeps its own for the end, when the sweep waits"
+        process.kill()
