@@ -193,4 +193,5 @@ def runs_link(experiment_id: str, *, study: str | None = None, address: str = UI
 
 def ui_command(root: Path) -> str:
     """The command that opens the store of `root`."""
-    return "make ui" if root == Path("outputs") else f"python -m pipeline.ui root={root}"
+    usual = root.absolute() == Path("outputs").absolute()
+    return "python -m pipeline.ui" + ("" if usual else f" root={root}")

@@ -35,6 +35,7 @@ def test_the_store_is_an_absolute_database_below_root(tmp_path: Path, monkeypatc
     assert resolve_uri("http://127.0.0.1:1", Path("out")) == "http://127.0.0.1:1"
     assert store_key("a") != store_key("b")
     assert ui_command(Path("elsewhere")) == "python -m pipeline.ui root=elsewhere"
+    assert ui_command(Path.cwd() / "outputs") == "python -m pipeline.ui", "the usual one need not be named"
 
 
 def test_the_server_listens_on_this_machine_with_that_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
