@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks import document, sweep
+from benchmarks import document, results, sweep
 from benchmarks.sweep_parts import PARTS
 
 STUDY = [{"trials": 10_000, "trial_ms": 150.0, "sampler_ms": 140.0, "epoch_ms": 0.5}]
 SLOTS = [{"slots": 64, "epoch_ms": 8.25, "outside_training": 0.031, "over_ideal": 1.2}]
+OPENED = [{"time": f"{hour}:00", "study": "contest", "model": "m", "data": "mnist"} for hour in ("09", "08")]
 
 
 @pytest.fixture
@@ -71,3 +72,15 @@ def test_rows_are_written_as_json(docs: Path) -> None:
 def test_every_part_draws_columns_that_it_has() -> None:
     for part in PARTS.values():
         assert set(part.drawn) <= set(part.columns), part.name
+
+
+def test_results_keep_what_was_not_measured_again_and_every_opening_of_the_test_split() -> None:
+    nothing: dict[str, Any] = {"rows": {}, "openings": []}
+    first = results.join(nothing, {"contest": [("a", "1 %", "", "c")], "single_net": [("b", "2 %", "", "c")]}, OPENED[1:])
+    then = results.join(first, {"contest": [("a", "3 %", "", "c")]}, OPENED)
+    assert then["rows"]["contest"]["rows"] == [["a", "3 %", "", "c"]]
+    assert then["rows"]["single_net"] == first["rows"]["single_net"]
+    assert [row["time"] for row in then["openings"]] == ["08:00", "09:00"], "noted once each, in order"
+    page = results.page_of(then)
+    assert page.index("| b | 2 %") < page.index("| a | 3 %") < page.index("| 08:00 | contest")
+    assert "| a | 1 %" not in page
