@@ -9,7 +9,6 @@ With --write the rows of what was found below ROOT replace theirs, with the mach
 import argparse
 import csv
 import json
-import os
 import statistics
 import time
 from collections.abc import Sequence
@@ -19,10 +18,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.document import DOCS, markdown_table
-from benchmarks.environment import kernels, restart_unpinned
-from benchmarks.peers.worker import sgemm_peak
+from benchmarks.environment import kernels, machine, restart_unpinned
 from pipeline.bundle.predictor import Bundle, load
-from pipeline.slots.worker import describe
 
 PAGE, KEPT = DOCS / "RESULTS.md", DOCS / "results.json"
 PREAMBLE = """# Results
@@ -72,7 +69,7 @@ def collect(root: Path) -> dict[str, list[Row]]:
 
 def join(kept: dict[str, Any], found: dict[str, list[Row]], opened: list[dict[str, str]]) -> dict[str, Any]:
     """Return what was kept with the rows found now in place of theirs, and with every opening of the test split that was ever noted."""
-    where = f"{os.cpu_count()} cores of {describe()['processor']}, {sgemm_peak(5):.0f} GFLOP/s" if found else ""
+    where = machine() if found else ""
     rows = kept["rows"] | {name: {"machine": where, "rows": list(map(list, rows))} for name, rows in found.items()}
     noted = {tuple(sorted(row.items())): row for row in [*kept["openings"], *opened]}
     return {"rows": rows, "openings": sorted(noted.values(), key=lambda row: row["time"])}

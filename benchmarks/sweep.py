@@ -11,10 +11,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import joblib
-
 from benchmarks.document import DOCS, add_outputs, finish, panels
-from benchmarks.environment import kernels, restart_unpinned
+from benchmarks.environment import machine, restart_unpinned
 from benchmarks.sweep_parts import PARTS
 
 KEPT = DOCS / "sweep.json"  # rows of every part with the command that measured them, for the parts that a later run leaves out
@@ -42,8 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def section(command: str, measured: dict[str, list[dict[str, Any]]]) -> str:
     """Return the tables of all parts that were ever measured, those of now renewed, and draw them."""
     kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
-    machine = f"{joblib.cpu_count()} cores, BLAS kernels {kernels()}"
-    kept |= {name: {"command": command, "machine": machine, "rows": rows} for name, rows in measured.items()}
+    where = machine()
+    kept |= {name: {"command": command, "machine": where, "rows": rows} for name, rows in measured.items()}
     shown = [(PARTS[name], kept[name]) for name in PARTS if name in kept]
     KEPT.write_text(json.dumps({part.name: found for part, found in shown}, indent=1) + "\n")
     panels(DOCS / "sweep.png", [part.panel(found["rows"]) for part, found in shown])

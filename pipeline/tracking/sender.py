@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.search.events import EpochDone, Event
 from pipeline.tracking import spool
 from pipeline.tracking.replay import Replay
-from pipeline.tracking.store import is_refusal, load_library, open_store, redact, resolve_uri, store_key
+from pipeline.tracking.store import LOCK_NAME, is_refusal, load_library, locked, open_store, redact, resolve_uri, store_key
 
 POSITION_NAME = "replayed.json"
 CHUNK = 256  # events between two notes of how far the replay came
@@ -121,7 +121,8 @@ def replay_spool(folder: Path, root: Path, uri: str | None = None, experiment: s
     For a study that no coordinator runs. Raises: whatever MLflow raises when the store cannot be reached.
     """
     sender = Sender(folder, root, resolve_uri(uri, root), experiment)
-    sender.send()
+    with locked(folder / LOCK_NAME):
+        sender.send()
     return sender.skipped
 
 

@@ -22,6 +22,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.tracking.store import LOCK_NAME, full_disk, locked, redact
+
 if TYPE_CHECKING:
     from pipeline.tracking.sender import Sender
 
@@ -97,8 +99,6 @@ class Sending:
             self._opened().rehearse(self.closing.is_set)
 
     def _described(self, error: Exception) -> dict[str, Any]:
-        from pipeline.tracking.store import full_disk, redact
-
         if place := full_disk(error, self._settings["uri"], Path(self._settings["root"])):
             return {"problem": f"the disk of its store is full ({os.strerror(errno.ENOSPC)}: {place})", "full": True}
         text = str(error).strip() or type(error).__name__
@@ -128,25 +128,12 @@ def _raise_priority(thread: threading.Thread) -> None:
             os.setpriority(os.PRIO_PROCESS, thread.native_id, 0)
 
 
-@contextlib.contextmanager
-def _alone(folder: Path) -> Any:
-    """Wait until no other process sends this journal: one whose coordinator was killed may be at its last event."""
-    import fcntl
-
-    descriptor = os.open(folder / ".sending.lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def main() -> int:
     """Send until the listener closes or dies; return the exit code."""
     logging.disable(logging.WARNING)  # what matters is told, in one line
     settings = json.loads(sys.stdin.readline())
     sending = Sending(settings)
-    with _alone(Path(settings["folder"])):
+    with locked(Path(settings["folder"]) / LOCK_NAME):  # one whose coordinator was killed may be at its last event
         thread = threading.Thread(target=sending.beside_the_trials, name="beside", daemon=True)
         thread.start()
         for line in sys.stdin:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 UI_ADDRESS = "http://127.0.0.1:5000"
+LOCK_NAME = ".sending.lock"  # in a study's folder: one process at a time sends its journal
 LEAST_FREE = 65536  # bytes; a database with less cannot even note that it failed
 _SECRET_NAME = re.compile(r"TOKEN|PASSWORD|PASSWD|SECRET|API_?KEY", re.IGNORECASE)
 
@@ -131,7 +132,7 @@ def open_store(uri: str, root: Path, experiment: str) -> Store:
     if is_server(uri):
         client = MlflowClient(tracking_uri=uri)
         return Store(client, _experiment(client, experiment, None), uri)
-    with _creation_lock(root):  # the schema, when two processes make it at once, ends half made
+    with locked(root / ".mlflow.lock"):  # the schema, when two processes make it at once, ends half made
         _make_database(uri)
         client = MlflowClient(tracking_uri=uri)
         artifacts = (root / "mlartifacts").resolve()
@@ -169,9 +170,10 @@ def _experiment(client: "MlflowClient", name: str, artifact_location: str | None
 
 
 @contextmanager
-def _creation_lock(root: Path) -> Iterator[None]:
-    root.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(root / ".mlflow.lock", os.O_RDWR | os.O_CREAT, 0o644)
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file at `path`, waiting for whoever holds it; a process that dies lets go of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
