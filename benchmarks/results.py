@@ -76,8 +76,9 @@ def join(kept: dict[str, Any], found: dict[str, list[Row]], opened: list[dict[st
 
 
 def page_of(kept: dict[str, Any]) -> str:
-    """Return the page: a table of all rows in the order of `STUDIES`, and one of the openings."""
-    order = [name for name in ("single_net", *(study[0] for study in STUDIES)) if name in kept["rows"]]
+    """Return the page: a table of all rows, those of `STUDIES` first and in their order, and one of the openings."""
+    now = [name for name in ("single_net", *(study[0] for study in STUDIES)) if name in kept["rows"]]
+    order = [*now, *(name for name in kept["rows"] if name not in now)]  # presets of before, kept for comparison
     rows = [(*row, kept["rows"][name]["machine"]) for name in order for row in kept["rows"][name]["rows"]]
     opened = [tuple(row[key] for key in OPENING) for row in kept["openings"]]
     noted = markdown_table(OPENING, opened) if opened else "None."

@@ -57,7 +57,7 @@ def run_sweep(root: Path, name: str, *overrides: str) -> Run:
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment) as process:
         coordinator = psutil.Process(process.pid)
         while process.poll() is None:
-            processor.append((time.time(), _used(coordinator, senders)))
+            processor.append((time.time(), max(processor[-1][1], _used(coordinator, senders))))  # the sender ends a little earlier
             time.sleep(SAMPLE_S)
     ended = time.time()
     if process.returncode:

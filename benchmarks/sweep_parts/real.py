@@ -3,6 +3,7 @@
 import tempfile
 from argparse import Namespace
 from pathlib import Path
+from statistics import fmean
 
 import joblib
 
@@ -11,14 +12,19 @@ from benchmarks.sweep_parts.part import Part, Row
 
 
 def measure(options: Namespace) -> list[Row]:
-    """Run the sweep with equal trials, once for each number of slots, after a short one that leaves nothing to be done but once."""
+    """Run the sweep with equal trials for each number of slots, up and down again, after a short one of what is done but once.
+
+    A machine that becomes slower or faster in the meantime does so for all.
+    """
+    up = sorted({1, 2, joblib.cpu_count()})
+    found: dict[int, list[Row]] = {count: [] for count in up}
     with tempfile.TemporaryDirectory() as root:
         warm_up(Path(root), options.data)
-        rows = []
-        for count in sorted({1, 2, joblib.cpu_count()}):
+        for turn, count in enumerate([*up, *reversed(up)]):
             trials = options.trials * count
             sizes = (f"data={options.data}", f"slots.n={count}", f"budget.trials={trials}", f"train.epochs={options.epochs}")
-            rows.append(row_of(run_sweep(Path(root), f"slots-{count}", *sizes), count))
+            found[count].append(row_of(run_sweep(Path(root), f"turn-{turn}", *sizes), count))
+    rows = [{key: fmean(row[key] for row in turns) for key in turns[0]} | {"slots": count} for count, turns in found.items()]
     for row in rows:
         row["efficiency"] = row["trials_per_hour"] / (row["slots"] * rows[0]["trials_per_hour"] / rows[0]["slots"])
     return rows
@@ -41,9 +47,10 @@ REAL = Part(
     name="real",
     title="Real trials",
     about=(
-        "Equal trials of report 5's net, from the first trial's begin to the last one's end. Efficiency: trials an hour, divided by the "
-        "slots times those of one slot. Outside training: the share of the slots' time that no epoch took. Coordinator: its processor "
-        "time, MLflow's included, as a share of all cores'; with a slot a core it comes out of training."
+        "Equal trials of report 5's net, from the first trial's begin to the last one's end; two runs each, in turns, means. "
+        "Efficiency: trials an hour, divided by the slots times those of one slot. Outside training: the share of the slots' time that no "
+        "epoch took. Coordinator: its processor time, MLflow's included, as a share of all cores'; with a slot a core it comes out "
+        "of training, but for what fits into pauses."
     ),
     measure=measure,
     columns={
