@@ -34,7 +34,8 @@ INSTALLS = (
 BUDGETS = (
     (
         "experiment=contest",
-        "data.train_size=300 data.valid_size=100 train.epochs=1 budget.trials=2 final.epochs=1 final.members=1 'final.fixed=[]'",
+        "data.train_size=300 data.valid_size=100 train.epochs=1 budget.trials=2 final.epochs=1 final.members=1 "
+        "final.folds=2 'final.fixed=[]' ensemble.views=1",
     ),
     ("experiment=mnist", "data.train_size=300 data.valid_size=100 train.epochs=2 budget.trials=2"),
 )
