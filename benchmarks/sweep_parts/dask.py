@@ -2,13 +2,11 @@
 
 import tempfile
 from argparse import Namespace
-from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean
 
 from benchmarks.sweep_parts.command import run_sweep
 from benchmarks.sweep_parts.part import Part, Row
-from benchmarks.sweep_parts.real import row_of
+from benchmarks.sweep_parts.real import means, row_of
 
 SLOTS = 2
 TURNS = ("joblib", "dask", "dask", "joblib")  # what the machine does besides becomes slower or faster for both
@@ -29,14 +27,10 @@ def measure(options: Namespace) -> list[Row]:
         for turn, name in enumerate(TURNS):
             sizes = (f"data={options.data}", f"budget.trials={options.trials * SLOTS}", f"train.epochs={options.epochs}")
             found[name].append(row_of(run_sweep(Path(root), f"turn-{turn}", *where[name], *sizes), SLOTS))
-    rows = [_mean(name, turns) for name, turns in found.items()]
+    rows = [means(turns) | {"slots": name} for name, turns in found.items()]
     for row in rows:
         row["against_local"] = row["trials_per_hour"] / rows[0]["trials_per_hour"]
     return rows
-
-
-def _mean(name: str, rows: Sequence[Row]) -> Row:
-    return {"slots": name} | {key: fmean(row[key] for row in rows) for key in rows[0] if key != "slots"}
 
 
 DASK = Part(

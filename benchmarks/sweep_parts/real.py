@@ -2,6 +2,7 @@
 
 import tempfile
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -24,10 +25,15 @@ def measure(options: Namespace) -> list[Row]:
             trials = options.trials * count
             sizes = (f"data={options.data}", f"slots.n={count}", f"budget.trials={trials}", f"train.epochs={options.epochs}")
             found[count].append(row_of(run_sweep(Path(root), f"turn-{turn}", *sizes), count))
-    rows = [{key: fmean(row[key] for row in turns) for key in turns[0]} | {"slots": count} for count, turns in found.items()]
+    rows = [means(turns) | {"slots": count} for count, turns in found.items()]
     for row in rows:
         row["efficiency"] = row["trials_per_hour"] / (row["slots"] * rows[0]["trials_per_hour"] / rows[0]["slots"])
     return rows
+
+
+def means(turns: Sequence[Row]) -> Row:
+    """Return the mean of each figure."""
+    return {key: fmean(row[key] for row in turns) for key in turns[0]}
 
 
 def row_of(run: Run, slots: int) -> Row:

@@ -188,9 +188,8 @@ class _Process:
 
     def _hear(self, told: Told) -> None:
         before, self.told, self._last_told = self.told, told, time.monotonic()
-        if told.problem is None or before.problem is not None:
-            return
-        outlook = "the sweep stops" if told.full else "the sweep goes on and its runs are sent later"
-        log.warning("MLflow: %s; %s", told.problem, outlook)
-        if told.full:
+        if told.problem and not before.problem:
+            outlook = "the sweep stops" if told.full else "the sweep goes on and its runs are sent later"
+            log.warning("MLflow: %s; %s", told.problem, outlook)
+        if told.full and not before.full:
             self._on_full(f"MLflow: {told.problem}")

@@ -95,6 +95,8 @@ class Sending:
 
     def _rehearse(self) -> None:
         """Draw once what the end will draw, while nobody waits for it: the second time takes half as long."""
+        if self.closing.is_set():
+            return
         with contextlib.suppress(Exception):  # whatever ails it will be said at the end
             self._opened().rehearse(self.closing.is_set)
 

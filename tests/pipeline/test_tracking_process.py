@@ -10,8 +10,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.tracking.mlflow import MlflowListener
+from pipeline.tracking.mlflow import MlflowListener, _Process
 from pipeline.tracking.sender import backlog
+from pipeline.tracking.sending import Told
+from pipeline.tracking.store import LOCK_NAME, locked
 from tests.pipeline.studies import small_events
 from tests.pipeline.test_tracking_mlflow import runs_of, write_journal
 
@@ -71,20 +73,28 @@ def test_it_ends_with_its_coordinator(mlflow_root: Path) -> None:
         assert process.wait(LIMIT_S) == 0
 
 
-def test_a_second_one_waits_until_the_first_is_gone(mlflow_root: Path) -> None:
+def test_it_waits_for_another_that_sends_the_same_journal(mlflow_root: Path) -> None:
     folder = mlflow_root / "digits"
     write_journal(folder, small_events(folder))
-    with sending(mlflow_root, folder) as first:
-        wait_until((folder / "replayed.json").exists)
-        with sending(mlflow_root, folder) as second:
-            for process in (second, first):
-                assert process.stdin is not None
-                process.stdin.write("close\n")
-                process.stdin.flush()
-            assert first.wait(LIMIT_S) == 0
-            assert second.wait(LIMIT_S) == 0
+    with locked(folder / LOCK_NAME):
+        process = sending(mlflow_root, folder)
+        assert process.stdin is not None
+        process.stdin.write("close\n")
+        process.stdin.flush()
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(6.0)
+        assert backlog(folder) == (folder / "events.jsonl").stat().st_size
+    with process:
+        assert process.wait(LIMIT_S) == 0
     assert backlog(folder) == 0
-    assert {"parent", "0", "3"} <= set(runs_of(mlflow_root)), "and no trial has two runs"
+
+
+def test_a_disk_that_is_full_after_another_problem_stops_the_sweep_once() -> None:
+    reasons: list[str] = []
+    process = _Process({}, reasons.append)
+    for told in (Told(problem="locked"), Told(problem="the disk is full", full=True), Told(problem="the disk is full", full=True)):
+        process._hear(told)
+    assert reasons == ["MLflow: the disk is full"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux alone")
