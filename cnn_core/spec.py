@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 
 from cnn_core.errors import InputError
 
@@ -125,6 +126,10 @@ class Spec:
 
     def digest(self) -> str:
         """Return the sha256 of everything that decides the net; where the data lie does not (their own digest says what they are)."""
+        return self._digest
+
+    @cached_property  # asked for at every epoch, by the checkpoint
+    def _digest(self) -> str:
         values = asdict(self)
         del values["data"]["folder"], values["data"]["valid_folder"]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

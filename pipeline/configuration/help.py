@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.configuration.command import Command
-from pipeline.configuration.compose import typed_tree
 from pipeline.configuration.hydra_tree import groups
 from pipeline.configuration.tree import FREE_SECTIONS, ROOT_KEYS, SECTIONS, section_type
+from pipeline.configuration.typed_tree import typed_tree
 
 WIDE = 80  # columns from which keys, defaults and meanings stand side by side
 FLAG_WORDS = {
@@ -33,7 +33,8 @@ EXIT_CODES = (
 def print_help(command: Command, console: Console | None = None) -> None:
     """Print the help of one command, as wide as the terminal is; NO_COLOR is respected by rich."""
     console = console or Console(highlight=False)
-    tree, chosen = typed_tree((), (), command)
+    base = typed_tree((), (), command)
+    tree, chosen = base.tree, base.chosen
     console.print(Text(f"python -m pipeline.{command.name} [GROUP=CHOICE ...] [KEY=VALUE ...]", style="bold"))
     if command.about:
         console.print(" ".join(command.about.split()), markup=False)

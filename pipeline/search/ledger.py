@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.configuration.redact import redact
+from pipeline.search.mirror import asking
 from pipeline.search.record import Outcome
 from pipeline.search.stop import FAILED, Stop
 
@@ -74,7 +75,7 @@ class Ledger:
                 if self.total is None or self._counted + self._in_flight < self.total:
                     break
                 self._changed.wait()
-            with storage_errors():
+            with storage_errors(), asking(self.study):
                 trial = self.study.ask()
                 overrides = suggest(trial)
             self._in_flight += 1

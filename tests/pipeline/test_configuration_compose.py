@@ -109,10 +109,27 @@ def test_fast_composition_equals_hydras_own(overrides: list[str]) -> None:
 def test_groups_are_composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     compose(["optimizer=nesterov", "optimizer.lr=0.1"])
     calls: list[object] = []
-    monkeypatch.setattr("pipeline.configuration.compose.compose_groups", lambda *a: calls.append(a) or compose_groups(*a))
+    monkeypatch.setattr("pipeline.configuration.typed_tree.compose_groups", lambda *a: calls.append(a) or compose_groups(*a))
     assert compose(["optimizer=nesterov", "optimizer.lr=0.2", "model.filters=9"]).optimizer["lr"] == 0.2
     assert compose(["optimizer=nesterov"]).optimizer["lr"] == 0.01  # the kept tree was not changed
     assert calls == []
+
+
+def test_a_composition_owns_its_sections() -> None:
+    first = compose(["model.filters=9"])
+    first.train.epochs = 77
+    first.study.objectives.append("parameters")
+    second = compose(["model.filters=9"])
+    assert (second.train.epochs, second.study.objectives) == (compose().train.epochs, ["valid_accuracy"])
+    assert second.node["tracking"] is first.node["tracking"] and second.node["model"] is not first.node["model"]
+
+
+def test_interpolations_follow_what_an_override_changes() -> None:
+    assert compose(["data=mnist"]).study.name == "mnist"
+    assert compose(["data=mnist", "model.filters=9"]).study.name == "mnist"
+    changed = compose(["data=mnist", "train.epochs=5", "model.filters=${train.epochs}", "budget.trials=${model.filters}"])
+    assert (changed.model.filters, changed.budget.trials) == (5, 5)
+    assert compose(["data=mnist"]).budget.trials == 20
 
 
 def test_threads_compose_at_the_same_time() -> None:

@@ -1,6 +1,8 @@
 """Small parts of the engine: the ledger's ticket, the mirror, the owner lock, the stop, confirmation's arithmetic, the time budget."""
 
+import contextlib
 import math
+import sqlite3
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +12,7 @@ import optuna
 import pytest
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from cnn_core.errors import InputError
 from pipeline.search.budget import geometric_mean
@@ -19,7 +22,7 @@ from pipeline.search.fingerprint import differences
 from pipeline.search.leaderboard import best_trials, rank, table
 from pipeline.search.ledger import Ledger
 from pipeline.search.lock import Owner, OwnerLock, is_locked, read_owner
-from pipeline.search.mirror import MirrorStorage
+from pipeline.search.mirror import MirrorStorage, asking
 from pipeline.search.record import Outcome
 from pipeline.search.space import Space
 from pipeline.search.stop import Stop
@@ -110,10 +113,51 @@ def test_the_mirror_and_the_database_agree_after_every_kind_of_change(tmp_path: 
     assert resumed.suggest_float("x", 0.0, 1.0) == study.trials[3].params["x"]
 
 
-def test_the_mirror_notices_another_writer(tmp_path: Path) -> None:
+def test_a_trial_that_is_asked_for_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    database, study = make_mirror(tmp_path / "s.db")
+    direct = optuna.load_study(study_name="s", storage=database)
+    study.enqueue_trial({"x": 0.25})
+    with asking(study):
+        assert SPACE.suggest(study.ask()) == ["x=0.25"]
+        assert direct.trials[0].params == {"x": 0.25}  # it was in the queue, so it is written as it goes
+    with asking(study):
+        trial = study.ask()
+        study._storage.set_trial_system_attr(trial._trial_id, "sampler's", [1])
+        trial.set_user_attr("who", "me")
+        SPACE.suggest(trial)
+        assert len(direct.trials) == 1
+    trial.report(0.5, 1)
+    assert plain(direct) == plain(study)
+    assert direct.trials[1].system_attrs == {"sampler's": [1]} and direct.trials[1].datetime_start == study.trials[1].datetime_start
+    study.tell(trial, 0.75)
+    assert plain(direct) == plain(study)
+
+
+def test_a_trial_that_could_not_be_written_was_never_asked_for(tmp_path: Path) -> None:
+    database, study = make_mirror(tmp_path / "s.db")
+
+    with sqlite3.connect(tmp_path / "s.db") as other:
+        other.execute("CREATE TRIGGER refuse BEFORE INSERT ON trial_params BEGIN SELECT RAISE(ABORT, 'no parameters today'); END")
+    with pytest.raises(SQLAlchemyError, match="no parameters today"), asking(study):
+        SPACE.suggest(study.ask())
+    assert study.trials == [] == optuna.load_study(study_name="s", storage=database).trials
+    with sqlite3.connect(tmp_path / "s.db") as other:
+        other.execute("DROP TRIGGER refuse")
+    with asking(study):
+        trial = study.ask()
+        SPACE.suggest(trial)
+    assert trial.number == 0
+    study.tell(trial, 0.5)
+    assert plain(optuna.load_study(study_name="s", storage=database)) == plain(study)
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_the_mirror_notices_another_writer(tmp_path: Path, held: bool) -> None:
     database, study = make_mirror(tmp_path / "s.db")
     optuna.load_study(study_name="s", storage=database).ask()
-    with pytest.raises(optuna.exceptions.StorageInternalError, match="another program has added trials"):
+    context = asking(study) if held else contextlib.nullcontext()
+    refused = pytest.raises(optuna.exceptions.StorageInternalError, match="another program has added trials: the next must be 0, got 1")
+    with refused, context:
         study.ask()
 
 

@@ -1,0 +1,122 @@
+"""The tree of one combination of groups, typed and kept. Copies share the sections that a composition does not touch: a trial changes two
+or three of seventeen, and copying and converting all of them was the dearest thing that the coordinator did."""
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+from cnn_core.errors import InputError
+from pipeline.configuration.checks import check_limits, refuse_targets
+from pipeline.configuration.command import Command
+from pipeline.configuration.hints import did_you_mean, keys_of, kind_of_key
+from pipeline.configuration.hydra_tree import compose_groups, groups
+from pipeline.configuration.tree import FREE_SECTIONS, ROOT_KEYS, SECTIONS, choices_with, section_type
+
+
+@dataclass(frozen=True)
+class TypedTree:
+    """One combination of groups with every section typed by its dataclass. Nobody writes to `tree`; `opened` gives a copy for that."""
+
+    tree: DictConfig
+    chosen: dict[str, str | None]  # group -> chosen file
+    _objects: dict[str, Any] = field(default_factory=dict)  # sections of `tree` itself as objects, once they were asked for
+
+    @cached_property
+    def _shared(self) -> dict[str, Any]:
+        """The sections that mean the same in every copy: those without interpolations."""
+        nodes: dict[str, Any] = {section: self.tree._get_node(section) for section in (*SECTIONS, *FREE_SECTIONS)}
+        return {section: node for section, node in nodes.items() if "${" not in OmegaConf.to_yaml(node, resolve=False)}
+
+    def opened(self, changed: Iterable[str]) -> DictConfig:
+        """Return a copy of the tree whose `changed` sections may be written to; not for two threads at once."""
+        written = set(changed)
+        kept = {id(node): node for section, node in self._shared.items() if section not in written}
+        return copy.deepcopy(self.tree, kept)  # what stands in the memo is not copied
+
+    def object(self, node: DictConfig, section: str) -> Any:
+        """Return a section of a copy as its checked dataclass. Raises OmegaConfBaseException, InputError."""
+        if node._get_node(section) is not self.tree._get_node(section):
+            return _checked(node, section)
+        if section not in self._objects:
+            self._objects[section] = _checked(self.tree, section)
+        return copy.deepcopy(self._objects[section])
+
+
+def _checked(node: DictConfig, section: str) -> Any:
+    value = OmegaConf.to_object(node[section])
+    if section not in FREE_SECTIONS:
+        check_limits(section, value)
+    return value
+
+
+@lru_cache(maxsize=256)
+def typed_tree(selected: tuple[str, ...], search_path: tuple[str, ...], command: Command) -> TypedTree:
+    """Return the tree of one combination of groups, composed once."""
+    plain, chosen = compose_groups(selected, search_path)
+    refuse_targets(OmegaConf.to_container(plain, resolve=False), "conf")
+    unknown = set(plain) - {*SECTIONS, *FREE_SECTIONS, *ROOT_KEYS}
+    if unknown:
+        key = sorted(map(str, unknown))[0]
+        raise InputError(f"{key}: is no section of the configuration{did_you_mean(key, (*SECTIONS, *FREE_SECTIONS, *ROOT_KEYS))}")
+    tree = OmegaConf.create({})
+    for key, default in ROOT_KEYS.items():
+        tree[key] = plain.get(key, default)
+    for section in (*SECTIONS, *FREE_SECTIONS):
+        tree[section] = _typed_section(section, plain.get(section), chosen.get(section))
+    if command.keys is not None:
+        own = OmegaConf.structured(command.keys)
+        for key in own:
+            tree._set_item_impl(key, own._get_node(key))
+    OmegaConf.set_struct(tree, True)
+    for section in FREE_SECTIONS:
+        OmegaConf.set_struct(tree[section], False)
+    return TypedTree(tree, chosen)
+
+
+def _typed_section(section: str, plain: Any, chosen: str | None) -> DictConfig:
+    if section in FREE_SECTIONS:
+        return OmegaConf.create({} if plain is None else OmegaConf.to_container(plain, resolve=False))  # type: ignore[return-value]
+    place = f"conf/{section}/{chosen}.yaml" if chosen else "conf/config.yaml"
+    values = {} if plain is None else OmegaConf.to_container(plain, resolve=False)
+    if not isinstance(values, dict):
+        raise InputError(f"{section}: must be a mapping, got {values!r} ({place})")
+    typed = OmegaConf.structured(section_type(section, values.get("name")))
+    OmegaConf.set_struct(typed, True)
+    for key, value in values.items():
+        set_typed(typed, str(key), value, f"{section}.", place)
+    return typed  # type: ignore[no-any-return]
+
+
+def set_typed(node: DictConfig, key: str, value: Any, prefix: str, place: str) -> None:
+    """Set one value; `prefix` completes the key in messages."""
+    full = prefix + key
+    if full == "model.hidden" and isinstance(value, int) and not isinstance(value, bool):
+        value = [value]
+    kind = _kind(node, key)
+    if kind and isinstance(value, int | float) and kind.startswith("true or false") != isinstance(value, bool):
+        raise InputError(f"{full}: must be {kind}, got {value!r} ({place})")
+    try:
+        OmegaConf.update(node, key, value, merge=True, force_add=False)
+    except (ConfigAttributeError, ConfigKeyError) as error:
+        section = full.partition(".")[0]
+        owners = choices_with(full)
+        if owners and section in node:
+            listed = " or ".join(filter(None, (", ".join(owners[:-1]), owners[-1])))
+            raise InputError(f"{full}: is no key of {section}={node[section].name}, but of {section}={listed} ({place})") from error
+        known = [prefix + name for name in keys_of(node)] + list(groups())
+        raise InputError(f"{full}: is no key of the configuration{did_you_mean(full, known)} ({place})") from error
+    except OmegaConfBaseException as error:
+        raise InputError(f"{full}: must be {kind or 'a value that fits'}, got {value!r} ({place})") from error
+
+
+def _kind(node: DictConfig, key: str) -> str:
+    """Return what may stand at `key` in words, nothing where there is no such key."""
+    try:
+        return kind_of_key(node, key)
+    except (OmegaConfBaseException, AttributeError):
+        return ""
