@@ -114,17 +114,20 @@ def test_the_mirror_and_the_database_agree_after_every_kind_of_change(tmp_path: 
 
 
 def test_a_trial_that_is_asked_for_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    space = Space.parse(
+        {"x": {"float": [0.0, 1.0]}, "n": {"int": [1, 9]}, "k": {"choice": ["a", "b"]}, "r": {"float": [1e-3, 1.0], "log": True}}
+    )
     database, study = make_mirror(tmp_path / "s.db")
     direct = optuna.load_study(study_name="s", storage=database)
-    study.enqueue_trial({"x": 0.25})
+    study.enqueue_trial({"x": 0.25, "n": 3, "k": "b", "r": 0.5})
     with asking(study):
-        assert SPACE.suggest(study.ask()) == ["x=0.25"]
-        assert direct.trials[0].params == {"x": 0.25}  # it was in the queue, so it is written as it goes
+        assert space.suggest(study.ask()) == ["x=0.25", "n=3", "k=b", "r=0.5"]
+        assert direct.trials[0].params == {"x": 0.25, "n": 3, "k": "b", "r": 0.5}  # it was in the queue, so it is written as it goes
     with asking(study):
         trial = study.ask()
         study._storage.set_trial_system_attr(trial._trial_id, "sampler's", [1])
         trial.set_user_attr("who", "me")
-        SPACE.suggest(trial)
+        space.suggest(trial)
         assert len(direct.trials) == 1
     trial.report(0.5, 1)
     assert plain(direct) == plain(study)
