@@ -1,5 +1,5 @@
-"""The tree of one combination of groups, typed and kept. Copies share the sections that a composition does not touch: a trial changes two
-or three of seventeen, and copying and converting all of them was the dearest thing that the coordinator did."""
+"""The tree of one combination of groups, typed and kept. Copies share the sections that a composition does not touch: a trial changes three
+or four of seventeen, and copying and converting all of them was the dearest thing that the coordinator did."""
 
 import copy
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ from pipeline.configuration.tree import FREE_SECTIONS, ROOT_KEYS, SECTIONS, choi
 
 @dataclass(frozen=True)
 class TypedTree:
-    """One combination of groups with every section typed by its dataclass. Nobody writes to `tree`; `opened` gives a copy for that."""
+    """One combination of groups with every section typed by its dataclass. What `tree` shares with its copies is read-only."""
 
     tree: DictConfig
     chosen: dict[str, str | None]  # group -> chosen file
@@ -30,13 +30,19 @@ class TypedTree:
     def _shared(self) -> dict[str, Any]:
         """The sections that mean the same in every copy: those without interpolations."""
         nodes: dict[str, Any] = {section: self.tree._get_node(section) for section in (*SECTIONS, *FREE_SECTIONS)}
-        return {section: node for section, node in nodes.items() if "${" not in OmegaConf.to_yaml(node, resolve=False)}
+        shared = {section: node for section, node in nodes.items() if "${" not in OmegaConf.to_yaml(node, resolve=False)}
+        for node in shared.values():
+            OmegaConf.set_readonly(node, True)
+        return shared
 
     def opened(self, changed: Iterable[str]) -> DictConfig:
         """Return a copy of the tree whose `changed` sections may be written to; not for two threads at once."""
-        written = set(changed)
+        written = self._shared.keys() & set(changed)
         kept = {id(node): node for section, node in self._shared.items() if section not in written}
-        return copy.deepcopy(self.tree, kept)  # what stands in the memo is not copied
+        tree = copy.deepcopy(self.tree, kept)  # what stands in the memo is not copied
+        for section in written:
+            OmegaConf.set_readonly(tree[section], None)
+        return tree
 
     def object(self, node: DictConfig, section: str) -> Any:
         """Return a section of a copy as its checked dataclass. Raises OmegaConfBaseException, InputError."""

@@ -75,6 +75,8 @@ class MirrorStorage(InMemoryStorage):
             raise
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        if self._held is not None:
+            raise RuntimeError("one trial at a time is asked for")
         if self._holding and template_trial is None:
             self._held = super().create_new_trial(study_id)
             return self._held

@@ -49,6 +49,7 @@ class PerTrialSampler(BaseSampler):
         return self._of(trial).sample_independent(study, trial, param_name, param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        self._current = None  # the number may be asked for again, where its first trial could not be written
         self._of(trial).before_trial(study, trial)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:

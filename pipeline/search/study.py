@@ -55,7 +55,7 @@ def open_storage(url: str, slots: int = 1) -> RDBStorage:
 
 
 def _tune_sqlite(connection: Any, _: Any) -> None:
-    """Write ahead, and leave it to the system when the disk is reached: 5 ms less for each of a trial's dozen small transactions.
+    """Write ahead, and leave it to the system when the disk is reached: 5 ms less for each of a trial's small transactions.
 
     The death of the process loses nothing; a power cut may undo the last transactions, never half of one, and what they said is told again
     from the trials' own files (result.json, checkpoints).

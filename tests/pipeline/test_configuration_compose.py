@@ -7,6 +7,7 @@ from pathlib import Path
 import hydra
 import pytest
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ReadonlyConfigError
 
 from cnn_core.architectures import ARCHITECTURES, REFERENCE, build_model
 from cnn_core.errors import InputError
@@ -16,7 +17,7 @@ from cnn_core.spec import DataSpec
 from cnn_core.streams import stream
 from pipeline.config import compose, conf_dir, spec_of
 from pipeline.configuration.choices import PRUNERS, SAMPLERS
-from pipeline.configuration.hydra_tree import compose_groups, groups
+from pipeline.configuration.hydra_tree import compose_groups, groups, search_path_override
 from pipeline.data.settings import DATA
 
 SHAPES = {"digits": (1, 8, 8)}
@@ -118,10 +119,14 @@ def test_groups_are_composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_composition_owns_its_sections() -> None:
     first = compose(["model.filters=9"])
     first.train.epochs = 77
-    first.study.objectives.append("parameters")
+    first.final.overrides.append("train.epochs=1")
+    first.node["model"]["filters"] = 11
+    with pytest.raises(ReadonlyConfigError):
+        first.node["final"]["epochs"] = 99  # shared with the kept tree
     second = compose(["model.filters=9"])
-    assert (second.train.epochs, second.study.objectives) == (compose().train.epochs, ["valid_accuracy"])
-    assert second.node["tracking"] is first.node["tracking"] and second.node["model"] is not first.node["model"]
+    assert (second.train.epochs, second.model.filters) == (compose().train.epochs, 9)
+    assert "train.epochs=1" not in second.final.overrides
+    assert compose(["final.epochs=3"]).node["final"]["epochs"] == 3 != second.final.epochs
 
 
 def test_interpolations_follow_what_an_override_changes() -> None:
@@ -130,6 +135,14 @@ def test_interpolations_follow_what_an_override_changes() -> None:
     changed = compose(["data=mnist", "train.epochs=5", "model.filters=${train.epochs}", "budget.trials=${model.filters}"])
     assert (changed.model.filters, changed.budget.trials) == (5, 5)
     assert compose(["data=mnist"]).budget.trials == 20
+
+
+def test_interpolations_of_a_preset_follow_what_an_override_changes(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "tied.yaml").write_text("# @package _global_\ntrain:\n  epochs: ${model.filters}\n")
+    tied = [search_path_override([str(tmp_path)]), "experiment=tied"]
+    assert compose([*tied, "model.filters=9"]).train.epochs == 9
+    assert compose([*tied, "model.filters=10"]).train.epochs == 10
 
 
 def test_threads_compose_at_the_same_time() -> None:

@@ -15,6 +15,7 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from cnn_core.errors import InputError
+from pipeline.config import compose
 from pipeline.search.budget import geometric_mean
 from pipeline.search.clock import StudyClock
 from pipeline.search.confirm import Confirmed, confirmed_lines
@@ -24,6 +25,7 @@ from pipeline.search.ledger import Ledger
 from pipeline.search.lock import Owner, OwnerLock, is_locked, read_owner
 from pipeline.search.mirror import MirrorStorage, asking
 from pipeline.search.record import Outcome
+from pipeline.search.samplers import make_sampler
 from pipeline.search.space import Space
 from pipeline.search.stop import Stop
 
@@ -138,20 +140,46 @@ def test_a_trial_that_is_asked_for_is_written_whole_or_not_at_all(tmp_path: Path
 
 def test_a_trial_that_could_not_be_written_was_never_asked_for(tmp_path: Path) -> None:
     database, study = make_mirror(tmp_path / "s.db")
+    study.sampler = make_sampler(compose(["sampler=random"]).sampler, 1, SPACE)
 
     with sqlite3.connect(tmp_path / "s.db") as other:
         other.execute("CREATE TRIGGER refuse BEFORE INSERT ON trial_params BEGIN SELECT RAISE(ABORT, 'no parameters today'); END")
+    refused = []
     with pytest.raises(SQLAlchemyError, match="no parameters today"), asking(study):
-        SPACE.suggest(study.ask())
+        refused += SPACE.suggest(study.ask())
     assert study.trials == [] == optuna.load_study(study_name="s", storage=database).trials
     with sqlite3.connect(tmp_path / "s.db") as other:
         other.execute("DROP TRIGGER refuse")
     with asking(study):
         trial = study.ask()
-        SPACE.suggest(trial)
+        assert SPACE.suggest(trial) == refused  # the number's own, as if it had never been asked for
     assert trial.number == 0
     study.tell(trial, 0.5)
     assert plain(optuna.load_study(study_name="s", storage=database)) == plain(study)
+
+
+def test_the_ledger_writes_a_trial_when_its_parameters_are_chosen(tmp_path: Path) -> None:
+    database, study = make_mirror(tmp_path / "s.db")
+    direct = optuna.load_study(study_name="s", storage=database)
+    seen: list[int] = []
+
+    def suggest(trial: optuna.Trial) -> list[str]:
+        seen.append(len(direct.trials))
+        return SPACE.suggest(trial)
+
+    ledger = Ledger(study, 2, Stop(), 100)
+    assert ledger.ask(suggest) is not None and ledger.ask(suggest) is not None
+    assert seen == [0, 1]
+    assert plain(direct) == plain(study)
+
+
+def test_one_trial_at_a_time_is_asked_for(tmp_path: Path) -> None:
+    _, study = make_mirror(tmp_path / "s.db")
+    with asking(study):
+        study.ask()
+        with pytest.raises(RuntimeError, match="one trial at a time"):
+            study.ask()
+    assert [trial.number for trial in study.trials] == [0]
 
 
 @pytest.mark.parametrize("held", [False, True])
