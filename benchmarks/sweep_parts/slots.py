@@ -13,32 +13,31 @@ from pipeline.search.coordinator import Coordinator, Usage
 from pipeline.search.trial import Room
 
 EPOCH_S, EPOCHS = 1.0, 4
-FEWEST_TRIALS = 8  # of fewer, the first one's, which fills the caches of composing, would be seen most
+FEWEST_TRIALS = 8  # of fewer, the first one, which fills the caches of composing, would be seen most
 
 
 def measure(options: Namespace) -> list[Row]:
     """Run the coordinator, two trials a slot or a few more; its processor time is its cost."""
-    rows = []
-    for count in options.slots:
-        trials = max(2 * count, FEWEST_TRIALS)
-        with tempfile.TemporaryDirectory() as root:
-            session = simulated_session(Path(root), trials=trials, epochs=EPOCHS)
-            session.study.pruner = optuna.pruners.MedianPruner(n_startup_trials=10**6)
-            usage = Usage()
-            room = Room(session.problem, session.ledger, session.stop, lambda event: None, usage.trained)
-            slots = [SimulatedSlot(index, EPOCH_S) for index in range(count)]
-            wall, cpu = time.monotonic(), time.process_time()
-            Coordinator(room, slots, session.config.paths, session.clock, usage).run()
-            wall, cpu = time.monotonic() - wall, time.process_time() - cpu
-        rows.append(
-            {
-                "slots": count,
-                "epoch_ms": 1e3 * cpu / (trials * EPOCHS),
-                "outside_training": usage.outside(count),
-                "over_ideal": wall / (-(-trials // count) * EPOCHS * EPOCH_S),
-            }
-        )
-    return rows
+    _run(1, FEWEST_TRIALS, 0.0)  # what is loaded and compiled once belongs to no row
+    return [_run(count, max(2 * count, FEWEST_TRIALS), EPOCH_S) for count in options.slots]
+
+
+def _run(count: int, trials: int, epoch_s: float) -> Row:
+    with tempfile.TemporaryDirectory() as root:
+        session = simulated_session(Path(root), trials=trials, epochs=EPOCHS)
+        session.study.pruner = optuna.pruners.MedianPruner(n_startup_trials=10**6)
+        usage = Usage()
+        room = Room(session.problem, session.ledger, session.stop, lambda event: None, usage.trained)
+        slots = [SimulatedSlot(index, epoch_s) for index in range(count)]
+        wall, cpu = time.monotonic(), time.process_time()
+        Coordinator(room, slots, session.config.paths, session.clock, usage).run()
+        wall, cpu = time.monotonic() - wall, time.process_time() - cpu
+    return {
+        "slots": count,
+        "epoch_ms": 1e3 * cpu / (trials * EPOCHS),
+        "outside_training": usage.outside(count),
+        "over_ideal": wall / (-(-trials // count) * EPOCHS * EPOCH_S),
+    }
 
 
 SLOTS = Part(

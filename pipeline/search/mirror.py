@@ -15,6 +15,7 @@ from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.storages._rdb import models
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 
@@ -95,7 +96,11 @@ class MirrorStorage(InMemoryStorage):
         return done and super().set_trial_state_values(trial_id, state, values)
 
     def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
-        self._database.set_trial_intermediate_value(self._trial_ids[trial_id], step, intermediate_value)
+        trial, there = self.get_trial(trial_id), self._trial_ids[trial_id]
+        if trial.state.is_finished() or step in trial.intermediate_values:
+            self._database.set_trial_intermediate_value(there, step, intermediate_value)  # which refuses, or replaces
+        else:
+            _insert_value(self._database, there, step, intermediate_value)
         super().set_trial_intermediate_value(trial_id, step, intermediate_value)
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
@@ -130,6 +135,14 @@ def _insert(database: RDBStorage, study_id: int, trial: FrozenTrial) -> int:
         session.add(row)
         session.flush()
         return int(row.trial_id)
+
+
+def _insert_value(database: RDBStorage, trial_id: int, step: int, value: float) -> None:
+    """Write a value that is not there yet: one statement, where Optuna's own way first looks for the trial and the step."""
+    stored, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
+    row = {"trial_id": trial_id, "step": step, "intermediate_value": stored, "intermediate_value_type": kind}
+    with database.engine.begin() as connection:
+        connection.execute(insert(models.TrialIntermediateValueModel), row)
 
 
 def _check_number(expected: int, got: int) -> None:

@@ -99,7 +99,8 @@ def test_the_mirror_and_the_database_agree_after_every_kind_of_change(tmp_path: 
     for end in ("COMPLETE", "FAIL", "PRUNED", "WAITING"):
         trial = study.ask()
         SPACE.suggest(trial)
-        trial.report(0.5, 1)
+        for step, value in enumerate((0.5, math.inf, -math.inf, 0.25), 1):
+            trial.report(value, step)
         trial.set_user_attr("who", end)
         if end == "WAITING":
             study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
