@@ -20,21 +20,22 @@ FEWEST = 3  # epochs, however little time there is
 def epochs_that_fit(config: Config, trials: Sequence[TrialPaths], data: DataSpec) -> int | None:
     """Return the epochs of every final net, None where each has twice its trial's.
 
-    With ``final.minutes`` the time of an epoch is taken from the trials' own, scaled to the images of a fold; what was decided is kept in
-    final/epochs.json, so that a restart decides the same.
+    With ``final.minutes`` the time of an epoch is taken from the trials' own, scaled to the images of a fold, for fixed members too; what
+    was decided is kept in final/epochs.json, so that a restart decides the same.
     """
     final = config.final
     if final.minutes is None or final.epochs is None:
         return final.epochs
     kept = config.paths.final / "epochs.json"
-    asked = {"members": final.members, "folds": final.folds, "epochs": final.epochs, "minutes": final.minutes, "data": data.digest}
+    members = final.members + len(final.fixed)
+    asked = {"members": members, "folds": final.folds, "epochs": final.epochs, "minutes": final.minutes, "data": data.digest}
     if kept.exists():
         content = json.loads(kept.read_text())
         if content.get("asked") == asked:
             return int(content["epochs"])
     slots = config.slots.n or joblib.cpu_count()
     epoch_s = [seconds for trial in trials for seconds in _seconds(trial)]
-    epochs = fitting_epochs(epoch_s, _scale(config, data), final.members, final.folds, slots, final.minutes * 60, final.epochs)
+    epochs = fitting_epochs(epoch_s, _scale(config, data), members, final.folds, slots, final.minutes * 60, final.epochs)
     atomic_write_text(kept, json.dumps({"asked": asked, "epochs": epochs}) + "\n")
     return epochs
 

@@ -41,7 +41,7 @@ def test_a_killed_process_is_started_again_and_nothing_is_lost_or_twice(mlflow_r
     wait_until((folder / "replayed.json").exists)
     (first,) = senders()
     first.kill()
-    wait_until(lambda: senders() and senders()[0].pid != first.pid)
+    wait_until(lambda: any(sender.pid != first.pid for sender in senders()))
     for event in events[4:]:
         listener.handle(event)
     listener.close()
