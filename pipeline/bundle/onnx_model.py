@@ -129,8 +129,11 @@ def _combine(writer: GraphWriter, how: Mapping[str, Any], members: Sequence[str]
         intercepts = writer.constant("stacking_b", np.array(how["intercepts"], np.float32))
         scores = writer.add("Gemm", features, coefficients, intercepts, transB=1)
     else:
-        parts = [writer.add("Mul", member, writer.scalar(float(np.float32(w)))) for member, w in zip(members, how["weights"], strict=True)]
-        logs_of_mean = writer.add("Log", writer.add("Max", writer.add("Sum", *parts), low))
+        inner = how["method"] == "geometric"  # the mean of the logarithms, not the logarithm of the mean
+        terms = [writer.add("Log", writer.add("Max", member, low)) for member in members] if inner else members
+        parts = [writer.add("Mul", term, writer.scalar(float(np.float32(w)))) for term, w in zip(terms, how["weights"], strict=True)]
+        mean = writer.add("Sum", *parts)
+        logs_of_mean = mean if inner else writer.add("Log", writer.add("Max", mean, low))
         scores = writer.add("Mul", logs_of_mean, writer.scalar(float(np.float32(1 / how["temperature"]))))
     writer.add("Softmax", scores, name="probabilities", axis=1)
 

@@ -67,7 +67,7 @@ def read_arrays(path: Path, sha256: str) -> dict[str, Array]:
 
 
 class Bundle:
-    """An ensemble: members, each the mean of its nets' calibrated softmax, joined by weights or by a logistic regression."""
+    """An ensemble: members, each the mean of its nets' calibrated softmax, joined by a weighted mean or by a logistic regression."""
 
     def __init__(self, manifest: Mapping[str, Any], nets: Sequence[Sequence["Net"]]) -> None:
         self.manifest = manifest
@@ -98,8 +98,12 @@ class Bundle:
             features = np.log(np.maximum(members, np.float32(1e-7))).transpose(1, 0, 2).reshape(members.shape[1], -1)
             scores = features @ np.array(how["coefficients"], np.float32).T + np.array(how["intercepts"], np.float32)
             return softmax(scores.T).T
-        mean = np.tensordot(np.array(how["weights"], np.float32), members, axes=1)
-        return softmax((np.log(np.maximum(mean, np.float32(1e-7))) * np.float32(1 / how["temperature"])).T).T
+        weights, low = np.array(how["weights"], np.float32), np.float32(1e-7)
+        if how["method"] == "geometric":
+            logs = np.tensordot(weights, np.log(np.maximum(members, low)), axes=1)
+        else:
+            logs = np.log(np.maximum(np.tensordot(weights, members, axes=1), low))
+        return softmax((logs * np.float32(1 / how["temperature"])).T).T
 
     def checked(self, images: NDArray[Any]) -> NDArray[np.uint8]:
         """Return the images as (N, C, H, W)."""

@@ -26,8 +26,11 @@ class FinalSettings:
 @dataclass
 class EnsembleSettings:
     name: str = setting(
-        "greedy", "how members are combined; auto: the best out of fold", choices=("auto", "uniform", "weighted", "greedy", "stacking")
+        "greedy",
+        "how members are combined; auto: the best out of fold",
+        choices=("auto", "uniform", "weighted", "greedy", "geometric", "stacking"),
     )
+    ordinary: float = setting(0.0, "share of ordinary images in what the ensemble is chosen on, where there is a proxy", low=0, high=1)
     views: int = setting(1, "test-time views averaged at prediction: 1 none, 5 shifts, 9 also turns and zooms", low=1, high=9)
     max_ms: float | None = setting(
         None, "longest inference an image, milliseconds on one core; members that do not fit are left out", above=0

@@ -13,6 +13,7 @@ from pipeline.artifacts import StudyPaths, atomic_write_text
 from pipeline.configuration.final_settings import EnsembleSettings
 from pipeline.ensemble.combine import Combination, Probabilities, accuracy, fit_temperature, log_loss, softmax
 from pipeline.ensemble.gain import gain_over
+from pipeline.ensemble.judged import Judged, judged_on
 from pipeline.ensemble.out_of_fold import OutOfFold
 from pipeline.ensemble.plan import Member
 from pipeline.ensemble.selection import choose, cross_fitted, fit, within_cap
@@ -21,20 +22,23 @@ from pipeline.ensemble.selection import choose, cross_fitted, fit, within_cap
 def build_ensemble(
     members: Sequence[Member], found: Sequence[OutOfFold], labels: Labels, settings: EnsembleSettings, views: Sequence[Sequence[float]]
 ) -> dict[str, Any]:
-    """Return the content of ensemble.json, chosen out of fold alone: on the proxy where there is one, else on clean images."""
-    on = "proxy" if all(one.proxy is not None for one in found) else "clean"
-    temperatures = [fit_temperature(_logits(one, on)[0], labels) for one in found]
-    probabilities = {name: _member_probabilities(found, temperatures, name) for name in ({"clean", on})}
+    """Return the content of ensemble.json, chosen out of fold alone, on the proxy and ordinary images as `settings.ordinary` says."""
+    judged = judged_on(found, labels, settings.ordinary)
+    temperatures = [_temperature(one, judged) for one in found]
+    sets = {name: _member_probabilities(found, temperatures, name) for name in judged.shares}
+    all_sets = judged.side_by_side(sets)
     costs = np.array([one.ms * len(views) for one in found])
-    kept = within_cap(probabilities[on], labels, costs, settings.max_ms)
-    members_on = probabilities[on][kept]
-    scores: dict[str, dict[str, float]] = {}
+    kept = within_cap(all_sets[0], all_sets[1], costs, settings.max_ms, all_sets[2])
+    joined, all_labels, counts = all_sets[0][kept], *all_sets[1:]
+    copies, scores = len(judged.shares), dict[str, dict[str, float]]()
     if settings.name == "auto":
-        combination, scores = choose(members_on, labels)
+        combination, scores = choose(joined, all_labels, counts, copies=copies)
     else:
-        combination = fit(settings.name, members_on, labels)
+        combination = fit(settings.name, joined, all_labels, counts)
+    held_out = judged.apart(cross_fitted(combination.method, joined, all_labels, counts, copies=copies))
     return {
-        "chosen_on": on,
+        "chosen_on": judged.main,
+        "ordinary": judged.shares["clean"],
         "views": [list(view) for view in views],
         "members": [
             {
@@ -44,8 +48,8 @@ def build_ensemble(
                 "overrides": list(members[m].overrides),
                 "model": asdict(members[m].specs[0].model),
                 "specs": [spec.digest() for spec in members[m].specs],
-                **{f"{name}_accuracy": accuracy(probabilities[name][m], labels) for name in sorted(probabilities)},
-                **{f"{name}_log_loss": log_loss(probabilities[name][m], labels) for name in sorted(probabilities)},
+                **{f"{name}_accuracy": accuracy(sets[name][m], labels) for name in sets},
+                **{f"{name}_log_loss": log_loss(sets[name][m], labels) for name in sets},
             }
             for m in kept
         ],
@@ -53,14 +57,19 @@ def build_ensemble(
         "combine": combination.plain(),
         "methods": scores,
         "images": len(labels),
-        "out_of_fold": {name: _score(combination, probabilities[name][kept], labels) for name in sorted(probabilities)},
-        "expected": _expected(combination, members_on, labels),
+        "out_of_fold": {name: _score(held_out[name], sets[name][kept], labels) for name in sets},
+        "expected": _expected(combination, sets[judged.main][kept], labels),
     }
 
 
 def write_ensemble(paths: StudyPaths, content: dict[str, Any]) -> None:
     """Write ensemble.json."""
     atomic_write_text(paths.ensemble / "ensemble.json", json.dumps(content, indent=2) + "\n")
+
+
+def _temperature(one: OutOfFold, judged: Judged) -> float:
+    """Return the temperature of a member's nets, fitted without views."""
+    return fit_temperature(*judged.side_by_side({name: _logits(one, name)[0] for name in judged.shares}))
 
 
 def _logits(one: OutOfFold, on: str) -> NDArray[np.float32]:
@@ -75,9 +84,8 @@ def _member_probabilities(found: Sequence[OutOfFold], temperatures: Sequence[flo
     return np.stack([softmax(_logits(one, on), t).mean(axis=0) for one, t in zip(found, temperatures, strict=True)])
 
 
-def _score(combination: Combination, members: Probabilities, labels: Labels) -> dict[str, Any]:
-    """Return cross-fitted scores of the ensemble, its best member's, and the gain between them."""
-    joined = cross_fitted(combination.method, members, labels)
+def _score(joined: Probabilities, members: Probabilities, labels: Labels) -> dict[str, Any]:
+    """Return scores of the cross-fitted ensemble on one set, its best member's there, and the gain between them."""
     best = int(np.argmax([accuracy(member, labels) for member in members]))
     return {
         "accuracy": accuracy(joined, labels),

@@ -10,6 +10,7 @@ from scipy.optimize import minimize_scalar
 from cnn_core.axes import Labels
 
 Probabilities = NDArray[np.floating[Any]]  # (N, classes), or (members, N, classes)
+Counts = NDArray[np.float64]  # (N,), how much each image counts
 _TINY = 1e-7  # as in the bundle's predictor
 
 
@@ -17,10 +18,11 @@ _TINY = 1e-7  # as in the bundle's predictor
 class Combination:
     """How an ensemble joins its members: `weights` (members,), or for stacking `coefficients` (classes, members * classes).
 
-    An average of calibrated members is less sure than it should be, so the weighted mean is sharpened again: p^(1 / temperature).
+    The weights make an arithmetic mean, or with the method geometric a geometric one: p ~ prod_m p_m^w_m. An average of calibrated members
+    is less sure than it should be, so either mean is sharpened again: p^(1 / temperature).
     """
 
-    method: str  # uniform | weighted | greedy | stacking
+    method: str  # uniform | weighted | greedy | geometric | stacking
     weights: tuple[float, ...] = ()
     temperature: float = 1.0
     coefficients: tuple[tuple[float, ...], ...] = ()
@@ -33,8 +35,10 @@ class Combination:
             powers = np.exp(scores - scores.max(axis=1, keepdims=True))
             joined: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
             return joined
-        mean = np.tensordot(np.array(self.weights, np.float64), members, axes=1)
-        return softmax(np.log(np.maximum(mean, _TINY)), self.temperature)
+        weights = np.array(self.weights, np.float64)
+        if self.method == "geometric":
+            return softmax(np.tensordot(weights, np.log(np.maximum(members, _TINY)), axes=1), self.temperature)
+        return softmax(np.log(np.maximum(np.tensordot(weights, members, axes=1), _TINY)), self.temperature)
 
     def plain(self) -> dict[str, Any]:
         """Return what a manifest holds."""
@@ -58,24 +62,30 @@ def softmax(logits: Probabilities, temperature: float = 1.0) -> NDArray[np.float
     return probabilities
 
 
-def fit_temperature(logits: Probabilities, labels: Labels) -> float:
+def fit_temperature(logits: Probabilities, labels: Labels, counts: Counts | None = None) -> float:
     """Return the T in [0.05, 20] with the least log loss of softmax(z / T). Source: Guo et al. 2017, arXiv:1706.04599.
 
-    logits: (N, classes), predicted by nets that did not train on those images.
+    logits: (N, classes), predicted by nets that did not train on those images; counts: (N,), how much each counts, None: all alike.
     """
 
     def loss(log_temperature: float) -> float:
-        return log_loss(softmax(logits, float(np.exp(log_temperature))), labels)
+        return log_loss(softmax(logits, float(np.exp(log_temperature))), labels, counts)
 
     return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
 
 
-def log_loss(probabilities: Probabilities, labels: Labels) -> float:
-    """Return the mean of -log p of the right class."""
-    right = probabilities[np.arange(len(labels)), labels]
-    return float(-np.mean(np.log(np.maximum(right, 1e-12))))
+def log_losses(probabilities: Probabilities, labels: Labels) -> NDArray[np.float64]:
+    """Return (N,): -log p of each image's right class."""
+    right = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    losses: NDArray[np.float64] = -np.log(np.maximum(right, 1e-12))
+    return losses
 
 
-def accuracy(probabilities: Probabilities, labels: Labels) -> float:
-    """Return the share of images whose most probable class is right."""
-    return float(np.mean(probabilities.argmax(axis=-1) == labels))
+def log_loss(probabilities: Probabilities, labels: Labels, counts: Counts | None = None) -> float:
+    """Return the mean of -log p of the right class; counts: (N,), how much each image counts, None: all alike."""
+    return float(np.average(log_losses(probabilities, labels), weights=counts))
+
+
+def accuracy(probabilities: Probabilities, labels: Labels, counts: Counts | None = None) -> float:
+    """Return the share of images whose most probable class is right; counts as in `log_loss`."""
+    return float(np.average(probabilities.argmax(axis=-1) == labels, weights=counts))

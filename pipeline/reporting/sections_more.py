@@ -75,13 +75,15 @@ def ensemble(facts: Facts) -> str:
     if found is not None:
         how = found.get("combine", {})
         weights = how.get("weights") or [None] * len(found["members"])
-        heads = ["member", "weight", "out-of-fold accuracy", "overrides"]
-        key = f"{found.get('chosen_on', 'clean')}_accuracy"
+        sets = [name for name in ("clean", "proxy") if name in found.get("out_of_fold", {})]
+        heads = ["member", "weight", *(f"out of fold, {name}" for name in sets), "overrides"]
         rows = [
-            [m["name"], "" if w is None else f"{w:.2f}", f"{m.get(key, float('nan')):.3%}", " ".join(m["overrides"])]
+            [m["name"], "" if w is None else f"{w:.2f}", *(f"{m[f'{name}_accuracy']:.3%}" for name in sets), " ".join(m["overrides"])]
             for m, w in zip(found["members"], weights, strict=True)
         ]
         chosen = f"chosen out of fold on {found.get('images'):,} {found.get('chosen_on')} images"
+        if found.get("chosen_on") == "proxy" and found.get("ordinary"):
+            chosen += f" and the same images as they are, which count {found['ordinary']:.0%}"
         parts.append(text(f"{len(found['members'])} members joined by {how.get('method')}, {chosen}."))
         parts.append(table(heads, rows, "Members of the ensemble"))
         parts.append(bullets([_gain(name, score) for name, score in found.get("out_of_fold", {}).items()]))

@@ -8,19 +8,8 @@ from sklearn.metrics import log_loss as sklearn_log_loss
 
 from pipeline.ensemble.combine import Combination, accuracy, fit_temperature, log_loss, softmax
 from pipeline.ensemble.gain import calibration_error, confusion, gain_over, wilson
-from pipeline.ensemble.selection import (
-    METHODS,
-    _forward,
-    _parts,
-    choose,
-    cross_fitted,
-    fit,
-    greedy,
-    stacking,
-    uniform,
-    weighted,
-    within_cap,
-)
+from pipeline.ensemble.methods import METHODS, _forward, geometric, greedy, stacking, uniform, weighted
+from pipeline.ensemble.selection import _parts, choose, cross_fitted, fit, within_cap
 
 
 def _sample(count: int, scale: float, seed: int, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:
@@ -80,6 +69,55 @@ def test_greedy_first_step_by_hand() -> None:
     np.testing.assert_array_equal(taken, [1, 0, 0])
 
 
+def test_geometric_finds_the_pool_that_made_the_labels() -> None:
+    rng = np.random.default_rng(0)
+    members = np.stack([softmax(rng.standard_normal((30_000, 3)) * 2) for _ in range(3)])
+    pool = members[0] ** 0.9 * members[1] ** 0.3
+    pool /= pool.sum(axis=1, keepdims=True)
+    labels = (rng.random((30_000, 1)) > pool.cumsum(axis=1)).sum(axis=1).clip(0, 2)
+    found = geometric(members, labels)
+    np.testing.assert_allclose(found.weights, [0.75, 0.25, 0.0], atol=0.03)
+    assert found.temperature == pytest.approx(1 / 1.2, rel=0.03)
+    np.testing.assert_allclose(found.apply(members), pool, atol=0.03)
+
+
+def test_geometric_of_worthless_members_is_nearly_uniform() -> None:
+    labels = np.array([0, 1] * 50)
+    wrong = np.where(np.eye(2)[labels] == 1, 0.1, 0.9)[None]
+    found = geometric(wrong, labels)
+    assert found.weights == (1.0,)
+    np.testing.assert_allclose(found.apply(wrong), 0.5, atol=0.01)
+
+
+@pytest.mark.parametrize("method", [weighted, geometric, stacking])
+def test_an_image_that_counts_twice_is_as_good_as_two(method) -> None:  # type: ignore[no-untyped-def]
+    members, labels = _noisy_members(400, [1.0, 2.0, 3.0])
+    counts = np.repeat([1.0, 2.0, 0.0], [200, 100, 100])
+    twice = np.r_[0:300, 200:300]
+    got, want = fit(method.__name__, members, labels, counts), fit(method.__name__, members[:, twice], labels[twice])
+    np.testing.assert_allclose(got.apply(members), want.apply(members), atol=2e-3)
+    assert log_loss(members[0], labels, counts) == pytest.approx(log_loss(members[0][twice], labels[twice]))
+    assert accuracy(members[2], labels, counts) == pytest.approx(accuracy(members[2][twice], labels[twice]))
+
+
+def test_greedy_listens_to_the_images_that_count() -> None:
+    labels = np.zeros(400, np.int64)
+    sure, unsure = np.full((200, 2), (0.95, 0.05)), np.full((200, 2), (0.4, 0.6))
+    members = np.stack([np.concatenate([sure, unsure]), np.concatenate([unsure, sure])])  # each knows one half of the images
+    first = np.repeat([0.9, 0.1], 200)
+    assert greedy(members, labels, first).weights[0] > 0.7 and greedy(members, labels, first[::-1]).weights[0] < 0.3
+
+
+def test_an_image_is_left_out_with_its_copy() -> None:
+    members, labels = _noisy_members(300, [1.0, 2.0])
+    both, twice = np.concatenate([members, members[::-1]], axis=1), np.tile(labels, 2)
+    counts = np.repeat([0.3, 0.7], 300)
+    joined = cross_fitted("geometric", both, twice, counts, copies=2)
+    held = np.tile(_parts(labels, 5, np.random.default_rng(2005)) == 1, 2)
+    want = fit("geometric", both[:, ~held], twice[~held], counts[~held]).apply(both[:, held])
+    np.testing.assert_allclose(joined[held], want, atol=1e-9)
+
+
 def test_stacking_learns_a_member_that_swaps_two_classes() -> None:
     members, labels = _noisy_members(3000, [1.0])
     swapped = members[:, :, [1, 0, 2]]
@@ -131,6 +169,9 @@ def test_combination_applies_weights_by_hand() -> None:
     # 0.6 and 0.4, squared: 0.36 and 0.16 of 0.52.
     sharpened = Combination(method="weighted", weights=(0.5, 0.5), temperature=0.5).apply(members)
     np.testing.assert_allclose(sharpened, [[0.36 / 0.52, 0.16 / 0.52]])
+    # sqrt(0.8 x 0.4) = 0.566 and sqrt(0.2 x 0.6) = 0.346.
+    pooled = Combination(method="geometric", weights=(0.5, 0.5)).apply(members)
+    np.testing.assert_allclose(pooled, [[0.6202, 0.3798]], atol=1e-4)
 
 
 def test_gain_counts_wins_and_losses() -> None:

@@ -127,15 +127,15 @@ def _bundle(operations: list[dict[str, object]], arrays: dict[str, np.ndarray], 
     manifest = {
         "image_shape": [2, 9, 8],
         "classes": 4,
-        "members": [member, member],
+        "members": [member, {**member, "temperature": 0.6}],
         "views": [[1, 0, 0, 0, 1, 0], view],
         "combine": combine,
     }
     return Bundle(manifest, [[Net(operations, arrays)], [Net(operations, arrays)]])
 
 
-@pytest.mark.parametrize("method", ["weights", "stacking"])
-def test_onnx_of_every_operation_and_both_ways_of_joining(method: str) -> None:
+@pytest.mark.parametrize("method", ["weighted", "geometric", "stacking"])
+def test_onnx_of_every_operation_and_all_ways_of_joining(method: str) -> None:
     from pipeline.bundle.onnx_model import check_against_numpy, onnx_model
 
     rng = np.random.default_rng(0)
@@ -162,7 +162,7 @@ def test_onnx_of_every_operation_and_both_ways_of_joining(method: str) -> None:
         {"op": "relu"},
         {"op": "dense", "W": "e.W", "b": "e.b"},
     ]
-    combine: dict[str, object] = {"method": "weighted", "weights": [0.3, 0.7], "temperature": 0.8}
+    combine: dict[str, object] = {"method": method, "weights": [0.3, 0.7], "temperature": 0.8}
     if method == "stacking":
         combine = {"method": "stacking", "coefficients": rng.standard_normal((4, 8)).tolist(), "intercepts": [0.1, 0.2, 0.3, 0.4]}
     x = np.zeros((2, 9, 8, 1), np.float32)
@@ -175,6 +175,8 @@ def test_onnx_of_every_operation_and_both_ways_of_joining(method: str) -> None:
     assert model.ir_version == 10 and model.opset_import[0].version == 21
     images = rng.integers(0, 256, (13, 2, 9, 8), dtype=np.uint8)
     assert check_against_numpy(model.SerializeToString(), bundle, images) < 1e-5
+    fitted_as = Combination(**combine).apply(bundle.member_proba(images))  # type: ignore[arg-type]
+    np.testing.assert_allclose(bundle.predict_proba(images), fitted_as, atol=1e-5)
     bundle.manifest["members"][0]["temperature"] = 1.0  # type: ignore[index]
     with pytest.raises(ValueError, match="must agree within 1e-05"):
         check_against_numpy(model.SerializeToString(), bundle, images)

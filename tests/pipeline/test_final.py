@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,11 +18,15 @@ from cnn_core.training import predict_proba
 from pipeline import final
 from pipeline.artifacts import StudyPaths
 from pipeline.config import command_line, compose
+from pipeline.configuration.final_settings import EnsembleSettings
 from pipeline.ensemble import nets, plan
+from pipeline.ensemble.build import build_ensemble
 from pipeline.ensemble.combine import softmax
 from pipeline.ensemble.duration import fitting_epochs
 from pipeline.ensemble.nets import NetTrainer
+from pipeline.ensemble.out_of_fold import OutOfFold
 from pipeline.ensemble.telling import Job, NetEvents
+from pipeline.search.record import read_history
 from pipeline.search.stop import Stop
 from pipeline.slots.base import Machine
 from tests.pipeline.final_study import FINAL_ARGUMENTS
@@ -99,6 +104,39 @@ def test_the_ensemble_is_described_with_its_gain(paths: StudyPaths) -> None:
     gain = content["out_of_fold"]["clean"]["gain"]
     assert gain["low"] <= gain["gain"] <= gain["high"]
     assert sum(content["expected"]["class_share"]) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("ordinary", "kept"), [(0.0, 0), (1.0, 1)])
+def test_the_share_of_ordinary_images_decides_between_specialists(final_root: Path, ordinary: float, kept: int) -> None:
+    members = _planned(final_root).members
+    labels = np.arange(200) % 10
+    right = 8.0 * np.eye(10, dtype=np.float32)[labels][None]
+    wrong = np.roll(right, 1, axis=2)
+    mixed = np.where(np.arange(200)[None, :, None] < 20, wrong, right)  # nine of ten right
+    found = [OutOfFold(np.arange(200), mixed, right, 1.0), OutOfFold(np.arange(200), right, mixed, 1.0)]
+    settings = EnsembleSettings(name="weighted", ordinary=ordinary)
+    content = build_ensemble(members, found, labels, settings, [[1, 0, 0, 0, 1, 0]])
+    assert content["combine"]["weights"][kept] > 0.95
+    assert (content["chosen_on"], content["ordinary"]) == ("proxy", ordinary)
+    # The figures on both sets are those of the ensemble that was chosen, not of one fitted to each set.
+    other = ("clean", "proxy")[kept]
+    assert content["out_of_fold"][other]["accuracy"] == 0.9
+    assert content["out_of_fold"][other]["best_member"] == 1 - kept
+
+
+def test_fixed_members_share_the_time(final_root: Path, paths: StudyPaths) -> None:
+    trial = paths.trial(plan.finished_trials(paths)[0].number)
+    epoch_s = statistics.median(row["epoch_s"] for row in read_history(trial))
+    fixed = ("final.members=1", 'final.fixed=[["model.dropout=0.3"],["model.dropout=0.4"]]', "final.epochs=500")
+
+    def epochs(*more: str) -> int:
+        found = {spec.train.epochs for m in _planned(final_root, *more).members for spec in m.specs}
+        (paths.final / "epochs.json").unlink()
+        return found.pop()
+
+    minutes = f"final.minutes={2 * 100 * epoch_s / 60}"
+    alone, shared = epochs(*fixed[::2], "final.fixed=[]", minutes), epochs(*fixed, minutes)
+    assert alone / 3 - 1 <= shared <= alone / 3 < alone < 500
 
 
 def test_a_second_run_trains_nothing_again(final_root: Path, paths: StudyPaths, capsys: pytest.CaptureFixture[str]) -> None:

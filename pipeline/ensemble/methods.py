@@ -1,0 +1,137 @@
+"""The ways of joining members, each fitted to out-of-fold predictions alone.
+
+Throughout, `members` are (members, N, classes) probabilities, `labels` (N,), and `counts` (N,) how much each image counts, None: all alike.
+"""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator, default_rng
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+
+from cnn_core.axes import Labels
+from pipeline.ensemble.combine import Combination, Counts, Probabilities, log_loss, softmax, stacking_features
+
+BAGS = 20
+STEPS = 30  # members added, with replacement, in each bag
+_SEED = 2004
+
+
+def uniform(members: Probabilities, labels: Labels, counts: Counts | None = None) -> Combination:
+    """Give every member the same weight."""
+    return Combination(method="uniform", weights=(1 / len(members),) * len(members))
+
+
+def weighted(members: Probabilities, labels: Labels, counts: Counts | None = None) -> Combination:
+    """Return the weights on the simplex with the least log loss of the arithmetic mean: a convex problem."""
+    count = len(members)
+    right = _right(members, labels)
+
+    def loss(w: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        mixed = np.maximum(w @ right, 1e-12)
+        return float(-np.average(np.log(mixed), weights=counts)), -np.average(right / mixed, axis=1, weights=counts)
+
+    simplex: Any = {"type": "eq", "fun": lambda w: w.sum() - 1, "jac": lambda w: np.ones(count)}
+    start: Any = np.full(count, 1 / count)
+    options: Any = {"ftol": 1e-10, "maxiter": 500}
+    result = minimize(loss, start, jac=True, method="SLSQP", bounds=[(0.0, 1.0)] * count, constraints=simplex, options=options)
+    weights = np.clip(result.x, 0, None)
+    return Combination(method="weighted", weights=tuple((weights / weights.sum()).tolist()))
+
+
+def geometric(members: Probabilities, labels: Labels, counts: Counts | None = None) -> Combination:
+    """Return the weights of the geometric mean with the least log loss: p_c ~ prod_m p_mc^v_m, v_m >= 0, a convex problem.
+
+    The v are told as weights v / sum(v) and the temperature 1 / sum(v). A member that is sure decides here only as far as it is trusted,
+    so one that knows ordinary images alone can have a say without spoiling the others: an arithmetic mean of unequal members passes its
+    errors on. Source: the logarithmic opinion pool, Genest and Zidek, Statistical Science 1986; fitted as in Heskes, NIPS 1998.
+    """
+    logs = np.log(np.maximum(members, 1e-7)).astype(np.float64)
+    right = _right(logs, labels)
+
+    def loss(v: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        joined = softmax(np.tensordot(v, logs, axes=1))
+        slope = np.einsum("nc,mnc->mn", joined, logs) - right
+        return log_loss(joined, labels, counts), np.average(slope, axis=1, weights=counts)
+
+    start: Any = np.full(len(members), 1 / len(members))
+    v = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * len(members)).x
+    total = max(float(v.sum()), 1e-3)  # no member worth anything: nearly uniform probabilities
+    weights = v / v.sum() if v.sum() > 0 else start
+    return Combination(method="geometric", weights=tuple(weights.tolist()), temperature=1 / total)
+
+
+def greedy(members: Probabilities, labels: Labels, counts: Counts | None = None, *, bags: int = BAGS, steps: int = STEPS) -> Combination:
+    """Forward selection with replacement, bagged: how often a member is taken is its weight.
+
+    Each bag draws images with replacement and half of the members (at least two), starts from its best member and adds, at each step, the
+    one that lowers the log loss of the average most. Source: Caruana et al., ICML 2004; log loss, since accuracies near 100 % tie.
+    """
+    rng = default_rng(_SEED)
+    taken = np.zeros(len(members))
+    right = _right(members, labels)
+    for _ in range(bags):
+        images = _draw(rng, len(labels), counts)
+        allowed = rng.permutation(len(members))[: max(2, -(-len(members) // 2))]
+        taken += _forward(right[allowed][:, images], allowed, len(members), steps)
+    return Combination(method="greedy", weights=tuple((taken / taken.sum()).tolist()))
+
+
+def _draw(rng: Generator, count: int, counts: Counts | None) -> NDArray[np.int64]:
+    """Draw `count` images with replacement, each as likely as it counts."""
+    if counts is None or np.ptp(counts) == 0:
+        return rng.integers(0, count, count)
+    return rng.choice(count, count, p=counts / counts.sum())
+
+
+def _forward(right: NDArray[np.float64], allowed: NDArray[np.int64], count: int, steps: int) -> NDArray[np.float64]:
+    """Return how often each of `count` members was taken; right: (allowed, N) probabilities of the right class."""
+    total, taken = np.zeros(right.shape[1]), np.zeros(count)
+    for step in range(steps):
+        losses = -np.log(np.maximum((total + right) / (step + 1), 1e-12)).mean(axis=1)
+        best = int(losses.argmin())
+        total += right[best]
+        taken[allowed[best]] += 1
+    return taken
+
+
+def stacking(members: Probabilities, labels: Labels, counts: Counts | None = None, *, strength: float = 0.1) -> Combination:
+    """Fit a regularised multinomial logistic regression to the logarithms of all members' probabilities (Wolpert 1992).
+
+    strength: the inverse of the penalty (C), small since 10 classes x members coefficients stand against few errors.
+    """
+    features = stacking_features(members)
+    middle = np.average(features, axis=0, weights=counts)
+    spread = np.sqrt(np.average((features - middle) ** 2, axis=0, weights=counts)) + 1e-6
+    model = LogisticRegression(C=strength, max_iter=300, tol=1e-4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the last digits of a penalised fit decide nothing here
+        model.fit((features - middle) / spread, labels, sample_weight=counts)
+    classes = members.shape[2]
+    coefficients, intercepts = np.zeros((classes, features.shape[1])), np.full(classes, -30.0)
+    rows = model.classes_ if len(model.classes_) > 2 else model.classes_[1:]
+    if len(model.classes_) == 2:  # one row: the second class against the first
+        intercepts[model.classes_[0]] = 0.0
+    coefficients[rows] = model.coef_ / spread
+    intercepts[rows] = model.intercept_ - (model.coef_ / spread) @ middle
+    return Combination(
+        method="stacking", coefficients=tuple(tuple(row) for row in coefficients.tolist()), intercepts=tuple(intercepts.tolist())
+    )
+
+
+def _right(members: Probabilities, labels: Labels) -> NDArray[np.float64]:
+    return members[:, np.arange(len(labels)), labels].astype(np.float64)
+
+
+METHODS: dict[str, Callable[[Probabilities, Labels, Counts | None], Combination]] = {
+    "uniform": uniform,
+    "weighted": weighted,
+    "geometric": geometric,
+    "greedy": greedy,
+    "stacking": stacking,
+}
