@@ -35,7 +35,7 @@ def _run(count: int, trials: int, epoch_s: float) -> Row:
     return {
         "slots": count,
         "epoch_ms": 1e3 * cpu / (trials * EPOCHS),
-        "outside_training": usage.outside(count),
+        "outside_training": usage.outside(count, session.ledger.idle_s),
         "over_ideal": wall / (-(-trials // count) * EPOCHS * EPOCH_S),
     }
 

@@ -47,12 +47,12 @@ class Usage:
             if self.ended is None:
                 self.training_s += seconds
 
-    def outside(self, slots: int) -> float:
-        """Return the share of the slots' time that was not training."""
+    def outside(self, slots: int, idle_s: float = 0.0) -> float:
+        """Return the share of the slots' time that was not training; `idle_s`, when there was no trial to train, does not count."""
         if self.started is None:
             return 0.0
-        span = (self.ended or time.monotonic()) - self.started
-        return max(0.0, 1.0 - self.training_s / (slots * span)) if span > 0 else 0.0
+        busy = slots * ((self.ended or time.monotonic()) - self.started) - idle_s
+        return max(0.0, 1.0 - self.training_s / busy) if busy > 0 else 0.0
 
 
 class Coordinator:

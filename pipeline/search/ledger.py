@@ -3,6 +3,7 @@
 import contextlib
 import math
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -31,6 +32,7 @@ class Ledger:
         self.total = total
         self.failed = 0  # in this run alone: who starts again has removed the cause, and must not be stopped by what it did before
         self.first_failure = ""
+        self.idle_s = 0.0  # slots' seconds in which no trial was left to train, but one in flight might have failed
         self._max_failed = max_failed
         self._stop = stop
         self._in_flight = 0
@@ -74,7 +76,9 @@ class Ledger:
                     return None
                 if self.total is None or self._counted + self._in_flight < self.total:
                     break
+                began = time.monotonic()
                 self._changed.wait()
+                self.idle_s += time.monotonic() - began
             with storage_errors(), asking(self.study):
                 trial = self.study.ask()
                 overrides = suggest(trial)

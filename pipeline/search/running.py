@@ -81,7 +81,7 @@ def _run(session: Session, slots: Sequence[Slot], machine: Machine) -> int:
     with SignalHandling(stop, print):
         coordinator = make_coordinator(session, room, slots, usage)
         coordinator.run()
-        outside = usage.outside(len(slots))
+        outside = usage.outside(len(slots), session.ledger.idle_s)
         confirmed = _confirm(session, coordinator)
         lines = _close(session, outside)
         listeners.emit(study_ended(session, outside))

@@ -19,6 +19,7 @@ from pipeline.config import compose
 from pipeline.search.budget import geometric_mean
 from pipeline.search.clock import StudyClock
 from pipeline.search.confirm import Confirmed, confirmed_lines
+from pipeline.search.coordinator import Usage
 from pipeline.search.fingerprint import differences
 from pipeline.search.leaderboard import best_trials, rank, table
 from pipeline.search.ledger import Ledger
@@ -79,6 +80,26 @@ def test_a_better_trial_names_the_one_it_beats() -> None:
         assert asked is not None
         beaten.append(ledger.tell(asked[0], Outcome(state="COMPLETE", values=(value,))))
     assert beaten == [None, None, 0]
+
+
+def test_a_slot_without_a_trial_left_is_idle_and_not_outside_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("pipeline.search.ledger.time", SimpleNamespace(monotonic=lambda: now[0]))
+    ledger = ledger_of(1)
+    asked = ledger.ask(SPACE.suggest)
+    assert asked is not None
+    answers: list[object] = []
+    waiting = threading.Thread(target=lambda: answers.append(ledger.ask(SPACE.suggest)))
+    waiting.start()
+    while not ledger._changed._waiters:  # type: ignore[attr-defined]
+        assert waiting.is_alive()
+    now[0] += 41.0
+    ledger.tell(asked[0], Outcome(state="COMPLETE", values=(0.5,)))
+    waiting.join(30)
+    assert answers == [None] and ledger.idle_s == 41.0
+    # Two slots for 60 s: 75 s of the 79 in which there was something to train.
+    assert Usage(started=0.0, ended=60.0, training_s=75.0).outside(2, ledger.idle_s) == pytest.approx(4 / 79)
+    assert Usage(started=0.0, ended=60.0, training_s=75.0).outside(2) == pytest.approx(45 / 120)
 
 
 def make_mirror(path: Path) -> tuple[RDBStorage, optuna.Study]:
