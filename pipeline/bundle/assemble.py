@@ -86,7 +86,7 @@ def _of_ensemble(paths: StudyPaths, ensemble: Mapping[str, Any]) -> Assembled:
         members.append({"name": entry["name"], "temperature": entry["temperature"], "nets": nets, **about})
     if spec is None:
         raise InputError(f"an ensemble must have members with weights, got none in {paths.final}")
-    scores = {"out_of_fold": ensemble["out_of_fold"], "chosen_on": ensemble["chosen_on"], "images": ensemble["images"]}
+    scores = {key: ensemble[key] for key in ("out_of_fold", "chosen_on", "ordinary", "images") if key in ensemble}
     return _assembled(paths, spec, members, files, ensemble["combine"], ensemble["views"], scores, ensemble["expected"])
 
 

@@ -16,7 +16,7 @@ from pipeline.ensemble.gain import gain_over
 from pipeline.ensemble.judged import Judged, judged_on
 from pipeline.ensemble.out_of_fold import OutOfFold
 from pipeline.ensemble.plan import Member
-from pipeline.ensemble.selection import choose, cross_fitted, fit, within_cap
+from pipeline.ensemble.selection import choose_useful, within_cap
 
 
 def build_ensemble(
@@ -26,16 +26,11 @@ def build_ensemble(
     judged = judged_on(found, labels, settings.ordinary)
     temperatures = [_temperature(one, judged) for one in found]
     sets = {name: _member_probabilities(found, temperatures, name) for name in judged.shares}
-    all_sets = judged.side_by_side(sets)
+    stacked, all_labels, counts = judged.side_by_side(sets)
     costs = np.array([one.ms * len(views) for one in found])
-    kept = within_cap(all_sets[0], all_sets[1], costs, settings.max_ms, all_sets[2])
-    joined, all_labels, counts = all_sets[0][kept], *all_sets[1:]
-    copies, scores = len(judged.shares), dict[str, dict[str, float]]()
-    if settings.name == "auto":
-        combination, scores = choose(joined, all_labels, counts, copies=copies)
-    else:
-        combination = fit(settings.name, joined, all_labels, counts)
-    held_out = judged.apart(cross_fitted(combination.method, joined, all_labels, counts, copies=copies))
+    affordable = within_cap(stacked, all_labels, costs, settings.max_ms, counts)
+    kept, choice = choose_useful(stacked, all_labels, counts, affordable, settings.name, copies=len(judged.shares))
+    held_out = judged.apart(choice.held_out)
     return {
         "chosen_on": judged.main,
         "ordinary": judged.shares["clean"],
@@ -53,12 +48,13 @@ def build_ensemble(
             }
             for m in kept
         ],
-        "left_out": [members[m].name for m in range(len(members)) if m not in kept],
-        "combine": combination.plain(),
-        "methods": scores,
+        "left_out": [members[m].name for m in range(len(members)) if m not in affordable],
+        "no_weight": [members[m].name for m in affordable if m not in kept],
+        "combine": choice.combination.plain(),
+        "methods": choice.methods,
         "images": len(labels),
         "out_of_fold": {name: _score(held_out[name], sets[name][kept], labels) for name in sets},
-        "expected": _expected(combination, sets[judged.main][kept], labels),
+        "expected": _expected(choice.combination, sets[judged.main][kept], labels),
     }
 
 
@@ -124,4 +120,6 @@ def summary_lines(content: dict[str, Any]) -> list[str]:
         )
     if content["left_out"]:
         lines.append(f"left out for the time cap: {', '.join(content['left_out'])}")
+    if content["no_weight"]:
+        lines.append(f"left out since the others are no better with them: {', '.join(content['no_weight'])}")
     return lines

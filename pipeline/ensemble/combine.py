@@ -37,8 +37,8 @@ class Combination:
             return joined
         weights = np.array(self.weights, np.float64)
         if self.method == "geometric":
-            return softmax(np.tensordot(weights, np.log(np.maximum(members, _TINY)), axes=1), self.temperature)
-        return softmax(np.log(np.maximum(np.tensordot(weights, members, axes=1), _TINY)), self.temperature)
+            return softmax(np.tensordot(weights, logarithms(members), axes=1), self.temperature)
+        return softmax(logarithms(np.tensordot(weights, members, axes=1)), self.temperature)
 
     def plain(self) -> dict[str, Any]:
         """Return what a manifest holds."""
@@ -49,9 +49,14 @@ class Combination:
 
 def stacking_features(members: Probabilities) -> NDArray[np.float64]:
     """Return (N, members * classes): the logarithms of all members' probabilities, side by side."""
-    logs = np.log(np.maximum(members, _TINY)).transpose(1, 0, 2)
-    features: NDArray[np.float64] = logs.reshape(len(logs), -1).astype(np.float64)
-    return features
+    logs = logarithms(members).transpose(1, 0, 2)
+    return logs.reshape(len(logs), -1)
+
+
+def logarithms(probabilities: Probabilities) -> NDArray[np.float64]:
+    """Return log p, p no smaller than 1e-7."""
+    logs: NDArray[np.float64] = np.log(np.maximum(probabilities, _TINY)).astype(np.float64)
+    return logs
 
 
 def softmax(logits: Probabilities, temperature: float = 1.0) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from cnn_core.axes import Labels
-from pipeline.ensemble.combine import Combination, Counts, Probabilities, log_loss, softmax, stacking_features
+from pipeline.ensemble.combine import Combination, Counts, Probabilities, log_loss, logarithms, softmax, stacking_features
 
 BAGS = 20
 STEPS = 30  # members added, with replacement, in each bag
@@ -29,17 +29,17 @@ def uniform(members: Probabilities, labels: Labels, counts: Counts | None = None
 
 def weighted(members: Probabilities, labels: Labels, counts: Counts | None = None) -> Combination:
     """Return the weights on the simplex with the least log loss of the arithmetic mean: a convex problem."""
-    count = len(members)
+    size = len(members)
     right = _right(members, labels)
 
     def loss(w: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         mixed = np.maximum(w @ right, 1e-12)
         return float(-np.average(np.log(mixed), weights=counts)), -np.average(right / mixed, axis=1, weights=counts)
 
-    simplex: Any = {"type": "eq", "fun": lambda w: w.sum() - 1, "jac": lambda w: np.ones(count)}
-    start: Any = np.full(count, 1 / count)
+    simplex: Any = {"type": "eq", "fun": lambda w: w.sum() - 1, "jac": lambda w: np.ones(size)}
+    start: Any = np.full(size, 1 / size)
     options: Any = {"ftol": 1e-10, "maxiter": 500}
-    result = minimize(loss, start, jac=True, method="SLSQP", bounds=[(0.0, 1.0)] * count, constraints=simplex, options=options)
+    result = minimize(loss, start, jac=True, method="SLSQP", bounds=[(0.0, 1.0)] * size, constraints=simplex, options=options)
     weights = np.clip(result.x, 0, None)
     return Combination(method="weighted", weights=tuple((weights / weights.sum()).tolist()))
 
@@ -47,11 +47,11 @@ def weighted(members: Probabilities, labels: Labels, counts: Counts | None = Non
 def geometric(members: Probabilities, labels: Labels, counts: Counts | None = None) -> Combination:
     """Return the weights of the geometric mean with the least log loss: p_c ~ prod_m p_mc^v_m, v_m >= 0, a convex problem.
 
-    The v are told as weights v / sum(v) and the temperature 1 / sum(v). A member that is sure decides here only as far as it is trusted,
-    so one that knows ordinary images alone can have a say without spoiling the others: an arithmetic mean of unequal members passes its
-    errors on. Source: the logarithmic opinion pool, Genest and Zidek, Statistical Science 1986; fitted as in Heskes, NIPS 1998.
+    Members' evidence is multiplied: the v need not sum to one, and a v of 0 leaves a member out. They are told as weights v / sum(v) and
+    the temperature 1 / sum(v). Of members that know different kinds of images it makes more than an arithmetic mean does (docs/LOG.md).
+    Source: the logarithmic opinion pool, Genest and Zidek, Statistical Science 1986; fitted as in Heskes, NIPS 1998.
     """
-    logs = np.log(np.maximum(members, 1e-7)).astype(np.float64)
+    logs = logarithms(members)
     right = _right(logs, labels)
 
     def loss(v: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -76,17 +76,17 @@ def greedy(members: Probabilities, labels: Labels, counts: Counts | None = None,
     taken = np.zeros(len(members))
     right = _right(members, labels)
     for _ in range(bags):
-        images = _draw(rng, len(labels), counts)
+        images = _drawn(rng, len(labels), counts)
         allowed = rng.permutation(len(members))[: max(2, -(-len(members) // 2))]
         taken += _forward(right[allowed][:, images], allowed, len(members), steps)
     return Combination(method="greedy", weights=tuple((taken / taken.sum()).tolist()))
 
 
-def _draw(rng: Generator, count: int, counts: Counts | None) -> NDArray[np.int64]:
-    """Draw `count` images with replacement, each as likely as it counts."""
+def _drawn(rng: Generator, images: int, counts: Counts | None) -> NDArray[np.int64]:
+    """Return as many indices as there are images, drawn with replacement, each as likely as its image counts."""
     if counts is None or np.ptp(counts) == 0:
-        return rng.integers(0, count, count)
-    return rng.choice(count, count, p=counts / counts.sum())
+        return rng.integers(0, images, images)
+    return rng.choice(images, images, p=counts / counts.sum())
 
 
 def _forward(right: NDArray[np.float64], allowed: NDArray[np.int64], count: int, steps: int) -> NDArray[np.float64]:
@@ -135,3 +135,4 @@ METHODS: dict[str, Callable[[Probabilities, Labels, Counts | None], Combination]
     "greedy": greedy,
     "stacking": stacking,
 }
+MEANS = ("uniform", "weighted", "greedy")  # arithmetic means, which are sharpened by a temperature of their own

@@ -86,7 +86,7 @@ def plan_members(config: Config, data: DataSpec, own: Sequence[str]) -> list[Mem
     chosen = [(f"t{trial.number:03d}", trial.overrides) for trial in _diverse(trials, final.members, final.kind_errors)]
     base = trials[0].overrides if trials else ()
     chosen += [(f"fixed{k}", (*base, *fixed)) for k, fixed in enumerate(final.fixed, 1)]
-    epochs = epochs_that_fit(config, [config.paths.trial(t.number) for t in trials[: final.members]], data)
+    epochs = epochs_that_fit(config, [config.paths.trial(t.number) for t in trials[: max(1, final.members)]], data)
     members = []
     for k, (name, overrides) in enumerate(chosen, 1):
         fixed = final.fixed[k - 1 - final.members] if k > final.members else []

@@ -1,15 +1,17 @@
 """How the members' weights are chosen, on out-of-fold predictions alone."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 
 from cnn_core.axes import Labels
-from pipeline.ensemble.combine import Combination, Counts, Probabilities, accuracy, fit_temperature, log_loss, log_losses
-from pipeline.ensemble.methods import METHODS
+from pipeline.ensemble.combine import Combination, Counts, Probabilities, accuracy, fit_temperature, log_loss, log_losses, logarithms
+from pipeline.ensemble.methods import MEANS, METHODS
 
+LEAST_WEIGHT = 1e-3  # with less, a member costs its time at every prediction for nothing
 _SEED = 2005
 
 
@@ -22,9 +24,9 @@ def fit(method: str, members: Probabilities, labels: Labels, counts: Counts | No
         used = counts > 0
         members, labels, counts = members[:, used], labels[used], counts[used]
     found = METHODS[method](members, labels, counts)
-    if method in ("stacking", "geometric"):
+    if method not in MEANS:
         return found
-    return replace(found, temperature=fit_temperature(np.log(np.maximum(found.apply(members), 1e-12)), labels, counts))
+    return replace(found, temperature=fit_temperature(logarithms(found.apply(members)), labels, counts))
 
 
 def cross_fitted(
@@ -44,13 +46,23 @@ def cross_fitted(
     return joined
 
 
-def choose(
-    members: Probabilities, labels: Labels, counts: Counts | None = None, *, copies: int = 1
-) -> tuple[Combination, dict[str, dict[str, float]]]:
-    """Return the method with the least cross-fitted log loss, fitted to all images, and each method's scores.
+@dataclass(frozen=True)
+class Choice:
+    """How members are combined, fitted to all images."""
 
-    A method takes the place of the uniform average only where its loss is lower by more than two standard errors of the difference.
+    combination: Combination
+    held_out: NDArray[np.float64]  # (N, classes), each image as combined by a fit without it
+    methods: dict[str, dict[str, float]]  # scores of each, where there was a choice
+
+
+def choose(members: Probabilities, labels: Labels, counts: Counts | None = None, *, name: str = "auto", copies: int = 1) -> Choice:
+    """Return the method `name`, or for auto the one with the least cross-fitted log loss; counts, copies: as in `cross_fitted`.
+
+    With auto, a method takes the place of the uniform average only where its loss is lower by more than two standard errors of the
+    difference.
     """
+    if name != "auto":
+        return Choice(fit(name, members, labels, counts), cross_fitted(name, members, labels, counts, copies=copies), {})
     counted = np.ones(len(labels)) if counts is None else counts / counts.mean()
     joined = {name: cross_fitted(name, members, labels, counts, copies=copies) for name in METHODS}
     losses = {name: (counted * log_losses(p, labels)).reshape(copies, -1).mean(axis=0) for name, p in joined.items()}
@@ -58,7 +70,8 @@ def choose(
     best = min(losses, key=lambda name: scores[name]["log_loss"])
     difference = losses["uniform"] - losses[best]
     sure = difference.mean() > 2 * difference.std() / np.sqrt(len(difference))
-    return fit(best if sure else "uniform", members, labels, counts), scores
+    chosen = best if sure else "uniform"
+    return Choice(fit(chosen, members, labels, counts), joined[chosen], scores)
 
 
 def within_cap(
@@ -73,6 +86,24 @@ def within_cap(
         if sum(cost_ms[k] for k in kept) + cost_ms[member] <= cap_ms:
             kept.append(member)
     return sorted(kept) if kept else [int(np.argmin(cost_ms))]
+
+
+def choose_useful(
+    members: Probabilities, labels: Labels, counts: Counts, affordable: Sequence[int], name: str, copies: int
+) -> tuple[list[int], Choice]:
+    """Return those of the `affordable` members that have a say, and the choice made with them alone."""
+    choice = choose(members[affordable], labels, counts, name=name, copies=copies)
+    useful = with_weight(choice.combination, affordable)
+    if useful == list(affordable):
+        return useful, choice
+    return useful, choose(members[useful], labels, counts, name=name, copies=copies)
+
+
+def with_weight(combination: Combination, members: Sequence[int]) -> list[int]:
+    """Return those of `members` that have a say: a mean's members with a weight of at least a thousandth."""
+    if not combination.weights:
+        return list(members)
+    return [member for member, weight in zip(members, combination.weights, strict=True) if weight >= LEAST_WEIGHT]
 
 
 def _parts(labels: Labels, parts: int, rng: Generator) -> NDArray[np.int64]:

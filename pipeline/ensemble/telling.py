@@ -165,7 +165,7 @@ class FinalRuns:
 
 
 def ensemble_figures(content: Mapping[str, Any]) -> dict[str, float]:
-    """Return what MLflow shows of an ensemble: out-of-fold scores, gains, and as objective the accuracy that it was chosen by."""
+    """Return what MLflow shows of an ensemble: out-of-fold scores and gains; the objective is the accuracy on what it is for."""
     found: dict[str, float] = {}
     for name, score in content.get("out_of_fold", {}).items():
         found[f"ensemble_{name}_accuracy"] = score["accuracy"]

@@ -34,7 +34,7 @@ def append_to_ledger(root: Path, output: Path, rows: int, bundle: Path, manifest
 
 
 def expected_score(manifest: Mapping[str, Any]) -> float | None:
-    """Return the accuracy that the model showed on what it was chosen on, None where the manifest does not say."""
+    """Return the accuracy that the model showed on what stands for the images to label, None where the manifest does not say."""
     scores = manifest.get("scores", {})
     if "out_of_fold" in scores:
         return float(scores["out_of_fold"][scores["chosen_on"]]["accuracy"])

@@ -83,7 +83,7 @@ def ensemble(facts: Facts) -> str:
         ]
         chosen = f"chosen out of fold on {found.get('images'):,} {found.get('chosen_on')} images"
         if found.get("chosen_on") == "proxy" and found.get("ordinary"):
-            chosen += f" and the same images as they are, which count {found['ordinary']:.0%}"
+            chosen += f" ({1 - found['ordinary']:.0%}) and the same images undisturbed ({found['ordinary']:.0%})"
         parts.append(text(f"{len(found['members'])} members joined by {how.get('method')}, {chosen}."))
         parts.append(table(heads, rows, "Members of the ensemble"))
         parts.append(bullets([_gain(name, score) for name, score in found.get("out_of_fold", {}).items()]))

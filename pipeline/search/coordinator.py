@@ -48,7 +48,7 @@ class Usage:
                 self.training_s += seconds
 
     def outside(self, slots: int, idle_s: float = 0.0) -> float:
-        """Return the share of the slots' time that was not training; `idle_s`, when there was no trial to train, does not count."""
+        """Return the share of the slots' time that was not training; `idle_s`, when a slot had no trial to train, does not count."""
         if self.started is None:
             return 0.0
         busy = slots * ((self.ended or time.monotonic()) - self.started) - idle_s

@@ -77,7 +77,7 @@ class StudyEnded:
     reason: str
     trials: Mapping[str, int]  # count by state
     best_number: int | None
-    outside_training: float  # share of the slots' time between epochs
+    outside_training: float  # share of the time in which slots had a trial to train
     time_s: float
     figures: Mapping[str, float] = field(default_factory=dict)  # of the whole, such as an ensemble's accuracy
 

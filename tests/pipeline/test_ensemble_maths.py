@@ -9,7 +9,7 @@ from sklearn.metrics import log_loss as sklearn_log_loss
 from pipeline.ensemble.combine import Combination, accuracy, fit_temperature, log_loss, softmax
 from pipeline.ensemble.gain import calibration_error, confusion, gain_over, wilson
 from pipeline.ensemble.methods import METHODS, _forward, geometric, greedy, stacking, uniform, weighted
-from pipeline.ensemble.selection import _parts, choose, cross_fitted, fit, within_cap
+from pipeline.ensemble.selection import _parts, choose, choose_useful, cross_fitted, fit, within_cap
 
 
 def _sample(count: int, scale: float, seed: int, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:
@@ -109,13 +109,25 @@ def test_greedy_listens_to_the_images_that_count() -> None:
 
 
 def test_an_image_is_left_out_with_its_copy() -> None:
-    members, labels = _noisy_members(300, [1.0, 2.0])
+    members, labels = _noisy_members(60, [1.0, 2.0])
     both, twice = np.concatenate([members, members[::-1]], axis=1), np.tile(labels, 2)
-    counts = np.repeat([0.3, 0.7], 300)
-    joined = cross_fitted("geometric", both, twice, counts, copies=2)
-    held = np.tile(_parts(labels, 5, np.random.default_rng(2005)) == 1, 2)
-    want = fit("geometric", both[:, ~held], twice[~held], counts[~held]).apply(both[:, held])
-    np.testing.assert_allclose(joined[held], want, atol=1e-9)
+    counts = np.repeat([0.3, 0.7], 60)
+    changed = both.copy()
+    changed[:, 60 + 7] = np.roll(np.eye(3)[labels[7]], 1) * 0.998 + 0.001  # the copy of image 7: all members are surely wrong
+    before, after = (cross_fitted("geometric", one, twice, counts, copies=2) for one in (both, changed))
+    np.testing.assert_array_equal(before[7], after[7])
+    assert np.abs(before - after).max() > 1e-3
+
+
+def test_members_without_a_say_are_left_out() -> None:
+    members, labels = _noisy_members(2000, [1.0, 1.0, 1.0])
+    swapped = members[2:, :, [1, 2, 0]]  # worse than nothing
+    kept, choice = choose_useful(np.concatenate([members[:2], swapped]), labels, np.ones(2000), [0, 1, 2], "geometric", copies=1)
+    assert kept == [0, 1] and len(choice.combination.weights) == 2
+    want = fit("geometric", members[:2], labels)
+    np.testing.assert_allclose(choice.combination.weights, want.weights)
+    kept, choice = choose_useful(np.concatenate([members[:2], swapped]), labels, np.ones(2000), [0, 1, 2], "stacking", copies=1)
+    assert kept == [0, 1, 2]
 
 
 def test_stacking_learns_a_member_that_swaps_two_classes() -> None:
@@ -148,10 +160,11 @@ def test_cross_fitting_uses_no_image_for_itself(method: str) -> None:
 
 def test_choose_keeps_the_uniform_average_unless_another_is_surely_better() -> None:
     members, labels = _noisy_members(2000, [1.5] * 4)
-    chosen, scores = choose(members, labels)
+    choice = choose(members, labels)
+    chosen, scores = choice.combination, choice.methods
     assert chosen.method == "uniform" and set(scores) == set(METHODS)
     bad = np.concatenate([members, np.repeat(members[:1, :, [1, 2, 0]], 4, axis=0)])
-    assert choose(bad, labels)[0].method != "uniform"
+    assert choose(bad, labels).combination.method != "uniform"
 
 
 def test_the_cap_keeps_the_best_members_that_fit() -> None:

@@ -4,7 +4,9 @@ import json
 import shutil
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -106,37 +108,67 @@ def test_the_ensemble_is_described_with_its_gain(paths: StudyPaths) -> None:
     assert sum(content["expected"]["class_share"]) == pytest.approx(1)
 
 
-@pytest.mark.parametrize(("ordinary", "kept"), [(0.0, 0), (1.0, 1)])
-def test_the_share_of_ordinary_images_decides_between_specialists(final_root: Path, ordinary: float, kept: int) -> None:
-    members = _planned(final_root).members
-    labels = np.arange(200) % 10
-    right = 8.0 * np.eye(10, dtype=np.float32)[labels][None]
-    wrong = np.roll(right, 1, axis=2)
-    mixed = np.where(np.arange(200)[None, :, None] < 20, wrong, right)  # nine of ten right
-    found = [OutOfFold(np.arange(200), mixed, right, 1.0), OutOfFold(np.arange(200), right, mixed, 1.0)]
-    settings = EnsembleSettings(name="weighted", ordinary=ordinary)
-    content = build_ensemble(members, found, labels, settings, [[1, 0, 0, 0, 1, 0]])
-    assert content["combine"]["weights"][kept] > 0.95
-    assert (content["chosen_on"], content["ordinary"]) == ("proxy", ordinary)
-    # The figures on both sets are those of the ensemble that was chosen, not of one fitted to each set.
-    other = ("clean", "proxy")[kept]
-    assert content["out_of_fold"][other]["accuracy"] == 0.9
-    assert content["out_of_fold"][other]["best_member"] == 1 - kept
+LABELS = np.arange(200) % 10
+
+
+def _specialists() -> list[OutOfFold]:
+    """One knows the proxy alone, the other ordinary images alone: nine of ten are right there, all elsewhere."""
+    right = 8.0 * np.eye(10, dtype=np.float32)[LABELS][None]
+    mixed = np.where(np.arange(200)[None, :, None] < 20, np.roll(right, 1, axis=2), right)
+    return [OutOfFold(np.arange(200), mixed, right, 1.0), OutOfFold(np.arange(200), right, mixed, 1.0)]
+
+
+def _built(root: Path, found: Sequence[OutOfFold], **settings: Any) -> dict[str, Any]:
+    members = _planned(root).members[: len(found)]
+    return build_ensemble(members, found, LABELS, EnsembleSettings(**settings), [[1, 0, 0, 0, 1, 0]])
+
+
+@pytest.mark.parametrize(
+    ("ordinary", "figures", "main"),
+    [(0.0, (0.9, 1.0), "proxy"), (0.3, (0.9, 1.0), "proxy"), (0.7, (1.0, 0.9), "proxy"), (1.0, (1.0, 0.9), "clean")],
+)
+def test_the_share_of_ordinary_images_decides_between_specialists(
+    final_root: Path, ordinary: float, figures: tuple[float, float], main: str
+) -> None:
+    content = _built(final_root, _specialists(), name="geometric", ordinary=ordinary)
+    assert tuple(content["out_of_fold"][one]["accuracy"] for one in ("clean", "proxy")) == figures
+    assert (content["chosen_on"], content["ordinary"]) == (main, ordinary)
+
+
+@pytest.mark.parametrize(("ordinary", "name", "figures"), [(0.0, "m1", (0.9, 1.0)), (1.0, "m2", (1.0, 0.9))])
+def test_both_figures_are_those_of_the_ensemble_that_was_chosen(
+    final_root: Path, ordinary: float, name: str, figures: tuple[float, float]
+) -> None:
+    content = _built(final_root, _specialists(), name="greedy", ordinary=ordinary)
+    assert [one["name"][:2] for one in content["members"]] == [name] and len(content["no_weight"]) == 1
+    assert tuple(content["out_of_fold"][one]["accuracy"] for one in ("clean", "proxy")) == figures
+
+
+def test_one_member_and_no_proxy_make_an_ensemble_with_every_method(final_root: Path) -> None:
+    whole = _specialists()
+    alone = [replace(whole[0], proxy=None)]
+    for method in ("auto", "uniform", "weighted", "greedy", "geometric", "stacking"):
+        content = _built(final_root, alone, name=method, ordinary=0.4)
+        assert (content["chosen_on"], content["ordinary"], list(content["out_of_fold"])) == ("clean", 1.0, ["clean"])
+    content = _built(final_root, whole, name="auto", ordinary=0.4, max_ms=1.5)
+    assert [one["name"][:2] for one in content["members"]] == ["m1"] and [name[:2] for name in content["left_out"]] == ["m2"]
+    assert set(content["methods"]) == {"uniform", "weighted", "greedy", "geometric", "stacking"}
 
 
 def test_fixed_members_share_the_time(final_root: Path, paths: StudyPaths) -> None:
     trial = paths.trial(plan.finished_trials(paths)[0].number)
     epoch_s = statistics.median(row["epoch_s"] for row in read_history(trial))
-    fixed = ("final.members=1", 'final.fixed=[["model.dropout=0.3"],["model.dropout=0.4"]]', "final.epochs=500")
 
-    def epochs(*more: str) -> int:
-        found = {spec.train.epochs for m in _planned(final_root, *more).members for spec in m.specs}
+    def epochs(*members: str) -> int:
+        limits = ("slots.n=1", "final.epochs=500", f"final.minutes={2 * 100 * epoch_s / 60}")
+        found = {spec.train.epochs for m in _planned(final_root, *members, *limits).members for spec in m.specs}
         (paths.final / "epochs.json").unlink()
         return found.pop()
 
-    minutes = f"final.minutes={2 * 100 * epoch_s / 60}"
-    alone, shared = epochs(*fixed[::2], "final.fixed=[]", minutes), epochs(*fixed, minutes)
-    assert alone / 3 - 1 <= shared <= alone / 3 < alone < 500
+    two = 'final.fixed=[["model.dropout=0.3"],["model.dropout=0.4"]]'
+    alone, three, fixed = epochs("final.members=1"), epochs("final.members=1", two), epochs("final.members=0", two)
+    assert 3 < alone < 500
+    assert alone / 3 - 1 <= three <= alone / 3 and alone / 2 - 1 <= fixed <= alone / 2
 
 
 def test_a_second_run_trains_nothing_again(final_root: Path, paths: StudyPaths, capsys: pytest.CaptureFixture[str]) -> None:
