@@ -22,8 +22,12 @@ class Net:
     def logits(self, x: Array) -> Array:
         """Return (classes, N) from (C, H, W, N)."""
         for operation in self._steps:
-            x = OPERATIONS[operation["op"]](x, operation, self.arrays)
+            x = self.apply(x, operation)
         return x
+
+    def apply(self, x: Array, operation: Operation) -> Array:
+        """Return what one operation makes of x."""
+        return OPERATIONS[operation["op"]](x, operation, self.arrays)
 
 
 def joined_relu(operations: Sequence[Operation]) -> list[Operation]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.bundle.operations import IDENTITY, Array, Net, resample_view, softmax, view_sampler
 
 FORMAT = 1
-BATCH = 25  # images computed at once: their arrays stay in a second-level cache
+BATCH = 25  # their arrays stay in a second-level cache
 
 
 class BundleError(ValueError):
@@ -69,9 +69,10 @@ def read_arrays(path: Path, sha256: str) -> dict[str, Array]:
 class Bundle:
     """An ensemble: members, each the mean of its nets' calibrated softmax, joined by a weighted mean or by a logistic regression."""
 
-    def __init__(self, manifest: Mapping[str, Any], nets: Sequence[Sequence["Net"]]) -> None:
+    def __init__(self, manifest: Mapping[str, Any], nets: Sequence[Sequence["Net"]], batch: int = BATCH) -> None:
         self.manifest = manifest
         self.nets = nets
+        self.batch = batch  # images computed at once
         self.image_shape: tuple[int, int, int] = tuple(manifest["image_shape"])
         self.classes: int = manifest["classes"]
 
@@ -85,10 +86,10 @@ class Bundle:
         views = self.manifest.get("views") or [IDENTITY]
         samplers = [view_sampler(view, self.image_shape[1:]) for view in views]
         result = np.empty((len(self.nets), len(images), self.classes), np.float32)
-        for start in range(0, len(images), BATCH):
-            x = images[start : start + BATCH].transpose(1, 2, 3, 0).astype(np.float32)
+        for start in range(0, len(images), self.batch):
+            x = images[start : start + self.batch].transpose(1, 2, 3, 0).astype(np.float32)
             x *= np.float32(1 / 255)
-            result[:, start : start + BATCH] = np.mean([self._batch(resample_view(x, sampler)) for sampler in samplers], axis=0)
+            result[:, start : start + self.batch] = np.mean([self._batch(resample_view(x, sampler)) for sampler in samplers], axis=0)
         return result
 
     def combine(self, members: Array) -> Array:

@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from cnn_core.errors import InputError
 from pipeline.bundle.predictor import Bundle, BundleError, load
+from pipeline.bundle.quick import quicken
 from pipeline.inputs.source import Block
 
 BLOCK = 500  # images a task
@@ -27,7 +28,7 @@ def open_bundle(folder: str | Path) -> Bundle:
 
 @lru_cache(maxsize=2)
 def _loaded(folder: str, digest: str) -> Bundle:
-    return load(folder)
+    return quicken(load(folder))
 
 
 def _predict(folder: str, digest: str, images: NDArray[np.uint8]) -> NDArray[np.float32]:

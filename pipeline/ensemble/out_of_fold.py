@@ -23,10 +23,10 @@ from cnn_core.state import Weights
 from pipeline.artifacts import StudyPaths, TrialPaths, atomic_write_bytes
 from pipeline.bundle.graph import operations_of
 from pipeline.bundle.operations import Net, resample_view, view_sampler
+from pipeline.bundle.quick import BATCH, QuickNet
 from pipeline.ensemble.plan import Member
 
 Logits = NDArray[np.float32]
-_BATCH = 25
 
 
 @dataclass(frozen=True)
@@ -40,18 +40,18 @@ class OutOfFold:
 
 
 def inference_net(spec: Spec, weights: Weights) -> Net:
-    """Return the net that a bundle would hold for these weights."""
+    """Return the net that a bundle would hold for these weights, as predictions compute it."""
     model = build_model(spec.model, spec.data.image_shape, spec.data.classes, np.random.default_rng(0))
     model.load(weights.params, weights.buffers)
-    return Net(*operations_of(model))
+    return QuickNet(*operations_of(model))
 
 
 def view_logits(net: Net, images: Images, views: Sequence[Sequence[float]]) -> Logits:
     """Return (views, N, classes) of uint8 images (N, C, H, W)."""
     samplers = [view_sampler(view, images.shape[2:]) for view in views]
     parts = []
-    for start in range(0, len(images), _BATCH):
-        x = images[start : start + _BATCH].transpose(1, 2, 3, 0).astype(np.float32)
+    for start in range(0, len(images), BATCH):
+        x = images[start : start + BATCH].transpose(1, 2, 3, 0).astype(np.float32)
         x *= np.float32(1 / 255)
         parts.append(np.stack([net.logits(resample_view(x, sampler)).T for sampler in samplers]))
     return np.concatenate(parts, axis=1)
