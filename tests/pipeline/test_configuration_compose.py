@@ -230,3 +230,17 @@ def test_secrets_stay_out_of_the_stored_configuration(monkeypatch: pytest.Monkey
     assert "hunter2" not in config.yaml
     assert "${oc.env:SOME_TOKEN}" in config.yaml
     assert "postgresql+psycopg://***@127.0.0.1/db" in config.yaml
+
+
+def test_the_contests_other_members_are_the_same_after_any_trial() -> None:
+    """A space's parameter that a fixed member does not set back would make it something else."""
+    final = compose(["experiment=contest"]).final
+    light, mild = (
+        compose(["experiment=contest", *trial, *final.overrides, *fixed])
+        for fixed, trial in zip(
+            final.fixed, (["augment.rotate=35.0", "augment.elastic=0.0"], ["model.kernel=5", "model.filters=56"]), strict=True
+        )
+    )
+    assert light.augment == compose(["augment=affine"]).augment
+    recipe = compose(["experiment=contest", *compose(["experiment=contest"]).study.enqueue[0], "augment.mild=0.95"])
+    assert (mild.model, mild.optimizer, mild.augment) == (recipe.model, recipe.optimizer, recipe.augment)
