@@ -54,9 +54,9 @@ REAL = Part(
     title="Real trials",
     about=(
         "Equal trials of report 5's net, from the first trial's begin to the last one's end; two runs each, in turns, means. "
-        "Efficiency: trials an hour, divided by the slots times those of one slot. Outside training: the share that no epoch took of "
-        "the time in which slots had a trial to train. Coordinator: its processor time, MLflow's included, as a share of all cores'; with a slot a core it comes out "
-        "of training, but for what fits into pauses."
+        "Efficiency: trials an hour, divided by the slots times those of one slot. Outside training: the share that no epoch "
+        "took of the time in which slots had a trial to train. Coordinator: its processor time, MLflow's included, as a share "
+        "of all cores'; with a slot a core it comes out of training, but for what fits into pauses."
     ),
     measure=measure,
     columns={
