@@ -48,7 +48,8 @@ def geometric(members: Probabilities, labels: Labels, counts: Counts | None = No
     """Return the weights of the geometric mean with the least log loss: p_c ~ prod_m p_mc^v_m, v_m >= 0, a convex problem.
 
     Members' evidence is multiplied: the v need not sum to one, and a v of 0 leaves a member out. They are told as weights v / sum(v) and
-    the temperature 1 / sum(v). Of members that know different kinds of images it makes more than an arithmetic mean does (docs/LOG.md).
+    the temperature 1 / sum(v). A member that is often wrong and sure keeps a small say, where the log loss of an arithmetic mean leaves it
+    none (docs/LOG.md).
     Source: the logarithmic opinion pool, Genest and Zidek, Statistical Science 1986; fitted as in Heskes, NIPS 1998.
     """
     logs = logarithms(members)

@@ -64,10 +64,10 @@ def choose(members: Probabilities, labels: Labels, counts: Counts | None = None,
     if name != "auto":
         return Choice(fit(name, members, labels, counts), cross_fitted(name, members, labels, counts, copies=copies), {})
     counted = np.ones(len(labels)) if counts is None else counts / counts.mean()
-    joined = {name: cross_fitted(name, members, labels, counts, copies=copies) for name in METHODS}
-    losses = {name: (counted * log_losses(p, labels)).reshape(copies, -1).mean(axis=0) for name, p in joined.items()}
-    scores = {name: {"log_loss": float(losses[name].mean()), "accuracy": accuracy(p, labels, counts)} for name, p in joined.items()}
-    best = min(losses, key=lambda name: scores[name]["log_loss"])
+    joined = {method: cross_fitted(method, members, labels, counts, copies=copies) for method in METHODS}
+    losses = {method: (counted * log_losses(p, labels)).reshape(copies, -1).mean(axis=0) for method, p in joined.items()}
+    scores = {method: {"log_loss": float(losses[method].mean()), "accuracy": accuracy(p, labels, counts)} for method, p in joined.items()}
+    best = min(losses, key=lambda method: scores[method]["log_loss"])
     difference = losses["uniform"] - losses[best]
     sure = difference.mean() > 2 * difference.std() / np.sqrt(len(difference))
     chosen = best if sure else "uniform"
