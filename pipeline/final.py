@@ -71,7 +71,8 @@ def build(planned: Prepared, slots: Sequence[Slot], say: Say) -> int:
     config, members = planned.config, planned.members
     stop, say = Stop(), one_line_at_a_time(say)
     jobs = net_jobs(members, config.paths, config.final.statistics_batches)
-    say(f"final: {len(members)} members x {config.final.folds} folds, {len(jobs)} nets, {len(slots)} at once")
+    refits = f" and {config.final.refit} on all images" if config.final.refit else ""
+    say(f"final: {len(members)} members x {config.final.folds} folds{refits}, {len(jobs)} nets, {len(slots)} at once")
     with FinalRuns(config, jobs, slots, stop) as runs:
         with SignalHandling(stop, say):
             told = (lambda line: None) if config.quiet else say
@@ -101,19 +102,20 @@ def join(planned: Prepared) -> dict[str, Any]:
 
 
 def net_jobs(members: Sequence[Member], paths: StudyPaths, statistics_batches: int) -> list[Job]:
-    """Return one job a net, members in order, so that the best are finished first."""
-    nets = [(member, fold, spec) for member in members for fold, spec in enumerate(member.specs)]
+    """Return one job a net: those on all images first, since they take longest and slots should end together; members in order."""
+    refits = [(m, f"all images {k}/{len(m.refits)}", spec, m.refit(paths, k - 1)) for m in members for k, spec in enumerate(m.refits, 1)]
+    folds = [(m, f"fold {k}/{len(m.specs)}", spec, m.net(paths, k - 1)) for m in members for k, spec in enumerate(m.specs, 1)]
     return [
         Job(
             number=number,
             member=member.name,
-            fold=f"{fold + 1}/{len(member.specs)}",
+            part=part,
             spec=spec,
-            paths=member.net(paths, fold),
+            paths=folder,
             overrides=member.overrides,
             statistics_batches=statistics_batches,
         )
-        for number, (member, fold, spec) in enumerate(nets)
+        for number, (member, part, spec, folder) in enumerate(refits + folds)
     ]
 
 

@@ -26,7 +26,7 @@ from pipeline.ensemble.plan import finished_trials
 from pipeline.search.problem import of_the_net
 
 ENSEMBLE_KEYS = ("members", "combine", "views", "out_of_fold", "chosen_on", "images", "expected")
-MEMBER_KEYS = ("name", "temperature", "overrides", "model", "specs")
+MEMBER_KEYS = ("name", "temperature", "overrides", "model", "specs", "refits")
 LICENCES = {
     "mnist": "MNIST (Y. LeCun, C. Cortes, C. J. C. Burges), made available under CC BY-SA 3.0",
     "digits": "Optical Recognition of Handwritten Digits (E. Alpaydin, C. Kaynak), UCI Machine Learning Repository, CC BY 4.0",
@@ -79,9 +79,11 @@ def _of_ensemble(paths: StudyPaths, ensemble: Mapping[str, Any]) -> Assembled:
     for entry in ensemble["members"]:
         spec = _spec(paths, entry["overrides"])
         nets = []
-        for fold, digest in enumerate(entry["specs"]):
-            weights = _final_weights(paths.final / entry["name"] / f"fold{fold}" / "weights.npz", digest)
-            nets.append(_net(spec, weights, f"weights/{entry['name']}-fold{fold}.npz", files))
+        folds = [(f"fold{k}", digest) for k, digest in enumerate(entry["specs"])]
+        refits = [(f"all{k}", digest) for k, digest in enumerate(entry["refits"])]
+        for folder, digest in folds + refits:
+            weights = _final_weights(paths.final / entry["name"] / folder / "weights.npz", digest)
+            nets.append(_net(spec, weights, f"weights/{entry['name']}-{folder}.npz", files))
         about = {key: entry[key] for key in ("overrides", "model")}
         members.append({"name": entry["name"], "temperature": entry["temperature"], "nets": nets, **about})
     if spec is None:

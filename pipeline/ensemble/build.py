@@ -27,7 +27,7 @@ def build_ensemble(
     temperatures = [_temperature(one, judged) for one in found]
     sets = {name: _member_probabilities(found, temperatures, name) for name in judged.shares}
     stacked, all_labels, counts = judged.side_by_side(sets)
-    costs = np.array([one.ms * len(views) for one in found])
+    costs = np.array([_cost_ms(member, one) * len(views) for member, one in zip(members, found, strict=True)])
     affordable = within_cap(stacked, all_labels, costs, settings.max_ms, counts)
     kept, choice = choose_useful(stacked, all_labels, counts, affordable, settings.name, copies=len(judged.shares))
     held_out = judged.apart(choice.held_out)
@@ -43,6 +43,7 @@ def build_ensemble(
                 "overrides": list(members[m].overrides),
                 "model": asdict(members[m].specs[0].model),
                 "specs": [spec.digest() for spec in members[m].specs],
+                "refits": [spec.digest() for spec in members[m].refits],
                 **{f"{name}_accuracy": accuracy(sets[name][m], labels) for name in sets},
                 **{f"{name}_log_loss": log_loss(sets[name][m], labels) for name in sets},
             }
@@ -61,6 +62,11 @@ def build_ensemble(
 def write_ensemble(paths: StudyPaths, content: dict[str, Any]) -> None:
     """Write ensemble.json."""
     atomic_write_text(paths.ensemble / "ensemble.json", json.dumps(content, indent=2) + "\n")
+
+
+def _cost_ms(member: Member, one: OutOfFold) -> float:
+    """Return an image's inference by all nets of a member: the folds' were measured, the others cost as much each."""
+    return one.ms * (1 + len(member.refits) / len(member.specs))
 
 
 def _temperature(one: OutOfFold, judged: Judged) -> float:

@@ -130,7 +130,8 @@ class NetTrainer:
     def _line(self, job: Job, rows: Sequence[dict[str, float]]) -> str:
         row = rows[-1]
         left_s = self._epochs_left * row["epoch_s"] / max(1, len(self._slots))
-        shown = f"loss {row['train_loss']:.4f}, validation {row['valid_accuracy']:.2%}, {row['epoch_s']:.1f} s"
+        validation = f", validation {row['valid_accuracy']:.2%}" if "valid_accuracy" in row else ""
+        shown = f"loss {row['train_loss']:.4f}{validation}, {row['epoch_s']:.1f} s"
         done = f"{time.strftime('%H:%M:%S')} final {job.name} epoch {len(rows)}/{job.spec.train.epochs}"
         return f"{done}: {shown}; about {left_s / 60:.0f} min left"
 

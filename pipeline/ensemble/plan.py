@@ -1,4 +1,4 @@
-"""Which nets an ensemble is made of: the best distinct trials of a study and fixed configurations, each on every fold."""
+"""Which nets an ensemble is made of: the best distinct trials of a study and fixed configurations, each on every fold and on all images."""
 
 import csv
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from cnn_core.errors import InputError
 from cnn_core.spec import DataSpec, Spec
 from pipeline.artifacts import StudyPaths, TrialPaths
 from pipeline.config import Config, compose, spec_of
+from pipeline.configuration.final_settings import FinalSettings
 from pipeline.ensemble.duration import epochs_that_fit
 from pipeline.search.problem import of_the_net
 
@@ -20,17 +21,21 @@ _SEED_OFFSET = 1_000_000  # final nets share no stream with trials, which are nu
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """One configuration and seed, trained once a fold."""
+    """One configuration and seed, trained once a fold, and as often as asked on all images; its probabilities are the mean of its nets."""
 
     name: str  # "m1-t017", or "m4-fixed1"
     overrides: tuple[str, ...]  # whole: composing them gives the configuration
-    specs: tuple[Spec, ...]
+    specs: tuple[Spec, ...]  # one a fold: they predict out of fold, so temperatures and weights are chosen by them
+    refits: tuple[Spec, ...] = ()  # on all images that are not reserved: no image is left to judge them by
 
     def folder(self, paths: StudyPaths) -> Path:
         return paths.final / self.name
 
     def net(self, paths: StudyPaths, fold: int) -> TrialPaths:
         return TrialPaths(self.folder(paths) / f"fold{fold}")
+
+    def refit(self, paths: StudyPaths, number: int) -> TrialPaths:
+        return TrialPaths(self.folder(paths) / f"all{number}")
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,8 @@ def plan_members(config: Config, data: DataSpec, own: Sequence[str]) -> list[Mem
     chosen = [(f"t{trial.number:03d}", trial.overrides) for trial in _diverse(trials, final.members, final.kind_errors)]
     base = trials[0].overrides if trials else ()
     chosen += [(f"fixed{k}", (*base, *fixed)) for k, fixed in enumerate(final.fixed, 1)]
-    epochs = epochs_that_fit(config, [config.paths.trial(t.number) for t in trials[: max(1, final.members)]], data)
+    first = [config.paths.trial(t.number) for t in trials[: max(1, final.members)]]
+    epochs = epochs_that_fit(config, first, data, _data_of_nets(final, data))
     members = []
     for k, (name, overrides) in enumerate(chosen, 1):
         fixed = final.fixed[k - 1 - final.members] if k > final.members else []
@@ -131,9 +137,27 @@ def _member(config: Config, data: DataSpec, name: str, overrides: tuple[str, ...
         epochs = 2 * compose(overrides).train.epochs
     whole = (*overrides, f"train.epochs={epochs}")
     net = compose(whole)
-    specs = []
-    for fold in range(config.final.folds):
-        spec = spec_of(net, data, (config.study.seed, _SEED_OFFSET + index, fold))
-        folded = replace(spec.data, fold=fold, folds=config.final.folds, train_size=None, valid_size=None)
-        specs.append(replace(spec, data=folded))
-    return Member(name=name, overrides=whole, specs=tuple(specs))
+    folds, refit = config.final.folds, config.final.refit
+    specs = [spec_of(net, data, (config.study.seed, _SEED_OFFSET + index, number)) for number in range(folds + refit)]
+    return Member(
+        name=name,
+        overrides=whole,
+        specs=tuple(replace(spec, data=fold_of(spec.data, fold, folds)) for fold, spec in enumerate(specs[:folds])),
+        refits=tuple(replace(spec, data=all_images(spec.data)) for spec in specs[folds:]),
+    )
+
+
+def _data_of_nets(final: FinalSettings, data: DataSpec) -> list[DataSpec]:
+    """Return what each net of all members is trained on, in the order of training (`pipeline.final.net_jobs`)."""
+    members = final.members + len(final.fixed)
+    return [all_images(data)] * final.refit * members + [fold_of(data, 0, final.folds)] * final.folds * members
+
+
+def fold_of(data: DataSpec, fold: int, folds: int) -> DataSpec:
+    """Return the data of a net that is trained without one fold."""
+    return replace(data, fold=fold, folds=folds, train_size=None, valid_size=None)
+
+
+def all_images(data: DataSpec) -> DataSpec:
+    """Return the data of a net that is trained on all images that are not reserved; none validates."""
+    return replace(data, fold=None, folds=None, valid_fraction=0.0, train_size=None, valid_size=None, valid_folder=None, valid_digest=None)

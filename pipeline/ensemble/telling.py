@@ -31,7 +31,7 @@ class Job:
 
     number: int  # its place among the nets of all members
     member: str  # "m1-t017"
-    fold: str  # "2/3"
+    part: str  # what of the images it learns: "fold 2/3" (all but that), "all images 1/2"
     spec: Spec
     paths: TrialPaths
     overrides: tuple[str, ...]
@@ -39,7 +39,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        return f"{self.member} fold {self.fold}"
+        return f"{self.member} {self.part}"
 
 
 class NetEvents:
@@ -59,7 +59,7 @@ class NetEvents:
             number=job.number,
             name=f"final {job.name}",
             overrides=job.overrides,
-            params={"member": job.member, "fold": job.fold, **shown_params(config, job.overrides)},
+            params={"member": job.member, "part": job.part, **shown_params(config, job.overrides)},
             seed=job.spec.seed[0],
             slot=slot,
             resumed_from=len(rows),
@@ -79,13 +79,13 @@ class NetEvents:
             self._emit(EpochDone(number=job.number, epoch=epoch, metrics=dict(row), slot=slot, worker_pid=pid, time_s=time_s))
 
     def end(self, job: Job, rows: Sequence[Row], state: str, reason: str = "", time_s: float | None = None) -> None:
-        """Tell how a net's training ended; a complete one's objective is the accuracy on its fold of the weights that it hands on."""
+        """Tell how a net's training ended; a complete one's objective is the accuracy on its fold, if any, of the weights it hands on."""
         self.counts[state] = self.counts.get(state, 0) + 1
         ended = TrialEnded(
             number=job.number,
             state=state,
             reason=reason,
-            objective=(_objective(job.spec, rows),) if state == "COMPLETE" else (),
+            objective=_objective(job.spec, rows) if state == "COMPLETE" else (),
             epochs=len(rows),
             duration_s=sum(row["epoch_s"] for row in rows),
             folder=job.paths.folder,
@@ -104,9 +104,11 @@ class NetEvents:
             self.end(job, rows, "COMPLETE", time_s=end_s)
 
 
-def _objective(spec: Spec, rows: Sequence[Row]) -> float:
+def _objective(spec: Spec, rows: Sequence[Row]) -> tuple[float, ...]:
+    if spec.data.fold is None:
+        return ()
     chosen = min(rows, key=lambda row: row["valid_loss"]) if spec.train.select == "best" else rows[-1]
-    return chosen["valid_accuracy"]
+    return (chosen["valid_accuracy"],)
 
 
 def runs_folder(paths: StudyPaths, jobs: Sequence[Job]) -> Path:

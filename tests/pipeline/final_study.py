@@ -19,6 +19,7 @@ FINAL_ARGUMENTS = (
     "study.name=small",
     "final.members=2",
     "final.folds=2",
+    "final.refit=1",
     "final.epochs=3",
     "ensemble=uniform",
     "ensemble.views=2",

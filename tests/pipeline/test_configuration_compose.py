@@ -235,12 +235,15 @@ def test_secrets_stay_out_of_the_stored_configuration(monkeypatch: pytest.Monkey
 def test_the_contests_other_members_are_the_same_after_any_trial() -> None:
     """A space's parameter that a fixed member does not set back would make it something else."""
     final = compose(["experiment=contest"]).final
-    light, mild = (
-        compose(["experiment=contest", *trial, *final.overrides, *fixed])
-        for fixed, trial in zip(
-            final.fixed, (["augment.rotate=35.0", "augment.elastic=0.0"], ["model.kernel=5", "model.filters=56"]), strict=True
-        )
-    )
+    turned = ["augment.rotate=35.0", "augment.elastic=0.0"]
+    light, *mild = (compose(["experiment=contest", *turned, *final.overrides, *fixed]) for fixed in final.fixed)
     assert light.augment == compose(["augment=affine"]).augment
-    recipe = compose(["experiment=contest", *compose(["experiment=contest"]).study.enqueue[0], "augment.mild=0.95"])
-    assert (mild.model, mild.optimizer, mild.augment) == (recipe.model, recipe.optimizer, recipe.augment)
+    trials = (["model.kernel=5", "model.filters=56"], ["optimizer=adamw", "optimizer.lr=0.02", "model.dropout=0.1", "model.init=xavier"])
+    enqueued = compose(["experiment=contest"]).study.enqueue
+    unlike = ["model.dropout=0.5", "model.init=xavier", "optimizer=adamw", "optimizer.lr=0.0087"]
+    recipes = [compose(["experiment=contest", *r, "augment.mild=0.95"]) for r in (enqueued[0], [*enqueued[0], *unlike], enqueued[1])]
+    for trial in trials:
+        again = [compose(["experiment=contest", *trial, *final.overrides, *fixed]) for fixed in final.fixed[1:]]
+        for one, plain, recipe in zip(again, mild, recipes, strict=True):
+            assert (one.model, one.optimizer, one.augment) == (recipe.model, recipe.optimizer, recipe.augment)
+            assert (one.schedule, one.train) == (plain.schedule, plain.train)

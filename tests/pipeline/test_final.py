@@ -55,6 +55,32 @@ def test_members_are_the_best_trials_on_all_folds_with_own_seeds(final_root: Pat
             assert spec.augment["rotate"] > 0 and spec.data.train_size is None and spec.data.valid_folder is not None
 
 
+def test_refits_learn_all_images_but_the_reserved_in_the_member_s_own_way(final_root: Path, paths: StudyPaths) -> None:
+    members = _planned(final_root, "final.refit=2").members
+    assert len({spec.seed for m in members for spec in (*m.specs, *m.refits)}) == 8
+    for member in members:
+        first = member.specs[0]
+        labels = open_prepared(first.data.folder, first.data.digest).labels
+        free = np.setdiff1d(np.arange(len(labels)), reserved(labels, first.data))
+        for spec in member.refits:
+            split = split_of(spec.data)
+            np.testing.assert_array_equal(split.train, free)
+            assert len(free) == len(labels) - 200 and not len(split.valid)
+            assert replace(spec, data=first.data, seed=first.seed) == first
+    jobs = final.net_jobs(members, paths, 100)
+    assert [job.part for job in jobs[:4]] == ["all images 1/2", "all images 2/2"] * 2 and all("fold" in job.name for job in jobs[4:])
+    assert len({job.paths.folder for job in jobs}) == 8
+
+
+def test_weights_are_chosen_without_the_refits(final_root: Path, paths: StudyPaths) -> None:
+    content = json.loads((paths.ensemble / "ensemble.json").read_text())
+    for member, entry in zip(_planned(final_root).members, content["members"], strict=True):
+        assert entry["refits"] == [spec.digest() for spec in member.refits] and len(entry["refits"]) == 1
+        found = read_npz(member.folder(paths) / "out_of_fold.npz")
+        assert entry["ms_per_image"] == pytest.approx(float(found["ms"][0]) * len(content["views"]) * 3 / 2)  # two folds' nets and one more
+        assert json.loads(found["mark"].tobytes())["specs"] == entry["specs"] == [spec.digest() for spec in member.specs]
+
+
 def test_each_member_keeps_its_own_trial_s_configuration(final_root: Path, paths: StudyPaths) -> None:
     for member in _planned(final_root, "train.batch_size=40").members:
         trial = compose(plan.whole_overrides(paths.trial(int(member.name.split("-t")[1]))))
@@ -66,11 +92,13 @@ def test_each_member_keeps_its_own_trial_s_configuration(final_root: Path, paths
 
 
 def test_epochs_fit_the_time_given() -> None:
-    # 6 members x 3 folds on 2 slots are 9 rounds of 20 s an epoch (5 s measured on a quarter of the images): 180 s an epoch.
-    assert fitting_epochs([5.0, 4.0, 90.0], 4.0, 6, 3, 2, 1900.0, 20) == 10
-    assert fitting_epochs([5.0], 4.0, 6, 3, 2, 1e9, 20) == 20
-    assert fitting_epochs([5.0], 4.0, 6, 3, 2, 1.0, 20) == 3
-    assert fitting_epochs([], 4.0, 6, 3, 2, 1.0, 20) == 20
+    # 18 nets on 2 slots are 9 rounds of 20 s an epoch (5 s measured on a quarter of the images): 180 s an epoch.
+    assert fitting_epochs([5.0, 4.0, 90.0], [4.0] * 18, 2, 1900.0, 20) == 10
+    assert fitting_epochs([5.0], [4.0] * 18, 2, 1e9, 20) == 20
+    assert fitting_epochs([5.0], [4.0] * 18, 2, 1.0, 20) == 3
+    assert fitting_epochs([], [4.0] * 18, 2, 1.0, 20) == 20
+    # Nets of 6, 6, 4, 4 and 4 times 5 s: one slot has 6 + 4 + 4, the other 6 + 4; so 70 s an epoch.
+    assert fitting_epochs([5.0], [6.0, 6.0, 4.0, 4.0, 4.0], 2, 710.0, 20) == 10
 
 
 def test_what_fitted_once_is_kept_for_the_restart(final_root: Path, paths: StudyPaths) -> None:
@@ -160,7 +188,7 @@ def test_fixed_members_share_the_time(final_root: Path, paths: StudyPaths) -> No
     epoch_s = statistics.median(row["epoch_s"] for row in read_history(trial))
 
     def epochs(*members: str) -> int:
-        limits = ("slots.n=1", "final.epochs=500", f"final.minutes={2 * 100 * epoch_s / 60}")
+        limits = ("slots.n=1", "final.refit=0", "final.epochs=500", f"final.minutes={2 * 100 * epoch_s / 60}")
         found = {spec.train.epochs for m in _planned(final_root, *members, *limits).members for spec in m.specs}
         (paths.final / "epochs.json").unlink()
         return found.pop()
@@ -174,7 +202,7 @@ def test_fixed_members_share_the_time(final_root: Path, paths: StudyPaths) -> No
 def test_a_second_run_trains_nothing_again(final_root: Path, paths: StudyPaths, capsys: pytest.CaptureFixture[str]) -> None:
     before = {p: p.stat().st_mtime_ns for p in paths.final.rglob("weights.npz")}
     assert command_line(final.FINAL, [*FINAL_ARGUMENTS, f"root={final_root}"], final.main) == 0
-    assert {p: p.stat().st_mtime_ns for p in paths.final.rglob("weights.npz")} == before and len(before) == 4
+    assert {p: p.stat().st_mtime_ns for p in paths.final.rglob("weights.npz")} == before and len(before) == 6
     assert "epoch" not in capsys.readouterr().out
 
 
@@ -184,7 +212,7 @@ def test_quiet_keeps_to_results(final_root: Path, tmp_path: Path, capsys: pytest
     assert command_line(final.FINAL, ["-q", *FINAL_ARGUMENTS, f"root={tmp_path}"], final.main) == 0
     out = capsys.readouterr().out
     assert " epoch " not in out and "ensemble (uniform) on proxy images" in out
-    assert len(list(StudyPaths(tmp_path, "small").final.rglob("weights.npz"))) == 4
+    assert len(list(StudyPaths(tmp_path, "small").final.rglob("weights.npz"))) == 6
 
 
 class _Slot:
