@@ -1,6 +1,8 @@
 """What benchmarks write into docs/PERFORMANCE.md: a section replaces its own, parts that did not run stay."""
 
+import os
 from argparse import ArgumentParser
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,8 @@ import pytest
 
 from benchmarks import document, results, sweep
 from benchmarks.sweep_parts import PARTS
+from pipeline.tracking import spool
+from tests.pipeline.studies import START_S, study_started
 
 STUDY = [{"trials": 10_000, "trial_ms": 150.0, "sampler_ms": 140.0, "epoch_ms": 0.5}]
 SLOTS = [{"slots": 64, "epoch_ms": 8.25, "outside_training": 0.031, "over_ideal": 1.2}]
@@ -84,3 +88,17 @@ def test_results_keep_what_was_not_measured_again_and_every_opening_of_the_test_
     page = results.page_of(then)
     assert page.index("| b | 2 %") < page.index("| a | 3 %") < page.index("| 08:00 | contest")
     assert "| a | 1 %" not in page
+
+
+def test_the_whole_time_ends_with_the_written_bundle(tmp_path: Path) -> None:
+    folder = tmp_path / "contest"
+    (folder / "bundle").mkdir(parents=True)
+    manifest = folder / "bundle" / "manifest.json"
+    manifest.touch()
+    assert results._whole_rows(folder, "cell") == [], "a study that keeps no journal does not tell when it began"
+    log = spool.EventLog(folder)
+    for event in (study_started(folder), replace(study_started(folder, resumed=True), time_s=START_S + 300)):
+        log.handle(event)
+    log.close()
+    os.utime(manifest, (0, START_S + 607))
+    assert results._whole_rows(folder, "cell") == [("contest: sweep, final nets, evaluation and export", "10 min", "<= 120 min", "cell")]
