@@ -7,13 +7,13 @@ from typing import Any
 
 import joblib
 
-from pipeline.artifacts import StudyPaths, writable_folder
+from pipeline.artifacts import StudyPaths, TrialPaths, writable_folder
 from pipeline.config import Command, Config, command_line, compose
 from pipeline.data import prepare
 from pipeline.ensemble.build import build_ensemble, summary_lines, write_ensemble
 from pipeline.ensemble.nets import NetTrainer
 from pipeline.ensemble.out_of_fold import labels_of, predict_members
-from pipeline.ensemble.plan import Member, plan_members, study_base
+from pipeline.ensemble.plan import Member, in_order, plan_members, study_base
 from pipeline.ensemble.telling import FinalRuns, Job, Say, one_line_at_a_time
 from pipeline.ensemble.views import views_of
 from pipeline.search.lock import OwnerLock
@@ -102,20 +102,18 @@ def join(planned: Prepared) -> dict[str, Any]:
 
 
 def net_jobs(members: Sequence[Member], paths: StudyPaths, statistics_batches: int) -> list[Job]:
-    """Return one job a net: those on all images first, since they take longest and slots should end together; members in order."""
-    refits = [(m, f"all images {k}/{len(m.refits)}", spec, m.refit(paths, k - 1)) for m in members for k, spec in enumerate(m.refits, 1)]
-    folds = [(m, f"fold {k}/{len(m.specs)}", spec, m.net(paths, k - 1)) for m in members for k, spec in enumerate(m.specs, 1)]
+    """Return one job a net, in the order of their training."""
     return [
         Job(
             number=number,
-            member=member.name,
-            part=part,
-            spec=spec,
-            paths=folder,
-            overrides=member.overrides,
+            member=net.member.name,
+            part=net.part,
+            spec=net.spec,
+            paths=TrialPaths(net.member.folder(paths) / net.folder),
+            overrides=net.member.overrides,
             statistics_batches=statistics_batches,
         )
-        for number, (member, part, spec, folder) in enumerate(refits + folds)
+        for number, net in enumerate(in_order(members))
     ]
 
 

@@ -79,9 +79,8 @@ def _of_ensemble(paths: StudyPaths, ensemble: Mapping[str, Any]) -> Assembled:
     for entry in ensemble["members"]:
         spec = _spec(paths, entry["overrides"])
         nets = []
-        folds = [(f"fold{k}", digest) for k, digest in enumerate(entry["specs"])]
-        refits = [(f"all{k}", digest) for k, digest in enumerate(entry["refits"])]
-        for folder, digest in folds + refits:
+        kind, digests = ("all", entry["refits"]) if entry["refits"] else ("fold", entry["specs"])
+        for folder, digest in ((f"{kind}{k}", digest) for k, digest in enumerate(digests)):
             weights = _final_weights(paths.final / entry["name"] / folder / "weights.npz", digest)
             nets.append(_net(spec, weights, f"weights/{entry['name']}-{folder}.npz", files))
         about = {key: entry[key] for key in ("overrides", "model")}

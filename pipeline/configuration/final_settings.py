@@ -14,7 +14,9 @@ class FinalSettings:
         1.25, "another kind of net goes before better trials while its best has at most this many times their best's errors", low=1
     )
     folds: int = setting(3, "nets a member, each trained without one fold", low=2)
-    refit: int = setting(0, "nets a member beside those, trained on all images that are not reserved; the folds stay the judges", low=0)
+    refit: int = setting(
+        0, "nets a member trained on all images that are not reserved: they predict, the folds' judge; 0: the folds' do both", low=0
+    )
     epochs: int | None = setting(None, "epochs of each net; null: twice as many as the trial", low=1)
     minutes: float | None = setting(None, "train fewer epochs than final.epochs if all nets would take longer", above=0)
     overrides: list[str] = setting([], "overrides of every member: augmentation, schedule, averaged weights")

@@ -65,8 +65,8 @@ def write_ensemble(paths: StudyPaths, content: dict[str, Any]) -> None:
 
 
 def _cost_ms(member: Member, one: OutOfFold) -> float:
-    """Return an image's inference by all nets of a member: the folds' were measured, the others cost as much each."""
-    return one.ms * (1 + len(member.refits) / len(member.specs))
+    """Return an image's inference by the nets of a member that predict: the folds' were measured, the others cost as much each."""
+    return one.ms * (len(member.refits) or len(member.specs)) / len(member.specs)
 
 
 def _temperature(one: OutOfFold, judged: Judged) -> float:

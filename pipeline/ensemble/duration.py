@@ -2,54 +2,66 @@
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import joblib
 
 from cnn_core.data.splits import split_of
-from cnn_core.spec import DataSpec
+from cnn_core.spec import Spec
 from pipeline.artifacts import TrialPaths, atomic_write_text
 from pipeline.config import Config
+from pipeline.search.problem import model_cost
 from pipeline.search.record import read_history
 
 FEWEST = 3  # epochs, however little time there is
 
 
-def epochs_that_fit(config: Config, trials: Sequence[TrialPaths], tried: DataSpec, nets: Sequence[DataSpec]) -> int | None:
+def epochs_that_fit(config: Config, tried: Iterable[tuple[TrialPaths, Spec]], nets: Sequence[Spec]) -> int | None:
     """Return the epochs of every final net, None where each has twice its trial's.
 
-    With ``final.minutes`` the time of an epoch is taken from the trials' own, scaled from the images of a trial (`tried`) to those of the
-    `nets`, which come in the order of their training, for fixed members too; what was decided is kept in final/epochs.json, so that a
-    restart decides the same.
+    With ``final.minutes`` the time of an epoch is taken from the trials' own, scaled by images and multiply-adds to those of the `nets`,
+    which come in the order of their training; what was decided is kept in final/epochs.json, so that a restart decides the same.
     """
     final = config.final
     if final.minutes is None or final.epochs is None:
         return final.epochs
     kept = config.paths.final / "epochs.json"
-    members = final.members + len(final.fixed)
-    asked = {"members": members, "epochs": final.epochs, "minutes": final.minutes, "data": tried.digest}
-    asked |= {"folds": final.folds, "refit": final.refit}
+    limits = {"folds": final.folds, "refit": final.refit, "epochs": final.epochs, "minutes": final.minutes}
+    asked = {"nets": len(nets), "data": nets[0].data.digest, **limits}
     if kept.exists():
         content = json.loads(kept.read_text())
         if content.get("asked") == asked:
             return int(content["epochs"])
-    slots = config.slots.n or joblib.cpu_count()
-    epoch_s = [seconds for trial in trials for seconds in _seconds(trial)]
-    images = len(split_of(tried).train)
-    scales = [len(split_of(net).train) / images for net in nets]
-    epochs = fitting_epochs(epoch_s, scales, slots, final.minutes * 60, final.epochs)
+    epochs = fitting_epochs(expected_s(tried, nets), config.slots.n or joblib.cpu_count(), final.minutes * 60, final.epochs)
     atomic_write_text(kept, json.dumps({"asked": asked, "epochs": epochs}) + "\n")
     return epochs
 
 
-def fitting_epochs(epoch_s: Sequence[float], scales: Sequence[float], slots: int, seconds: float, most: int) -> int:
+def expected_s(tried: Iterable[tuple[TrialPaths, Spec]], nets: Sequence[Spec]) -> list[float]:
+    """Return how long an epoch of each net should take; empty where no trial's epoch was timed.
+
+    A multiply-add costs what it cost the trials with the same kernel, if any, since kernels of 3 are convolved by another algorithm.
+    """
+    costs: dict[int, list[float]] = {}
+    for paths, spec in tried:
+        costs.setdefault(spec.model.kernel, []).extend(s / work_of(spec) for s in _seconds(paths))
+    whole = [cost for found in costs.values() for cost in found]
+    return [statistics.median(costs.get(net.model.kernel) or whole) * work_of(net) for net in nets] if whole else []
+
+
+def work_of(spec: Spec) -> float:
+    """Return the multiply-adds of an epoch's forward passes."""
+    return len(split_of(spec.data).train) * model_cost(spec.model, spec.data.image_shape, spec.data.classes)["multiply_adds"]
+
+
+def fitting_epochs(epoch_s: Sequence[float], slots: int, seconds: float, most: int) -> int:
     """Return the epochs at which all nets, `slots` at once, take at most `seconds`; from FEWEST to `most`.
 
-    epoch_s: seconds of epochs that were measured; scales: how many times longer each net's epoch is, in the order of their training.
+    epoch_s: how long an epoch of each net takes, in the order of their training; empty where nobody knows.
     """
-    if not epoch_s or not scales:
+    if not epoch_s:
         return most
-    return max(min(FEWEST, most), min(most, int(seconds / (longest_slot(scales, slots) * statistics.median(epoch_s)))))
+    return max(min(FEWEST, most), min(most, int(seconds / longest_slot(epoch_s, slots))))
 
 
 def longest_slot(lengths: Sequence[float], slots: int) -> float:

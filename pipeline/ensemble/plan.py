@@ -12,7 +12,6 @@ from cnn_core.errors import InputError
 from cnn_core.spec import DataSpec, Spec
 from pipeline.artifacts import StudyPaths, TrialPaths
 from pipeline.config import Config, compose, spec_of
-from pipeline.configuration.final_settings import FinalSettings
 from pipeline.ensemble.duration import epochs_that_fit
 from pipeline.search.problem import of_the_net
 
@@ -21,21 +20,20 @@ _SEED_OFFSET = 1_000_000  # final nets share no stream with trials, which are nu
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """One configuration and seed, trained once a fold, and as often as asked on all images; its probabilities are the mean of its nets."""
+    """One configuration and seed, trained once a fold, and as often as asked on all images."""
 
     name: str  # "m1-t017", or "m4-fixed1"
     overrides: tuple[str, ...]  # whole: composing them gives the configuration
     specs: tuple[Spec, ...]  # one a fold: they predict out of fold, so temperatures and weights are chosen by them
-    refits: tuple[Spec, ...] = ()  # on all images that are not reserved: no image is left to judge them by
+    refits: tuple[
+        Spec, ...
+    ] = ()  # on all images that are not reserved: none is left to judge them by, but where there are any, they predict
 
     def folder(self, paths: StudyPaths) -> Path:
         return paths.final / self.name
 
     def net(self, paths: StudyPaths, fold: int) -> TrialPaths:
         return TrialPaths(self.folder(paths) / f"fold{fold}")
-
-    def refit(self, paths: StudyPaths, number: int) -> TrialPaths:
-        return TrialPaths(self.folder(paths) / f"all{number}")
 
 
 @dataclass(frozen=True)
@@ -91,14 +89,34 @@ def plan_members(config: Config, data: DataSpec, own: Sequence[str]) -> list[Mem
     chosen = [(f"t{trial.number:03d}", trial.overrides) for trial in _diverse(trials, final.members, final.kind_errors)]
     base = trials[0].overrides if trials else ()
     chosen += [(f"fixed{k}", (*base, *fixed)) for k, fixed in enumerate(final.fixed, 1)]
-    first = [config.paths.trial(t.number) for t in trials[: max(1, final.members)]]
-    epochs = epochs_that_fit(config, first, data, _data_of_nets(final, data))
-    members = []
+    whole = {}
     for k, (name, overrides) in enumerate(chosen, 1):
         fixed = final.fixed[k - 1 - final.members] if k > final.members else []
-        above = (*of_the_net(own), *final.overrides, *fixed)
-        members.append(_member(config, data, f"m{k}-{name}", (*of_the_net(overrides), *above), k, epochs))
-    return members
+        whole[f"m{k}-{name}"] = (*of_the_net(overrides), *of_the_net(own), *final.overrides, *fixed)
+
+    def members(epochs: int | None) -> list[Member]:
+        return [_member(config, data, name, overrides, k, epochs) for k, (name, overrides) in enumerate(whole.items(), 1)]
+
+    asked = members(final.epochs)
+    tried = ((config.paths.trial(t.number), spec_of(compose(of_the_net(t.overrides)), data, (0,))) for t in trials)
+    fitting = epochs_that_fit(config, tried, [net.spec for net in in_order(asked)])
+    return asked if fitting == final.epochs else members(fitting)
+
+
+@dataclass(frozen=True)
+class FinalNet:
+    """One net of a member: what it learns of the images, "fold 2/3" (all but that fold) or "all images 1/1", and its folder's name."""
+
+    member: Member
+    spec: Spec
+    part: str
+    folder: str
+
+
+def in_order(members: Sequence[Member]) -> list[FinalNet]:
+    """Return all nets in the order of their training: those on all images first, for they take longest and slots should end together."""
+    refits = [FinalNet(m, spec, f"all images {k + 1}/{len(m.refits)}", f"all{k}") for m in members for k, spec in enumerate(m.refits)]
+    return refits + [FinalNet(m, spec, f"fold {k + 1}/{len(m.specs)}", f"fold{k}") for m in members for k, spec in enumerate(m.specs)]
 
 
 def _diverse(trials: Sequence[Finished], count: int, kind_errors: float) -> list[Finished]:
@@ -145,12 +163,6 @@ def _member(config: Config, data: DataSpec, name: str, overrides: tuple[str, ...
         specs=tuple(replace(spec, data=fold_of(spec.data, fold, folds)) for fold, spec in enumerate(specs[:folds])),
         refits=tuple(replace(spec, data=all_images(spec.data)) for spec in specs[folds:]),
     )
-
-
-def _data_of_nets(final: FinalSettings, data: DataSpec) -> list[DataSpec]:
-    """Return what each net of all members is trained on, in the order of training (`pipeline.final.net_jobs`)."""
-    members = final.members + len(final.fixed)
-    return [all_images(data)] * final.refit * members + [fold_of(data, 0, final.folds)] * final.folds * members
 
 
 def fold_of(data: DataSpec, fold: int, folds: int) -> DataSpec:

@@ -31,7 +31,7 @@ class Job:
 
     number: int  # its place among the nets of all members
     member: str  # "m1-t017"
-    part: str  # what of the images it learns: "fold 2/3" (all but that), "all images 1/2"
+    part: str  # what it learns of the images: "fold 2/3" (all but that fold), "all images 1/2"
     spec: Spec
     paths: TrialPaths
     overrides: tuple[str, ...]

@@ -39,7 +39,8 @@ def images() -> np.ndarray:
 def test_the_folder_holds_all_that_its_reader_needs(folder: Path) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     files = [net["file"] for member in manifest["members"] for net in member["nets"]]
-    assert len(files) == 6 and all(net["sha256"] == sha256_file(folder / net["file"]) for m in manifest["members"] for net in m["nets"])
+    assert len(files) == 4 and all("-all" in file for file in files), "where nets saw all images, they predict"
+    assert all(net["sha256"] == sha256_file(folder / net["file"]) for m in manifest["members"] for net in m["nets"])
     for name in ("config.yaml", "scores.json", "LICENCE-DATA.txt", "predict.py", "README.md", "model.onnx"):
         assert (folder / name).stat().st_size > 50
     assert "CC BY" in (folder / "LICENCE-DATA.txt").read_text()
@@ -211,11 +212,11 @@ def test_what_a_user_keeps_is_never_replaced(
 def test_nets_that_were_trained_anew_are_not_taken_for_the_ensemble_s(final_root: Path, tmp_path: Path) -> None:
     shutil.copytree(final_root / "small", tmp_path / "small")
     paths = StudyPaths(tmp_path, "small")
-    shutil.copytree(next(paths.final.glob("m1-*/fold1")), next(paths.final.glob("m1-*")) / "fold2")  # left from an earlier plan
-    assert [len(m["nets"]) for m in assemble(paths).manifest["members"]] == [3, 3]
-    first, second = sorted(next(paths.final.glob("m1-*")).glob("fold[01]/weights.npz"))
+    shutil.copytree(next(paths.final.glob("m1-*/all1")), next(paths.final.glob("m1-*")) / "all2")  # left from an earlier plan
+    assert [len(m["nets"]) for m in assemble(paths).manifest["members"]] == [2, 2]
+    first, second = sorted(next(paths.final.glob("m1-*")).glob("all[01]/weights.npz"))
     shutil.copy(second, first)
-    with pytest.raises(InputError, match=r"weights of another configuration in .*fold0.*pipeline.final again"):
+    with pytest.raises(InputError, match=r"weights of another configuration in .*all0.*pipeline.final again"):
         assemble(paths)
     first.unlink()
     with pytest.raises(InputError, match="must be there"):

@@ -16,15 +16,16 @@ from cnn_core import checkpoint
 from cnn_core.data.npz import read_npz
 from cnn_core.data.prepared import open_prepared
 from cnn_core.data.splits import reserved, split_of
+from cnn_core.spec import Spec
 from cnn_core.training import predict_proba
 from pipeline import final
-from pipeline.artifacts import StudyPaths
+from pipeline.artifacts import StudyPaths, TrialPaths
 from pipeline.config import command_line, compose
 from pipeline.configuration.final_settings import EnsembleSettings
 from pipeline.ensemble import nets, plan
 from pipeline.ensemble.build import build_ensemble
 from pipeline.ensemble.combine import softmax
-from pipeline.ensemble.duration import fitting_epochs
+from pipeline.ensemble.duration import expected_s, fitting_epochs
 from pipeline.ensemble.nets import NetTrainer
 from pipeline.ensemble.out_of_fold import OutOfFold
 from pipeline.ensemble.telling import Job, NetEvents
@@ -75,10 +76,16 @@ def test_refits_learn_all_images_but_the_reserved_in_the_member_s_own_way(final_
 def test_weights_are_chosen_without_the_refits(final_root: Path, paths: StudyPaths) -> None:
     content = json.loads((paths.ensemble / "ensemble.json").read_text())
     for member, entry in zip(_planned(final_root).members, content["members"], strict=True):
-        assert entry["refits"] == [spec.digest() for spec in member.refits] and len(entry["refits"]) == 1
+        assert entry["refits"] == [spec.digest() for spec in member.refits] and len(entry["refits"]) == 2
         found = read_npz(member.folder(paths) / "out_of_fold.npz")
-        assert entry["ms_per_image"] == pytest.approx(float(found["ms"][0]) * len(content["views"]) * 3 / 2)  # two folds' nets and one more
         assert json.loads(found["mark"].tobytes())["specs"] == entry["specs"] == [spec.digest() for spec in member.specs]
+
+
+def test_a_member_costs_what_its_nets_that_predict_cost(final_root: Path) -> None:
+    for refit, ms in ((0, 1.0), (1, 0.5), (3, 1.5)):  # the two folds' nets together took 1 ms
+        members = _planned(final_root, f"final.refit={refit}").members[:1]
+        content = build_ensemble(members, _specialists()[:1], LABELS, EnsembleSettings(), [[1, 0, 0, 0, 1, 0]] * 4)
+        assert [one["ms_per_image"] for one in content["members"]] == [4 * ms]
 
 
 def test_each_member_keeps_its_own_trial_s_configuration(final_root: Path, paths: StudyPaths) -> None:
@@ -92,13 +99,32 @@ def test_each_member_keeps_its_own_trial_s_configuration(final_root: Path, paths
 
 
 def test_epochs_fit_the_time_given() -> None:
-    # 18 nets on 2 slots are 9 rounds of 20 s an epoch (5 s measured on a quarter of the images): 180 s an epoch.
-    assert fitting_epochs([5.0, 4.0, 90.0], [4.0] * 18, 2, 1900.0, 20) == 10
-    assert fitting_epochs([5.0], [4.0] * 18, 2, 1e9, 20) == 20
-    assert fitting_epochs([5.0], [4.0] * 18, 2, 1.0, 20) == 3
-    assert fitting_epochs([], [4.0] * 18, 2, 1.0, 20) == 20
-    # Nets of 6, 6, 4, 4 and 4 times 5 s: one slot has 6 + 4 + 4, the other 6 + 4; so 70 s an epoch.
-    assert fitting_epochs([5.0], [6.0, 6.0, 4.0, 4.0, 4.0], 2, 710.0, 20) == 10
+    # 18 nets on 2 slots are 9 rounds of 20 s an epoch: 180 s an epoch.
+    assert fitting_epochs([20.0] * 18, 2, 1900.0, 20) == 10
+    assert fitting_epochs([20.0] * 18, 2, 1e9, 20) == 20
+    assert fitting_epochs([20.0] * 18, 2, 1.0, 20) == 3
+    assert fitting_epochs([], 2, 1.0, 20) == 20
+    # One slot has 30 + 20 + 20 s, the other 30 + 20.
+    assert fitting_epochs([30.0, 30.0, 20.0, 20.0, 20.0], 2, 710.0, 20) == 10
+
+
+def test_an_epoch_is_expected_to_take_as_long_as_its_work_did_in_trials_of_the_same_kernel(final_root: Path, tmp_path: Path) -> None:
+    spec = _planned(final_root).members[0].specs[0]
+
+    def net(kernel: int, filters: int, fold: int | None = 0) -> Spec:
+        data = spec.data if fold is not None else plan.all_images(spec.data)
+        return replace(spec, data=data, model=replace(spec.model, name="contest", kernel=kernel, filters=filters, pool=2))
+
+    def trial(name: str, kernel: int, *seconds: float) -> tuple[TrialPaths, Spec]:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "history.csv").write_text("\n".join(["epoch,epoch_s", *(f"{k},{s}" for k, s in enumerate(seconds, 1))]) + "\n")
+        return TrialPaths(tmp_path / name), net(kernel, 4)
+
+    tried = [trial("a", 3, 2.0, 50.0, 2.0), trial("b", 5, 7.0)]
+    # Twice the filters are twice the convolution and twice the dense layer; all images are two halves.
+    found = expected_s(tried, [net(3, 8), net(5, 4, None), net(5, 8)])
+    assert found == pytest.approx([4.0, 14.0, 14.0], rel=0.01)
+    assert expected_s([], [net(3, 8)]) == []
 
 
 def test_what_fitted_once_is_kept_for_the_restart(final_root: Path, paths: StudyPaths) -> None:
@@ -202,7 +228,7 @@ def test_fixed_members_share_the_time(final_root: Path, paths: StudyPaths) -> No
 def test_a_second_run_trains_nothing_again(final_root: Path, paths: StudyPaths, capsys: pytest.CaptureFixture[str]) -> None:
     before = {p: p.stat().st_mtime_ns for p in paths.final.rglob("weights.npz")}
     assert command_line(final.FINAL, [*FINAL_ARGUMENTS, f"root={final_root}"], final.main) == 0
-    assert {p: p.stat().st_mtime_ns for p in paths.final.rglob("weights.npz")} == before and len(before) == 6
+    assert {p: p.stat().st_mtime_ns for p in paths.final.rglob("weights.npz")} == before and len(before) == 8
     assert "epoch" not in capsys.readouterr().out
 
 
@@ -212,7 +238,7 @@ def test_quiet_keeps_to_results(final_root: Path, tmp_path: Path, capsys: pytest
     assert command_line(final.FINAL, ["-q", *FINAL_ARGUMENTS, f"root={tmp_path}"], final.main) == 0
     out = capsys.readouterr().out
     assert " epoch " not in out and "ensemble (uniform) on proxy images" in out
-    assert len(list(StudyPaths(tmp_path, "small").final.rglob("weights.npz"))) == 6
+    assert len(list(StudyPaths(tmp_path, "small").final.rglob("weights.npz"))) == 8
 
 
 class _Slot:

@@ -67,14 +67,14 @@ def _runs(root: Path) -> tuple[Any, dict[str, Any], Any]:
     experiment = client.get_experiment_by_name("sweeps")
     runs = client.search_runs([experiment.experiment_id])
     found = {run.info.run_name: run for run in runs}
-    assert len(found) == len(runs) == 7, "six nets, once each, and their parent"
+    assert len(found) == len(runs) == 9, "eight nets, once each, and their parent"
     return found.pop("small final"), found, client
 
 
 def test_each_net_is_a_run_with_its_curves_below_a_parent_that_names_the_study(tracked: Path) -> None:
     parent, nets, client = _runs(tracked)
     assert parent.data.tags["study"] == "small" and parent.data.tags["kind"] == "final" and parent.info.status == "FINISHED"
-    assert {name.split(" ", 2)[2] for name in nets} == {"all images 1/1", "fold 1/2", "fold 2/2"}
+    assert {name.split(" ", 2)[2] for name in nets} == {"all images 1/2", "all images 2/2", "fold 1/2", "fold 2/2"}
     for name, run in nets.items():
         assert name.startswith("final m") and run.info.status == "FINISHED" and run.data.tags["state"] == "COMPLETE"
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id and run.data.tags["study"] == "small"
@@ -107,9 +107,9 @@ def test_the_journal_holds_each_epoch_once_and_the_interruption(tracked: Path) -
     (folder,) = StudyPaths(tracked, "small").final.glob("runs/*")
     events = spool.read_all(folder)
     epochs = [(event.number, event.epoch) for event in events if isinstance(event, spool.events.EpochDone)]
-    assert sorted(epochs) == [(net, epoch) for net in range(6) for epoch in (1, 2, 3)]
+    assert sorted(epochs) == [(net, epoch) for net in range(8) for epoch in (1, 2, 3)]
     ends = [event.state for event in events if isinstance(event, spool.events.TrialEnded)]
-    assert sorted(ends) == ["COMPLETE"] * 6 + ["INTERRUPTED"]
+    assert sorted(ends) == ["COMPLETE"] * 8 + ["INTERRUPTED"]
     assert [event.state for event in events if isinstance(event, spool.events.StudyEnded)] == ["INTERRUPTED", "COMPLETE", "COMPLETE"]
 
 
