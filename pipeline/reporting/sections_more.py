@@ -87,6 +87,10 @@ def ensemble(facts: Facts) -> str:
         parts.append(text(f"{len(found['members'])} members joined by {how.get('method')}, {chosen}."))
         parts.append(table(heads, rows, "Members of the ensemble"))
         parts.append(bullets([_gain(name, score) for name, score in found.get("out_of_fold", {}).items()]))
+        if any(member.get("refits") for member in found["members"]):
+            parts.append(
+                text("Figures out of fold are those of the folds' nets; the nets that predict were trained on all images but the reserved.")
+            )
     if facts.evaluation:
         parts.append("<h3>Evaluation</h3>")
         heads = ["images", "how many", "accuracy", "95 % interval", "errors", "log loss", "calibration error"]

@@ -237,7 +237,7 @@ def test_quiet_keeps_to_results(final_root: Path, tmp_path: Path, capsys: pytest
     next(StudyPaths(tmp_path, "small").final.rglob("weights.npz")).unlink()
     assert command_line(final.FINAL, ["-q", *FINAL_ARGUMENTS, f"root={tmp_path}"], final.main) == 0
     out = capsys.readouterr().out
-    assert " epoch " not in out and "ensemble (uniform) on proxy images" in out
+    assert " epoch " not in out and "ensemble (uniform) on proxy images" in out and "nets that predict were trained on all images" in out
     assert len(list(StudyPaths(tmp_path, "small").final.rglob("weights.npz"))) == 8
 
 

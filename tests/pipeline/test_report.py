@@ -166,7 +166,7 @@ def test_confirmed_trials_and_the_ensemble_are_told_when_there(tmp_path: Path) -
     gain = {"gain": 0.002, "low": 0.001, "high": 0.003, "errors_best": 10, "errors_ensemble": 8, "errors_removed": 0.2}
     ensemble = {
         "chosen_on": "proxy", "ordinary": 0.75, "images": 1437, "combine": {"method": "uniform", "weights": [1.0]},
-        "members": [{"name": "m0", "overrides": ["model.filters=8"], "clean_accuracy": 0.97, "proxy_accuracy": 0.84}],
+        "members": [{"name": "m0", "overrides": ["model.filters=8"], "clean_accuracy": 0.97, "proxy_accuracy": 0.84, "refits": ["ab"]}],
         "out_of_fold": {name: {"accuracy": 0.99, "gain": gain} for name in ("clean", "proxy")},
     }  # fmt: skip
     (folder / "ensemble").mkdir()
@@ -181,6 +181,7 @@ def test_confirmed_trials_and_the_ensemble_are_told_when_there(tmp_path: Path) -
     assert "chosen out of fold on 1,437 proxy images (25%) and the same images undisturbed (75%)" in text
     assert "<td>97.000%</td><td>84.000%</td>" in text
     assert "+0.200 points over its best member (95 % interval +0.100 to +0.300); 20% of that member" in text
+    assert "the nets that predict were trained on all images but the reserved" in text
 
 
 def test_what_fresh_seeds_found_is_told_and_chooses_the_winner(tmp_path: Path) -> None:
