@@ -1,8 +1,10 @@
 """How many epochs the final nets can have: as asked, or fewer, so that all of them fit into the time given."""
 
 import json
+import math
 import statistics
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import joblib
 
@@ -40,18 +42,37 @@ def epochs_that_fit(config: Config, tried: Iterable[tuple[TrialPaths, Spec]], ne
 def expected_s(tried: Iterable[tuple[TrialPaths, Spec]], nets: Sequence[Spec]) -> list[float]:
     """Return how long an epoch of each net should take; empty where no trial's epoch was timed.
 
-    A multiply-add costs what it cost the trials with the same kernel, if any, since kernels of 3 are convolved by another algorithm.
+    It is taken from the trials whose nets are most like it, scaled by images and multiply-adds: of the same kernel, if any, since a kernel
+    of 3 is convolved by another algorithm, and then of the nearest width, since a wide net does more multiply-adds in a second.
     """
-    costs: dict[int, list[float]] = {}
-    for paths, spec in tried:
-        costs.setdefault(spec.model.kernel, []).extend(s / work_of(spec) for s in _seconds(paths))
-    whole = [cost for found in costs.values() for cost in found]
-    return [statistics.median(costs.get(net.model.kernel) or whole) * work_of(net) for net in nets] if whole else []
+    timed = [Timed(spec.model.kernel, multiply_adds(spec), s / _images(spec)) for paths, spec in tried for s in _seconds(paths)]
+    return [_expected_image_s(timed, net) * _images(net) for net in nets] if timed else []
 
 
-def work_of(spec: Spec) -> float:
-    """Return the multiply-adds of an epoch's forward passes."""
-    return len(split_of(spec.data).train) * model_cost(spec.model, spec.data.image_shape, spec.data.classes)["multiply_adds"]
+@dataclass(frozen=True)
+class Timed:
+    """An epoch of a trial: its net's kernel and multiply-adds, and the seconds an image took."""
+
+    kernel: int
+    multiply_adds: float
+    image_s: float
+
+
+def _expected_image_s(timed: Sequence[Timed], net: Spec) -> float:
+    work = multiply_adds(net)
+    alike = [one for one in timed if one.kernel == net.model.kernel] or timed
+    distance = min(abs(math.log(one.multiply_adds / work)) for one in alike)
+    nearest = [one for one in alike if abs(math.log(one.multiply_adds / work)) == distance]
+    return statistics.median(one.image_s * work / one.multiply_adds for one in nearest)
+
+
+def multiply_adds(spec: Spec) -> float:
+    """Return the multiply-adds of one image's forward pass."""
+    return model_cost(spec.model, spec.data.image_shape, spec.data.classes)["multiply_adds"]
+
+
+def _images(spec: Spec) -> int:
+    return len(split_of(spec.data).train)
 
 
 def fitting_epochs(epoch_s: Sequence[float], slots: int, seconds: float, most: int) -> int:
