@@ -132,13 +132,13 @@ def study_rows(folder: Path, command: str, target: float | None) -> list[Row]:
 
 
 def _whole_rows(folder: Path, cell: str) -> list[Row]:
-    """Return the time from the sweep's begin to the written bundle, pauses of an interrupted run included; empty without a journal."""
+    """Return the time from the sweep's begin to the written bundle; empty where no journal tells it, or the sweep was run in parts."""
     begins = [event.time_s for event in spool.read_all(folder) if isinstance(event, StudyStarted)]
-    if not begins:
+    if len(begins) != 1:
         return []
     minutes = ((folder / "bundle" / "manifest.json").stat().st_mtime - begins[0]) / 60
     asked = f"<= {MINUTES_TARGET[folder.name]} min"
-    return [(f"{folder.name}: sweep, final nets, evaluation and export", f"{minutes:.0f} min", asked, cell)]
+    return [(f"{folder.name}: from the sweep's begin to the last written bundle", f"{minutes:.0f} min", asked, cell)]
 
 
 def _prediction_row(name: str, bundle: Bundle) -> Row:

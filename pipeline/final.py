@@ -71,7 +71,7 @@ def build(planned: Prepared, slots: Sequence[Slot], say: Say) -> int:
     config, members = planned.config, planned.members
     stop, say = Stop(), one_line_at_a_time(say)
     jobs = net_jobs(members, config.paths, config.final.statistics_batches)
-    refits = f" and {config.final.refit} on all images" if config.final.refit else ""
+    refits = f" and {config.final.refit} on all images but the reserved" if config.final.refit else ""
     say(f"final: {len(members)} members x {config.final.folds} folds{refits}, {len(jobs)} nets, {len(slots)} at once")
     with FinalRuns(config, jobs, slots, stop) as runs:
         with SignalHandling(stop, say):
@@ -91,7 +91,7 @@ def build(planned: Prepared, slots: Sequence[Slot], say: Say) -> int:
 
 
 def join(planned: Prepared) -> dict[str, Any]:
-    """Predict out of fold with all nets, choose the ensemble and write ensemble.json; return its content."""
+    """Predict out of fold with the folds' nets, choose the ensemble and write ensemble.json; return its content."""
     config, members = planned.config, planned.members
     _, height, width = members[0].specs[0].data.image_shape
     views = views_of(config.ensemble.views, (height, width))

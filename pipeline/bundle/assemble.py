@@ -22,11 +22,11 @@ from pipeline.bundle.operations import IDENTITY, Net
 from pipeline.bundle.predictor import FORMAT, Bundle, manifest_digest
 from pipeline.config import compose, spec_of
 from pipeline.data import prepare
-from pipeline.ensemble.plan import finished_trials
+from pipeline.ensemble.plan import REFITTED, finished_trials
 from pipeline.search.problem import of_the_net
 
 ENSEMBLE_KEYS = ("members", "combine", "views", "out_of_fold", "chosen_on", "images", "expected")
-MEMBER_KEYS = ("name", "temperature", "overrides", "model", "specs", "refits")
+MEMBER_KEYS = ("name", "temperature", "overrides", "model", "specs")
 LICENCES = {
     "mnist": "MNIST (Y. LeCun, C. Cortes, C. J. C. Burges), made available under CC BY-SA 3.0",
     "digits": "Optical Recognition of Handwritten Digits (E. Alpaydin, C. Kaynak), UCI Machine Learning Repository, CC BY 4.0",
@@ -79,7 +79,7 @@ def _of_ensemble(paths: StudyPaths, ensemble: Mapping[str, Any]) -> Assembled:
     for entry in ensemble["members"]:
         spec = _spec(paths, entry["overrides"])
         nets = []
-        kind, digests = ("all", entry["refits"]) if entry["refits"] else ("fold", entry["specs"])
+        kind, digests = ("all", entry["refits"]) if entry.get("refits") else ("fold", entry["specs"])
         for folder, digest in ((f"{kind}{k}", digest) for k, digest in enumerate(digests)):
             weights = _final_weights(paths.final / entry["name"] / folder / "weights.npz", digest)
             nets.append(_net(spec, weights, f"weights/{entry['name']}-{folder}.npz", files))
@@ -88,6 +88,7 @@ def _of_ensemble(paths: StudyPaths, ensemble: Mapping[str, Any]) -> Assembled:
     if spec is None:
         raise InputError(f"an ensemble must have members with weights, got none in {paths.final}")
     scores = {key: ensemble[key] for key in ("out_of_fold", "chosen_on", "ordinary", "images") if key in ensemble}
+    scores |= {"judged": REFITTED} if any(entry.get("refits") for entry in ensemble["members"]) else {}
     return _assembled(paths, spec, members, files, ensemble["combine"], ensemble["views"], scores, ensemble["expected"])
 
 

@@ -20,7 +20,7 @@ _README = """# {study}: {members} members, {nets} nets
     probabilities = model.predict_proba(images)      # uint8 (N, {shape})
 
 manifest.json names every weight file with its sha256 and describes each net; config.yaml holds the overrides that trained the members;
-scores.json says how well they did and on what. The weights were trained on: {data}.
+scores.json says how well they, or their folds' nets, did and on what. The weights were trained on: {data}.
 """
 
 

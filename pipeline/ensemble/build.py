@@ -15,10 +15,8 @@ from pipeline.ensemble.combine import Combination, Probabilities, accuracy, fit_
 from pipeline.ensemble.gain import gain_over
 from pipeline.ensemble.judged import Judged, judged_on
 from pipeline.ensemble.out_of_fold import OutOfFold
-from pipeline.ensemble.plan import Member
+from pipeline.ensemble.plan import REFITTED, Member
 from pipeline.ensemble.selection import choose_useful, within_cap
-
-REFITTED = "figures out of fold are those of the folds' nets; the nets that predict were trained on all images but the reserved"
 
 
 def build_ensemble(
@@ -126,7 +124,7 @@ def summary_lines(content: dict[str, Any]) -> list[str]:
             f"ensemble ({content['combine']['method']}) on {name} images: {score['accuracy']:.3%}, {interval} over its best member, "
             f"{gain['errors_removed']:.0%} of its errors gone"
         )
-    if any(member["refits"] for member in content["members"]):
+    if any(member.get("refits") for member in content["members"]):
         lines.append(REFITTED)
     if content["left_out"]:
         lines.append(f"left out for the time cap: {', '.join(content['left_out'])}")

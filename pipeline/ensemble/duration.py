@@ -28,13 +28,16 @@ def epochs_that_fit(config: Config, tried: Iterable[tuple[TrialPaths, Spec]], ne
     if final.minutes is None or final.epochs is None:
         return final.epochs
     kept = config.paths.final / "epochs.json"
-    limits = {"folds": final.folds, "refit": final.refit, "epochs": final.epochs, "minutes": final.minutes}
-    asked = {"nets": len(nets), "data": nets[0].data.digest, **limits}
+    slots = config.slots.n or joblib.cpu_count()
+    asked = {"nets": [net.digest() for net in nets], "minutes": final.minutes, "slots": slots}
     if kept.exists():
         content = json.loads(kept.read_text())
         if content.get("asked") == asked:
             return int(content["epochs"])
-    epochs = fitting_epochs(expected_s(tried, nets), config.slots.n or joblib.cpu_count(), final.minutes * 60, final.epochs)
+    expected = expected_s(tried, nets)
+    if not expected:
+        return final.epochs
+    epochs = fitting_epochs(expected, slots, final.minutes * 60, final.epochs)
     atomic_write_text(kept, json.dumps({"asked": asked, "epochs": epochs}) + "\n")
     return epochs
 
@@ -42,25 +45,30 @@ def epochs_that_fit(config: Config, tried: Iterable[tuple[TrialPaths, Spec]], ne
 def expected_s(tried: Iterable[tuple[TrialPaths, Spec]], nets: Sequence[Spec]) -> list[float]:
     """Return how long an epoch of each net should take; empty where no trial's epoch was timed.
 
-    It is taken from the trials whose nets are most like it, scaled by images and multiply-adds: of the same kernel, if any, since a kernel
-    of 3 is convolved by another algorithm, and then of the nearest width, since a wide net does more multiply-adds in a second.
+    It is taken from the trials whose nets are most like it, scaled by images and multiply-adds: of the same architecture and kernel, if
+    any, since a kernel of 3 is convolved by another algorithm, and then of the nearest multiply-adds, since a wide net does more of them in
+    a second.
     """
-    timed = [Timed(spec.model.kernel, multiply_adds(spec), s / _images(spec)) for paths, spec in tried for s in _seconds(paths)]
-    return [_expected_image_s(timed, net) * _images(net) for net in nets] if timed else []
+    timed = [_timed(paths, spec) for paths, spec in tried if _seconds(paths)]
+    return [_expected_image_s(timed, net) * images_an_epoch(net) for net in nets] if timed else []
 
 
 @dataclass(frozen=True)
 class Timed:
-    """An epoch of a trial: its net's kernel and multiply-adds, and the seconds an image took."""
+    """A trial: its net's architecture and kernel, its multiply-adds, and the seconds an image took in its median epoch."""
 
-    kernel: int
+    kind: tuple[str, int]
     multiply_adds: float
     image_s: float
 
 
+def _timed(paths: TrialPaths, spec: Spec) -> Timed:
+    return Timed(_kind(spec), multiply_adds(spec), statistics.median(_seconds(paths)) / images_an_epoch(spec))
+
+
 def _expected_image_s(timed: Sequence[Timed], net: Spec) -> float:
     work = multiply_adds(net)
-    alike = [one for one in timed if one.kernel == net.model.kernel] or timed
+    alike = [one for one in timed if one.kind == _kind(net)] or timed
     distance = min(abs(math.log(one.multiply_adds / work)) for one in alike)
     nearest = [one for one in alike if abs(math.log(one.multiply_adds / work)) == distance]
     return statistics.median(one.image_s * work / one.multiply_adds for one in nearest)
@@ -71,8 +79,19 @@ def multiply_adds(spec: Spec) -> float:
     return model_cost(spec.model, spec.data.image_shape, spec.data.classes)["multiply_adds"]
 
 
-def _images(spec: Spec) -> int:
-    return len(split_of(spec.data).train)
+def work_of(spec: Spec) -> float:
+    """Return the multiply-adds of an epoch's forward passes."""
+    return multiply_adds(spec) * images_an_epoch(spec)
+
+
+def _kind(spec: Spec) -> tuple[str, int]:
+    return spec.model.name, spec.model.kernel
+
+
+def images_an_epoch(spec: Spec) -> int:
+    """Return how many images an epoch trains."""
+    steps = spec.train.steps_per_epoch
+    return len(split_of(spec.data).train) if steps is None else steps * spec.train.batch_size
 
 
 def fitting_epochs(epoch_s: Sequence[float], slots: int, seconds: float, most: int) -> int:
@@ -95,4 +114,5 @@ def longest_slot(lengths: Sequence[float], slots: int) -> float:
 
 
 def _seconds(trial: TrialPaths) -> list[float]:
-    return [row["epoch_s"] for row in read_history(trial) if "epoch_s" in row]
+    # A row that was lost with a crash is known by its place alone: it took 0 s.
+    return [row["epoch_s"] for row in read_history(trial) if row.get("epoch_s", 0.0) > 0]

@@ -10,6 +10,7 @@ from cnn_core.errors import InputError
 from cnn_core.finishing import finished_weights
 from cnn_core.state import TrainState, Weights
 from cnn_core.training import train_epoch
+from pipeline.ensemble.duration import work_of
 from pipeline.ensemble.telling import Job, NetEvents, Say
 from pipeline.search.coordinator import Usage
 from pipeline.search.record import TrialRecord
@@ -39,7 +40,7 @@ class NetTrainer:
         self._slots, self._stop, self._say, self._events, self._epoch_s = slots, stop, say, events, epoch_s
         self.usage = Usage()
         self._lock = threading.Lock()
-        self._epochs_left = sum(job.spec.train.epochs for job in self._open)
+        self._work_left = sum(work_of(job.spec) * job.spec.train.epochs for job in self._open)
         stop.on_request.append(self._stop_slots)
 
     def run(self) -> None:
@@ -77,7 +78,7 @@ class NetTrainer:
         if complaint:
             self._say(f"final {job.name}: checkpoint not used: {complaint}")
         rows = record.rows(state)
-        self._count(len(rows))
+        self._count(job, len(rows))
         self._events.begin(job, rows, slot.index)
         ended, reason = "INTERRUPTED", ""
         try:
@@ -98,7 +99,7 @@ class NetTrainer:
             state, row = outcome
             rows.append(row)
             record.save(state, rows, job.spec)
-            self._count(1)
+            self._count(job, 1)
             self.usage.trained(row["epoch_s"])
             self._events.epoch(job, len(rows), row, slot.index, slot.machine().pid)
             if bad := not_finite(row):
@@ -129,15 +130,15 @@ class NetTrainer:
 
     def _line(self, job: Job, rows: Sequence[dict[str, float]]) -> str:
         row = rows[-1]
-        left_s = self._epochs_left * row["epoch_s"] / max(1, len(self._slots))
+        left_s = self._work_left / work_of(job.spec) * row["epoch_s"] / max(1, len(self._slots))
         validation = f", validation {row['valid_accuracy']:.2%}" if "valid_accuracy" in row else ""
         shown = f"loss {row['train_loss']:.4f}{validation}, {row['epoch_s']:.1f} s"
         done = f"{time.strftime('%H:%M:%S')} final {job.name} epoch {len(rows)}/{job.spec.train.epochs}"
         return f"{done}: {shown}; about {left_s / 60:.0f} min left"
 
-    def _count(self, epochs: int) -> None:
+    def _count(self, job: Job, epochs: int) -> None:
         with self._lock:
-            self._epochs_left -= epochs
+            self._work_left -= work_of(job.spec) * epochs
 
     def _stop_slots(self) -> None:
         if self._stop.now:

@@ -36,7 +36,7 @@ class OutOfFold:
     indices: NDArray[np.int64]
     clean: Logits
     proxy: Logits | None
-    ms: float  # an image and view, all nets of the member together
+    ms: float  # an image and view, all folds' nets of the member together
 
 
 def inference_net(spec: Spec, weights: Weights) -> Net:

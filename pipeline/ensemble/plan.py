@@ -1,4 +1,4 @@
-"""Which nets an ensemble is made of: the best distinct trials of a study and fixed configurations, each on every fold and on all images."""
+"""Which nets an ensemble is made of: the best distinct trials of a study and fixed configurations, each on every fold, and refits."""
 
 import csv
 from collections.abc import Sequence
@@ -15,19 +15,18 @@ from pipeline.config import Config, compose, spec_of
 from pipeline.ensemble.duration import epochs_that_fit
 from pipeline.search.problem import of_the_net
 
+REFITTED = "figures out of fold are those of the folds' nets; the nets that predict were trained on all images but the reserved"
 _SEED_OFFSET = 1_000_000  # final nets share no stream with trials, which are numbered from 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """One configuration and seed, trained once a fold, and as often as asked on all images."""
+    """One configuration and seed, trained once a fold, and `final.refit` times on all images that are not reserved."""
 
     name: str  # "m1-t017", or "m4-fixed1"
     overrides: tuple[str, ...]  # whole: composing them gives the configuration
     specs: tuple[Spec, ...]  # one a fold: they predict out of fold, so temperatures and weights are chosen by them
-    refits: tuple[
-        Spec, ...
-    ] = ()  # on all images that are not reserved: none is left to judge them by, but where there are any, they predict
+    refits: tuple[Spec, ...] = ()  # on all images that are not reserved; where there are any, they are what predicts
 
     def folder(self, paths: StudyPaths) -> Path:
         return paths.final / self.name
@@ -114,7 +113,7 @@ class FinalNet:
 
 
 def in_order(members: Sequence[Member]) -> list[FinalNet]:
-    """Return all nets in the order of their training: those on all images first, for they take longest and slots should end together."""
+    """Return all nets in the order of their training: refits first, for they mostly take longest and slots should end together."""
     refits = [FinalNet(m, spec, f"all images {k + 1}/{len(m.refits)}", f"all{k}") for m in members for k, spec in enumerate(m.refits)]
     return refits + [FinalNet(m, spec, f"fold {k + 1}/{len(m.specs)}", f"fold{k}") for m in members for k, spec in enumerate(m.specs)]
 
@@ -155,6 +154,8 @@ def _member(config: Config, data: DataSpec, name: str, overrides: tuple[str, ...
         epochs = 2 * compose(overrides).train.epochs
     whole = (*overrides, f"train.epochs={epochs}")
     net = compose(whole)
+    if config.final.refit and net.train.select == "best":
+        raise InputError("final.refit: needs train.select=average or last, since no image is left to find the best epoch by, got best")
     folds, refit = config.final.folds, config.final.refit
     specs = [spec_of(net, data, (config.study.seed, _SEED_OFFSET + index, number)) for number in range(folds + refit)]
     return Member(

@@ -135,7 +135,7 @@ class FinalRuns:
         started = StudyStarted(
             study=f"{config.study.name} final",
             folder=self.folder,
-            note=f"final nets of the study {config.study.name}: members x folds; {config.study.note}".rstrip("; "),
+            note=f"final nets of the study {config.study.name}: members x (folds + refits); {config.study.note}".rstrip("; "),
             seed=config.study.seed,
             resumed=bool(self._known),
             total=len(self._jobs),

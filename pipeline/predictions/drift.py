@@ -1,4 +1,4 @@
-"""Signs, seen without labels, that images differ from those a model was judged on."""
+"""Signs, seen without labels, that images differ from those a model, or its folds' nets, was judged on."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

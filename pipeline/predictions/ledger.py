@@ -34,7 +34,10 @@ def append_to_ledger(root: Path, output: Path, rows: int, bundle: Path, manifest
 
 
 def expected_score(manifest: Mapping[str, Any]) -> float | None:
-    """Return the accuracy that the model showed on what stands for the images to label, None where the manifest does not say."""
+    """Return the accuracy shown out of fold on what stands for the images to label, None where the manifest does not say.
+
+    Where refits predict it is that of the folds' nets, which saw fewer images: rather too little.
+    """
     scores = manifest.get("scores", {})
     if "out_of_fold" in scores:
         return float(scores["out_of_fold"][scores["chosen_on"]]["accuracy"])

@@ -1,12 +1,15 @@
 """Quick nets give what the nets of predict.py give, to rounding, whatever the convolution and the batch."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.bundle import running
 from pipeline.bundle.operations import Net
-from pipeline.bundle.predictor import Bundle
+from pipeline.bundle.predictor import Bundle, load
 from pipeline.bundle.quick import QuickNet, quicken
 
 
@@ -80,3 +83,13 @@ def test_other_operations_are_the_plain_ones(operation: str) -> None:
     x = rng.standard_normal((5, 4, 4, 7) if operation == "pooling" else (5, 7)).astype(np.float32)
     got, want = (kind([steps[operation]], arrays).logits(x) for kind in (QuickNet, Net))
     np.testing.assert_array_equal(got, want)
+
+
+def test_predictions_from_files_take_the_quick_nets(final_root: Path) -> None:
+    folder = final_root / "small" / "bundle"
+    bundle = load(folder)
+    images = np.random.default_rng(1).integers(0, 256, (3, *bundle.image_shape), dtype=np.uint8)
+    found = running._predict(str(folder), bundle.manifest["digest"], images)
+    np.testing.assert_allclose(found, bundle.member_proba(images), atol=1e-5)
+    used = running._loaded(str(folder), bundle.manifest["digest"])
+    assert all(isinstance(net, QuickNet) for member in used.nets for net in member)

@@ -223,6 +223,17 @@ def test_nets_that_were_trained_anew_are_not_taken_for_the_ensemble_s(final_root
         assemble(paths)
 
 
+def test_an_ensemble_from_before_there_were_refits_is_understood(final_root: Path, tmp_path: Path) -> None:
+    shutil.copytree(final_root / "small", tmp_path / "small")
+    path = StudyPaths(tmp_path, "small").ensemble / "ensemble.json"
+    content = json.loads(path.read_text())
+    for member in content["members"]:
+        del member["refits"]
+    path.write_text(json.dumps(content))
+    files = [net["file"] for member in assemble(StudyPaths(tmp_path, "small")).manifest["members"] for net in member["nets"]]
+    assert len(files) == 4 and all("-fold" in file for file in files)
+
+
 def test_assembled_in_memory_equals_the_written_bundle(final_root: Path, images: np.ndarray) -> None:
     assembled = assemble(StudyPaths(final_root, "small"))
     written = load(final_root / "small" / "bundle")

@@ -20,6 +20,7 @@ from cnn_core.spec import Spec
 from cnn_core.training import predict_proba
 from pipeline import final
 from pipeline.artifacts import StudyPaths, TrialPaths
+from pipeline.bundle.assemble import assemble
 from pipeline.config import command_line, compose
 from pipeline.configuration.final_settings import EnsembleSettings
 from pipeline.ensemble import nets, plan
@@ -73,12 +74,43 @@ def test_refits_learn_all_images_but_the_reserved_in_the_member_s_own_way(final_
     assert len({job.paths.folder for job in jobs}) == 8
 
 
-def test_weights_are_chosen_without_the_refits(final_root: Path, paths: StudyPaths) -> None:
-    content = json.loads((paths.ensemble / "ensemble.json").read_text())
-    for member, entry in zip(_planned(final_root).members, content["members"], strict=True):
-        assert entry["refits"] == [spec.digest() for spec in member.refits] and len(entry["refits"]) == 2
-        found = read_npz(member.folder(paths) / "out_of_fold.npz")
-        assert json.loads(found["mark"].tobytes())["specs"] == entry["specs"] == [spec.digest() for spec in member.specs]
+def test_weights_are_chosen_without_the_refits(final_root: Path, tmp_path: Path) -> None:
+    shutil.copytree(final_root, tmp_path, dirs_exist_ok=True)
+    paths = StudyPaths(tmp_path, "small")
+    before = json.loads((paths.ensemble / "ensemble.json").read_text())
+    assert [len(entry["refits"]) for entry in before["members"]] == [2, 2]
+    for found in paths.final.glob("*/out_of_fold.npz"):
+        found.unlink()
+    for weights in paths.final.glob("*/all*/weights.npz"):
+        weights.write_bytes(b"")
+    after = json.loads(json.dumps(final.join(_planned(tmp_path))))
+    for entry in (*before["members"], *after["members"]):
+        del entry["ms_per_image"]
+    assert after == before
+
+
+def test_another_number_of_refits_trains_those_alone(final_root: Path, tmp_path: Path) -> None:
+    shutil.copytree(final_root, tmp_path, dirs_exist_ok=True)
+    paths = StudyPaths(tmp_path, "small")
+    before = {p: p.stat().st_mtime_ns for p in (*paths.final.rglob("weights.npz"), *paths.final.rglob("out_of_fold.npz"))}
+    names = {0: ("-fold0", "-fold1"), 3: ("-all0", "-all1", "-all2")}
+    digests = {assemble(paths).manifest["digest"]}
+    for refit, parts in names.items():
+        assert command_line(final.FINAL, [*FINAL_ARGUMENTS, f"final.refit={refit}", f"root={tmp_path}"], final.main) == 0
+        manifest = assemble(paths).manifest
+        digests.add(manifest["digest"])
+        for member in manifest["members"]:
+            assert [net["file"] for net in member["nets"]] == [f"weights/{member['name']}{part}.npz" for part in parts]
+        assert ("judged" in manifest["scores"]) == (refit > 0)
+    assert len(digests) == 3
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+    assert len(list(paths.final.rglob("weights.npz"))) == 10
+
+
+def test_refits_need_a_rule_that_asks_no_validation(final_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [*FINAL_ARGUMENTS, "final.overrides=['train.select=best']", f"root={final_root}"]
+    assert command_line(final.FINAL, arguments, final.main) == 2
+    assert "final.refit: needs train.select=average or last" in capsys.readouterr().err
 
 
 def test_a_member_costs_what_its_nets_that_predict_cost(final_root: Path) -> None:
@@ -111,9 +143,9 @@ def test_epochs_fit_the_time_given() -> None:
 def test_an_epoch_is_expected_to_take_what_it_took_the_trials_most_alike(final_root: Path, tmp_path: Path) -> None:
     spec = _planned(final_root).members[0].specs[0]
 
-    def net(kernel: int, filters: int, fold: int | None = 0) -> Spec:
+    def net(kernel: int, filters: int, fold: int | None = 0, name: str = "contest") -> Spec:
         data = spec.data if fold is not None else plan.all_images(spec.data)
-        return replace(spec, data=data, model=replace(spec.model, name="contest", kernel=kernel, filters=filters, pool=2))
+        return replace(spec, data=data, model=replace(spec.model, name=name, kernel=kernel, filters=filters, pool=2))
 
     def trial(name: str, kernel: int, filters: int, *seconds: float) -> tuple[TrialPaths, Spec]:
         (tmp_path / name).mkdir()
@@ -125,7 +157,17 @@ def test_an_epoch_is_expected_to_take_what_it_took_the_trials_most_alike(final_r
     found = expected_s(tried, [net(3, 8), net(5, 4, None), net(5, 8)])
     assert found == pytest.approx([4.0, 14.0, 14.0], rel=0.01)
     assert expected_s(tried, [net(3, 1), net(7, 4)]) == pytest.approx([1.5, 7.0 * 49 / 25], rel=0.1)
-    assert expected_s([], [net(3, 8)]) == []
+    # A trial of another architecture, one whose epochs' times were lost, one that saw a tenth of the images, one of few steps.
+    other, lost, small, steps = trial("d", 3, 8, 90.0), trial("e", 3, 8, 0.0, 0.0), trial("f", 3, 4, 2.0), trial("g", 3, 4, 2.0)
+    other = (other[0], net(3, 8, name="simple_convnet"))
+    assert expected_s([*tried, other, lost], [net(3, 8)]) == pytest.approx([4.0], rel=0.01)
+    images = len(split_of(spec.data).train)
+    small = (small[0], replace(small[1], data=replace(spec.data, train_size=images // 10)))
+    steps = (steps[0], replace(steps[1], train=replace(spec.train, batch_size=10, steps_per_epoch=7)))
+    assert expected_s([small], [net(3, 4)]) == pytest.approx([2.0 * images / (images // 10)])
+    assert expected_s([steps], [net(3, 4)]) == pytest.approx([2.0 * images / 70])
+    assert expected_s([steps], [replace(net(3, 4), train=replace(spec.train, batch_size=5, steps_per_epoch=7))]) == pytest.approx([1.0])
+    assert expected_s([], [net(3, 8)]) == expected_s([lost], [net(3, 8)]) == []
 
 
 def test_what_fitted_once_is_kept_for_the_restart(final_root: Path, paths: StudyPaths) -> None:
@@ -134,6 +176,10 @@ def test_what_fitted_once_is_kept_for_the_restart(final_root: Path, paths: Study
     kept = paths.final / "epochs.json"
     kept.write_text(kept.read_text().replace('"epochs": 3}', '"epochs": 7}'))
     assert {spec.train.epochs for m in _planned(final_root, *arguments).members for spec in m.specs} == {7}
+    for other in ("final.refit=1", "slots.n=3", "final.overrides=['model.filters=5']"):
+        changed = kept.read_text()
+        assert {spec.train.epochs for m in _planned(final_root, *arguments, other).members for spec in m.specs} == {3}, other
+        kept.write_text(changed)
     kept.unlink()
 
 
@@ -270,9 +316,10 @@ def _train(jobs: Sequence[Job], slot: _Slot, stop: Stop, events: NetEvents | Non
     NetTrainer(jobs, [slot], stop, print, events or NetEvents(lambda event: None)).run()
 
 
-def test_interrupted_training_goes_on_with_the_next_epoch_to_the_same_bits(final_root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("net", [0, -1])  # on all images, without a fold
+def test_interrupted_training_goes_on_with_the_next_epoch_to_the_same_bits(final_root: Path, tmp_path: Path, net: int) -> None:
     member = _planned(final_root).members[0]
-    jobs = final.net_jobs([member], StudyPaths(tmp_path, "small"), 100)[:1]
+    jobs = [final.net_jobs([member], StudyPaths(tmp_path, "small"), 100)[net]]
     stop = Stop()
     first = _Slot(stop, epochs=2)
     _train(jobs, first, stop)
@@ -282,7 +329,7 @@ def test_interrupted_training_goes_on_with_the_next_epoch_to_the_same_bits(final
     _train(jobs, second, stop)
     assert second.calls == 2 and stop.exit_code == 0  # the third epoch, and the statistics
     resumed, _ = checkpoint.load_weights(jobs[0].paths.weights)
-    uninterrupted = final.net_jobs([member], StudyPaths(tmp_path / "other", "small"), 100)[:1]  # in this process: the same kernels
+    uninterrupted = [final.net_jobs([member], StudyPaths(tmp_path / "other", "small"), 100)[net]]  # in this process: the same kernels
     _train(uninterrupted, _Slot(Stop()), Stop())
     whole, _ = checkpoint.load_weights(uninterrupted[0].paths.weights)
     for name, array in (whole.params | whole.buffers).items():
