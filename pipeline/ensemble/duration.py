@@ -22,14 +22,14 @@ def epochs_that_fit(config: Config, tried: Iterable[tuple[TrialPaths, Spec]], ne
     """Return the epochs of every final net, None where each has twice its trial's.
 
     With ``final.minutes`` the time of an epoch is taken from the trials' own, scaled by images and multiply-adds to those of the `nets`,
-    which come in the order of their training; what was decided is kept in final/epochs.json, so that a restart decides the same.
+    which come in the order of their training; what was decided is kept in final/epochs.json, so that a restart decides the same, with other
+    slots too: nets of other epochs would have to be trained anew.
     """
     final = config.final
     if final.minutes is None or final.epochs is None:
         return final.epochs
     kept = config.paths.final / "epochs.json"
-    slots = config.slots.n or joblib.cpu_count()
-    asked = {"nets": [net.digest() for net in nets], "minutes": final.minutes, "slots": slots}
+    asked = {"nets": [net.digest() for net in nets], "minutes": final.minutes}
     if kept.exists():
         content = json.loads(kept.read_text())
         if content.get("asked") == asked:
@@ -37,7 +37,7 @@ def epochs_that_fit(config: Config, tried: Iterable[tuple[TrialPaths, Spec]], ne
     expected = expected_s(tried, nets)
     if not expected:
         return final.epochs
-    epochs = fitting_epochs(expected, slots, final.minutes * 60, final.epochs)
+    epochs = fitting_epochs(expected, config.slots.n or joblib.cpu_count(), final.minutes * 60, final.epochs)
     atomic_write_text(kept, json.dumps({"asked": asked, "epochs": epochs}) + "\n")
     return epochs
 

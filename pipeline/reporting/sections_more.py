@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from pipeline.ensemble.plan import REFITTED
 from pipeline.reporting import charts
 from pipeline.reporting.effects import unit_of
 from pipeline.reporting.facts import Facts
@@ -88,9 +89,7 @@ def ensemble(facts: Facts) -> str:
         parts.append(table(heads, rows, "Members of the ensemble"))
         parts.append(bullets([_gain(name, score) for name, score in found.get("out_of_fold", {}).items()]))
         if any(member.get("refits") for member in found["members"]):
-            parts.append(
-                text("Figures out of fold are those of the folds' nets; the nets that predict were trained on all images but the reserved.")
-            )
+            parts.append(text(f"{REFITTED}.".capitalize()))
     if facts.evaluation:
         parts.append("<h3>Evaluation</h3>")
         heads = ["images", "how many", "accuracy", "95 % interval", "errors", "log loss", "calibration error"]

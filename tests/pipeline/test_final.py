@@ -176,7 +176,10 @@ def test_what_fitted_once_is_kept_for_the_restart(final_root: Path, paths: Study
     kept = paths.final / "epochs.json"
     kept.write_text(kept.read_text().replace('"epochs": 3}', '"epochs": 7}'))
     assert {spec.train.epochs for m in _planned(final_root, *arguments).members for spec in m.specs} == {7}
-    for other in ("final.refit=1", "slots.n=3", "final.overrides=['model.filters=5']"):
+    assert {spec.train.epochs for m in _planned(final_root, *arguments, "slots.n=3").members for spec in m.specs} == {7}, (
+        "trained nets stay"
+    )
+    for other in ("final.refit=1", "final.minutes=0.002", "final.overrides=['model.filters=5']"):
         changed = kept.read_text()
         assert {spec.train.epochs for m in _planned(final_root, *arguments, other).members for spec in m.specs} == {3}, other
         kept.write_text(changed)
@@ -335,6 +338,18 @@ def test_interrupted_training_goes_on_with_the_next_epoch_to_the_same_bits(final
     for name, array in (whole.params | whole.buffers).items():
         np.testing.assert_array_equal((resumed.params | resumed.buffers)[name], array)
     assert not jobs[0].paths.checkpoint.exists()
+
+
+def test_the_time_left_is_told_by_the_work_left(final_root: Path, tmp_path: Path) -> None:
+    member = _planned(final_root, "final.refit=1").members[0]
+    jobs = final.net_jobs([member], StudyPaths(tmp_path, "small"), 0)
+    trainer = NetTrainer(jobs, [_Slot(Stop())] * 2, Stop(), print, NetEvents(lambda event: None))
+    row = {"train_loss": 0.5, "epoch_s": 600.0}
+    # Three epochs of one net on all images and of two on half of them are six epochs of the first, on two slots.
+    assert trainer._line(jobs[0], [row]).endswith(
+        "final m1-" + member.name[3:] + " all images 1/1 epoch 1/3: loss 0.5000, 600.0 s; about 30 min left"
+    )
+    assert trainer._line(jobs[1], [row | {"valid_accuracy": 0.5}]).endswith("validation 50.00%, 600.0 s; about 60 min left")
 
 
 def test_weights_of_another_configuration_are_trained_again(final_root: Path, paths: StudyPaths, tmp_path: Path) -> None:
