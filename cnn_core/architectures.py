@@ -20,6 +20,7 @@ from cnn_core.layers import (
     Layer,
     LeakyReLU,
     MaxPooling,
+    MomentNormalization,
     ReLU,
     Sigmoid,
     Tanh,
@@ -29,6 +30,7 @@ from cnn_core.spec import ModelSpec
 
 ACTIVATIONS: dict[str, type[Layer]] = {"relu": ReLU, "leaky_relu": LeakyReLU, "sigmoid": Sigmoid, "tanh": Tanh}
 BATCH_NORMS = ("none", "before", "after")
+FRAMES = ("none", *MomentNormalization.FRAMES)
 
 
 def _activated(layer: Layer, spec: ModelSpec) -> list[Layer]:
@@ -148,6 +150,7 @@ def check_model(spec: ModelSpec) -> None:
         ("name", spec.name, tuple(ARCHITECTURES)),
         ("activation", spec.activation, tuple(ACTIVATIONS)),
         ("batch_norm", spec.batch_norm, BATCH_NORMS),
+        ("frame", spec.frame, FRAMES),
     ):
         if value not in table:
             raise InputError(f"model.{key}: must be one of {', '.join(table)}, got {value!r}")
@@ -172,7 +175,8 @@ def build_model(spec: ModelSpec, image_shape: Shape, classes: int, rng: Generato
     check_model(spec)
     if len(image_shape) != 3 or min(image_shape) < 1 or classes < 2:
         raise InputError(f"model {spec.name}: images must be (C, H, W) of at least 2 classes, got {tuple(image_shape)} and {classes}")
-    model = Sequential(ARCHITECTURES[spec.name](spec, classes))
+    framed: list[Layer] = [] if spec.frame == "none" else [MomentNormalization(spec.frame)]
+    model = Sequential([*framed, *ARCHITECTURES[spec.name](spec, classes)])
     try:
         return model.build(image_shape, rng, dtype)
     except InputError as error:

@@ -11,13 +11,21 @@ from numpy.typing import DTypeLike
 
 from cnn_core.axes import Array, Images, Shape
 from cnn_core.data.batches import Batcher
+from cnn_core.errors import InputError
 from cnn_core.layers.base import Layer
 from cnn_core.losses import softmax
 from cnn_core.streams import stream
 from cnn_core.summary import summary_table
 
 # How a layer's kind is written in names; other kinds stand for themselves.
-SHORT_NAMES = {"convolution": "conv", "max_pooling": "pool", "average_pooling": "pool", "lp_pooling": "pool", "batch_norm": "norm"}
+SHORT_NAMES = {
+    "convolution": "conv",
+    "max_pooling": "pool",
+    "average_pooling": "pool",
+    "lp_pooling": "pool",
+    "batch_norm": "norm",
+    "moment_normalization": "frame",
+}
 
 Observer = Callable[[Layer, Array], None]
 
@@ -53,13 +61,18 @@ class Sequential:
         return self
 
     def collect(self) -> None:
-        """Gather the flat views, and spare the input gradient of the layers before which nothing is learned."""
+        """Gather the flat views, and spare the input gradient of the layers before which nothing is learned.
+
+        Raises InputError where a layer without a derivative stands behind one that learns.
+        """
         self.params = {f"{layer.name}.{key}": p for layer in self.layers for key, p in layer.params.items()}
         self.grads = {f"{layer.name}.{key}": g for layer in self.layers for key, g in layer.grads.items()}
         self.buffers = {f"{layer.name}.{key}": b for layer in self.layers for key, b in layer.buffers.items()}
         learned_before = False
         for layer in self.layers:
             layer.needs_input_gradient = learned_before
+            if learned_before and not layer.differentiable:
+                raise InputError(f'{layer.kind} "{layer.name}": must stand before all layers that learn, since it has no derivative')
             learned_before = learned_before or bool(layer.params)
         self._inference = None
 

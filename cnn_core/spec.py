@@ -72,6 +72,7 @@ class ModelSpec:
     init_std: float = 0.01  # for init=normal
     dropout: float = 0.0
     batch_norm: str = "none"  # none | before | after the activation
+    frame: str = "none"  # none, or what `MomentNormalization` takes out of every image: similar | box | width
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ from cnn_core.layers.convolution import Convolution
 from cnn_core.layers.dense import Dense
 from cnn_core.layers.dropout import Dropout
 from cnn_core.layers.flatten import Flatten
+from cnn_core.layers.moment_normalization import MomentNormalization
 from cnn_core.layers.normalization import BatchNormalization
 from cnn_core.layers.pooling import AveragePooling, GlobalAveragePooling, LpPooling, MaxPooling
 
@@ -21,6 +22,7 @@ LAYERS: dict[str, type[Layer]] = {
         Flatten,
         Dropout,
         BatchNormalization,
+        MomentNormalization,
         ReLU,
         LeakyReLU,
         Sigmoid,
@@ -41,6 +43,7 @@ __all__ = [
     "LeakyReLU",
     "LpPooling",
     "MaxPooling",
+    "MomentNormalization",
     "ReLU",
     "Sigmoid",
     "Tanh",

@@ -21,6 +21,7 @@ class Layer:
     """
 
     kind = "layer"  # the word shown in summary()
+    differentiable = True  # False: it has no backward, so it stands before all that learns
 
     def __init__(self) -> None:
         self.name = self.kind

@@ -18,8 +18,9 @@ from cnn_core.state import Weights
 from pipeline.artifacts import StudyPaths, sha256_bytes
 from pipeline.bundle.graph import operations_of
 from pipeline.bundle.joined import standalone_source
-from pipeline.bundle.operations import IDENTITY, Net
+from pipeline.bundle.operations import Net
 from pipeline.bundle.predictor import FORMAT, Bundle, manifest_digest
+from pipeline.bundle.reading import IDENTITY
 from pipeline.config import compose, spec_of
 from pipeline.data import prepare
 from pipeline.ensemble.plan import REFITTED, finished_trials

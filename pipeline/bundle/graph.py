@@ -17,7 +17,9 @@ from cnn_core.layers import (
     LeakyReLU,
     LpPooling,
     MaxPooling,
+    MomentNormalization,
 )
+from cnn_core.layers.moment_normalization import HEIGHT, LEAST, TINY, ZOOM
 from cnn_core.model import Sequential
 
 Operations = list[dict[str, Any]]
@@ -77,6 +79,20 @@ def _pooling(layer: Any) -> dict[str, Any]:
     return operation | ({"p": float(layer.p)} if kind == "lp" else {})
 
 
+def _moment_normalization(layer: Any) -> dict[str, Any]:
+    _, height, width = layer.in_shape
+    return {
+        "op": "moment_normalization",
+        "image_shape": list(layer.in_shape),
+        "size": [HEIGHT * height, layer.wide * width],
+        "least": [LEAST * height, LEAST * width],
+        "together": layer.frame == "similar",
+        "lean": layer.lean,
+        "zoom": list(ZOOM),
+        "tiny": TINY,
+    }
+
+
 _WRITERS: dict[type[Layer], Callable[[Any], dict[str, Any]]] = {
     Convolution: _convolution,
     Dense: lambda layer: {"op": "dense", "W": f"{layer.name}.W", "b": f"{layer.name}.b"},
@@ -85,6 +101,7 @@ _WRITERS: dict[type[Layer], Callable[[Any], dict[str, Any]]] = {
     LpPooling: _pooling,
     GlobalAveragePooling: lambda layer: {"op": "global_average_pooling"},
     LeakyReLU: lambda layer: {"op": "leaky_relu", "slope": float(layer.slope)},
+    MomentNormalization: _moment_normalization,
 }
 
 

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 # The files that predict.py is joined from, in the order in which they need each other.
-_SOURCES = ("operations.py", "predictor.py", "standalone.py")
+_SOURCES = ("reading.py", "operations.py", "predictor.py", "standalone.py")
 _HEAD = '''"""Predict with this bundle; Python and NumPy are all that is needed.
 
     python predict.py INPUT OUTPUT

@@ -9,42 +9,16 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from cnn_core.axes import Images
-from pipeline.bundle.operations import IDENTITY, Operation, view_sampler
+from pipeline.bundle.onnx_graph import GraphWriter
+from pipeline.bundle.onnx_moments import moment_normalization
 from pipeline.bundle.predictor import Bundle
+from pipeline.bundle.reading import IDENTITY, Operation, view_sampler
 
 OPSET, IR = 21, 10
 TOLERANCE = 1e-5
-
-
-class GraphWriter:
-    """Collects nodes and constants of one graph; every value has a name of its own."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: dict[str, onnx.TensorProto] = {}
-        self._count = 0
-
-    def add(self, operator: str, *inputs: str, name: str = "", **attributes: Any) -> str:
-        """Append a node with one output and return the output's name."""
-        self._count += 1
-        output = name or f"v{self._count}_{operator.lower()}"
-        self.nodes.append(helper.make_node(operator, list(inputs), [output], **attributes))
-        return output
-
-    def constant(self, name: str, values: NDArray[Any]) -> str:
-        """Add an array once and return its name."""
-        if name not in self.constants:
-            self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(values), name)
-        return name
-
-    def scalar(self, value: float) -> str:
-        return self.constant(f"scalar_{value!r}", np.array(value, np.float32))
-
-    def shape(self, *sizes: int) -> str:
-        return self.constant("shape_" + "_".join(map(str, sizes)), np.array(sizes, np.int64))
 
 
 def onnx_model(bundle: Bundle) -> onnx.ModelProto:
@@ -152,6 +126,8 @@ def _operation(writer: GraphWriter, x: str, op: Operation, arrays: Mapping[str, 
         return writer.add("Add", writer.add("Mul", x, scale), shift)
     if kind == "pooling":
         return _pooling(writer, x, op)
+    if kind == "moment_normalization":
+        return moment_normalization(writer, x, op)
     if kind == "global_average_pooling":
         return writer.add("Flatten", writer.add("GlobalAveragePool", x))
     if kind == "leaky_relu":

@@ -1,13 +1,11 @@
 """The operations of a net at inference, in NumPy alone: what a bundle's manifest lists, computed."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
-Operation = Mapping[str, Any]  # one step of a net as the manifest describes it; arrays are named
+from pipeline.bundle.reading import Array, Operation, moment_normalization
+
 _BLOCK_BYTES = 512 << 10  # columns of a convolution computed at once stay in a core's cache
 
 
@@ -122,6 +120,7 @@ OPERATIONS: dict[str, Callable[[Array, Operation, Mapping[str, Array]], Array]] 
     "dense": dense,
     "scale_shift": scale_shift,
     "pooling": pooling,
+    "moment_normalization": lambda x, op, arrays: moment_normalization(x, op),
     "global_average_pooling": lambda x, op, arrays: x.mean(axis=(1, 2)),
     "flatten": lambda x, op, arrays: x.reshape(-1, x.shape[-1]),
     "relu": lambda x, op, arrays: np.maximum(x, np.float32(0)),
@@ -129,39 +128,3 @@ OPERATIONS: dict[str, Callable[[Array, Operation, Mapping[str, Array]], Array]] 
     "sigmoid": lambda x, op, arrays: np.float32(0.5) * (1 + np.tanh(x * np.float32(0.5))),
     "tanh": lambda x, op, arrays: np.tanh(x),
 }
-
-IDENTITY = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]  # yy, yx, ty, xy, xx, tx of a view: where an output pixel is read, from the centre, in pixels
-
-
-def view_sampler(view: Sequence[float], size: Sequence[int]) -> tuple[NDArray[np.intp], Array] | None:
-    """Return (index, weight), each (4, H * W): the source pixels of a test-time view and their bilinear weights; None for the identity.
-
-    Index H * W stands for the black outside.
-    """
-    if list(view) == IDENTITY:
-        return None
-    height, width = size
-    y, x = np.mgrid[:height, :width].reshape(2, -1) - np.array([[(height - 1) / 2], [(width - 1) / 2]])
-    source_y = view[0] * y + view[1] * x + view[2] + (height - 1) / 2
-    source_x = view[3] * y + view[4] * x + view[5] + (width - 1) / 2
-    top, left = np.floor(source_y), np.floor(source_x)
-    index, weight = np.empty((4, y.size), np.intp), np.empty((4, y.size), np.float32)
-    for k, (dy, dx) in enumerate(((0, 0), (0, 1), (1, 0), (1, 1))):
-        row, column = top + dy, left + dx
-        inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-        index[k] = np.where(inside, row * width + column, height * width)
-        weight[k] = (1 - np.abs(source_y - row)) * (1 - np.abs(source_x - column))
-    return index, weight
-
-
-def resample_view(x: Array, sampler: tuple[NDArray[np.intp], Array] | None) -> Array:
-    """Return (C, H, W, N) seen through a view."""
-    if sampler is None:
-        return x
-    index, weight = sampler
-    flat = x.reshape(x.shape[0], -1, x.shape[3])
-    padded = np.concatenate([flat, np.zeros((x.shape[0], 1, x.shape[3]), np.float32)], axis=1)
-    result = np.zeros_like(flat)
-    for k in range(4):
-        result += padded[:, index[k]] * weight[k][:, None]
-    return result.reshape(x.shape)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.bundle.operations import IDENTITY, Array, Net, resample_view, softmax, view_sampler
+from pipeline.bundle.operations import Net, softmax
+from pipeline.bundle.reading import IDENTITY, Array, resample_view, view_sampler
 
 FORMAT = 1
 BATCH = 25  # their arrays stay in a second-level cache

@@ -7,8 +7,9 @@ import numpy as np
 from cnn_core.columns import Window
 from cnn_core.correlation import Correlation
 from cnn_core.winograd import choose_correlation
-from pipeline.bundle.operations import Array, Net, Operation
+from pipeline.bundle.operations import Net
 from pipeline.bundle.predictor import Bundle
+from pipeline.bundle.reading import Array, Operation
 
 BATCH = 100  # images computed at once: with fewer, the calls for small tiles cost too much (docs/LOG.md)
 Correlations = dict[tuple[Window, tuple[int, ...]], Correlation]  # working memory of each shape, which one net at a time uses

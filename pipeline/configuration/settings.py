@@ -78,6 +78,7 @@ class ModelSettings:
     init_std: float = setting(0.01, "standard deviation for init=normal", low=0)
     dropout: float = setting(0.0, "share of units dropped in training", low=0, below=1)
     batch_norm: str = setting("none", "batch normalisation relative to the activation", choices=("none", "before", "after"))
+    frame: str = setting("none", "what images' own moments take out of them before the net", choices=("none", "similar", "box", "width"))
 
 
 @dataclass

@@ -22,8 +22,9 @@ from cnn_core.spec import Spec
 from cnn_core.state import Weights
 from pipeline.artifacts import StudyPaths, TrialPaths, atomic_write_bytes
 from pipeline.bundle.graph import operations_of
-from pipeline.bundle.operations import Net, resample_view, view_sampler
+from pipeline.bundle.operations import Net
 from pipeline.bundle.quick import BATCH, QuickNet
+from pipeline.bundle.reading import resample_view, view_sampler
 from pipeline.ensemble.plan import Member
 
 Logits = NDArray[np.float32]

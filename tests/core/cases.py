@@ -16,6 +16,7 @@ from cnn_core.layers import (
     LeakyReLU,
     LpPooling,
     MaxPooling,
+    MomentNormalization,
     ReLU,
     Sigmoid,
     Tanh,
@@ -24,12 +25,14 @@ from cnn_core.layers import (
 
 @dataclass(frozen=True)
 class Case:
-    """A layer and the shapes it must give; `per_image` says that an image's output does not depend on the others of its batch."""
+    """A layer and the shapes it must give; `per_image` says that an image's output does not depend on the others of its batch,
+    `ink` that its input is never negative."""
 
     make: Callable[[], Layer]
     in_shape: Shape
     out_shape: Shape
     per_image: bool = True
+    ink: bool = False
 
 
 CASES: dict[str, Case] = {
@@ -46,6 +49,9 @@ CASES: dict[str, Case] = {
     "dropout": Case(lambda: Dropout(0.4), (2, 3, 4), (2, 3, 4), per_image=False),
     "batch_norm": Case(BatchNormalization, (3, 4, 4), (3, 4, 4), per_image=False),
     "batch_norm features": Case(BatchNormalization, (6,), (6,), per_image=False),
+    "moment_normalization similar": Case(lambda: MomentNormalization("similar"), (2, 9, 8), (2, 9, 8), ink=True),
+    "moment_normalization box": Case(lambda: MomentNormalization("box"), (1, 9, 8), (1, 9, 8), ink=True),
+    "moment_normalization width": Case(lambda: MomentNormalization("width"), (2, 8, 9), (2, 8, 9), ink=True),
     "relu": Case(ReLU, (2, 3, 4), (2, 3, 4)),
     "leaky_relu": Case(lambda: LeakyReLU(0.1), (2, 3, 4), (2, 3, 4)),
     "sigmoid": Case(Sigmoid, (5,), (5,)),

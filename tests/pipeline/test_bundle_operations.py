@@ -18,13 +18,15 @@ from cnn_core.layers import (
     LeakyReLU,
     LpPooling,
     MaxPooling,
+    MomentNormalization,
     ReLU,
     Sigmoid,
     Tanh,
 )
 from cnn_core.model import Sequential
 from pipeline.bundle.graph import operations_of
-from pipeline.bundle.operations import IDENTITY, Net, convolution, resample_view, softmax, view_sampler
+from pipeline.bundle.operations import Net, convolution, softmax
+from pipeline.bundle.reading import IDENTITY, resample_view, view_sampler
 
 
 def _unsettle(model: Sequential) -> None:
@@ -63,6 +65,9 @@ def test_every_architecture_computes_the_same(name: str, batch_norm: str) -> Non
             Dropout(0.5),
             Dense(4),
         ],
+        [MomentNormalization("similar"), Convolution(6, 3), ReLU(), Flatten(), Dense(4)],
+        [MomentNormalization("box"), Convolution(6, 3), ReLU(), Flatten(), Dense(4)],
+        [MomentNormalization("width"), Convolution(6, 3), ReLU(), Flatten(), Dense(4)],
         [Convolution(6, 3), Sigmoid(), LpPooling(2, p=3.0), GlobalAveragePooling(), Dense(5), BatchNormalization(), ReLU(), Dense(4)],
     ],
 )

@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 
 from cnn_core.errors import InputError
+from cnn_core.layers import Dense, Flatten, MomentNormalization
+from cnn_core.model import Sequential
 from pipeline import export
 from pipeline.artifacts import StudyPaths, sha256_file
 from pipeline.bundle.assemble import assemble
+from pipeline.bundle.graph import operations_of
 from pipeline.bundle.operations import Net
 from pipeline.bundle.predictor import Bundle, BundleError, load, manifest_digest
 from pipeline.bundle.running import open_bundle
@@ -181,6 +184,26 @@ def test_onnx_of_every_operation_and_all_ways_of_joining(method: str) -> None:
     bundle.manifest["members"][0]["temperature"] = 1.0  # type: ignore[index]
     with pytest.raises(ValueError, match="must agree within 1e-05"):
         check_against_numpy(model.SerializeToString(), bundle, images)
+
+
+@pytest.mark.parametrize("frame", MomentNormalization.FRAMES)
+@pytest.mark.parametrize("shape", [(1, 28, 28), (2, 12, 9)])
+def test_onnx_frames_images_as_numpy_does(frame: str, shape: tuple[int, int, int]) -> None:
+    """Of blurred random images, among them an empty and a full one; the net behind sees places, so a shifted reading would show."""
+    from scipy.ndimage import gaussian_filter
+
+    from pipeline.bundle.onnx_model import check_against_numpy, onnx_model
+
+    rng = np.random.default_rng(1)
+    model = Sequential([MomentNormalization(frame), Flatten(), Dense(4)]).build(shape, rng)
+    net = Net(*operations_of(model))
+    manifest = {"image_shape": shape, "classes": 4, "members": [{"name": "m", "temperature": 1.0, "nets": []}], "views": []}
+    bundle = Bundle(manifest | {"combine": {"method": "uniform", "weights": [1.0], "temperature": 1.0}}, [[net]])
+    soft = gaussian_filter(rng.random((40, *shape)), (0, 0, 2, 1.5))
+    images = (255 * np.clip(soft * 4 - 1.8, 0, 1)).astype(np.uint8)
+    images[0], images[1] = 0, 255
+    assert check_against_numpy(onnx_model(bundle).SerializeToString(), bundle, images) < 1e-5
+    np.testing.assert_allclose(bundle.predict_proba(images), model.predict_proba(images), atol=1e-5)
 
 
 def test_a_new_export_replaces_the_old_as_a_whole(final_root: Path, tmp_path: Path) -> None:

@@ -34,7 +34,9 @@ def test_the_report_of_a_deterministic_study_says_what_it_cost(tmp_path: Path) -
     assert cost.trained_s == pytest.approx(sum(row["epoch_s"] for trial in facts.table.trials for row in trial.history.values()))
     assert cost.trained_s / 2 <= cost.free_s <= cost.lockstep_s  # three trials, and one alone, leave a slot without work
     alone_s = sum(row["epoch_s"] for trial in facts.table.trials if trial.number == 3 for row in trial.history.values())
-    assert alone_s / (2 * cost.lockstep_s) <= cost.waiting <= 0.5  # the last trial's whole time on one slot, and never more than one slot of two
+    assert (
+        alone_s / (2 * cost.lockstep_s) <= cost.waiting <= 0.5
+    )  # the last trial's whole time on one slot, and never more than one slot of two
     said = repeat(facts)
     assert re.search(rf"2 slots stood still for {cost.waiting:.0%}", said)
 

@@ -1,0 +1,107 @@
+"""Moment normalisation against SciPy's resampling, moments worked by hand, and what it must undo."""
+
+import numpy as np
+import pytest
+from numpy.random import default_rng
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from cnn_core.architectures import build_model, reference
+from cnn_core.errors import InputError
+from cnn_core.layers import Convolution, Dense, Flatten, MomentNormalization
+from cnn_core.layers.moment_normalization import HEIGHT, NARROW, WIDTH
+from cnn_core.model import Sequential
+
+Image = NDArray[np.float64]
+SIDE = 28
+MIDDLE = (SIDE - 1) / 2
+
+
+def figure(height: float = 8.0, width: float = 5.0, cy: float = 0.0, cx: float = 0.0, slant: float = 0.0) -> Image:
+    """Return a disc with soft edges, its half axes in pixels, around (cy, cx) from the middle, leaning by `slant`."""
+    y, x = np.mgrid[:SIDE, :SIDE] - MIDDLE
+    y, x = y - cy, x - cx
+    return 1 / (1 + np.exp(8 * (np.hypot(y / height, (x - slant * y) / width) - 1)))
+
+
+def normalized(image: Image, frame: str) -> Image:
+    layer = MomentNormalization(frame)
+    layer.build((1, *image.shape), default_rng(0), np.float64)
+    return layer.forward(image[None, :, :, None], training=False)[0, :, :, 0].copy()
+
+
+def placement(image: Image, frame: str) -> NDArray[np.float64]:
+    layer = MomentNormalization(frame)
+    layer.build((1, *image.shape), default_rng(0), np.float64)
+    return layer.placement(image[None, :, :, None])[:, 0]
+
+
+@pytest.mark.parametrize("frame", MomentNormalization.FRAMES)
+def test_it_reads_where_the_moments_say_as_scipy_does(frame: str) -> None:
+    """The docstring's formula, moments summed pixel by pixel, the reading by scipy.ndimage."""
+    rng = default_rng(1)
+    image = figure(9.0, 6.0, 1.5, -2.0, 0.3) * rng.uniform(0.5, 1, (SIDE, SIDE))
+    ink = ndimage.uniform_filter(image, 3, mode="constant") ** 3
+    y, x = np.mgrid[:SIDE, :SIDE] - MIDDLE
+    mass = ink.sum()
+    cy, cx = (ink * y).sum() / mass, (ink * x).sum() / mass
+    vyy, vyx, vxx = ((ink * p).sum() / mass for p in ((y - cy) ** 2, (y - cy) * (x - cx), (x - cx) ** 2))
+    k = 0.0 if frame == "width" else vyx / vyy
+    vxx += -2 * k * vyx + k * k * vyy
+    tall, wide = SIDE * HEIGHT, SIDE * (NARROW if frame == "width" else WIDTH)
+    a, b = np.sqrt(vyy) / tall, np.sqrt(vxx) / wide
+    if frame == "similar":
+        a = b = np.sqrt((vyy + vxx) / (tall**2 + wide**2))
+    source = np.array([cy + a * y, cx + k * a * y + b * x]) + MIDDLE
+    expected = ndimage.map_coordinates(image, source, order=1, mode="grid-constant")
+    np.testing.assert_allclose(normalized(image, frame), expected, atol=1e-6)
+
+
+def test_place_size_slant_and_proportions_are_undone() -> None:
+    """Figures that differ by what a frame takes out look alike behind it; by what it leaves, they do not."""
+    base = figure()
+    shifted, leaning, larger, wider = figure(cy=2, cx=-3), figure(slant=0.35), figure(9.6, 6.0), figure(width=7.0)
+    for frame, same, other in (
+        ("similar", (shifted, leaning, larger), (wider,)),
+        ("box", (shifted, leaning, larger, wider), ()),
+        ("width", (shifted, larger, wider), (leaning,)),
+    ):
+        seen = normalized(base, frame)
+        for image in same:
+            assert np.abs(normalized(image, frame) - seen).max() < 0.05, frame
+        for image in other:
+            assert np.abs(normalized(image, frame) - seen).max() > 0.12, frame
+
+
+def test_dirt_and_noise_hardly_move_it() -> None:
+    """Specks on 3 % of the pixels move the centre by less than a third of a pixel, a plain centre of ink by more than half a pixel."""
+    image, rng = figure(8.0, 5.0, 3.0, 3.0), default_rng(2)
+    dirty = np.where(rng.random(image.shape) < 0.03, 1.0, image) + np.abs(rng.normal(0, 0.04, image.shape))
+    clean, moved = placement(image, "box"), placement(dirty, "box")
+    assert np.abs(moved[:2] - clean[:2]).max() < 1 / 3
+    plain = [np.array(ndimage.center_of_mass(i)) for i in (image, dirty)]
+    assert np.abs(plain[1] - plain[0]).max() > 0.5
+
+
+@pytest.mark.parametrize("frame", MomentNormalization.FRAMES)
+def test_empty_full_and_tiny_figures_stay_finite_and_bounded(frame: str) -> None:
+    dot = np.zeros((SIDE, SIDE))
+    dot[3, 20] = 1.0
+    for image in (np.zeros((SIDE, SIDE)), np.ones((SIDE, SIDE)), dot):
+        assert np.isfinite(normalized(image, frame)).all()
+        _, _, a, b, lean = placement(image, frame)
+        assert 0.5 <= a <= 1.6 and 0.5 <= b <= 1.6 and -1 <= lean <= 1
+    assert not normalized(np.zeros((SIDE, SIDE)), frame).any()
+
+
+def test_a_net_with_a_frame_learns_behind_it_alone_and_says_what_is_wrong() -> None:
+    model = build_model(reference("contest", filters=4, frame="box"), (1, SIDE, SIDE), 10, default_rng(0))
+    assert [layer.kind for layer in model.layers[:2]] == ["moment_normalization", "convolution"]
+    assert not model.layers[1].needs_input_gradient
+    with pytest.raises(InputError, match=r"model\.frame: must be one of none, similar, box, width, got 'boks'"):
+        build_model(reference("contest", frame="boks"), (1, SIDE, SIDE), 10, default_rng(0))
+    late = Sequential([Convolution(2, 3), MomentNormalization("box"), Flatten(), Dense(3)])
+    with pytest.raises(InputError, match='moment_normalization "frame1": must stand before all layers that learn'):
+        late.build((1, 9, 9), default_rng(0))
+    with pytest.raises(InputError, match=r'moment_normalization "moment_normalization": input must be \(C, H, W\), got shape \(9,\)'):
+        MomentNormalization("box").build((9,), default_rng(0))
