@@ -18,6 +18,11 @@ LEAST = 0.5 / 28  # standard deviation of a figure that is hardly there, as a sh
 TINY = 1e-6  # keeps an empty image's moments finite
 
 
+def from_the_middle(side: int) -> Array:
+    """Return the pixels of an axis, counted from its middle."""
+    return np.arange(side) - (side - 1) / 2
+
+
 class MomentNormalization(Layer):
     """y(r, c) = x(cy + a r, cx + k a r + b c), read bilinearly, 0 outside; r and c are counted from the middle of the image.
 
@@ -26,9 +31,12 @@ class MomentNormalization(Layer):
 
         k = vyx / vyy,    vxx' = vxx - 2 k vyx + k^2 vyy,    a = sqrt(vyy) / height,    b = sqrt(vxx') / width
 
+    In training, each image's centre is moved by up to `jitter` of the side, a and b by up to 2 jitter of themselves, k by up to 2 jitter:
+    behind the frame there would else be none of the shifts and zooms that augmentation drew before it.
     `frame` says which of them are taken out: ``box`` all; ``similar`` keeps the proportions, a = b = sqrt((vyy + vxx') / (height^2 +
     width^2)); ``width`` keeps the slant, k = 0, and draws narrower. a and b stay within `ZOOM`, k within `LEAN`.
-    x and y: (C, H, W, N). It has no derivative here, so nothing before it may be learned: `Sequential` refuses such a net.
+    x: (C, H, W, N); y: (C, side, side, N), the pixels around the figure's centre, or of x's shape where `side` is None.
+    It has no derivative here, so nothing before it may be learned: `Sequential` refuses such a net.
     Source: Casey (1970), moment normalization of handprinted characters; Ciresan, Meier and Schmidhuber (2012), nets that see digits at
     different widths err differently. Departs from both: weights s^3 instead of ink, bounds, one bilinear reading instead of two.
     """
@@ -37,29 +45,35 @@ class MomentNormalization(Layer):
     differentiable = False
     FRAMES = ("similar", "box", "width")
 
-    def __init__(self, frame: str) -> None:
+    def __init__(self, frame: str, jitter: float = 0.0, side: int | None = None) -> None:
         super().__init__()
         if frame not in self.FRAMES:
             raise InputError(f"{self.kind}: frame must be one of {', '.join(self.FRAMES)}, got {frame!r}")
-        self.frame = frame
+        if not 0 <= jitter < 0.5:
+            raise InputError(f"{self.kind}: jitter must be at least 0 and below 0.5, got {jitter}")
+        if side is not None and side < 1:
+            raise InputError(f"{self.kind}: side must be at least 1, got {side}")
+        self.frame, self.jitter, self.side = frame, jitter, side
+        self.rng = np.random.default_rng(0)
         self.lean = 0.0 if frame == "width" else LEAN
         self.wide = NARROW if frame == "width" else WIDTH
 
     def build(self, in_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> Shape:
         if len(in_shape) != 3:
             raise InputError(f'{self.kind} "{self.name}": input must be (C, H, W), got shape {in_shape}')
-        self.in_shape = self.out_shape = in_shape
-        self.rows, self.columns = (np.arange(side) - (side - 1) / 2 for side in in_shape[1:])
-        y, x = np.broadcast_arrays(self.rows[:, None], self.columns)
+        self.in_shape = in_shape
+        self.out_shape = in_shape if self.side is None else (in_shape[0], self.side, self.side)
+        self.rows, self.columns = (from_the_middle(side) for side in self.out_shape[1:])
+        y, x = np.broadcast_arrays(from_the_middle(in_shape[1])[:, None], from_the_middle(in_shape[2]))
         self.powers = np.stack([np.ones_like(y), y, x, y * y, y * x, x * x]).reshape(6, -1)
-        return in_shape
+        return self.out_shape
 
     def forward(self, x: Array, *, training: bool) -> Array:
-        cy, cx, a, b, lean = self.placement(x)
+        cy, cx, a, b, lean = self._jittered(self.placement(x)) if training and self.jitter else self.placement(x)
         _, height, width, n = x.shape
         rows, columns = self.rows.astype(x.dtype), self.columns.astype(x.dtype)
         source_y = cy + a * rows[:, None]
-        source_x = self._buffers.take("source_x", (height, width, n), x.dtype)
+        source_x = self._buffers.take("source_x", (len(rows), len(columns), n), x.dtype)
         np.multiply(columns[None, :, None], b, out=source_x)
         source_x += (cx + lean * a * rows[:, None])[:, None]
         return self._read(x, source_y + x.dtype.type((height - 1) / 2), np.add(source_x, x.dtype.type((width - 1) / 2), out=source_x))
@@ -81,8 +95,21 @@ class MomentNormalization(Layer):
             a, b = np.clip(np.sqrt(vyy) / tall, *ZOOM), np.clip(np.sqrt(vxx) / wide, *ZOOM)
         return np.stack([cy, cx, a, b, lean]).astype(x.dtype)
 
+    def _jittered(self, placement: Array) -> Array:
+        """Return other centres, zooms and slants, each image's drawn around its own."""
+        height, width = self.in_shape[1:]
+        drawn = (self.jitter * self.rng.uniform(-1, 1, placement.shape)).astype(placement.dtype)
+        placement[0] += drawn[0] * height
+        placement[1] += drawn[1] * width
+        placement[2:4] *= np.exp(2 * drawn[2:4])
+        placement[4] += 2 * drawn[4]
+        return placement
+
+    def reseed(self, rng: Generator) -> None:
+        self.rng = rng
+
     def describe(self) -> dict[str, Any]:
-        return {"frame": self.frame}
+        return {"frame": self.frame, "jitter": self.jitter}
 
     def _ink(self, x: Array) -> Array:
         """Return the cube of the mean over channels and over 3x3 pixels, 0 outside: (H, W, N)."""
@@ -103,7 +130,7 @@ class MomentNormalization(Layer):
         return ink
 
     def _read(self, x: Array, source_y: Array, source_x: Array) -> Array:
-        """Return x at (source_y (H, N), source_x (H, W, N)), bilinearly; two zeros around the image serve all that lies outside."""
+        """Return x at (source_y (OH, N), source_x (OH, OW, N)), bilinearly; zeros around the image serve all that lies outside."""
         channels, height, width, n = x.shape
         across = width + 3
         padded = self._buffers.take("framed", (channels, height + 3, across, n), x.dtype, zeroed=True)
@@ -116,7 +143,7 @@ class MomentNormalization(Layer):
         index: Any = self._buffers.take("index", source_x.shape, np.intp)
         np.multiply(left, n, out=index, casting="unsafe")
         index += start[:, None]
-        y = self._buffers.take("y", x.shape, x.dtype)
+        y = self._buffers.take("y", (channels, *source_x.shape), x.dtype)
         corners = [self._buffers.take(f"corner{k}", source_x.shape, x.dtype) for k in range(3)]
         for plane, out in zip(padded.reshape(channels, -1), y, strict=True):
             upper_right, lower, lower_right = corners

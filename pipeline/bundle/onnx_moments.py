@@ -9,18 +9,18 @@ from pipeline.bundle.reading import Operation, moment_grid, moment_powers
 
 def moment_normalization(writer: GraphWriter, x: str, op: Operation) -> str:
     """Append the nodes and return the name of the images (N, C, H, W) as they are read again."""
-    channels, height, width = op["image_shape"]
+    (_, height, width), (tall, wide) = op["image_shape"], op["sides"]
     cy, cx, a, b, lean = (writer.add("Cast", value, to=TensorProto.FLOAT) for value in _placement(writer, x, op))
-    rows = writer.constant(f"rows_{height}", moment_grid(height)[None])
-    columns = writer.constant(f"columns_{width}", moment_grid(width)[None, None])
-    down = writer.add("Mul", a, rows)  # (N, H)
+    rows = writer.constant(f"rows_{tall}", moment_grid(tall)[None])
+    columns = writer.constant(f"columns_{wide}", moment_grid(wide)[None, None])
+    down = writer.add("Mul", a, rows)  # (N, OH)
     source_y = writer.add("Add", writer.add("Add", cy, down), writer.scalar((height - 1) / 2))
     leaning = writer.add("Add", cx, writer.add("Mul", writer.add("Mul", lean, a), rows))
-    across = writer.add("Mul", columns, writer.add("Reshape", b, writer.shape(-1, 1, 1)))  # (N, 1, W)
-    along = writer.add("Add", across, writer.add("Reshape", leaning, writer.shape(-1, height, 1)))
-    source_x = writer.add("Add", along, writer.scalar((width - 1) / 2))  # (N, H, W)
-    source_y = writer.add("Reshape", source_y, writer.shape(-1, height, 1))
-    return _read(writer, x, (channels, height, width), _within(writer, source_y, height), _within(writer, source_x, width))
+    across = writer.add("Mul", columns, writer.add("Reshape", b, writer.shape(-1, 1, 1)))  # (N, 1, OW)
+    along = writer.add("Add", across, writer.add("Reshape", leaning, writer.shape(-1, tall, 1)))
+    source_x = writer.add("Add", along, writer.scalar((width - 1) / 2))  # (N, OH, OW)
+    source_y = writer.add("Reshape", source_y, writer.shape(-1, tall, 1))
+    return _read(writer, x, op, _within(writer, source_y, height), _within(writer, source_x, width))
 
 
 def _double(writer: GraphWriter, value: float) -> str:
@@ -67,23 +67,23 @@ def _within(writer: GraphWriter, source: str, side: int) -> str:
     return writer.add("Clip", source, writer.scalar(-1.0), writer.scalar(float(side)))
 
 
-def _read(writer: GraphWriter, x: str, image_shape: tuple[int, int, int], source_y: str, source_x: str) -> str:
-    """Read x bilinearly at (source_y (N, H, 1), source_x (N, H, W)), in a frame of zeros that serves all that lies outside."""
-    channels, height, width = image_shape
+def _read(writer: GraphWriter, x: str, op: Operation, source_y: str, source_x: str) -> str:
+    """Read x bilinearly at (source_y (N, OH, 1), source_x (N, OH, OW)), in a frame of zeros that serves all that lies outside."""
+    (channels, height, width), (tall, wide) = op["image_shape"], op["sides"]
     frame = writer.constant("frame", np.array([0, 0, 1, 1, 0, 0, 2, 2], np.int64))
     flat = writer.add("Reshape", writer.add("Pad", x, frame), writer.shape(0, channels, (height + 3) * (width + 3)))
     top, left = writer.add("Floor", source_y), writer.add("Floor", source_x)
     down, right = (
-        writer.add("Reshape", writer.add("Expand", part, writer.shape(1, height, width)), writer.shape(-1, 1, height, width))
+        writer.add("Reshape", writer.add("Expand", part, writer.shape(1, tall, wide)), writer.shape(-1, 1, tall, wide))
         for part in (writer.add("Sub", source_y, top), writer.add("Sub", source_x, left))
     )
     line = writer.add("Mul", writer.add("Add", top, writer.scalar(1.0)), writer.scalar(float(width + 3)))
     place = writer.add("Cast", writer.add("Add", writer.add("Add", line, left), writer.scalar(1.0)), to=TensorProto.INT64)
-    index = writer.add("Expand", writer.add("Reshape", place, writer.shape(-1, 1, height * width)), writer.shape(1, channels, 1))
+    index = writer.add("Expand", writer.add("Reshape", place, writer.shape(-1, 1, tall * wide)), writer.shape(1, channels, 1))
 
     def corner(offset: int) -> str:
         moved = writer.add("Add", index, writer.constant(f"offset_{offset}", np.array(offset, np.int64)))
-        return writer.add("Reshape", writer.add("GatherElements", flat, moved, axis=2), writer.shape(-1, channels, height, width))
+        return writer.add("Reshape", writer.add("GatherElements", flat, moved, axis=2), writer.shape(-1, channels, tall, wide))
 
     def between(first: str, second: str, share: str) -> str:
         return writer.add("Add", first, writer.add("Mul", share, writer.add("Sub", second, first)))

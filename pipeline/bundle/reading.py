@@ -51,7 +51,7 @@ def moment_normalization(x: Array, op: Operation) -> Array:
     Output pixel (r, c), counted from the middle, is x at (cy + a r, cx + k a r + b c), moments taken of the ink s^3, s the mean over 3x3.
     """
     channels, height, width, n = x.shape
-    rows, columns = moment_grid(height), moment_grid(width)
+    rows, columns = (moment_grid(side) for side in op["sides"])
     cy, cx, a, b, lean = _placement(x, op)
     source_y = cy + a * rows[:, None] + np.float32((height - 1) / 2)
     source_x = columns[None, :, None] * b + (cx + lean * a * rows[:, None])[:, None] + np.float32((width - 1) / 2)
@@ -62,7 +62,7 @@ def moment_normalization(x: Array, op: Operation) -> Array:
     padded[:, 1:-2, 1:-2] = x
     flat = padded.reshape(channels, -1, n)
     index = ((top + 1) * (width + 3) + left + 1).astype(np.intp).reshape(-1, n)
-    corners = [np.take_along_axis(flat, (index + k)[None], axis=1).reshape(x.shape) for k in (0, 1, width + 3, width + 4)]
+    corners = [np.take_along_axis(flat, (index + k)[None], axis=1).reshape(channels, *right.shape) for k in (0, 1, width + 3, width + 4)]
     upper = corners[0] + right * (corners[1] - corners[0])
     lower = corners[2] + right * (corners[3] - corners[2])
     read: Array = upper + down * (lower - upper)

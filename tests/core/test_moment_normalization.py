@@ -94,6 +94,35 @@ def test_empty_full_and_tiny_figures_stay_finite_and_bounded(frame: str) -> None
     assert not normalized(np.zeros((SIDE, SIDE)), frame).any()
 
 
+def test_the_side_keeps_the_middle_of_the_whole() -> None:
+    image = figure(9.0, 6.0, 2.0, -1.0, 0.2)
+    for side in (20, 28):
+        layer = MomentNormalization("box", side=side)
+        assert layer.build((1, SIDE, SIDE), default_rng(0), np.float64) == (1, side, side)
+        cut = (SIDE - side) // 2
+        seen = layer.forward(image[None, :, :, None], training=False)[0, :, :, 0]
+        np.testing.assert_allclose(seen, normalized(image, "box")[cut : SIDE - cut, cut : SIDE - cut], atol=1e-12)
+
+
+def test_jitter_moves_each_image_of_a_training_batch_within_its_bounds_and_repeats_with_its_stream() -> None:
+    images = np.repeat(figure()[None, :, :, None], 400, axis=3)
+    layer, steady = MomentNormalization("similar", jitter=0.05), MomentNormalization("similar")
+    for one in (layer, steady):
+        one.build((1, SIDE, SIDE), default_rng(0), np.float64)
+    layer.reseed(default_rng(3))
+    first = layer.forward(images, training=True).copy()
+    layer.reseed(default_rng(3))
+    np.testing.assert_array_equal(layer.forward(images, training=True), first)
+    assert np.abs(layer.forward(images, training=True) - first).max() > 0.1
+    np.testing.assert_array_equal(layer.forward(images, training=False), steady.forward(images, training=True))
+    centres = np.array([ndimage.center_of_mass(first[0, :, :, n]) for n in range(400)]) - MIDDLE
+    reach = 0.05 * SIDE / steady.placement(images)[2, 0]  # moved in pixels of the image, seen in those of the frame, zoomed by up to e^0.1
+    assert 0.9 * reach < np.abs(centres).max() < 1.15 * reach
+    np.testing.assert_allclose(centres.mean(axis=0), 0, atol=0.15)
+    sizes = first.sum(axis=(0, 1, 2)) / steady.forward(images, training=False).sum(axis=(0, 1, 2))  # the area grows by 1 / (a b)
+    assert 1.1 < sizes.max() < np.exp(0.2) * 1.02 and 0.98 * np.exp(-0.2) < sizes.min() < 0.9
+
+
 def test_a_net_with_a_frame_learns_behind_it_alone_and_says_what_is_wrong() -> None:
     model = build_model(reference("contest", filters=4, frame="box"), (1, SIDE, SIDE), 10, default_rng(0))
     assert [layer.kind for layer in model.layers[:2]] == ["moment_normalization", "convolution"]
