@@ -110,7 +110,7 @@ def net_jobs(members: Sequence[Member], paths: StudyPaths, statistics_batches: i
             part=net.part,
             spec=net.spec,
             paths=TrialPaths(net.member.folder(paths) / net.folder),
-            overrides=net.member.overrides,
+            overrides=net.overrides,
             statistics_batches=statistics_batches,
         )
         for number, net in enumerate(in_order(members))

@@ -10,25 +10,25 @@ from pipeline.bundle.reading import Operation, moment_grid, moment_powers
 def moment_normalization(writer: GraphWriter, x: str, op: Operation) -> str:
     """Append the nodes and return the name of the images (N, C, H, W) as they are read again."""
     (_, height, width), (tall, wide) = op["image_shape"], op["sides"]
-    cy, cx, a, b, lean = (writer.add("Cast", value, to=TensorProto.FLOAT) for value in _placement(writer, x, op))
-    rows = writer.constant(f"rows_{tall}", moment_grid(tall)[None])
+    placement = [writer.add("Cast", value, to=TensorProto.FLOAT) for value in _placement(writer, x, op)]
+    cy, cx, yy, yx, xy, xx = (writer.add("Reshape", value, writer.shape(-1, 1, 1)) for value in placement)
+    rows = writer.constant(f"rows_{tall}", moment_grid(tall)[None, :, None])
     columns = writer.constant(f"columns_{wide}", moment_grid(wide)[None, None])
-    down = writer.add("Mul", a, rows)  # (N, OH)
-    source_y = writer.add("Add", writer.add("Add", cy, down), writer.scalar((height - 1) / 2))
-    leaning = writer.add("Add", cx, writer.add("Mul", writer.add("Mul", lean, a), rows))
-    across = writer.add("Mul", columns, writer.add("Reshape", b, writer.shape(-1, 1, 1)))  # (N, 1, OW)
-    along = writer.add("Add", across, writer.add("Reshape", leaning, writer.shape(-1, tall, 1)))
-    source_x = writer.add("Add", along, writer.scalar((width - 1) / 2))  # (N, OH, OW)
-    source_y = writer.add("Reshape", source_y, writer.shape(-1, tall, 1))
-    return _read(writer, x, op, _within(writer, source_y, height), _within(writer, source_x, width))
+
+    def source(centre: str, down: str, across: str, side: int) -> str:  # (N, OH, OW)
+        steps = writer.add("Add", writer.add("Mul", down, rows), writer.add("Mul", across, columns))
+        place = writer.add("Add", steps, writer.add("Add", centre, writer.scalar((side - 1) / 2)))
+        return writer.add("Clip", place, writer.scalar(-1.0), writer.scalar(float(side)))
+
+    return _read(writer, x, op, source(cy, yy, yx, height), source(cx, xy, xx, width))
 
 
 def _double(writer: GraphWriter, value: float) -> str:
     return writer.constant(f"double_{value!r}", np.array(value, np.float64))
 
 
-def _placement(writer: GraphWriter, x: str, op: Operation) -> tuple[str, str, str, str, str]:
-    """Return the names of cy, cx, a, b and k, float64 (N, 1) each."""
+def _placement(writer: GraphWriter, x: str, op: Operation) -> tuple[str, ...]:
+    """Return the names of cy, cx, yy, yx, xy and xx, float64 (N, 1) each."""
     _, height, width = op["image_shape"]
     (least_y, least_x), (tall, wide) = op["least"], op["size"]
     grey = writer.add("ReduceMean", x, writer.shape(1), keepdims=1)
@@ -40,17 +40,42 @@ def _placement(writer: GraphWriter, x: str, op: Operation) -> tuple[str, str, st
     mass = writer.add("Add", mass, _double(writer, op["tiny"]))
     cy, cx, yy, yx, xx = (writer.add("Div", moment, mass) for moment in moments)
     vyy = writer.add("Max", _central(writer, yy, cy, cy), _double(writer, least_y**2))
-    vyx = _central(writer, yx, cy, cx)
+    vyx, vxx = _central(writer, yx, cy, cx), _central(writer, xx, cx, cx)
+    if op["round"] is not None:
+        return cy, cx, *_turned(writer, vyy, vyx, vxx, op)
     lean = writer.add("Clip", writer.add("Div", vyx, vyy), _double(writer, -op["lean"]), _double(writer, op["lean"]))
     twice = writer.add("Mul", writer.add("Mul", lean, vyx), _double(writer, 2.0))
     squared = writer.add("Mul", writer.add("Mul", lean, lean), vyy)
-    upright = writer.add("Add", writer.add("Sub", _central(writer, xx, cx, cx), twice), squared)
+    upright = writer.add("Add", writer.add("Sub", vxx, twice), squared)
     vxx = writer.add("Max", upright, _double(writer, least_x**2))
     if op["together"]:
         a = b = _zoom(writer, writer.add("Add", vyy, vxx), tall**2 + wide**2, op)
     else:
         a, b = _zoom(writer, vyy, tall**2, op), _zoom(writer, vxx, wide**2, op)
-    return cy, cx, a, b, lean
+    return cy, cx, a, writer.add("Mul", a, _double(writer, 0.0)), writer.add("Mul", lean, a), b
+
+
+def _turned(writer: GraphWriter, vyy: str, vyx: str, vxx: str, op: Operation) -> tuple[str, str, str, str]:
+    """Return the names of yy, yx, xy and xx of a turn; ONNX has no arc tangent of two numbers, but half angles need none.
+
+    With (p, q) = (2 vyx, vyy - vxx + round (vyy + vxx)) and h its length: cos t = sqrt((1 + q / h) / 2), sin t = +- sqrt((1 - q / h) / 2).
+    """
+    total = writer.add("Add", vyy, vxx)
+    p = writer.add("Mul", vyx, _double(writer, 2.0))
+    q = writer.add("Add", writer.add("Sub", vyy, vxx), writer.add("Mul", total, _double(writer, op["round"])))
+    length = writer.add("Sqrt", writer.add("Add", writer.add("Mul", p, p), writer.add("Mul", q, q)))
+    cosine = writer.add("Div", q, writer.add("Max", length, _double(writer, 1e-300)))  # of twice the turn
+
+    def half(operator: str) -> str:
+        share = writer.add("Mul", writer.add(operator, _double(writer, 1.0), cosine), _double(writer, 0.5))
+        return writer.add("Sqrt", writer.add("Max", share, _double(writer, 0.0)))
+
+    tall, wide = op["size"]
+    zoom = _zoom(writer, total, tall**2 + wide**2, op)
+    negative = writer.add("Less", p, _double(writer, 0.0))
+    sine = half("Sub")
+    along, beside = (writer.add("Mul", zoom, part) for part in (half("Add"), writer.add("Where", negative, writer.add("Neg", sine), sine)))
+    return along, writer.add("Neg", beside), beside, along
 
 
 def _central(writer: GraphWriter, moment: str, first: str, second: str) -> str:
@@ -63,19 +88,15 @@ def _zoom(writer: GraphWriter, variance: str, wanted: float, op: Operation) -> s
     return writer.add("Clip", root, _double(writer, low), _double(writer, high))
 
 
-def _within(writer: GraphWriter, source: str, side: int) -> str:
-    return writer.add("Clip", source, writer.scalar(-1.0), writer.scalar(float(side)))
-
-
 def _read(writer: GraphWriter, x: str, op: Operation, source_y: str, source_x: str) -> str:
-    """Read x bilinearly at (source_y (N, OH, 1), source_x (N, OH, OW)), in a frame of zeros that serves all that lies outside."""
+    """Read x bilinearly at the sources, (N, OH, OW) each, in a frame of zeros that serves all that lies outside."""
     (channels, height, width), (tall, wide) = op["image_shape"], op["sides"]
     frame = writer.constant("frame", np.array([0, 0, 1, 1, 0, 0, 2, 2], np.int64))
     flat = writer.add("Reshape", writer.add("Pad", x, frame), writer.shape(0, channels, (height + 3) * (width + 3)))
     top, left = writer.add("Floor", source_y), writer.add("Floor", source_x)
     down, right = (
-        writer.add("Reshape", writer.add("Expand", part, writer.shape(1, tall, wide)), writer.shape(-1, 1, tall, wide))
-        for part in (writer.add("Sub", source_y, top), writer.add("Sub", source_x, left))
+        writer.add("Reshape", writer.add("Sub", source, whole), writer.shape(-1, 1, tall, wide))
+        for source, whole in ((source_y, top), (source_x, left))
     )
     line = writer.add("Mul", writer.add("Add", top, writer.scalar(1.0)), writer.scalar(float(width + 3)))
     place = writer.add("Cast", writer.add("Add", writer.add("Add", line, left), writer.scalar(1.0)), to=TensorProto.INT64)

@@ -34,7 +34,8 @@ def epochs_that_fit(config: Config, tried: Iterable[tuple[TrialPaths, Spec]], ne
         content = json.loads(kept.read_text())
         if content.get("asked") == asked:
             return int(content["epochs"])
-    expected = expected_s(tried, nets)
+    # Of a net with fewer epochs than asked, such as those of the folds, that share of an epoch.
+    expected = [seconds * net.train.epochs / final.epochs for seconds, net in zip(expected_s(tried, nets), nets, strict=False)]
     if not expected:
         return final.epochs
     epochs = fitting_epochs(expected, config.slots.n or joblib.cpu_count(), final.minutes * 60, final.epochs)
@@ -43,7 +44,7 @@ def epochs_that_fit(config: Config, tried: Iterable[tuple[TrialPaths, Spec]], ne
 
 
 def expected_s(tried: Iterable[tuple[TrialPaths, Spec]], nets: Sequence[Spec]) -> list[float]:
-    """Return how long an epoch of each net should take; empty where no trial's epoch was timed.
+    """Return how long an epoch of each net should take, empty where no trial's epoch was timed.
 
     It is taken from the trials whose nets are most like it, scaled by images and multiply-adds: of the same architecture and kernel, if
     any, since a kernel of 3 is convolved by another algorithm, and then of the nearest multiply-adds, since a wide net does more of them in

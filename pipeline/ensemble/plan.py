@@ -111,6 +111,11 @@ class FinalNet:
     part: str
     folder: str
 
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """The overrides that compose this net: its member's, whose last is train.epochs; a fold's net may have fewer."""
+        return (*self.member.overrides[:-1], f"train.epochs={self.spec.train.epochs}")
+
 
 def in_order(members: Sequence[Member]) -> list[FinalNet]:
     """Return all nets in the order of their training: refits first, for they mostly take longest and slots should end together."""
@@ -158,10 +163,12 @@ def _member(config: Config, data: DataSpec, name: str, overrides: tuple[str, ...
         raise InputError("final.refit: needs train.select=average or last, since no image is left to find the best epoch by, got best")
     folds, refit = config.final.folds, config.final.refit
     specs = [spec_of(net, data, (config.study.seed, _SEED_OFFSET + index, number)) for number in range(folds + refit)]
+    train = specs[0].train
+    judging = replace(train, epochs=max(1, round(epochs * config.final.fold_share))) if refit else train
     return Member(
         name=name,
         overrides=whole,
-        specs=tuple(replace(spec, data=fold_of(spec.data, fold, folds)) for fold, spec in enumerate(specs[:folds])),
+        specs=tuple(replace(spec, data=fold_of(spec.data, fold, folds), train=judging) for fold, spec in enumerate(specs[:folds])),
         refits=tuple(replace(spec, data=all_images(spec.data)) for spec in specs[folds:]),
     )
 

@@ -9,7 +9,7 @@ from scipy import ndimage
 from cnn_core.architectures import build_model, reference
 from cnn_core.errors import InputError
 from cnn_core.layers import Convolution, Dense, Flatten, MomentNormalization
-from cnn_core.layers.moment_normalization import HEIGHT, NARROW, WIDTH
+from cnn_core.layers.moment_normalization import HEIGHT, NARROW, ROUND, WIDTH
 from cnn_core.model import Sequential
 
 Image = NDArray[np.float64]
@@ -46,13 +46,19 @@ def test_it_reads_where_the_moments_say_as_scipy_does(frame: str) -> None:
     mass = ink.sum()
     cy, cx = (ink * y).sum() / mass, (ink * x).sum() / mass
     vyy, vyx, vxx = ((ink * p).sum() / mass for p in ((y - cy) ** 2, (y - cy) * (x - cx), (x - cx) ** 2))
-    k = 0.0 if frame == "width" else vyx / vyy
-    vxx += -2 * k * vyx + k * k * vyy
     tall, wide = SIDE * HEIGHT, SIDE * (NARROW if frame == "width" else WIDTH)
-    a, b = np.sqrt(vyy) / tall, np.sqrt(vxx) / wide
-    if frame == "similar":
-        a = b = np.sqrt((vyy + vxx) / (tall**2 + wide**2))
-    source = np.array([cy + a * y, cx + k * a * y + b * x]) + MIDDLE
+    if frame == "turned":
+        turn = np.arctan2(2 * vyx, vyy - vxx + ROUND * (vyy + vxx)) / 2
+        s = np.sqrt((vyy + vxx) / (tall**2 + wide**2))
+        matrix = s * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    else:
+        k = 0.0 if frame == "width" else vyx / vyy
+        vxx += -2 * k * vyx + k * k * vyy
+        a, b = np.sqrt(vyy) / tall, np.sqrt(vxx) / wide
+        if frame == "similar":
+            a = b = np.sqrt((vyy + vxx) / (tall**2 + wide**2))
+        matrix = np.array([[a, 0], [k * a, b]])
+    source = np.tensordot(matrix, np.array([y, x]), axes=1) + np.array([cy, cx])[:, None, None] + MIDDLE
     expected = ndimage.map_coordinates(image, source, order=1, mode="grid-constant")
     np.testing.assert_allclose(normalized(image, frame), expected, atol=1e-6)
 
@@ -73,6 +79,26 @@ def test_place_size_slant_and_proportions_are_undone() -> None:
             assert np.abs(normalized(image, frame) - seen).max() > 0.12, frame
 
 
+def test_turned_undoes_the_better_part_of_a_rotation_of_long_figures_and_leaves_round_ones() -> None:
+    """Read from the principal axis of what comes out; what is left of a turn follows from the docstring's formula and the figure's axes."""
+
+    def axis(image: Image) -> float:
+        y, x = np.mgrid[:SIDE, :SIDE] - MIDDLE
+        y, x = y - (image * y).sum() / image.sum(), x - (image * x).sum() / image.sum()
+        return float(np.rad2deg(np.arctan2(2 * (image * y * x).sum(), (image * (y * y - x * x)).sum()) / 2))
+
+    for width in (2.5, 5.0):
+        turned = ndimage.rotate(figure(width=width), 25, reshape=False, order=1)
+        assert abs(axis(turned)) == pytest.approx(25, abs=1)
+        long = (8.0**2 - width**2) / (8.0**2 + width**2)
+        undone = np.rad2deg(np.arctan2(long * np.sin(np.deg2rad(50)), long * np.cos(np.deg2rad(50)) + ROUND) / 2)
+        left = axis(normalized(turned, "turned"))
+        assert left * axis(turned) > 0 and abs(left) == pytest.approx(25 - undone, abs=1.5)
+    round_one = figure(7.0, 7.0) * (1 + 0.5 * (np.mgrid[:SIDE, :SIDE][1] > MIDDLE + 2))
+    _, _, yy, yx, _, _ = placement(ndimage.rotate(round_one, 25, reshape=False, order=1), "turned")
+    assert abs(np.rad2deg(np.arctan2(yx, yy))) < 6
+
+
 def test_dirt_and_noise_hardly_move_it() -> None:
     """Specks on 3 % of the pixels move the centre by less than a third of a pixel, a plain centre of ink by more than half a pixel."""
     image, rng = figure(8.0, 5.0, 3.0, 3.0), default_rng(2)
@@ -89,8 +115,8 @@ def test_empty_full_and_tiny_figures_stay_finite_and_bounded(frame: str) -> None
     dot[3, 20] = 1.0
     for image in (np.zeros((SIDE, SIDE)), np.ones((SIDE, SIDE)), dot):
         assert np.isfinite(normalized(image, frame)).all()
-        _, _, a, b, lean = placement(image, frame)
-        assert 0.5 <= a <= 1.6 and 0.5 <= b <= 1.6 and -1 <= lean <= 1
+        _, _, yy, yx, xy, xx = placement(image, frame)
+        assert 0.5 <= np.hypot(yy, yx) <= 1.6 and 0.5 <= np.hypot(yx, xx) <= 1.6 and abs(xy) <= 1.6
     assert not normalized(np.zeros((SIDE, SIDE)), frame).any()
 
 
@@ -127,7 +153,7 @@ def test_a_net_with_a_frame_learns_behind_it_alone_and_says_what_is_wrong() -> N
     model = build_model(reference("contest", filters=4, frame="box"), (1, SIDE, SIDE), 10, default_rng(0))
     assert [layer.kind for layer in model.layers[:2]] == ["moment_normalization", "convolution"]
     assert not model.layers[1].needs_input_gradient
-    with pytest.raises(InputError, match=r"model\.frame: must be one of none, similar, box, width, got 'boks'"):
+    with pytest.raises(InputError, match=r"model\.frame: must be one of none, similar, box, width, turned, got 'boks'"):
         build_model(reference("contest", frame="boks"), (1, SIDE, SIDE), 10, default_rng(0))
     late = Sequential([Convolution(2, 3), MomentNormalization("box"), Flatten(), Dense(3)])
     with pytest.raises(InputError, match='moment_normalization "frame1": must stand before all layers that learn'):

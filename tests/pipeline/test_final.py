@@ -74,6 +74,15 @@ def test_refits_learn_all_images_but_the_reserved_in_the_member_s_own_way(final_
     assert len({job.paths.folder for job in jobs}) == 8
 
 
+def test_folds_that_only_judge_may_train_for_a_share_of_the_epochs(final_root: Path, paths: StudyPaths) -> None:
+    members = _planned(final_root, "final.refit=1", "final.fold_share=0.5").members
+    assert all([s.train.epochs for s in (*m.refits, *m.specs)] == [3, 2, 2] for m in members)
+    for job in final.net_jobs(members, paths, 100):
+        assert compose(job.overrides).train.epochs == job.spec.train.epochs
+    whole = _planned(final_root, "final.refit=0", "final.fold_share=0.5").members
+    assert all(spec.train.epochs == 3 for m in whole for spec in m.specs), "without refits the folds' nets predict"
+
+
 def test_weights_are_chosen_without_the_refits(final_root: Path, tmp_path: Path) -> None:
     shutil.copytree(final_root, tmp_path, dirs_exist_ok=True)
     paths = StudyPaths(tmp_path, "small")
