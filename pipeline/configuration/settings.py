@@ -78,9 +78,11 @@ class ModelSettings:
     init_std: float = setting(0.01, "standard deviation for init=normal", low=0)
     dropout: float = setting(0.0, "share of units dropped in training", low=0, below=1)
     batch_norm: str = setting("none", "batch normalisation relative to the activation", choices=("none", "before", "after"))
-    frame: str = setting("none", "what images' own moments take out of them before the net", choices=("none", "similar", "box", "width"))
-    frame_side: int | None = setting(None, "pixels of a side that the frame keeps; null: the image's own", low=1)
-    frame_jitter: float = setting(0.0, "how much place, size and slant vary in training behind the frame, of the side", low=0, below=0.5)
+    frame: str = setting(
+        "none", "what images' own moments take out of them before the net", choices=("none", "similar", "box", "width", "turned")
+    )
+    frame_side: int | None = setting(None, "pixels of a side that the frame keeps; null: all", low=1)
+    frame_jitter: float = setting(0.0, "how much place, size and slant vary behind the frame in training", low=0, below=0.5)
 
 
 @dataclass

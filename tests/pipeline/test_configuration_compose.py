@@ -237,12 +237,13 @@ def test_the_contests_other_members_are_the_same_after_any_trial() -> None:
     final = compose(["experiment=contest"]).final
     mild = [compose(["experiment=contest", *final.overrides, *fixed]) for fixed in final.fixed]
     trials = (
-        ["model.kernel=5", "model.filters=56"],
+        ["model.kernel=5", "model.filters=56", "model.frame=similar"],
         ["optimizer=adamw", "optimizer.lr=0.02", "augment.rotate=35.0", "augment.elastic=0.0"],
     )
     enqueued = compose(["experiment=contest"]).study.enqueue
-    unlike = ["model.dropout=0.5", "model.init=xavier", "optimizer=adamw", "optimizer.lr=0.0087"]
-    recipes = [compose(["experiment=contest", *enqueued[0], *r, "augment.mild=0.95"]) for r in ([], unlike, ["model.filters=48"])]
+    unlike = ["model.dropout=0.5", "model.init=xavier", "optimizer=adamw", "optimizer.lr=0.0087", "augment.mild=0.95"]
+    framed = [[f"model.frame={frame}"] for frame in ("box", "width")]
+    recipes = [compose(["experiment=contest", *enqueued[1], *recipe]) for recipe in ([], unlike, *framed)]
     for trial in trials:
         again = [compose(["experiment=contest", *trial, *final.overrides, *fixed]) for fixed in final.fixed]
         for one, plain, recipe in zip(again, mild, recipes, strict=True):
