@@ -73,7 +73,6 @@ class ModelSpec:
     dropout: float = 0.0
     batch_norm: str = "none"  # none | before | after the activation
     frame: str = "none"  # none, or what `MomentNormalization` takes out of every image: similar | box | width | turned
-    frame_side: int | None = None  # pixels of a side that the frame keeps; None: the image's own
     frame_jitter: float = 0.0  # how much placement, size and slant vary in training, behind the frame
 
 

@@ -19,11 +19,6 @@ LEAST = 0.5 / 28  # standard deviation of a figure that is hardly there, as a sh
 TINY = 1e-6  # keeps an empty image's moments finite
 
 
-def from_the_middle(side: int) -> Array:
-    """Return the pixels of an axis, counted from its middle."""
-    return np.arange(side) - (side - 1) / 2
-
-
 class MomentNormalization(Layer):
     """y(r, c) = x(cy + yy r + yx c, cx + xy r + xx c), read bilinearly, 0 outside; r and c are counted from the middle of the image.
 
@@ -39,8 +34,7 @@ class MomentNormalization(Layer):
 
     Zooms stay within `ZOOM`, k within `LEAN`. In training the frame varies, for behind it there would else be none of the shifts and zooms
     that augmentation drew before it: each image's centre moves by up to `jitter` of the side, its zooms and its slant by up to 2 jitter.
-    x: (C, H, W, N); y: (C, side, side, N), the pixels around the figure's centre, or of x's shape where `side` is None.
-    It has no derivative here, so nothing before it may be learned: `Sequential` refuses such a net.
+    x and y: (C, H, W, N). It has no derivative here, so nothing before it may be learned: `Sequential` refuses such a net.
     Source: Casey (1970), moment normalization of handprinted characters; Ciresan, Meier and Schmidhuber (2012), nets that see digits at
     different widths err differently. Departs from both: weights s^3 instead of ink, bounds, one bilinear reading instead of two.
     """
@@ -49,15 +43,13 @@ class MomentNormalization(Layer):
     differentiable = False
     FRAMES = ("similar", "box", "width", "turned")
 
-    def __init__(self, frame: str, jitter: float = 0.0, side: int | None = None) -> None:
+    def __init__(self, frame: str, jitter: float = 0.0) -> None:
         super().__init__()
         if frame not in self.FRAMES:
             raise InputError(f"{self.kind}: frame must be one of {', '.join(self.FRAMES)}, got {frame!r}")
         if not 0 <= jitter < 0.5:
             raise InputError(f"{self.kind}: jitter must be at least 0 and below 0.5, got {jitter}")
-        if side is not None and side < 1:
-            raise InputError(f"{self.kind}: side must be at least 1, got {side}")
-        self.frame, self.jitter, self.side = frame, jitter, side
+        self.frame, self.jitter = frame, jitter
         self.rng = np.random.default_rng(0)
         self.lean = 0.0 if frame == "width" else LEAN
         self.wide = NARROW if frame == "width" else WIDTH
@@ -65,17 +57,16 @@ class MomentNormalization(Layer):
     def build(self, in_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> Shape:
         if len(in_shape) != 3:
             raise InputError(f'{self.kind} "{self.name}": input must be (C, H, W), got shape {in_shape}')
-        self.in_shape = in_shape
-        self.out_shape = in_shape if self.side is None else (in_shape[0], self.side, self.side)
-        self.rows, self.columns = (from_the_middle(side) for side in self.out_shape[1:])
-        y, x = np.broadcast_arrays(from_the_middle(in_shape[1])[:, None], from_the_middle(in_shape[2]))
+        self.in_shape = self.out_shape = in_shape
+        self.rows, self.columns = (np.arange(side) - (side - 1) / 2 for side in in_shape[1:])
+        y, x = np.broadcast_arrays(self.rows[:, None], self.columns)
         self.powers = np.stack([np.ones_like(y), y, x, y * y, y * x, x * x]).reshape(6, -1)
-        return self.out_shape
+        return in_shape
 
     def forward(self, x: Array, *, training: bool) -> Array:
         cy, cx, yy, yx, xy, xx = self._jittered(self.placement(x)) if training and self.jitter else self.placement(x)
         _, height, width, n = x.shape
-        source = self._buffers.take("source", (2, len(self.rows), len(self.columns), n), x.dtype)
+        source = self._buffers.take("source", (2, height, width, n), x.dtype)
         rows, columns = self.rows.astype(x.dtype)[:, None], self.columns.astype(x.dtype)[:, None]
         for out, centre, down, across, side in zip(source, (cy, cx), (yy, xy), (yx, xx), (height, width), strict=True):
             np.add((down * rows)[:, None], across * columns, out=out)
@@ -137,7 +128,7 @@ class MomentNormalization(Layer):
         return ink
 
     def _read(self, x: Array, source_y: Array, source_x: Array) -> Array:
-        """Return x at the sources, (OH, OW, N) each and overwritten, bilinearly; zeros around the image serve all that lies outside."""
+        """Return x at the sources, (H, W, N) each and overwritten, bilinearly; zeros around the image serve all that lies outside."""
         channels, height, width, n = x.shape
         across = width + 3
         padded = self._buffers.take("framed", (channels, height + 3, across, n), x.dtype, zeroed=True)
@@ -151,7 +142,7 @@ class MomentNormalization(Layer):
         index: Any = self._buffers.take("index", source_x.shape, np.intp)
         np.multiply(left, n, out=index, casting="unsafe", dtype=np.float64)
         index += (across + 1) * n + np.arange(n)
-        y = self._buffers.take("y", (channels, *source_x.shape), x.dtype)
+        y = self._buffers.take("y", x.shape, x.dtype)
         corners = [self._buffers.take(f"corner{k}", source_x.shape, x.dtype) for k in range(3)]
         for plane, out in zip(padded.reshape(channels, -1), y, strict=True):
             upper_right, lower, lower_right = corners

@@ -84,7 +84,6 @@ def _moment_normalization(layer: Any) -> dict[str, Any]:
     return {
         "op": "moment_normalization",
         "image_shape": list(layer.in_shape),
-        "sides": list(layer.out_shape[1:]),
         "size": [HEIGHT * height, layer.wide * width],
         "least": [LEAST * height, LEAST * width],
         "together": layer.frame == "similar",

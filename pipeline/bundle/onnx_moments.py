@@ -9,13 +9,13 @@ from pipeline.bundle.reading import Operation, moment_grid, moment_powers
 
 def moment_normalization(writer: GraphWriter, x: str, op: Operation) -> str:
     """Append the nodes and return the name of the images (N, C, H, W) as they are read again."""
-    (_, height, width), (tall, wide) = op["image_shape"], op["sides"]
+    _, height, width = op["image_shape"]
     placement = [writer.add("Cast", value, to=TensorProto.FLOAT) for value in _placement(writer, x, op)]
     cy, cx, yy, yx, xy, xx = (writer.add("Reshape", value, writer.shape(-1, 1, 1)) for value in placement)
-    rows = writer.constant(f"rows_{tall}", moment_grid(tall)[None, :, None])
-    columns = writer.constant(f"columns_{wide}", moment_grid(wide)[None, None])
+    rows = writer.constant(f"rows_{height}", moment_grid(height)[None, :, None])
+    columns = writer.constant(f"columns_{width}", moment_grid(width)[None, None])
 
-    def source(centre: str, down: str, across: str, side: int) -> str:  # (N, OH, OW)
+    def source(centre: str, down: str, across: str, side: int) -> str:  # (N, H, W)
         steps = writer.add("Add", writer.add("Mul", down, rows), writer.add("Mul", across, columns))
         place = writer.add("Add", steps, writer.add("Add", centre, writer.scalar((side - 1) / 2)))
         return writer.add("Clip", place, writer.scalar(-1.0), writer.scalar(float(side)))
@@ -89,22 +89,22 @@ def _zoom(writer: GraphWriter, variance: str, wanted: float, op: Operation) -> s
 
 
 def _read(writer: GraphWriter, x: str, op: Operation, source_y: str, source_x: str) -> str:
-    """Read x bilinearly at the sources, (N, OH, OW) each, in a frame of zeros that serves all that lies outside."""
-    (channels, height, width), (tall, wide) = op["image_shape"], op["sides"]
+    """Read x bilinearly at the sources, (N, H, W) each, in a frame of zeros that serves all that lies outside."""
+    channels, height, width = op["image_shape"]
     frame = writer.constant("frame", np.array([0, 0, 1, 1, 0, 0, 2, 2], np.int64))
     flat = writer.add("Reshape", writer.add("Pad", x, frame), writer.shape(0, channels, (height + 3) * (width + 3)))
     top, left = writer.add("Floor", source_y), writer.add("Floor", source_x)
     down, right = (
-        writer.add("Reshape", writer.add("Sub", source, whole), writer.shape(-1, 1, tall, wide))
+        writer.add("Reshape", writer.add("Sub", source, whole), writer.shape(-1, 1, height, width))
         for source, whole in ((source_y, top), (source_x, left))
     )
     line = writer.add("Mul", writer.add("Add", top, writer.scalar(1.0)), writer.scalar(float(width + 3)))
     place = writer.add("Cast", writer.add("Add", writer.add("Add", line, left), writer.scalar(1.0)), to=TensorProto.INT64)
-    index = writer.add("Expand", writer.add("Reshape", place, writer.shape(-1, 1, tall * wide)), writer.shape(1, channels, 1))
+    index = writer.add("Expand", writer.add("Reshape", place, writer.shape(-1, 1, height * width)), writer.shape(1, channels, 1))
 
     def corner(offset: int) -> str:
         moved = writer.add("Add", index, writer.constant(f"offset_{offset}", np.array(offset, np.int64)))
-        return writer.add("Reshape", writer.add("GatherElements", flat, moved, axis=2), writer.shape(-1, channels, tall, wide))
+        return writer.add("Reshape", writer.add("GatherElements", flat, moved, axis=2), writer.shape(-1, channels, height, width))
 
     def between(first: str, second: str, share: str) -> str:
         return writer.add("Add", first, writer.add("Mul", share, writer.add("Sub", second, first)))

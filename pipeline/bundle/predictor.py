@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.bundle.operations import Net, softmax
+from pipeline.bundle.operations import OPERATIONS, Net, softmax
 from pipeline.bundle.reading import IDENTITY, Array, resample_view, view_sampler
 
 FORMAT = 1
@@ -24,6 +24,9 @@ def load(folder: str | Path) -> "Bundle":
     """Read and verify a bundle. Raises BundleError where it is incomplete, changed, or of another format."""
     folder = Path(folder)
     manifest = read_manifest(folder)
+    unknown = {op["op"] for member in manifest["members"] for net in member["nets"] for op in net["operations"]} - OPERATIONS.keys()
+    if unknown:
+        raise BundleError(f"a bundle's operations must be known here, got {', '.join(sorted(unknown))} in {folder / 'manifest.json'}")
     nets = [
         [Net(net["operations"], read_arrays(folder / net["file"], net["sha256"])) for net in member["nets"]]
         for member in manifest["members"]

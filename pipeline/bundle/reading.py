@@ -52,7 +52,7 @@ def moment_normalization(x: Array, op: Operation) -> Array:
     over 3x3 pixels.
     """
     channels, height, width, n = x.shape
-    rows, columns = (moment_grid(side)[:, None] for side in op["sides"])
+    rows, columns = (moment_grid(side)[:, None] for side in (height, width))
     cy, cx, yy, yx, xy, xx = _placement(x, op)
     source_y = (yy * rows)[:, None] + yx * columns + (cy + np.float32((height - 1) / 2))
     source_x = (xy * rows)[:, None] + xx * columns + (cx + np.float32((width - 1) / 2))
@@ -63,7 +63,7 @@ def moment_normalization(x: Array, op: Operation) -> Array:
     padded[:, 1:-2, 1:-2] = x
     flat = padded.reshape(channels, -1, n)
     index = ((top + 1) * (width + 3) + left + 1).astype(np.intp).reshape(-1, n)
-    corners = [np.take_along_axis(flat, (index + k)[None], axis=1).reshape(channels, *right.shape) for k in (0, 1, width + 3, width + 4)]
+    corners = [np.take_along_axis(flat, (index + k)[None], axis=1).reshape(x.shape) for k in (0, 1, width + 3, width + 4)]
     upper = corners[0] + right * (corners[1] - corners[0])
     lower = corners[2] + right * (corners[3] - corners[2])
     read: Array = upper + down * (lower - upper)

@@ -81,7 +81,6 @@ class ModelSettings:
     frame: str = setting(
         "none", "what images' own moments take out of them before the net", choices=("none", "similar", "box", "width", "turned")
     )
-    frame_side: int | None = setting(None, "pixels of a side that the frame keeps; null: all", low=1)
     frame_jitter: float = setting(0.0, "how much place, size and slant vary behind the frame in training", low=0, below=0.5)
 
 

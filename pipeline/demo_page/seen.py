@@ -17,7 +17,7 @@ from pipeline.inputs.normalize import as_mnist, ink_of
 from pipeline.inputs.pictures import read_picture
 
 MOST_MAPS = 32
-_WINDOWED = ("convolution", "scale_shift")  # what may stand before the first activation
+_WINDOWED = ("moment_normalization", "convolution", "scale_shift")  # what may stand before the first activation
 
 
 def input_of(content: bytes, bundle: Bundle) -> NDArray[np.uint8]:

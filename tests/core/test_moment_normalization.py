@@ -120,16 +120,6 @@ def test_empty_full_and_tiny_figures_stay_finite_and_bounded(frame: str) -> None
     assert not normalized(np.zeros((SIDE, SIDE)), frame).any()
 
 
-def test_the_side_keeps_the_middle_of_the_whole() -> None:
-    image = figure(9.0, 6.0, 2.0, -1.0, 0.2)
-    for side in (20, 28):
-        layer = MomentNormalization("box", side=side)
-        assert layer.build((1, SIDE, SIDE), default_rng(0), np.float64) == (1, side, side)
-        cut = (SIDE - side) // 2
-        seen = layer.forward(image[None, :, :, None], training=False)[0, :, :, 0]
-        np.testing.assert_allclose(seen, normalized(image, "box")[cut : SIDE - cut, cut : SIDE - cut], atol=1e-12)
-
-
 def test_jitter_moves_each_image_of_a_training_batch_within_its_bounds_and_repeats_with_its_stream() -> None:
     images = np.repeat(figure()[None, :, :, None], 400, axis=3)
     layer, steady = MomentNormalization("similar", jitter=0.05), MomentNormalization("similar")
