@@ -27,6 +27,7 @@ COMMAND = Command(
         "python -m pipeline.show study.name=digits trial=17",
         "python -m pipeline.show study.name=digits net=3f",
         "python -m pipeline.show augment=contest data=mnist",
+        "python -m pipeline.show augment=contest model.frame=box data=mnist",
         "python -m pipeline.show input=my_digits/ data=mnist",
     ),
     keys=ShowKeys,
@@ -46,11 +47,17 @@ def main(config: Config) -> int:
         from pipeline.showing.sheets import augment_sheet
 
         console.print(
-            f"first each image as it is, then changed at random: {augment_sheet(config, keys.output)}", markup=False, soft_wrap=True
+            f"first each image as it is, then changed at random{_framed(config)}: {augment_sheet(config, keys.output)}",
+            markup=False,
+            soft_wrap=True,
         )
     else:
         _show_space(console, config)
     return 0
+
+
+def _framed(config: Config) -> str:
+    return "" if config.model.frame == "none" else f" and framed (model.frame={config.model.frame})"
 
 
 def _show_space(console: Console, config: Config) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from cnn_core.augmentation import AugmentSpec, augment
-from cnn_core.axes import Images
+from cnn_core.axes import Array, Images
 from cnn_core.data.prepared import open_prepared
+from cnn_core.layers import MomentNormalization
 from cnn_core.streams import stream
 from pipeline.artifacts import writable_file, writable_folder
 from pipeline.config import Config
@@ -27,28 +28,49 @@ def augment_sheet(config: Config, output: str | None) -> Path:
     images = open_prepared(data.folder, data.digest).images
     chosen = np.linspace(0, len(images) - 1, min(ROWS, len(images))).astype(int)
     name = config.choices.get("augment") or "none"
-    return write_augment_sheet(_place(config, output, f"augment-{name}.png"), images[chosen], config.augment, seed=config.study.seed)
+    place = _place(config, output, f"augment-{name}.png")
+    return write_augment_sheet(place, images[chosen], config.augment, seed=config.study.seed, frame=config.model.frame)
 
 
 def input_sheet(config: Config, path: str, normalize: str, output: str | None) -> tuple[Path, int]:
-    """Write a sheet of an input's first images as a net trained on ``data=`` would see them; return its path and how many are shown."""
+    """Write a sheet of an input's first images as a net trained on ``data=``, of that ``model.frame``, would see them.
+
+    Return its path and how many are shown.
+    """
     data = prepare(config.data, config.root)
     source = open_input(path, Wanted(image_shape=data.image_shape, classes=data.classes), normalize)
     block = next(iter(source.blocks(MOST_IMAGES)))
-    return write_sheet(_place(config, output, "input.png"), block.images), len(block.images)
+    return write_sheet(_place(config, output, "input.png"), framed(block.images, config.model.frame)), len(block.images)
 
 
-def write_augment_sheet(path: Path, images: Images, fields: Mapping[str, Scalar], *, variants: int = 15, seed: int = 0) -> Path:
-    """Draw every image of (N, C, H, W) uint8 in a row with `variants` augmented copies; return the path.
+def framed(images: Images, frame: str) -> Images:
+    """Return images (N, C, H, W) uint8 as a net of that ``model.frame`` sees them."""
+    if frame == "none":
+        return images
+    layer = MomentNormalization(frame)
+    layer.build(images.shape[1:], np.random.default_rng(0))
+    x = np.ascontiguousarray(images.transpose(1, 2, 3, 0), np.float32) / np.float32(255)
+    return _bytes(layer.forward(x, training=False))
+
+
+def write_augment_sheet(
+    path: Path, images: Images, fields: Mapping[str, Scalar], *, variants: int = 15, seed: int = 0, frame: str = "none"
+) -> Path:
+    """Draw every image of (N, C, H, W) uint8 in a row with `variants` augmented copies, framed as `frame` says; return the path.
 
     fields: those of `AugmentSpec`, as `conf/augment` gives them. Raises InputError where one is out of range.
     """
     spec = AugmentSpec(**fields)  # type: ignore[arg-type]
     repeated = np.repeat(images, variants, axis=0)
     changed = augment(repeated, spec, stream((seed,), "augment"))
-    changed_bytes = np.rint(changed.transpose(3, 0, 1, 2) * 255).astype(np.uint8).reshape(len(images), variants, *images.shape[1:])
-    rows = np.concatenate([images[:, None], changed_bytes], axis=1)
+    seen = framed(_bytes(changed), frame).reshape(len(images), variants, *images.shape[1:])
+    rows = np.concatenate([images[:, None], seen], axis=1)
     return write_sheet(path, rows.reshape(-1, *images.shape[1:]), columns=variants + 1)
+
+
+def _bytes(x: Array) -> Images:
+    """Return (C, H, W, N) in [0, 1] as images."""
+    return np.rint(x.transpose(3, 0, 1, 2) * 255).astype(np.uint8)
 
 
 def _place(config: Config, output: str | None, name: str) -> Path:

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.showing.contact_sheet import sheet_png
-from pipeline.showing.sheets import write_augment_sheet
+from pipeline.showing.sheets import framed, write_augment_sheet
 
 
 def _pixels(png: bytes) -> np.ndarray:
@@ -38,3 +38,18 @@ def test_an_augmentation_sheet_begins_each_row_with_the_image_itself(tmp_path: P
     assert sheet.shape[:2] == (2 * 18 + 2, 4 * 18 + 2)
     np.testing.assert_array_equal(sheet[2:18:2, 2:18:2, 0], images[0, 0])
     assert (sheet[2:18:2, 20:36:2, 0] != images[0, 0]).mean() > 0.5
+
+
+def test_a_frame_shows_the_copies_as_its_net_sees_them(tmp_path: Path) -> None:
+    """A block in a corner comes to the middle in the copy, which nothing else changes, and stays in the image itself."""
+    images = np.zeros((1, 1, 28, 28), np.uint8)
+    images[0, 0, 1:10, 2:8] = 255
+    np.testing.assert_array_equal(framed(images, "none"), images)
+    sheet = _pixels(write_augment_sheet(tmp_path / "sheet.png", images, {}, variants=1, frame="box").read_bytes())[2::2, 2::2, 0]
+    np.testing.assert_array_equal(sheet[:28, :28], images[0, 0])
+    copy = sheet[:28, 29:57].astype(float)
+    np.testing.assert_array_equal(copy, framed(images, "box")[0, 0])
+    rows, columns = np.mgrid[:28, :28]
+    centre = [float((copy * axis).sum() / copy.sum()) for axis in (rows, columns)]
+    np.testing.assert_allclose(centre, 13.5, atol=0.1)
+    assert not framed(images, "similar")[0, 0, 1:4, 2:5].any()
