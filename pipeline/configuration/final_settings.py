@@ -37,7 +37,7 @@ class EnsembleSettings:
         choices=("auto", "uniform", "weighted", "greedy", "geometric", "stacking"),
     )
     ordinary: float = setting(0.0, "share of ordinary images in what the ensemble is chosen on, where there is a proxy", low=0, high=1)
-    views: int = setting(1, "test-time views averaged at prediction: 1 none, 5 shifts, 9 also turns and zooms", low=1, high=9)
+    views: int = setting(1, "test-time views averaged at prediction: 1 none, 3 turns, 5 also zooms, 9 also shifts", low=1, high=9)
     max_ms: float | None = setting(
         None, "longest inference an image, milliseconds on one core; members that do not fit are left out", above=0
     )
