@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.ndimage import affine_transform
+from scipy.ndimage import affine_transform, rotate, shift
 from scipy.signal import correlate2d
 
 from cnn_core.architectures import ARCHITECTURES, build_model, reference
@@ -27,6 +27,7 @@ from cnn_core.model import Sequential
 from pipeline.bundle.graph import operations_of
 from pipeline.bundle.operations import Net, convolution, softmax
 from pipeline.bundle.reading import IDENTITY, resample_view, view_sampler
+from pipeline.ensemble.views import views_of
 
 
 def _unsettle(model: Sequential) -> None:
@@ -108,3 +109,18 @@ def test_a_view_equals_scipy_affine_transform() -> None:
             want = affine_transform(x[c, :, :, n].astype(np.float64), matrix, offset, order=1, mode="grid-constant")
             np.testing.assert_allclose(got[c, :, :, n], want, atol=1e-5)
     assert view_sampler(IDENTITY, (10, 10)) is None and resample_view(x, None) is x
+
+
+def test_the_views_are_the_image_turns_zooms_and_shifts() -> None:
+    x = np.random.default_rng(0).random((1, 28, 28, 1)).astype(np.float32)
+    seen = [resample_view(x, view_sampler(view, (28, 28)))[0, :, :, 0] for view in views_of(9, (28, 28))]
+    np.testing.assert_array_equal(seen[0], x[0, :, :, 0])
+    for got, degrees in zip(seen[1:3], (10, -10), strict=True):
+        want = rotate(x[0, :, :, 0].astype(np.float64), degrees, reshape=False, order=1, mode="grid-constant")
+        np.testing.assert_allclose(got, want, atol=1e-5)
+    for got, factor in zip(seen[3:5], (1.08, 1 / 1.08), strict=True):
+        want = affine_transform(x[0, :, :, 0].astype(np.float64), [factor] * 2, 13.5 * (1 - factor), order=1, mode="grid-constant")
+        np.testing.assert_allclose(got, want, atol=1e-5)
+    for got, step in zip(seen[5:], ((-1, 0), (1, 0), (0, -1), (0, 1)), strict=True):
+        np.testing.assert_allclose(got, shift(x[0, :, :, 0], step, order=0), atol=1e-6)
+    assert views_of(3, (28, 28)) == views_of(9, (28, 28))[:3]

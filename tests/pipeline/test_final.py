@@ -284,6 +284,20 @@ def test_fixed_members_share_the_time(final_root: Path, paths: StudyPaths) -> No
     assert alone / 3 - 1 <= three <= alone / 3 and alone / 2 - 1 <= fixed <= alone / 2
 
 
+def test_folds_that_train_for_a_share_of_the_epochs_leave_time_to_the_others(final_root: Path, paths: StudyPaths) -> None:
+    """Two folds of half the images and the refit cost two nets of all images; at half the epochs the folds cost one half of a net."""
+
+    def epochs(share: float) -> int:
+        limits = ("final.members=1", "final.refit=1", f"final.fold_share={share}", "slots.n=1", "final.epochs=50000", "final.minutes=20")
+        member = _planned(final_root, *limits).members[0]
+        (paths.final / "epochs.json").unlink()
+        return member.refits[0].train.epochs
+
+    whole, half = epochs(1.0), epochs(0.5)
+    assert 100 < whole < half < 50000
+    assert half / whole == pytest.approx(2 / 1.5, rel=0.03)
+
+
 def test_a_second_run_trains_nothing_again(final_root: Path, paths: StudyPaths, capsys: pytest.CaptureFixture[str]) -> None:
     before = {p: p.stat().st_mtime_ns for p in paths.final.rglob("weights.npz")}
     assert command_line(final.FINAL, [*FINAL_ARGUMENTS, f"root={final_root}"], final.main) == 0
