@@ -75,8 +75,8 @@ def study_base(paths: StudyPaths) -> tuple[str, ...]:
 def plan_members(config: Config, data: DataSpec, own: Sequence[str]) -> list[Member]:
     """Return the members that ``config.final`` asks for; `own` are the command's overrides, which stand above every trial's.
 
-    The best trials are taken so that architectures and kernel sizes differ as long as others are nearly as good; where there are fewer
-    distinct trials than members, the best come again with other seeds. Raises InputError where there is nothing to build from.
+    The best trials are taken so that architectures, kernel sizes and frames differ as long as others are nearly as good; where there are
+    fewer distinct trials than members, the best come again with other seeds. Raises InputError where there is nothing to build from.
     """
     final = config.final
     trials = finished_trials(config.paths)
