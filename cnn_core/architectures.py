@@ -164,6 +164,8 @@ def check_model(spec: ModelSpec) -> None:
             raise InputError(f"model.{key}: must be at least 1, got {number}")
     if not 0 <= spec.dropout < 1:
         raise InputError(f"model.dropout: must be at least 0 and less than 1, got {spec.dropout}")
+    if not 0 <= spec.frame_jitter < 0.5:
+        raise InputError(f"model.frame_jitter: must be at least 0 and less than 0.5, got {spec.frame_jitter}")
     initializer(spec.init, spec.init_std)
 
 

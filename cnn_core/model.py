@@ -68,12 +68,13 @@ class Sequential:
         self.params = {f"{layer.name}.{key}": p for layer in self.layers for key, p in layer.params.items()}
         self.grads = {f"{layer.name}.{key}": g for layer in self.layers for key, g in layer.grads.items()}
         self.buffers = {f"{layer.name}.{key}": b for layer in self.layers for key, b in layer.buffers.items()}
-        learned_before = False
+        learned_before = ""
         for layer in self.layers:
-            layer.needs_input_gradient = learned_before
+            layer.needs_input_gradient = bool(learned_before)
             if learned_before and not layer.differentiable:
-                raise InputError(f'{layer.kind} "{layer.name}": must stand before all layers that learn, since it has no derivative')
-            learned_before = learned_before or bool(layer.params)
+                rule = "must stand before all layers that learn, since it has no derivative"
+                raise InputError(f'{layer.kind} "{layer.name}": {rule}, got it behind "{learned_before}"')
+            learned_before = layer.name if layer.params else learned_before
         self._inference = None
 
     def twin(self) -> "Sequential":

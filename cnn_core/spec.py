@@ -72,7 +72,7 @@ class ModelSpec:
     init_std: float = 0.01  # for init=normal
     dropout: float = 0.0
     batch_norm: str = "none"  # none | before | after the activation
-    frame: str = "none"  # none, or what `MomentNormalization` takes out of every image: similar | box | width | turned
+    frame: str = "none"  # none, or what `MomentNormalization` takes out of every image: similar | box | width
     frame_jitter: float = 0.0  # how much placement, size and slant vary in training, behind the frame
 
 

@@ -16,7 +16,7 @@ def summary_table(image_shape: Shape, layers: Sequence[Layer]) -> str:
     for layer in layers:
         count = sum(p.size for p in layer.params.values())
         if count == 0 and layer.out_shape == shape:
-            rows[-1][0] += f" + {layer.name}"
+            rows[-1][0] += f" + {_title(layer, layer.describe())}"
         else:
             about = layer.describe()
             rows.append([_title(layer, about), _filters(about), _padding(about), *_shape_and_size(layer.out_shape), f"{count:,}"])
@@ -29,7 +29,9 @@ def summary_table(image_shape: Shape, layers: Sequence[Layer]) -> str:
 
 def _title(layer: Layer, about: dict[str, Any]) -> str:
     size = about.get("kernel") or about.get("size")
-    return f"{layer.name} {size[0]}x{size[1]}" if size else layer.name
+    if size:
+        return f"{layer.name} {size[0]}x{size[1]}"
+    return f"{layer.name} ({about['frame']})" if "frame" in about else layer.name
 
 
 def _filters(about: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ from cnn_core.layers import (
     MaxPooling,
     MomentNormalization,
 )
-from cnn_core.layers.moment_normalization import HEIGHT, LEAST, ROUND, TINY, ZOOM
+from cnn_core.layers.moment_normalization import HEIGHT, TINY, ZOOM
 from cnn_core.model import Sequential
 
 Operations = list[dict[str, Any]]
@@ -85,10 +85,8 @@ def _moment_normalization(layer: Any) -> dict[str, Any]:
         "op": "moment_normalization",
         "image_shape": list(layer.in_shape),
         "size": [HEIGHT * height, layer.wide * width],
-        "least": [LEAST * height, LEAST * width],
         "together": layer.frame == "similar",
         "lean": layer.lean,
-        "round": ROUND if layer.frame == "turned" else None,
         "zoom": list(ZOOM),
         "tiny": TINY,
     }

@@ -48,21 +48,20 @@ def resample_view(x: Array, sampler: tuple[NDArray[np.intp], Array] | None) -> A
 def moment_normalization(x: Array, op: Operation) -> Array:
     """Read each image from where its own moments say that the figure lies, how large it is and how it leans; bilinearly, 0 outside.
 
-    Output pixel (r, c), counted from the middle, is x at (cy + yy r + yx c, cx + xy r + xx c), moments taken of the ink s^3, s the mean
-    over 3x3 pixels.
+    Output pixel (r, c), counted from the middle, is x at (cy + a r, cx + k a r + b c), moments taken of the ink s^3, s the mean over 3x3.
     """
     channels, height, width, n = x.shape
     rows, columns = (moment_grid(side)[:, None] for side in (height, width))
-    cy, cx, yy, yx, xy, xx = _placement(x, op)
-    source_y = (yy * rows)[:, None] + yx * columns + (cy + np.float32((height - 1) / 2))
-    source_x = (xy * rows)[:, None] + xx * columns + (cx + np.float32((width - 1) / 2))
+    cy, cx, a, b, lean = _placement(x, op)
+    source_y = (cy + a * rows + np.float32((height - 1) / 2))[:, None]
+    source_x = columns * b + (cx + lean * a * rows + np.float32((width - 1) / 2))[:, None]
     source_y, source_x = np.clip(source_y, -1, height), np.clip(source_x, -1, width)
     top, left = np.floor(source_y), np.floor(source_x)
     down, right = source_y - top, source_x - left
     padded = np.zeros((channels, height + 3, width + 3, n), np.float32)
     padded[:, 1:-2, 1:-2] = x
     flat = padded.reshape(channels, -1, n)
-    index = ((top + 1) * (width + 3) + left + 1).astype(np.intp).reshape(-1, n)
+    index = ((top.astype(np.intp) + 1) * (width + 3) + left.astype(np.intp) + 1).reshape(-1, n)
     corners = [np.take_along_axis(flat, (index + k)[None], axis=1).reshape(x.shape) for k in (0, 1, width + 3, width + 4)]
     upper = corners[0] + right * (corners[1] - corners[0])
     lower = corners[2] + right * (corners[3] - corners[2])
@@ -82,26 +81,19 @@ def moment_powers(height: int, width: int) -> NDArray[np.float64]:
 
 
 def _placement(x: Array, op: Operation) -> Array:
-    """Return cy, cx, yy, yx, xy and xx: (6, N)."""
+    """Return cy, cx, a, b and k: (5, N)."""
     _, height, width, n = x.shape
     padded = np.pad(x.mean(axis=0), ((1, 1), (1, 1), (0, 0)))
-    tall = padded[:-2] + padded[1:-1] + padded[2:]
-    mean = (tall[:, :-2] + tall[:, 1:-1] + tall[:, 2:]) * np.float32(1 / 9)
-    mass, y, x1, yy, yx, xx = moment_powers(height, width) @ (mean**3).reshape(-1, n).astype(np.float64)
-    mass = mass + op["tiny"]
-    cy, cx = y / mass, x1 / mass
-    (least_y, least_x), (tall, wide) = op["least"], op["size"]
-    vyy = np.maximum(yy / mass - cy * cy, least_y**2)
-    vyx, vxx = yx / mass - cy * cx, xx / mass - cx * cx
-    if op["round"] is not None:
-        turn = np.arctan2(2 * vyx, vyy - vxx + op["round"] * (vyy + vxx)) / 2
-        zoom = np.clip(np.sqrt((vyy + vxx) / (tall**2 + wide**2)), *op["zoom"])
-        along, beside = zoom * np.cos(turn), zoom * np.sin(turn)
-        return np.stack([cy, cx, along, -beside, beside, along]).astype(np.float32)
+    three = padded[:-2] + padded[1:-1] + padded[2:]
+    mean = (three[:, :-2] + three[:, 1:-1] + three[:, 2:]) * np.float32(1 / 9)
+    mass, *moments = moment_powers(height, width) @ (mean**3).reshape(-1, n).astype(np.float64)
+    tiny, (tall, wide) = op["tiny"], op["size"]
+    cy, cx, yy, yx, xx = (moment / (mass + tiny) for moment in moments)
+    vyy, vyx, vxx = np.maximum(yy - cy * cy, tiny), yx - cy * cx, xx - cx * cx
     lean = np.clip(vyx / vyy, -op["lean"], op["lean"])
-    vxx = np.maximum(vxx - 2 * lean * vyx + lean * lean * vyy, least_x**2)
+    vxx = np.maximum(vxx - 2 * lean * vyx + lean * lean * vyy, tiny)
     if op["together"]:
         a = b = np.clip(np.sqrt((vyy + vxx) / (tall**2 + wide**2)), *op["zoom"])
     else:
         a, b = np.clip(np.sqrt(vyy) / tall, *op["zoom"]), np.clip(np.sqrt(vxx) / wide, *op["zoom"])
-    return np.stack([cy, cx, a, np.zeros(n), lean * a, b]).astype(np.float32)
+    return np.stack([cy, cx, a, b, lean]).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The command of a bundle: read images, write labels. `predict.py` in a bundle is this file joined with the two that it imports."""
+"""The command of a bundle: read images, write labels. `predict.py` in a bundle is this file joined with those that it needs."""
 
 import gzip
 import sys

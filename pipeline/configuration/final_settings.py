@@ -18,7 +18,7 @@ class FinalSettings:
         0, "nets a member trained on all images that are not reserved: they predict, the folds' judge; 0: the folds' do both", low=0
     )
     fold_share: float = setting(
-        1.0, "epochs of the folds' nets as a share of final.epochs, where refits predict and the folds' nets only judge", above=0, high=1
+        1.0, "where refits predict: the folds' nets, which only judge, train this share of their epochs", above=0, high=1
     )
     epochs: int | None = setting(None, "epochs of each net; null: twice as many as the trial", low=1)
     minutes: float | None = setting(None, "train fewer epochs than final.epochs if all nets would take longer", above=0)

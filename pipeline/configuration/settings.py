@@ -79,7 +79,7 @@ class ModelSettings:
     dropout: float = setting(0.0, "share of units dropped in training", low=0, below=1)
     batch_norm: str = setting("none", "batch normalisation relative to the activation", choices=("none", "before", "after"))
     frame: str = setting(
-        "none", "what images' own moments take out of them before the net", choices=("none", "similar", "box", "width", "turned")
+        "none", "what images' own moments take out of bright figures on black", choices=("none", "similar", "box", "width")
     )
     frame_jitter: float = setting(0.0, "how much place, size and slant vary behind the frame in training", low=0, below=0.5)
 

@@ -58,6 +58,14 @@ def fill_box(grey: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
     return np.rint(np.clip(canvas, 0, 1) * 255).astype(np.uint8)
 
 
+def _framed(net: Net, image: NDArray[np.uint8]) -> NDArray[np.floating]:
+    """The image (1, C, H, W) as the net's first convolution sees it: framed, where the net begins so."""
+    first = net.operations[0]
+    if first["op"] != "moment_normalization":
+        return image.astype(np.float32)
+    return OPERATIONS[first["op"]](image.transpose(1, 2, 3, 0).astype(np.float32), first, net.arrays).transpose(3, 0, 1, 2)
+
+
 def first_maps(net: Net, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Activations of the first layer (maps, H, W), each scaled to 0..255 by the largest of all; none for a net without convolution.
 
@@ -93,7 +101,7 @@ def answer(bundle: Bundle, content: bytes) -> dict[str, Any]:
             {"name": about["name"], "probabilities": _rounded(chances)}
             for about, chances in zip(bundle.manifest["members"], members[:, 0], strict=True)
         ],
-        "seen": np.rint(image[0].mean(axis=0)).astype(int).tolist(),
+        "seen": np.rint(_framed(bundle.nets[0][0], image)[0].mean(axis=0)).astype(int).tolist(),
         "maps": first_maps(bundle.nets[0][0], image).tolist(),
     }
 

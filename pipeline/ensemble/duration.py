@@ -19,7 +19,7 @@ FEWEST = 3  # epochs, however little time there is
 
 
 def epochs_that_fit(config: Config, tried: Iterable[tuple[TrialPaths, Spec]], nets: Sequence[Spec]) -> int | None:
-    """Return the epochs of every final net, None where each has twice its trial's.
+    """Return the epochs of every net that predicts, None where each has twice its trial's; folds that only judge have a share of them.
 
     With ``final.minutes`` the time of an epoch is taken from the trials' own, scaled by images and multiply-adds to those of the `nets`,
     which come in the order of their training; what was decided is kept in final/epochs.json, so that a restart decides the same, with other

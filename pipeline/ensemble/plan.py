@@ -15,7 +15,10 @@ from pipeline.config import Config, compose, spec_of
 from pipeline.ensemble.duration import epochs_that_fit
 from pipeline.search.problem import of_the_net
 
-REFITTED = "figures out of fold are those of the folds' nets; the nets that predict were trained on all images but the reserved"
+REFITTED = (
+    "figures out of fold are those of the folds' nets, of fewer images and maybe fewer epochs; "
+    "the nets that predict were trained on all images but the reserved"
+)
 _SEED_OFFSET = 1_000_000  # final nets share no stream with trials, which are numbered from 0
 
 

@@ -19,6 +19,7 @@ from pipeline.config import compose, conf_dir, spec_of
 from pipeline.configuration.choices import PRUNERS, SAMPLERS
 from pipeline.configuration.hydra_tree import compose_groups, groups, search_path_override
 from pipeline.data.settings import DATA
+from pipeline.search.problem import trial_name
 
 SHAPES = {"digits": (1, 8, 8)}
 CHOICES = [(group, choice) for group, choices in groups().items() for choice in choices]
@@ -249,3 +250,18 @@ def test_the_contests_other_members_are_the_same_after_any_trial() -> None:
         for one, plain, recipe in zip(again, mild, recipes, strict=True):
             assert (one.model, one.optimizer, one.augment) == (recipe.model, recipe.optimizer, recipe.augment)
             assert (one.schedule, one.train) == (plain.schedule, plain.train)
+
+
+def test_what_a_net_without_a_frame_does_not_use_makes_it_no_other() -> None:
+    data = DataSpec(folder="", digest="", image_shape=(1, 28, 28), classes=10)
+
+    def digest(*overrides: str) -> str:
+        return spec_of(compose(overrides), data, (0,)).digest()
+
+    assert digest() == digest("model.frame_jitter=0.1")
+    assert len({digest(), digest("model.frame=box"), digest("model.frame=box", "model.frame_jitter=0.1")}) == 3
+
+
+def test_a_trial_is_called_by_its_frame_too() -> None:
+    assert trial_name(7, compose(["model.filters=8"])) == "t007 adam he f8 d0.40"
+    assert trial_name(7, compose(["model.filters=8", "model.frame=box"])) == "t007 adam he f8 d0.40 box"

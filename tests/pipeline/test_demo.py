@@ -13,6 +13,9 @@ import pytest
 from PIL import Image, ImageDraw
 
 from cnn_core.errors import InputError
+from cnn_core.layers import MomentNormalization
+from cnn_core.model import Sequential
+from pipeline.bundle.graph import operations_of
 from pipeline.bundle.operations import Net
 from pipeline.bundle.predictor import Bundle
 from pipeline.config import compose
@@ -138,6 +141,18 @@ def test_first_maps_are_the_first_convolution_rectified() -> None:
     image = np.random.default_rng(0).integers(0, 256, (1, 1, 8, 8)).astype(np.uint8)
     expected = np.stack([np.maximum(correlate2d(image[0, 0] / 255, kernel[0], mode="same"), 0) for kernel in one.arrays["W"]])
     np.testing.assert_allclose(first_maps(one, image) / 255, expected / expected.max(), atol=0.003)
+
+
+def test_a_framed_net_shows_what_it_sees_and_its_maps_of_that(bundle: Bundle) -> None:
+    one, layer = net(5), MomentNormalization("box")
+    layer.build((1, 8, 8), np.random.default_rng(0), np.float32)
+    operations, _ = operations_of(Sequential([layer]))
+    framed = Net([*operations, *one.operations], one.arrays)
+    image = input_of(png(drawn_one()), bundle)
+    seen = np.rint(layer.forward(image.transpose(1, 2, 3, 0).astype(np.float32), training=False))[:, :, :, 0]
+    found = answer(Bundle(bundle.manifest, [[framed], *bundle.nets[1:]]), png(drawn_one()))
+    assert found["seen"] == seen[0].astype(int).tolist() != image[0, 0].tolist()
+    np.testing.assert_allclose(found["maps"], first_maps(one, seen[None].astype(np.uint8)), atol=3)
 
 
 def test_a_net_without_convolution_has_no_maps() -> None:

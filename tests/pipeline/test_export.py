@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.ndimage import rotate
 
 from cnn_core.errors import InputError
 from cnn_core.layers import Dense, Flatten, MomentNormalization
@@ -54,10 +55,7 @@ def test_the_ensemble_is_the_mean_of_views_nets_and_members_by_hand(folder: Path
     bundle = load(folder)
     rolled = []
     x = images.transpose(1, 2, 3, 0).astype(np.float32) / 255
-    moved = np.zeros_like(x)  # the second view reads 8/28 of a pixel below
-    share = np.float32(8 / 28)
-    moved[:, :-1] = (1 - share) * x[:, :-1] + share * x[:, 1:]
-    moved[:, -1] = (1 - share) * x[:, -1]
+    moved = rotate(x, 10, axes=(1, 2), reshape=False, order=1, mode="grid-constant")  # the second view
     for member, nets in zip(bundle.manifest["members"], bundle.nets, strict=True):
         powers = [np.exp(net.logits(view).astype(np.float64) / member["temperature"]) for view in (x, moved) for net in nets]
         rolled.append(np.mean([p / p.sum(axis=0) for p in powers], axis=0).T)
@@ -194,7 +192,7 @@ def test_onnx_of_every_operation_and_all_ways_of_joining(method: str) -> None:
 @pytest.mark.parametrize("frame", MomentNormalization.FRAMES)
 @pytest.mark.parametrize("shape", [(1, 28, 28), (2, 12, 9)])
 def test_onnx_frames_images_as_numpy_does(frame: str, shape: tuple[int, int, int]) -> None:
-    """Of blurred random images, among them an empty and a full one; the net behind sees places, so a shifted reading would show."""
+    """Of blurred random images, an empty and a full one, a dot and a bar that leans; the net behind sees places."""
     from scipy.ndimage import gaussian_filter
 
     from pipeline.bundle.onnx_model import check_against_numpy, onnx_model
@@ -206,7 +204,11 @@ def test_onnx_frames_images_as_numpy_does(frame: str, shape: tuple[int, int, int
     bundle = Bundle(manifest | {"combine": {"method": "uniform", "weights": [1.0], "temperature": 1.0}}, [[net]])
     soft = gaussian_filter(rng.random((40, *shape)), (0, 0, 2, 1.5))
     images = (255 * np.clip(soft * 4 - 1.8, 0, 1)).astype(np.uint8)
-    images[0], images[1] = 0, 255
+    images[0], images[1], images[2:4] = 0, 255, 0
+    images[2, :, 4:6, 3:5] = 255
+    for row in range(shape[1] // 2):
+        column = min(int(1.6 * row), shape[2] - 2)
+        images[3, :, row + 2, column : column + 2] = 255
     assert check_against_numpy(onnx_model(bundle).SerializeToString(), bundle, images) < 1e-5
     np.testing.assert_allclose(bundle.predict_proba(images), model.predict_proba(images), atol=1e-5)
 

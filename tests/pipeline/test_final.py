@@ -402,6 +402,8 @@ def test_kinds_of_nets_come_first_then_the_best_again() -> None:
         trial(1, "model.kernel=3"),
     ]
     assert [t.number for t in plan._diverse(trials, 2, 1.0)] == [4, 1]
+    framed = [*trials[:3], trial(6, "model.kernel=5", "model.frame=box")]
+    assert [t.number for t in plan._diverse(framed, 2, 1.0)] == [4, 6]
     assert [t.number for t in plan._diverse(trials, 5, 1.0)] == [4, 1, 3, 4, 1]
 
 

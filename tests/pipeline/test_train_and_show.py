@@ -205,6 +205,12 @@ def test_sheets_of_augmentation_and_of_an_input(tmp_path: Path, capsys: pytest.C
     assert run(show, f"root={tmp_path}", f"input={tmp_path}/x.npy") == 0
     assert "5 images as the net would see them" in capsys.readouterr().out
     assert (tmp_path / "sheets" / "input.png").is_file()
+    assert run(show, f"root={tmp_path}", "augment=contest", "model.frame=box", f"output={tmp_path}/framed.png") == 0
+    assert "changed at random and framed (model.frame=box)" in capsys.readouterr().out
+    assert run(show, f"root={tmp_path}", f"input={tmp_path}/x.npy", "model.frame=box", f"output={tmp_path}/input.png") == 0
+    for plain, framed in (("sheet.png", "framed.png"), ("sheets/input.png", "input.png")):
+        with Image.open(tmp_path / plain) as one, Image.open(tmp_path / framed) as other:
+            assert one.size == other.size and one.tobytes() != other.tobytes()
     assert run(show, f"root={tmp_path}", f"input={tmp_path}/none.npy") == 2
     assert run(show, f"root={tmp_path}", "augment=shift", f"output={tmp_path}") == 2
     assert "output: must be the name of a file, got the folder" in capsys.readouterr().err
