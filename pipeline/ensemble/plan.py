@@ -16,7 +16,7 @@ from pipeline.ensemble.duration import epochs_that_fit
 from pipeline.search.problem import of_the_net
 
 REFITTED = (
-    "figures out of fold are those of the folds' nets, of fewer images and maybe fewer epochs; "
+    "figures out of fold are those of the folds' nets, of fewer images and maybe a shorter training; "
     "the nets that predict were trained on all images but the reserved"
 )
 _SEED_OFFSET = 1_000_000  # final nets share no stream with trials, which are numbered from 0
