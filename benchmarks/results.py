@@ -150,7 +150,7 @@ def _prediction_row(name: str, bundle: Bundle) -> Row:
     plain.predict_proba(images)
     seconds = (time.perf_counter() - started) * 10_000 / _TIMED
     nets = sum(len(member) for member in bundle.nets)
-    what = f"{name}: prediction of 10,000 images, {nets} nets, one core, {kernels()} kernels"
+    what = f"{name}: prediction of 10,000 images without views, {nets} nets, one core, {kernels()} kernels"
     return (what, f"{seconds:.0f} s", f"< {SECONDS_TARGET:.0f} s", "`python -m benchmarks.results`")
 
 
