@@ -132,13 +132,17 @@ def study_rows(folder: Path, command: str, target: float | None) -> list[Row]:
 
 
 def _whole_rows(folder: Path, cell: str) -> list[Row]:
-    """Return the time from the sweep's begin to the written bundle; empty where no journal tells it, or the sweep was run in parts."""
+    """Return the time from the sweep's first begin to the written bundle; empty where no journal tells it.
+
+    A command that was stopped and went on has begun more than once: its pauses count, and the row says so.
+    """
     begins = [event.time_s for event in spool.read_all(folder) if isinstance(event, StudyStarted)]
-    if len(begins) != 1:
+    if not begins:
         return []
     minutes = ((folder / "bundle" / "manifest.json").stat().st_mtime - begins[0]) / 60
-    asked = f"<= {MINUTES_TARGET[folder.name]} min"
-    return [(f"{folder.name}: from the sweep's begin to the last written bundle", f"{minutes:.0f} min", asked, cell)]
+    paused = f", begun {len(begins)} times, pauses included" if len(begins) > 1 else ""
+    what = f"{folder.name}: from the sweep's begin to the last written bundle{paused}"
+    return [(what, f"{minutes:.0f} min", f"<= {MINUTES_TARGET[folder.name]} min", cell)]
 
 
 def _prediction_row(name: str, bundle: Bundle) -> Row:

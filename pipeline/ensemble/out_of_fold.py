@@ -3,6 +3,7 @@
 import io
 import json
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -63,7 +64,10 @@ def predict_members(members: Sequence[Member], paths: StudyPaths, views: Sequenc
     known = [_read(member, paths, views) for member in members]
     todo = [(m, fold) for m, found in enumerate(known) if found is None for fold in range(len(members[m].specs))]
     tasks = (delayed(_predict_fold)(members[m].specs[fold], members[m].net(paths, fold), views) for m, fold in todo)
-    computed = Parallel(n_jobs=jobs)(tasks) if todo else []
+    with warnings.catch_warnings():
+        # loky replaces a worker that has grown by 300 MB, as it does with a deep net's working memory, and warns; no task is lost by it.
+        warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given", category=UserWarning)
+        computed = Parallel(n_jobs=jobs)(tasks) if todo else []
     result: list[OutOfFold] = []
     for m, member in enumerate(members):
         found = known[m]
