@@ -65,7 +65,7 @@ def predict_members(members: Sequence[Member], paths: StudyPaths, views: Sequenc
     todo = [(m, fold) for m, found in enumerate(known) if found is None for fold in range(len(members[m].specs))]
     tasks = (delayed(_predict_fold)(members[m].specs[fold], members[m].net(paths, fold), views) for m, fold in todo)
     with warnings.catch_warnings():
-        # loky replaces a worker that has grown by 300 MB, as it does with a deep net's working memory, and warns; no task is lost by it.
+        # loky ends a worker between two tasks when it is idle or has grown by 300 MB, takes another and warns; no task is lost by it.
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given", category=UserWarning)
         computed = Parallel(n_jobs=jobs)(tasks) if todo else []
     result: list[OutOfFold] = []
