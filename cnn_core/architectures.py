@@ -177,7 +177,7 @@ def build_model(spec: ModelSpec, image_shape: Shape, classes: int, rng: Generato
     check_model(spec)
     if len(image_shape) != 3 or min(image_shape) < 1 or classes < 2:
         raise InputError(f"model {spec.name}: images must be (C, H, W) of at least 2 classes, got {tuple(image_shape)} and {classes}")
-    framed: list[Layer] = [] if spec.frame == "none" else [MomentNormalization(spec.frame, spec.frame_jitter)]
+    framed: list[Layer] = [] if spec.frame == "none" else [MomentNormalization(spec.frame, spec.frame_jitter, spec.frame_beside)]
     model = Sequential([*framed, *ARCHITECTURES[spec.name](spec, classes)])
     try:
         return model.build(image_shape, rng, dtype)

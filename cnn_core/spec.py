@@ -73,6 +73,7 @@ class ModelSpec:
     dropout: float = 0.0
     batch_norm: str = "none"  # none | before | after the activation
     frame: str = "none"  # none, or what `MomentNormalization` takes out of every image: similar | box | width
+    frame_beside: bool = False  # the net has the image as it is as well, as channels before the framed ones
     frame_jitter: float = 0.0  # how much placement, size and slant vary in training, behind the frame
 
 

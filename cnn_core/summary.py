@@ -31,7 +31,9 @@ def _title(layer: Layer, about: dict[str, Any]) -> str:
     size = about.get("kernel") or about.get("size")
     if size:
         return f"{layer.name} {size[0]}x{size[1]}"
-    return f"{layer.name} ({about['frame']})" if "frame" in about else layer.name
+    if "frame" not in about:
+        return layer.name
+    return f"{layer.name} ({about['frame']}{' beside the image' if about['beside'] else ''})"
 
 
 def _filters(about: dict[str, Any]) -> str:

@@ -30,7 +30,8 @@ class MomentNormalization(Layer):
     as a 1 the proportions stay too. Then, in training, the frame varies, for behind it there would else be none of the shifts and zooms
     that augmentation drew before it: each image's centre moves by up to `jitter` of the side, a and b by a factor of up to e^(2 jitter), k
     by up to 2 jitter.
-    x and y: (C, H, W, N). It has no derivative here, so nothing before it may be learned: `Sequential` refuses such a net.
+    x: (C, H, W, N), y as well; with `beside`, y is x and then what was read of it, (2 C, H, W, N): the net behind it has both.
+    It has no derivative here, so nothing before it may be learned: `Sequential` refuses such a net.
     Source: Casey (1970), moment normalization of handprinted characters; Ciresan, Meier and Schmidhuber (2012), nets that see digits at
     different widths err differently. Departs from both: weights s^3 instead of ink, bounds, one bilinear reading instead of two.
     """
@@ -39,13 +40,13 @@ class MomentNormalization(Layer):
     differentiable = False
     FRAMES = ("similar", "box", "width")
 
-    def __init__(self, frame: str, jitter: float = 0.0) -> None:
+    def __init__(self, frame: str, jitter: float = 0.0, beside: bool = False) -> None:
         super().__init__()
         if frame not in self.FRAMES:
             raise InputError(f"{self.kind}: frame must be one of {', '.join(self.FRAMES)}, got {frame!r}")
         if not 0 <= jitter < 0.5:
             raise InputError(f"{self.kind}: jitter must be at least 0 and below 0.5, got {jitter}")
-        self.frame, self.jitter = frame, jitter
+        self.frame, self.jitter, self.beside = frame, jitter, beside
         self.rng = np.random.default_rng(0)
         self.lean = 0.0 if frame == "width" else LEAN
         self.wide = NARROW if frame == "width" else WIDTH
@@ -53,21 +54,26 @@ class MomentNormalization(Layer):
     def build(self, in_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> Shape:
         if len(in_shape) != 3:
             raise InputError(f'{self.kind} "{self.name}": input must be (C, H, W), got shape {in_shape}')
-        self.in_shape = self.out_shape = in_shape
-        self.rows, self.columns = (np.arange(side) - (side - 1) / 2 for side in in_shape[1:])
+        channels, height, width = self.in_shape = in_shape
+        self.out_shape = (2 * channels, height, width) if self.beside else in_shape
+        self.rows, self.columns = (np.arange(side) - (side - 1) / 2 for side in (height, width))
         y, x = np.broadcast_arrays(self.rows[:, None], self.columns)
         self.powers = np.stack([np.ones_like(y), y, x, y * y, y * x, x * x]).reshape(6, -1)
-        return in_shape
+        return self.out_shape
 
     def forward(self, x: Array, *, training: bool) -> Array:
         cy, cx, a, b, lean = self.jittered(self.placement(x)) if training and self.jitter else self.placement(x)
-        _, height, width, n = x.shape
+        channels, height, width, n = x.shape
         rows, columns = self.rows.astype(x.dtype)[:, None], self.columns.astype(x.dtype)[:, None]
         source_y = cy + a * rows
         source_y += x.dtype.type((height - 1) / 2)
         source_x = np.multiply(columns, b, out=self._buffers.take("source_x", (height, width, n), x.dtype))
         source_x += (cx + lean * a * rows + x.dtype.type((width - 1) / 2))[:, None]
-        return self._read(x, source_y, source_x)
+        y = self._buffers.take("y", (*self.out_shape, n), x.dtype)
+        if self.beside:
+            y[:channels] = x
+        self._read(x, source_y, source_x, y[-channels:])
+        return y
 
     def placement(self, x: Array) -> Array:
         """Return cy, cx, a, b and k, (5, N), of images (C, H, W, N); the centre is counted from the middle of the image."""
@@ -98,7 +104,7 @@ class MomentNormalization(Layer):
         self.rng = rng
 
     def describe(self) -> dict[str, Any]:
-        return {"frame": self.frame, "jitter": self.jitter}
+        return {"frame": self.frame, "jitter": self.jitter, "beside": self.beside}
 
     def _ink(self, x: Array) -> Array:
         """Return the cube of the mean over channels and over 3x3 pixels, 0 outside: (H, W, N)."""
@@ -118,8 +124,8 @@ class MomentNormalization(Layer):
         ink *= mean
         return ink
 
-    def _read(self, x: Array, source_y: Array, source_x: Array) -> Array:
-        """Return x at (source_y (H, N), source_x (H, W, N)), overwritten, bilinearly; zeros around it serve all that lies outside."""
+    def _read(self, x: Array, source_y: Array, source_x: Array, y: Array) -> None:
+        """Write x at (source_y (H, N), source_x (H, W, N)), overwritten, into y, bilinearly; zeros around x serve all that lies outside."""
         channels, height, width, n = x.shape
         across = width + 3
         padded = self._buffers.take("framed", (channels, height + 3, across, n), x.dtype, zeroed=True)
@@ -132,7 +138,6 @@ class MomentNormalization(Layer):
         np.copyto(index, left, casting="unsafe")
         index *= n
         index += ((top.astype(np.intp) + 1) * (across * n) + n + np.arange(n))[:, None]
-        y = self._buffers.take("y", x.shape, x.dtype)
         corners = [self._buffers.take(f"corner{k}", source_x.shape, x.dtype) for k in range(3)]
         for plane, out in zip(padded.reshape(channels, -1), y, strict=True):
             upper_right, lower, lower_right = corners
@@ -147,4 +152,3 @@ class MomentNormalization(Layer):
             lower -= out
             lower *= down
             out += lower
-        return y

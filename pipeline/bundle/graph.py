@@ -85,6 +85,7 @@ def _moment_normalization(layer: Any) -> dict[str, Any]:
         "op": "moment_normalization",
         "image_shape": list(layer.in_shape),
         "size": [HEIGHT * height, layer.wide * width],
+        "beside": layer.beside,
         "together": layer.frame == "similar",
         "lean": layer.lean,
         "zoom": list(ZOOM),

@@ -8,7 +8,7 @@ from pipeline.bundle.reading import Operation, moment_grid, moment_powers
 
 
 def moment_normalization(writer: GraphWriter, x: str, op: Operation) -> str:
-    """Append the nodes and return the name of the images (N, C, H, W) as they are read again."""
+    """Append the nodes and return the name of the images (N, C, H, W) as they are read again; with ``beside`` behind those as they are."""
     _, height, width = op["image_shape"]
     placement = (writer.add("Cast", value, to=TensorProto.FLOAT) for value in _placement(writer, x, op))
     cy, cx, a, b, lean = (writer.add("Reshape", value, writer.shape(-1, 1, 1)) for value in placement)
@@ -18,7 +18,8 @@ def moment_normalization(writer: GraphWriter, x: str, op: Operation) -> str:
     source_y = _within(writer, writer.add("Add", cy, down), height)
     leaning = writer.add("Add", cx, writer.add("Mul", lean, down))
     source_x = _within(writer, writer.add("Add", writer.add("Mul", b, columns), leaning), width)  # (N, H, W)
-    return _read(writer, x, op, source_y, source_x)
+    read = _read(writer, x, op, source_y, source_x)
+    return writer.add("Concat", x, read, axis=1) if op["beside"] else read
 
 
 def _within(writer: GraphWriter, source: str, side: int) -> str:

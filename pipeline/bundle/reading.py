@@ -49,6 +49,7 @@ def moment_normalization(x: Array, op: Operation) -> Array:
     """Read each image from where its own moments say that the figure lies, how large it is and how it leans; bilinearly, 0 outside.
 
     Output pixel (r, c), counted from the middle, is x at (cy + a r, cx + k a r + b c), moments taken of the ink s^3, s the mean over 3x3.
+    Where the operation says so, the image as it is comes first, as channels of its own.
     """
     channels, height, width, n = x.shape
     rows, columns = (moment_grid(side)[:, None] for side in (height, width))
@@ -66,7 +67,7 @@ def moment_normalization(x: Array, op: Operation) -> Array:
     upper = corners[0] + right * (corners[1] - corners[0])
     lower = corners[2] + right * (corners[3] - corners[2])
     read: Array = upper + down * (lower - upper)
-    return read
+    return np.concatenate([x, read]) if op["beside"] else read
 
 
 def moment_grid(side: int) -> Array:

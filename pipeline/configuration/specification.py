@@ -12,7 +12,8 @@ def spec_of(config: Config, data: DataSpec, seed: tuple[int, ...]) -> Spec:
     split: dict[str, Any] = {
         name: getattr(config.data, name) for name in ("valid_fraction", "split_seed", "train_size", "valid_size", "reserve")
     }
-    plain = {"frame_jitter": 0.0} if config.model.frame == "none" else {}  # what a net does not use must not make it another
+    # What a net does not use must not make it another.
+    plain = {"frame_beside": False, "frame_jitter": 0.0} if config.model.frame == "none" else {}
     return Spec(
         data=replace(data, **split),
         model=ModelSpec(**_fields(ModelSpec, config.model) | {"hidden": tuple(config.model.hidden)} | plain),

@@ -63,7 +63,8 @@ def _framed(net: Net, image: NDArray[np.uint8]) -> NDArray[np.floating]:
     first = net.operations[0]
     if first["op"] != "moment_normalization":
         return image.astype(np.float32)
-    return OPERATIONS[first["op"]](image.transpose(1, 2, 3, 0).astype(np.float32), first, net.arrays).transpose(3, 0, 1, 2)
+    seen = OPERATIONS[first["op"]](image.transpose(1, 2, 3, 0).astype(np.float32), first, net.arrays)
+    return seen[-image.shape[1] :].transpose(3, 0, 1, 2)
 
 
 def first_maps(net: Net, image: NDArray[np.uint8]) -> NDArray[np.uint8]:

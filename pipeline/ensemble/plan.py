@@ -143,7 +143,7 @@ def _diverse(trials: Sequence[Finished], count: int, kind_errors: float) -> list
         if whole in seen:
             continue
         seen.add(whole)
-        kind = (config.model.name, config.model.kernel, config.model.pool, config.model.frame)
+        kind = (config.model.name, config.model.kernel, config.model.pool, config.model.frame, config.model.frame_beside)
         (first if kind not in kinds and 1 - trial.value <= allowed else rest).append(trial)
         kinds.add(kind)
     order = [*first, *rest]

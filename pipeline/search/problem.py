@@ -116,7 +116,7 @@ def of_the_net(overrides: Sequence[str]) -> tuple[str, ...]:
 def trial_name(number: int, config: Config) -> str:
     """Return how a trial is called in lists: ``t017 momentum he f32 d0.40``."""
     model = config.model
-    framed = "" if model.frame == "none" else f" {model.frame}"
+    framed = "" if model.frame == "none" else f" {model.frame}{' beside' if model.frame_beside else ''}"
     return f"t{number:03d} {config.optimizer['name']} {model.init} f{model.filters} d{model.dropout:.2f}{framed}"
 
 

@@ -144,12 +144,25 @@ def test_jitter_moves_training_alone_and_repeats_with_its_stream() -> None:
     np.testing.assert_array_equal(layer.forward(images, training=False), steady.forward(images, training=True))
 
 
+def test_beside_keeps_the_images_as_they_are_before_the_framed_ones() -> None:
+    images = default_rng(4).random((2, 12, 9, 5))
+    framed, beside = MomentNormalization("box"), MomentNormalization("box", beside=True)
+    assert framed.build((2, 12, 9), default_rng(0), np.float64) == (2, 12, 9)
+    assert beside.build((2, 12, 9), default_rng(0), np.float64) == (4, 12, 9)
+    both = beside.forward(images, training=False)
+    np.testing.assert_array_equal(both[:2], images)
+    np.testing.assert_array_equal(both[2:], framed.forward(images, training=False))
+
+
 def test_a_net_with_a_frame_learns_behind_it_alone_and_says_what_is_wrong() -> None:
     model = build_model(reference("contest", filters=4, frame="box", frame_jitter=0.1), (1, *SQUARE), 10, default_rng(0))
     first, second = model.layers[:2]
     assert isinstance(first, MomentNormalization) and (first.frame, first.jitter) == ("box", 0.1)
     assert second.kind == "convolution" and not second.needs_input_gradient
     assert "input + frame1 (box)" in model.summary()
+    both = build_model(reference("contest", filters=4, frame="box", frame_beside=True), (1, *SQUARE), 10, default_rng(0))
+    assert both.params["conv1.W"].shape == (4, 2, 5, 5)
+    assert "\nframe1 (box beside the image)" in both.summary()
     for changes, message in (
         ({"frame": "boks"}, r"model\.frame: must be one of none, similar, box, width, got 'boks'"),
         ({"frame_jitter": 0.7}, r"model\.frame_jitter: must be at least 0 and less than 0\.5, got 0\.7"),

@@ -258,10 +258,12 @@ def test_what_a_net_without_a_frame_does_not_use_makes_it_no_other() -> None:
     def digest(*overrides: str) -> str:
         return spec_of(compose(overrides), data, (0,)).digest()
 
-    assert digest() == digest("model.frame_jitter=0.1")
-    assert len({digest(), digest("model.frame=box"), digest("model.frame=box", "model.frame_jitter=0.1")}) == 3
+    jitter, beside = "model.frame_jitter=0.1", "model.frame_beside=true"
+    assert digest() == digest(jitter, beside)
+    assert len({digest(), *(digest("model.frame=box", *more) for more in ([], [jitter], [beside]))}) == 4
 
 
 def test_a_trial_is_called_by_its_frame_too() -> None:
     assert trial_name(7, compose(["model.filters=8"])) == "t007 adam he f8 d0.40"
     assert trial_name(7, compose(["model.filters=8", "model.frame=box"])) == "t007 adam he f8 d0.40 box"
+    assert trial_name(7, compose(["model.filters=8", "model.frame=box", "model.frame_beside=true"])) == "t007 adam he f8 d0.40 box beside"

@@ -153,6 +153,14 @@ def test_a_framed_net_shows_what_it_sees_and_its_maps_of_that(bundle: Bundle) ->
     found = answer(Bundle(bundle.manifest, [[framed], *bundle.nets[1:]]), png(drawn_one()))
     assert found["seen"] == seen[0].astype(int).tolist() != image[0, 0].tolist()
     np.testing.assert_allclose(found["maps"], first_maps(one, seen[None].astype(np.uint8)), atol=3)
+    beside = Net([{**operations[0], "beside": True}, *two_channels(one).operations], two_channels(one).arrays)
+    assert answer(Bundle(bundle.manifest, [[beside], *bundle.nets[1:]]), png(drawn_one()))["seen"] == found["seen"]
+
+
+def two_channels(one: Net) -> Net:
+    """Return the net for two channels, each with half of its first kernels."""
+    name = next(op["W"] for op in one.operations if op["op"] == "convolution")
+    return Net(one.operations, {**one.arrays, name: np.repeat(one.arrays[name] / 2, 2, axis=1)})
 
 
 def test_a_net_without_convolution_has_no_maps() -> None:

@@ -190,15 +190,15 @@ def test_onnx_of_every_operation_and_all_ways_of_joining(method: str) -> None:
 
 
 @pytest.mark.parametrize("frame", MomentNormalization.FRAMES)
-@pytest.mark.parametrize("shape", [(1, 28, 28), (2, 12, 9)])
-def test_onnx_frames_images_as_numpy_does(frame: str, shape: tuple[int, int, int]) -> None:
+@pytest.mark.parametrize(("shape", "beside"), [((1, 28, 28), False), ((2, 12, 9), False), ((2, 12, 9), True)])
+def test_onnx_frames_images_as_numpy_does(frame: str, shape: tuple[int, int, int], beside: bool) -> None:
     """Of blurred random images, an empty and a full one, a dot and a bar that leans; the net behind sees places."""
     from scipy.ndimage import gaussian_filter
 
     from pipeline.bundle.onnx_model import check_against_numpy, onnx_model
 
     rng = np.random.default_rng(1)
-    model = Sequential([MomentNormalization(frame, 0.1), Flatten(), Dense(4)]).build(shape, rng)
+    model = Sequential([MomentNormalization(frame, 0.1, beside), Flatten(), Dense(4)]).build(shape, rng)
     net = Net(*operations_of(model))
     manifest = {"image_shape": shape, "classes": 4, "members": [{"name": "m", "temperature": 1.0, "nets": []}], "views": []}
     bundle = Bundle(manifest | {"combine": {"method": "uniform", "weights": [1.0], "temperature": 1.0}}, [[net]])
