@@ -122,6 +122,19 @@ def vgg_valid(spec: ModelSpec, classes: int) -> list[Layer]:
     return [*layers, *_convolution(spec, 4 * spec.filters, 3, "valid"), *_head(spec, classes)]
 
 
+def vgg_deep(spec: ModelSpec, classes: int) -> list[Layer]:
+    """Conv 3x3 valid 32 - 32 - pool 2 - same 64 - valid 64 - 64 - pool 2 - valid 128 - dropout - dense on 512 features.
+
+    `vgg_valid` with one convolution more in its second block: 14.5 million multiply-adds, and a last feature sees 28 pixels, not 24.
+    """
+    layers: list[Layer] = []
+    for width, paddings in ((1, ("valid", "valid")), (2, ("same", "valid", "valid"))):
+        for padding in paddings:
+            layers += _convolution(spec, width * spec.filters, spec.kernel, padding)
+        layers += _pooled(spec)
+    return [*layers, *_convolution(spec, 4 * spec.filters, 3, "valid"), *_head(spec, classes)]
+
+
 ARCHITECTURES: dict[str, Callable[[ModelSpec, int], list[Layer]]] = {
     "contest": contest,
     "simple_convnet": simple_convnet,
@@ -130,6 +143,7 @@ ARCHITECTURES: dict[str, Callable[[ModelSpec, int], list[Layer]]] = {
     "mlp": mlp,
     "vgg_bn": vgg_bn,
     "vgg_valid": vgg_valid,
+    "vgg_deep": vgg_deep,
 }
 
 # Each net with the dimensions that its source gives.
@@ -141,6 +155,7 @@ REFERENCE: dict[str, ModelSpec] = {
     "mlp": ModelSpec(name="mlp", hidden=(40, 20)),
     "vgg_bn": ModelSpec(name="vgg_bn", filters=32, kernel=3, pool=2, dropout=0.4, batch_norm="before"),
     "vgg_valid": ModelSpec(name="vgg_valid", filters=32, kernel=3, pool=2, dropout=0.4, batch_norm="before"),
+    "vgg_deep": ModelSpec(name="vgg_deep", filters=32, kernel=3, pool=2, dropout=0.4, batch_norm="before"),
 }
 
 

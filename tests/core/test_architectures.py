@@ -30,6 +30,7 @@ SHAPES: dict[str, dict[str, Shape]] = {
     "mlp": {"flatten1": (784,), "dense1": (40,), "dense2": (20,), "dense3": (10,)},
     "vgg_bn": {"conv2": (32, 28, 28), "pool1": (32, 14, 14), "conv4": (64, 14, 14), "flatten1": (3136,), "dense1": (10,)},
     "vgg_valid": {"conv2": (32, 24, 24), "conv4": (64, 8, 8), "conv5": (128, 2, 2), "flatten1": (512,), "dense1": (10,)},
+    "vgg_deep": {"conv2": (32, 24, 24), "conv3": (64, 12, 12), "conv5": (64, 8, 8), "conv6": (128, 2, 2), "flatten1": (512,)},
 }
 
 
@@ -39,8 +40,9 @@ def test_shapes_of_the_sources(name: str) -> None:
     assert {key: shapes[key] for key in SHAPES[name]} == SHAPES[name]
 
 
-def test_multiply_adds_of_the_net_that_does_best() -> None:
+def test_multiply_adds_of_the_nets_that_do_best() -> None:
     assert build(reference("vgg_valid")).multiply_adds() == pytest.approx(10.0e6, rel=0.01)
+    assert build(reference("vgg_deep")).multiply_adds() == pytest.approx(14.5e6, rel=0.01)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

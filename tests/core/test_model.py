@@ -22,6 +22,7 @@ SMALL: dict[str, Shape] = {
     "mlp": (1, 5, 5),
     "vgg_bn": (2, 8, 8),
     "vgg_valid": (1, 24, 24),
+    "vgg_deep": (1, 24, 24),
 }
 THREE_CONV = """\
 layer              filters  padding  activation shape  activation size  parameters

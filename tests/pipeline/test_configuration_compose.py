@@ -43,6 +43,7 @@ def test_every_choice_composes_and_builds(group: str, choice: str) -> None:
         "three_conv": ["data=mnist"],
         "two_conv": ["data=mnist"],
         "vgg_valid": ["data=mnist"],
+        "vgg_deep": ["data=mnist"],
         "dask": ["slots.address=tcp://127.0.0.1:1"],
     }.get(choice, [])
     builds([*(needs if group != "experiment" else []), f"{group}={choice}"])
@@ -63,7 +64,7 @@ def test_a_preset_composes_with_other_choices_than_its_own(preset: str) -> None:
         assert compose([f"experiment={preset}", choice]).choices[choice.partition("=")[0]] == choice.partition("=")[2]
 
 
-@pytest.mark.parametrize("model", ["three_conv", "two_conv", "vgg_valid"])
+@pytest.mark.parametrize("model", ["three_conv", "two_conv", "vgg_valid", "vgg_deep"])
 def test_a_net_that_does_not_fit_the_image_is_refused_with_the_shapes(model: str) -> None:
     with pytest.raises(InputError, match=f"model {model} does not fit images 1x8x8"):
         builds([f"model={model}"])
@@ -239,12 +240,17 @@ def test_the_contests_other_members_are_the_same_after_any_trial() -> None:
     mild = [compose(["experiment=contest", *final.overrides, *fixed]) for fixed in final.fixed]
     trials = (
         ["model.kernel=5", "model.filters=56", "model.frame=similar"],
-        ["optimizer=adamw", "optimizer.lr=0.02", "augment.rotate=35.0", "augment.elastic=0.0"],
+        ["model.frame=none", "optimizer=adamw", "optimizer.lr=0.02", "augment.rotate=35.0", "augment.elastic=0.0"],
     )
-    enqueued = compose(["experiment=contest"]).study.enqueue
-    unlike = ["model.dropout=0.5", "model.init=xavier", "optimizer=adamw", "optimizer.lr=0.0087", "augment.mild=0.95"]
-    framed = [[f"model.frame={frame}"] for frame in ("box", "width")]
-    recipes = [compose(["experiment=contest", *enqueued[1], *recipe]) for recipe in ([], unlike, *framed)]
+    first = compose(["experiment=contest"]).study.enqueue[1]
+    few = ["model.dropout=0.5", "model.init=xavier", "optimizer=adamw", "optimizer.lr=0.0087", "augment.mild=0.95"]
+    unlike = (
+        ["model=vgg_deep", *few],
+        ["model=vgg_deep", *few, "model.frame=box"],
+        ["model=vgg_deep", "model.frame=width", "augment.mild=0.9"],
+        ["model.frame=similar", "augment.mild=0.9"],
+    )
+    recipes = [compose(["experiment=contest", *first, *recipe]) for recipe in unlike]
     for trial in trials:
         again = [compose(["experiment=contest", *trial, *final.overrides, *fixed]) for fixed in final.fixed]
         for one, plain, recipe in zip(again, mild, recipes, strict=True):
