@@ -125,11 +125,12 @@ def vgg_valid(spec: ModelSpec, classes: int) -> list[Layer]:
 def vgg_deep(spec: ModelSpec, classes: int) -> list[Layer]:
     """Conv 3x3 valid 32 - 32 - pool 2 - same 64 - valid 64 - 64 - pool 2 - valid 128 - dropout - dense on 512 features.
 
-    `vgg_valid` with one convolution more in its second block: 14.5 million multiply-adds, and a last feature sees 28 pixels, not 24.
+    `vgg_valid` with one convolution more in its second block: 14.5 million multiply-adds, and a last feature sees 26 of 28 pixels each
+    way, not 24. With a larger kernel each block has one convolution fewer, as there.
     """
     layers: list[Layer] = []
     for width, paddings in ((1, ("valid", "valid")), (2, ("same", "valid", "valid"))):
-        for padding in paddings:
+        for padding in paddings if spec.kernel <= 3 else paddings[:-1]:
             layers += _convolution(spec, width * spec.filters, spec.kernel, padding)
         layers += _pooled(spec)
     return [*layers, *_convolution(spec, 4 * spec.filters, 3, "valid"), *_head(spec, classes)]

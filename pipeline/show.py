@@ -57,7 +57,10 @@ def main(config: Config) -> int:
 
 
 def _framed(config: Config) -> str:
-    return "" if config.model.frame == "none" else f" and framed (model.frame={config.model.frame})"
+    if config.model.frame == "none":
+        return ""
+    beside = "; the net has the image as it is as well" if config.model.frame_beside else ""
+    return f" and framed (model.frame={config.model.frame}{beside})"
 
 
 def _show_space(console: Console, config: Config) -> None:

@@ -28,6 +28,7 @@ from pipeline.search.problem import of_the_net
 
 ENSEMBLE_KEYS = ("members", "combine", "views", "out_of_fold", "chosen_on", "images", "expected")
 MEMBER_KEYS = ("name", "temperature", "overrides", "model", "specs")
+_PRESET = "a preset that the study names has changed since: use the code that it was run with, or train again"
 LICENCES = {
     "mnist": "MNIST (Y. LeCun, C. Cortes, C. J. C. Burges), made available under CC BY-SA 3.0",
     "digits": "Optical Recognition of Handwritten Digits (E. Alpaydin, C. Kaynak), UCI Machine Learning Repository, CC BY 4.0",
@@ -79,6 +80,7 @@ def _of_ensemble(paths: StudyPaths, ensemble: Mapping[str, Any]) -> Assembled:
     spec: Spec | None = None
     for entry in ensemble["members"]:
         spec = _spec(paths, entry["overrides"])
+        _check_model(entry, spec, paths)
         nets = []
         kind, digests = ("all", entry["refits"]) if entry.get("refits") else ("fold", entry["specs"])
         for folder, digest in ((f"{kind}{k}", digest) for k, digest in enumerate(digests)):
@@ -91,6 +93,15 @@ def _of_ensemble(paths: StudyPaths, ensemble: Mapping[str, Any]) -> Assembled:
     scores = {key: ensemble[key] for key in ("out_of_fold", "chosen_on", "ordinary", "images") if key in ensemble}
     scores |= {"judged": REFITTED} if any(entry.get("refits") for entry in ensemble["members"]) else {}
     return _assembled(paths, spec, members, files, ensemble["combine"], ensemble["views"], scores, ensemble["expected"])
+
+
+def _check_model(entry: Mapping[str, Any], spec: Spec, paths: StudyPaths) -> None:
+    """Raise InputError where a member's overrides compose another net than it was built of, as after a change of a preset."""
+    now = json.loads(json.dumps(asdict(spec.model)))
+    changed = [f"model.{key}={now[key]!r} for {value!r}" for key, value in entry["model"].items() if key in now and now[key] != value]
+    if changed:
+        where = f"of member {entry['name']} in {paths.folder}"
+        raise InputError(f"a member's overrides must compose the net that it was built of, got {', '.join(changed)} {where}; {_PRESET}")
 
 
 def _final_weights(path: Path, digest: str) -> Weights:
@@ -148,7 +159,10 @@ def _spec(paths: StudyPaths, overrides: Sequence[str]) -> Spec:
 def _net(spec: Spec, weights: Weights, name: str, files: dict[str, bytes]) -> dict[str, Any]:
     """Add a net's arrays to `files` and return its entry in the manifest."""
     model = build_model(spec.model, spec.data.image_shape, spec.data.classes, np.random.default_rng(0))
-    model.load(weights.params, weights.buffers)
+    try:
+        model.load(weights.params, weights.buffers)
+    except ValueError as error:
+        raise InputError(f"weights must be those of the net that their overrides compose: {error} in {name}; {_PRESET}") from None
     operations, arrays = operations_of(model)
     files[name] = npz_bytes(arrays)
     return {"file": name, "sha256": sha256_bytes(files[name]), "operations": operations}

@@ -19,7 +19,7 @@ def moment_normalization(writer: GraphWriter, x: str, op: Operation) -> str:
     leaning = writer.add("Add", cx, writer.add("Mul", lean, down))
     source_x = _within(writer, writer.add("Add", writer.add("Mul", b, columns), leaning), width)  # (N, H, W)
     read = _read(writer, x, op, source_y, source_x)
-    return writer.add("Concat", x, read, axis=1) if op["beside"] else read
+    return writer.add("Concat", x, read, axis=1) if op.get("beside") else read
 
 
 def _within(writer: GraphWriter, source: str, side: int) -> str:

@@ -67,7 +67,7 @@ def moment_normalization(x: Array, op: Operation) -> Array:
     upper = corners[0] + right * (corners[1] - corners[0])
     lower = corners[2] + right * (corners[3] - corners[2])
     read: Array = upper + down * (lower - upper)
-    return np.concatenate([x, read]) if op["beside"] else read
+    return np.concatenate([x, read]) if op.get("beside") else read
 
 
 def moment_grid(side: int) -> Array:

@@ -81,7 +81,9 @@ class ModelSettings:
     frame: str = setting(
         "none", "what images' own moments take out of bright figures on black", choices=("none", "similar", "box", "width")
     )
-    frame_beside: bool = setting(False, "the net has the image as it is as well, as channels before the framed ones")
+    frame_beside: bool = setting(
+        False, "where there is a frame: the net has the image as it is as well, as channels before the framed ones"
+    )
     frame_jitter: float = setting(0.0, "how much place, size and slant vary behind the frame in training", low=0, below=0.5)
 
 

@@ -76,7 +76,8 @@ def study_base(paths: StudyPaths) -> tuple[str, ...]:
 
 
 def plan_members(config: Config, data: DataSpec, own: Sequence[str]) -> list[Member]:
-    """Return the members that ``config.final`` asks for; `own` are the command's overrides, which stand above every trial's.
+    """Return the members that ``config.final`` asks for; `own` are the command's overrides: they stand above a trial's, below
+    ``final.overrides`` and, for its members, ``final.fixed``.
 
     The best trials are taken so that architectures, kernel sizes and frames differ as long as others are nearly as good; where there are
     fewer distinct trials than members, the best come again with other seeds. Raises InputError where there is nothing to build from.

@@ -13,6 +13,8 @@ from pipeline.configuration.tree import Config
 from pipeline.search.branches import active, branches, check_condition, in_order
 from pipeline.search.distributions import Parameter, Value, parse_parameter
 
+Condition = Mapping[str, tuple[Value, ...]]  # names of parameters, and the values that they must have one of
+
 
 @dataclass(frozen=True)
 class Space:
@@ -61,18 +63,21 @@ class Space:
         return [parameter.override(values[parameter.name]) for parameter in self.parameters if parameter.name in values]
 
     def without(self, fixed: Mapping[str, Value]) -> "Space":
-        """Return the space that is left when paths have fixed values: conditions on them are decided."""
-        by_name = {parameter.name: parameter for parameter in self.parameters}
+        """Return the space that is left when paths have fixed values: conditions on them are decided.
+
+        What depends on a fixed parameter depends on what that one depended on.
+        """
         gone: dict[str, tuple[Value, ...]] = {p.name: (fixed[p.path],) for p in self.parameters if p.path in fixed}
+        conditions: dict[str, Condition] = {}  # of the fixed parameters, on those that are left
         kept: list[Parameter] = []
         for parameter in self.parameters:  # in order, so what a condition names is decided before
-            if parameter.name in gone:
-                continue
-            if any(name in gone and not set(gone[name]) & set(values) for name, values in parameter.when.items()):
+            when = _left_of(parameter.when, gone, conditions)
+            if when is None:
                 gone[parameter.name] = ()  # never active: what depends on it is not either
-                continue
-            when = {name: values for name, values in parameter.when.items() if name not in gone and name in by_name}
-            kept.append(replace(parameter, when=when))
+            elif parameter.name in gone:
+                conditions[parameter.name] = when
+            else:
+                kept.append(replace(parameter, when=when))
         return Space(tuple(kept))
 
     def branches(self) -> Iterator[dict[str, Value]]:
@@ -173,6 +178,21 @@ def searched(config: Config) -> tuple[Space, list[str]]:
         rule = "must hold at least one parameter" if not whole.parameters else "must have a parameter that the command line leaves free"
         raise InputError(f"space: {rule}, got none; python -m pipeline.train trains a single configuration")
     return space, [f"{path}={value} is given, so the space does not search it" for path, value in fixed.items()]
+
+
+def _left_of(
+    when: Condition, gone: Mapping[str, tuple[Value, ...]], conditions: Mapping[str, Condition]
+) -> dict[str, tuple[Value, ...]] | None:
+    """Return what is left of a condition when parameters are `gone`, fixed at one value or never active; None: it never holds."""
+    left: dict[str, tuple[Value, ...]] = {}
+    for name, allowed in when.items():
+        if name in gone and not set(gone[name]) & set(allowed):
+            return None
+        for other, values in (conditions[name] if name in gone else {name: allowed}).items():
+            left[other] = tuple(value for value in left.get(other, values) if value in values)
+            if not left[other]:
+                return None
+    return left
 
 
 def _suggest_one(trial: optuna.trial.BaseTrial, parameter: Parameter) -> Value:

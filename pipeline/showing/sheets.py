@@ -44,7 +44,7 @@ def input_sheet(config: Config, path: str, normalize: str, output: str | None) -
 
 
 def framed(images: Images, frame: str) -> Images:
-    """Return images (N, C, H, W) uint8 as a net of that ``model.frame`` sees them when it predicts; in training the frame also varies."""
+    """Return images (N, C, H, W) uint8 as a net of that ``model.frame`` frames them when it predicts; in training the frame also varies."""
     if frame == "none":
         return images
     layer = MomentNormalization(frame)

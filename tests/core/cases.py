@@ -51,6 +51,7 @@ CASES: dict[str, Case] = {
     "batch_norm features": Case(BatchNormalization, (6,), (6,), per_image=False),
     "moment_normalization similar": Case(lambda: MomentNormalization("similar"), (2, 9, 8), (2, 9, 8), ink=True),
     "moment_normalization box": Case(lambda: MomentNormalization("box"), (1, 9, 8), (1, 9, 8), ink=True),
+    "moment_normalization beside": Case(lambda: MomentNormalization("box", beside=True), (2, 9, 8), (4, 9, 8), ink=True),
     "moment_normalization width": Case(lambda: MomentNormalization("width"), (2, 8, 9), (2, 8, 9), ink=True),
     "relu": Case(ReLU, (2, 3, 4), (2, 3, 4)),
     "leaky_relu": Case(lambda: LeakyReLU(0.1), (2, 3, 4), (2, 3, 4)),

@@ -76,6 +76,8 @@ def test_later_blocks_keep_the_ratios() -> None:
 def test_a_large_kernel_replaces_a_pair_of_small_ones() -> None:
     layers = [layer for layer in build(reference("vgg_valid", kernel=5)).layers if layer.name.startswith("conv")]
     assert [layer.out_shape for layer in layers] == [(32, 24, 24), (64, 8, 8), (128, 2, 2)]
+    layers = [layer for layer in build(reference("vgg_deep", kernel=5)).layers if layer.name.startswith("conv")]
+    assert [layer.out_shape for layer in layers] == [(32, 24, 24), (64, 12, 12), (64, 8, 8), (128, 2, 2)]
 
 
 def test_the_reports_three_ensemble_members() -> None:

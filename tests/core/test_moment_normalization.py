@@ -154,6 +154,19 @@ def test_beside_keeps_the_images_as_they_are_before_the_framed_ones() -> None:
     np.testing.assert_array_equal(both[2:], framed.forward(images, training=False))
 
 
+def test_beside_trains_with_the_images_unmoved_and_the_frame_varied() -> None:
+    images = np.repeat(figure()[None, :, :, None], 20, axis=3)
+    framed, beside = built("box", jitter=0.1), MomentNormalization("box", 0.1, beside=True)
+    beside.build((1, *SQUARE), default_rng(0), np.float64)
+    for layer in (framed, beside):
+        layer.reseed(default_rng(5))
+    beside.forward(1 - images, training=True)  # nothing of an earlier batch may be left
+    beside.reseed(default_rng(5))
+    both = beside.forward(images, training=True)
+    np.testing.assert_array_equal(both[:1], images)
+    np.testing.assert_array_equal(both[1:], framed.forward(images, training=True))
+
+
 def test_a_net_with_a_frame_learns_behind_it_alone_and_says_what_is_wrong() -> None:
     model = build_model(reference("contest", filters=4, frame="box", frame_jitter=0.1), (1, *SQUARE), 10, default_rng(0))
     first, second = model.layers[:2]

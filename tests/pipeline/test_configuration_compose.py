@@ -239,8 +239,8 @@ def test_the_contests_other_members_are_the_same_after_any_trial() -> None:
     final = compose(["experiment=contest"]).final
     mild = [compose(["experiment=contest", *final.overrides, *fixed]) for fixed in final.fixed]
     trials = (
-        ["model.kernel=5", "model.filters=56", "model.frame=similar"],
-        ["model.frame=none", "optimizer=adamw", "optimizer.lr=0.02", "augment.rotate=35.0", "augment.elastic=0.0"],
+        ["model=vgg_valid", "model.kernel=5", "model.filters=56", "model.frame=similar"],
+        ["model=vgg_deep", "model.frame=none", "optimizer=adamw", "optimizer.lr=0.02", "augment.rotate=35.0", "augment.elastic=0.0"],
     )
     first = compose(["experiment=contest"]).study.enqueue[1]
     few = ["model.dropout=0.5", "model.init=xavier", "optimizer=adamw", "optimizer.lr=0.0087", "augment.mild=0.95"]
@@ -256,6 +256,7 @@ def test_the_contests_other_members_are_the_same_after_any_trial() -> None:
         for one, plain, recipe in zip(again, mild, recipes, strict=True):
             assert (one.model, one.optimizer, one.augment) == (recipe.model, recipe.optimizer, recipe.augment)
             assert (one.schedule, one.train) == (plain.schedule, plain.train)
+            assert one.model.frame_beside and one.model.frame_jitter > 0
 
 
 def test_what_a_net_without_a_frame_does_not_use_makes_it_no_other() -> None:

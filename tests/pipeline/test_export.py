@@ -264,6 +264,27 @@ def test_an_ensemble_from_before_there_were_refits_is_understood(final_root: Pat
     assert len(files) == 4 and all("-fold" in file for file in files)
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            {"model": {"frame": "box", "no longer there": 1}},
+            r"must compose the net that it was built of, got model\.frame='none' for 'box'",
+        ),
+        ({"model": {}, "overrides": ["model.filters=9"]}, r"must be those of the net that their overrides compose: .*conv1\.W must have"),
+    ],
+)
+def test_a_preset_that_has_changed_since_is_said(changed: dict[str, Any], message: str, final_root: Path, tmp_path: Path) -> None:
+    shutil.copytree(final_root / "small", tmp_path / "small")
+    path = StudyPaths(tmp_path, "small").ensemble / "ensemble.json"
+    content = json.loads(path.read_text())
+    content["members"][0]["model"] = changed["model"]
+    content["members"][0]["overrides"] += changed.get("overrides", [])
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=rf"{message}.*a preset that the study names has changed since"):
+        assemble(StudyPaths(tmp_path, "small"))
+
+
 def test_assembled_in_memory_equals_the_written_bundle(final_root: Path, images: np.ndarray) -> None:
     assembled = assemble(StudyPaths(final_root, "small"))
     written = load(final_root / "small" / "bundle")

@@ -404,6 +404,12 @@ def test_kinds_of_nets_come_first_then_the_best_again() -> None:
     assert [t.number for t in plan._diverse(trials, 2, 1.0)] == [4, 1]
     framed = [*trials[:3], trial(6, "model.kernel=5", "model.frame=box")]
     assert [t.number for t in plan._diverse(framed, 2, 1.0)] == [4, 6]
+    beside = [
+        *framed,
+        trial(7, "model.kernel=5", "model.frame=box", "model.dropout=0.1"),
+        trial(8, "model.frame=box", "model.frame_beside=true"),
+    ]
+    assert [t.number for t in plan._diverse(beside, 3, 1.0)] == [4, 6, 8]
     assert [t.number for t in plan._diverse(trials, 5, 1.0)] == [4, 1, 3, 4, 1]
 
 

@@ -1,5 +1,7 @@
 """Search spaces: conditions, what is left when values are fixed, exact round trips, every branch of every preset."""
 
+from typing import Any
+
 import optuna
 import pytest
 from hypothesis import given, settings
@@ -117,6 +119,43 @@ def test_what_depends_on_a_parameter_that_is_never_active_goes_with_it() -> None
     assert nested().without({"optimizer": "sgd"}).names == ()
     assert nested().without({"optimizer": "adam"}).names == ("drop", "leaf")
     assert nested().without({"model.batch_norm": "none"}).names == ("optimizer",)
+
+
+def two_nets() -> Space:
+    """A kernel in one of two nets alone, and filters by net and by kernel."""
+    filters = {"path": "model.filters", "int": [8, 16]}
+    return Space.parse(
+        {
+            "model": {"group": ["vgg_valid", "vgg_deep", "mlp"]},
+            "kernel": {"path": "model.kernel", "choice": [3, 5], "when": {"model": ["vgg_valid", "vgg_deep"]}},
+            "small": {**filters, "when": {"kernel": 3, "model": ["vgg_valid", "mlp"]}},
+            "large": {**filters, "when": {"kernel": 5}},
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("fixed", "left"),
+    [
+        ({"model.kernel": 3}, {"model": {}, "small": {"model": ("vgg_valid",)}}),
+        ({"model.kernel": 5}, {"model": {}, "large": {"model": ("vgg_valid", "vgg_deep")}}),
+        ({"model": "vgg_deep"}, {"kernel": {}, "large": {"kernel": (5,)}}),
+        ({"model": "vgg_deep", "model.kernel": 3}, {}),
+        ({"model": "mlp", "model.kernel": 5}, {}),
+        ({"model.filters": 9}, {"model": {}, "kernel": {"model": ("vgg_valid", "vgg_deep")}}),
+    ],
+)
+def test_what_depends_on_a_fixed_parameter_depends_on_what_that_one_did(fixed: dict[str, Any], left: dict[str, Any]) -> None:
+    assert {parameter.name: dict(parameter.when) for parameter in two_nets().without(fixed).parameters} == left
+
+
+def test_the_contests_space_sets_each_path_once_whatever_is_given() -> None:
+    for fixed in ([], ["model.kernel=3"], ["model.kernel=5"], ["model=vgg_deep", "model.kernel=3"], ["model=vgg_valid"]):
+        space, _ = searched(compose(["experiment=contest", *fixed]))
+        space.check(["experiment=contest", *fixed])
+        for overrides in (*space.corners(dearest=False), *space.corners(dearest=True)):
+            paths = [override.partition("=")[0] for override in overrides]
+            assert len(paths) == len(set(paths)), overrides
 
 
 def test_the_space_on_the_command_line_replaces_the_whole() -> None:
