@@ -129,7 +129,8 @@ def vgg_deep(spec: ModelSpec, classes: int) -> list[Layer]:
     way, not 24. With a larger kernel each block has one convolution fewer, as there.
     """
     layers: list[Layer] = []
-    for width, paddings in ((1, ("valid", "valid")), (2, ("same", "valid", "valid"))):
+    blocks: tuple[tuple[int, tuple[Padding, ...]], ...] = ((1, ("valid", "valid")), (2, ("same", "valid", "valid")))
+    for width, paddings in blocks:
         for padding in paddings if spec.kernel <= 3 else paddings[:-1]:
             layers += _convolution(spec, width * spec.filters, spec.kernel, padding)
         layers += _pooled(spec)
