@@ -158,10 +158,15 @@ def test_space_as_a_tree(capsys: pytest.CaptureFixture[str], monkeypatch: pytest
     assert run(show, "space=contest", "data=mnist") == 0
     lines = capsys.readouterr().out.splitlines()
     space, _ = searched(compose(["space=contest", "data=mnist"]))
+    by_name = {parameter.name: parameter for parameter in space.parameters}
+
+    def conditions(name: str) -> int:
+        return sum(1 + conditions(other) for other in by_name[name].when)
+
     for parameter in space.parameters:
-        line = next(line for line in lines if parameter.describe() in line and parameter.path in line)
-        depth = line.index(parameter.path) // 4
-        assert depth == 1 + 2 * len(parameter.when)
+        own = parameter.name != parameter.path
+        line = next(line for line in lines if parameter.describe() in line and (f"({parameter.name})" if own else parameter.path) in line)
+        assert line.index(parameter.path) // 4 == 1 + 2 * conditions(parameter.name)
 
 
 def test_space_with_a_fixed_value(capsys: pytest.CaptureFixture[str]) -> None:
