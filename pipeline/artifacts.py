@@ -1,12 +1,15 @@
 """Files that stages hand to each other: written whole or not at all, named in one place, known by their digest."""
 
+import contextlib
 import hashlib
 import os
 import secrets
+import sqlite3
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from cnn_core.errors import InputError
 
@@ -47,6 +50,36 @@ def fsync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sqlite_url(file: Path, *, read_only: bool = False) -> str:
+    """Return SQLAlchemy's address of a database file, whatever letters its path holds; `read_only`: never made, never changed."""
+    path = str(file.absolute()).replace("%", "%25").replace("?", "%3F")  # the rest may stand as it is, and MLflow wants it so
+    return f"sqlite:///file:{quote(quote(str(file.absolute())))}?mode=ro&uri=true" if read_only else f"sqlite:///{path}"
+
+
+def sqlite_file(url: str) -> Path | None:
+    """Return the file of such an address; None for that of another database, or with options of its own."""
+    if not url.startswith("sqlite:///") or "?" in url:
+        return None
+    from sqlalchemy import make_url
+
+    return Path(str(make_url(url).database))
+
+
+def unsound_sqlite(file: Path, timeout_s: float = 10.0) -> str:
+    """Return what is wrong with a database file, "" for a sound one.
+
+    Raises sqlite3.OperationalError where another program has locked it.
+    """
+    try:
+        with contextlib.closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=timeout_s)) as connection:
+            answer = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+    except sqlite3.DatabaseError as error:
+        if "locked" in str(error):
+            raise
+        answer = str(error)
+    return "" if answer == "ok" else answer
 
 
 def sha256_bytes(content: bytes) -> str:

@@ -4,9 +4,9 @@ from pipeline.configuration.command import SWEEP, Command
 from pipeline.configuration.command_line import command_line, version
 from pipeline.configuration.compose import compose
 from pipeline.configuration.hydra_tree import conf_dir
-from pipeline.configuration.redact import redact
+from pipeline.configuration.overrides import command_of, override
 from pipeline.configuration.settings import setting
 from pipeline.configuration.specification import spec_of
 from pipeline.configuration.tree import Config
 
-__all__ = ["SWEEP", "Command", "Config", "command_line", "compose", "conf_dir", "redact", "setting", "spec_of", "version"]
+__all__ = ["SWEEP", "Command", "Config", "command_line", "command_of", "compose", "conf_dir", "override", "setting", "spec_of", "version"]

@@ -21,7 +21,7 @@ from pipeline.bundle.assemble import assemble
 from pipeline.bundle.predictor import Bundle
 from pipeline.bundle.running import BLOCK, open_bundle, predict_blocks
 from pipeline.bundle.writing import fill_folder
-from pipeline.config import Command, Config, command_line, compose, setting, spec_of
+from pipeline.config import Command, Config, command_line, compose, override, setting, spec_of
 from pipeline.data import prepare, prepare_test
 from pipeline.data.proxy import frozen_proxy
 from pipeline.data.test_split import opened_for_evaluation
@@ -100,7 +100,7 @@ def _file_set(bundle: Bundle, keys: EvaluateKeys) -> list[tuple[str, Images, Lab
 
 def _held_out_sets(config: Config, bundle: Bundle, target: Path) -> Iterator[tuple[str, Images, Labels]]:
     """Yield the frozen proxy and its undisturbed images, where some were reserved, and last the test split, its opening noted first."""
-    trained = compose([*of_the_net(bundle.manifest["members"][0]["overrides"]), f"root={config.root}"])
+    trained = compose([*of_the_net(bundle.manifest["members"][0]["overrides"]), override("root", config.root)])
     data = spec_of(trained, prepare(trained.data, config.root), (0,)).data
     proxy = frozen_proxy(data)
     if proxy is not None:

@@ -16,7 +16,7 @@ from pipeline.bundle.assemble import assemble
 from pipeline.bundle.predictor import Bundle
 from pipeline.bundle.running import open_bundle
 from pipeline.bundle.writing import write_bundle
-from pipeline.config import Command, Config, command_line, compose, setting
+from pipeline.config import Command, Config, command_line, compose, override, setting
 from pipeline.data import prepare
 from pipeline.predict import clear_pins
 from pipeline.search.problem import of_the_net
@@ -105,7 +105,7 @@ def write_onnx(writer: ModuleType, folder: Path, bundle: Bundle, images: Images)
 
 def check_images(config: Config, bundle: Bundle) -> Images:
     """Return some training images and as many of noise, on which exports are compared."""
-    trained = compose([*of_the_net(bundle.manifest["members"][0]["overrides"]), f"root={config.root}"])
+    trained = compose([*of_the_net(bundle.manifest["members"][0]["overrides"]), override("root", config.root)])
     data = prepare(trained.data, config.root)
     real = open_prepared(data.folder, data.digest).images[:_CHECKED]
     noise = np.random.default_rng(0).integers(0, 256, real.shape, dtype=np.uint8)

@@ -8,7 +8,7 @@ from typing import Any
 import joblib
 
 from pipeline.artifacts import StudyPaths, TrialPaths, writable_folder
-from pipeline.config import Command, Config, command_line, compose
+from pipeline.config import Command, Config, command_line, command_of, compose, override
 from pipeline.data import prepare
 from pipeline.ensemble.build import build_ensemble, summary_lines, write_ensemble
 from pipeline.ensemble.nets import NetTrainer
@@ -61,7 +61,9 @@ def main(config: Config) -> int:
 def plan(config: Config) -> Prepared:
     """Compose the study as it was run, with this command's overrides on top. Raises InputError where there is nothing to build from."""
     whole = compose(
-        [*study_base(config.paths), *config.overrides, f"root={config.root}", f"study.name={config.study.name}"], FINAL, quiet=config.quiet
+        [*study_base(config.paths), *config.overrides, override("root", config.root), override("study.name", config.study.name)],
+        FINAL,
+        quiet=config.quiet,
     )
     return Prepared(whole, plan_members(whole, prepare(whole.data, whole.root), config.overrides))
 
@@ -86,7 +88,7 @@ def build(planned: Prepared, slots: Sequence[Slot], say: Say) -> int:
         return stop.exit_code
     for line in summary_lines(runs.content):
         say(line)
-    say(f"next: python -m pipeline.export study.name={config.study.name} root={config.root}")
+    say(f"next: {command_of('export', config.root, override('study.name', config.study.name))}")
     return 0
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from cnn_core.errors import InputError
 from pipeline.config import Command, Config, command_line, setting
-from pipeline.tracking.store import quiet_environment, redact, resolve_uri, runs_link
+from pipeline.redact import redact
+from pipeline.tracking.store import quiet_environment, resolve_uri, runs_link
 
 HOST = "127.0.0.1"
 

@@ -15,13 +15,13 @@ from cnn_core.axes import Array
 from cnn_core.errors import InputError
 from cnn_core.spec import Spec
 from cnn_core.state import Weights
-from pipeline.artifacts import StudyPaths, sha256_bytes
+from pipeline.artifacts import StudyPaths, sha256_bytes, sha256_file
 from pipeline.bundle.graph import operations_of
 from pipeline.bundle.joined import standalone_source
 from pipeline.bundle.operations import Net
 from pipeline.bundle.predictor import FORMAT, Bundle, manifest_digest
 from pipeline.bundle.reading import IDENTITY
-from pipeline.config import compose, spec_of
+from pipeline.config import compose, override, spec_of
 from pipeline.data import prepare
 from pipeline.ensemble.plan import REFITTED, finished_trials
 from pipeline.search.problem import of_the_net
@@ -37,18 +37,19 @@ LICENCES = {
 
 @dataclass(frozen=True)
 class Assembled:
-    """A bundle's manifest and the bytes of its weight files."""
+    """A bundle's manifest and what its weight files hold."""
 
     manifest: dict[str, Any]
-    files: dict[str, bytes]  # name -> bytes
+    arrays: dict[str, dict[str, Array]]  # name of a weight file -> what it holds
 
     def bundle(self) -> Bundle:
         """Return the bundle as it would be loaded."""
-        nets = []
-        for member in self.manifest["members"]:
-            arrays = [dict(np.load(io.BytesIO(self.files[net["file"]]), allow_pickle=False)) for net in member["nets"]]
-            nets.append([Net(net["operations"], found) for net, found in zip(member["nets"], arrays, strict=True)])
-        return Bundle(self.manifest, nets)
+        members = self.manifest["members"]
+        return Bundle(self.manifest, [[Net(net["operations"], self.arrays[net["file"]]) for net in member["nets"]] for member in members])
+
+    def files(self) -> dict[str, bytes]:
+        """Return the weight files, name -> bytes."""
+        return {name: npz_bytes(arrays) for name, arrays in self.arrays.items()}
 
 
 def assemble(paths: StudyPaths) -> Assembled:
@@ -76,7 +77,7 @@ def read_ensemble(path: Path) -> dict[str, Any]:
 
 def _of_ensemble(paths: StudyPaths, ensemble: Mapping[str, Any]) -> Assembled:
     members: list[dict[str, Any]] = []
-    files: dict[str, bytes] = {}
+    files: dict[str, dict[str, Array]] = {}
     spec: Spec | None = None
     for entry in ensemble["members"]:
         spec = _spec(paths, entry["overrides"])
@@ -130,7 +131,7 @@ def _of_best_trial(paths: StudyPaths) -> Assembled:
 def single_net(paths: StudyPaths, name: str, overrides: Sequence[str], weights: Weights, scores: Mapping[str, Any]) -> Assembled:
     """Return the bundle of one net: the configuration that `overrides` compose, with these weights."""
     spec = _spec(paths, overrides)
-    files: dict[str, bytes] = {}
+    files: dict[str, dict[str, Array]] = {}
     net = _net(spec, weights, f"weights/{name}.npz", files)
     member = {"name": name, "temperature": 1.0, "nets": [net], "overrides": list(overrides), "model": asdict(spec.model)}
     combine = {"method": "uniform", "weights": [1.0], "temperature": 1.0}
@@ -140,32 +141,28 @@ def single_net(paths: StudyPaths, name: str, overrides: Sequence[str], weights: 
 def _trial_weights(paths: StudyPaths, number: int) -> tuple[Weights, dict[str, Any]]:
     """Read a trial's weights, checked against its manifest."""
     trial = paths.trial(number)
-    content, manifest = trial.weights.read_bytes(), json.loads(trial.manifest.read_text())
-    expected = manifest["sha256"]["weights.npz"]
-    found = sha256_bytes(content)
+    manifest = json.loads(trial.manifest.read_text())
+    expected, found = manifest["sha256"]["weights.npz"], sha256_file(trial.weights)
     if found != expected:
         raise InputError(f"weights must have the digest {expected[:12]} of their manifest, got {found[:12]} in {trial.weights}")
-    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in archive.files}
-    parts = [{name.removeprefix(part): a for name, a in arrays.items() if name.startswith(part)} for part in ("params/", "buffers/")]
-    return Weights(parts[0], parts[1]), manifest
+    weights, _ = checkpoint.load_weights(trial.weights)
+    return weights, manifest
 
 
 def _spec(paths: StudyPaths, overrides: Sequence[str]) -> Spec:
-    config = compose([*of_the_net(overrides), f"root={paths.root}"])
+    config = compose([*of_the_net(overrides), override("root", paths.root)])
     return spec_of(config, prepare(config.data, config.root), (0,))
 
 
-def _net(spec: Spec, weights: Weights, name: str, files: dict[str, bytes]) -> dict[str, Any]:
+def _net(spec: Spec, weights: Weights, name: str, files: dict[str, dict[str, Array]]) -> dict[str, Any]:
     """Add a net's arrays to `files` and return its entry in the manifest."""
     model = build_model(spec.model, spec.data.image_shape, spec.data.classes, np.random.default_rng(0))
     try:
         model.load(weights.params, weights.buffers)
     except ValueError as error:
         raise InputError(f"weights must be those of the net that their overrides compose: {error} in {name}; {_PRESET}") from None
-    operations, arrays = operations_of(model)
-    files[name] = npz_bytes(arrays)
-    return {"file": name, "sha256": sha256_bytes(files[name]), "operations": operations}
+    operations, files[name] = operations_of(model)
+    return {"file": name, "sha256": sha256_bytes(npz_bytes(files[name])), "operations": operations}
 
 
 def npz_bytes(arrays: Mapping[str, Array]) -> bytes:
@@ -179,7 +176,7 @@ def _assembled(
     paths: StudyPaths,
     spec: Spec,
     members: list[dict[str, Any]],
-    files: dict[str, bytes],
+    files: dict[str, dict[str, Array]],
     combine: Mapping[str, Any],
     views: Sequence[Sequence[float]],
     scores: Mapping[str, Any],

@@ -76,7 +76,7 @@ def _log(run_id: str, bundle: Bundle, folder: Path, name: str):  # type: ignore[
         return mlflow.pyfunc.log_model(
             name="model",
             python_model=str(code),
-            artifacts={"bundle": str(folder)},
+            artifacts={"bundle": folder.absolute().as_uri()},
             signature=signature,
             input_example=example,
             registered_model_name=name,

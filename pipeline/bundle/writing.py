@@ -46,7 +46,7 @@ def write_bundle(folder: Path, assembled: Assembled) -> None:
 def fill_folder(folder: Path, assembled: Assembled) -> None:
     """Write a bundle's files into a folder."""
     manifest = assembled.manifest
-    for name, content in assembled.files.items():
+    for name, content in assembled.files().items():
         atomic_write_bytes(folder / name, content)
     configuration = {member["name"]: member["overrides"] for member in manifest["members"]}
     licence = f"The weights were trained on {manifest['data']['name']}: {manifest['data']['licence']}.\n"

@@ -16,8 +16,8 @@ from pipeline.configuration.command import Command
 from pipeline.configuration.compose import compose
 from pipeline.configuration.help import print_help
 from pipeline.configuration.hydra_tree import search_path_override
-from pipeline.configuration.redact import redact
 from pipeline.configuration.tree import Config
+from pipeline.redact import redact
 
 DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 DISTRIBUTION = "numpy-cnn-sweep"

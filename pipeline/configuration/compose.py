@@ -2,13 +2,10 @@
 
 import threading
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
@@ -16,8 +13,9 @@ from cnn_core.errors import InputError
 from pipeline.configuration.checks import check_config, check_limits, refuse_targets
 from pipeline.configuration.choices import check_by_construction
 from pipeline.configuration.command import SWEEP, Command
-from pipeline.configuration.hints import did_you_mean, first_line, keys_of
+from pipeline.configuration.hints import first_line
 from pipeline.configuration.hydra_tree import SEARCH_PATH, check_choice, groups
+from pipeline.configuration.overrides import parse_override
 from pipeline.configuration.tree import FREE_SECTIONS, ROOT_KEYS, SECTIONS, Config
 from pipeline.configuration.typed_tree import TypedTree, set_typed, typed_tree
 
@@ -40,32 +38,6 @@ def compose(overrides: Sequence[str] = (), command: Command | str = SWEEP, *, qu
     own = _own_keys(command)
     kept = tuple(text for text in overrides if parse_override(text).key_or_group not in own)
     return _to_config(node, base, kept, command, quiet, verbose)
-
-
-def parse_override(text: str) -> Override:
-    """Return the parsed override. Raises InputError for a form that this project does not use."""
-    if text.startswith(("+", "~")):
-        key = text.lstrip("+~").partition("=")[0]
-        known = [*keys_of(typed_tree((), (), SWEEP).tree), *groups()]
-        hint = "; leave it out" if key in known else did_you_mean(key, known)
-        raise InputError(f"override: must not begin with + or ~, keys are neither added nor deleted, got {text!r}{hint}")
-    try:
-        override = _parsed(text)
-    except HydraException as error:
-        raise InputError(f"override: must be KEY=VALUE in Hydra's grammar, got {text!r} ({first_line(error)})") from error
-    if override.is_sweep_override():
-        raise InputError(
-            f"override: must be one value, got {text!r}; what to search is said by space=, such as 'space={{model.filters:{{int:[8,32]}}}}'"
-        )
-    if override.package is not None:
-        raise InputError(f"override: a group goes to its own place, got {text!r}; leave out @{override.package}")
-    return override
-
-
-@lru_cache(maxsize=4096)
-def _parsed(text: str) -> Override:
-    with _LOCK:
-        return OverridesParser.create().parse_override(text)
 
 
 def _sort_overrides(texts: tuple[str, ...], command: Command) -> tuple[tuple[str, ...], list[Override], tuple[str, ...]]:

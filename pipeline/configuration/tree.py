@@ -1,7 +1,7 @@
 """The whole tree as types: which class a section of the composed configuration is checked against, and the result, `Config`."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,9 @@ from pipeline.configuration.choices import (
     optimizer_settings,
     schedule_settings,
 )
+from pipeline.configuration.command import Command
 from pipeline.configuration.final_settings import EnsembleSettings, FinalSettings
 from pipeline.configuration.hydra_tree import groups
-from pipeline.configuration.redact import redact
 from pipeline.configuration.settings import (
     BlasSettings,
     BudgetSettings,
@@ -35,6 +35,7 @@ from pipeline.configuration.settings import (
     TrainSettings,
 )
 from pipeline.data.settings import DATA, DataSettings
+from pipeline.redact import redact
 
 # Section -> class, or a function of the section's `name`.
 SECTIONS: dict[str, type | Callable[[str], type]] = {
@@ -116,6 +117,10 @@ class Config:
     def yaml(self) -> str:
         """The tree as YAML, interpolations unresolved and secrets redacted: what may be logged."""
         return redact(OmegaConf.to_yaml(self.node, resolve=False))
+
+    def acting_as(self, command: Command) -> "Config":
+        """Return this configuration as another command's, whose own keys have their defaults: what one command hands to the next."""
+        return replace(self, command=command.name, arguments=None if command.keys is None else command.keys())
 
     @property
     def paths(self) -> StudyPaths:

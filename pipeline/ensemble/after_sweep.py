@@ -3,12 +3,13 @@
 import csv
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from cnn_core.errors import InputError
 from pipeline import evaluate, export, final
 from pipeline.artifacts import StudyPaths
 from pipeline.bundle.assemble import assemble
-from pipeline.config import Config, compose
+from pipeline.config import Config
 from pipeline.slots.base import Slot
 
 Say = Callable[[str], None]
@@ -23,12 +24,12 @@ def after_sweep(config: Config, slots: Sequence[Slot], say: Say) -> int:
     if code:
         return code
     digest = assemble(config.paths).manifest["digest"]
-    study = (f"study.name={config.study.name}", f"root={config.root}", f"slots.n={len(slots)}", f"blas.kernels={config.blas.kernels}")
+    config = replace(config, slots=replace(config.slots, n=len(slots)))
     if is_evaluated(config.paths, digest):
         say(f"evaluated before: {config.paths.evaluation}")
     else:
         try:
-            code = evaluate.main(compose(study, evaluate.COMMAND))
+            code = evaluate.main(config.acting_as(evaluate.COMMAND))
         except InputError as error:  # such as data without a test split
             say(f"not evaluated: {error}")
     if code:
@@ -36,7 +37,7 @@ def after_sweep(config: Config, slots: Sequence[Slot], say: Say) -> int:
     if is_exported(config.paths, digest):
         say(f"exported before: {config.paths.bundle}")
         return 0
-    return export.main(compose([*study, f"tracking={config.tracking.name}"], export.COMMAND))
+    return export.main(config.acting_as(export.COMMAND))
 
 
 def is_evaluated(paths: StudyPaths, digest: str) -> bool:

@@ -11,7 +11,7 @@ import yaml
 from cnn_core.errors import InputError
 from cnn_core.spec import DataSpec, Spec
 from pipeline.artifacts import StudyPaths, TrialPaths
-from pipeline.config import Config, compose, spec_of
+from pipeline.config import Config, compose, override, spec_of
 from pipeline.ensemble.duration import epochs_that_fit
 from pipeline.search.problem import of_the_net
 
@@ -118,7 +118,7 @@ class FinalNet:
     @property
     def overrides(self) -> tuple[str, ...]:
         """The overrides that compose this net: its member's, whose last is train.epochs; a fold's net may have fewer."""
-        return (*self.member.overrides[:-1], f"train.epochs={self.spec.train.epochs}")
+        return (*self.member.overrides[:-1], override("train.epochs", self.spec.train.epochs))
 
 
 def in_order(members: Sequence[Member]) -> list[FinalNet]:
@@ -161,7 +161,7 @@ def _member(config: Config, data: DataSpec, name: str, overrides: tuple[str, ...
     """Return one member; `epochs` None: twice as many as its configuration says."""
     if epochs is None:
         epochs = 2 * compose(overrides).train.epochs
-    whole = (*overrides, f"train.epochs={epochs}")
+    whole = (*overrides, override("train.epochs", epochs))
     net = compose(whole)
     if config.final.refit and net.train.select == "best":
         raise InputError("final.refit: needs train.select=average or last, since no image is left to find the best epoch by, got best")

@@ -11,7 +11,8 @@ from typing import Any
 
 from cnn_core.spec import Spec
 from pipeline.artifacts import StudyPaths, TrialPaths, atomic_write_text, sha256_bytes
-from pipeline.config import Config, compose, redact
+from pipeline.config import Config, compose
+from pipeline.redact import redact
 from pipeline.search.events import EpochDone, Event, StudyEnded, StudyStarted, TrialEnded, TrialStarted
 from pipeline.search.listeners import LogListener, make_listeners
 from pipeline.search.problem import model_cost, shown_params

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from cnn_core.errors import InputError
 from pipeline.configuration.hints import did_you_mean
-from pipeline.search.distributions import Parameter, Value
+from pipeline.configuration.overrides import Value
+from pipeline.search.distributions import Parameter
 
 MOST_BRANCHES = 64  # beyond it, each choice comes once instead of with every other
 

@@ -12,7 +12,7 @@ from queue import SimpleQueue
 from cnn_core import training
 from cnn_core.spec import Spec
 from pipeline.artifacts import atomic_write_text
-from pipeline.config import Config, compose
+from pipeline.config import Config, compose, override
 from pipeline.search.problem import Problem
 from pipeline.slots.base import Slot
 
@@ -61,7 +61,7 @@ def calibrated(config: Config, problem: Problem, slots: Sequence[Slot]) -> tuple
         choice = choose(config, problem, slots)
         atomic_write_text(path, json.dumps(asdict(choice)) + "\n")
     if choice.epochs != config.train.epochs:
-        config = compose([*config.overrides, f"train.epochs={choice.epochs}"], quiet=config.quiet, verbose=config.verbose)
+        config = compose([*config.overrides, override("train.epochs", choice.epochs)], quiet=config.quiet, verbose=config.verbose)
     return config, choice
 
 

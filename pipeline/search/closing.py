@@ -3,12 +3,13 @@
 import shlex
 from collections.abc import Sequence
 
-from pipeline.config import Config, redact
+from pipeline.config import Config, command_of
+from pipeline.redact import redact
 from pipeline.search.leaderboard import Row, table
 from pipeline.search.ledger import Ledger
 from pipeline.search.problem import Problem
 from pipeline.search.stop import Stop
-from pipeline.tracking.store import is_server, resolve_uri, ui_command
+from pipeline.tracking.store import is_server, resolve_uri
 
 
 def closing_lines(config: Config, rows: Sequence[Row], problem: Problem, outside: float | None) -> list[str]:
@@ -23,7 +24,7 @@ def closing_lines(config: Config, rows: Sequence[Row], problem: Problem, outside
         lines.append(f"{outside:.1%} of the slots' time was spent outside training")
     if config.tracking.name == "mlflow":
         uri = resolve_uri(config.tracking.uri, config.root)
-        lines.append(f"compare the runs: {f'open {redact(uri)}' if is_server(uri) else ui_command(config.root)}")
+        lines.append(f"compare the runs: {f'open {redact(uri)}' if is_server(uri) else command_of('ui', config.root)}")
     return lines
 
 

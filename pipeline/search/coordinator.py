@@ -12,7 +12,7 @@ import optuna
 
 from cnn_core.errors import InputError
 from pipeline.artifacts import StudyPaths
-from pipeline.config import redact
+from pipeline.redact import redact
 from pipeline.search.clock import StudyClock
 from pipeline.search.keep import drop_weights, keep_weights, weights_wanted
 from pipeline.search.ledger import StorageFailed

@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,8 +10,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from cnn_core.errors import InputError
 from pipeline.configuration.hints import did_you_mean
+from pipeline.configuration.overrides import Value, literal, override
 
-Value = str | int | float | bool | None
 KINDS = ("int", "float", "choice", "group")
 OPTIONS = ("path", "step", "log", "when")
 
@@ -41,7 +40,7 @@ class Parameter:
 
     def override(self, value: Value) -> str:
         """Return ``path=value`` such that composing it gives the value back to the bit."""
-        return f"{self.path}={literal(value)}"
+        return override(self.path, value)
 
     def ends(self) -> tuple[Value, Value]:
         """Return the first and last value: low and high, or the first and last choice."""
@@ -67,31 +66,6 @@ class Parameter:
         else:
             plain |= {"low": self.low, "high": self.high, "step": self.step, "log": self.log}
         return plain | {"when": {name: list(values) for name, values in sorted(self.when.items())}}
-
-
-def literal(value: Value) -> str:
-    """Return the value in Hydra's grammar; floats by repr, so that they come back to the bit."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return repr(value)
-    if value.startswith("[") or (value.replace("_", "").replace("-", "").isalnum() and not _looks_like_number(value)):
-        return value
-    # In quotes, backslashes are plain but for those right before a quote, or at the end, which are doubled.
-    escaped = re.sub(r"(\\*)('|\Z)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), value)
-    return f"'{escaped}'"
-
-
-def _looks_like_number(text: str) -> bool:
-    if text.lower() in ("true", "false", "null"):
-        return True
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def parse_parameter(name: str, line: Any) -> Parameter:

@@ -5,7 +5,6 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,11 @@ from optuna.trial import TrialState
 
 from cnn_core.data.prepared import open_prepared
 from cnn_core.errors import InputError
-from pipeline.artifacts import StudyPaths
+from pipeline.artifacts import StudyPaths, unsound_sqlite
 from pipeline.config import Config
 from pipeline.search.ledger import StorageFailed
 from pipeline.search.lock import OwnerLock, is_locked, read_owner
-from pipeline.search.study import open_storage, quiet_optuna, read_study, repair, storage_url
+from pipeline.search.study import open_storage, quiet_optuna, read_study, repair
 from pipeline.slots.base import SlotError
 from pipeline.slots.opening import open_slots
 from pipeline.slots.orphans import find_semaphores, find_workers
@@ -158,7 +157,7 @@ def _unlink(path: Path) -> None:
 def _repair(config: Config, paths: StudyPaths) -> None:
     import optuna
 
-    storage = open_storage(storage_url(paths, config.study.storage))
+    storage = open_storage(paths, config.study.storage)
     repair(optuna.load_study(study_name=paths.name, storage=storage), paths.folder)
 
 
@@ -172,8 +171,7 @@ def _store(root: Path) -> list[Finding]:
     if not file.exists():
         return []
     try:
-        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
-            answer = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    except sqlite3.DatabaseError as error:
+        answer = unsound_sqlite(file)
+    except sqlite3.OperationalError as error:
         answer = str(error)
-    return [Finding("MLflow store", f"{file}: {'sound' if answer == 'ok' else answer}", wrong=answer != "ok")]
+    return [Finding("MLflow store", f"{file}: {answer or 'sound'}", wrong=bool(answer))]

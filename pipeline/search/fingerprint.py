@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.config import Config
-from pipeline.configuration.compose import parse_override
+from pipeline.configuration.overrides import parse_override
 from pipeline.search.space import Space
 
 SECTIONS = ("data", "model", "optimizer", "schedule", "regularizer", "augment", "train")

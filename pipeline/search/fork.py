@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, create_trial
 from cnn_core.errors import InputError
 from pipeline.artifacts import StudyPaths
 from pipeline.config import Config, compose
-from pipeline.search.distributions import Value
+from pipeline.configuration.overrides import Value
 from pipeline.search.fingerprint import FINGERPRINT, Fingerprint, flat
 from pipeline.search.ledger import COUNTED
 from pipeline.search.space import Space

@@ -14,7 +14,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from cnn_core.errors import InputError
-from pipeline.search.distributions import Parameter, Value
+from pipeline.configuration.overrides import Value
+from pipeline.search.distributions import Parameter
 from pipeline.search.space import Space
 
 POINTS = 4  # of a parameter without steps or choices

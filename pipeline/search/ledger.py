@@ -12,7 +12,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline.configuration.redact import redact
+from pipeline.redact import redact
 from pipeline.search.mirror import asking
 from pipeline.search.record import Outcome
 from pipeline.search.stop import FAILED, Stop

@@ -7,7 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
-from pipeline.config import Config, redact
+from pipeline.config import Config
+from pipeline.redact import redact
 from pipeline.search.events import EpochDone, Event, Listener, StudyEnded, StudyStarted, TrialEnded, TrialRetried, TrialStarted
 from pipeline.search.stop import FAILED, Stop
 from pipeline.tracking.mlflow import MlflowListener

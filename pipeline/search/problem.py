@@ -15,7 +15,7 @@ from cnn_core.errors import InputError
 from cnn_core.spec import DataSpec, ModelSpec, Scalar, Spec
 from cnn_core.training import TrainState
 from pipeline.config import Config, compose, spec_of
-from pipeline.configuration.compose import parse_override
+from pipeline.configuration.overrides import parse_override
 from pipeline.search.fingerprint import SECTIONS
 from pipeline.search.space import Space
 from pipeline.slots.base import Slot

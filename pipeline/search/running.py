@@ -3,7 +3,8 @@
 import sys
 from collections.abc import Sequence
 
-from pipeline.config import Config, redact
+from pipeline.config import Config
+from pipeline.redact import redact
 from pipeline.search import leaderboard
 from pipeline.search.budget import calibrated
 from pipeline.search.closing import closing_lines, next_step, resume_command

@@ -8,10 +8,10 @@ from optuna.samplers import BaseSampler, RandomSampler
 from sqlalchemy import Connection
 
 from pipeline.config import Config
+from pipeline.configuration.overrides import Value
 from pipeline.data import prepare
 from pipeline.search.clock import StudyClock
 from pipeline.search.code_version import code_version
-from pipeline.search.distributions import Value
 from pipeline.search.fingerprint import fingerprint
 from pipeline.search.fork import nothing_of_its_own, take_over
 from pipeline.search.grid import grid
@@ -22,7 +22,7 @@ from pipeline.search.samplers import make_sampler
 from pipeline.search.server_lock import hold
 from pipeline.search.space import searched
 from pipeline.search.stop import Stop
-from pipeline.search.study import open_storage, open_study, quiet_optuna, repair, storage_url
+from pipeline.search.study import open_storage, open_study, quiet_optuna, repair
 
 
 @dataclass
@@ -58,7 +58,7 @@ def open_session(config: Config, problem: Problem, slots: int) -> Session:
     sampler = make_sampler(config.sampler, config.study.seed, space)
     enqueued, notes = space.enqueued(config.study.enqueue)
     mark = fingerprint(config, space, problem.data.digest)
-    storage = open_storage(storage_url(config.paths, config.study.storage), slots)
+    storage = open_storage(config.paths, config.study.storage, slots)
     held = hold(storage.engine, config.study.name)
     study, resumed, more = open_study(config.paths, storage, problem.directions, mark, code_version())
     pruner = make_pruner(config.pruner, config.train.epochs)

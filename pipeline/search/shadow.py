@@ -7,7 +7,7 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
-from pipeline.search.distributions import Value
+from pipeline.configuration.overrides import Value
 from pipeline.search.fork import FORKED_FROM
 
 

@@ -8,10 +8,11 @@ import optuna
 from optuna.distributions import BaseDistribution
 
 from cnn_core.errors import InputError
-from pipeline.configuration.compose import compose, parse_override
+from pipeline.configuration.compose import compose
+from pipeline.configuration.overrides import Value, parse_override
 from pipeline.configuration.tree import Config
 from pipeline.search.branches import active, branches, check_condition, in_order
-from pipeline.search.distributions import Parameter, Value, parse_parameter
+from pipeline.search.distributions import Parameter, parse_parameter
 
 Condition = Mapping[str, tuple[Value, ...]]  # names of parameters, and the values that they must have one of
 

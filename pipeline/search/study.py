@@ -15,8 +15,8 @@ from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
 from cnn_core.errors import InputError
-from pipeline.artifacts import StudyPaths
-from pipeline.configuration.redact import redact
+from pipeline.artifacts import StudyPaths, sqlite_file, sqlite_url, unsound_sqlite
+from pipeline.redact import redact
 from pipeline.search.fingerprint import FINGERPRINT, Fingerprint, differences
 from pipeline.search.ledger import StorageFailed, storage_errors
 from pipeline.search.mirror import MirrorStorage
@@ -32,16 +32,15 @@ def quiet_optuna() -> None:
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 
-def storage_url(paths: StudyPaths, storage: str | None) -> str:
-    """Return the URL of the study's database: the one given, or study.db in its folder."""
-    return storage or f"sqlite:///{paths.study_db}"
+def open_storage(paths: StudyPaths, given: str | None = None, slots: int = 1) -> RDBStorage:
+    """Open (or make) the study's database: the URL that is given, or study.db in its folder.
 
-
-def open_storage(url: str, slots: int = 1) -> RDBStorage:
-    """Open (or make) the database. Raises InputError for one that is damaged, not a database, or cannot be reached."""
+    Raises InputError for one that is damaged, not a database, or cannot be reached.
+    """
+    url, file = _address(paths, given, read_only=False)
     sqlite = url.startswith("sqlite")
-    if sqlite:
-        _check_sqlite(Path(url.removeprefix("sqlite:///")))
+    if file is not None:
+        _check_sqlite(file)
     engine: dict[str, Any] = {"connect_args": {"timeout": LOCK_WAIT_S}} if sqlite else {"pool_size": slots + 4, "pool_pre_ping": True}
     try:
         storage = RDBStorage(url, engine_kwargs=engine)
@@ -52,6 +51,15 @@ def open_storage(url: str, slots: int = 1) -> RDBStorage:
     except (SQLAlchemyError, ImportError, RuntimeError) as error:
         text = redact(str(getattr(error, "orig", None) or error)).strip().splitlines()[0]
         raise InputError(f"study.storage: must be a database that opens, got {redact(url)} ({text})") from error
+
+
+def _address(paths: StudyPaths, given: str | None, *, read_only: bool) -> tuple[str, Path | None]:
+    """Return the database's URL, and its file where it is a file."""
+    file = paths.study_db if given is None else sqlite_file(given)
+    if file is None:
+        return given or "", None
+    # Optuna formats its addresses.
+    return sqlite_url(file, read_only=read_only).replace("{", "%7B").replace("}", "%7D"), file
 
 
 def _tune_sqlite(connection: Any, _: Any) -> None:
@@ -123,13 +131,11 @@ def read_study(paths: StudyPaths, storage: str | None = None) -> optuna.Study:
 
     Raises InputError when there is none.
     """
-    url = storage_url(paths, storage)
-    if url.startswith("sqlite"):
-        file = Path(url.removeprefix("sqlite:///"))
+    url, file = _address(paths, storage, read_only=True)
+    if file is not None:
         if not file.exists():
             raise InputError(f"study.name: must name a study in {paths.root}, got {paths.name!r} (there are: {_names(paths.root)})")
         _check_sqlite(file)
-        url = f"sqlite:///file:{file}?mode=ro&uri=true"
     with _refused():
         store = RDBStorage(url, skip_table_creation=True, engine_kwargs={})
         if paths.name not in optuna.study.get_all_study_names(store):
@@ -146,15 +152,10 @@ def _check_sqlite(file: Path) -> None:
     if not file.exists() or file.stat().st_size == 0:
         return
     try:
-        with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=LOCK_WAIT_S)) as connection:
-            answer = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        answer = unsound_sqlite(file, LOCK_WAIT_S)
     except sqlite3.OperationalError as error:
-        if "locked" in str(error):
-            raise StorageFailed(f"the study's database: {error}") from error
-        answer = str(error)
-    except sqlite3.DatabaseError as error:
-        answer = str(error)
-    if answer != "ok":
+        raise StorageFailed(f"the study's database: {error}") from error
+    if answer:
         raise InputError(
             f"study: its database must be sound, got {answer} in {file}; it is left as it is, python -m pipeline.doctor says more"
         )

@@ -3,7 +3,8 @@
 import shlex
 import time
 
-from pipeline.config import Config, redact
+from pipeline.config import Config
+from pipeline.redact import redact
 from pipeline.search import leaderboard
 from pipeline.search.code_version import code_version
 from pipeline.search.events import StudyEnded, StudyStarted

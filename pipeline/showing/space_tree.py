@@ -3,7 +3,8 @@
 from rich.text import Text
 from rich.tree import Tree
 
-from pipeline.search.distributions import Parameter, literal
+from pipeline.configuration.overrides import literal
+from pipeline.search.distributions import Parameter
 from pipeline.search.space import Space
 
 

@@ -1,6 +1,5 @@
 """A study and its trials, read without writing to them."""
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,8 +12,9 @@ from rich.text import Text
 
 from cnn_core.errors import InputError
 from pipeline.artifacts import StudyPaths
-from pipeline.config import Config, compose, redact
+from pipeline.config import Config, command_of, compose, override
 from pipeline.configuration.hints import did_you_mean
+from pipeline.redact import redact
 from pipeline.showing.curves import text_plot
 from pipeline.tracking.table import StudyTable, TrialRow, load_table
 
@@ -66,9 +66,7 @@ def print_rows(console: Console, what: str, rows: Sequence[tuple[str, TrialRow, 
 
 
 def _command(name: str, table: StudyTable, number: int) -> str:
-    root = table.folder.parent
-    place = [] if root == Path("outputs").absolute() else [f"root={root}"]
-    return shlex.join(["python", "-m", f"pipeline.{name}", *place, f"study.name={table.name}", f"trial={number}"])
+    return command_of(name, table.folder.parent, override("study.name", table.name), override("trial", number))
 
 
 def _objective(row: TrialRow) -> str:

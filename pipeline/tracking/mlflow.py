@@ -17,13 +17,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pipeline.redact import redact
 from pipeline.search.events import Event
 from pipeline.tracking import spool
 from pipeline.tracking.sending import Told
 from pipeline.tracking.store import (
     UI_ADDRESS,
     is_server,
-    redact,
     resolve_uri,
     runs_link,
 )

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.redact import redact
 from pipeline.search.events import EpochDone, Event, StudyEnded, StudyStarted, TrialEnded, TrialRetried, TrialStarted
 from pipeline.tracking import pictures
 from pipeline.tracking.runs import METRICS_PER_CALL, Runs, metrics_of, milliseconds
-from pipeline.tracking.store import Store, is_refusal, redact
+from pipeline.tracking.store import Store, is_refusal
 from pipeline.tracking.table import confirmed_metrics
 
 if TYPE_CHECKING:

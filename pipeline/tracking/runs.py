@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from pipeline.redact import redact
 from pipeline.search.events import Scalar, StudyStarted
-from pipeline.tracking.store import Store, redact
+from pipeline.tracking.store import Store
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric

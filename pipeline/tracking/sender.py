@@ -7,10 +7,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from pipeline.redact import redact
 from pipeline.search.events import EpochDone, Event
 from pipeline.tracking import spool
 from pipeline.tracking.replay import Replay
-from pipeline.tracking.store import LOCK_NAME, is_refusal, load_library, locked, open_store, redact, resolve_uri, store_key
+from pipeline.tracking.store import LOCK_NAME, is_refusal, load_library, locked, open_store, resolve_uri, store_key
 
 POSITION_NAME = "replayed.json"
 CHUNK = 256  # events between two notes of how far the replay came

@@ -22,7 +22,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.tracking.store import LOCK_NAME, full_disk, locked, redact
+from pipeline.redact import redact
+from pipeline.tracking.store import LOCK_NAME, full_disk, locked
 
 if TYPE_CHECKING:
     from pipeline.tracking.sender import Sender

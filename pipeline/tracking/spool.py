@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.redact import redact
 from pipeline.search import events
 from pipeline.search.events import Event
-from pipeline.tracking.store import redact
 
 FILE_NAME = "events.jsonl"
 

@@ -5,7 +5,6 @@ import fcntl
 import hashlib
 import logging
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from pipeline.configuration.redact import HIDDEN
-from pipeline.configuration.redact import redact as redact_settings
+from pipeline.artifacts import sqlite_file, sqlite_url
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
 UI_ADDRESS = "http://127.0.0.1:5000"
 LOCK_NAME = ".sending.lock"  # in a study's folder: one process at a time sends its journal
 LEAST_FREE = 65536  # bytes; a database with less cannot even note that it failed
-_SECRET_NAME = re.compile(r"TOKEN|PASSWORD|PASSWD|SECRET|API_?KEY", re.IGNORECASE)
 
 # A dead server must cost seconds, not the four minutes of the library's own retries; and nothing here calls home.
 _ENVIRONMENT = {
@@ -60,7 +57,7 @@ def full_disk(error: BaseException, uri: str, root: Path) -> str:
     """
     if is_server(uri):
         return ""
-    places = {root, Path(uri.removeprefix("sqlite:///")).parent if uri.startswith("sqlite:///") else root}
+    places = {root, (sqlite_file(uri) or root / "mlflow.db").parent}
     full = [place for place in sorted(places) if place.is_dir() and shutil.disk_usage(place).free < LEAST_FREE]
     cause: BaseException | None = error
     while cause is not None:
@@ -76,23 +73,10 @@ def quiet_environment() -> None:
         os.environ.setdefault(name, value)
 
 
-def redact(text: str) -> str:
-    """The text without credentials (see `pipeline.configuration.redact`) and without what the environment holds under names
-    such as MLFLOW_TRACKING_TOKEN."""
-    text = redact_settings(text)
-    for secret in _environment_secrets():
-        text = text.replace(secret, HIDDEN)
-    return text
-
-
-def _environment_secrets() -> list[str]:
-    return [value for name, value in os.environ.items() if _SECRET_NAME.search(name) and len(value) >= 6]
-
-
 def resolve_uri(uri: str | None, root: Path) -> str:
     """The tracking URI: the one given, or the absolute SQLite file below `root` (never MLflow's own default, which depends
     on the working directory)."""
-    return uri if uri else f"sqlite:///{(root / 'mlflow.db').resolve()}"
+    return uri if uri else sqlite_url((root / "mlflow.db").resolve())
 
 
 def store_key(uri: str) -> str:
@@ -141,15 +125,15 @@ def open_store(uri: str, root: Path, experiment: str) -> Store:
 
 def _make_database(uri: str) -> None:
     """Makes a SQLite store's file whole or not at all: MLflow never repairs a schema whose making was killed half way."""
-    path = Path(uri.removeprefix("sqlite:///"))
-    if not uri.startswith("sqlite:///") or path.exists():
+    path = sqlite_file(uri)
+    if path is None or path.exists():
         return
     from mlflow.tracking import MlflowClient
 
     draft = path.with_name(f".{path.name}.new")
     draft.unlink(missing_ok=True)  # of a process that was killed
     path.parent.mkdir(parents=True, exist_ok=True)
-    MlflowClient(tracking_uri=f"sqlite:///{draft}").search_experiments(max_results=1)
+    MlflowClient(tracking_uri=sqlite_url(draft)).search_experiments(max_results=1)
     draft.rename(path)
 
 
@@ -191,9 +175,3 @@ def runs_link(experiment_id: str, *, study: str | None = None, address: str = UI
     if study is not None:
         link += "&searchFilter=" + quote(f'tags.study = "{study}"')
     return link + ("&compareRunsMode=CHART" if charts else "")
-
-
-def ui_command(root: Path) -> str:
-    """The command that opens the store of `root`."""
-    usual = root.absolute() == Path("outputs").absolute()
-    return "python -m pipeline.ui" + ("" if usual else f" root={root}")

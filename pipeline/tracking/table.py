@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
+from pipeline.artifacts import sqlite_url
 from pipeline.search.events import EpochDone, Event, Scalar, StudyEnded, StudyStarted, TrialEnded, TrialRetried, TrialStarted
 from pipeline.tracking import spool
 
@@ -86,7 +86,7 @@ class StudyTable:
 
 def storage_uri(folder: Path, storage: str | None = None) -> str:
     """A read-only URI of the study's own database, or the one given."""
-    return storage or f"sqlite:///file:{quote(str((folder / 'study.db').resolve()))}?mode=ro&uri=true"
+    return storage or sqlite_url(folder / "study.db", read_only=True)
 
 
 def load_table(folder: Path, name: str, storage: str | None = None) -> StudyTable:

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config import compose
-from pipeline.configuration.compose import parse_override
 from pipeline.configuration.hydra_tree import groups
-from pipeline.search.distributions import literal, parse_parameter
+from pipeline.configuration.overrides import literal, parse_override
+from pipeline.search.distributions import parse_parameter
 from pipeline.search.space import Space, searched
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)

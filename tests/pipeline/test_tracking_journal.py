@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.redact import redact
 from pipeline.search.events import EpochDone, StudyStarted
 from pipeline.tracking import spool
-from pipeline.tracking.store import redact
 from tests.pipeline.studies import epoch_done, small_events, study_started
 
 

@@ -11,7 +11,8 @@ import pytest
 from cnn_core.errors import InputError
 from pipeline import ui
 from pipeline.config import compose
-from pipeline.tracking.store import resolve_uri, runs_link, store_key, ui_command
+from pipeline.configuration.overrides import command_of
+from pipeline.tracking.store import resolve_uri, runs_link, store_key
 
 
 def query(link: str) -> dict[str, list[str]]:
@@ -34,8 +35,8 @@ def test_the_store_is_an_absolute_database_below_root(tmp_path: Path, monkeypatc
     assert resolve_uri(None, Path("out")) == f"sqlite:///{tmp_path}/out/mlflow.db"
     assert resolve_uri("http://127.0.0.1:1", Path("out")) == "http://127.0.0.1:1"
     assert store_key("a") != store_key("b")
-    assert ui_command(Path("elsewhere")) == "python -m pipeline.ui root=elsewhere"
-    assert ui_command(Path.cwd() / "outputs") == "python -m pipeline.ui", "the usual one need not be named"
+    assert command_of("ui", Path("it's")) == """python -m pipeline.ui 'root='"'"'it\\'"'"'s'"'"''"""
+    assert command_of("ui", Path.cwd() / "outputs") == "python -m pipeline.ui", "the usual one need not be named"
 
 
 def test_the_server_listens_on_this_machine_with_that_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Secrets out of everything that is shown, logged or stored."""
 
+import os
 import re
 
 HIDDEN = "***"
@@ -11,16 +12,22 @@ _NAMED = re.compile(
     r"(?P<value>[^\s&'\",;}]+)",
     re.IGNORECASE,
 )
+_SECRET_NAME = re.compile(r"TOKEN|PASSWORD|PASSWD|SECRET|API_?KEY", re.IGNORECASE)
+_SHORTEST = 6  # characters of an environment variable that is taken for a secret: shorter ones stand in ordinary text
 _KEEP = ("null", "none", "true", "false", HIDDEN)
 
 
 def redact(text: str) -> str:
-    """Return `text` with the credentials in addresses and the values of keys named like a secret replaced by ``***``.
+    """Return `text` with each secret in it replaced by ``***``: the only such function.
 
-    Interpolations such as ``${oc.env:TOKEN}`` stay: they name a secret, they do not hold it.
+    Secrets are the credentials in addresses, the values of keys named like a secret, and whatever the environment holds under such a
+    name (MLFLOW_TRACKING_TOKEN). Interpolations such as ``${oc.env:TOKEN}`` stay: they name a secret, they do not hold it.
     """
     text = _CREDENTIALS.sub(lambda match: f"{match['scheme']}{HIDDEN}@", text)
-    return _NAMED.sub(_hide_value, text)
+    text = _NAMED.sub(_hide_value, text)
+    for secret in _environment_secrets():
+        text = text.replace(secret, HIDDEN)
+    return text
 
 
 def _hide_value(match: re.Match[str]) -> str:
@@ -28,3 +35,7 @@ def _hide_value(match: re.Match[str]) -> str:
     if value.lower() in _KEEP or value.startswith("${"):
         return match[0]
     return f"{match['name']}{HIDDEN}"
+
+
+def _environment_secrets() -> list[str]:
+    return [value for name, value in os.environ.items() if _SECRET_NAME.search(name) and len(value) >= _SHORTEST]

@@ -1,0 +1,90 @@
+"""Overrides in Hydra's grammar: parsed from what a user typed, and written from values so that composing gives them back to the bit."""
+
+import re
+import shlex
+import threading
+from functools import lru_cache
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+
+from cnn_core.errors import InputError
+from pipeline.configuration.command import SWEEP
+from pipeline.configuration.hints import did_you_mean, first_line, keys_of
+from pipeline.configuration.hydra_tree import groups
+from pipeline.configuration.tree import ROOT_KEYS
+from pipeline.configuration.typed_tree import typed_tree
+
+Value = str | int | float | bool | None
+_LOCK = threading.RLock()  # of Hydra's parser
+
+
+def override(key: str, value: Value | Path) -> str:
+    """Return ``key=value`` such that composing it gives the value back: no override is written in any other way."""
+    if isinstance(value, Path):  # a folder may bear any name, also one that would else be read as an interpolation
+        text = re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", str(value))
+        return f"{key}={_quoted(text)}"
+    return f"{key}={literal(value)}"
+
+
+def command_of(command: str, root: Path, *overrides: str) -> str:
+    """Return the line that runs a command of this project on `root`, for a shell; the usual root need not be named."""
+    usual = root.absolute() == Path(ROOT_KEYS["root"]).absolute()
+    return shlex.join(["python", "-m", f"pipeline.{command}", *([] if usual else [override("root", root)]), *overrides])
+
+
+def literal(value: Value) -> str:
+    """Return the value in Hydra's grammar; floats by repr, so that they come back to the bit."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    if value.startswith("[") or (value.replace("_", "").replace("-", "").isalnum() and not _looks_like_number(value)):
+        return value
+    return _quoted(value)
+
+
+def _quoted(text: str) -> str:
+    """In quotes, backslashes are plain but for those right before a quote, or at the end, which are doubled."""
+    escaped = re.sub(r"(\\*)('|\Z)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), text)
+    return f"'{escaped}'"
+
+
+def _looks_like_number(text: str) -> bool:
+    if text.lower() in ("true", "false", "null"):
+        return True
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def parse_override(text: str) -> Override:
+    """Return the parsed override. Raises InputError for a form that this project does not use."""
+    if text.startswith(("+", "~")):
+        key = text.lstrip("+~").partition("=")[0]
+        known = [*keys_of(typed_tree((), (), SWEEP).tree), *groups()]
+        hint = "; leave it out" if key in known else did_you_mean(key, known)
+        raise InputError(f"override: must not begin with + or ~, keys are neither added nor deleted, got {text!r}{hint}")
+    try:
+        override = _parsed(text)
+    except HydraException as error:
+        raise InputError(f"override: must be KEY=VALUE in Hydra's grammar, got {text!r} ({first_line(error)})") from error
+    if override.is_sweep_override():
+        raise InputError(
+            f"override: must be one value, got {text!r}; what to search is said by space=, such as 'space={{model.filters:{{int:[8,32]}}}}'"
+        )
+    if override.package is not None:
+        raise InputError(f"override: a group goes to its own place, got {text!r}; leave out @{override.package}")
+    return override
+
+
+@lru_cache(maxsize=4096)
+def _parsed(text: str) -> Override:
+    with _LOCK:
+        return OverridesParser.create().parse_override(text)
