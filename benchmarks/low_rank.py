@@ -12,7 +12,7 @@ from benchmarks.document import DOCS, add_outputs, bar_chart, finish, markdown_t
 from benchmarks.environment import kernels, restart_unpinned
 from benchmarks.peers.batches import images_used
 from benchmarks.peers.ours import Ours
-from cnn_core.fusion import fuse
+from cnn_core.fused.fuse import fuse
 from cnn_core.low_rank import compress
 
 HELD_OUT = slice(50_000, 60_000)  # of the training images; the peers train on those before

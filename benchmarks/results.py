@@ -19,10 +19,10 @@ import numpy as np
 
 from benchmarks.document import DOCS, markdown_table
 from benchmarks.environment import kernels, machine, restart_unpinned
+from pipeline import journal
 from pipeline.bundle.predictor import Bundle, load
-from pipeline.bundle.quick import quicken
-from pipeline.search.events import StudyStarted
-from pipeline.tracking import spool
+from pipeline.bundle.running import quicken
+from pipeline.events import StudyStarted
 
 PAGE, KEPT = DOCS / "RESULTS.md", DOCS / "results.json"
 PREAMBLE = """# Results
@@ -136,7 +136,7 @@ def _whole_rows(folder: Path, cell: str) -> list[Row]:
 
     A command that was stopped and went on has begun more than once: its pauses count, and the row says so.
     """
-    begins = [event.time_s for event in spool.read_all(folder) if isinstance(event, StudyStarted)]
+    begins = [event.time_s for event in journal.read_all(folder) if isinstance(event, StudyStarted)]
     if not begins:
         return []
     minutes = ((folder / "bundle" / "manifest.json").stat().st_mtime - begins[0]) / 60

@@ -24,11 +24,11 @@ from cnn_core.spec import Spec
 from cnn_core.state import TrainState
 from cnn_core.training import objective, train_epoch
 from pipeline import evaluate
-from pipeline.artifacts import StudyPaths, atomic_write_text
-from pipeline.bundle.assemble import single_net
 from pipeline.bundle.writing import write_bundle
 from pipeline.config import compose, spec_of
 from pipeline.data import prepare
+from pipeline.ensemble.assemble import single_net
+from pipeline.files import StudyPaths, atomic_write_text
 
 STATISTICS_BATCHES = 100
 TARGET, MINUTES = 0.9965, 12.0

@@ -8,9 +8,9 @@ from numpy.random import Generator
 from numpy.typing import DTypeLike
 
 from cnn_core.axes import Shape
-from cnn_core.columns import Padding
 from cnn_core.errors import InputError
 from cnn_core.initializers import initializer
+from cnn_core.kernels.window import Padding
 from cnn_core.layers import (
     BatchNormalization,
     Convolution,

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from cnn_core.axes import Array
-from cnn_core.buffers import Buffers
-from cnn_core.optimizers.base import is_weight
+from cnn_core.kernels.workspace import Buffers
+from cnn_core.optimizers.optimizer import is_weight
 from cnn_core.spec import RegularizerSpec
 
 

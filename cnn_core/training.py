@@ -10,6 +10,7 @@ import numpy as np
 from cnn_core.architectures import build_model
 from cnn_core.averaging import MovingAverage
 from cnn_core.axes import Array, Images, Labels
+from cnn_core.caches import Data, Net, data_of, make_augmentation, net_of, training_batches
 from cnn_core.data.batches import steps_in_epoch
 from cnn_core.errors import InputError
 from cnn_core.layers import BatchNormalization, Layer
@@ -21,7 +22,6 @@ from cnn_core.schedules import make_schedule
 from cnn_core.spec import Spec
 from cnn_core.state import TrainState, Weights, copies
 from cnn_core.streams import stream
-from cnn_core.workbench import Data, Net, data_of, make_augmentation, net_of, training_batches
 
 __all__ = ["TrainState", "Weights", "check_spec", "fit", "handed_on", "objective", "predict_proba", "train_epoch"]
 

@@ -6,7 +6,6 @@ from pipeline.configuration.compose import compose
 from pipeline.configuration.hydra_tree import conf_dir
 from pipeline.configuration.overrides import command_of, override
 from pipeline.configuration.settings import setting
-from pipeline.configuration.specification import spec_of
-from pipeline.configuration.tree import Config
+from pipeline.configuration.tree import Config, spec_of
 
 __all__ = ["SWEEP", "Command", "Config", "command_line", "command_of", "compose", "conf_dir", "override", "setting", "spec_of", "version"]

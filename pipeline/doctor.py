@@ -1,9 +1,180 @@
-"""Check environment, data, studies and tracking store; say what is wrong, and with fix=true mend what can be mended."""
+"""What is wrong: machine, data, studies and store, looked at one after the other; with `fix=true` what can be mended is."""
 
+import json
+import os
+import shutil
+import sqlite3
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+import joblib
+import psutil
+from optuna.trial import TrialState
+
+from cnn_core.data.prepared import open_prepared
+from cnn_core.errors import InputError
 from pipeline.config import Command, Config, command_line, setting
+from pipeline.files import StudyPaths, unsound_sqlite
+from pipeline.search.queue import StorageFailed
+from pipeline.search.study import open_storage, quiet_optuna, read_study, repair
+from pipeline.slots.owner import OwnerLock, find_semaphores, find_workers, is_locked, read_owner
+from pipeline.slots.pool import open_slots
+from pipeline.slots.process import PINS
+from pipeline.slots.slot import SlotError
+from pipeline.tracking.mlflow_sender import backlog
+
+WORKER_BYTES = 300_000_000
+LEAST_DISK_BYTES = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: what was looked at, and what was found."""
+
+    about: str
+    text: str
+    wrong: bool = False
+    mendable: bool = False
+    mended: bool = False
+
+    def line(self) -> str:
+        word = "mended" if self.mended else "WRONG" if self.wrong else "ok"
+        return f"{word:6} {self.about}: {self.text}"
+
+
+def examine(config: Config, *, fix: bool) -> list[Finding]:
+    """Return all findings, in the order of what depends on what."""
+    quiet_optuna()
+    root = config.root
+    findings = [*_environment(config), *_disk(root), *_data(root, fix)]
+    studies = sorted(file.parent for file in root.glob("*/study.db"))
+    if config.study.storage is not None:
+        studies = [config.paths.folder]
+    for folder in studies:
+        findings += _study(config, folder, fix)
+    return [*findings, *_store(root)]
+
+
+def _environment(config: Config) -> list[Finding]:
+    cores, memory = joblib.cpu_count(), psutil.virtual_memory().available
+    count = config.slots.n or cores
+    findings = [
+        Finding("cores", f"{cores}; {count} slots are the default"),
+        Finding("memory", f"{memory / 1e9:.1f} GB free; a worker takes up to 0.3 GB", wrong=memory < count * WORKER_BYTES),
+    ]
+    pins = [f"{name}={os.environ[name]}" for name in PINS if name in os.environ]
+    if pins:
+        effect = "cleared for the workers" if config.blas.kernels == "auto" else f"kept (blas.kernels={config.blas.kernels})"
+        findings.append(Finding("environment", f"{', '.join(pins)} pins OpenBLAS's kernels; {effect}"))
+    try:
+        (slot,) = open_slots(config, config.root, count=1)
+        try:
+            machine = slot.machine()
+        finally:
+            slot.close()
+        kernels = f", {machine.kernels} kernels" if machine.kernels else ""
+        findings.append(
+            Finding("worker", f"{machine.processor}, {machine.blas}{kernels}, NumPy {machine.numpy}, {machine.gflops:.0f} GFLOP/s")
+        )
+    except (SlotError, InputError) as error:
+        findings.append(Finding("worker", f"does not start: {error}", wrong=True))
+    return findings
+
+
+def _disk(root: Path) -> list[Finding]:
+    place = next(folder for folder in (root, *root.parents) if folder.exists())
+    free = shutil.disk_usage(place).free
+    writable = os.access(place, os.W_OK)
+    return [
+        Finding("disk", f"{free / 1e9:.1f} GB free at {place}", wrong=free < LEAST_DISK_BYTES),
+        Finding("root", f"{root} can{'' if writable else 'not'} be written", wrong=not writable),
+    ]
+
+
+def _data(root: Path, fix: bool) -> list[Finding]:
+    findings = []
+    for manifest in sorted((root / "prepared").glob("*/manifest.json")):
+        folder = manifest.parent
+        try:
+            digest = json.loads(manifest.read_text())["digest"]
+            prepared = open_prepared(str(folder), digest)
+            findings.append(Finding("data", f"{folder.name}: {len(prepared.labels)} images, digest as written"))
+        except (InputError, ValueError, KeyError, OSError) as error:
+            if fix:  # it is a copy: the next sweep prepares it again from its source
+                shutil.rmtree(folder)
+            text = f"{error}; {'removed, it is' if fix else 'it can be'} prepared again from its source"
+            findings.append(Finding("data", text, wrong=not fix, mendable=True, mended=fix))
+    return findings
+
+
+def _study(config: Config, folder: Path, fix: bool) -> list[Finding]:
+    paths, about = StudyPaths(folder.parent, folder.name), f"study {folder.name}"
+    if is_locked(paths.owner):
+        owner = read_owner(paths.owner)
+        return [Finding(about, f"a sweep runs it now (process {owner.pid if owner else 'unknown'}); left alone")]
+    try:
+        trials = read_study(paths, config.study.storage).get_trials(deepcopy=False)
+    except (InputError, StorageFailed) as error:
+        return [Finding(about, str(error), wrong=True)]
+    states = [trial.state.name for trial in trials]
+    counts = ", ".join(f"{states.count(name)} {name}" for name in dict.fromkeys(states)) or "no trials"
+    findings = [Finding(about, counts)]
+    orphans, semaphores, unfinished = find_workers(folder), _semaphores(paths), list(folder.rglob(".*.tmp"))
+    running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+    checks: list[tuple[list[Any], str, Callable[[], None]]] = [
+        (running, "trials left RUNNING by a killed sweep", lambda: _repair(config, paths)),
+        (orphans, "orphaned workers", lambda: _each(psutil.Process.kill, orphans)),
+        (semaphores, "semaphores of a killed sweep", lambda: _each(_unlink, semaphores)),
+        (unfinished, "unfinished files", lambda: _each(_unlink, unfinished)),
+    ]
+    for found, what, mend in checks:
+        if found and fix:
+            lock = OwnerLock(paths.owner)
+            lock.acquire()
+            mend()
+            lock.release()
+        if found:
+            findings.append(Finding(about, f"{len(found)} {what}", wrong=not fix, mendable=True, mended=fix))
+    journals = {"sweep": [folder], "final": [*paths.final.glob("runs/*")]}
+    for command in [name for name, kept in journals.items() if config.tracking.name == "mlflow" and any(map(backlog, kept))]:
+        text = f"MLflow lacks some of its events; the same {command} command sends them"
+        findings.append(Finding(about, text))
+    return findings
+
+
+def _each(call: Callable[[Any], None], items: Sequence[Any]) -> None:
+    for item in items:
+        call(item)
+
+
+def _unlink(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+def _repair(config: Config, paths: StudyPaths) -> None:
+    import optuna
+
+    storage = open_storage(paths, config.study.storage)
+    repair(optuna.load_study(study_name=paths.name, storage=storage), paths.folder)
+
+
+def _semaphores(paths: StudyPaths) -> list[Path]:
+    owner = read_owner(paths.owner)
+    return [] if owner is None else find_semaphores(owner.pid, psutil.Process().create_time())
+
+
+def _store(root: Path) -> list[Finding]:
+    file = root / "mlflow.db"
+    if not file.exists():
+        return []
+    try:
+        answer = unsound_sqlite(file)
+    except sqlite3.OperationalError as error:
+        answer = str(error)
+    return [Finding("MLflow store", f"{file}: {answer or 'sound'}", wrong=bool(answer))]
 
 
 @dataclass
@@ -27,7 +198,7 @@ DOCTOR = Command(
 
 def main(config: Config) -> int:
     """Print one line a finding; return 0 when nothing is wrong (any more)."""
-    from pipeline.search.examination import examine
+    from pipeline.doctor import examine
 
     findings = examine(config, fix=config.arguments.fix)
     for finding in findings:

@@ -17,16 +17,16 @@ import numpy as np
 from cnn_core.axes import Images, Labels
 from cnn_core.data.prepared import open_prepared
 from cnn_core.errors import InputError
-from pipeline.bundle.assemble import assemble
 from pipeline.bundle.predictor import Bundle
 from pipeline.bundle.running import BLOCK, open_bundle, predict_blocks
 from pipeline.bundle.writing import fill_folder
 from pipeline.config import Command, Config, command_line, compose, override, setting, spec_of
+from pipeline.configuration.settings import InputKeys
 from pipeline.data import prepare, prepare_test
+from pipeline.data.preparation import opened_for_evaluation
 from pipeline.data.proxy import frozen_proxy
-from pipeline.data.test_split import opened_for_evaluation
+from pipeline.ensemble.assemble import assemble
 from pipeline.inputs import Block, Wanted, open_input
-from pipeline.inputs.keys import InputKeys
 from pipeline.predict import clear_pins
 from pipeline.predictions.scoring import Scored, write_scored
 from pipeline.search.problem import of_the_net

@@ -11,13 +11,13 @@ from threadpoolctl import threadpool_limits
 from cnn_core.axes import Images
 from cnn_core.data.prepared import open_prepared
 from cnn_core.errors import InputError
-from pipeline.artifacts import atomic_write_bytes, writable_folder
-from pipeline.bundle.assemble import assemble
 from pipeline.bundle.predictor import Bundle
 from pipeline.bundle.running import open_bundle
 from pipeline.bundle.writing import write_bundle
 from pipeline.config import Command, Config, command_line, compose, override, setting
 from pipeline.data import prepare
+from pipeline.ensemble.assemble import assemble
+from pipeline.files import atomic_write_bytes, writable_folder
 from pipeline.predict import clear_pins
 from pipeline.search.problem import of_the_net
 

@@ -7,20 +7,18 @@ from typing import Any
 
 import joblib
 
-from pipeline.artifacts import StudyPaths, TrialPaths, writable_folder
 from pipeline.config import Command, Config, command_line, command_of, compose, override
 from pipeline.data import prepare
 from pipeline.ensemble.build import build_ensemble, summary_lines, write_ensemble
 from pipeline.ensemble.nets import NetTrainer
 from pipeline.ensemble.out_of_fold import labels_of, predict_members
-from pipeline.ensemble.plan import Member, in_order, plan_members, study_base
+from pipeline.ensemble.plan import Member, in_order, plan_members, study_base, views_of
 from pipeline.ensemble.telling import FinalRuns, Job, Say, one_line_at_a_time
-from pipeline.ensemble.views import views_of
-from pipeline.search.lock import OwnerLock
-from pipeline.search.stop import SignalHandling, Stop
-from pipeline.slots.base import Slot
-from pipeline.slots.opening import open_slots
-from pipeline.slots.orphans import reap_after
+from pipeline.files import StudyPaths, TrialPaths, writable_folder
+from pipeline.slots.owner import OwnerLock, reap_after
+from pipeline.slots.pool import open_slots
+from pipeline.slots.slot import Slot
+from pipeline.slots.stop import SignalHandling, Stop
 
 FINAL = Command(
     name="final",

@@ -15,15 +15,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cnn_core.errors import InputError
-from pipeline.artifacts import fsync_folder
 from pipeline.bundle.predictor import Bundle
 from pipeline.bundle.running import BLOCK, open_bundle, predict_blocks
 from pipeline.config import Command, Config, command_line, setting
+from pipeline.configuration.settings import InputKeys
+from pipeline.files import fsync_folder
 from pipeline.inputs import Source, Wanted, open_input
-from pipeline.inputs.keys import InputKeys
 from pipeline.predictions.drift import Drift
-from pipeline.predictions.forms import FORMATS, format_of, header_of, rows_of
-from pipeline.predictions.ledger import append_to_ledger, expected_score
+from pipeline.predictions.submission import FORMATS, append_to_ledger, expected_score, format_of, header_of, rows_of
 from pipeline.slots.process import PINS
 
 

@@ -24,7 +24,7 @@ REPLAY = Command(
 
 def main(config: Config) -> int:
     """Replay the trial that `config` names; return 0 when it is the same, 1 when it differs."""
-    from pipeline.search.replaying import replay
+    from pipeline.search.retrain import replay
 
     return replay(config)
 

@@ -2,8 +2,8 @@
 
 import sys
 
-from pipeline.artifacts import atomic_write_text
 from pipeline.config import Command, Config, command_line, version
+from pipeline.files import atomic_write_text
 
 COMMAND = Command(
     name="report",

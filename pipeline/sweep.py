@@ -2,11 +2,10 @@
 
 import sys
 
-from pipeline.artifacts import writable_folder
 from pipeline.config import SWEEP, Config, command_line
-from pipeline.search.lock import OwnerLock
-from pipeline.slots.opening import open_slots
-from pipeline.slots.orphans import reap_after
+from pipeline.files import writable_folder
+from pipeline.slots.owner import OwnerLock, reap_after
+from pipeline.slots.pool import open_slots
 
 
 def main(config: Config) -> int:
@@ -21,11 +20,11 @@ def main(config: Config) -> int:
         lock.release()
         raise
     try:
-        from pipeline.search.running import run
+        from pipeline.search.run_sweep import run
 
         code = run(config, slots)
         if code == 0 and config.final.after_sweep:
-            from pipeline.ensemble.after_sweep import after_sweep
+            from pipeline.after_sweep import after_sweep
 
             code = after_sweep(config, slots, print)
         return code

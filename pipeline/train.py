@@ -28,9 +28,9 @@ def main(config: Config) -> int:
     """Train the net that `config` describes; return the exit code."""
     config.slots.n = 1
     data = prepare(config.data, config.root)
-    from pipeline.search import single_run  # Optuna and Matplotlib, after what the user gave wrong has been said
+    from pipeline.search import train_one  # Optuna and Matplotlib, after what the user gave wrong has been said
 
-    return single_run.run(config, data, config.arguments.trial, print)
+    return train_one.run(config, data, config.arguments.trial, print)
 
 
 if __name__ == "__main__":

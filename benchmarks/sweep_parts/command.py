@@ -71,7 +71,7 @@ def _used(coordinator: psutil.Process, senders: list[psutil.Process]) -> float:
     """Return the processor time of the coordinator and of its child that sends to MLflow, which is looked for until it is there."""
     total = 0.0
     with contextlib.suppress(psutil.Error):
-        senders += [child for child in coordinator.children() if not senders and "pipeline.tracking.sending" in child.cmdline()]
+        senders += [child for child in coordinator.children() if not senders and "pipeline.tracking.mlflow_process" in child.cmdline()]
         for process in (coordinator, *senders):
             used = process.cpu_times()
             total += used.user + used.system

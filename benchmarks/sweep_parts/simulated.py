@@ -11,8 +11,8 @@ import numpy as np
 from cnn_core.spec import Spec
 from cnn_core.state import TrainState
 from pipeline.config import compose
-from pipeline.search.session import Session, make_problem, open_session
-from pipeline.slots.base import Machine
+from pipeline.search.run_sweep import Session, make_problem, open_session
+from pipeline.slots.slot import Machine
 
 STATE_FLOATS = 60_000  # 0.24 MB, and as much for each of Adam's two moments
 

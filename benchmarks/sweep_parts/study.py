@@ -15,11 +15,11 @@ from optuna.trial import TrialState, create_trial
 
 from benchmarks.sweep_parts.part import Part, Row
 from benchmarks.sweep_parts.simulated import simulated_session
-from pipeline.search.ledger import Ledger
-from pipeline.search.record import Outcome
+from pipeline.search.queue import Ledger
+from pipeline.search.run_sweep import Session
 from pipeline.search.samplers import PerTrialSampler
-from pipeline.search.session import Session
-from pipeline.search.stop import Stop
+from pipeline.search.trial_folder import Outcome
+from pipeline.slots.stop import Stop
 
 MEASURED = 10  # trials at each size
 SAMPLING = ("before_trial", "infer_relative_search_space", "sample_relative", "sample_independent")

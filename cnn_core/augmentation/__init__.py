@@ -8,11 +8,10 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from cnn_core.augmentation.elastic import add_elastic
-from cnn_core.augmentation.geometry import draw_projections, source_coordinates
+from cnn_core.augmentation.augment_spec import AugmentSpec
+from cnn_core.augmentation.geometry import add_elastic, draw_projections, source_coordinates
 from cnn_core.augmentation.pixels import add_noise, add_specks, blur, change_contrast, change_strokes, cut_out
 from cnn_core.augmentation.resampling import resample
-from cnn_core.augmentation.spec import AugmentSpec
 from cnn_core.axes import Images
 
 __all__ = ["AugmentSpec", "augment"]

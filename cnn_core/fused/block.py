@@ -5,15 +5,15 @@ from typing import Any
 import numpy as np
 
 from cnn_core.axes import Array
-from cnn_core.columns import Pair
-from cnn_core.correlation import Correlation
-from cnn_core.fused.few import FEW_IMAGES, FewImages
-from cnn_core.fused.ladder import climb, descend
-from cnn_core.layers.base import Layer
+from cnn_core.fused.max_chain import climb, descend
+from cnn_core.fused.small_batch import FEW_IMAGES, FewImages
+from cnn_core.kernels.direct import Correlation
+from cnn_core.kernels.window import Pair
+from cnn_core.kernels.winograd import choose_correlation
 from cnn_core.layers.convolution import Convolution
 from cnn_core.layers.dropout import Dropout
+from cnn_core.layers.layer import Layer
 from cnn_core.layers.pooling import MaxPooling
-from cnn_core.winograd import choose_correlation
 
 
 class ConvolutionBlock(Layer):

@@ -3,10 +3,10 @@
 import numpy as np
 
 from cnn_core.axes import Array
-from cnn_core.correlation import DirectCorrelation
 from cnn_core.fused.normalized import NormalizedBlock
+from cnn_core.kernels.direct import DirectCorrelation
+from cnn_core.kernels.winograd import choose_correlation
 from cnn_core.layers.convolution import Convolution
-from cnn_core.winograd import choose_correlation
 
 COLUMNS_A_FILTER = 4  # moments of longer columns would cost more than they save
 

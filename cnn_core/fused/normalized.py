@@ -4,7 +4,7 @@ import numpy as np
 
 from cnn_core.axes import Array
 from cnn_core.fused.block import ConvolutionBlock
-from cnn_core.fused.ladder import climb, descend
+from cnn_core.fused.max_chain import climb, descend
 from cnn_core.layers.convolution import Convolution
 from cnn_core.layers.normalization import BatchNormalization
 from cnn_core.layers.pooling import MaxPooling

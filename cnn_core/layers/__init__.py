@@ -1,11 +1,11 @@
 """One layer a file; LAYERS names them all."""
 
 from cnn_core.layers.activation import LeakyReLU, ReLU, Sigmoid, Tanh
-from cnn_core.layers.base import Layer
 from cnn_core.layers.convolution import Convolution
 from cnn_core.layers.dense import Dense
 from cnn_core.layers.dropout import Dropout
 from cnn_core.layers.flatten import Flatten
+from cnn_core.layers.layer import Layer
 from cnn_core.layers.moment_normalization import MomentNormalization
 from cnn_core.layers.normalization import BatchNormalization
 from cnn_core.layers.pooling import AveragePooling, GlobalAveragePooling, LpPooling, MaxPooling

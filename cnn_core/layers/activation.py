@@ -6,7 +6,7 @@ import numpy as np
 
 from cnn_core.axes import Array
 from cnn_core.errors import InputError
-from cnn_core.layers.base import Layer
+from cnn_core.layers.layer import Layer
 
 
 class Activation(Layer):

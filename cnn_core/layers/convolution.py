@@ -7,12 +7,12 @@ from numpy.random import Generator
 from numpy.typing import DTypeLike
 
 from cnn_core.axes import Array, Shape
-from cnn_core.columns import Padding, Pair, as_pair, make_window
-from cnn_core.correlation import Correlation
 from cnn_core.errors import InputError
 from cnn_core.initializers import Fans, Initializer, he
-from cnn_core.layers.base import Layer
-from cnn_core.winograd import choose_correlation
+from cnn_core.kernels.direct import Correlation
+from cnn_core.kernels.window import Padding, Pair, as_pair, make_window
+from cnn_core.kernels.winograd import choose_correlation
+from cnn_core.layers.layer import Layer
 
 
 class Convolution(Layer):

@@ -7,10 +7,10 @@ from numpy.random import Generator
 from numpy.typing import DTypeLike
 
 from cnn_core.axes import Array, Shape
-from cnn_core.correlation import SMALL_PRODUCT
 from cnn_core.errors import InputError
 from cnn_core.initializers import Fans, Initializer, he
-from cnn_core.layers.base import Layer
+from cnn_core.kernels.direct import SMALL_PRODUCT
+from cnn_core.layers.layer import Layer
 
 FEW_UNITS = 16
 

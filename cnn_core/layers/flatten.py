@@ -7,7 +7,7 @@ from numpy.random import Generator
 from numpy.typing import DTypeLike
 
 from cnn_core.axes import Array, Shape
-from cnn_core.layers.base import Layer
+from cnn_core.layers.layer import Layer
 
 
 class Flatten(Layer):

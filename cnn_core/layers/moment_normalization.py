@@ -8,7 +8,7 @@ from numpy.typing import DTypeLike
 
 from cnn_core.axes import Array, Shape
 from cnn_core.errors import InputError
-from cnn_core.layers.base import Layer
+from cnn_core.layers.layer import Layer
 
 # The standard deviations that a figure's ink is given, as shares of the side: about an MNIST digit's height, wider than it, and its width.
 HEIGHT, WIDTH, NARROW = 5.2 / 28, 4.2 / 28, 3.4 / 28

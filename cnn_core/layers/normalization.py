@@ -8,7 +8,7 @@ from numpy.typing import DTypeLike
 
 from cnn_core.axes import Array, Shape
 from cnn_core.errors import InputError
-from cnn_core.layers.base import Layer
+from cnn_core.layers.layer import Layer
 
 
 class BatchNormalization(Layer):

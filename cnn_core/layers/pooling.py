@@ -8,9 +8,9 @@ from numpy.random import Generator
 from numpy.typing import DTypeLike
 
 from cnn_core.axes import Array, Shape
-from cnn_core.columns import Padding, Pair, as_pair, make_window
 from cnn_core.errors import InputError
-from cnn_core.layers.base import Layer
+from cnn_core.kernels.window import Padding, Pair, as_pair, make_window
+from cnn_core.layers.layer import Layer
 
 
 class Pooling(Layer):

@@ -6,8 +6,8 @@ from dataclasses import fields
 from cnn_core.errors import InputError
 from cnn_core.optimizers.adam import Adam, AdamW
 from cnn_core.optimizers.adaptive import AdaDelta, AdaGrad, RMSProp
-from cnn_core.optimizers.base import Optimizer, is_weight
 from cnn_core.optimizers.gradient_descent import SGD, Momentum, Nesterov
+from cnn_core.optimizers.optimizer import Optimizer, is_weight
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "sgd": SGD,

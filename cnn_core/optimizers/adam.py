@@ -7,7 +7,7 @@ import numpy as np
 
 from cnn_core.axes import Array
 from cnn_core.optimizers.adaptive import divide_by_root
-from cnn_core.optimizers.base import Optimizer, State
+from cnn_core.optimizers.optimizer import Optimizer, State
 
 
 @dataclass(kw_only=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnn_core.axes import Array
-from cnn_core.optimizers.base import Optimizer, State
+from cnn_core.optimizers.optimizer import Optimizer, State
 
 
 def divide_by_root(numerator: Array, h: Array, eps: float, outside: bool, out: Array) -> None:

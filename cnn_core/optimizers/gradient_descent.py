@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnn_core.axes import Array
-from cnn_core.optimizers.base import Optimizer, State
+from cnn_core.optimizers.optimizer import Optimizer, State
 
 
 @dataclass(kw_only=True)

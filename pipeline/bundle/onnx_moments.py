@@ -3,7 +3,7 @@
 import numpy as np
 from onnx import TensorProto
 
-from pipeline.bundle.onnx_graph import GraphWriter
+from pipeline.bundle.onnx_model import GraphWriter
 from pipeline.bundle.reading import Operation, moment_grid, moment_powers
 
 

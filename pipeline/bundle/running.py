@@ -1,6 +1,6 @@
-"""Predicting block by block in processes of their own, in order, with bounded memory."""
+"""Running a bundle fast: its nets computed by cnn_core's convolutions, block by block in processes of their own, with bounded memory."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -11,9 +11,13 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from cnn_core.errors import InputError
+from cnn_core.kernels.direct import Correlation
+from cnn_core.kernels.window import Window
+from cnn_core.kernels.winograd import choose_correlation
+from pipeline.bundle.operations import Net
 from pipeline.bundle.predictor import Bundle, BundleError, load
-from pipeline.bundle.quick import quicken
-from pipeline.inputs.source import Block
+from pipeline.bundle.reading import Array, Operation
+from pipeline.inputs.input_source import Block
 
 BLOCK = 500  # images a task
 
@@ -47,3 +51,43 @@ def predict_blocks(folder: Path, bundle: Bundle, blocks: Iterable[Block], jobs: 
         while held := list(islice(remaining, 4 * jobs)):
             tasks = (delayed(_predict)(str(folder), bundle.manifest["digest"], block.images) for block in held)
             yield from zip(held, parallel(tasks), strict=True)
+
+
+BATCH = 100  # images computed at once: with fewer, the calls for small tiles cost too much (docs/LOG.md)
+Correlations = dict[tuple[Window, tuple[int, ...]], Correlation]  # working memory of each shape, which one net at a time uses
+
+
+class QuickNet(Net):
+    """A net whose convolutions take the faster algorithm for their shapes: Winograd's or rows lowered one by one."""
+
+    def __init__(self, operations: Sequence[Operation], arrays: Mapping[str, Array], shared: Correlations | None = None) -> None:
+        super().__init__(operations, arrays)
+        self._correlations: Correlations = {} if shared is None else shared
+
+    def apply(self, x: Array, operation: Operation) -> Array:
+        if operation["op"] != "convolution":
+            return super().apply(x, operation)
+        W, b = self.arrays[operation["W"]], self.arrays[operation["b"]][:, None, None, None]
+        correlation, (rows, columns) = self._correlation(x, operation, W)
+        correlation.load(x, W)
+        y = np.empty((len(W), rows, columns, x.shape[3]), np.float32)
+        for first, stop in correlation.blocks:
+            block = y[:, first:stop]
+            correlation.correlate(first, stop, block)
+            block += b
+            if operation.get("relu"):
+                np.maximum(block, np.float32(0), out=block)
+        return y
+
+    def _correlation(self, x: Array, operation: Operation, W: Array) -> tuple[Correlation, tuple[int, int]]:
+        stride, padding = tuple(operation["stride"]), tuple(operation["padding"])
+        window = Window((W.shape[2], W.shape[3]), stride, padding, (x.shape[1], x.shape[2]))
+        if (window, W.shape) not in self._correlations:
+            self._correlations[window, W.shape] = choose_correlation(window, W.shape, np.float32)
+        return self._correlations[window, W.shape], window.output
+
+
+def quicken(bundle: Bundle) -> Bundle:
+    """Return the bundle with quick nets; for one thread, since they share their working memory."""
+    shared: Correlations = {}
+    return Bundle(bundle.manifest, [[QuickNet(net.operations, net.arrays, shared) for net in nets] for nets in bundle.nets], BATCH)

@@ -1,15 +1,15 @@
 """A bundle as a folder: weights, manifest, configuration, scores, licence of the data, and predict.py, which needs NumPy alone."""
 
 import json
+import re
 import shutil
 import tempfile
 from pathlib import Path
 
 import yaml
 
-from pipeline.artifacts import atomic_write_bytes, atomic_write_text, fsync_folder
-from pipeline.bundle.assemble import Assembled
-from pipeline.bundle.joined import standalone_source
+from pipeline.ensemble.assemble import Assembled
+from pipeline.files import atomic_write_bytes, atomic_write_text, fsync_folder
 
 _README = """# {study}: {members} members, {nets} nets
 
@@ -68,3 +68,27 @@ def _readme(assembled: Assembled) -> str:
         shape=", ".join(map(str, manifest["image_shape"])),
         data=f"{manifest['data']['name']} ({manifest['data']['licence']})",
     )
+
+
+# The files that predict.py is joined from, in the order in which they need each other.
+_SOURCES = ("reading.py", "operations.py", "predictor.py", "standalone.py")
+_HEAD = '''"""Predict with this bundle; Python and NumPy are all that is needed.
+
+    python predict.py INPUT OUTPUT
+"""
+
+import os
+
+
+if __name__ == "__main__":  # more threads only wait for each other on products as small as these
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+'''
+
+
+def standalone_source() -> str:
+    """Return predict.py: the modules of the predictor joined, their imports of each other and repeated docstrings left out."""
+    parts = [(Path(__file__).parent / name).read_text(encoding="utf-8") for name in _SOURCES]
+    bodies = [re.sub(r"^from pipeline\.[^\n]*?import (\([^)]*\)|[^\n]*)\n", "", part, flags=re.MULTILINE) for part in parts]
+    without = [re.sub(r'\A""".*?"""\n', "", body, flags=re.DOTALL).strip("\n") for body in bodies]
+    return _HEAD + "\n\n\n".join(without) + "\n"

@@ -10,12 +10,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from cnn_core.errors import InputError
-from pipeline.configuration.checks import check_config, check_limits, refuse_targets
 from pipeline.configuration.choices import check_by_construction
 from pipeline.configuration.command import SWEEP, Command
 from pipeline.configuration.hints import first_line
 from pipeline.configuration.hydra_tree import SEARCH_PATH, check_choice, groups
 from pipeline.configuration.overrides import parse_override
+from pipeline.configuration.rules import check_config, check_limits, refuse_targets
 from pipeline.configuration.tree import FREE_SECTIONS, ROOT_KEYS, SECTIONS, Config
 from pipeline.configuration.typed_tree import TypedTree, set_typed, typed_tree
 

@@ -1,7 +1,7 @@
 """The whole tree as types: which class a section of the composed configuration is checked against, and the result, `Config`."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from cnn_core.errors import InputError
-from cnn_core.spec import Scalar
-from pipeline.artifacts import StudyPaths
+from cnn_core.spec import DataSpec, ModelSpec, RegularizerSpec, Scalar, Spec, TrainSpec
 from pipeline.configuration.choices import (
     PRUNERS,
     SAMPLERS,
@@ -21,12 +20,14 @@ from pipeline.configuration.choices import (
     schedule_settings,
 )
 from pipeline.configuration.command import Command
-from pipeline.configuration.final_settings import EnsembleSettings, FinalSettings
+from pipeline.configuration.data_settings import DATA, DataSettings
 from pipeline.configuration.hydra_tree import groups
 from pipeline.configuration.settings import (
     BlasSettings,
     BudgetSettings,
     DeadlineSettings,
+    EnsembleSettings,
+    FinalSettings,
     ModelSettings,
     RegularizerSettings,
     SlotSettings,
@@ -34,7 +35,7 @@ from pipeline.configuration.settings import (
     TrackingSettings,
     TrainSettings,
 )
-from pipeline.data.settings import DATA, DataSettings
+from pipeline.files import StudyPaths
 from pipeline.redact import redact
 
 # Section -> class, or a function of the section's `name`.
@@ -125,3 +126,26 @@ class Config:
     @property
     def paths(self) -> StudyPaths:
         return StudyPaths(self.root, self.study.name)
+
+
+def spec_of(config: Config, data: DataSpec, seed: tuple[int, ...]) -> Spec:
+    """Return the spec of one net; `data` comes from `pipeline.data.preparation`, its split follows ``config.data``."""
+    split: dict[str, Any] = {
+        name: getattr(config.data, name) for name in ("valid_fraction", "split_seed", "train_size", "valid_size", "reserve")
+    }
+    # What a net does not use must not make it another.
+    plain = {"frame_beside": False, "frame_jitter": 0.0} if config.model.frame == "none" else {}
+    return Spec(
+        data=replace(data, **split),
+        model=ModelSpec(**_fields(ModelSpec, config.model) | {"hidden": tuple(config.model.hidden)} | plain),
+        optimizer=dict(config.optimizer),
+        schedule=dict(config.schedule),
+        regularizer=RegularizerSpec(**_fields(RegularizerSpec, config.regularizer)),
+        augment=dict(config.augment),
+        train=TrainSpec(**_fields(TrainSpec, config.train)),
+        seed=seed,
+    )
+
+
+def _fields(target: type, settings: Any) -> dict[str, Any]:
+    return {item.name: getattr(settings, item.name) for item in fields(target)}

@@ -11,10 +11,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from cnn_core.errors import InputError
-from pipeline.configuration.checks import check_limits, refuse_targets
 from pipeline.configuration.command import Command
 from pipeline.configuration.hints import did_you_mean, keys_of, kind_of_key
 from pipeline.configuration.hydra_tree import compose_groups, groups
+from pipeline.configuration.rules import check_limits, refuse_targets
 from pipeline.configuration.tree import FREE_SECTIONS, ROOT_KEYS, SECTIONS, choices_with, section_type
 
 

@@ -3,7 +3,6 @@
 >>> data = prepare(config.data, config.root)        # DataSpec of the training images; validation is split from them
 """
 
-from pipeline.data.prepare import prepare, prepare_test
-from pipeline.data.test_split import TestSplitClosedError, opened_for_evaluation
+from pipeline.data.preparation import TestSplitClosedError, opened_for_evaluation, prepare, prepare_test
 
 __all__ = ["TestSplitClosedError", "opened_for_evaluation", "prepare", "prepare_test"]

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from cnn_core.errors import InputError
-from pipeline.data.settings import DigitsSettings
+from pipeline.configuration.data_settings import DigitsSettings
 from pipeline.data.source import Labelled, Source
 
 

@@ -8,9 +8,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from cnn_core.errors import InputError
-from pipeline.data.places import resolve
-from pipeline.data.settings import ImagesSettings
-from pipeline.data.source import MOST_CLASSES, Labelled, Source, required
+from pipeline.configuration.data_settings import ImagesSettings
+from pipeline.data.source import MOST_CLASSES, Labelled, Source, required, resolve
 from pipeline.inputs.normalize import as_mnist
 from pipeline.inputs.pictures import SUFFIXES, read_picture
 

@@ -4,8 +4,9 @@ Source: Y. LeCun, C. Cortes, C. Burges, the MNIST database of handwritten digits
 """
 
 import hashlib
+import secrets
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,8 @@ import numpy.typing as npt
 
 from cnn_core.data.idx import read_idx, read_idx_labels
 from cnn_core.errors import InputError
-from pipeline.data.download import download
-from pipeline.data.places import shared_folder, user_cache
-from pipeline.data.settings import MnistSettings
-from pipeline.data.source import Labelled, Source
+from pipeline.configuration.data_settings import MnistSettings
+from pipeline.data.source import Labelled, Source, shared_folder, user_cache
 
 # File -> sha256 of its uncompressed bytes; compressed copies differ from place to place, what is inside does not.
 SHA256 = {
@@ -95,3 +94,24 @@ def read_mnist(settings: MnistSettings, files: Sequence[Path], test: bool) -> La
 
 
 MNIST: Source[MnistSettings] = Source(find_mnist, read_mnist, own_test=lambda settings: True)
+
+
+TIMEOUT_S = 20.0  # without a byte
+
+
+def download(address: str, target: Path, verify: Callable[[Path], object]) -> None:
+    """Fetch `address` into `target`; `verify` raises ValueError for wrong bytes, and nothing then stays behind.
+
+    Raises OSError where the address cannot be reached (requests' errors are OSErrors) or answers with an error.
+    """
+    import pooch  # and with it requests: only who downloads waits for them
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    fetch = pooch.HTTPDownloader(progressbar=False, timeout=TIMEOUT_S)
+    try:
+        fetch(address, str(temporary), None)
+        verify(temporary)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -21,7 +21,7 @@ from cnn_core.data.prepared import open_prepared, write_prepared
 from cnn_core.data.splits import reserved
 from cnn_core.errors import InputError
 from cnn_core.spec import DataSpec
-from pipeline.artifacts import atomic_write_text
+from pipeline.files import atomic_write_text
 
 VALIDATION_SEED = 41  # the proxy that a sweep may optimise
 FROZEN_SEED = 1789  # the proxy that is reported

@@ -10,10 +10,10 @@ import joblib
 
 from cnn_core.data.splits import split_of
 from cnn_core.spec import Spec
-from pipeline.artifacts import TrialPaths, atomic_write_text
 from pipeline.config import Config
+from pipeline.files import TrialPaths, atomic_write_text
 from pipeline.search.problem import model_cost
-from pipeline.search.record import read_history
+from pipeline.search.trial_folder import read_history
 
 FEWEST = 3  # epochs, however little time there is
 

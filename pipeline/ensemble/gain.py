@@ -7,7 +7,7 @@ from numpy.random import default_rng
 from numpy.typing import NDArray
 
 from cnn_core.axes import Labels
-from pipeline.ensemble.combine import Probabilities
+from pipeline.ensemble.methods import Probabilities
 
 _RESAMPLES = 10_000
 _SEED = 95

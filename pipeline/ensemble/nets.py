@@ -13,10 +13,10 @@ from cnn_core.training import train_epoch
 from pipeline.ensemble.duration import work_of
 from pipeline.ensemble.telling import Job, NetEvents, Say
 from pipeline.search.coordinator import Usage
-from pipeline.search.record import TrialRecord
-from pipeline.search.stop import FAILED, Stop
 from pipeline.search.trial import RETRIES, not_finite
-from pipeline.slots.base import Slot, SlotError, WorkerDied
+from pipeline.search.trial_folder import TrialRecord
+from pipeline.slots.slot import Slot, SlotError, WorkerDied
+from pipeline.slots.stop import FAILED, Stop
 
 Result = TypeVar("Result")
 

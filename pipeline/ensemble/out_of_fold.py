@@ -21,12 +21,12 @@ from cnn_core.data.prepared import open_prepared
 from cnn_core.data.splits import split_of
 from cnn_core.spec import Spec
 from cnn_core.state import Weights
-from pipeline.artifacts import StudyPaths, TrialPaths, atomic_write_bytes
 from pipeline.bundle.graph import operations_of
 from pipeline.bundle.operations import Net
-from pipeline.bundle.quick import BATCH, QuickNet
 from pipeline.bundle.reading import resample_view, view_sampler
+from pipeline.bundle.running import BATCH, QuickNet
 from pipeline.ensemble.plan import Member
+from pipeline.files import StudyPaths, TrialPaths, atomic_write_bytes
 
 Logits = NDArray[np.float32]
 

@@ -1,6 +1,7 @@
 """Which nets an ensemble is made of: the best distinct trials of a study and fixed configurations, each on every fold, and refits."""
 
 import csv
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,10 +11,37 @@ import yaml
 
 from cnn_core.errors import InputError
 from cnn_core.spec import DataSpec, Spec
-from pipeline.artifacts import StudyPaths, TrialPaths
 from pipeline.config import Config, compose, override, spec_of
 from pipeline.ensemble.duration import epochs_that_fit
+from pipeline.files import StudyPaths, TrialPaths
 from pipeline.search.problem import of_the_net
+
+_SHIFT = 1 / 28  # of the side: one pixel of 28
+_TURN = math.radians(10)
+_ZOOM = 1.08
+
+
+def views_of(count: int, image_size: tuple[int, int]) -> list[list[float]]:
+    """Return the first `count` of nine views: the image itself, two turns, two zooms, four shifts.
+
+    Turns come first, for a net behind a frame sees the same image whatever the shift, and nearly so whatever the zoom (docs/LOG.md).
+    A view is (yy, yx, ty, xy, xx, tx): where an output pixel is read, counted from the centre, in pixels.
+    """
+    dy, dx = _SHIFT * image_size[0], _SHIFT * image_size[1]
+    cos, sin = math.cos(_TURN), math.sin(_TURN)
+    views = [
+        [1.0, 0.0, 0.0, 0.0, 1.0, 0.0],
+        [cos, sin, 0.0, -sin, cos, 0.0],
+        [cos, -sin, 0.0, sin, cos, 0.0],
+        [_ZOOM, 0.0, 0.0, 0.0, _ZOOM, 0.0],
+        [1 / _ZOOM, 0.0, 0.0, 0.0, 1 / _ZOOM, 0.0],
+        [1.0, 0.0, dy, 0.0, 1.0, 0.0],
+        [1.0, 0.0, -dy, 0.0, 1.0, 0.0],
+        [1.0, 0.0, 0.0, 0.0, 1.0, dx],
+        [1.0, 0.0, 0.0, 0.0, 1.0, -dx],
+    ]
+    return views[:count]
+
 
 REFITTED = (
     "figures out of fold are those of the folds' nets, of fewer images and maybe a shorter training; "

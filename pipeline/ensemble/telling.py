@@ -10,17 +10,17 @@ from types import TracebackType
 from typing import Any
 
 from cnn_core.spec import Spec
-from pipeline.artifacts import StudyPaths, TrialPaths, atomic_write_text, sha256_bytes
+from pipeline import journal
 from pipeline.config import Config, compose
+from pipeline.events import EpochDone, Event, StudyEnded, StudyStarted, TrialEnded, TrialStarted
+from pipeline.files import StudyPaths, TrialPaths, atomic_write_text, sha256_bytes
 from pipeline.redact import redact
-from pipeline.search.events import EpochDone, Event, StudyEnded, StudyStarted, TrialEnded, TrialStarted
-from pipeline.search.listeners import LogListener, make_listeners
 from pipeline.search.problem import model_cost, shown_params
-from pipeline.search.record import read_history
-from pipeline.search.stop import FAILED, Stop
-from pipeline.search.study_events import run_tags
-from pipeline.slots.base import Slot
-from pipeline.tracking import spool
+from pipeline.search.run_sweep import run_tags
+from pipeline.search.trial_folder import read_history
+from pipeline.slots.slot import Slot
+from pipeline.slots.stop import FAILED, Stop
+from pipeline.tracking.listeners import LogListener, make_listeners
 
 Say = Callable[[str], None]
 Row = Mapping[str, float]
@@ -126,7 +126,7 @@ class FinalRuns:
         self.outside = 0.0
         self.content: dict[str, Any] = {}
         self._config, self._jobs, self._slots, self._stop = config, jobs, slots, stop
-        self._known = spool.read_all(self.folder)
+        self._known = journal.read_all(self.folder)
         self._listeners = make_listeners(config, self.folder, [LogListener(config.paths.log)], stop)
         self.events = NetEvents(self._listeners.emit, self._known)
 

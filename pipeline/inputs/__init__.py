@@ -4,10 +4,10 @@ from pathlib import Path
 
 from cnn_core.errors import InputError
 from pipeline.inputs.arrays import ArraySource
-from pipeline.inputs.idx import MAGIC, IdxSource
+from pipeline.inputs.idx_images import MAGIC, IdxSource
+from pipeline.inputs.input_source import Block, Source, Wanted
 from pipeline.inputs.pictures import SUFFIXES, PictureSource
 from pipeline.inputs.rows import RowSource
-from pipeline.inputs.source import Block, Source, Wanted
 
 __all__ = ["Block", "Source", "Wanted", "open_input"]
 
@@ -28,7 +28,7 @@ def open_input(path: str | Path, wanted: Wanted, normalize: str = "auto") -> Sou
     except OSError as error:
         raise InputError(f"input must be a readable file or folder, got {path} ({error.strerror or error})") from None
     if normalize == "mnist" and not isinstance(source, PictureSource):
-        from pipeline.inputs.normalized import NormalizedSource
+        from pipeline.inputs.normalize import NormalizedSource
 
         return NormalizedSource(source, wanted)
     return source

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cnn_core.axes import Labels
 from cnn_core.data.npz import read_npz
 from cnn_core.errors import InputError
-from pipeline.inputs.source import Block, Wanted, check_labels, fit_images, numbered
+from pipeline.inputs.input_source import Block, Wanted, check_labels, fit_images, numbered
 
 _IMAGE_NAMES = ("images", "x", "x_test", "test_images", "arr_0")
 _LABEL_NAMES = ("labels", "y", "y_test", "test_labels", "arr_1")

@@ -6,9 +6,14 @@ center".
 The box grows with the model's side. Polarity and paper are ours: the border's median is the background.
 """
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from pipeline.inputs.input_source import Block, Source, Wanted
 
 _INK = 0.2  # of the strongest ink: fainter pixels count as paper
 
@@ -59,3 +64,16 @@ def ink_of(grey: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.zeros(grey.shape, np.float32)
     ink: NDArray[np.float32] = np.clip(distance / np.float32(strongest), 0.0, 1.0)
     return ink
+
+
+class NormalizedSource:
+    """Another source, each plane of each image passed through `as_mnist`."""
+
+    def __init__(self, source: Source, wanted: Wanted) -> None:
+        self.source, self.size = source, wanted.image_shape[1:]
+        self.count = source.count
+
+    def blocks(self, size: int) -> Iterator[Block]:
+        for block in self.source.blocks(size):
+            planes = [[as_mnist(plane, self.size) for plane in image] for image in block.images]
+            yield replace(block, images=np.array(planes, np.uint8))

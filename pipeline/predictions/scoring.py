@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_core.axes import Images, Labels
-from pipeline.artifacts import atomic_write_text
-from pipeline.ensemble.combine import accuracy, log_loss
 from pipeline.ensemble.gain import calibration_error, confusion, gain_over, wilson
-from pipeline.showing.contact_sheet import write_sheet
+from pipeline.ensemble.methods import accuracy, log_loss
+from pipeline.files import atomic_write_text
+from pipeline.showing.sheets import write_sheet
 
 _SHOWN = 200  # misclassified images on the sheet
 

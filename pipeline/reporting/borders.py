@@ -9,7 +9,7 @@ import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from pipeline.reporting.regression import Regression, unit_position, value_at
-from pipeline.tracking.table import StudyTable, TrialRow
+from pipeline.reporting.table import StudyTable, TrialRow
 
 EDGE = 0.06  # share of the range that counts as its border
 FEWEST = 8  # complete trials before anything is said of winners

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.tracking.table import StudyTable
+from pipeline.reporting.table import StudyTable
 
 _REPLAYS = 2000
 

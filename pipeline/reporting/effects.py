@@ -7,7 +7,7 @@ from itertools import permutations
 import numpy as np
 
 from pipeline.reporting.regression import Floats, Group, Regression, design_row, value_at
-from pipeline.tracking.table import StudyTable, TrialRow
+from pipeline.reporting.table import StudyTable, TrialRow
 
 _FEWEST = 5  # trials on each side before a difference within a branch is looked at
 _CLEAR_Z = 2.58  # of 99 %, since many pairs are looked at

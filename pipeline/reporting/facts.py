@@ -14,14 +14,14 @@ import optuna
 import yaml
 
 from cnn_core.errors import InputError
-from pipeline.artifacts import StudyPaths
+from pipeline import journal
+from pipeline.files import StudyPaths
 from pipeline.reporting.borders import Place, next_space, places
 from pipeline.reporting.confidence import Confidence, assess
 from pipeline.reporting.effects import Effect, effects
 from pipeline.reporting.regression import Regression, fit_study
-from pipeline.tracking import spool
-from pipeline.tracking.pictures import strongest
-from pipeline.tracking.table import StudyTable, TrialRow, confirmed_metrics, table_of
+from pipeline.reporting.table import StudyTable, TrialRow, confirmed_metrics, table_of
+from pipeline.tracking.run_files import strongest
 
 EVALUATED = ("proxy", "reserve", "test")  # the sets of images that pipeline.evaluate scores
 
@@ -55,7 +55,7 @@ class Facts:
 
 def gather(study: optuna.Study, paths: StudyPaths) -> Facts:
     """Reads and analyses a study."""
-    table = table_of(study, paths.folder, spool.read_all(paths.folder))
+    table = table_of(study, paths.folder, journal.read_all(paths.folder))
     config = _config(table)
     facts = Facts(table, config, stopped=reasons(table))
     facts.confirmed = confirmed_metrics(paths.folder)
@@ -101,7 +101,7 @@ def _of_best(facts: Facts, paths: StudyPaths) -> None:
 
 
 def _validation_images(overrides: list[str]) -> int:
-    from cnn_core.workbench import data_of
+    from cnn_core.caches import data_of
     from pipeline.config import compose, spec_of
     from pipeline.data import prepare
 
@@ -112,7 +112,7 @@ def _validation_images(overrides: list[str]) -> int:
 
 
 def _best_pictures(folder: Path) -> dict[str, bytes]:
-    from pipeline.tracking.net_pictures import net_artifacts
+    from pipeline.reporting.net_pictures import net_artifacts
 
     titles = {"confusion_matrix": "Confusion matrix", "misclassified": "Misclassified images", "first_layer": "Filters of the first layer"}
     return {titles[Path(name).stem]: make() for name, make in net_artifacts(folder).items()}

@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pipeline.tracking.table import StudyTable
+from pipeline.reporting.table import StudyTable
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from pipeline.search.events import Scalar
-from pipeline.tracking.table import StudyTable, TrialRow
+from pipeline.events import Scalar
+from pipeline.reporting.table import StudyTable, TrialRow
 
 Floats = NDArray[np.float64]
 HUBER_K = 1.345

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from pipeline.reporting import charts, charts_of_parameters
+from pipeline.reporting import charts
 from pipeline.reporting.effects import Unit, unit_of
 from pipeline.reporting.facts import Facts
 from pipeline.reporting.html import bullets, numbers, table, text
-from pipeline.tracking.progress_table import clock
+from pipeline.tracking.progress import clock
 
 _PICTURES = {
     "Confusion matrix": "Confusion matrix of the validation images; the colour shows mistakes alone.",
@@ -204,9 +204,9 @@ def mattered(facts: Facts) -> str:
             f'<span class="unclear"><b>{escape(e.name)}</b>: {escape(e.text)} (not clear)</span>' for e in facts.effects if not e.clear
         ]
         parts.append(bullets(clear + unclear))
-        parts.append(charts_of_parameters.importances(facts.regression))
-    parts.append(charts_of_parameters.slices(study, facts.names))
-    parts.append(charts_of_parameters.parallel(study, facts.names))
+        parts.append(charts.importances(facts.regression))
+    parts.append(charts.slices(study, facts.names))
+    parts.append(charts.parallel(study, facts.names))
     return "".join(parts)
 
 

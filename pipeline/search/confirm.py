@@ -16,13 +16,12 @@ from dataclasses import dataclass
 
 from joblib import Parallel, delayed
 
-from pipeline.artifacts import StudyPaths, TrialPaths, atomic_write_text
-from pipeline.search.keep import drop_weights, keep_weights
+from pipeline.files import StudyPaths, TrialPaths, atomic_write_text
 from pipeline.search.leaderboard import CONFIRMED, Row
 from pipeline.search.problem import Problem
-from pipeline.search.record import Outcome, TrialRecord
 from pipeline.search.trial import Paused, Room, Training, not_finite
-from pipeline.slots.base import Slot, SlotError
+from pipeline.search.trial_folder import Outcome, TrialRecord, drop_weights, keep_weights
+from pipeline.slots.slot import Slot, SlotError
 
 SEEDS = 3  # fresh runs of each configuration
 T_95 = {1: 6.314, 2: 2.920, 3: 2.353, 4: 2.132, 5: 2.015}  # quantile 0.95 of Student's t, by degrees of freedom

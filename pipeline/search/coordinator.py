@@ -11,16 +11,15 @@ from pathlib import Path
 import optuna
 
 from cnn_core.errors import InputError
-from pipeline.artifacts import StudyPaths
+from pipeline.files import StudyPaths
 from pipeline.redact import redact
-from pipeline.search.clock import StudyClock
-from pipeline.search.keep import drop_weights, keep_weights, weights_wanted
-from pipeline.search.ledger import StorageFailed
+from pipeline.search.budget import StudyClock
 from pipeline.search.problem import Work
-from pipeline.search.record import Outcome, TrialRecord
-from pipeline.search.stop import FAILED
+from pipeline.search.queue import StorageFailed
 from pipeline.search.trial import Room, run_trial
-from pipeline.slots.base import Slot
+from pipeline.search.trial_folder import Outcome, TrialRecord, drop_weights, keep_weights, weights_wanted
+from pipeline.slots.slot import Slot
+from pipeline.slots.stop import FAILED
 
 POLL_S = 0.1  # how often the main thread looks at the clock; signals wake it by themselves
 

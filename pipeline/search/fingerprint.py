@@ -2,7 +2,11 @@
 
 import dataclasses
 import json
+import subprocess
 from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from pipeline.config import Config
@@ -47,3 +51,27 @@ def differences(old: Fingerprint, new: Fingerprint) -> list[str]:
     """Return a line for each key whose value differs, such as ``train.epochs: 10 in the study, 5 now``."""
     keys = [*old, *(key for key in new if key not in old)]
     return [f"{key}: {old.get(key, 'absent')} in the study, {new.get(key, 'absent')} now" for key in keys if old.get(key) != new.get(key)]
+
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@cache
+def code_version() -> str:
+    """Return the commit (with "+" after it when files differ), else the distribution's version."""
+    if (ROOT / ".git").exists():
+        commit = _git("rev-parse", "HEAD")
+        if commit:
+            return commit[:12] + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
+    try:
+        return version("numpy-cnn-sweep")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

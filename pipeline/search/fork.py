@@ -8,11 +8,11 @@ import yaml
 from optuna.trial import FrozenTrial, create_trial
 
 from cnn_core.errors import InputError
-from pipeline.artifacts import StudyPaths
 from pipeline.config import Config, compose
 from pipeline.configuration.overrides import Value
+from pipeline.files import StudyPaths
 from pipeline.search.fingerprint import FINGERPRINT, Fingerprint, flat
-from pipeline.search.ledger import COUNTED
+from pipeline.search.queue import COUNTED
 from pipeline.search.space import Space
 from pipeline.search.study import read_study
 

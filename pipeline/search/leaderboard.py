@@ -10,7 +10,7 @@ import optuna
 import yaml
 from optuna.trial import FrozenTrial, TrialState
 
-from pipeline.artifacts import StudyPaths, atomic_write_text
+from pipeline.files import StudyPaths, atomic_write_text
 from pipeline.search.space import Space
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)

@@ -18,7 +18,7 @@ from pipeline.config import Config, compose, spec_of
 from pipeline.configuration.overrides import parse_override
 from pipeline.search.fingerprint import SECTIONS
 from pipeline.search.space import Space
-from pipeline.slots.base import Slot
+from pipeline.slots.slot import Slot
 
 ALWAYS_SHOWN = ("model.name", "model.filters", "model.dropout", "model.init", "optimizer.name", "optimizer.lr", "train.batch_size")
 

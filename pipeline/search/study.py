@@ -15,11 +15,11 @@ from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
 from cnn_core.errors import InputError
-from pipeline.artifacts import StudyPaths, sqlite_file, sqlite_url, unsound_sqlite
+from pipeline.files import StudyPaths, sqlite_file, sqlite_url, unsound_sqlite
 from pipeline.redact import redact
 from pipeline.search.fingerprint import FINGERPRINT, Fingerprint, differences
-from pipeline.search.ledger import StorageFailed, storage_errors
-from pipeline.search.mirror import MirrorStorage
+from pipeline.search.queue import StorageFailed, storage_errors
+from pipeline.search.storage import MirrorStorage
 
 LOCK_WAIT_S = 10.0  # a database locked by another program for longer is an error
 CODE = "code"

@@ -8,12 +8,12 @@ from typing import TypeVar
 
 import optuna
 
-from pipeline.search.events import EpochDone, Event, TrialRetried, TrialStarted
-from pipeline.search.ledger import Ledger
+from pipeline.events import EpochDone, Event, TrialRetried, TrialStarted
 from pipeline.search.problem import Problem, Work
-from pipeline.search.record import Outcome, TrialRecord
-from pipeline.search.stop import Stop
-from pipeline.slots.base import Slot, SlotError, TimedOut, WorkerDied
+from pipeline.search.queue import Ledger
+from pipeline.search.trial_folder import Outcome, TrialRecord
+from pipeline.slots.slot import Slot, SlotError, TimedOut, WorkerDied
+from pipeline.slots.stop import Stop
 
 RETRIES = 2  # of one epoch whose worker died
 Result = TypeVar("Result")

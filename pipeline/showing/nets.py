@@ -8,12 +8,12 @@ from rich.console import Console
 from rich.text import Text
 
 from cnn_core.errors import InputError
-from pipeline.artifacts import StudyPaths, TrialPaths
 from pipeline.config import compose
+from pipeline.files import StudyPaths, TrialPaths
+from pipeline.reporting.table import TrialRow
 from pipeline.search.problem import trial_name
-from pipeline.search.record import TrialRecord, read_history
+from pipeline.search.trial_folder import TrialRecord, read_history
 from pipeline.showing.studies import print_one, print_rows
-from pipeline.tracking.table import TrialRow
 
 
 @dataclass(frozen=True)

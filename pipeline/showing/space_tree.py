@@ -4,7 +4,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from pipeline.configuration.overrides import literal
-from pipeline.search.distributions import Parameter
+from pipeline.search.parameter import Parameter
 from pipeline.search.space import Space
 
 

@@ -1,6 +1,7 @@
 """A study and its trials, read without writing to them."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -11,12 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from cnn_core.errors import InputError
-from pipeline.artifacts import StudyPaths
 from pipeline.config import Config, command_of, compose, override
 from pipeline.configuration.hints import did_you_mean
+from pipeline.files import StudyPaths
 from pipeline.redact import redact
-from pipeline.showing.curves import text_plot
-from pipeline.tracking.table import StudyTable, TrialRow, load_table
+from pipeline.reporting.table import StudyTable, TrialRow, load_table
 
 WIDE = 72  # columns from which epochs and times are shown
 TRAINED_BY = ("data", "model", "optimizer", "schedule", "regularizer", "augment", "train")
@@ -123,3 +123,30 @@ def _print_curves(console: Console, row: TrialRow) -> None:
             console.print(f"{what}: o training, * validation", markup=False)
             for line in lines:
                 console.print(line, markup=False, highlight=False, no_wrap=True)
+
+
+def text_plot(series: Mapping[str, Sequence[float]], *, width: int = 60, height: int = 10) -> list[str]:
+    """Return lines of a plot of several series over epochs 1, 2, ...; key: the mark, one character, in the order drawn.
+
+    Values that are not finite leave a gap; nothing finite at all gives no lines.
+    """
+    finite = [value for values in series.values() for value in values if math.isfinite(value)]
+    if not finite:
+        return []
+    low, high = min(finite), max(finite)
+    span = (high - low) or 1.0
+    epochs = max(map(len, series.values()))
+    width = min(width, max(epochs, 2) * 3)
+    grid = [[" "] * width for _ in range(height)]
+    for mark, values in series.items():
+        for number, value in enumerate(values):
+            if math.isfinite(value):
+                column = 0 if epochs == 1 else round(number * (width - 1) / (epochs - 1))
+                grid[height - 1 - round((value - low) / span * (height - 1))][column] = mark
+    lines = []
+    for row, cells in enumerate(grid):
+        label = f"{high:9.4g}" if row == 0 else f"{low:9.4g}" if row == height - 1 else " " * 9
+        lines.append(f"{label} |{''.join(cells).rstrip()}")
+    lines.append(f"{'':9} +{'-' * width}")
+    lines.append(f"{'':9}  1{str(epochs).rjust(width - 1)}  epoch")
+    return lines

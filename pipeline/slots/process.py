@@ -20,7 +20,7 @@ from joblib.externals.loky.backend import resource_tracker as loky_tracker
 from joblib.externals.loky.process_executor import ShutdownExecutorError
 
 from pipeline.slots import worker
-from pipeline.slots.base import CallFailed, Machine, Result, TimedOut, WorkerDied, WorkerSettings
+from pipeline.slots.slot import CallFailed, Machine, Result, TimedOut, WorkerDied, WorkerSettings
 
 PINS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 START_S = 60.0  # a worker that has not answered by then never will

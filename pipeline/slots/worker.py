@@ -44,7 +44,7 @@ def invoke(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[str, An
 
 
 def describe() -> dict[str, Any]:
-    """Return the fields of `pipeline.slots.base.Machine`, as this process sees them; loads NumPy and with it the BLAS."""
+    """Return the fields of `pipeline.slots.slot.Machine`, as this process sees them; loads NumPy and with it the BLAS."""
     import numpy as np
 
     dependencies: Any = np.show_config(mode="dicts")

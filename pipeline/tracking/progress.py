@@ -2,13 +2,153 @@
 
 import threading
 import time
+from collections import Counter
+from dataclasses import dataclass, field
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
-from pipeline.search.events import EpochDone, Event, StudyEnded, StudyStarted, TrialEnded, TrialRetried, TrialStarted
-from pipeline.tracking import spool
-from pipeline.tracking.progress_table import Board, SlotRow, ended_line
+from pipeline import journal
+from pipeline.events import EpochDone, Event, StudyEnded, StudyStarted, TrialEnded, TrialRetried, TrialStarted
+
+STYLES = {"COMPLETE": "", "PRUNED": "dim", "FAIL": "red", "INTERRUPTED": "yellow"}
+WORDS = {"FAIL": "failed", "INTERRUPTED": "paused"}
+WIDE, NARROW = 76, 46  # columns: with bars and names; below NARROW only numbers
+
+
+@dataclass
+class SlotRow:
+    """The trial that runs in a slot."""
+
+    number: int
+    name: str
+    epoch: int
+    epochs: int
+    started: float  # monotonic
+    accuracy: float | None = None
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best trial so far."""
+
+    name: str
+    value: float
+
+
+@dataclass
+class Board:
+    """The state that the live table draws."""
+
+    study: str = ""
+    total: int | None = None
+    maximize: bool = True
+    started: float = field(default_factory=time.monotonic)
+    slots: dict[int, SlotRow | None] = field(default_factory=dict)
+    states: Counter[str] = field(default_factory=Counter)
+    best: Best | None = None
+    counted_before: int = 0
+
+    @property
+    def counted(self) -> int:
+        """Trials that count towards the total."""
+        return self.states["COMPLETE"] + self.states["PRUNED"]
+
+    def count(self, event: TrialEnded, name: str) -> bool:
+        """Counts an ended trial; True when it is the best so far."""
+        if event.state != "INTERRUPTED":
+            self.states[event.state] += 1
+        if event.state != "COMPLETE" or not event.objective:
+            return False
+        value = event.objective[0]
+        better = self.best is None or (value > self.best.value if self.maximize else value < self.best.value)
+        if better:
+            self.best = Best(name, value)
+        return better
+
+    def left_s(self) -> float | None:
+        """Seconds to go by the pace so far, counting the parts of trials that run; None while unknown."""
+        done = self.counted - self.counted_before
+        if self.total is None or done < 1:
+            return None
+        partly = sum(row.epoch / max(row.epochs, 1) for row in self.slots.values() if row is not None)
+        to_go = max(0.0, self.total - self.counted - partly)
+        return (time.monotonic() - self.started) / (done + partly) * to_go
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = options.max_width
+        yield self._head(width)
+        table = Table(box=None, show_header=False, padding=(0, 1), pad_edge=False, expand=False)
+        table.add_column(justify="right", style="dim", no_wrap=True)
+        table.add_column(no_wrap=True, overflow="ellipsis", max_width=max(8, width - (42 if width >= WIDE else 24)))
+        if width >= WIDE:
+            table.add_column(width=16)
+        table.add_column(justify="right", no_wrap=True)
+        table.add_column(justify="right", no_wrap=True)
+        for index, row in sorted(self.slots.items()):
+            table.add_row(*_cells(index, row, width))
+        yield table
+        if self.best is not None:
+            line = Text.assemble(("best ", "dim"), (objective_text(self.best.value), "bold green"), f"  {self.best.name}")
+            line.truncate(width, overflow="ellipsis")
+            yield line
+
+    def _head(self, width: int) -> Text:
+        of = "" if self.total is None else f"/{self.total}"
+        parts = [(self.study, "bold"), (f"{self.counted}{of} trials", "")]
+        parts += [
+            (f"{self.states[state]} {word}", style)
+            for state, word, style in (("PRUNED", "pruned", "dim"), ("FAIL", "failed", "red"))
+            if self.states[state]
+        ]
+        parts.append((clock(time.monotonic() - self.started), "dim"))
+        left = self.left_s()
+        if left is not None:
+            parts.append((f"about {clock(left)} left", "dim"))
+        line = Text(" · " if width >= NARROW else " ").join(Text(text, style=style) for text, style in parts)
+        line.truncate(width, overflow="ellipsis")
+        return line
+
+
+def _cells(index: int, row: SlotRow | None, width: int) -> list[Text | ProgressBar]:
+    if row is None:
+        idle: list[Text | ProgressBar] = [Text(f"slot {index}" if width >= NARROW else str(index)), Text("…", style="dim")]
+        return idle
+    name = row.name if width >= NARROW else f"t{row.number:03d}"
+    cells: list[Text | ProgressBar] = [Text(f"slot {index}" if width >= NARROW else str(index)), Text(name)]
+    if width >= WIDE:
+        cells.append(ProgressBar(total=max(row.epochs, 1), completed=row.epoch, width=16, complete_style="cyan", finished_style="cyan"))
+    cells.append(Text(f"{row.epoch}/{row.epochs}"))
+    cells.append(Text("" if row.accuracy is None else f"{row.accuracy:.2%}", style="cyan"))
+    return cells
+
+
+def ended_line(event: TrialEnded, name: str, board: Board, *, is_best: bool) -> tuple[str, str]:
+    """One line on how a trial ended, and its style."""
+    of = "" if board.total is None else f"/{board.total}"
+    count = f"[{board.counted:>{len(str(board.total or 0))}}{of}]"
+    effort = f"{event.epochs} epochs  {event.duration_s:.1f} s"
+    if event.state == "COMPLETE":
+        values = "  ".join(objective_text(value) for value in event.objective)
+        return f"{count} {values:>8}  {name:<30}  {effort}{'  best so far' if is_best else ''}", "green" if is_best else ""
+    reason = f"  {event.reason}" if event.reason else ""
+    return f"{count} {WORDS.get(event.state, event.state.lower()):>8}  {name:<30}  {effort}{reason}", STYLES.get(event.state, "")
+
+
+def objective_text(value: float) -> str:
+    """A share as per cent, other values plainly."""
+    return f"{value:.2%}" if 0.0 <= value <= 1.0 else f"{value:.4g}"
+
+
+def clock(seconds: float) -> str:
+    """Seconds as m:ss or h:mm:ss."""
+    whole = round(seconds)
+    minutes, hours = whole // 60, whole // 3600
+    return f"{hours}:{minutes % 60:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
+
 
 REFRESH_HZ = 2.0  # often enough to look alive, rarely enough to cost nothing
 
@@ -52,7 +192,7 @@ class ProgressListener:
         board.started = time.monotonic()
         board.slots = dict.fromkeys(range(event.slots))
         if event.resumed:
-            for past in spool.read_all(event.folder):
+            for past in journal.read_all(event.folder):
                 if isinstance(past, TrialEnded) and past.state != "INTERRUPTED":
                     board.count(past, f"t{past.number:03d}")
             board.counted_before = board.counted

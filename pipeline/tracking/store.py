@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from pipeline.artifacts import sqlite_file, sqlite_url
+from pipeline.files import sqlite_file, sqlite_url
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient

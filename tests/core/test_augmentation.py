@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import convolve1d, grey_dilation, grey_erosion
 
 from cnn_core.augmentation import AugmentSpec, augment
-from cnn_core.augmentation.elastic import BANK_SIZE, field_bank
+from cnn_core.augmentation.geometry import BANK_SIZE, field_bank
 from cnn_core.augmentation.pixels import add_noise, add_specks, blur, change_contrast, change_strokes, cut_out
 from cnn_core.errors import InputError
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.random import default_rng
 
-from cnn_core.columns import Window, col2im, im2col, lower, make_window, raise_add, row_blocks
 from cnn_core.errors import InputError
+from cnn_core.kernels.window import Window, col2im, im2col, lower, make_window, raise_add, row_blocks
 
 pairs = st.tuples(st.integers(1, 4), st.integers(1, 4))
 

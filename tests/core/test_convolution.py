@@ -8,8 +8,8 @@ from numpy.random import default_rng
 from scipy.signal import correlate as scipy_correlate
 
 from cnn_core.axes import Array
-from cnn_core.correlation import DirectCorrelation
 from cnn_core.errors import InputError
+from cnn_core.kernels.direct import DirectCorrelation
 from cnn_core.layers import Convolution
 
 

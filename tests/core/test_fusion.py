@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from numpy.random import default_rng
 
 from cnn_core.architectures import ARCHITECTURES, build_model, reference
-from cnn_core.fused.few import FEW_IMAGES
 from cnn_core.fused.first import FirstNormalizedBlock
-from cnn_core.fused.ladder import climb, descend
-from cnn_core.fusion import fuse
+from cnn_core.fused.fuse import fuse
+from cnn_core.fused.max_chain import climb, descend
+from cnn_core.fused.small_batch import FEW_IMAGES
 from cnn_core.layers import BatchNormalization, Convolution, Dense, Dropout, Flatten, Layer, LeakyReLU, MaxPooling, ReLU
 from cnn_core.model import Sequential
 

@@ -6,7 +6,7 @@ from numpy.random import default_rng
 
 from cnn_core.architectures import build_model, reference
 from cnn_core.errors import InputError
-from cnn_core.fusion import fuse
+from cnn_core.fused.fuse import fuse
 from cnn_core.layers import Convolution, Dense, Flatten, ReLU
 from cnn_core.low_rank import compress
 from cnn_core.model import Sequential

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cnn_core.errors import InputError
 from cnn_core.optimizers import OPTIMIZERS, make_optimizer
-from cnn_core.optimizers.base import BLOCK
+from cnn_core.optimizers.optimizer import BLOCK
 
 # Two steps from w = 1 with gradients 0.5 and then -0.25, worked by hand (each line is the formula of the docstring).
 ROOT = math.sqrt

@@ -8,8 +8,8 @@ from numpy.random import default_rng
 from scipy.ndimage import maximum_filter, uniform_filter
 
 from cnn_core.axes import Array
-from cnn_core.columns import as_pair
 from cnn_core.errors import InputError
+from cnn_core.kernels.window import as_pair
 from cnn_core.layers import AveragePooling, GlobalAveragePooling, LpPooling, MaxPooling
 from cnn_core.layers.pooling import Pooling
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnn_core.buffers import Buffers
 from cnn_core.errors import InputError
+from cnn_core.kernels.workspace import Buffers
 from cnn_core.regularizers import add_penalty_gradient, clip_by_global_norm, global_norm
 from cnn_core.schedules import SCHEDULES, make_schedule
 from cnn_core.spec import RegularizerSpec

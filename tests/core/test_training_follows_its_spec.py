@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnn_core import workbench
+from cnn_core import caches
 from cnn_core.architectures import ARCHITECTURES, reference
 from cnn_core.data.prepared import write_prepared
 from cnn_core.errors import InputError
@@ -56,7 +56,7 @@ def test_metrics_are_those_of_the_state(tiny_spec: Make) -> None:
     for select in ("last", "average"):
         spec = tiny_spec(train=TrainSpec(epochs=2, batch_size=32, eval_size=50, select=select))
         state, metrics = train_epoch(spec, None)
-        data = workbench.data_of(spec.data)
+        data = caches.data_of(spec.data)
         chosen = data.evaluation(data.valid, 50, spec.data.split_seed)
         probabilities = predict_proba(spec, *handed_on(spec, state), data.valid_images[chosen])
         assert len(chosen) == 50
@@ -70,7 +70,7 @@ def test_metrics_are_those_of_the_state(tiny_spec: Make) -> None:
 
 def test_the_moving_average_is_worked_out_by_hand(tiny_spec: Make) -> None:
     spec = tiny_spec(train=TrainSpec(epochs=3, batch_size=200, select="average", average_decay=0.25))
-    start = workbench.Net(spec.model, (1, 8, 8), 10, spec.seed).plain.params["dense1.W"].copy()
+    start = caches.Net(spec.model, (1, 8, 8), 10, spec.seed).plain.params["dense1.W"].copy()
     first, _ = train_epoch(spec, None)
     second, _ = train_epoch(spec, first)
     assert first.average is not None and second.average is not None
@@ -133,10 +133,10 @@ def test_steps_and_learning_rates(tiny_spec: Make) -> None:
 
 def test_each_epoch_has_an_order_and_changes_of_its_own(tiny_spec: Make) -> None:
     spec = tiny_spec(augment={"shift": 0.2})
-    data, net = workbench.data_of(spec.data), workbench.net_of(spec.model, (1, 8, 8), 10)
+    data, net = caches.data_of(spec.data), caches.net_of(spec.model, (1, 8, 8), 10)
 
     def first_batch(epoch: int, **changes: Any) -> tuple[Any, Any]:
-        x, labels = next(workbench.training_batches(replace(spec, **changes), data, net, 7, epoch))
+        x, labels = next(caches.training_batches(replace(spec, **changes), data, net, 7, epoch))
         return x.copy(), labels.copy()
 
     (x, labels), (later, others) = first_batch(0), first_batch(1)
@@ -154,7 +154,7 @@ def test_penalties_clipping_and_smoothing_change_the_training(tiny_spec: Make) -
         state, _ = train_epoch(tiny_spec(regularizer=regularizer), None)
         assert float(np.linalg.norm(state.params["dense1.W"])) < norm
     clipped = tiny_spec(train=TrainSpec(epochs=3, batch_size=32, clip_norm=1e-3), optimizer={"name": "sgd", "lr": 1.0})
-    start = workbench.Net(clipped.model, (1, 8, 8), 10, clipped.seed).plain.params
+    start = caches.Net(clipped.model, (1, 8, 8), 10, clipped.seed).plain.params
     state, metrics = train_epoch(clipped, None)
     assert 0 < max(float(np.abs(state.params[name] - p).max()) for name, p in start.items()) < 7 * 1e-3, "seven steps of length 0.001"
     assert metrics["grad_norm/dense1"] > 0.01, "norms are taken before clipping"

@@ -7,10 +7,9 @@ from hypothesis import strategies as st
 from numpy.random import default_rng
 
 from cnn_core.axes import Array
-from cnn_core.columns import make_window
-from cnn_core.correlation import Correlation, DirectCorrelation
-from cnn_core.tiles import Axis, strips, transforms
-from cnn_core.winograd import WinogradCorrelation, tile_of
+from cnn_core.kernels.direct import Correlation, DirectCorrelation
+from cnn_core.kernels.window import make_window
+from cnn_core.kernels.winograd import Axis, WinogradCorrelation, strips, tile_of, transforms
 
 
 def run(correlation: Correlation, x: Array, W: Array, dy: Array) -> tuple[Array, Array, Array]:

@@ -119,7 +119,7 @@ def test_a_worker_that_lacks_the_data_is_sent_them_once(case: Case, tmp_path: Pa
     from cnn_core import training
     from cnn_core.spec import DataSpec, ModelSpec, Spec, TrainSpec
     from pipeline.configuration.settings import SlotSettings
-    from pipeline.slots.cluster import connect_slots
+    from pipeline.slots.dask import connect_slots
 
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))

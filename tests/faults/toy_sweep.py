@@ -14,8 +14,8 @@ from typing import Any
 
 from pipeline.config import SWEEP, command_line
 from pipeline.search import leaderboard, problem
-from pipeline.search.ledger import Ledger
-from pipeline.search.record import Outcome, TrialRecord
+from pipeline.search.queue import Ledger
+from pipeline.search.trial_folder import Outcome, TrialRecord
 from pipeline.sweep import main
 from tests.faults import toy
 

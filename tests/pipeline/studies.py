@@ -12,7 +12,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
-from pipeline.search.events import EpochDone, Event, Listener, StudyEnded, StudyStarted, TrialEnded, TrialStarted
+from pipeline.events import EpochDone, Event, Listener, StudyEnded, StudyStarted, TrialEnded, TrialStarted
 
 HE_POINTS = 0.004
 START_S = 1_780_000_000.0
@@ -114,7 +114,7 @@ def suggestion(rng: np.random.Generator) -> tuple[dict[str, str | int | float], 
 
 def make_study(folder: Path, trials: int = 60, seed: int = 0, *, listener: Listener | None = None, objectives: int = 1) -> optuna.Study:
     """Writes `study.db` (as the sweep does) and the journal below `folder`."""
-    from pipeline.tracking.spool import EventLog
+    from pipeline.journal import EventLog
 
     folder.mkdir(parents=True, exist_ok=True)
     log = listener or EventLog(folder)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cnn_core.errors import InputError
-from pipeline.artifacts import StudyPaths, atomic_write_bytes, atomic_write_text, sha256_bytes, sha256_file, writable_file, writable_folder
+from pipeline.files import StudyPaths, atomic_write_bytes, atomic_write_text, sha256_bytes, sha256_file, writable_file, writable_folder
 
 
 def test_written_whole_with_the_modes_of_a_plain_file(tmp_path: Path) -> None:

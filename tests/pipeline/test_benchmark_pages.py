@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import document, results, sweep
 from benchmarks.sweep_parts import PARTS
-from pipeline.tracking import spool
+from pipeline import journal
 from tests.pipeline.studies import START_S, study_started
 
 STUDY = [{"trials": 10_000, "trial_ms": 150.0, "sampler_ms": 140.0, "epoch_ms": 0.5}]
@@ -98,7 +98,7 @@ def test_the_whole_time_ends_with_the_written_bundle(tmp_path: Path) -> None:
     os.utime(manifest, (0, START_S + 607))
     assert results._whole_rows(folder, "cell") == [], "a study that keeps no journal does not tell when it began"
     for count, event in enumerate((study_started(folder), replace(study_started(folder, resumed=True), time_s=START_S + 300)), 1):
-        log = spool.EventLog(folder)
+        log = journal.EventLog(folder)
         log.handle(event)
         log.close()
         paused = "" if count == 1 else ", begun 2 times, pauses included"

@@ -27,7 +27,7 @@ from cnn_core.model import Sequential
 from pipeline.bundle.graph import operations_of
 from pipeline.bundle.operations import Net, convolution, softmax
 from pipeline.bundle.reading import IDENTITY, resample_view, view_sampler
-from pipeline.ensemble.views import views_of
+from pipeline.ensemble.plan import views_of
 
 
 def _unsettle(model: Sequential) -> None:

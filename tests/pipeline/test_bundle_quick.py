@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipeline.bundle import running
 from pipeline.bundle.operations import Net
 from pipeline.bundle.predictor import Bundle, load
-from pipeline.bundle.quick import QuickNet, quicken
+from pipeline.bundle.running import QuickNet, quicken
 
 
 @st.composite

@@ -17,8 +17,8 @@ from cnn_core.spec import DataSpec
 from cnn_core.streams import stream
 from pipeline.config import compose, conf_dir, spec_of
 from pipeline.configuration.choices import PRUNERS, SAMPLERS
+from pipeline.configuration.data_settings import DATA
 from pipeline.configuration.hydra_tree import compose_groups, groups, search_path_override
-from pipeline.data.settings import DATA
 from pipeline.search.problem import trial_name
 
 SHAPES = {"digits": (1, 8, 8)}

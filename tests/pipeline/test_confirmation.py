@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.artifacts import StudyPaths, TrialPaths
 from pipeline.config import compose, spec_of
 from pipeline.data import prepare
 from pipeline.ensemble.plan import finished_trials
+from pipeline.files import StudyPaths, TrialPaths
 from pipeline.reporting.facts import gather
-from pipeline.search.record import Outcome, TrialRecord
+from pipeline.reporting.table import load_table
 from pipeline.search.study import read_study
-from pipeline.tracking.table import load_table
+from pipeline.search.trial_folder import Outcome, TrialRecord
 from tests.pipeline.test_sweep_commands import TINY, command
 
 

@@ -13,9 +13,9 @@ import pipeline
 from cnn_core.data.prepared import open_prepared
 from cnn_core.errors import InputError
 from pipeline.config import compose
+from pipeline.configuration.data_settings import DataSettings
 from pipeline.data import TestSplitClosedError, opened_for_evaluation, prepare, prepare_test
-from pipeline.data.prepare import SOURCES
-from pipeline.data.settings import DataSettings
+from pipeline.data.preparation import SOURCES
 from pipeline.data.source import Labelled, hold_out
 from tests.pipeline.sources import made, write_csv
 

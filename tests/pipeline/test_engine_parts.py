@@ -16,19 +16,18 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cnn_core.errors import InputError
 from pipeline.config import compose
-from pipeline.search.budget import geometric_mean
-from pipeline.search.clock import StudyClock
+from pipeline.search.budget import StudyClock, geometric_mean
 from pipeline.search.confirm import Confirmed, confirmed_lines
 from pipeline.search.coordinator import Usage
 from pipeline.search.fingerprint import differences
 from pipeline.search.leaderboard import best_trials, rank, table
-from pipeline.search.ledger import Ledger
-from pipeline.search.lock import Owner, OwnerLock, is_locked, read_owner
-from pipeline.search.mirror import MirrorStorage, asking
-from pipeline.search.record import Outcome
+from pipeline.search.queue import Ledger
 from pipeline.search.samplers import make_sampler
 from pipeline.search.space import Space
-from pipeline.search.stop import Stop
+from pipeline.search.storage import MirrorStorage, asking
+from pipeline.search.trial_folder import Outcome
+from pipeline.slots.owner import Owner, OwnerLock, is_locked, read_owner
+from pipeline.slots.stop import Stop
 
 SPACE = Space.parse({"x": {"float": [0.0, 1.0]}})
 
@@ -84,7 +83,7 @@ def test_a_better_trial_names_the_one_it_beats() -> None:
 
 def test_a_slot_without_a_trial_left_is_idle_and_not_outside_training(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr("pipeline.search.ledger.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("pipeline.search.queue.time", SimpleNamespace(monotonic=lambda: now[0]))
     ledger = ledger_of(1)
     asked = ledger.ask(SPACE.suggest)
     assert asked is not None
@@ -310,7 +309,7 @@ def test_two_objectives_rank_the_pareto_front_first() -> None:
 
 
 def test_pruners_hold_no_state_of_their_own() -> None:
-    from pipeline.search.pruners import make_pruner
+    from pipeline.search.samplers import make_pruner
 
     halving = make_pruner(SimpleNamespace(name="successive_halving", min_epochs=1, reduction_factor=3), 9)
     assert getattr(halving, "_min_resource", None) == 1

@@ -6,9 +6,21 @@ from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix
 from sklearn.metrics import log_loss as sklearn_log_loss
 
-from pipeline.ensemble.combine import Combination, accuracy, fit_temperature, log_loss, softmax
 from pipeline.ensemble.gain import calibration_error, confusion, gain_over, wilson
-from pipeline.ensemble.methods import METHODS, _forward, geometric, greedy, stacking, uniform, weighted
+from pipeline.ensemble.methods import (
+    METHODS,
+    Combination,
+    _forward,
+    accuracy,
+    fit_temperature,
+    geometric,
+    greedy,
+    log_loss,
+    softmax,
+    stacking,
+    uniform,
+    weighted,
+)
 from pipeline.ensemble.selection import _parts, choose, choose_useful, cross_fitted, fit, within_cap
 
 

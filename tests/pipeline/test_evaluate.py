@@ -14,12 +14,12 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from cnn_core.data.prepared import open_prepared
 from pipeline import evaluate, export, predict
-from pipeline.artifacts import StudyPaths
 from pipeline.bundle.predictor import load
 from pipeline.config import command_line, compose
 from pipeline.data import prepare, prepare_test
+from pipeline.data.preparation import TestSplitClosedError, opened_for_evaluation
 from pipeline.data.proxy import frozen_proxy
-from pipeline.data.test_split import TestSplitClosedError, opened_for_evaluation
+from pipeline.files import StudyPaths
 from tests.pipeline.final_study import FINAL_ARGUMENTS, run_sweep
 
 
@@ -88,7 +88,7 @@ def test_a_labelled_file_is_scored_without_an_opening(final_root: Path, tmp_path
 
 def test_no_other_command_opens_the_test_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sweep, final, export and predict run to their ends while the test files cannot be reached at all."""
-    preparing = sys.modules["pipeline.data.prepare"]  # the name pipeline.data.prepare itself is the function
+    preparing = sys.modules["pipeline.data.preparation"]  # the name pipeline.data.preparation itself is the function
     opened: list[bool] = []
     original = preparing._prepared
 

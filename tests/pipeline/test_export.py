@@ -17,14 +17,14 @@ from cnn_core.errors import InputError
 from cnn_core.layers import Dense, Flatten, MomentNormalization
 from cnn_core.model import Sequential
 from pipeline import export
-from pipeline.artifacts import StudyPaths, sha256_file
-from pipeline.bundle.assemble import assemble
 from pipeline.bundle.graph import operations_of
 from pipeline.bundle.operations import Net
 from pipeline.bundle.predictor import Bundle, BundleError, load, manifest_digest
 from pipeline.bundle.running import open_bundle
 from pipeline.config import command_line
-from pipeline.ensemble.combine import Combination
+from pipeline.ensemble.assemble import assemble
+from pipeline.ensemble.methods import Combination
+from pipeline.files import StudyPaths, sha256_file
 
 ort = pytest.importorskip("onnxruntime")
 

@@ -19,20 +19,20 @@ from cnn_core.data.splits import reserved, split_of
 from cnn_core.spec import Spec
 from cnn_core.training import predict_proba
 from pipeline import final
-from pipeline.artifacts import StudyPaths, TrialPaths
-from pipeline.bundle.assemble import assemble
 from pipeline.config import command_line, compose
-from pipeline.configuration.final_settings import EnsembleSettings
+from pipeline.configuration.settings import EnsembleSettings
 from pipeline.ensemble import nets, plan
+from pipeline.ensemble.assemble import assemble
 from pipeline.ensemble.build import build_ensemble
-from pipeline.ensemble.combine import softmax
 from pipeline.ensemble.duration import expected_s, fitting_epochs
+from pipeline.ensemble.methods import softmax
 from pipeline.ensemble.nets import NetTrainer
 from pipeline.ensemble.out_of_fold import OutOfFold
 from pipeline.ensemble.telling import Job, NetEvents
-from pipeline.search.record import read_history
-from pipeline.search.stop import Stop
-from pipeline.slots.base import Machine
+from pipeline.files import StudyPaths, TrialPaths
+from pipeline.search.trial_folder import read_history
+from pipeline.slots.slot import Machine
+from pipeline.slots.stop import Stop
 from tests.pipeline.final_study import FINAL_ARGUMENTS
 
 

@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from pipeline import final
-from pipeline.artifacts import StudyPaths
+from pipeline import final, journal
 from pipeline.config import command_line
 from pipeline.ensemble.telling import one_line_at_a_time, runs_folder
-from pipeline.search.stop import Stop
-from pipeline.tracking import spool
+from pipeline.files import StudyPaths
+from pipeline.slots.stop import Stop
 from tests.pipeline.final_study import FINAL_ARGUMENTS
 
 ARGUMENTS = [*(text for text in FINAL_ARGUMENTS if text != "tracking=none"), "slots.n=2"]
@@ -105,12 +104,12 @@ def test_the_parent_holds_the_ensemble(tracked: Path) -> None:
 
 def test_the_journal_holds_each_epoch_once_and_the_interruption(tracked: Path) -> None:
     (folder,) = StudyPaths(tracked, "small").final.glob("runs/*")
-    events = spool.read_all(folder)
-    epochs = [(event.number, event.epoch) for event in events if isinstance(event, spool.events.EpochDone)]
+    events = journal.read_all(folder)
+    epochs = [(event.number, event.epoch) for event in events if isinstance(event, journal.events.EpochDone)]
     assert sorted(epochs) == [(net, epoch) for net in range(8) for epoch in (1, 2, 3)]
-    ends = [event.state for event in events if isinstance(event, spool.events.TrialEnded)]
+    ends = [event.state for event in events if isinstance(event, journal.events.TrialEnded)]
     assert sorted(ends) == ["COMPLETE"] * 8 + ["INTERRUPTED"]
-    assert [event.state for event in events if isinstance(event, spool.events.StudyEnded)] == ["INTERRUPTED", "COMPLETE", "COMPLETE"]
+    assert [event.state for event in events if isinstance(event, journal.events.StudyEnded)] == ["INTERRUPTED", "COMPLETE", "COMPLETE"]
 
 
 def test_another_plan_has_a_parent_of_its_own(tracked: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.artifacts import StudyPaths
+from pipeline.files import StudyPaths
 from pipeline.reporting.facts import gather
 from pipeline.reporting.lockstep import lockstep, makespan, round_s
 from pipeline.reporting.sections_more import repeat
@@ -42,6 +42,6 @@ def test_the_report_of_a_deterministic_study_says_what_it_cost(tmp_path: Path) -
 
 
 def test_a_free_study_has_no_such_cost() -> None:
-    from pipeline.tracking.table import StudyTable, TrialRow
+    from pipeline.reporting.table import StudyTable, TrialRow
 
     assert lockstep(StudyTable("s", Path(), ("maximize",), [TrialRow(0, history={1: {"epoch_s": 1.0}})])) is None

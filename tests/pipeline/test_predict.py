@@ -9,15 +9,14 @@ import pytest
 from cnn_core.data.prepared import open_prepared
 from cnn_core.errors import InputError
 from pipeline import predict
-from pipeline.artifacts import sha256_file
 from pipeline.bundle.predictor import Bundle, load
 from pipeline.bundle.running import predict_blocks
 from pipeline.config import command_line, compose
 from pipeline.data import prepare
+from pipeline.files import sha256_file
 from pipeline.inputs import Block
 from pipeline.predictions.drift import Drift
-from pipeline.predictions.forms import safe_id
-from pipeline.predictions.ledger import expected_score
+from pipeline.predictions.submission import expected_score, safe_id
 
 
 @pytest.fixture(scope="module")

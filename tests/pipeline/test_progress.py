@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pipeline.search.events import Event, TrialRetried
-from pipeline.tracking.progress import ProgressListener
-from pipeline.tracking.progress_table import Best, Board, SlotRow, clock, objective_text
-from pipeline.tracking.spool import EventLog
+from pipeline.events import Event, TrialRetried
+from pipeline.journal import EventLog
+from pipeline.tracking.progress import Best, Board, ProgressListener, SlotRow, clock, objective_text
 from tests.pipeline.studies import START_S, epoch_done, small_events, study_ended, study_started, trial_ended, trial_started
 
 

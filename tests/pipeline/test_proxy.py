@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cnn_core.caches import data_of
 from cnn_core.data.prepared import open_prepared
 from cnn_core.data.splits import reserved, split
-from cnn_core.workbench import data_of
 from pipeline.config import compose, spec_of
 from pipeline.data import prepare, proxy
 from pipeline.data.proxy import FROZEN_SEED, VALIDATION_SEED, ProxyRecipe, digest, disturb, frozen_proxy

@@ -9,14 +9,14 @@ import numpy as np
 import optuna
 import pytest
 
-from pipeline.artifacts import StudyPaths
 from pipeline.config import compose
+from pipeline.files import StudyPaths
 from pipeline.predictions.scoring import Scored, write_scored
 from pipeline.report import COMMAND, main
 from pipeline.reporting.facts import gather, reasons
 from pipeline.reporting.page import page
+from pipeline.reporting.table import load_table
 from pipeline.search.study import read_study
-from pipeline.tracking.table import load_table
 from tests.pipeline.studies import make_study
 
 VOID = {"meta", "link", "img", "br", "input", "hr"}
@@ -113,7 +113,7 @@ def test_figures_in_the_page_are_the_study_s(made_study: Path) -> None:
 def test_names_and_notes_cannot_inject_markup(tmp_path: Path) -> None:
     from dataclasses import replace
 
-    from pipeline.tracking.spool import EventLog
+    from pipeline.journal import EventLog
     from tests.pipeline.studies import study_started
 
     folder = tmp_path / "made"

@@ -14,8 +14,8 @@ from pipeline.reporting.confidence import assess, optimism, wilson
 from pipeline.reporting.effects import Unit, effects, unit_of
 from pipeline.reporting.regression import fit_study, unit_position, value_at
 from pipeline.reporting.sections_more import space_yaml
+from pipeline.reporting.table import StudyTable, TrialRow, load_table
 from pipeline.search.space import Space
-from pipeline.tracking.table import StudyTable, TrialRow, load_table
 from tests.pipeline.studies import HE_POINTS, LR_RANGES
 
 

@@ -8,10 +8,10 @@ import pytest
 
 from cnn_core.errors import InputError
 from pipeline import sweep
-from pipeline.artifacts import StudyPaths
 from pipeline.bundle import load_bundle
 from pipeline.config import SWEEP, command_line, compose, override
-from pipeline.search.examination import examine
+from pipeline.doctor import examine
+from pipeline.files import StudyPaths
 from pipeline.search.study import read_study
 from tests.pipeline.final_study import SWEEP_ARGUMENTS
 

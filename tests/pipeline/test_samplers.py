@@ -11,8 +11,7 @@ import pytest
 from optuna.samplers import BaseSampler
 
 from cnn_core.errors import InputError
-from pipeline.search.grid import grid
-from pipeline.search.samplers import NEEDS, make_sampler
+from pipeline.search.samplers import NEEDS, grid, make_sampler
 from pipeline.search.space import Space
 
 SPACE = Space.parse(

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from pipeline.slots.base import CallFailed, TimedOut, WorkerDied, WorkerSettings
 from pipeline.slots.process import ProcessSlot, start_slots
+from pipeline.slots.slot import CallFailed, TimedOut, WorkerDied, WorkerSettings
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipeline.config import compose
 from pipeline.configuration.hydra_tree import groups
 from pipeline.configuration.overrides import literal, parse_override
-from pipeline.search.distributions import parse_parameter
+from pipeline.search.parameter import parse_parameter
 from pipeline.search.space import Space, searched
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)

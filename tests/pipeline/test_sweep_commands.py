@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.tracking.table import load_table
+from pipeline.reporting.table import load_table
 
 REPOSITORY = Path(__file__).parents[2]
 TINY = ["experiment=smoke", "tracking=none", "data.train_size=60", "data.valid_size=50", "slots.n=2"]

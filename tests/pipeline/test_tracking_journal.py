@@ -7,22 +7,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline import journal
+from pipeline.events import EpochDone, StudyStarted
 from pipeline.redact import redact
-from pipeline.search.events import EpochDone, StudyStarted
-from pipeline.tracking import spool
 from tests.pipeline.studies import epoch_done, small_events, study_started
 
 
 def test_every_kind_of_event_comes_back_as_it_was(tmp_path: Path) -> None:
     events = small_events(tmp_path / "study")
-    assert {type(event) for event in events} | {spool.events.TrialRetried} == set(spool.EVENT_TYPES.values())
+    assert {type(event) for event in events} | {journal.events.TrialRetried} == set(journal.EVENT_TYPES.values())
     for event in events:
-        assert spool.decode(spool.encode(event)) == event
+        assert journal.decode(journal.encode(event)) == event
 
 
 def test_numpy_scalars_and_not_finite_numbers_are_kept() -> None:
     event = EpochDone(number=np.int64(3), epoch=1, metrics={"a": np.float32(0.5), "b": math.inf}, slot=0, worker_pid=1, time_s=1.0)  # type: ignore[arg-type]
-    back = spool.decode(spool.encode(event))
+    back = journal.decode(journal.encode(event))
     assert isinstance(back, EpochDone)
     assert back.number == 3
     assert back.metrics == {"a": 0.5, "b": math.inf}
@@ -30,48 +30,48 @@ def test_numpy_scalars_and_not_finite_numbers_are_kept() -> None:
 
 @pytest.mark.parametrize("line", ["", "{", '{"event": "Unknown"}', '{"event": "EpochDone", "number": 1}', "[1]", "null"])
 def test_lines_that_are_not_understood_are_none(line: str) -> None:
-    assert spool.decode(line) is None
+    assert journal.decode(line) is None
 
 
 def test_fields_of_a_later_version_are_ignored(tmp_path: Path) -> None:
     event = epoch_done(1, 1)
-    assert spool.decode(json.dumps({**json.loads(spool.encode(event)), "colour": "red"})) == event
+    assert journal.decode(json.dumps({**json.loads(journal.encode(event)), "colour": "red"})) == event
 
 
 def test_a_torn_last_line_is_cut_before_the_next_event(tmp_path: Path) -> None:
-    log = spool.EventLog(tmp_path)
+    log = journal.EventLog(tmp_path)
     log.handle(study_started(tmp_path))
     log.close()
     with log.path.open("ab") as file:
         file.write(b'{"event": "EpochDone", "numb')
-    assert len(spool.read_all(tmp_path)) == 1
-    log = spool.EventLog(tmp_path)
+    assert len(journal.read_all(tmp_path)) == 1
+    log = journal.EventLog(tmp_path)
     log.handle(epoch_done(0, 1))
     log.close()
-    assert [type(event) for event in spool.read_all(tmp_path)] == [StudyStarted, EpochDone]
+    assert [type(event) for event in journal.read_all(tmp_path)] == [StudyStarted, EpochDone]
     assert log.path.read_bytes().count(b"\n") == 2
 
 
 def test_an_event_that_cannot_be_written_is_written_later(tmp_path: Path) -> None:
     folder = tmp_path / "study"
     folder.touch()  # a file where the folder should be
-    log = spool.EventLog(folder)
+    log = journal.EventLog(folder)
     log.handle(epoch_done(0, 1))
     assert log.error is not None
     folder.unlink()
     log.handle(epoch_done(0, 2))
     log.close()
     assert log.error is None
-    assert [event.epoch for event in spool.read_all(folder) if isinstance(event, EpochDone)] == [1, 2]
+    assert [event.epoch for event in journal.read_all(folder) if isinstance(event, EpochDone)] == [1, 2]
 
 
 def test_reading_from_an_offset_gives_what_follows(tmp_path: Path) -> None:
-    log = spool.EventLog(tmp_path)
+    log = journal.EventLog(tmp_path)
     for epoch in (1, 2, 3):
         log.handle(epoch_done(0, epoch))
     log.close()
-    (_, first), *_ = list(spool.read(log.path))
-    assert [event.epoch for event, _ in spool.read(log.path, first) if isinstance(event, EpochDone)] == [2, 3]
+    (_, first), *_ = list(journal.read(log.path))
+    assert [event.epoch for event, _ in journal.read(log.path, first) if isinstance(event, EpochDone)] == [2, 3]
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_secrets_are_hidden(text: str, hidden: str) -> None:
 
 def test_a_secret_of_the_environment_never_reaches_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "tok-123456789")
-    log = spool.EventLog(tmp_path)
+    log = journal.EventLog(tmp_path)
     log.handle(StudyStarted(**{**vars(study_started(tmp_path)), "note": "with tok-123456789", "config_yaml": "a: tok-123456789"}))
     log.close()
     text = log.path.read_text()

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.search.events import EpochDone, Event, StudyEnded
-from pipeline.tracking.mlflow import MlflowListener
-from pipeline.tracking.sender import POSITION_NAME, Sender, backlog, replay_spool
-from pipeline.tracking.spool import EventLog
+from pipeline.events import EpochDone, Event, StudyEnded
+from pipeline.journal import EventLog
+from pipeline.tracking.mlflow_listener import MlflowListener
+from pipeline.tracking.mlflow_sender import POSITION_NAME, Sender, backlog, replay_spool
 from tests.pipeline.studies import epoch_done, make_study, small_events, study_ended, study_started, trial_ended, trial_started
 
 

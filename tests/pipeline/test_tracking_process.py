@@ -10,9 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.tracking.mlflow import MlflowListener, _Process
-from pipeline.tracking.sender import backlog
-from pipeline.tracking.sending import Told
+from pipeline.tracking.mlflow_listener import MlflowListener, _Process
+from pipeline.tracking.mlflow_process import Told
+from pipeline.tracking.mlflow_sender import backlog
 from pipeline.tracking.store import LOCK_NAME, locked
 from tests.pipeline.studies import small_events
 from tests.pipeline.test_tracking_mlflow import runs_of, write_journal
@@ -29,7 +29,7 @@ def wait_until(look: Callable[[], object]) -> None:
 
 def senders() -> list[psutil.Process]:
     living = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
-    return [child for child in living if "pipeline.tracking.sending" in child.cmdline()]
+    return [child for child in living if "pipeline.tracking.mlflow_process" in child.cmdline()]
 
 
 def test_a_killed_process_is_started_again_and_nothing_is_lost_or_twice(mlflow_root: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -55,7 +55,7 @@ def test_a_killed_process_is_started_again_and_nothing_is_lost_or_twice(mlflow_r
 def sending(root: Path, folder: Path) -> subprocess.Popen[str]:
     uri = f"sqlite:///{root / 'mlflow.db'}"
     settings = {"root": str(root), "folder": str(folder), "uri": uri, "experiment": "sweeps", "figures": False}
-    command = [sys.executable, "-m", "pipeline.tracking.sending"]
+    command = [sys.executable, "-m", "pipeline.tracking.mlflow_process"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None
     process.stdin.write(json.dumps(settings) + "\nnews\n")

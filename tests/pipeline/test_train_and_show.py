@@ -12,10 +12,10 @@ from cnn_core.training import fit, handed_on
 from pipeline import show, train
 from pipeline.config import Command, command_line, compose, spec_of
 from pipeline.data import prepare
-from pipeline.search import single_run
-from pipeline.search.events import EpochDone, Event
+from pipeline.events import EpochDone, Event
+from pipeline.search import train_one
 from pipeline.search.space import searched
-from pipeline.search.stop import Stop
+from pipeline.slots.stop import Stop
 from pipeline.tracking.progress import ProgressListener
 
 TINY = ["data.train_size=120", "data.valid_size=60", "model.filters=4", "train.epochs=2", "train.batch_size=30", "tracking=none"]
@@ -89,8 +89,8 @@ def test_interrupted_it_goes_on_to_the_same_bits(trained: Path, tmp_path: Path, 
                 stop.request("interrupted", 130)
 
     with monkeypatch.context() as patch:
-        patch.setattr(single_run, "Stop", lambda: stop)
-        patch.setattr(single_run, "ProgressListener", Interrupting)
+        patch.setattr(train_one, "Stop", lambda: stop)
+        patch.setattr(train_one, "ProgressListener", Interrupting)
         assert run(train, f"root={tmp_path}", *TINY, "trial=3") == 130
     assert (folder_of(tmp_path) / "checkpoint.npz").exists()
     assert not (folder_of(tmp_path) / "weights.npz").exists()

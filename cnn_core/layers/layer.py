@@ -1,0 +1,64 @@
+"""What every layer is: parameters, their gradients, buffers, and three methods."""
+
+import copy
+from typing import Any, Self
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import DTypeLike
+
+from cnn_core.axes import Array, Shape
+from cnn_core.kernels.workspace import Buffers
+
+
+class Layer:
+    """One step of a net: ``y = forward(x)``, ``dx = backward(dy)``.
+
+    A layer is constructed from hyperparameters alone; `build` receives the shape of one image, draws the parameters and returns the
+    shape that leaves. `params` are learned; `grads` has the same keys and arrays of the same shapes, which `backward` overwrites in
+    place; `buffers` are saved but not learned (running statistics). Arrays returned by `forward` and `backward` belong to the layer
+    and are valid until its next call: steady training allocates nothing.
+    """
+
+    kind = "layer"  # the word shown in summary()
+    differentiable = True  # False: it has no backward, so it stands before all that learns
+
+    def __init__(self) -> None:
+        self.name = self.kind
+        self.params: dict[str, Array] = {}
+        self.grads: dict[str, Array] = {}
+        self.buffers: dict[str, Array] = {}
+        self.in_shape: Shape = ()
+        self.out_shape: Shape = ()
+        self._buffers = Buffers()  # working memory
+        self.needs_input_gradient = True  # Sequential clears it for the layers before which nothing is learned
+
+    def build(self, in_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> Shape:
+        """Draw parameters for images of `in_shape`, (C, H, W) or (D,); return the shape of one image that leaves."""
+        self.in_shape = self.out_shape = in_shape
+        return in_shape
+
+    def forward(self, x: Array, *, training: bool) -> Array:
+        """Return y; x is (C, H, W, N) or (D, N)."""
+        raise NotImplementedError(f"{type(self).__name__}.forward")
+
+    def backward(self, dy: Array) -> Array:
+        """Write `grads` and return dx, for the x of the last `forward(training=True)`; dy may be overwritten."""
+        raise NotImplementedError(f"{type(self).__name__}.backward")
+
+    def twin(self) -> Self:
+        """Return the layer once more, for inference beside its training: parameters and statistics are shared, working memory is not."""
+        twin = copy.copy(self)
+        twin._buffers = Buffers()
+        return twin
+
+    def reseed(self, rng: Generator) -> None:
+        """Take the random stream of the coming epoch (dropout); other layers ignore it."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return what summary() shows beside the shapes, such as ``{"filters": 32, "padding": "same"}``."""
+        return {}
+
+    def multiply_adds(self) -> int:
+        """Return the multiply-adds of one image's forward pass by the direct algorithm."""
+        return 0

@@ -1,0 +1,55 @@
+"""What follows a sweep with ``final.after_sweep=true``: final models in the same slots, evaluate, export."""
+
+import csv
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from cnn_core.errors import InputError
+from pipeline import evaluate, export, final
+from pipeline.config import Config
+from pipeline.ensemble.assemble import assemble
+from pipeline.files import StudyPaths
+from pipeline.slots.slot import Slot
+
+Say = Callable[[str], None]
+
+
+def after_sweep(config: Config, slots: Sequence[Slot], say: Say) -> int:
+    """Train the final models of a finished sweep, evaluate them and export them; return the exit code of the first that fails.
+
+    The caller holds the study's lock. What is done already for the same model is not done again: the test split is opened once.
+    """
+    code = final.build(final.plan(config), slots, say)
+    if code:
+        return code
+    digest = assemble(config.paths).manifest["digest"]
+    config = replace(config, slots=replace(config.slots, n=len(slots)))
+    if is_evaluated(config.paths, digest):
+        say(f"evaluated before: {config.paths.evaluation}")
+    else:
+        try:
+            code = evaluate.main(config.acting_as(evaluate.COMMAND))
+        except InputError as error:  # such as data without a test split
+            say(f"not evaluated: {error}")
+    if code:
+        return code
+    if is_exported(config.paths, digest):
+        say(f"exported before: {config.paths.bundle}")
+        return 0
+    return export.main(config.acting_as(export.COMMAND))
+
+
+def is_evaluated(paths: StudyPaths, digest: str) -> bool:
+    """Tell whether the test split was opened for this model, and its figures are there."""
+    openings = paths.evaluation / "openings.csv"
+    if not openings.exists() or not (paths.evaluation / "test.json").exists():
+        return False
+    rows = list(csv.DictReader(openings.read_text(encoding="utf-8").splitlines()))
+    return bool(rows) and rows[-1]["model"] == digest[:16]
+
+
+def is_exported(paths: StudyPaths, digest: str) -> bool:
+    """Tell whether the study's bundle holds this model."""
+    manifest = paths.bundle / "manifest.json"
+    return manifest.exists() and json.loads(manifest.read_text(encoding="utf-8")).get("digest") == digest

@@ -1,0 +1,203 @@
+"""A study as a table of trials: what Optuna stored, joined with the journal (times, slots, curves)."""
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline import journal
+from pipeline.events import EpochDone, Event, Scalar, StudyEnded, StudyStarted, TrialEnded, TrialRetried, TrialStarted
+from pipeline.files import sqlite_url
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.distributions import BaseDistribution
+
+
+@dataclass
+class TrialRow:
+    """One trial. `params` by configuration path (`optimizer_lr`), `suggested` by the space's own names (`momentum.lr`)."""
+
+    number: int
+    name: str = ""
+    state: str = "RUNNING"
+    reason: str = ""
+    objective: tuple[float, ...] = ()
+    params: dict[str, Scalar] = field(default_factory=dict)
+    suggested: dict[str, Scalar] = field(default_factory=dict)
+    overrides: tuple[str, ...] = ()
+    seed: int | None = None
+    epochs: int = 0
+    epochs_wanted: int = 0
+    duration_s: float = 0.0
+    retries: list[str] = field(default_factory=list)
+    extra: dict[str, float] = field(default_factory=dict)
+    history: dict[int, dict[str, float]] = field(default_factory=dict)
+    round: int | None = None  # in deterministic mode: the number of its round's first trial
+    spans: list[tuple[int, float, float]] = field(default_factory=list)  # (slot, start, end), seconds of the wall clock
+
+    @property
+    def value(self) -> float:
+        """The first objective; raises IndexError for a trial without one."""
+        return self.objective[0]
+
+
+@dataclass
+class StudyTable:
+    """All trials of a study, by number, and what is known of the study itself."""
+
+    name: str
+    folder: Path
+    directions: tuple[str, ...]
+    trials: list[TrialRow]
+    distributions: dict[str, "BaseDistribution"] = field(default_factory=dict)
+    started: StudyStarted | None = None
+    ended: StudyEnded | None = None
+    starts: int = 1
+
+    @property
+    def complete(self) -> list[TrialRow]:
+        return [trial for trial in self.trials if trial.state == "COMPLETE" and trial.objective]
+
+    @property
+    def best_first(self) -> list[TrialRow]:
+        """Complete trials by the first objective, the best first; ties by number."""
+        sign = -1.0 if self.directions[0] == "maximize" else 1.0
+        return sorted(self.complete, key=lambda trial: (sign * trial.value, trial.number))
+
+    @property
+    def best(self) -> TrialRow | None:
+        """The trial to use: the best after confirmation where there was one, else the best found; None without a complete trial."""
+        ranked = self.best_first
+        confirmed = confirmed_metrics(self.folder)
+        return next((row for number in confirmed for row in ranked if row.number == number), ranked[0] if ranked else None)
+
+    @property
+    def varied(self) -> list[str]:
+        """Names of parameters that took at least two values."""
+        seen: dict[str, set[Scalar]] = {}
+        for trial in self.trials:
+            for key, value in trial.params.items():
+                seen.setdefault(key, set()).add(value)
+        return [key for key, values in seen.items() if len(values) > 1]
+
+
+def storage_uri(folder: Path, storage: str | None = None) -> str:
+    """A read-only URI of the study's own database, or the one given."""
+    return storage or sqlite_url(folder / "study.db", read_only=True)
+
+
+def load_table(folder: Path, name: str, storage: str | None = None) -> StudyTable:
+    """Reads a study without writing to it. Raises FileNotFoundError without a database, KeyError for an unknown study."""
+    import optuna
+
+    if storage is None and not (folder / "study.db").exists():
+        raise FileNotFoundError(folder / "study.db")
+    study = optuna.load_study(study_name=name, storage=storage_uri(folder, storage))
+    return table_of(study, folder, journal.read_all(folder))
+
+
+def table_of_journal(folder: Path) -> StudyTable | None:
+    """What the journal alone tells, without distributions; None where it tells of no study."""
+    rows: dict[int, TrialRow] = {}
+    table = StudyTable("", folder, (), [])
+    _read_events(journal.read_all(folder), rows, table)
+    if table.started is None:
+        return None
+    table.name, table.directions = table.started.study, table.started.directions
+    table.trials = [rows[number] for number in sorted(rows)]
+    return table
+
+
+def table_of(study: "optuna.Study", folder: Path, events: Sequence[Event] = ()) -> StudyTable:
+    """Joins Optuna's trials with the journal's events. Optuna has the last word on states, values and parameters."""
+    rows: dict[int, TrialRow] = {}
+    table = StudyTable(study.study_name, folder, tuple(d.name.lower() for d in study.directions), [])
+    _read_events(events, rows, table)
+    for frozen in study.get_trials(deepcopy=False):
+        row = rows.setdefault(frozen.number, TrialRow(frozen.number))
+        _read_optuna(frozen, row)
+        table.distributions.update(frozen.distributions)
+    table.trials = [rows[number] for number in sorted(rows)]
+    return table
+
+
+def confirmed_metrics(folder: Path) -> dict[int, dict[str, float]]:
+    """Trial -> what `study.confirm` found with fresh seeds (mean, standard deviation, lower bound, seeds), the best first.
+
+    Empty without a confirmation; what is not finite (a single seed has no spread) is left out.
+    """
+    path = folder / "confirmed.csv"
+    if not path.is_file():
+        return {}
+    names = {"mean": "confirmed_mean", "std": "confirmed_std", "lower_95": "confirmed_lower_95", "seeds": "confirmed_seeds"}
+    with path.open(newline="") as file:
+        rows = [(int(row["trial"]), {new: float(row[old]) for old, new in names.items()}) for row in csv.DictReader(file)]
+    return {number: {key: value for key, value in values.items() if math.isfinite(value)} for number, values in rows}
+
+
+def _read_optuna(frozen: "optuna.trial.FrozenTrial", row: TrialRow) -> None:
+    attributes = frozen.user_attrs
+    if frozen.state.is_finished() or not row.state:
+        row.state = frozen.state.name
+    if row.state == "COMPLETE" and frozen.values is not None:
+        row.objective = tuple(frozen.values)
+    row.suggested = dict(frozen.params)
+    row.round = attributes.get("round")
+    if not row.params:
+        row.params = {key.replace(".", "_"): value for key, value in frozen.params.items()}
+    row.name = row.name or str(attributes.get("name", f"t{frozen.number:03d}"))
+    row.reason = row.reason or str(attributes.get("reason", ""))
+    row.overrides = row.overrides or tuple(attributes.get("overrides", ()))
+    if not row.history:
+        row.history = {step: {"valid_accuracy": value} for step, value in sorted(frozen.intermediate_values.items())}
+    row.epochs = row.epochs or max(row.history, default=0)
+    if not row.duration_s and frozen.duration is not None:
+        row.duration_s = frozen.duration.total_seconds()
+    for key in ("multiply_adds", "parameters"):
+        if key in attributes:
+            row.extra.setdefault(key, float(attributes[key]))
+
+
+def _read_events(events: Sequence[Event], rows: dict[int, TrialRow], table: StudyTable) -> None:
+    running: dict[int, tuple[int, float]] = {}
+    last_s = 0.0
+    for event in events:
+        match event:
+            case StudyStarted():
+                _close_spans(rows, running, last_s)  # a coordinator that died told no ends
+                table.starts = table.starts + 1 if table.started is not None else 1
+                table.started = event
+            case TrialStarted(number=number):
+                row = rows.setdefault(number, TrialRow(number))
+                row.name, row.overrides, row.params = event.name, event.overrides, dict(event.params)
+                row.seed, row.epochs_wanted, row.state = event.seed, event.epochs, "RUNNING"
+                running[number] = (event.slot, event.time_s)
+            case EpochDone(number=number):
+                row = rows.setdefault(number, TrialRow(number))
+                row.history.setdefault(event.epoch, dict(event.metrics))
+            case TrialRetried(number=number):
+                rows.setdefault(number, TrialRow(number)).retries.append(event.reason)
+            case TrialEnded(number=number):
+                _end(rows.setdefault(number, TrialRow(number)), event)
+                if number in running:
+                    slot, start = running.pop(number)
+                    rows[number].spans.append((slot, start, event.time_s))
+            case StudyEnded():
+                table.ended = event
+        last_s = event.time_s
+    _close_spans(rows, running, last_s)
+
+
+def _end(row: TrialRow, event: TrialEnded) -> None:
+    row.state, row.reason, row.objective = event.state, event.reason, event.objective
+    row.epochs, row.duration_s = event.epochs, event.duration_s
+    row.extra.update(event.extra)
+
+
+def _close_spans(rows: Mapping[int, TrialRow], running: dict[int, tuple[int, float]], end_s: float) -> None:
+    for number, (slot, start) in running.items():
+        rows[number].spans.append((slot, start, end_s))
+    running.clear()

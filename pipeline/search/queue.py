@@ -1,0 +1,180 @@
+"""The only door to the Optuna study while a sweep runs: ask, report, tell, pause, under one lock, with a ticket for each trial."""
+
+import contextlib
+import math
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import optuna
+from optuna.exceptions import StorageInternalError
+from optuna.trial import TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from pipeline.redact import redact
+from pipeline.search.storage import asking
+from pipeline.search.trial_folder import Outcome
+from pipeline.slots.stop import FAILED, Stop
+
+COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+class StorageFailed(Exception):  # noqa: N818 - said as the other ends of a sweep are
+    """The study's database cannot be read or written; the message holds the real cause and what to do."""
+
+
+class Ledger:
+    """Trials asked for and told. The ticket (counted + in flight < total) keeps the total exact with any number of slots."""
+
+    def __init__(self, study: optuna.Study, total: int | None, stop: Stop, max_failed: int) -> None:
+        self.study = study
+        self.total = total
+        self.failed = 0  # in this run alone: who starts again has removed the cause, and must not be stopped by what it did before
+        self.first_failure = ""
+        self.idle_s = 0.0  # slots' seconds in which no trial was left to train, but one in flight might have failed
+        self._max_failed = max_failed
+        self._stop = stop
+        self._in_flight = 0
+        self._changed = threading.Condition(threading.RLock())
+        with storage_errors():
+            trials = study.get_trials(deepcopy=False, states=COUNTED)
+        self._counted = len(trials)
+        self._maximize = study.directions[0] == optuna.study.StudyDirection.MAXIMIZE
+        complete = [(self._score(t.values[0]), -t.number) for t in trials if t.state == TrialState.COMPLETE]
+        self._best = max(complete, default=(-math.inf, 0))  # the earliest among equals
+        stop.on_request.append(self._wake)
+
+    @property
+    def single(self) -> bool:
+        """Tell whether the study has one objective; only then can trials be pruned."""
+        return len(self.study.directions) == 1
+
+    @property
+    def counted(self) -> int:
+        """Trials that count: complete or pruned."""
+        return self._counted
+
+    @property
+    def left(self) -> int | None:
+        """Trials still to be counted; None when time is the only limit."""
+        return None if self.total is None else max(0, self.total - self._counted)
+
+    @property
+    def finished(self) -> bool:
+        """Tell whether the study has all the trials asked for."""
+        return self.left == 0
+
+    def ask(self, suggest: Callable[[optuna.Trial], list[str]]) -> tuple[optuna.Trial, list[str]] | None:
+        """Return a trial with its overrides, an interrupted one first; None when none is left or the sweep stops.
+
+        Waits while those in flight may still fail and would have to be replaced.
+        """
+        with self._changed:
+            while True:
+                if self._stop.requested or (self.total is not None and self._counted >= self.total):
+                    return None
+                if self.total is None or self._counted + self._in_flight < self.total:
+                    break
+                began = time.monotonic()
+                self._changed.wait()
+                self.idle_s += time.monotonic() - began
+            with storage_errors(), asking(self.study):
+                trial = self.study.ask()
+                overrides = suggest(trial)
+            self._in_flight += 1
+            return trial, overrides
+
+    def enter(self) -> None:
+        """Take a ticket for a trial that was asked for elsewhere."""
+        with self._changed:
+            self._in_flight += 1
+
+    def report(self, trial: optuna.Trial, epoch: int, value: float) -> bool:
+        """Store the value after an epoch and tell whether the trial is to be pruned."""
+        if not self.single:
+            return False
+        with self._changed, storage_errors():
+            trial.report(value, epoch)
+            return trial.should_prune()
+
+    def reported(self, trial: optuna.Trial) -> set[int]:
+        """Return the epochs whose value the study holds already."""
+        with self._changed, storage_errors():
+            return set(self.study._storage.get_trial(trial._trial_id).intermediate_values)
+
+    def tell(self, trial: optuna.Trial, outcome: Outcome) -> int | None:
+        """Store how the trial ended; return the number of the trial that it beat as the best so far, if there was one.
+
+        An interrupted trial goes back to the queue, under its number, with its parameters.
+        """
+        with self._changed:
+            with storage_errors():
+                if outcome.state == "INTERRUPTED":
+                    self.study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+                else:
+                    if outcome.reason:
+                        trial.set_user_attr("reason", redact(outcome.reason))
+                    self.study.tell(trial, list(outcome.values) or None, TrialState[outcome.state])
+            return self._count(trial.number, outcome)
+
+    def release(self) -> None:
+        """Give back the ticket of a trial that could not be told."""
+        with self._changed:
+            self._in_flight -= 1
+            self._changed.notify_all()
+
+    def is_best(self, number: int, outcome: Outcome) -> bool:
+        """Tell whether a trial that is about to be told is the best complete one so far."""
+        return outcome.state == "COMPLETE" and (self._score(outcome.values[0]), -number) > self._best
+
+    @property
+    def best_number(self) -> int | None:
+        """The number of the best complete trial; None while there is none."""
+        return None if self._best[0] == -math.inf else -self._best[1]
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of trials by state, paused ones as INTERRUPTED."""
+        with self._changed, storage_errors():
+            trials = self.study.get_trials(deepcopy=False)
+        names = [t.state.name for t in trials if t.state != TrialState.WAITING or t.params]
+        return dict(Counter("INTERRUPTED" if name in ("WAITING", "RUNNING") else name for name in names))
+
+    def _count(self, number: int, outcome: Outcome) -> int | None:
+        beaten = None
+        self._in_flight -= 1
+        if outcome.state in ("COMPLETE", "PRUNED"):
+            self._counted += 1
+        if self.is_best(number, outcome):
+            beaten = None if self._best[0] == -math.inf else -self._best[1]
+            self._best = (self._score(outcome.values[0]), -number)
+        if outcome.state == "FAIL":
+            self._fail(outcome.reason)
+        self._changed.notify_all()
+        return beaten
+
+    def _fail(self, reason: str) -> None:
+        self.failed += 1
+        self.first_failure = self.first_failure or reason
+        if self.failed >= self._max_failed:
+            text = f"{self.failed} trials failed in this run (budget.max_failed), the first: {self.first_failure}"
+            self._stop.request(text, FAILED)
+
+    def _score(self, value: float) -> float:
+        return value if self._maximize else -value
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+
+@contextlib.contextmanager
+def storage_errors() -> Iterator[None]:
+    """Turn what Optuna and SQLAlchemy raise about the database into StorageFailed with the database's own words."""
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError) as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None or getattr(cause, "orig", None) is not None:
+            cause = cause.__cause__ or cause.orig  # type: ignore[attr-defined]
+        raise StorageFailed(f"the study's database: {redact(str(cause)).strip()}") from error

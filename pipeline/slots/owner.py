@@ -1,0 +1,192 @@
+"""One coordinator a study: the owner holds a lock that the kernel, or the database server, drops with the process.
+
+And what a coordinator that was killed outright may leave behind: stopped workers, and names in shared memory.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+from sqlalchemy import Connection, Engine, text
+
+from cnn_core.errors import InputError
+from pipeline.slots.worker import STUDY_MARK
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    """A process, so named that no other is taken for it: a pid returns, with another start or after another boot."""
+
+    host: str
+    boot: str
+    pid: int
+    start: float  # seconds since the epoch
+
+    @classmethod
+    def here(cls) -> "Owner":
+        """Return this process."""
+        return cls(host=platform.node(), boot=boot_id(), pid=os.getpid(), start=psutil.Process().create_time())
+
+    def lives(self) -> bool:
+        """Tell whether this process runs on this machine now."""
+        if (self.host, self.boot) != (platform.node(), boot_id()):
+            return False
+        try:
+            return abs(psutil.Process(self.pid).create_time() - self.start) < 1.0
+        except psutil.Error:
+            return False
+
+
+def boot_id() -> str:
+    """Return what changes with each start of this machine, "" where the system does not say."""
+    return BOOT_ID.read_text().strip() if BOOT_ID.exists() else ""
+
+
+class OwnerLock:
+    """Held from `acquire` to `release`, or to the end of the process however it comes.
+
+    The file stays, with its last owner's name: that is how the next owner knows whose workers to look for (`previous`).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.previous: Owner | None = None
+        self._descriptor: int | None = None
+
+    def acquire(self) -> None:
+        """Take the study. Raises InputError naming the owner when another coordinator has it."""
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            found = _read(descriptor)
+            os.close(descriptor)
+            raise _taken(self.path, found) from None
+        self.previous = _read(descriptor)
+        if self._elsewhere(self.previous):  # a file system that machines share may not share its locks
+            os.close(descriptor)
+            raise _taken(self.path, self.previous)
+        self._descriptor = descriptor
+        self._write(asdict(Owner.here()))
+
+    def release(self) -> None:
+        """Let the study go. The name is crossed out, so that another machine may take it too."""
+        if self._descriptor is not None:
+            self._write(asdict(Owner.here()) | {"released": True})
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _elsewhere(self, owner: Owner | None) -> bool:
+        return owner is not None and owner.host != platform.node()
+
+    def _write(self, content: dict[str, Any]) -> None:
+        """Overwrite in place: a rename would leave the lock on a file that nobody sees."""
+        assert self._descriptor is not None
+        try:
+            os.pwrite(self._descriptor, (json.dumps(content).ljust(300) + "\n").encode(), 0)
+        except OSError:  # a full disk; the lock itself holds, and says so to others without a name
+            os.ftruncate(self._descriptor, 0)
+
+
+def read_owner(path: Path) -> Owner | None:
+    """Return the process that holds or last held the study without releasing it; None where none is named."""
+    if not path.exists():
+        return None
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return _read(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def is_locked(path: Path) -> bool:
+    """Tell whether a coordinator on this machine holds the study."""
+    if not path.exists():
+        return False
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def _read(descriptor: int) -> Owner | None:
+    try:
+        content = json.loads(os.pread(descriptor, 4096, 0))
+        if content.pop("released", False):
+            return None
+        return Owner(**content)
+    except (ValueError, TypeError):
+        return None  # empty or torn: written by a process that died at once
+
+
+def _taken(path: Path, owner: Owner | None) -> InputError:
+    who = f"process {owner.pid} on {owner.host}" if owner else "another process"
+    elsewhere = owner is not None and owner.host != platform.node()
+    hint = f"; if that machine is gone, remove {path}" if elsewhere else ""
+    return InputError(f"study {path.parent.name!r}: one sweep at a time may own a study, got a second while {who} runs it{hint}")
+
+
+def hold(engine: Engine, study: str) -> Connection | None:
+    """Take a study for as long as the returned connection lives. Raises InputError when another coordinator, anywhere, has it.
+
+    The folder's lock cannot see a coordinator with another root. Returns None for a server without advisory locks.
+    """
+    if engine.dialect.name != "postgresql":
+        return None
+    number = int.from_bytes(hashlib.sha256(f"cnn-sweep {study}".encode()).digest()[:8], "big", signed=True)
+    connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    if not connection.execute(text("select pg_try_advisory_lock(:number)"), {"number": number}).scalar():
+        connection.close()
+        raise InputError(f"study {study!r}: one sweep at a time may own a study, got a second while another runs it on the same database")
+    return connection
+
+
+SHARED_MEMORY = Path("/dev/shm")
+
+
+def find_workers(study_folder: Path) -> list[psutil.Process]:
+    """Return the processes marked as workers of this study that are not this process's own; the caller holds the study.
+
+    The mark is in their environment, so no list of pids has to be kept, and a pid that is used again is not mistaken.
+    """
+    return [process for process in psutil.process_iter() if _is_orphan(process, str(study_folder))]
+
+
+def _is_orphan(process: psutil.Process, folder: str) -> bool:
+    try:
+        return process.environ().get(STUDY_MARK) == folder and process.ppid() != os.getpid()
+    except psutil.Error:  # ended meanwhile, or another user's
+        return False
+
+
+def find_semaphores(coordinator_pid: int, before: float) -> list[Path]:
+    """Return loky's semaphores in shared memory made by that pid before the time `before` (seconds since the epoch)."""
+    if not SHARED_MEMORY.is_dir():
+        return []
+    found = SHARED_MEMORY.glob(f"sem.loky-{coordinator_pid}-*")
+    return [path for path in found if path.stat().st_mtime < before]
+
+
+def reap_after(previous: Owner | None, study_folder: Path) -> tuple[int, int]:
+    """Kill a dead coordinator's orphaned workers and remove its semaphores; return how many of each. The caller holds the study."""
+    if previous is None:  # it released the study, and with it all it had
+        return 0, 0
+    workers = find_workers(study_folder)
+    for process in workers:
+        process.kill()
+    semaphores = find_semaphores(previous.pid, psutil.Process().create_time())
+    for path in semaphores:
+        path.unlink(missing_ok=True)
+    return len(workers), len(semaphores)

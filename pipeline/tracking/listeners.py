@@ -1,0 +1,107 @@
+"""Handing events to listeners, and the listener that writes log.txt."""
+
+import logging
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TextIO
+
+from pipeline.config import Config
+from pipeline.events import EpochDone, Event, Listener, StudyEnded, StudyStarted, TrialEnded, TrialRetried, TrialStarted
+from pipeline.redact import redact
+from pipeline.slots.stop import FAILED, Stop
+from pipeline.tracking.mlflow_listener import MlflowListener
+
+logger = logging.getLogger(__name__)
+
+
+class Listeners:
+    """Passes each event to all; a listener that fails is reported once per kind of failure and hurts nobody."""
+
+    def __init__(self, listeners: Sequence[Listener], tracking: MlflowListener | None = None) -> None:
+        self.tracking = tracking
+        self._listeners = list(listeners)
+        self._reported: set[str] = set()
+
+    def emit(self, event: Event) -> None:
+        for listener in self._listeners:
+            try:
+                listener.handle(event)
+            except Exception as error:
+                self._report(listener, error)
+
+    def close(self) -> None:
+        """Close them all, and say on stderr what MLflow has not got."""
+        for listener in self._listeners:
+            try:
+                listener.close()
+            except Exception as error:
+                self._report(listener, error)
+        if self.tracking is not None and self.tracking.problem:
+            kept = self.tracking.journal
+            print(f"MLflow: {self.tracking.problem}; the runs are kept in {kept} and sent at the next start", file=sys.stderr)
+
+    def _report(self, listener: Listener, error: Exception) -> None:
+        text = redact(f"{type(listener).__name__}: {type(error).__name__}: {error}")
+        if text not in self._reported:
+            self._reported.add(text)
+            logger.warning("%s", text)
+
+
+def make_listeners(config: Config, folder: Path, others: Sequence[Listener], stop: Stop) -> Listeners:
+    """Return `others` and, where the configuration asks for it, the one that keeps a journal in `folder` and sends it to MLflow.
+
+    A full disk under MLflow's own store ends the run by `stop`.
+    """
+    settings = config.tracking
+    if settings.name != "mlflow":
+        return Listeners(others)
+    tracking = MlflowListener(
+        root=config.root,
+        folder=folder,
+        uri=settings.uri,
+        experiment=settings.experiment,
+        figures=settings.figures,
+        on_full=lambda reason: stop.request(reason, FAILED),
+    )
+    return Listeners([*others, tracking], tracking)
+
+
+class LogListener:
+    """Appends a line for each event but the epochs to the study's log.txt, with the local time."""
+
+    def __init__(self, path: Path) -> None:
+        self._file: TextIO = path.open("a", encoding="utf-8")
+
+    def handle(self, event: Event) -> None:
+        text = describe(event)
+        if text:
+            time = datetime.fromtimestamp(event.time_s).astimezone().isoformat(timespec="seconds")
+            self._file.write(f"{time} {redact(text)}\n")
+            self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def describe(event: Event) -> str:
+    """Return an event as one plain line, "" for what a log need not hold."""
+    match event:
+        case StudyStarted():
+            total = "by time" if event.total is None else f"{event.total} trials"
+            return f"study {event.study} {'resumed' if event.resumed else 'started'}: {total}, {event.slots} slots; {dict(event.tags)}"
+        case TrialStarted():
+            again = f" from epoch {event.resumed_from}" if event.resumed_from else ""
+            return f"trial {event.number} started{again} on slot {event.slot}: {' '.join(event.overrides)}"
+        case EpochDone():
+            return ""
+        case TrialRetried():
+            return f"trial {event.number} epoch {event.epoch}: {event.reason}; attempt {event.attempt}"
+        case TrialEnded():
+            values = " ".join(f"{value:.6g}" for value in event.objective)
+            reason = f" ({event.reason})" if event.reason else ""
+            return f"trial {event.number} {event.state}{reason} {values} after {event.epochs} epochs, {event.duration_s:.1f} s"
+        case StudyEnded():
+            reason = f" ({event.reason})" if event.reason else ""
+            return f"study {event.state}{reason}: {dict(event.trials)}; {event.outside_training:.1%} of the slots' time outside training"

@@ -1,0 +1,195 @@
+"""The listener that brings a study into MLflow: best effort, never in the way of the sweep but when this machine's disk is full.
+
+The coordinator only appends to the journal (`spool.EventLog`). A process of its own (`sending`), the only user of MLflow, reads
+the journal and applies it (`replay.Replay`); how far it came is in `replayed.json`, so what was left by a dead server or a
+killed coordinator is sent at the next start, or by `replay_spool`.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pipeline import journal
+from pipeline.events import Event
+from pipeline.redact import redact
+from pipeline.tracking.mlflow_process import Told
+from pipeline.tracking.store import (
+    UI_ADDRESS,
+    is_server,
+    resolve_uri,
+    runs_link,
+)
+
+PATIENCE_S = 3.0  # at the end: how long to wait for a server that does not answer
+LOCAL_PATIENCE_S = 30.0  # the same for a database file: importing MLflow and making its schema is slow on a busy machine
+CLOSE_S = 60.0  # how long to wait for a store that answers slowly; a server's share is a third
+RESTARTS = 3  # of a sending process that was killed
+
+log = logging.getLogger(__name__)
+
+
+class MlflowListener:
+    """Writes the journal and has it sent to MLflow by a process of its own.
+
+    `uri` None is the store below `root`. `handle` returns at once, whatever the store does; `close` waits for the store
+    while it answers, at most `close_s`, and `patience_s` for one that does not. `on_full` is told of a store on this machine whose
+    disk is full: unlike a server that is away, the sweep's own files and those of others are next.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: Path,
+        folder: Path,
+        uri: str | None = None,
+        experiment: str = "sweeps",
+        figures: bool = True,
+        patience_s: float | None = None,
+        close_s: float | None = None,
+        on_full: Callable[[str], None] = lambda reason: None,
+    ) -> None:
+        self._journal = journal.EventLog(folder)
+        self._address = address = resolve_uri(uri, root)
+        self._patience_s = patience_s if patience_s is not None else PATIENCE_S if is_server(address) else LOCAL_PATIENCE_S
+        self._close_s = close_s if close_s is not None else CLOSE_S / 3 if is_server(address) else CLOSE_S
+        self._started, self._waited_s = time.monotonic(), 0.0
+        self._given_up: str | None = None
+        settings = {"root": str(root), "folder": str(folder), "uri": address, "experiment": experiment, "figures": figures}
+        self._process = _Process(settings, on_full)
+
+    @property
+    def problem(self) -> str | None:
+        """Why the store has not got everything, None where it has."""
+        return self._process.told.problem or self._given_up
+
+    @property
+    def experiment_id(self) -> str | None:
+        """The experiment's id, once the store has been opened."""
+        return self._process.told.experiment_id
+
+    @property
+    def journal(self) -> Path:
+        return self._journal.path
+
+    def links(self, study: str) -> list[str]:
+        """Lines with the addresses that open the study's runs and their curves; empty while the store has not been opened."""
+        if self.experiment_id is None:
+            return []
+        address = self._address if is_server(self._address) else UI_ADDRESS
+        address = redact(address).rstrip("/")
+        runs = runs_link(self.experiment_id, study=study, address=address)
+        curves = runs_link(self.experiment_id, study=study, address=address, charts=True)
+        return [f"its runs, best first: {runs}", f"their curves: {curves}"]
+
+    def handle(self, event: Event) -> None:
+        self._journal.handle(event)
+        self._process.news()
+
+    def close(self) -> None:
+        start = time.monotonic()
+        self._given_up = self._process.close(self._patience_s, self._close_s)
+        self._waited_s = time.monotonic() - start
+        self._journal.close()
+
+    def cost(self) -> str:
+        """What tracking took, once closed, in words: what ran beside the trials had the lowest priority, for the rest the sweep waited."""
+        length_s = time.monotonic() - self._started
+        beside = f"{self._process.told.spent_s:.1f} s of a processor beside the trials, at the lowest priority"
+        return f"tracking took {beside}, and {self._waited_s:.1f} s at the end: {self._waited_s / length_s:.1%} of {length_s:.0f} s"
+
+
+class _Process:
+    """The sending process as its parent sees it: started with the first news, told of more, watched, closed."""
+
+    def __init__(self, settings: dict[str, Any], on_full: Callable[[str], None]) -> None:
+        self.told = Told()
+        self._settings, self._on_full = settings, on_full
+        self._last_told = time.monotonic()
+        self._watcher: threading.Thread | None = None
+        self._closing = self._killed = False
+        self._lock = threading.Lock()  # of the child and of what is written to it
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def news(self) -> None:
+        """Say that the journal grew; at once, whatever the process does."""
+        if self._watcher is None:
+            self._start()
+            self._watcher = threading.Thread(target=self._watch, name="mlflow", daemon=True)
+            self._watcher.start()
+        self._say(b"news\n")
+
+    def close(self, patience_s: float, close_s: float) -> str | None:
+        """Wait until everything is sent; return why not, where the store took too long and the process was ended."""
+        self._closing = True
+        if self._watcher is None:
+            return None
+        self._say(b"close\n")
+        start = self._last_told = time.monotonic()
+        while self._watcher.is_alive():
+            self._watcher.join(0.02)
+            now = time.monotonic()
+            patience = patience_s if self.told.loaded else max(patience_s, LOCAL_PATIENCE_S)
+            if now - start > close_s or now - max(start, self._last_told) > patience:
+                self._killed = True
+                self._child_now().kill()
+                self._watcher.join()
+                return f"the store is slow: stopped waiting after {now - start:.0f} s"
+        return None
+
+    def _start(self) -> None:
+        command = [sys.executable, "-m", "pipeline.tracking.mlflow_process"]
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # the cores belong to the slots
+        # A group of its own: Ctrl-C is for the sweep, which closes this process when it has ended.
+        child = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, process_group=0, bufsize=0
+        )
+        assert child.stdin is not None
+        os.set_blocking(child.stdin.fileno(), False)
+        with self._lock:
+            self._child = child
+        self._say(json.dumps(self._settings).encode() + b"\nnews\n" + (b"close\n" if self._closing else b""))
+
+    def _child_now(self) -> subprocess.Popen[bytes]:
+        assert self._child is not None
+        return self._child
+
+    def _say(self, line: bytes) -> None:
+        child = self._child_now()
+        assert child.stdin is not None
+        with self._lock, contextlib.suppress(OSError, ValueError):  # ended: the watcher sees it; full: it has news enough
+            child.stdin.write(line)
+
+    def _watch(self) -> None:
+        """Read what the process tells until it ends; start another where it was killed."""
+        for attempt in range(RESTARTS + 1):
+            code = self._listen(self._child_now())
+            if code == 0 or self._killed:
+                return
+            self.told.problem = f"the process that sends to it ended with code {code}"
+            if attempt < RESTARTS:
+                log.warning("MLflow: %s; started again", self.told.problem)
+                self._start()
+
+    def _listen(self, child: subprocess.Popen[bytes]) -> int:
+        """Hear what the process tells until it ends; return its exit code."""
+        with child:  # closes the pipes
+            assert child.stdout is not None
+            for line in child.stdout:
+                self._hear(Told(**json.loads(line)))
+            return child.wait()
+
+    def _hear(self, told: Told) -> None:
+        before, self.told, self._last_told = self.told, told, time.monotonic()
+        if told.problem and not before.problem:
+            outlook = "the sweep stops" if told.full else "the sweep goes on and its runs are sent later"
+            log.warning("MLflow: %s; %s", told.problem, outlook)
+        if told.full and not before.full:
+            self._on_full(f"MLflow: {told.problem}")
