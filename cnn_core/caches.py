@@ -71,7 +71,7 @@ def data_of(spec: DataSpec) -> Data:
     return Data(prepared, images, chosen.train, chosen.valid)
 
 
-class Net:
+class TrainingNet:
     """A net for training, and the same arrays behind the fused layers that run."""
 
     def __init__(self, spec: ModelSpec, image_shape: Shape, classes: int, seed: tuple[int, ...]) -> None:
@@ -93,10 +93,10 @@ class Net:
         return total / len(indices), correct / len(indices)
 
 
-_nets: dict[tuple[ModelSpec, Shape, int], Net] = {}
+_nets: dict[tuple[ModelSpec, Shape, int], TrainingNet] = {}
 
 
-def net_of(spec: ModelSpec, image_shape: Shape, classes: int, fresh_seed: tuple[int, ...] | None = None) -> Net:
+def net_of(spec: ModelSpec, image_shape: Shape, classes: int, fresh_seed: tuple[int, ...] | None = None) -> TrainingNet:
     """Return the process's net of that kind: its arrays hold anything, unless `fresh_seed` asks for newly drawn weights.
 
     One is kept: a worker's trials differ in their nets, and a deep net's arrays are large.
@@ -104,11 +104,11 @@ def net_of(spec: ModelSpec, image_shape: Shape, classes: int, fresh_seed: tuple[
     key = (spec, tuple(image_shape), classes)
     if fresh_seed is not None or key not in _nets:
         _nets.clear()
-        _nets[key] = Net(spec, tuple(image_shape), classes, fresh_seed if fresh_seed is not None else (0,))
+        _nets[key] = TrainingNet(spec, tuple(image_shape), classes, fresh_seed if fresh_seed is not None else (0,))
     return _nets[key]
 
 
-def training_batches(spec: Spec, data: Data, net: Net, steps: int, epoch: int) -> Iterator[tuple[Array, Labels]]:
+def training_batches(spec: Spec, data: Data, net: TrainingNet, steps: int, epoch: int) -> Iterator[tuple[Array, Labels]]:
     """Yield inputs (C, H, W, N), augmented where the spec says so, and labels; the input array is overwritten by the next batch."""
     order = epoch_batches(data.train, spec.train.batch_size, steps, spec.train.sampling, stream(spec.seed, "shuffle", epoch))
     augmentation = make_augmentation(spec.augment)

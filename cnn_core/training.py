@@ -10,7 +10,7 @@ import numpy as np
 from cnn_core.architectures import build_model
 from cnn_core.averaging import MovingAverage
 from cnn_core.axes import Array, Images, Labels
-from cnn_core.caches import Data, Net, data_of, make_augmentation, net_of, training_batches
+from cnn_core.caches import Data, TrainingNet, data_of, make_augmentation, net_of, training_batches
 from cnn_core.data.batches import steps_in_epoch
 from cnn_core.errors import InputError
 from cnn_core.layers import BatchNormalization, Layer
@@ -87,7 +87,9 @@ def train_epoch(spec: Spec, state: TrainState | None) -> tuple[TrainState, Metri
     return after, {**metrics, "epoch_s": time.perf_counter() - started}
 
 
-def _train(spec: Spec, data: Data, net: Net, optimizer: Optimizer, average: MovingAverage | None, state: TrainState) -> tuple[Metrics, int]:
+def _train(
+    spec: Spec, data: Data, net: TrainingNet, optimizer: Optimizer, average: MovingAverage | None, state: TrainState
+) -> tuple[Metrics, int]:
     """Run the epoch's steps on the net's live arrays; return what its own batches say, and how many steps were taken."""
     train, model = spec.train, net.fused
     steps = steps_in_epoch(len(data.train), train.batch_size, train.steps_per_epoch)
@@ -130,7 +132,7 @@ def _gradient_norms(layers: list[Layer]) -> Metrics:
     return {f"grad_norm/{layer.name}": global_norm(layer.grads.values()) for layer in layers if layer.params}
 
 
-def _evaluate(spec: Spec, data: Data, net: Net, metrics: Metrics) -> None:
+def _evaluate(spec: Spec, data: Data, net: TrainingNet, metrics: Metrics) -> None:
     """Add the metrics that are taken after the epoch, of the weights that the net holds now."""
     if math.isnan(metrics["train_loss"]):
         return

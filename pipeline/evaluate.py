@@ -27,9 +27,9 @@ from pipeline.data.preparation import opened_for_evaluation
 from pipeline.data.proxy import frozen_proxy
 from pipeline.ensemble.assemble import assemble
 from pipeline.inputs import Block, Wanted, open_input
-from pipeline.predict import clear_pins
 from pipeline.predictions.scoring import Scored, write_scored
 from pipeline.search.problem import of_the_net
+from pipeline.slots.process import clear_pins
 
 OPENINGS = ("time", "study", "model", "data", "data_digest", "command")
 

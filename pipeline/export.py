@@ -18,8 +18,8 @@ from pipeline.config import Command, Config, command_line, compose, override, se
 from pipeline.data import prepare
 from pipeline.ensemble.assemble import assemble
 from pipeline.files import atomic_write_bytes, writable_folder
-from pipeline.predict import clear_pins
 from pipeline.search.problem import of_the_net
+from pipeline.slots.process import clear_pins
 
 _CHECKED = 64  # training images on which ONNX and NumPy are compared
 

@@ -31,7 +31,7 @@ FINAL = Command(
 
 
 @dataclass(frozen=True)
-class Prepared:
+class FinalPlan:
     """A study's configuration with this command's overrides on top, and its members."""
 
     config: Config
@@ -56,17 +56,17 @@ def main(config: Config) -> int:
         lock.release()
 
 
-def plan(config: Config) -> Prepared:
+def plan(config: Config) -> FinalPlan:
     """Compose the study as it was run, with this command's overrides on top. Raises InputError where there is nothing to build from."""
     whole = compose(
         [*study_base(config.paths), *config.overrides, override("root", config.root), override("study.name", config.study.name)],
         FINAL,
         quiet=config.quiet,
     )
-    return Prepared(whole, plan_members(whole, prepare(whole.data, whole.root), config.overrides))
+    return FinalPlan(whole, plan_members(whole, prepare(whole.data, whole.root), config.overrides))
 
 
-def build(planned: Prepared, slots: Sequence[Slot], say: Say) -> int:
+def build(planned: FinalPlan, slots: Sequence[Slot], say: Say) -> int:
     """Train what is not trained yet, predict out of fold, choose the ensemble, write ensemble.json; return the exit code."""
     config, members = planned.config, planned.members
     stop, say = Stop(), one_line_at_a_time(say)
@@ -90,7 +90,7 @@ def build(planned: Prepared, slots: Sequence[Slot], say: Say) -> int:
     return 0
 
 
-def join(planned: Prepared) -> dict[str, Any]:
+def join(planned: FinalPlan) -> dict[str, Any]:
     """Predict out of fold with the folds' nets, choose the ensemble and write ensemble.json; return its content."""
     config, members = planned.config, planned.members
     _, height, width = members[0].specs[0].data.image_shape

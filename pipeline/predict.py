@@ -20,10 +20,10 @@ from pipeline.bundle.running import BLOCK, open_bundle, predict_blocks
 from pipeline.config import Command, Config, command_line, setting
 from pipeline.configuration.settings import InputKeys
 from pipeline.files import fsync_folder
-from pipeline.inputs import Source, Wanted, open_input
+from pipeline.inputs import InputSource, Wanted, open_input
 from pipeline.predictions.drift import Drift
 from pipeline.predictions.submission import FORMATS, append_to_ledger, expected_score, format_of, header_of, rows_of
-from pipeline.slots.process import PINS
+from pipeline.slots.process import clear_pins
 
 
 @dataclass
@@ -66,7 +66,7 @@ def main(config: Config) -> int:
     return 0
 
 
-def predict_file(bundle: Bundle, folder: Path, source: Source, output: Path, form: str, jobs: int, quiet: bool) -> Drift:
+def predict_file(bundle: Bundle, folder: Path, source: InputSource, output: Path, form: str, jobs: int, quiet: bool) -> Drift:
     """Write the predictions of a source; the file appears when all are made. Raises InputError at the first bad image."""
     drift = Drift(bundle.manifest.get("expected", {}))
     as_array = form == "probabilities" and output.suffix.lower() == ".npy"
@@ -109,15 +109,6 @@ def whole_file(output: Path) -> Iterator[TextIO]:
     finally:
         temporary.unlink(missing_ok=True)
     fsync_folder(output.parent)
-
-
-def clear_pins(config: Config) -> None:
-    """Let OpenBLAS choose its kernels in the processes that predict, unless the configuration says otherwise."""
-    for pin in PINS:
-        if config.blas.kernels == "auto":
-            os.environ.pop(pin, None)
-    if config.blas.kernels not in ("auto", "inherit"):
-        os.environ["OPENBLAS_CORETYPE"] = config.blas.kernels
 
 
 def _progress(quiet: bool) -> Progress:

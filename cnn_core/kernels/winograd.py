@@ -42,7 +42,7 @@ def transforms(m: int, kernel: int) -> tuple[Array, Array, Array]:
 
 
 @dataclass(frozen=True)
-class Axis:
+class TileAxis:
     """One direction of a correlation at stride 1: kernel size, padding before, input and output size, and outputs a tile, m."""
 
     kernel: int
@@ -80,7 +80,7 @@ class Strip:
     back: Array
 
 
-def strips(axis: Axis, tiles: int, dtype: DTypeLike, phases: int = 1) -> list[Strip]:
+def strips(axis: TileAxis, tiles: int, dtype: DTypeLike, phases: int = 1) -> list[Strip]:
     """Cut an axis into strips of that many tiles; with `phases` a strip's outputs q are ordered by q mod phases, then q."""
     at, _, bt = transforms(axis.m, axis.kernel)
     m, n = axis.m, axis.n
@@ -144,8 +144,8 @@ class WinogradCorrelation:
         self.filters, self.channels = kernels[:2]
         rows, self.width = (size // p * p for size, p in zip(window.output, pool, strict=True))
         (top, _, left, _), (height, width) = window.padding, window.size
-        vertical = Axis(window.kernel[0], top, height, rows, tile[0])
-        self._horizontal = Axis(window.kernel[1], left, width, self.width, tile[1])
+        vertical = TileAxis(window.kernel[0], top, height, rows, tile[0])
+        self._horizontal = TileAxis(window.kernel[1], left, width, self.width, tile[1])
         self.n: Pair = (vertical.n, self._horizontal.n)
         step = lcm(tile[0], pool[0])
         self.blocks: Sequence[Pair] = [(row, min(row + step, rows)) for row in range(0, rows, step)]

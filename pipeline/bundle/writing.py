@@ -1,14 +1,21 @@
 """A bundle as a folder: weights, manifest, configuration, scores, licence of the data, and predict.py, which needs NumPy alone."""
 
+import io
 import json
 import re
 import shutil
 import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import yaml
 
-from pipeline.ensemble.assemble import Assembled
+from cnn_core.axes import Array
+from pipeline.bundle.operations import Net
+from pipeline.bundle.predictor import Bundle
 from pipeline.files import atomic_write_bytes, atomic_write_text, fsync_folder
 
 _README = """# {study}: {members} members, {nets} nets
@@ -22,6 +29,30 @@ _README = """# {study}: {members} members, {nets} nets
 manifest.json names every weight file with its sha256 and describes each net; config.yaml holds the overrides that trained the members;
 scores.json says how well they, or their folds' nets, did and on what. The weights were trained on: {data}.
 """
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """A bundle's manifest and what its weight files hold."""
+
+    manifest: dict[str, Any]
+    arrays: dict[str, dict[str, Array]]  # name of a weight file -> what it holds
+
+    def bundle(self) -> Bundle:
+        """Return the bundle as it would be loaded."""
+        members = self.manifest["members"]
+        return Bundle(self.manifest, [[Net(net["operations"], self.arrays[net["file"]]) for net in member["nets"]] for member in members])
+
+    def files(self) -> dict[str, bytes]:
+        """Return the weight files, name -> bytes."""
+        return {name: npz_bytes(arrays) for name, arrays in self.arrays.items()}
+
+
+def npz_bytes(arrays: Mapping[str, Array]) -> bytes:
+    """Return an .npz as bytes."""
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, **arrays)
+    return content.getvalue()
 
 
 def write_bundle(folder: Path, assembled: Assembled) -> None:

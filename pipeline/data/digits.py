@@ -13,7 +13,7 @@ import numpy as np
 
 from cnn_core.errors import InputError
 from pipeline.configuration.data_settings import DigitsSettings
-from pipeline.data.source import Labelled, Source
+from pipeline.data.source import DataSource, Labelled
 
 
 def find_digits(settings: DigitsSettings, test: bool) -> Sequence[Path]:
@@ -39,4 +39,4 @@ def read_digits(settings: DigitsSettings, files: Sequence[Path], test: bool) -> 
     return Labelled(images, rows[:, 64].astype(np.int64), 10)
 
 
-DIGITS: Source[DigitsSettings] = Source(find_digits, read_digits, own_test=lambda settings: False)
+DIGITS: DataSource[DigitsSettings] = DataSource(find_digits, read_digits, own_test=lambda settings: False)

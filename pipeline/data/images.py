@@ -9,7 +9,7 @@ from PIL import Image
 
 from cnn_core.errors import InputError
 from pipeline.configuration.data_settings import ImagesSettings
-from pipeline.data.source import MOST_CLASSES, Labelled, Source, required, resolve
+from pipeline.data.source import MOST_CLASSES, DataSource, Labelled, required, resolve
 from pipeline.inputs.normalize import as_mnist
 from pipeline.inputs.pictures import SUFFIXES, read_picture
 
@@ -81,6 +81,6 @@ def _fitted(image: npt.NDArray[np.uint8], size: tuple[int, int] | None, normaliz
     return np.stack(planes)
 
 
-IMAGES: Source[ImagesSettings] = Source(
+IMAGES: DataSource[ImagesSettings] = DataSource(
     _image_files, _read_images, own_test=lambda settings: bool(settings.test_folder), options=("colour", "size", "normalize")
 )

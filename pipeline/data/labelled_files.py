@@ -13,7 +13,7 @@ from cnn_core.data.text import Table, images_of, read_table
 from cnn_core.errors import InputError
 from pipeline.configuration.data_settings import CsvSettings, FileSettings, IdxSettings, NpzSettings, TextSettings
 from pipeline.configuration.hints import did_you_mean
-from pipeline.data.source import MOST_CLASSES, Labelled, Source, labelled, required, resolve
+from pipeline.data.source import MOST_CLASSES, DataSource, Labelled, labelled, required, resolve
 
 
 def _paths(settings: FileSettings, names: Sequence[str]) -> list[Path]:
@@ -119,14 +119,14 @@ def _channels_first(images: Images) -> Images:
     return images
 
 
-IDX: Source[IdxSettings] = Source(_idx_files, _read_idx, own_test=lambda settings: bool(settings.test_images), options=("classes",))
-CSV: Source[CsvSettings] = Source(
+IDX: DataSource[IdxSettings] = DataSource(_idx_files, _read_idx, own_test=lambda settings: bool(settings.test_images), options=("classes",))
+CSV: DataSource[CsvSettings] = DataSource(
     _csv_files, _read_csv, own_test=lambda settings: bool(settings.test_file), options=("classes", "label", "shape")
 )
-TEXT: Source[TextSettings] = Source(
+TEXT: DataSource[TextSettings] = DataSource(
     _text_files, _read_text, own_test=lambda settings: bool(settings.test_file), options=("classes", "labels", "label", "shape")
 )
-NPZ: Source[NpzSettings] = Source(
+NPZ: DataSource[NpzSettings] = DataSource(
     _npz_files,
     _read_npz,
     own_test=lambda settings: bool(settings.test_images),

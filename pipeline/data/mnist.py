@@ -15,7 +15,7 @@ import numpy.typing as npt
 from cnn_core.data.idx import read_idx, read_idx_labels
 from cnn_core.errors import InputError
 from pipeline.configuration.data_settings import MnistSettings
-from pipeline.data.source import Labelled, Source, shared_folder, user_cache
+from pipeline.data.source import DataSource, Labelled, shared_folder, user_cache
 
 # File -> sha256 of its uncompressed bytes; compressed copies differ from place to place, what is inside does not.
 SHA256 = {
@@ -93,7 +93,7 @@ def read_mnist(settings: MnistSettings, files: Sequence[Path], test: bool) -> La
     return Labelled(images, labels, 10)
 
 
-MNIST: Source[MnistSettings] = Source(find_mnist, read_mnist, own_test=lambda settings: True)
+MNIST: DataSource[MnistSettings] = DataSource(find_mnist, read_mnist, own_test=lambda settings: True)
 
 
 TIMEOUT_S = 20.0  # without a byte

@@ -15,10 +15,10 @@ from pipeline.data.digits import DIGITS
 from pipeline.data.images import IMAGES
 from pipeline.data.labelled_files import CSV, IDX, NPZ, TEXT
 from pipeline.data.mnist import MNIST
-from pipeline.data.source import Labelled, Source, hold_out
+from pipeline.data.source import DataSource, Labelled, hold_out
 from pipeline.files import atomic_write_text, sha256_bytes, writable_folder
 
-SOURCES: dict[str, Source[Any]] = {
+SOURCES: dict[str, DataSource[Any]] = {
     "digits": DIGITS,
     "mnist": MNIST,
     "idx": IDX,
@@ -90,7 +90,7 @@ def _prepared(settings: DataSettings, root: Path, *, test: bool, beside: str = "
     )
 
 
-def _outside(source: Source[Any], settings: DataSettings, files: Sequence[Path], part: str, held_out: bool) -> str:
+def _outside(source: DataSource[Any], settings: DataSettings, files: Sequence[Path], part: str, held_out: bool) -> str:
     """Return a name for what would be read: files by path, size and time of change, and the options that matter."""
     stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     options = {name: getattr(settings, name) for name in source.options}
@@ -111,7 +111,7 @@ def _look_up(index: Path) -> dict[str, Any] | None:
 
 
 def _write(
-    source: Source[Any], settings: DataSettings, files: Sequence[Path], folder: Path, *, test: bool, held_out: bool
+    source: DataSource[Any], settings: DataSettings, files: Sequence[Path], folder: Path, *, test: bool, held_out: bool
 ) -> dict[str, Any]:
     part: Labelled = source.read(settings, files, test and not held_out)
     if held_out and isinstance(settings, HeldOutSettings):

@@ -28,7 +28,7 @@ class Labelled:
 
 
 @dataclass(frozen=True)
-class Source(Generic[Kind]):
+class DataSource(Generic[Kind]):
     """How one kind of data is found and read.
 
     `files` returns what is read for training, or for the test where `own_test` says that there is a test set; it looks, but reads nothing.

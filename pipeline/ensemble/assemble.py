@@ -1,9 +1,8 @@
 """Putting a bundle together from what a study left behind: its ensemble, or, where none was built, its best trial."""
 
-import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,14 @@ from cnn_core.errors import InputError
 from cnn_core.spec import Spec
 from cnn_core.state import Weights
 from pipeline.bundle.graph import operations_of
-from pipeline.bundle.operations import Net
-from pipeline.bundle.predictor import FORMAT, Bundle, manifest_digest
+from pipeline.bundle.predictor import FORMAT, manifest_digest
 from pipeline.bundle.reading import IDENTITY
-from pipeline.bundle.writing import standalone_source
+from pipeline.bundle.writing import Assembled, npz_bytes, standalone_source
 from pipeline.config import compose, override, spec_of
 from pipeline.data import prepare
-from pipeline.ensemble.plan import REFITTED, finished_trials
+from pipeline.ensemble.plan import finished_trials
 from pipeline.files import StudyPaths, sha256_bytes, sha256_file
+from pipeline.reporting.scores import REFITTED
 from pipeline.search.problem import of_the_net
 
 ENSEMBLE_KEYS = ("members", "combine", "views", "out_of_fold", "chosen_on", "images", "expected")
@@ -33,23 +32,6 @@ LICENCES = {
     "mnist": "MNIST (Y. LeCun, C. Cortes, C. J. C. Burges), made available under CC BY-SA 3.0",
     "digits": "Optical Recognition of Handwritten Digits (E. Alpaydin, C. Kaynak), UCI Machine Learning Repository, CC BY 4.0",
 }
-
-
-@dataclass(frozen=True)
-class Assembled:
-    """A bundle's manifest and what its weight files hold."""
-
-    manifest: dict[str, Any]
-    arrays: dict[str, dict[str, Array]]  # name of a weight file -> what it holds
-
-    def bundle(self) -> Bundle:
-        """Return the bundle as it would be loaded."""
-        members = self.manifest["members"]
-        return Bundle(self.manifest, [[Net(net["operations"], self.arrays[net["file"]]) for net in member["nets"]] for member in members])
-
-    def files(self) -> dict[str, bytes]:
-        """Return the weight files, name -> bytes."""
-        return {name: npz_bytes(arrays) for name, arrays in self.arrays.items()}
 
 
 def assemble(paths: StudyPaths) -> Assembled:
@@ -163,13 +145,6 @@ def _net(spec: Spec, weights: Weights, name: str, files: dict[str, dict[str, Arr
         raise InputError(f"weights must be those of the net that their overrides compose: {error} in {name}; {_PRESET}") from None
     operations, files[name] = operations_of(model)
     return {"file": name, "sha256": sha256_bytes(npz_bytes(files[name])), "operations": operations}
-
-
-def npz_bytes(arrays: Mapping[str, Array]) -> bytes:
-    """Return an .npz as bytes."""
-    content = io.BytesIO()
-    np.savez(content, allow_pickle=False, **arrays)
-    return content.getvalue()
 
 
 def _assembled(

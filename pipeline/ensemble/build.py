@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from cnn_core.axes import Labels
 from pipeline.configuration.settings import EnsembleSettings
-from pipeline.ensemble.gain import gain_over
-from pipeline.ensemble.methods import Combination, Counts, Probabilities, accuracy, fit_temperature, log_loss, softmax
+from pipeline.ensemble.methods import Combination, fit_temperature, softmax
 from pipeline.ensemble.out_of_fold import OutOfFold
-from pipeline.ensemble.plan import REFITTED, Member
+from pipeline.ensemble.plan import Member
 from pipeline.ensemble.selection import choose_useful, within_cap
 from pipeline.files import StudyPaths, atomic_write_text
+from pipeline.reporting.scores import REFITTED, Counts, Probabilities, accuracy, gain_over, log_loss
 
 
 @dataclass(frozen=True)

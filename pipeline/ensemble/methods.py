@@ -17,9 +17,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from cnn_core.axes import Labels
+from pipeline.reporting.scores import Counts, Probabilities, log_loss
 
-Probabilities = NDArray[np.floating[Any]]  # (N, classes), or (members, N, classes)
-Counts = NDArray[np.float64]  # (N,), how much each image counts
 _TINY = 1e-7  # as in the bundle's predictor
 
 
@@ -86,23 +85,6 @@ def fit_temperature(logits: Probabilities, labels: Labels, counts: Counts | None
         return log_loss(softmax(logits, float(np.exp(log_temperature))), labels, counts)
 
     return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
-
-
-def log_losses(probabilities: Probabilities, labels: Labels) -> NDArray[np.float64]:
-    """Return (N,): -log p of each image's right class."""
-    right = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    losses: NDArray[np.float64] = -np.log(np.maximum(right, 1e-12))
-    return losses
-
-
-def log_loss(probabilities: Probabilities, labels: Labels, counts: Counts | None = None) -> float:
-    """Return the mean of -log p of the right class; counts: (N,), how much each image counts, None: all alike."""
-    return float(np.average(log_losses(probabilities, labels), weights=counts))
-
-
-def accuracy(probabilities: Probabilities, labels: Labels, counts: Counts | None = None) -> float:
-    """Return the share of images whose most probable class is right; counts as in `log_loss`."""
-    return float(np.average(probabilities.argmax(axis=-1) == labels, weights=counts))
 
 
 BAGS = 20

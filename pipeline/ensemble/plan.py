@@ -43,10 +43,6 @@ def views_of(count: int, image_size: tuple[int, int]) -> list[list[float]]:
     return views[:count]
 
 
-REFITTED = (
-    "figures out of fold are those of the folds' nets, of fewer images and maybe a shorter training; "
-    "the nets that predict were trained on all images but the reserved"
-)
 _SEED_OFFSET = 1_000_000  # final nets share no stream with trials, which are numbered from 0
 
 

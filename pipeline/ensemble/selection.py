@@ -8,18 +8,8 @@ from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 
 from cnn_core.axes import Labels
-from pipeline.ensemble.methods import (
-    MEANS,
-    METHODS,
-    Combination,
-    Counts,
-    Probabilities,
-    accuracy,
-    fit_temperature,
-    log_loss,
-    log_losses,
-    logarithms,
-)
+from pipeline.ensemble.methods import MEANS, METHODS, Combination, fit_temperature, logarithms
+from pipeline.reporting.scores import Counts, Probabilities, accuracy, log_loss, log_losses
 
 LEAST_WEIGHT = 1e-3  # with less, a member costs its time at every prediction for nothing
 _SEED = 2005

@@ -5,18 +5,18 @@ from pathlib import Path
 from cnn_core.errors import InputError
 from pipeline.inputs.arrays import ArraySource
 from pipeline.inputs.idx_images import MAGIC, IdxSource
-from pipeline.inputs.input_source import Block, Source, Wanted
+from pipeline.inputs.input_source import Block, InputSource, Wanted
 from pipeline.inputs.pictures import SUFFIXES, PictureSource
 from pipeline.inputs.rows import RowSource
 
-__all__ = ["Block", "Source", "Wanted", "open_input"]
+__all__ = ["Block", "InputSource", "Wanted", "open_input"]
 
 NORMALIZE = ("auto", "mnist", "none")
 LABEL = ("auto", "none", "first", "last")
 _GZIP = b"\x1f\x8b"
 
 
-def open_input(path: str | Path, wanted: Wanted, normalize: str = "auto") -> Source:
+def open_input(path: str | Path, wanted: Wanted, normalize: str = "auto") -> InputSource:
     """Return the source of images at `path`: IDX (.gz), CSV or text (.gz), .npy, .npz, a picture, or a folder of pictures.
 
     `normalize` "mnist" centres and scales every image as MNIST was; "auto" does so for pictures of another size than the model's.
@@ -34,7 +34,7 @@ def open_input(path: str | Path, wanted: Wanted, normalize: str = "auto") -> Sou
     return source
 
 
-def _open(path: Path, wanted: Wanted, normalize: str) -> Source:
+def _open(path: Path, wanted: Wanted, normalize: str) -> InputSource:
     if path.is_dir() or path.suffix.lower() in SUFFIXES:
         return PictureSource(path, wanted, normalize)
     with path.open("rb") as file:

@@ -20,7 +20,7 @@ class Block:
     labels: Labels | None = None
 
 
-class Source(Protocol):
+class InputSource(Protocol):
     """An input that is read once, block by block. `count` is None where it is known only at the end."""
 
     count: int | None

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.inputs.input_source import Block, Source, Wanted
+from pipeline.inputs.input_source import Block, InputSource, Wanted
 
 _INK = 0.2  # of the strongest ink: fainter pixels count as paper
 
@@ -69,7 +69,7 @@ def ink_of(grey: NDArray[np.uint8]) -> NDArray[np.float32]:
 class NormalizedSource:
     """Another source, each plane of each image passed through `as_mnist`."""
 
-    def __init__(self, source: Source, wanted: Wanted) -> None:
+    def __init__(self, source: InputSource, wanted: Wanted) -> None:
         self.source, self.size = source, wanted.image_shape[1:]
         self.count = source.count
 

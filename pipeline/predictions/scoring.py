@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_core.axes import Images, Labels
-from pipeline.ensemble.gain import calibration_error, confusion, gain_over, wilson
-from pipeline.ensemble.methods import accuracy, log_loss
 from pipeline.files import atomic_write_text
-from pipeline.showing.sheets import write_sheet
+from pipeline.reporting.contact_sheet import write_sheet
+from pipeline.reporting.scores import accuracy, calibration_error, confusion, gain_over, log_loss, wilson
 
 _SHOWN = 200  # misclassified images on the sheet
 

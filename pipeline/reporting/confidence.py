@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.reporting.scores import wilson
 from pipeline.reporting.table import StudyTable
 
 _REPLAYS = 2000
@@ -30,13 +31,6 @@ class Confidence:
     rivals: tuple[int, ...]  # trials that the noise cannot tell from the best
 
 
-def wilson(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's score interval of a share of n (Wilson 1927)."""
-    centre = share + z * z / (2 * n)
-    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
-
-
 def assess(table: StudyTable, images: int | None, seed_noise: float | None = None) -> Confidence:
     """Assesses the best complete trial.
 
@@ -48,7 +42,7 @@ def assess(table: StudyTable, images: int | None, seed_noise: float | None = Non
         raise ValueError("confidence: the study must have a complete trial, got none")
     best = ranked[0]
     is_share = all(0.0 <= trial.value <= 1.0 for trial in ranked)
-    interval = wilson(best.value, images) if images and is_share else None
+    interval = wilson(best.value * images, images) if images and is_share else None
     noise, source = seed_noise, "measured over seeds"
     if noise is None and images and is_share:
         noise, source = math.sqrt(max(best.value * (1 - best.value), 1e-9) / images), f"the sampling error of {images} validation images"

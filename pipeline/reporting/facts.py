@@ -19,9 +19,8 @@ from pipeline.files import StudyPaths
 from pipeline.reporting.borders import Place, next_space, places
 from pipeline.reporting.confidence import Confidence, assess
 from pipeline.reporting.effects import Effect, effects
-from pipeline.reporting.regression import Regression, fit_study
+from pipeline.reporting.regression import Regression, fit_study, strongest
 from pipeline.reporting.table import StudyTable, TrialRow, confirmed_metrics, table_of
-from pipeline.tracking.run_files import strongest
 
 EVALUATED = ("proxy", "reserve", "test")  # the sets of images that pipeline.evaluate scores
 

@@ -6,7 +6,7 @@ from importlib.resources import files
 
 from pipeline.reporting import sections, sections_more
 from pipeline.reporting.facts import Facts
-from pipeline.tracking.progress import clock
+from pipeline.reporting.table import clock
 
 Section = tuple[str, str, str]  # id, heading, HTML
 

@@ -163,3 +163,33 @@ def _shares(groups: Sequence[Group], x: Floats, y: Floats, coefficients: Floats,
         return np.zeros(len(groups))
     parts = [x[:, g.columns] @ coefficients[g.columns] for g in groups]
     return np.array([float(weights @ ((part - np.average(part, weights=weights)) * centred)) / variance for part in parts])
+
+
+def strongest(table: StudyTable, regression: "Regression | None") -> list[str]:
+    """The varied parameters (flat names), those that matter most first where a regression could tell."""
+    names = table.varied
+    if regression is None:
+        return names
+    share: dict[str, float] = {}
+    for name, value, _, _ in regression.shares:
+        flat = flat_name(table, name)
+        share[flat] = share.get(flat, 0.0) + value
+    return sorted(names, key=lambda name: -share.get(name, 0.0))
+
+
+def flat_name(table: StudyTable, suggested: str) -> str:
+    """The configuration path, with underscores, that a name of the space sets: `momentum.lr` -> `optimizer_lr`."""
+    flat = suggested.replace(".", "_")
+    if any(flat in trial.params for trial in table.trials):
+        return flat
+    for trial in table.trials:
+        if suggested in trial.suggested:
+            for key, value in trial.params.items():
+                if value == trial.suggested[suggested] and key.rsplit("_", 1)[-1] == flat.rsplit("_", 1)[-1]:
+                    return key
+    return flat
+
+
+def _is_numeric(table: StudyTable, name: str) -> bool:
+    values = {t.params[name] for t in table.complete if name in t.params}
+    return len(values) > 2 and all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)

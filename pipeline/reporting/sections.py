@@ -9,7 +9,7 @@ from pipeline.reporting import charts
 from pipeline.reporting.effects import Unit, unit_of
 from pipeline.reporting.facts import Facts
 from pipeline.reporting.html import bullets, numbers, table, text
-from pipeline.tracking.progress import clock
+from pipeline.reporting.table import clock
 
 _PICTURES = {
     "Confusion matrix": "Confusion matrix of the validation images; the colour shows mistakes alone.",

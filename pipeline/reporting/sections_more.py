@@ -7,12 +7,12 @@ from typing import Any
 
 import yaml
 
-from pipeline.ensemble.plan import REFITTED
 from pipeline.reporting import charts
 from pipeline.reporting.effects import unit_of
 from pipeline.reporting.facts import Facts
 from pipeline.reporting.html import Cell, bullets, command, table, text
 from pipeline.reporting.lockstep import lockstep
+from pipeline.reporting.scores import REFITTED
 
 
 def cost(facts: Facts) -> str:

@@ -201,3 +201,15 @@ def _close_spans(rows: Mapping[int, TrialRow], running: dict[int, tuple[int, flo
     for number, (slot, start) in running.items():
         rows[number].spans.append((slot, start, end_s))
     running.clear()
+
+
+def objective_text(value: float) -> str:
+    """A share as per cent, other values plainly."""
+    return f"{value:.2%}" if 0.0 <= value <= 1.0 else f"{value:.4g}"
+
+
+def clock(seconds: float) -> str:
+    """Seconds as m:ss or h:mm:ss."""
+    whole = round(seconds)
+    minutes, hours = whole // 60, whole // 3600
+    return f"{hours}:{minutes % 60:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"

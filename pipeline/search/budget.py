@@ -70,7 +70,7 @@ KEPT = {
 
 
 @dataclass(frozen=True)
-class Choice:
+class TimePlan:
     """What fits into the time."""
 
     slots: int
@@ -86,7 +86,7 @@ class Choice:
         )
 
 
-def calibrated(config: Config, problem: Problem, slots: Sequence[Slot]) -> tuple[Config, Choice]:
+def calibrated(config: Config, problem: Problem, slots: Sequence[Slot]) -> tuple[Config, TimePlan]:
     """Return the configuration with the epochs that fit, and the choice; a study that has made its choice keeps it.
 
     Both ends of every branch of the space train a few real batches; then the cheapest and the dearest some more, alone and in all
@@ -102,7 +102,7 @@ def calibrated(config: Config, problem: Problem, slots: Sequence[Slot]) -> tuple
     return config, choice
 
 
-def choose(config: Config, problem: Problem, slots: Sequence[Slot]) -> Choice:
+def choose(config: Config, problem: Problem, slots: Sequence[Slot]) -> TimePlan:
     """Measure, and choose slots, epochs and the expected number of trials."""
     images = problem.training_images
     screened = screen(corners(problem), images, slots)
@@ -118,7 +118,7 @@ def choose(config: Config, problem: Problem, slots: Sequence[Slot]) -> Choice:
     fixed = any(text.startswith("train.epochs=") for text in config.overrides)
     fitting = int(epochs_in_all / (WANTED_TRIALS * kept))
     epochs = config.train.epochs if fixed else min(config.train.epochs, max(FEWEST_EPOCHS, fitting))
-    return Choice(slots=count, epochs=epochs, trials=max(1, int(epochs_in_all / (epochs * kept))), epoch_s=epoch_s)
+    return TimePlan(slots=count, epochs=epochs, trials=max(1, int(epochs_in_all / (epochs * kept))), epoch_s=epoch_s)
 
 
 def corners(problem: Problem) -> list[Spec]:
@@ -185,8 +185,8 @@ def geometric_mean(values: Sequence[float]) -> float:
     return math.exp(sum(math.log(value) for value in values) / len(values))
 
 
-def _stored(path: Path) -> Choice | None:
+def _stored(path: Path) -> TimePlan | None:
     try:
-        return Choice(**json.loads(path.read_text()))
+        return TimePlan(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError):
         return None

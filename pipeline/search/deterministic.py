@@ -62,7 +62,7 @@ ROUND = "round"  # user attribute of a trial: the number of its round's first
 
 
 @dataclass
-class Member:
+class RoundTrial:
     """A trial of a round."""
 
     shadow: optuna.Trial  # decides
@@ -125,7 +125,7 @@ class Rounds(Coordinator):
             for member in live:
                 self._judge(member, epoch, decider)
 
-    def _members(self) -> list[Member]:
+    def _members(self) -> list[RoundTrial]:
         """Ask for a round, or take up the one that an interruption broke off."""
         ledger, study = self.room.ledger, self.room.ledger.study
         with storage_errors():
@@ -143,7 +143,7 @@ class Rounds(Coordinator):
             members.append(self._member(shadow, overrides, stored, first))
         return members
 
-    def _member(self, shadow: optuna.Trial, overrides: list[str], stored: FrozenTrial | None, first: int) -> Member:
+    def _member(self, shadow: optuna.Trial, overrides: list[str], stored: FrozenTrial | None, first: int) -> RoundTrial:
         study, problem = self.room.ledger.study, self.room.problem
         params, distributions = shadow.params, shadow.distributions
         with storage_errors():
@@ -160,13 +160,13 @@ class Rounds(Coordinator):
             self.room.ledger.enter()
         record = self.record(shadow.number)
         work = problem.work(shadow.number, overrides)
-        member = Member(shadow, trial, stored, Training(work, record))
+        member = RoundTrial(shadow, trial, stored, Training(work, record))
         if not member.was_told:
             record.begin(shadow.number, work.seed, [*problem.base, *overrides])
             member.training.begin(shadow.number % len(self.slots), self.room)
         return member
 
-    def _train(self, member: Member, epoch: int) -> None:
+    def _train(self, member: RoundTrial, epoch: int) -> None:
         """Have an epoch trained by whichever slot is idle, unless it is known."""
         if member.was_told or epoch <= len(member.training.rows):
             return
@@ -181,7 +181,7 @@ class Rounds(Coordinator):
         finally:
             self._idle.put(slot)
 
-    def _report(self, member: Member, epoch: int) -> None:
+    def _report(self, member: RoundTrial, epoch: int) -> None:
         value = member.value(epoch)
         if value is None or not math.isfinite(value):
             return
@@ -192,7 +192,7 @@ class Rounds(Coordinator):
             self.room.emit(epoch_done(member.training.work, epoch, row, member.slot, member.pid))
             self.room.ledger.report(member.trial, epoch, value)
 
-    def _judge(self, member: Member, epoch: int, decider: optuna.Study) -> None:
+    def _judge(self, member: RoundTrial, epoch: int, decider: optuna.Study) -> None:
         """Decide whether a trial ends here, tell the copy, and tell the study unless it knows."""
         outcome = self._ending(member, epoch)
         if outcome is None:
@@ -206,7 +206,7 @@ class Rounds(Coordinator):
             known = member.training.record.result(member.training.work.spec)
             self.finish(member.trial, member.training.work, known or outcome, member.training.record)
 
-    def _ending(self, member: Member, epoch: int) -> Outcome | None:
+    def _ending(self, member: RoundTrial, epoch: int) -> Outcome | None:
         training = member.training
         if member.was_told:
             return self._told_ending(member, epoch)
@@ -220,7 +220,7 @@ class Rounds(Coordinator):
             return training.end("PRUNED", f"after epoch {epoch} of {training.work.epochs}")
         return None
 
-    def _told_ending(self, member: Member, epoch: int) -> Outcome | None:
+    def _told_ending(self, member: RoundTrial, epoch: int) -> Outcome | None:
         """Play an ended trial again: the copy's pruner is asked as it was then, since it notes what it saw for those that follow."""
         stored = member.stored
         if stored.state != TrialState.COMPLETE or epoch < (stored.last_step or 0):
@@ -229,10 +229,10 @@ class Rounds(Coordinator):
             return None
         return Outcome(state=stored.state.name, values=tuple(stored.values) if stored.state == TrialState.COMPLETE else ())
 
-    def _prune(self, member: Member) -> bool:
+    def _prune(self, member: RoundTrial) -> bool:
         return self.room.ledger.single and member.shadow.should_prune()
 
-    def _pause(self, member: Member) -> None:
+    def _pause(self, member: RoundTrial) -> None:
         if not member.was_told:
             outcome = member.training.end("INTERRUPTED", self.room.stop.reason)
             self.finish(member.trial, member.training.work, outcome, member.training.record)

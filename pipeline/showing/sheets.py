@@ -1,12 +1,9 @@
 """Sheets of images: what augmentation makes of them, and what a net would see of an input."""
 
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
 from cnn_core.augmentation import AugmentSpec, augment
 from cnn_core.axes import Array, Images
@@ -15,8 +12,9 @@ from cnn_core.layers import MomentNormalization
 from cnn_core.streams import stream
 from pipeline.config import Config
 from pipeline.data import prepare
-from pipeline.files import atomic_write_bytes, writable_file, writable_folder
+from pipeline.files import writable_file, writable_folder
 from pipeline.inputs import Wanted, open_input
+from pipeline.reporting.contact_sheet import write_sheet
 
 ROWS = 12
 MOST_IMAGES = 200
@@ -79,36 +77,3 @@ def _place(config: Config, output: str | None, name: str) -> Path:
     if output is not None:
         return writable_file(output, "output")
     return writable_folder(config.root / "sheets", "root") / name
-
-
-_GAP = 2  # pixels between tiles
-_CAPTION = 11  # height of a line of text, pixels
-
-
-def sheet_png(images: NDArray[np.uint8], *, columns: int = 20, zoom: int = 2, captions: Sequence[str] | None = None) -> bytes:
-    """Return a PNG of images (N, C, H, W) uint8 in rows of `columns`, each enlarged `zoom` times, with a caption below where given.
-
-    Three channels are shown in colour, any other number as the grey of their mean.
-    """
-    count, channels, height, width = images.shape
-    columns = max(1, min(columns, count))
-    rows = -(-count // columns)
-    step_y, step_x = height * zoom + _GAP + (_CAPTION if captions else 0), width * zoom + _GAP
-    sheet = Image.new("RGB", (columns * step_x + _GAP, rows * step_y + _GAP), (70, 90, 120))
-    draw = ImageDraw.Draw(sheet)
-    for n, image in enumerate(images):
-        pixels = image.transpose(1, 2, 0) if channels == 3 else image.mean(axis=0).astype(np.uint8)
-        tile = Image.fromarray(pixels).resize((width * zoom, height * zoom), Image.Resampling.NEAREST)
-        left, top = _GAP + (n % columns) * step_x, _GAP + (n // columns) * step_y
-        sheet.paste(tile, (left, top))
-        if captions:
-            draw.text((left + 1, top + height * zoom), captions[n], fill=(255, 255, 255))
-    buffer = io.BytesIO()
-    sheet.save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()
-
-
-def write_sheet(path: Path, images: NDArray[np.uint8], *, columns: int = 20, zoom: int = 2, captions: Sequence[str] | None = None) -> Path:
-    """Write `sheet_png` atomically and return the path."""
-    atomic_write_bytes(path, sheet_png(images, columns=columns, zoom=zoom, captions=captions))
-    return path

@@ -19,6 +19,7 @@ from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.backend import resource_tracker as loky_tracker
 from joblib.externals.loky.process_executor import ShutdownExecutorError
 
+from pipeline.config import Config
 from pipeline.slots import worker
 from pipeline.slots.slot import CallFailed, Machine, Result, TimedOut, WorkerDied, WorkerSettings
 
@@ -148,3 +149,12 @@ class ProcessSlot:
 def _signal_name(exit_codes: str) -> str:
     """Return "SIGKILL" for loky's "SIGKILL(-9)", and anything else unchanged."""
     return re.sub(r"\(-\d+\)", "", exit_codes)
+
+
+def clear_pins(config: Config) -> None:
+    """Let OpenBLAS choose its kernels in the processes that predict, unless the configuration says otherwise."""
+    for pin in PINS:
+        if config.blas.kernels == "auto":
+            os.environ.pop(pin, None)
+    if config.blas.kernels not in ("auto", "inherit"):
+        os.environ["OPENBLAS_CORETYPE"] = config.blas.kernels

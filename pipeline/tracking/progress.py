@@ -13,6 +13,7 @@ from rich.text import Text
 
 from pipeline import journal
 from pipeline.events import EpochDone, Event, StudyEnded, StudyStarted, TrialEnded, TrialRetried, TrialStarted
+from pipeline.reporting.table import clock, objective_text
 
 STYLES = {"COMPLETE": "", "PRUNED": "dim", "FAIL": "red", "INTERRUPTED": "yellow"}
 WORDS = {"FAIL": "failed", "INTERRUPTED": "paused"}
@@ -136,18 +137,6 @@ def ended_line(event: TrialEnded, name: str, board: Board, *, is_best: bool) -> 
         return f"{count} {values:>8}  {name:<30}  {effort}{'  best so far' if is_best else ''}", "green" if is_best else ""
     reason = f"  {event.reason}" if event.reason else ""
     return f"{count} {WORDS.get(event.state, event.state.lower()):>8}  {name:<30}  {effort}{reason}", STYLES.get(event.state, "")
-
-
-def objective_text(value: float) -> str:
-    """A share as per cent, other values plainly."""
-    return f"{value:.2%}" if 0.0 <= value <= 1.0 else f"{value:.4g}"
-
-
-def clock(seconds: float) -> str:
-    """Seconds as m:ss or h:mm:ss."""
-    whole = round(seconds)
-    minutes, hours = whole // 60, whole // 3600
-    return f"{hours}:{minutes % 60:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
 
 
 REFRESH_HZ = 2.0  # often enough to look alive, rarely enough to cost nothing

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.events import TrialEnded
+from pipeline.reporting.regression import _is_numeric, strongest
 from pipeline.reporting.table import StudyTable, load_table, table_of_journal
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-    from pipeline.reporting.regression import Regression
 
 STUDY_FILES = ("leaderboard.csv", "best.yaml", "ensemble.json")
 FEWEST_FOR_OVERVIEW = 2
@@ -92,36 +92,6 @@ def _draw(function: str, *arguments: object) -> bytes:
     from pipeline.reporting import figures, study_figures
 
     return figures.png(getattr(study_figures, function)(*arguments))
-
-
-def strongest(table: StudyTable, regression: "Regression | None") -> list[str]:
-    """The varied parameters (flat names), those that matter most first where a regression could tell."""
-    names = table.varied
-    if regression is None:
-        return names
-    share: dict[str, float] = {}
-    for name, value, _, _ in regression.shares:
-        flat = flat_name(table, name)
-        share[flat] = share.get(flat, 0.0) + value
-    return sorted(names, key=lambda name: -share.get(name, 0.0))
-
-
-def flat_name(table: StudyTable, suggested: str) -> str:
-    """The configuration path, with underscores, that a name of the space sets: `momentum.lr` -> `optimizer_lr`."""
-    flat = suggested.replace(".", "_")
-    if any(flat in trial.params for trial in table.trials):
-        return flat
-    for trial in table.trials:
-        if suggested in trial.suggested:
-            for key, value in trial.params.items():
-                if value == trial.suggested[suggested] and key.rsplit("_", 1)[-1] == flat.rsplit("_", 1)[-1]:
-                    return key
-    return flat
-
-
-def _is_numeric(table: StudyTable, name: str) -> bool:
-    values = {t.params[name] for t in table.complete if name in t.params}
-    return len(values) > 2 and all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
 
 
 def _history_csv(history: Mapping[int, Mapping[str, float]]) -> str:

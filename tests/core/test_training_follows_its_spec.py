@@ -70,7 +70,7 @@ def test_metrics_are_those_of_the_state(tiny_spec: Make) -> None:
 
 def test_the_moving_average_is_worked_out_by_hand(tiny_spec: Make) -> None:
     spec = tiny_spec(train=TrainSpec(epochs=3, batch_size=200, select="average", average_decay=0.25))
-    start = caches.Net(spec.model, (1, 8, 8), 10, spec.seed).plain.params["dense1.W"].copy()
+    start = caches.TrainingNet(spec.model, (1, 8, 8), 10, spec.seed).plain.params["dense1.W"].copy()
     first, _ = train_epoch(spec, None)
     second, _ = train_epoch(spec, first)
     assert first.average is not None and second.average is not None
@@ -154,7 +154,7 @@ def test_penalties_clipping_and_smoothing_change_the_training(tiny_spec: Make) -
         state, _ = train_epoch(tiny_spec(regularizer=regularizer), None)
         assert float(np.linalg.norm(state.params["dense1.W"])) < norm
     clipped = tiny_spec(train=TrainSpec(epochs=3, batch_size=32, clip_norm=1e-3), optimizer={"name": "sgd", "lr": 1.0})
-    start = caches.Net(clipped.model, (1, 8, 8), 10, clipped.seed).plain.params
+    start = caches.TrainingNet(clipped.model, (1, 8, 8), 10, clipped.seed).plain.params
     state, metrics = train_epoch(clipped, None)
     assert 0 < max(float(np.abs(state.params[name] - p).max()) for name, p in start.items()) < 7 * 1e-3, "seven steps of length 0.001"
     assert metrics["grad_norm/dense1"] > 0.01, "norms are taken before clipping"

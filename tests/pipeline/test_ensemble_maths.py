@@ -6,22 +6,20 @@ from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix
 from sklearn.metrics import log_loss as sklearn_log_loss
 
-from pipeline.ensemble.gain import calibration_error, confusion, gain_over, wilson
 from pipeline.ensemble.methods import (
     METHODS,
     Combination,
     _forward,
-    accuracy,
     fit_temperature,
     geometric,
     greedy,
-    log_loss,
     softmax,
     stacking,
     uniform,
     weighted,
 )
 from pipeline.ensemble.selection import _parts, choose, choose_useful, cross_fitted, fit, within_cap
+from pipeline.reporting.scores import accuracy, calibration_error, confusion, gain_over, log_loss, wilson
 
 
 def _sample(count: int, scale: float, seed: int, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:

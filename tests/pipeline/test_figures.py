@@ -15,11 +15,11 @@ from PIL import Image
 from pipeline.reporting import figures, study_figures
 from pipeline.reporting.interactive import interactive_page
 from pipeline.reporting.quick_curves import learning_curves_png
-from pipeline.reporting.regression import fit_study
+from pipeline.reporting.regression import fit_study, flat_name, strongest
 from pipeline.reporting.study_figures import Scale
 from pipeline.reporting.svg import axis_of, log_ticks, nice_ticks
 from pipeline.reporting.table import StudyTable, load_table
-from pipeline.tracking.run_files import flat_name, strongest, study_artifacts
+from pipeline.tracking.run_files import study_artifacts
 
 HISTORY = {e: {"train_loss": 1 / e, "valid_loss": 1.2 / e, "train_accuracy": 0.9, "valid_accuracy": 1 - 0.2 / e} for e in range(1, 6)}
 DIGITS = [str(n) for n in range(10)]

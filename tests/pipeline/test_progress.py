@@ -11,7 +11,8 @@ from rich.console import Console
 
 from pipeline.events import Event, TrialRetried
 from pipeline.journal import EventLog
-from pipeline.tracking.progress import Best, Board, ProgressListener, SlotRow, clock, objective_text
+from pipeline.reporting.table import clock, objective_text
+from pipeline.tracking.progress import Best, Board, ProgressListener, SlotRow
 from tests.pipeline.studies import START_S, epoch_done, small_events, study_ended, study_started, trial_ended, trial_started
 
 

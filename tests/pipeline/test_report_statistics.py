@@ -10,9 +10,10 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from pipeline.reporting.borders import next_space, places
 from pipeline.reporting.charts import pareto_front
-from pipeline.reporting.confidence import assess, optimism, wilson
+from pipeline.reporting.confidence import assess, optimism
 from pipeline.reporting.effects import Unit, effects, unit_of
 from pipeline.reporting.regression import fit_study, unit_position, value_at
+from pipeline.reporting.scores import wilson
 from pipeline.reporting.sections_more import space_yaml
 from pipeline.reporting.table import StudyTable, TrialRow, load_table
 from pipeline.search.space import Space
@@ -124,8 +125,8 @@ def test_places_in_a_range_and_back(distribution: FloatDistribution | IntDistrib
 
 def test_wilson_by_hand() -> None:
     """Newcombe 1998, table I: 81 of 263 is 0.2553 to 0.3662; 0 of 20 is 0 to 0.1611."""
-    assert wilson(81 / 263, 263, 1.959964) == (pytest.approx(0.2553, abs=5e-5), pytest.approx(0.3662, abs=5e-5))
-    assert wilson(0.0, 20, 1.959964) == (pytest.approx(0.0, abs=1e-12), pytest.approx(0.1611, abs=5e-5))
+    assert wilson(81, 263) == (pytest.approx(0.2553, abs=5e-5), pytest.approx(0.3662, abs=5e-5))
+    assert wilson(0, 20) == (pytest.approx(0.0, abs=1e-12), pytest.approx(0.1611, abs=5e-5))
 
 
 def test_the_winner_of_pure_noise_is_flattered_by_the_expected_maximum() -> None:
@@ -144,7 +145,7 @@ def test_confidence_counts_rivals_and_prefers_measured_noise() -> None:
     table = table_of_values([0.99, 0.989, 0.95])
     sure = assess(table, 1000)
     assert sure.value == 0.99
-    assert sure.interval == wilson(0.99, 1000)
+    assert sure.interval == wilson(990.0, 1000)
     assert sure.rivals == (1,)
     assert assess(table, 1000, seed_noise=1e-5).rivals == ()
     assert assess(table, None).optimism is None

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.showing.sheets import framed, sheet_png, write_augment_sheet
+from pipeline.reporting.contact_sheet import sheet_png
+from pipeline.showing.sheets import framed, write_augment_sheet
 
 
 def _pixels(png: bytes) -> np.ndarray:

@@ -1,14 +1,16 @@
 """Scores with their uncertainty: Wilson's interval, calibration error, and the gain of an ensemble over its best member."""
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.random import default_rng
 from numpy.typing import NDArray
 
 from cnn_core.axes import Labels
-from pipeline.ensemble.methods import Probabilities
 
+Probabilities = NDArray[np.floating[Any]]  # (N, classes), or (members, N, classes)
+Counts = NDArray[np.float64]  # (N,), how much each image counts
 _RESAMPLES = 10_000
 _SEED = 95
 
@@ -49,7 +51,7 @@ def gain_over(best: Probabilities, ensemble: Probabilities, labels: Labels) -> G
     )
 
 
-def wilson(right: int, count: int, z: float = 1.959964) -> tuple[float, float]:
+def wilson(right: float, count: int, z: float = 1.959964) -> tuple[float, float]:
     """Return Wilson's 95 % interval of a share: sound also near 100 %. Source: Wilson 1927."""
     if count < 1:
         raise ValueError(f"an interval needs at least one image, got {count}")
@@ -78,3 +80,26 @@ def confusion(predicted: NDArray[np.int64], labels: Labels, classes: int) -> NDA
     """Return counts (true class, predicted class)."""
     counts: NDArray[np.int64] = np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
     return counts
+
+
+def log_losses(probabilities: Probabilities, labels: Labels) -> NDArray[np.float64]:
+    """Return (N,): -log p of each image's right class."""
+    right = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    losses: NDArray[np.float64] = -np.log(np.maximum(right, 1e-12))
+    return losses
+
+
+def log_loss(probabilities: Probabilities, labels: Labels, counts: Counts | None = None) -> float:
+    """Return the mean of -log p of the right class; counts: (N,), how much each image counts, None: all alike."""
+    return float(np.average(log_losses(probabilities, labels), weights=counts))
+
+
+def accuracy(probabilities: Probabilities, labels: Labels, counts: Counts | None = None) -> float:
+    """Return the share of images whose most probable class is right; counts as in `log_loss`."""
+    return float(np.average(probabilities.argmax(axis=-1) == labels, weights=counts))
+
+
+REFITTED = (
+    "figures out of fold are those of the folds' nets, of fewer images and maybe a shorter training; "
+    "the nets that predict were trained on all images but the reserved"
+)
