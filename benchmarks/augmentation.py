@@ -1,4 +1,5 @@
-"""What augmentation costs on top of a training step: every preset, interleaved with steps of vgg_bn, batch 100, one thread.
+"""What augmentation costs on top of a training step: every preset, interleaved with steps of
+vgg_bn, batch 100, one thread.
 
 python -m benchmarks.augmentation [--json FILE] [--write]
 """
@@ -27,28 +28,49 @@ LIMIT = 0.15  # of a vgg_bn step, on top
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print a table, write JSON where asked; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add_outputs(parser)
     options = parser.parse_args(arguments)
     restart_unpinned("benchmarks.augmentation", 1)
     rows = measure()
     print(table(rows))
-    finish("benchmarks.augmentation", options, arguments, rows, "Augmentation", lambda command: section(rows, command))
+    finish(
+        "benchmarks.augmentation",
+        options,
+        arguments,
+        rows,
+        "Augmentation",
+        lambda command: section(rows, command),
+    )
     return 0
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the rows as a Markdown table."""
     cells = [(row["preset"], f"{row['ms']:.2f}", f"{row['share_of_step']:.1%}") for row in rows]
-    return markdown_table(("augment=", "a batch, ms", f"of a vgg_bn step of {rows[0]['step_ms']:.1f} ms"), cells)
+    return markdown_table(
+        ("augment=", "a batch, ms", f"of a vgg_bn step of {rows[0]['step_ms']:.1f} ms"), cells
+    )
 
 
 def section(rows: Sequence[Mapping[str, Any]], command: str) -> str:
     """Return the notes and the table, and draw the picture."""
     presets, shares = [row["preset"] for row in rows], [row["share_of_step"] for row in rows]
-    bar_chart(DOCS / "augmentation.png", presets, {"augmentation": shares}, "share of a vgg_bn step", line=LIMIT)
-    notes = f"`{command}`: BLAS kernels {kernels()}. Medians of {ROUNDS} interleaved rounds, batch {BATCH}, processor time of one thread."
-    return f"{notes} At most {LIMIT:.0%} is the aim.\n\n{table(rows)}\n\n![Share of a step](augmentation.png)"
+    bar_chart(
+        DOCS / "augmentation.png",
+        presets,
+        {"augmentation": shares},
+        "share of a vgg_bn step",
+        line=LIMIT,
+    )
+    notes = (
+        f"`{command}`: BLAS kernels {kernels()}. Medians of {ROUNDS} interleaved rounds, "
+        f"batch {BATCH}, processor time of one thread."
+    )
+    picture = "![Share of a step](augmentation.png)"
+    return f"{notes} At most {LIMIT:.0%} is the aim.\n\n{table(rows)}\n\n{picture}"
 
 
 def measure() -> list[dict[str, Any]]:
@@ -70,7 +92,15 @@ def measure() -> list[dict[str, Any]]:
                 times[name].append((time.process_time() - started) * 1000)
     medians = {name: statistics.median(values) for name, values in times.items()}
     step_ms = medians["step"]
-    return [{"preset": name, "ms": medians[name], "step_ms": step_ms, "share_of_step": medians[name] / step_ms} for name in PRESETS]
+    return [
+        {
+            "preset": name,
+            "ms": medians[name],
+            "step_ms": step_ms,
+            "share_of_step": medians[name] / step_ms,
+        }
+        for name in PRESETS
+    ]
 
 
 def _fields(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,7 +108,9 @@ def _fields(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _strokes(rng: np.random.Generator) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Return images that are mostly black with some grey, as digits are; the time does not depend on the values."""
+    """Return images that are mostly black with some grey, as digits are; the time does not depend
+    on the values.
+    """
     values = rng.integers(0, 256, (BATCH, 1, 28, 28))
     return np.where(rng.random(values.shape) < 0.2, values, 0).astype(np.uint8)
 

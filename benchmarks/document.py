@@ -1,4 +1,6 @@
-"""How a benchmark ends: rows as JSON, tables and pictures in docs/PERFORMANCE.md, written by the commands that measure them."""
+"""How a benchmark ends: rows as JSON, tables and pictures in docs/PERFORMANCE.md, written by the
+commands that measure them.
+"""
 
 import json
 import sys
@@ -12,11 +14,14 @@ import matplotlib as mpl
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = DOCS / "PERFORMANCE.md"
-PREAMBLE = """# Performance
-
-Every table and picture here was written by the command named above it, run with `--write`. Ratios are taken within one run, on one
-machine; absolute times depend on both. How it is done: [ARCHITECTURE.md](ARCHITECTURE.md); what was tried: [LOG.md](LOG.md).
-"""
+PREAMBLE = (
+    "# Performance\n"
+    "\n"
+    "Every table and picture here was written by the command named above it, run with `--write`. "
+    "Ratios are taken within one run, on one\n"
+    "machine; absolute times depend on both. How it is done: [ARCHITECTURE.md](ARCHITECTURE.md); "
+    "what was tried: [LOG.md](LOG.md).\n"
+)
 
 
 @dataclass(frozen=True)
@@ -33,23 +38,44 @@ class Panel:
 def add_outputs(parser: ArgumentParser) -> None:
     """Add the options that `finish` obeys."""
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to this file")
-    parser.add_argument("--write", action="store_true", help="write tables and picture into docs/PERFORMANCE.md")
+    parser.add_argument(
+        "--write", action="store_true", help="write tables and picture into docs/PERFORMANCE.md"
+    )
 
 
-def finish(module: str, options: Namespace, argv: Sequence[str] | None, rows: Any, title: str, body: Callable[[str], str]) -> None:
-    """Write the rows to ``--json`` and, with ``--write``, the section ``body(command)``; the body may draw its picture into docs/."""
+def finish(
+    module: str,
+    options: Namespace,
+    argv: Sequence[str] | None,
+    rows: Any,
+    title: str,
+    body: Callable[[str], str],
+) -> None:
+    """Write the rows to ``--json`` and, with ``--write``, the section ``body(command)``; the body
+    may draw its picture into docs/.
+    """
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(rows, indent=1) + "\n")
     if options.write:
-        write_section(module.rpartition(".")[2], title, body(command_of(module, sys.argv[1:] if argv is None else argv)))
+        write_section(
+            module.rpartition(".")[2],
+            title,
+            body(command_of(module, sys.argv[1:] if argv is None else argv)),
+        )
 
 
 def command_of(module: str, arguments: Sequence[str]) -> str:
-    """Return the command that measures the same: without ``--write``, and without ``--json``, whose file is somebody's own."""
+    """Return the command that measures the same: without ``--write``, and without ``--json``, whose
+    file is somebody's own.
+    """
     kept: list[str] = []
     for at, word in enumerate(arguments):
-        if word != "--write" and not word.startswith("--json") and arguments[max(0, at - 1)] != "--json":
+        if (
+            word != "--write"
+            and not word.startswith("--json")
+            and arguments[max(0, at - 1)] != "--json"
+        ):
             kept.append(word)
     return " ".join(["python", "-m", module, *kept])
 
@@ -74,16 +100,24 @@ def write_section(name: str, title: str, body: str) -> None:
 
 
 def bar_chart(
-    path: Path, groups: Sequence[str], series: Mapping[str, Sequence[float | None]], label: str, line: float | None = None
+    path: Path,
+    groups: Sequence[str],
+    series: Mapping[str, Sequence[float | None]],
+    label: str,
+    line: float | None = None,
 ) -> None:
-    """Save horizontal bars: one group a name, one bar a series; None leaves a gap; `line` marks a value of comparison."""
+    """Save horizontal bars: one group a name, one bar a series; None leaves a gap; `line` marks a
+    value of comparison.
+    """
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 0.6 + 0.25 * len(groups) * (len(series) + 1)), dpi=90)
     height = 0.8 / len(series)
     for i, (name, values) in enumerate(series.items()):
-        shown: list[tuple[float, Any]] = [(g + i * height, v) for g, v in enumerate(values) if v is not None]
+        shown: list[tuple[float, Any]] = [
+            (g + i * height, v) for g, v in enumerate(values) if v is not None
+        ]
         bars = axes.barh([at for at, _ in shown], [v for _, v in shown], height * 0.9, label=name)
         axes.bar_label(bars, fmt="%.3g", padding=2, fontsize=8)
     axes.set_yticks([g + 0.4 - height / 2 for g in range(len(groups))], list(groups))
@@ -103,11 +137,15 @@ def panels(path: Path, drawn: Sequence[Panel]) -> None:
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, grid = plt.subplots(1, len(drawn), figsize=(1 + 3.6 * len(drawn), 3.2), dpi=90, squeeze=False)
+    figure, grid = plt.subplots(
+        1, len(drawn), figsize=(1 + 3.6 * len(drawn), 3.2), dpi=90, squeeze=False
+    )
     for panel, axes in zip(drawn, grid[0], strict=True):
         width = 0.8 / len(panel.series)
         for i, (name, values) in enumerate(panel.series.items()):
-            bars = axes.bar([g + i * width for g in range(len(values))], values, width * 0.9, label=name)
+            bars = axes.bar(
+                [g + i * width for g in range(len(values))], values, width * 0.9, label=name
+            )
             axes.bar_label(bars, fmt="%.3g", padding=1, fontsize=7)
         axes.set_xticks([g + 0.4 - width / 2 for g in range(len(panel.groups))], list(panel.groups))
         axes.set(title=panel.title, xlabel=panel.label, ylabel=panel.unit)

@@ -1,7 +1,9 @@
-"""Images a second of trained nets in inference, beside onnxruntime where it is installed: ``python -m benchmarks.inference``.
+"""Images a second of trained nets in inference, beside onnxruntime where it is installed: ``python
+-m benchmarks.inference``.
 
-Both take uint8 images and return probabilities: ours by `predict_proba` (fused, batch normalisation folded into the convolution), theirs
-by the same net as an ONNX graph with all optimizations on. They take turns; medians. Probabilities must agree within 1e-4.
+Both take uint8 images and return probabilities: ours by `predict_proba` (fused, batch normalisation
+folded into the convolution), theirs by the same net as an ONNX graph with all optimizations on.
+They take turns; medians. Probabilities must agree within 1e-4.
 """
 
 import argparse
@@ -44,7 +46,9 @@ def onnxruntime_predict(model: Sequential, threads: int) -> Predict:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = threads
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    session = onnxruntime.InferenceSession(to_onnx(model), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        to_onnx(model), options, providers=["CPUExecutionProvider"]
+    )
 
     def predict(images: Images) -> Array:
         probabilities: Array = session.run(None, {"images": images})[0]
@@ -54,9 +58,13 @@ def onnxruntime_predict(model: Sequential, threads: int) -> Predict:
 
 
 def measure(net: str, batches: list[int], turns: int, threads: int) -> list[Row]:
-    """Return a row for each batch size and each of the two; raise ValueError where their probabilities differ."""
+    """Return a row for each batch size and each of the two; raise ValueError where their
+    probabilities differ.
+    """
     peer = Ours(net)
-    for step in range(30):  # so that statistics and weights are those of a net that learned something
+    for step in range(
+        30
+    ):  # so that statistics and weights are those of a net that learned something
         peer.step(step)
     images, _ = load_images()
     predictors: dict[str, Predict] = {"ours": peer.model.predict_proba}
@@ -69,7 +77,8 @@ def measure(net: str, batches: list[int], turns: int, threads: int) -> list[Row]
         for who, answer in answers.items():
             if np.abs(answer - answers["ours"]).max() > TOLERANCE:
                 raise ValueError(
-                    f"{net}: probabilities of {who} must agree within {TOLERANCE}, got {np.abs(answer - answers['ours']).max()}"
+                    f"{net}: probabilities of {who} must agree within {TOLERANCE}, got "
+                    f"{np.abs(answer - answers['ours']).max()}"
                 )
         times: dict[str, list[float]] = {who: [] for who in predictors}
         for _ in range(turns):
@@ -78,13 +87,19 @@ def measure(net: str, batches: list[int], turns: int, threads: int) -> list[Row]
                 predict(chosen)
                 times[who].append(time.perf_counter() - started)
         medians = {who: statistics.median(values) for who, values in times.items()}
-        rows += [Row(net, who, batch, batch / taken, taken / medians["ours"]) for who, taken in medians.items()]
+        rows += [
+            Row(net, who, batch, batch / taken, taken / medians["ours"])
+            for who, taken in medians.items()
+        ]
     return rows
 
 
 def section(rows: list[Row], command: str, machine: str) -> str:
     """Return the notes and the table, and draw the picture."""
-    cells = [(row.net, row.who, str(row.batch), f"{row.images_per_s:,.0f}", f"{row.ratio_to_ours:.2f}") for row in rows]
+    cells = [
+        (row.net, row.who, str(row.batch), f"{row.images_per_s:,.0f}", f"{row.ratio_to_ours:.2f}")
+        for row in rows
+    ]
     table = markdown_table(("net", "who", "batch", "images/s", "their time divided by ours"), cells)
     largest = max(row.batch for row in rows)
     nets = list(dict.fromkeys(row.net for row in rows))
@@ -92,7 +107,10 @@ def section(rows: list[Row], command: str, machine: str) -> str:
     names = list(dict.fromkeys(row.who for row in rows))
     series = {who: [found.get((net, who)) for net in nets] for who in names}
     bar_chart(DOCS / "inference.png", nets, series, f"images a second, batch {largest}")
-    notes = f"`{command}`: {machine}. From uint8 images in memory to probabilities; medians of interleaved turns."
+    notes = (
+        f"`{command}`: {machine}. From uint8 images in memory to probabilities; "
+        "medians of interleaved turns."
+    )
     return f"{notes}\n\n{table}\n\n![Images a second](inference.png)"
 
 
@@ -111,10 +129,20 @@ def main(argv: list[str] | None = None) -> int:
         measured = measure(net, arguments.batches, arguments.turns, arguments.threads)
         rows += measured
         for row in measured:
-            print(f"{row.net:16}{row.who:14}{row.batch:6}{row.images_per_s:11,.0f}{row.ratio_to_ours:8.2f}", flush=True)
+            print(
+                f"{row.net:16}{row.who:14}{row.batch:6}{row.images_per_s:11,.0f}{row.ratio_to_ours:8.2f}",
+                flush=True,
+            )
     machine = f"{arguments.threads} thread, BLAS kernels {kernels()}, {images_used()}"
     print(machine)
-    finish("benchmarks.inference", arguments, argv, list(map(asdict, rows)), "Inference", lambda command: section(rows, command, machine))
+    finish(
+        "benchmarks.inference",
+        arguments,
+        argv,
+        list(map(asdict, rows)),
+        "Inference",
+        lambda command: section(rows, command, machine),
+    )
     return 0
 
 

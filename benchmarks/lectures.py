@@ -1,9 +1,11 @@
-"""What the lectures show, trained again: vanishing gradients, optimizers, overfitting and its remedies, a small CNN.
+"""What the lectures show, trained again: vanishing gradients, optimizers, overfitting and its
+remedies, a small CNN.
 
     python -m benchmarks.lectures [--data FOLDER] [--write docs/learn/what-the-lectures-show.md]
 
-FOLDER holds MNIST's four files (default: $CNN_DATA_DIR/mnist). Accuracy is measured on validation images, where the sources read the test
-set; everything else is as the sources give it. About two minutes on one core.
+FOLDER holds MNIST's four files (default: $CNN_DATA_DIR/mnist). Accuracy is measured on validation
+images, where the sources read the test set; everything else is as the sources give it. About two
+minutes on one core.
 """
 
 import argparse
@@ -26,7 +28,9 @@ STEPS_AN_EPOCH = 50
 
 @dataclass(frozen=True)
 class Row:
-    """One training of a table: what differs from the table's other rows, and what the source says of it."""
+    """One training of a table: what differs from the table's other rows, and what the source says
+    of it.
+    """
 
     label: str
     model: ModelSpec
@@ -66,11 +70,20 @@ def vanishing() -> Table:
         row("ReLU, He, batch norm after", "trains faster", 40, 20, batch_norm="after"),
         row("ReLU, He, 100-80", "fewer iterations, ends higher", 100, 80),
         row("ReLU, He, 300-100", "still better", 300, 100),
-        row("sigmoid, all zero", "every unit gets the same value", 40, 20, activation="sigmoid", init="zeros"),
+        row(
+            "sigmoid, all zero",
+            "every unit gets the same value",
+            40,
+            20,
+            activation="sigmoid",
+            init="zeros",
+        ),
     ]
     text = (
-        "An MLP 784-40-20-10, batches of 100, SGD 0.1. Gradients are the last batch's: where the first layer's is a thousandth of the\n"
-        "last one's, nothing is learned there. Sigmoid's slope is at most 0.25, and small weights shrink the gradient once more a layer."
+        "An MLP 784-40-20-10, batches of 100, SGD 0.1. Gradients are the last batch's: where the "
+        "first layer's is a thousandth of the\n"
+        "last one's, nothing is learned there. Sigmoid's slope is at most 0.25, and small weights "
+        "shrink the gradient once more a layer."
     )
     return Table("Gradients that vanish", text, 2000, rows, show_gradients=True)
 
@@ -82,15 +95,31 @@ def optimizers() -> Table:
         ("SGD", {"name": "sgd", "lr": 0.01}, ""),
         ("Momentum 0.9", {"name": "momentum", "lr": 0.01}, ""),
         ("AdaGrad", {"name": "adagrad", "lr": 0.01, **course}, ""),
-        ("RMSProp, decay 0.99", {"name": "rmsprop", "lr": 0.01, "decay": 0.99, **course}, "among the highest"),
+        (
+            "RMSProp, decay 0.99",
+            {"name": "rmsprop", "lr": 0.01, "decay": 0.99, **course},
+            "among the highest",
+        ),
         ("RMSProp, lr 0.0001", {"name": "rmsprop", "lr": 0.0001, "decay": 0.99, **course}, ""),
         ("RMSProp, lr 0.1", {"name": "rmsprop", "lr": 0.1, "decay": 0.99, **course}, ""),
         ("RMSProp, decay 0.01", {"name": "rmsprop", "lr": 0.01, "decay": 0.01, **course}, ""),
         ("RMSProp, decay 1", {"name": "rmsprop", "lr": 0.01, "decay": 1.0, **course}, "saturates"),
-        ("Adam", {"name": "adam", "lr": 0.01, "eps_corrected": False, **course}, "among the highest"),
+        (
+            "Adam",
+            {"name": "adam", "lr": 0.01, "eps_corrected": False, **course},
+            "among the highest",
+        ),
     ]
-    text = "A sigmoid MLP 784-40-20-10 from N(0, 0.01²), batches of 100, learning rate 0.01: a start that plain SGD does not leave."
-    return Table("Optimizers compared", text, 1000, [Row(label, model, chosen, says) for label, chosen, says in settings])
+    text = (
+        "A sigmoid MLP 784-40-20-10 from N(0, 0.01²), batches of 100, learning rate 0.01: "
+        "a start that plain SGD does not leave."
+    )
+    return Table(
+        "Optimizers compared",
+        text,
+        1000,
+        [Row(label, model, chosen, says) for label, chosen, says in settings],
+    )
 
 
 def overfitting() -> Table:
@@ -102,37 +131,82 @@ def overfitting() -> Table:
         Row("L2 0.1", deep, slow, "less overfitting", RegularizerSpec(l2=0.1)),
         Row("L1 0.005, lr 0.1", deep, fast, "less overfitting", RegularizerSpec(l1=0.005)),
         Row("dropout 0.15", replace(deep, dropout=0.15), slow, "less overfitting"),
-        Row("dropout 0.08, L1 0.004", replace(deep, dropout=0.08), fast, "", RegularizerSpec(l1=0.004)),
-        Row("dropout 0.15, L2 0.005", replace(deep, dropout=0.15), slow, "", RegularizerSpec(l2=0.005)),
+        Row(
+            "dropout 0.08, L1 0.004",
+            replace(deep, dropout=0.08),
+            fast,
+            "",
+            RegularizerSpec(l1=0.004),
+        ),
+        Row(
+            "dropout 0.15, L2 0.005",
+            replace(deep, dropout=0.15),
+            slow,
+            "",
+            RegularizerSpec(l2=0.005),
+        ),
         Row("dropout 0.5", replace(deep, dropout=0.5), slow, "too high suppresses too much"),
     ]
-    text = "Six hidden layers of 100 on the first 300 training images (ours: 300 drawn evenly from the classes), batches of 100."
+    text = (
+        "Six hidden layers of 100 on the first 300 training images "
+        "(ours: 300 drawn evenly from the classes), batches of 100."
+    )
     return Table("Overfitting, and what helps", text, 1000, rows, train_size=300)
 
 
 def convolution() -> Table:
     net = ModelSpec(name="simple_convnet", filters=30, kernel=5, hidden=(100,))
     adam: dict[str, Scalar] = {"name": "adam", "lr": 0.001}
-    rows = [Row("conv 30 5x5 - pool - 100 - 10", net, adam, ""), Row("MLP 100 - 10", _mlp(100), adam, "a plain net is worse")]
-    return Table("A small CNN", "5,000 training images, Adam 0.001, batches of 100.", 1000, rows, train_size=5000)
+    rows = [
+        Row("conv 30 5x5 - pool - 100 - 10", net, adam, ""),
+        Row("MLP 100 - 10", _mlp(100), adam, "a plain net is worse"),
+    ]
+    return Table(
+        "A small CNN",
+        "5,000 training images, Adam 0.001, batches of 100.",
+        1000,
+        rows,
+        train_size=5000,
+    )
 
 
 def train(table: Table, row: Row, data: DataSpec, iterations: int) -> dict[str, float]:
-    """Train one row and return its last metrics, and after how many iterations it first had nine tenths right."""
+    """Train one row and return its last metrics, and after how many iterations it first had nine
+    tenths right.
+    """
     epochs = max(1, iterations // STEPS_AN_EPOCH)
-    steps = TrainSpec(epochs=epochs, batch_size=100, steps_per_epoch=STEPS_AN_EPOCH, sampling="replacement", eval_size=1000)
+    steps = TrainSpec(
+        epochs=epochs,
+        batch_size=100,
+        steps_per_epoch=STEPS_AN_EPOCH,
+        sampling="replacement",
+        eval_size=1000,
+    )
     limited = replace(data, train_size=table.train_size) if table.train_size else data
-    spec = Spec(data=limited, model=row.model, optimizer=row.optimizer, regularizer=row.regularizer, train=steps, seed=(2024,))
+    spec = Spec(
+        data=limited,
+        model=row.model,
+        optimizer=row.optimizer,
+        regularizer=row.regularizer,
+        train=steps,
+        seed=(2024,),
+    )
     history = fit(spec).history
     reached = [i for i, m in enumerate(history, 1) if m["valid_accuracy"] >= 0.9]
-    return {**history[-1], "iterations_to_90": reached[0] * STEPS_AN_EPOCH if reached else float("nan")}
+    return {
+        **history[-1],
+        "iterations_to_90": reached[0] * STEPS_AN_EPOCH if reached else float("nan"),
+    }
 
 
 def lines(table: Table) -> Iterator[str]:
     """Yield the table as Markdown."""
     yield from (f"## {table.title}", "", table.text, f"{table.iterations:,} iterations.", "")
     gradients = " first layer's gradient | last layer's |" if table.show_gradients else ""
-    yield f"| | training accuracy | validation accuracy | iterations to 90 % |{gradients} the source says |"
+    yield (
+        "| | training accuracy | validation accuracy | iterations to 90 % "
+        f"|{gradients} the source says |"
+    )
     yield "| --- |" + " ---: |" * (5 if table.show_gradients else 3) + " --- |"
     for row, metrics in zip(table.rows, table.results, strict=True):
         to_90 = metrics["iterations_to_90"]
@@ -149,18 +223,36 @@ def prepared_mnist(source: Path, folder: Path) -> DataSpec:
     images = read_idx_images(source / "train-images-idx3-ubyte.gz")
     labels = read_idx_labels(source / "train-labels-idx1-ubyte.gz", 10)
     digest = write_prepared(folder / "mnist", images, labels, classes=10, name="mnist")
-    return DataSpec(folder=str(folder / "mnist"), digest=digest, image_shape=(1, 28, 28), classes=10)
+    return DataSpec(
+        folder=str(folder / "mnist"), digest=digest, image_shape=(1, 28, 28), classes=10
+    )
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.lectures", description="Train what the lectures show.")
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("CNN_DATA_DIR", ".")) / "mnist", help="folder of MNIST's files")
-    parser.add_argument("--write", type=Path, help="write a Markdown page there instead of printing it")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.lectures", description="Train what the lectures show."
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path(os.environ.get("CNN_DATA_DIR", ".")) / "mnist",
+        help="folder of MNIST's files",
+    )
+    parser.add_argument(
+        "--write", type=Path, help="write a Markdown page there instead of printing it"
+    )
     options = parser.parse_args()
     started = time.perf_counter()
-    page = ["# What the lectures show", "", "Course notes that this project grew from, trained again on MNIST. Written by"]
+    page = [
+        "# What the lectures show",
+        "",
+        "Course notes that this project grew from, trained again on MNIST. Written by",
+    ]
     page += ["`python -m benchmarks.lectures --write docs/learn/what-the-lectures-show.md`;"]
-    page += ["accuracy is of 1,000 images each of the training and the validation split, seed 2024.", ""]
+    page += [
+        "accuracy is of 1,000 images each of the training and the validation split, seed 2024.",
+        "",
+    ]
     with tempfile.TemporaryDirectory() as folder:
         data = prepared_mnist(options.data, Path(folder))
         for table in (vanishing(), optimizers(), overfitting(), convolution()):

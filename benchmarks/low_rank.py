@@ -1,4 +1,6 @@
-"""Accuracy and speed of a trained net against the rank of its compressed layers: ``python -m benchmarks.low_rank``."""
+"""Accuracy and speed of a trained net against the rank of its compressed layers: ``python -m
+benchmarks.low_rank``.
+"""
 
 import argparse
 import statistics
@@ -30,7 +32,9 @@ class Row:
 
 
 def measure(net: str, ranks: list[int], steps: int, turns: int) -> list[Row]:
-    """Train the net, then return a row for it and for each rank; their speeds are measured in turns."""
+    """Train the net, then return a row for it and for each rank; their speeds are measured in
+    turns.
+    """
     peer = Ours(net)
     for step in range(steps):
         peer.step(step)
@@ -38,7 +42,10 @@ def measure(net: str, ranks: list[int], steps: int, turns: int) -> list[Row]:
     models = {None: plain} | {rank: compress(plain, rank) for rank in ranks}
     fused = {rank: fuse(model) for rank, model in models.items()}
     images, labels = np.ascontiguousarray(peer.images[HELD_OUT]), peer.labels[HELD_OUT]
-    accuracy = {rank: float(np.mean(model.predict_proba(images).argmax(axis=1) == labels)) for rank, model in fused.items()}
+    accuracy = {
+        rank: float(np.mean(model.predict_proba(images).argmax(axis=1) == labels))
+        for rank, model in fused.items()
+    }
     times: dict[int | None, list[float]] = {rank: [] for rank in fused}
     timed = images[:1000]
     for _ in range(turns):
@@ -48,7 +55,15 @@ def measure(net: str, ranks: list[int], steps: int, turns: int) -> list[Row]:
             times[rank].append(time.perf_counter() - started)
     medians = {rank: statistics.median(values) for rank, values in times.items()}
     return [
-        Row(net, rank, accuracy[rank], m.multiply_adds(), m.parameter_count(), len(timed) / medians[rank], medians[None] / medians[rank])
+        Row(
+            net,
+            rank,
+            accuracy[rank],
+            m.multiply_adds(),
+            m.parameter_count(),
+            len(timed) / medians[rank],
+            medians[None] / medians[rank],
+        )
         for rank, m in models.items()
     ]
 
@@ -67,7 +82,9 @@ def section(rows: list[Row], command: str, machine: str) -> str:
         )
         for row in rows
     ]
-    table = markdown_table(("net", "rank", "accuracy", "multiply-adds", "parameters", "images/s", "speed-up"), cells)
+    table = markdown_table(
+        ("net", "rank", "accuracy", "multiply-adds", "parameters", "images/s", "speed-up"), cells
+    )
     groups = [f"{row.net} {'full' if row.rank is None else row.rank}" for row in rows]
     full = {row.net: row.multiply_adds for row in rows if row.rank is None}
     series = {
@@ -75,8 +92,16 @@ def section(rows: list[Row], command: str, machine: str) -> str:
         "speed-up": [row.speedup for row in rows],
         "multiply-adds, share": [row.multiply_adds / full[row.net] for row in rows],
     }
-    bar_chart(DOCS / "low_rank.png", groups, series, "accuracy, speed-up in inference, share of multiply-adds")
-    notes = f"`{command}`: {machine}. Accuracy on 10,000 training images that were held out; no training after the compression."
+    bar_chart(
+        DOCS / "low_rank.png",
+        groups,
+        series,
+        "accuracy, speed-up in inference, share of multiply-adds",
+    )
+    notes = (
+        f"`{command}`: {machine}. Accuracy on 10,000 training images that were held out; "
+        "no training after the compression."
+    )
     return f"{notes}\n\n{table}\n\n![Accuracy and speed by rank](low_rank.png)"
 
 
@@ -90,17 +115,29 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     restart_unpinned("benchmarks.low_rank", 1)
     rows: list[Row] = []
-    print(f"{'net':16}{'rank':>6}{'accuracy':>10}{'multiply-adds':>15}{'images/s':>11}{'speed-up':>10}")
+    print(
+        f"{'net':16}{'rank':>6}{'accuracy':>10}{'multiply-adds':>15}{'images/s':>11}{'speed-up':>10}"
+    )
     for net in arguments.nets:
         measured = measure(net, arguments.ranks, arguments.steps, arguments.turns)
         rows += measured
         for row in measured:
             rank = "full" if row.rank is None else row.rank
-            print(f"{net:16}{rank:>6}{row.accuracy:10.2%}{row.multiply_adds:15,}{row.images_per_s:11,.0f}{row.speedup:10.2f}", flush=True)
+            print(
+                f"{net:16}{rank:>6}{row.accuracy:10.2%}{row.multiply_adds:15,}{row.images_per_s:11,.0f}{row.speedup:10.2f}",
+                flush=True,
+            )
     machine = f"1 thread, BLAS kernels {kernels()}, {images_used()}"
     print(machine)
     rows_of_json = list(map(asdict, rows))
-    finish("benchmarks.low_rank", arguments, argv, rows_of_json, "Low-rank compression", lambda command: section(rows, command, machine))
+    finish(
+        "benchmarks.low_rank",
+        arguments,
+        argv,
+        rows_of_json,
+        "Low-rank compression",
+        lambda command: section(rows, command, machine),
+    )
     return 0
 
 

@@ -1,9 +1,11 @@
-"""Write docs/RESULTS.md from what the commands named in it left behind; nothing is trained and no test split is opened here.
+"""Write docs/RESULTS.md from what the commands named in it left behind; nothing is trained and no
+test split is opened here.
 
     python -m benchmarks.results [--root outputs] [--write]
 
-Figures of studies come from their evaluation/ folders, of single nets from benchmarks/single_net.json; the time of prediction is measured.
-With --write the rows of what was found below ROOT replace theirs, with the machine's name; the others stay (docs/results.json).
+Figures of studies come from their evaluation/ folders, of single nets from
+benchmarks/single_net.json; the time of prediction is measured. With --write the rows of what was
+found below ROOT replace theirs, with the machine's name; the others stay (docs/results.json).
 """
 
 import argparse
@@ -25,19 +27,33 @@ from pipeline.bundle.running import quicken
 from pipeline.events import StudyStarted
 
 PAGE, KEPT = DOCS / "RESULTS.md", DOCS / "results.json"
-PREAMBLE = """# Results
-
-Written by `python -m benchmarks.results --write` from what the commands in the table left behind. MNIST's test split was opened by
-`pipeline.evaluate` alone, as often as the last table says; every choice was made out of fold or on validation images. Intervals are
-Wilson's at 95 %; one test set of 10,000 has a standard error of 0.05 points at 99.75 %. The contest proxy is made of 5,000 reserved
-training images with a seed of its own (`pipeline/data/proxy.py`, digest in `pipeline/data/frozen_proxies.json`).
-Studies are one run each, of seed 0; the best member is the best of them on the very images, so the gain over it is a low estimate.
-Machines are told apart by the best 2048-cubed product in single precision on one of their cores.
-"""
+PREAMBLE = (
+    "# Results\n"
+    "\n"
+    "Written by `python -m benchmarks.results --write` from what the commands in the table left "
+    "behind. MNIST's test split was opened by\n"
+    "`pipeline.evaluate` alone, as often as the last table says; every choice was made out of fold "
+    "or on validation images. Intervals are\n"
+    "Wilson's at 95 %; one test set of 10,000 has a standard error of 0.05 points at 99.75 %. "
+    "The contest proxy is made of 5,000 reserved\n"
+    "training images with a seed of its own (`pipeline/data/proxy.py`, digest in "
+    "`pipeline/data/frozen_proxies.json`).\n"
+    "Studies are one run each, of seed 0; the best member is the best of them on the very images, "
+    "so the gain over it is a low estimate.\n"
+    "Machines are told apart by the best 2048-cubed product in single precision on one of their "
+    "cores.\n"
+)
 SWEEP = "python -m pipeline.sweep experiment={}"
 FINAL = "python -m pipeline.final experiment={0} && python -m pipeline.evaluate study.name={0}"
-STUDIES = (("contest", SWEEP, 0.9975), ("contest_quick", SWEEP, 0.9960), ("contest_ensemble", FINAL, None))
-MINUTES_TARGET = {"contest": 120, "contest_quick": 15}  # of what one command does from nothing to a bundle
+STUDIES = (
+    ("contest", SWEEP, 0.9975),
+    ("contest_quick", SWEEP, 0.9960),
+    ("contest_ensemble", FINAL, None),
+)
+MINUTES_TARGET = {
+    "contest": 120,
+    "contest_quick": 15,
+}  # of what one command does from nothing to a bundle
 PROXY_TARGET, GAIN_TARGET, SECONDS_TARGET = 0.97, 1 / 3, 60.0
 SINGLE = ("python -m benchmarks.single_net --seeds 5 --jobs 2", 0.9965, 12.0)
 OPENING = ("time", "study", "model", "data")
@@ -47,13 +63,17 @@ _TIMED = 1000  # images of the 10,000
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Collect, print, and write the page where asked; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--root", type=Path, default=Path("outputs"))
     parser.add_argument("--write", action="store_true", help="write docs/RESULTS.md")
     options = parser.parse_args(arguments)
     restart_unpinned("benchmarks.results", 1)
     kept = join(
-        json.loads(KEPT.read_text()) if KEPT.exists() else {"rows": {}, "openings": []}, collect(options.root), openings(options.root)
+        json.loads(KEPT.read_text()) if KEPT.exists() else {"rows": {}, "openings": []},
+        collect(options.root),
+        openings(options.root),
     )
     page = page_of(kept)
     print(page)
@@ -71,19 +91,36 @@ def collect(root: Path) -> dict[str, list[Row]]:
     return {name: rows for name, rows in found.items() if rows}
 
 
-def join(kept: dict[str, Any], found: dict[str, list[Row]], opened: list[dict[str, str]]) -> dict[str, Any]:
-    """Return what was kept with the rows found now in place of theirs, and with every opening of the test split that was ever noted."""
+def join(
+    kept: dict[str, Any], found: dict[str, list[Row]], opened: list[dict[str, str]]
+) -> dict[str, Any]:
+    """Return what was kept with the rows found now in place of theirs, and with every opening of
+    the test split that was ever noted.
+    """
     where = machine() if found else ""
-    rows = kept["rows"] | {name: {"machine": where, "rows": list(map(list, rows))} for name, rows in found.items()}
+    rows = kept["rows"] | {
+        name: {"machine": where, "rows": list(map(list, rows))} for name, rows in found.items()
+    }
     noted = {tuple(sorted(row.items())): row for row in [*kept["openings"], *opened]}
     return {"rows": rows, "openings": sorted(noted.values(), key=lambda row: row["time"])}
 
 
 def page_of(kept: dict[str, Any]) -> str:
-    """Return the page: a table of all rows, those of `STUDIES` first and in their order, and one of the openings."""
-    now = [name for name in ("single_net", *(study[0] for study in STUDIES)) if name in kept["rows"]]
-    order = [*now, *(name for name in kept["rows"] if name not in now)]  # presets of before, kept for comparison
-    rows = [(*row, kept["rows"][name]["machine"]) for name in order for row in kept["rows"][name]["rows"]]
+    """Return the page: a table of all rows, those of `STUDIES` first and in their order, and one of
+    the openings.
+    """
+    now = [
+        name for name in ("single_net", *(study[0] for study in STUDIES)) if name in kept["rows"]
+    ]
+    order = [
+        *now,
+        *(name for name in kept["rows"] if name not in now),
+    ]  # presets of before, kept for comparison
+    rows = [
+        (*row, kept["rows"][name]["machine"])
+        for name in order
+        for row in kept["rows"][name]["rows"]
+    ]
     opened = [tuple(row[key] for key in OPENING) for row in kept["openings"]]
     noted = markdown_table(OPENING, opened) if opened else "None."
     table = markdown_table(("what", "figure", "asked", "command", "machine"), rows)
@@ -97,7 +134,9 @@ def single_net_rows(root: Path) -> list[Row]:
         return []
     found = json.loads(path.read_text())["rows"]
     accuracies, minutes = [row["accuracy"] for row in found], [row["minutes"] for row in found]
-    spread = f" +- {statistics.stdev(accuracies):.3%} (standard deviation)" if len(found) > 1 else ""
+    spread = (
+        f" +- {statistics.stdev(accuracies):.3%} (standard deviation)" if len(found) > 1 else ""
+    )
     command, target, most = SINGLE
     times = f"median {statistics.median(minutes):.1f} min, longest {max(minutes):.1f} min"
     figure = f"{statistics.mean(accuracies):.3%}{spread}, {len(found)} seeds"
@@ -117,12 +156,22 @@ def study_rows(folder: Path, command: str, target: float | None) -> list[Row]:
             continue
         figures = json.loads(path.read_text())
         interval = f"{figures['accuracy']:.2%} [{figures['low']:.2%}, {figures['high']:.2%}]"
-        rows.append((f"{name}: {part} accuracy", interval, "" if asked is None else f">= {asked:.2%}", cell))
+        rows.append(
+            (f"{name}: {part} accuracy", interval, "" if asked is None else f">= {asked:.2%}", cell)
+        )
         gain = figures.get("gain_over_best_member")
         if gain and part == "proxy":
-            shown = f"{gain['gain']:+.2%} [{gain['low']:+.2%}, {gain['high']:+.2%}], {gain['errors_removed']:.0%} of its errors gone"
+            shown = (
+                f"{gain['gain']:+.2%} [{gain['low']:+.2%}, {gain['high']:+.2%}], "
+                f"{gain['errors_removed']:.0%} of its errors gone"
+            )
             rows.append(
-                (f"{name}: gain over its best member on the proxy", shown, f">= {GAIN_TARGET:.0%} gone" if name == "contest" else "", cell)
+                (
+                    f"{name}: gain over its best member on the proxy",
+                    shown,
+                    f">= {GAIN_TARGET:.0%} gone" if name == "contest" else "",
+                    cell,
+                )
             )
     if rows and (folder / "bundle" / "manifest.json").exists():
         if name in MINUTES_TARGET:
@@ -132,9 +181,11 @@ def study_rows(folder: Path, command: str, target: float | None) -> list[Row]:
 
 
 def _whole_rows(folder: Path, cell: str) -> list[Row]:
-    """Return the time from the sweep's first begin to the written bundle; empty where no journal tells it.
+    """Return the time from the sweep's first begin to the written bundle; empty where no journal
+    tells it.
 
-    A command that was stopped and went on has begun more than once: its pauses count, and the row says so.
+    A command that was stopped and went on has begun more than once: its pauses count, and the row
+    says so.
     """
     begins = [event.time_s for event in journal.read_all(folder) if isinstance(event, StudyStarted)]
     if not begins:
@@ -146,23 +197,33 @@ def _whole_rows(folder: Path, cell: str) -> list[Row]:
 
 
 def _prediction_row(name: str, bundle: Bundle) -> Row:
-    """Time the ensemble on one core as pipeline.predict computes it, its test-time views left out."""
+    """Time the ensemble on one core as pipeline.predict computes it, without test-time views."""
     plain = quicken(Bundle({**bundle.manifest, "views": []}, bundle.nets))
-    images = np.random.default_rng(0).integers(0, 256, (_TIMED, *bundle.image_shape), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(
+        0, 256, (_TIMED, *bundle.image_shape), dtype=np.uint8
+    )
     plain.predict_proba(images[:100])
     started = time.perf_counter()
     plain.predict_proba(images)
     seconds = (time.perf_counter() - started) * 10_000 / _TIMED
     nets = sum(len(member) for member in bundle.nets)
-    what = f"{name}: prediction of 10,000 images without views, {nets} nets, one core, {kernels()} kernels"
+    what = (
+        f"{name}: prediction of 10,000 images without views, {nets} nets, "
+        f"one core, {kernels()} kernels"
+    )
     return (what, f"{seconds:.0f} s", f"< {SECONDS_TARGET:.0f} s", "`python -m benchmarks.results`")
 
 
 def openings(root: Path) -> list[dict[str, str]]:
     """Return every opening noted below `root`."""
     found: list[dict[str, str]] = []
-    for path in sorted(root.glob("*/evaluation/openings.csv")) + sorted(root.glob("single_net/*/evaluation/openings.csv")):
-        found += [{key: row[key] for key in OPENING} for row in csv.DictReader(path.read_text().splitlines())]
+    for path in sorted(root.glob("*/evaluation/openings.csv")) + sorted(
+        root.glob("single_net/*/evaluation/openings.csv")
+    ):
+        found += [
+            {key: row[key] for key in OPENING}
+            for row in csv.DictReader(path.read_text().splitlines())
+        ]
     return found
 
 

@@ -1,9 +1,14 @@
-"""One net's accuracy: the preset single_net trained with several seeds on all training images, scored after the last epoch.
+"""One net's accuracy: the preset single_net trained with several seeds on all training images,
+scored after the last epoch.
 
-    python -m benchmarks.single_net --seeds 5              # on the test split, through pipeline.evaluate, which notes each opening
-    python -m benchmarks.single_net --seeds 1 --validate   # on a validation split, to choose by; the test split stays closed
+    python -m benchmarks.single_net --seeds 5              # on the test split, through
+                                                           # pipeline.evaluate, which notes
+                                                           # each opening
+    python -m benchmarks.single_net --seeds 1 --validate   # on a validation split, to choose
+                                                           # by; the test split stays closed
 
-Every net is trained in one process on one core, --jobs of them at a time. Finished ones stay below ROOT/single_net and are not repeated.
+Every net is trained in one process on one core, --jobs of them at a time. Finished ones stay below
+ROOT/single_net and are not repeated.
 """
 
 import argparse
@@ -36,26 +41,46 @@ TARGET, MINUTES = 0.9965, 12.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train, score, print and write single_net.json; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--jobs", type=int, default=1, help="nets trained at the same time, one core each")
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="nets trained at the same time, one core each"
+    )
     parser.add_argument("--root", type=Path, default=Path("outputs"))
-    parser.add_argument("--validate", action="store_true", help="hold out a validation split and score on it instead of the test split")
-    parser.add_argument("overrides", nargs="*", help="overrides of the preset, such as train.epochs=10")
+    parser.add_argument(
+        "--validate",
+        action="store_true",
+        help="hold out a validation split and score on it instead of the test split",
+    )
+    parser.add_argument(
+        "overrides", nargs="*", help="overrides of the preset, such as train.epochs=10"
+    )
     options = parser.parse_args(arguments)
     restart_unpinned("benchmarks.single_net", 1)
     root, seeds = options.root.absolute(), range(options.seeds)
     one = _validated if options.validate else _trained
-    found = Parallel(n_jobs=options.jobs)(delayed(one)(seed, root, options.overrides) for seed in seeds)
-    rows = found if options.validate else [_tested(seed, root, options.overrides, minutes) for seed, minutes in enumerate(found)]
+    found = Parallel(n_jobs=options.jobs)(
+        delayed(one)(seed, root, options.overrides) for seed in seeds
+    )
+    rows = (
+        found
+        if options.validate
+        else [_tested(seed, root, options.overrides, minutes) for seed, minutes in enumerate(found)]
+    )
     accuracies, minutes = [row["accuracy"] for row in rows], [row["minutes"] for row in rows]
     spread = statistics.stdev(accuracies) if len(rows) > 1 else 0.0
     where = "validation split" if options.validate else "test split"
     print(
-        f"mean of {len(rows)} seeds on the {where}: {statistics.mean(accuracies):.3%} +- {spread:.3%}, at most {max(minutes):.1f} min a net"
+        f"mean of {len(rows)} seeds on the {where}: {statistics.mean(accuracies):.3%} +- "
+        f"{spread:.3%}, at most {max(minutes):.1f} min a net"
     )
     name = "single_net_validation.json" if options.validate else "single_net.json"
-    atomic_write_text(options.root / "benchmarks" / name, json.dumps({"rows": rows, "kernels": kernels()}, indent=2) + "\n")
+    atomic_write_text(
+        options.root / "benchmarks" / name,
+        json.dumps({"rows": rows, "kernels": kernels()}, indent=2) + "\n",
+    )
     return 0
 
 
@@ -103,8 +128,15 @@ def _tested(seed: int, root: Path, overrides: Sequence[str], minutes: float) -> 
     """Score the trained net on the test split, through the one door to it."""
     folder = _folder(root, seed)
     weights, _ = checkpoint.load_weights(folder / "weights.npz")
-    write_bundle(folder / "bundle", single_net(StudyPaths(root, "single_net"), f"seed{seed}", _whole(root, overrides), weights, {}))
-    code = evaluate.main(compose([f"bundle={folder / 'bundle'}", f"root={root}", "slots.n=1"], evaluate.COMMAND))
+    write_bundle(
+        folder / "bundle",
+        single_net(
+            StudyPaths(root, "single_net"), f"seed{seed}", _whole(root, overrides), weights, {}
+        ),
+    )
+    code = evaluate.main(
+        compose([f"bundle={folder / 'bundle'}", f"root={root}", "slots.n=1"], evaluate.COMMAND)
+    )
     assert code == 0
     accuracy = json.loads((folder / "evaluation" / "test.json").read_text())["accuracy"]
     print(f"seed {seed}: {accuracy:.3%} in {minutes:.1f} min", flush=True)
@@ -117,9 +149,12 @@ def _train(spec: Spec, seed: int) -> tuple[TrainState, float]:
     while state is None or state.epoch < spec.train.epochs:
         state, metrics = train_epoch(spec, state)
         seconds += metrics["epoch_s"]
-        seen = f", validation {metrics['valid_accuracy']:.3%}" if "valid_accuracy" in metrics else ""
+        seen = (
+            f", validation {metrics['valid_accuracy']:.3%}" if "valid_accuracy" in metrics else ""
+        )
         print(
-            f"  seed {seed} epoch {state.epoch}/{spec.train.epochs}: loss {metrics['train_loss']:.4f}{seen}, {seconds / 60:.1f} min",
+            f"  seed {seed} epoch {state.epoch}/{spec.train.epochs}: loss "
+            f"{metrics['train_loss']:.4f}{seen}, {seconds / 60:.1f} min",
             flush=True,
         )
     return state, seconds

@@ -1,8 +1,11 @@
-"""The median training step of this project's nets beside the plain algorithm of report 5 and PyTorch: ``python -m benchmarks.training``.
+"""The median training step of this project's nets beside the plain algorithm of report 5 and
+PyTorch: ``python -m benchmarks.training``.
 
-All start from the same weights and see the same batches of 100, gathered from uint8 images in memory and scaled; each is a process of its
-own and they take turns of a few steps, so that the machine's moods meet all alike. Timed is the whole step: gathering, scaling, forward,
-loss, backward, Adam. The measured processes run on the BLAS library's own choice of kernels: a pin in the environment is cleared for them.
+All start from the same weights and see the same batches of 100, gathered from uint8 images in
+memory and scaled; each is a process of its own and they take turns of a few steps, so that the
+machine's moods meet all alike. Timed is the whole step: gathering, scaling, forward, loss,
+backward, Adam. The measured processes run on the BLAS library's own choice of kernels: a pin in the
+environment is cleared for them.
 """
 
 import argparse
@@ -57,12 +60,25 @@ def measure(net: str, peers: list[str], threads: int, steps: int) -> tuple[list[
     for who in names:
         gflops = flops / medians[who] / 1e9
         ratio = medians[who] / medians[names[0]]
-        rows.append(Row(net, who, medians[who] * 1e3, ratio, gflops, gflops / peak, about[who]["max_rss_mb"], losses[who]))
+        rows.append(
+            Row(
+                net,
+                who,
+                medians[who] * 1e3,
+                ratio,
+                gflops,
+                gflops / peak,
+                about[who]["max_rss_mb"],
+                losses[who],
+            )
+        )
     return rows, about[names[0]]["kernels"]
 
 
 def loss_without_dropout(who: str, net: str, threads: int, steps: int) -> float:
-    """Return a peer's loss after as many steps again, dropout off: what dropout draws moves the loss of vgg_bn by more than 5 %."""
+    """Return a peer's loss after as many steps again, dropout off: what dropout draws moves the
+    loss of vgg_bn by more than 5 %.
+    """
     with Process(who, net, threads, dropout=False) as process:
         process.ask(steps=steps)
         return float(process.ask(loss=True))
@@ -72,7 +88,8 @@ def disagreements(rows: list[Row]) -> list[str]:
     """Return a line for each peer whose loss is further than 5 % from ours."""
     ours = {row.net: row.loss for row in rows if row.who == "ours"}
     return [
-        f"{row.net}: losses must agree within {TOLERANCE:.0%}, got ours {ours[row.net]:.4f}, {row.who} {row.loss:.4f}"
+        f"{row.net}: losses must agree within {TOLERANCE:.0%}, got ours {ours[row.net]:.4f}, "
+        f"{row.who} {row.loss:.4f}"
         for row in rows
         if abs(row.loss - ours[row.net]) > TOLERANCE * ours[row.net]
     ]
@@ -80,7 +97,16 @@ def disagreements(rows: list[Row]) -> list[str]:
 
 def section(rows: list[Row], command: str, machine: str) -> str:
     """Return the notes and the table, and draw the picture."""
-    header = ("net", "who", "step, ms", "ratio to ours", "GFLOP/s", "share of sgemm peak", "peak memory, MB", "loss")
+    header = (
+        "net",
+        "who",
+        "step, ms",
+        "ratio to ours",
+        "GFLOP/s",
+        "share of sgemm peak",
+        "peak memory, MB",
+        "loss",
+    )
     cells = [
         (
             row.net,
@@ -102,8 +128,10 @@ def section(rows: list[Row], command: str, machine: str) -> str:
         bar_chart(DOCS / "training.png", nets, series, "their step divided by ours", line=1.0)
     picture = "\n\n![Their step divided by ours](training.png)" if others else ""
     notes = (
-        f"`{command}`: {machine}. Batch {BATCH}; medians of interleaved turns; GFLOP/s count the direct algorithm's operations, "
-        "so an algorithm that multiplies less may pass the peak; loss: on 2,000 images after as many steps without dropout, "
+        f"`{command}`: {machine}. Batch {BATCH}; medians of interleaved turns; GFLOP/s count the "
+        "direct algorithm's operations, "
+        "so an algorithm that multiplies less may pass the peak; loss: on 2,000 images after as "
+        "many steps without dropout, "
         "from the same start."
     )
     return f"{notes}\n\n{markdown_table(header, cells)}{picture}"
@@ -123,23 +151,38 @@ def main(argv: list[str] | None = None) -> int:
     if not has_pytorch():
         left_out = [who for who in peers if who.startswith("torch")]
         if left_out:
-            print(f"without PyTorch (pip install '.[bench]') {', '.join(left_out)} are left out", file=sys.stderr)
+            print(
+                f"without PyTorch (pip install '.[bench]') {', '.join(left_out)} are left out",
+                file=sys.stderr,
+            )
         peers = [who for who in peers if not who.startswith("torch")]
     rows: list[Row] = []
     kernels = "unknown"
-    print(f"{'net':16}{'who':22}{'step_ms':>9}{'ratio':>8}{'gflops':>8}{'peak':>7}{'rss_mb':>8}{'loss':>9}")
+    print(
+        f"{'net':16}{'who':22}{'step_ms':>9}{'ratio':>8}{'gflops':>8}{'peak':>7}{'rss_mb':>8}{'loss':>9}"
+    )
     for net in arguments.nets:
         measured, kernels = measure(net, peers, arguments.threads, arguments.steps)
         rows += measured
         for row in measured:
             figures = (
-                f"{row.step_ms:9.2f}{row.ratio_to_ours:8.2f}{row.gflops:8.0f}{row.peak_share:7.0%}{row.max_rss_mb:8.0f}{row.loss:9.4f}"
+                f"{row.step_ms:9.2f}{row.ratio_to_ours:8.2f}{row.gflops:8.0f}"
+                f"{row.peak_share:7.0%}{row.max_rss_mb:8.0f}{row.loss:9.4f}"
             )
             print(f"{row.net:16}{row.who:22}{figures}", flush=True)
-    machine = f"{platform.machine()}, {arguments.threads} thread, BLAS kernels {kernels}, {images_used()}"
+    machine = (
+        f"{platform.machine()}, {arguments.threads} thread, BLAS kernels {kernels}, {images_used()}"
+    )
     print(machine)
     shared = [{key: value for key, value in asdict(row).items() if key != "loss"} for row in rows]
-    finish("benchmarks.training", arguments, argv, shared, "Training", lambda command: section(rows, command, machine))
+    finish(
+        "benchmarks.training",
+        arguments,
+        argv,
+        shared,
+        "Training",
+        lambda command: section(rows, command, machine),
+    )
     wrong = disagreements(rows)
     for line in wrong:
         print(line, file=sys.stderr)

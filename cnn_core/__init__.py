@@ -1,1 +1,3 @@
-"""A convolutional net in NumPy alone: layers, training, data, augmentation; it stands without the pipeline."""
+"""A convolutional net in NumPy alone: layers, training, data, augmentation; it stands without the
+pipeline.
+"""

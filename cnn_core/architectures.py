@@ -1,4 +1,6 @@
-"""Named nets: each a function from a ModelSpec to layers. Shapes below are for 28x28 images and the net's own dimensions (`REFERENCE`)."""
+"""Named nets: each a function from a ModelSpec to layers. Shapes below are for 28x28 images and the
+net's own dimensions (`REFERENCE`).
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,7 +30,12 @@ from cnn_core.layers import (
 from cnn_core.model import Sequential
 from cnn_core.spec import ModelSpec
 
-ACTIVATIONS: dict[str, type[Layer]] = {"relu": ReLU, "leaky_relu": LeakyReLU, "sigmoid": Sigmoid, "tanh": Tanh}
+ACTIVATIONS: dict[str, type[Layer]] = {
+    "relu": ReLU,
+    "leaky_relu": LeakyReLU,
+    "sigmoid": Sigmoid,
+    "tanh": Tanh,
+}
 BATCH_NORMS = ("none", "before", "after")
 FRAMES = ("none", *MomentNormalization.FRAMES)
 
@@ -38,13 +45,22 @@ def _activated(layer: Layer, spec: ModelSpec) -> list[Layer]:
     activation = ACTIVATIONS[spec.activation]()
     if spec.batch_norm == "before":
         return [layer, BatchNormalization(), activation]
-    return [layer, activation, BatchNormalization()] if spec.batch_norm == "after" else [layer, activation]
+    return (
+        [layer, activation, BatchNormalization()]
+        if spec.batch_norm == "after"
+        else [layer, activation]
+    )
 
 
 def _convolution(spec: ModelSpec, filters: int, kernel: int, padding: Padding) -> list[Layer]:
     # Batch normalisation right behind a convolution subtracts any bias again.
     bias = spec.batch_norm != "before"
-    return _activated(Convolution(filters, kernel, padding=padding, init=initializer(spec.init, spec.init_std), bias=bias), spec)
+    return _activated(
+        Convolution(
+            filters, kernel, padding=padding, init=initializer(spec.init, spec.init_std), bias=bias
+        ),
+        spec,
+    )
 
 
 def _pooled(spec: ModelSpec) -> list[Layer]:
@@ -52,30 +68,48 @@ def _pooled(spec: ModelSpec) -> list[Layer]:
 
 
 def _head(spec: ModelSpec, classes: int, first_dropout: bool = True) -> list[Layer]:
-    """Flatten, then dense layers; dropout before each, but not on the pixels themselves (`first_dropout` False)."""
+    """Flatten, then dense layers; dropout before each, but not on the pixels themselves
+    (`first_dropout` False).
+    """
     init = initializer(spec.init, spec.init_std)
     layers: list[Layer] = [Flatten()]
     for i, units in enumerate((*spec.hidden, classes)):
         if spec.dropout > 0 and (i > 0 or first_dropout):
             layers.append(Dropout(spec.dropout))
-        layers += _activated(Dense(units, init), spec) if i < len(spec.hidden) else [Dense(units, init)]
+        layers += (
+            _activated(Dense(units, init), spec) if i < len(spec.hidden) else [Dense(units, init)]
+        )
     return layers
 
 
 def contest(spec: ModelSpec, classes: int) -> list[Layer]:
-    """Conv 5x5, 32 filters, same padding - activation - max pool 2 - dropout 0.4 - dense. Source: a contest report's best single net."""
-    return [*_convolution(spec, spec.filters, spec.kernel, "same"), *_pooled(spec), *_head(spec, classes)]
+    """Conv 5x5, 32 filters, same padding - activation - max pool 2 - dropout 0.4 - dense. Source: a
+    contest report's best single net.
+    """
+    return [
+        *_convolution(spec, spec.filters, spec.kernel, "same"),
+        *_pooled(spec),
+        *_head(spec, classes),
+    ]
 
 
 def simple_convnet(spec: ModelSpec, classes: int) -> list[Layer]:
-    """Conv 5x5, 30 filters, no padding - activation - max pool 2 - dense 100 - activation - dense. Source: a lecture on im2col."""
-    return [*_convolution(spec, spec.filters, spec.kernel, "valid"), *_pooled(spec), *_head(spec, classes)]
+    """Conv 5x5, 30 filters, no padding - activation - max pool 2 - dense 100 - activation - dense.
+    Source: a lecture on im2col.
+    """
+    return [
+        *_convolution(spec, spec.filters, spec.kernel, "valid"),
+        *_pooled(spec),
+        *_head(spec, classes),
+    ]
 
 
 def two_conv(spec: ModelSpec, classes: int) -> list[Layer]:
-    """Conv 5x5, 20 - pool 2 - conv 5x5, 50 - pool 2 - 800 - dense 500 - dense. Source: an article on a CNN with only NumPy.
+    """Conv 5x5, 20 - pool 2 - conv 5x5, 50 - pool 2 - 800 - dense 500 - dense. Source: an article
+    on a CNN with only NumPy.
 
-    The article names neither activation nor head; ReLU and 800-500-classes are ours. The second width is 5/2 of the first.
+    The article names neither activation nor head; ReLU and 800-500-classes are ours. The second
+    width is 5/2 of the first.
     """
     first = _convolution(spec, spec.filters, spec.kernel, "valid")
     second = _convolution(spec, max(1, round(spec.filters * 5 / 2)), spec.kernel, "valid")
@@ -83,7 +117,9 @@ def two_conv(spec: ModelSpec, classes: int) -> list[Layer]:
 
 
 def three_conv(spec: ModelSpec, classes: int) -> list[Layer]:
-    """Conv 3x3, 32 - pool 2 - conv 64 - pool 2 - conv 128 - pool 2 - dense 64 - dense, no padding. Source: course slides on CNNs."""
+    """Conv 3x3, 32 - pool 2 - conv 64 - pool 2 - conv 128 - pool 2 - dense 64 - dense, no padding.
+    Source: course slides on CNNs.
+    """
     layers: list[Layer] = []
     for width in (1, 2, 4):
         layers += [*_convolution(spec, width * spec.filters, spec.kernel, "valid"), *_pooled(spec)]
@@ -91,12 +127,15 @@ def three_conv(spec: ModelSpec, classes: int) -> list[Layer]:
 
 
 def mlp(spec: ModelSpec, classes: int) -> list[Layer]:
-    """Dense layers of the sizes `hidden`, each with its activation. Source: course notes (784-40-20-10). It uses no filters."""
+    """Dense layers of the sizes `hidden`, each with its activation. Source: course notes
+    (784-40-20-10). It uses no filters.
+    """
     return _head(spec, classes, first_dropout=False)
 
 
 def vgg_bn(spec: ModelSpec, classes: int) -> list[Layer]:
-    """Conv 3x3 same 32 - 32 - pool 2 - 64 - 64 - pool 2 - dropout 0.4 - dense, batch normalisation before each ReLU; also fits 8x8 images.
+    """Conv 3x3 same 32 - 32 - pool 2 - 64 - 64 - pool 2 - dropout 0.4 - dense, batch normalisation
+    before each ReLU; also fits 8x8 images.
 
     Source: Simonyan and Zisserman (2015), the idea; Ioffe and Szegedy (2015), the normalisation.
     """
@@ -109,10 +148,12 @@ def vgg_bn(spec: ModelSpec, classes: int) -> list[Layer]:
 
 
 def vgg_valid(spec: ModelSpec, classes: int) -> list[Layer]:
-    """Conv 3x3 valid 32 - 32 - pool 2 - 64 - 64 - pool 2 - 128 - dropout - dense on 512 features: 10 million multiply-adds.
+    """Conv 3x3 valid 32 - 32 - pool 2 - 64 - 64 - pool 2 - 128 - dropout - dense on 512 features:
+    10 million multiply-adds.
 
-    With kernel 3 a block has two convolutions; with a larger one it has a single one, which sees as much; the last is 3x3 in any case.
-    Without padding the later convolutions cost a third of `vgg_bn`'s. Source: the common shape of the nets that do best on MNIST.
+    With kernel 3 a block has two convolutions; with a larger one it has a single one, which sees as
+    much; the last is 3x3 in any case. Without padding the later convolutions cost a third of
+    `vgg_bn`'s. Source: the common shape of the nets that do best on MNIST.
     """
     layers: list[Layer] = []
     for width in (1, 2):
@@ -123,13 +164,18 @@ def vgg_valid(spec: ModelSpec, classes: int) -> list[Layer]:
 
 
 def vgg_deep(spec: ModelSpec, classes: int) -> list[Layer]:
-    """Conv 3x3 valid 32 - 32 - pool 2 - same 64 - valid 64 - 64 - pool 2 - valid 128 - dropout - dense on 512 features.
+    """Conv 3x3 valid 32 - 32 - pool 2 - same 64 - valid 64 - 64 - pool 2 - valid 128 - dropout -
+    dense on 512 features.
 
-    `vgg_valid` with one convolution more in its second block: 14.5 million multiply-adds, and a last feature sees 26 of 28 pixels each
-    way, not 24. With a larger kernel each block has one convolution fewer, as there.
+    `vgg_valid` with one convolution more in its second block: 14.5 million multiply-adds, and a
+    last feature sees 26 of 28 pixels each way, not 24. With a larger kernel each block has one
+    convolution fewer, as there.
     """
     layers: list[Layer] = []
-    blocks: tuple[tuple[int, tuple[Padding, ...]], ...] = ((1, ("valid", "valid")), (2, ("same", "valid", "valid")))
+    blocks: tuple[tuple[int, tuple[Padding, ...]], ...] = (
+        (1, ("valid", "valid")),
+        (2, ("same", "valid", "valid")),
+    )
     for width, paddings in blocks:
         for padding in paddings if spec.kernel <= 3 else paddings[:-1]:
             layers += _convolution(spec, width * spec.filters, spec.kernel, padding)
@@ -155,9 +201,15 @@ REFERENCE: dict[str, ModelSpec] = {
     "two_conv": ModelSpec(name="two_conv", filters=20, kernel=5, pool=2, hidden=(500,)),
     "three_conv": ModelSpec(name="three_conv", filters=32, kernel=3, pool=2, hidden=(64,)),
     "mlp": ModelSpec(name="mlp", hidden=(40, 20)),
-    "vgg_bn": ModelSpec(name="vgg_bn", filters=32, kernel=3, pool=2, dropout=0.4, batch_norm="before"),
-    "vgg_valid": ModelSpec(name="vgg_valid", filters=32, kernel=3, pool=2, dropout=0.4, batch_norm="before"),
-    "vgg_deep": ModelSpec(name="vgg_deep", filters=32, kernel=3, pool=2, dropout=0.4, batch_norm="before"),
+    "vgg_bn": ModelSpec(
+        name="vgg_bn", filters=32, kernel=3, pool=2, dropout=0.4, batch_norm="before"
+    ),
+    "vgg_valid": ModelSpec(
+        name="vgg_valid", filters=32, kernel=3, pool=2, dropout=0.4, batch_norm="before"
+    ),
+    "vgg_deep": ModelSpec(
+        name="vgg_deep", filters=32, kernel=3, pool=2, dropout=0.4, batch_norm="before"
+    ),
 }
 
 
@@ -182,29 +234,44 @@ def check_model(spec: ModelSpec) -> None:
     if not 0 <= spec.dropout < 1:
         raise InputError(f"model.dropout: must be at least 0 and less than 1, got {spec.dropout}")
     if not 0 <= spec.frame_jitter < 0.5:
-        raise InputError(f"model.frame_jitter: must be at least 0 and less than 0.5, got {spec.frame_jitter}")
+        raise InputError(
+            f"model.frame_jitter: must be at least 0 and less than 0.5, got {spec.frame_jitter}"
+        )
     initializer(spec.init, spec.init_std)
 
 
-def build_model(spec: ModelSpec, image_shape: Shape, classes: int, rng: Generator, dtype: DTypeLike = np.float32) -> Sequential:
-    """Return the net of `spec`, built for images (C, H, W) and that many classes; its weights are drawn from `rng`.
+def build_model(
+    spec: ModelSpec, image_shape: Shape, classes: int, rng: Generator, dtype: DTypeLike = np.float32
+) -> Sequential:
+    """Return the net of `spec`, built for images (C, H, W) and that many classes; its weights are
+    drawn from `rng`.
 
-    Raises InputError for a value out of range, and, with the shapes, for a net that does not fit the image.
+    Raises InputError for a value out of range, and, with the shapes, for a net that does not fit
+    the image.
     """
     check_model(spec)
     if len(image_shape) != 3 or min(image_shape) < 1 or classes < 2:
-        raise InputError(f"model {spec.name}: images must be (C, H, W) of at least 2 classes, got {tuple(image_shape)} and {classes}")
-    framed: list[Layer] = [] if spec.frame == "none" else [MomentNormalization(spec.frame, spec.frame_jitter, spec.frame_beside)]
+        raise InputError(
+            f"model {spec.name}: images must be (C, H, W) of at least 2 classes, got "
+            f"{tuple(image_shape)} and {classes}"
+        )
+    framed: list[Layer] = (
+        []
+        if spec.frame == "none"
+        else [MomentNormalization(spec.frame, spec.frame_jitter, spec.frame_beside)]
+    )
     model = Sequential([*framed, *ARCHITECTURES[spec.name](spec, classes)])
     try:
         return model.build(image_shape, rng, dtype)
     except InputError as error:
         channels, height, width = image_shape
-        raise InputError(f"model {spec.name} does not fit images {channels}x{height}x{width} (CxHxW): {error}") from error
+        raise InputError(
+            f"model {spec.name} does not fit images {channels}x{height}x{width} (CxHxW): {error}"
+        ) from error
 
 
 def reference(name: str, **changes: object) -> ModelSpec:
-    """Return a net with its source's dimensions, some changed: ``reference("contest", filters=8)``."""
+    """Return a net of its source's sizes, some changed: ``reference("contest", filters=8)``."""
     if name not in REFERENCE:
         raise InputError(f"model.name: must be one of {', '.join(REFERENCE)}, got {name!r}")
     return replace(REFERENCE[name], **changes)  # type: ignore[arg-type]

@@ -1,4 +1,6 @@
-"""The moving average of weights, and batch normalisation's statistics drawn anew for weights that never saw a batch."""
+"""The moving average of weights, and batch normalisation's statistics drawn anew for weights that
+never saw a batch.
+"""
 
 from collections.abc import Callable, Mapping
 
@@ -11,7 +13,8 @@ from cnn_core.state import Weights, copies
 
 
 def decay_at(step: int, decay: float) -> float:
-    """Return ``min(decay, (1 + step) / (10 + step))``, step from 1: early averages do not cling to the initial weights.
+    """Return ``min(decay, (1 + step) / (10 + step))``, step from 1: early averages do not cling to
+    the initial weights.
 
     Source: the moving average of TensorFlow, which goes back to Polyak and Juditsky (1992).
     """
@@ -21,7 +24,13 @@ def decay_at(step: int, decay: float) -> float:
 class MovingAverage:
     """``a <- d a + (1 - d) w`` after every step, for parameters and buffers, in place."""
 
-    def __init__(self, params: Mapping[str, Array], buffers: Mapping[str, Array], decay: float, start: Weights | None) -> None:
+    def __init__(
+        self,
+        params: Mapping[str, Array],
+        buffers: Mapping[str, Array],
+        decay: float,
+        start: Weights | None,
+    ) -> None:
         self.decay = decay
         given = start if start is not None else Weights(dict(params), dict(buffers))
         self._averages = Weights(copies(given.params), copies(given.buffers))
@@ -42,11 +51,15 @@ class MovingAverage:
         return Weights(copies(self._averages.params), copies(self._averages.buffers))
 
 
-def recompute_statistics(model: Sequential, batches: int, draw: Callable[[int], Array]) -> dict[str, Array]:
-    """Return the model's buffers with running statistics that are the plain mean over `batches` batches; the model keeps them too.
+def recompute_statistics(
+    model: Sequential, batches: int, draw: Callable[[int], Array]
+) -> dict[str, Array]:
+    """Return the model's buffers with running statistics that are the plain mean over `batches`
+    batches; the model keeps them too.
 
-    draw(i) returns the i-th input, (C, H, W, N). Averaged weights (or folds averaged together) have statistics of their own, which the
-    averaged buffers only come near. Source: Izmailov et al. (2018), section 3.2. The model must be a plain one, not fused.
+    draw(i) returns the i-th input, (C, H, W, N). Averaged weights (or folds averaged together) have
+    statistics of their own, which the averaged buffers only come near. Source: Izmailov et al.
+    (2018), section 3.2. The model must be a plain one, not fused.
     """
     layers = [layer for layer in model.layers if isinstance(layer, BatchNormalization)]
     momenta = [layer.momentum for layer in layers]

@@ -1,8 +1,9 @@
 """Array types and the legend of axes, said once.
 
-C: channels, H: height, W: width, N: images in a batch, F: filters (a convolution's output channels), D: features.
-Inside the net an array is (C, H, W, N) or (D, N): the batch is innermost, so that every copy, sum and maximum runs over contiguous
-floats. Images enter a net and probabilities leave it with the batch first: (N, C, H, W) uint8, (N, classes) float32.
+C: channels, H: height, W: width, N: images in a batch, F: filters (a convolution's output
+channels), D: features. Inside the net an array is (C, H, W, N) or (D, N): the batch is innermost,
+so that every copy, sum and maximum runs over contiguous floats. Images enter a net and
+probabilities leave it with the batch first: (N, C, H, W) uint8, (N, classes) float32.
 """
 
 from typing import Any, TypeAlias

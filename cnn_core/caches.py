@@ -1,7 +1,9 @@
-"""What an epoch needs beside its state, kept for the process: the net's arrays, the mapped images, the split.
+"""What an epoch needs beside its state, kept for the process: the net's arrays, the mapped images,
+the split.
 
-A worker runs many epochs of many trials; opening data, splitting and allocating the net anew each time would cost more than a short epoch.
-Nothing here carries information from one epoch to the next: parameters, buffers and streams are set from the state at every start, which
+A worker runs many epochs of many trials; opening data, splitting and allocating the net anew each
+time would cost more than a short epoch. Nothing here carries information from one epoch to the
+next: parameters, buffers and streams are set from the state at every start, which
 `tests/core/test_training.py` checks bit for bit.
 """
 
@@ -29,7 +31,9 @@ INFERENCE_BATCH = 100
 
 
 def make_augmentation(settings: Mapping[str, Scalar]) -> AugmentSpec:
-    """Return the AugmentSpec of those fields; raise InputError for an unknown one or a value out of range."""
+    """Return the AugmentSpec of those fields; raise InputError for an unknown one or a value out of
+    range.
+    """
     known = [f.name for f in fields(AugmentSpec)]
     for key in settings:
         if key not in known:
@@ -39,7 +43,9 @@ def make_augmentation(settings: Mapping[str, Scalar]) -> AugmentSpec:
 
 @dataclass(frozen=True)
 class Data:
-    """The images and labels of a DataSpec, with the indices that train and validate; validation may read disturbed copies."""
+    """The images and labels of a DataSpec, with the indices that train and validate; validation may
+    read disturbed copies.
+    """
 
     prepared: Prepared
     valid_images: Images
@@ -51,8 +57,14 @@ class Data:
         return self.prepared.labels
 
     def evaluation(self, indices: Indices, size: int | None, seed: int) -> Indices:
-        """Return the first `size` images of a stratified choice, the same in every epoch; None returns all."""
-        return indices if size is None or size >= len(indices) else subset(indices, self.labels, size, seed, 4, "eval_size")
+        """Return the first `size` images of a stratified choice, the same in every epoch; None
+        returns all.
+        """
+        return (
+            indices
+            if size is None or size >= len(indices)
+            else subset(indices, self.labels, size, seed, 4, "eval_size")
+        )
 
 
 def data_of(spec: DataSpec) -> Data:
@@ -60,12 +72,20 @@ def data_of(spec: DataSpec) -> Data:
     prepared = open_prepared(spec.folder, spec.digest)
     if prepared.image_shape != tuple(spec.image_shape) or prepared.classes != spec.classes:
         found = f"{prepared.image_shape} with {prepared.classes} classes"
-        raise InputError(f"{spec.folder}: images must be {tuple(spec.image_shape)} with {spec.classes} classes, got {found}")
+        raise InputError(
+            f"{spec.folder}: images must be {tuple(spec.image_shape)} with {spec.classes} classes, "
+            f"got {found}"
+        )
     images = prepared.images
     if spec.valid_folder is not None and spec.valid_digest is not None:
         disturbed = open_prepared(spec.valid_folder, spec.valid_digest)
-        if disturbed.images.shape != images.shape or not np.array_equal(disturbed.labels, prepared.labels):
-            raise InputError(f"{spec.valid_folder}: must hold the images of {spec.folder} in the same order, got {disturbed.images.shape}")
+        if disturbed.images.shape != images.shape or not np.array_equal(
+            disturbed.labels, prepared.labels
+        ):
+            raise InputError(
+                f"{spec.valid_folder}: must hold the images of {spec.folder} in the same order, "
+                f"got {disturbed.images.shape}"
+            )
         images = disturbed.images
     chosen = split_of(replace(spec, valid_folder=None, valid_digest=None))
     return Data(prepared, images, chosen.train, chosen.valid)
@@ -74,7 +94,9 @@ def data_of(spec: DataSpec) -> Data:
 class TrainingNet:
     """A net for training, and the same arrays behind the fused layers that run."""
 
-    def __init__(self, spec: ModelSpec, image_shape: Shape, classes: int, seed: tuple[int, ...]) -> None:
+    def __init__(
+        self, spec: ModelSpec, image_shape: Shape, classes: int, seed: tuple[int, ...]
+    ) -> None:
         self.plain: Sequential = build_model(spec, image_shape, classes, stream(seed, "init"))
         self.fused = fuse(self.plain)
         self.work = Buffers()  # of the regularizers
@@ -82,7 +104,9 @@ class TrainingNet:
         self.batcher = Batcher((channels, height, width))
 
     def evaluate(self, images: Images, labels: Labels, indices: Indices) -> tuple[float, float]:
-        """Return mean cross-entropy (no smoothing, no penalty) and accuracy of those images, in inference mode."""
+        """Return mean cross-entropy (no smoothing, no penalty) and accuracy of those images, in
+        inference mode.
+        """
         total, correct = 0.0, 0
         for at in range(0, len(indices), INFERENCE_BATCH):
             batch = indices[at : at + INFERENCE_BATCH]
@@ -96,26 +120,44 @@ class TrainingNet:
 _nets: dict[tuple[ModelSpec, Shape, int], TrainingNet] = {}
 
 
-def net_of(spec: ModelSpec, image_shape: Shape, classes: int, fresh_seed: tuple[int, ...] | None = None) -> TrainingNet:
-    """Return the process's net of that kind: its arrays hold anything, unless `fresh_seed` asks for newly drawn weights.
+def net_of(
+    spec: ModelSpec, image_shape: Shape, classes: int, fresh_seed: tuple[int, ...] | None = None
+) -> TrainingNet:
+    """Return the process's net of that kind: its arrays hold anything, unless `fresh_seed` asks for
+    newly drawn weights.
 
     One is kept: a worker's trials differ in their nets, and a deep net's arrays are large.
     """
     key = (spec, tuple(image_shape), classes)
     if fresh_seed is not None or key not in _nets:
         _nets.clear()
-        _nets[key] = TrainingNet(spec, tuple(image_shape), classes, fresh_seed if fresh_seed is not None else (0,))
+        _nets[key] = TrainingNet(
+            spec, tuple(image_shape), classes, fresh_seed if fresh_seed is not None else (0,)
+        )
     return _nets[key]
 
 
-def training_batches(spec: Spec, data: Data, net: TrainingNet, steps: int, epoch: int) -> Iterator[tuple[Array, Labels]]:
-    """Yield inputs (C, H, W, N), augmented where the spec says so, and labels; the input array is overwritten by the next batch."""
-    order = epoch_batches(data.train, spec.train.batch_size, steps, spec.train.sampling, stream(spec.seed, "shuffle", epoch))
+def training_batches(
+    spec: Spec, data: Data, net: TrainingNet, steps: int, epoch: int
+) -> Iterator[tuple[Array, Labels]]:
+    """Yield inputs (C, H, W, N), augmented where the spec says so, and labels; the input array is
+    overwritten by the next batch.
+    """
+    order = epoch_batches(
+        data.train,
+        spec.train.batch_size,
+        steps,
+        spec.train.sampling,
+        stream(spec.seed, "shuffle", epoch),
+    )
     augmentation = make_augmentation(spec.augment)
     rng = stream(spec.seed, "augment", epoch)
     images, labels = data.prepared.images, data.labels
     for batch in order:
         if augmentation.changes_images:
-            yield augment(images[batch], augmentation, rng, net.batcher.take(len(batch))), labels[batch]
+            yield (
+                augment(images[batch], augmentation, rng, net.batcher.take(len(batch))),
+                labels[batch],
+            )
         else:
             yield net.batcher(images[batch]), labels[batch]

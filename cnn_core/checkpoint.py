@@ -1,4 +1,6 @@
-"""A training state, or weights alone, as an .npz with a manifest of digests: written whole or not at all, read without pickle or trust."""
+"""A training state, or weights alone, as an .npz with a manifest of digests: written whole or not
+at all, read without pickle or trust.
+"""
 
 import hashlib
 import json
@@ -23,13 +25,16 @@ PAIRS = ("average", "best")
 
 
 class CheckpointError(ValueError):
-    """A checkpoint is damaged, is no checkpoint, or belongs to another spec; the message names the file and what differs."""
+    """A checkpoint is damaged, is no checkpoint, or belongs to another spec; the message names the
+    file and what differs.
+    """
 
 
 def save(path: Path, state: TrainState, spec: Spec | None = None) -> None:
     """Write the state; a file of that name is replaced in one step, and a crash leaves the old one.
 
-    With `spec` its digest is stored, so that `load` can refuse a checkpoint of another configuration. Raises OSError where it cannot write.
+    With `spec` its digest is stored, so that `load` can refuse a checkpoint of another
+    configuration. Raises OSError where it cannot write.
     """
     arrays: dict[str, Array] = {}
     for prefix, name in WHOLE.items():
@@ -51,14 +56,22 @@ def save(path: Path, state: TrainState, spec: Spec | None = None) -> None:
 
 
 def load(path: Path, spec: Spec | None = None) -> TrainState:
-    """Return the state that `save` wrote, equal to the bit; raise CheckpointError where the file is not exactly that."""
+    """Return the state that `save` wrote, equal to the bit; raise CheckpointError where the file is
+    not exactly that.
+    """
     arrays, about = _read(path, "state")
     if spec is not None and about.get("spec") != spec.digest():
-        raise CheckpointError(f"{path}: must belong to the spec {spec.digest()[:12]}, got {str(about.get('spec'))[:12]}")
+        raise CheckpointError(
+            f"{path}: must belong to the spec {spec.digest()[:12]}, got "
+            f"{str(about.get('spec'))[:12]}"
+        )
     try:
         if not set(about["held"]) <= set(PAIRS):
             raise ValueError(f"held must be of {PAIRS}")
-        held = {name: Weights(_part(arrays, f"{name}/params/"), _part(arrays, f"{name}/buffers/")) for name in about["held"]}
+        held = {
+            name: Weights(_part(arrays, f"{name}/params/"), _part(arrays, f"{name}/buffers/"))
+            for name in about["held"]
+        }
         return TrainState(
             epoch=int(about["epoch"]),
             step=int(about["step"]),
@@ -67,23 +80,31 @@ def load(path: Path, spec: Spec | None = None) -> TrainState:
             optimizer=_part(arrays, "optimizer/"),
             average=held.get("average"),
             best=held.get("best"),
-            history=[{str(k): float(v) for k, v in metrics.items()} for metrics in about["history"]],
+            history=[
+                {str(k): float(v) for k, v in metrics.items()} for metrics in about["history"]
+            ],
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path}: the manifest must describe a training state, got: {error!r}") from error
+        raise CheckpointError(
+            f"{path}: the manifest must describe a training state, got: {error!r}"
+        ) from error
 
 
 def save_weights(path: Path, weights: Weights, about: Mapping[str, Any] | None = None) -> None:
     """Write parameters and buffers alone, with any plain facts `about` them; as `save` does."""
-    arrays = {f"params/{k}": a for k, a in weights.params.items()} | {f"buffers/{k}": a for k, a in weights.buffers.items()}
+    arrays = {f"params/{k}": a for k, a in weights.params.items()} | {
+        f"buffers/{k}": a for k, a in weights.buffers.items()
+    }
     _write(path, arrays, {"kind": "weights", "about": dict(about or {})})
 
 
 def load_weights(path: Path) -> tuple[Weights, dict[str, Any]]:
-    """Return what `save_weights` wrote; raise CheckpointError where the file is not exactly that."""
+    """Return what `save_weights` wrote; raise CheckpointError if the file is not exactly that."""
     arrays, about = _read(path, "weights")
     facts = about.get("about")
-    return Weights(_part(arrays, "params/"), _part(arrays, "buffers/")), facts if isinstance(facts, dict) else {}
+    return Weights(_part(arrays, "params/"), _part(arrays, "buffers/")), facts if isinstance(
+        facts, dict
+    ) else {}
 
 
 def _part(arrays: Mapping[str, AnyArray], prefix: str) -> dict[str, Array]:
@@ -92,11 +113,15 @@ def _part(arrays: Mapping[str, AnyArray], prefix: str) -> dict[str, Array]:
 
 def _sha256(array: AnyArray) -> str:
     """Hash the values and what they mean: type and shape count too."""
-    return hashlib.sha256(f"{array.dtype.str}{array.shape}".encode() + np.ascontiguousarray(array).tobytes()).hexdigest()
+    return hashlib.sha256(
+        f"{array.dtype.str}{array.shape}".encode() + np.ascontiguousarray(array).tobytes()
+    ).hexdigest()
 
 
 def _write(path: Path, arrays: Mapping[str, Array], about: Mapping[str, Any]) -> None:
-    text = json.dumps({**about, "version": VERSION, "sha256": {key: _sha256(a) for key, a in arrays.items()}})
+    text = json.dumps(
+        {**about, "version": VERSION, "sha256": {key: _sha256(a) for key, a in arrays.items()}}
+    )
     manifest = np.frombuffer(text.encode(), np.uint8)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
@@ -132,16 +157,27 @@ def _read(path: Path, kind: str) -> tuple[dict[str, AnyArray], dict[str, Any]]:
         about = json.loads(arrays.pop(MANIFEST).tobytes())
         hashes = about["sha256"]
         if about["version"] != VERSION or about["kind"] != kind:
-            raise CheckpointError(f"{path}: must be a {kind} file of version {VERSION}, got {about['kind']!r}, version {about['version']}")
+            raise CheckpointError(
+                f"{path}: must be a {kind} file of version {VERSION}, got {about['kind']!r}, "
+                f"version {about['version']}"
+            )
     except InputError as error:
         raise CheckpointError(str(error)) from error
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, CheckpointError):
             raise
-        raise CheckpointError(f"{path}: must hold a manifest that names its arrays, got: {error!r}") from error
+        raise CheckpointError(
+            f"{path}: must hold a manifest that names its arrays, got: {error!r}"
+        ) from error
     if not isinstance(hashes, dict) or hashes.keys() != arrays.keys():
-        raise CheckpointError(f"{path}: must hold the arrays that its manifest names, got {', '.join(sorted(arrays)[:8])}")
+        raise CheckpointError(
+            f"{path}: must hold the arrays that its manifest names, got "
+            f"{', '.join(sorted(arrays)[:8])}"
+        )
     for key, array in arrays.items():
         if _sha256(array) != hashes[key]:
-            raise CheckpointError(f"{path}: array {key!r} must have the digest {str(hashes[key])[:12]}, got {_sha256(array)[:12]}")
+            raise CheckpointError(
+                f"{path}: array {key!r} must have the digest {str(hashes[key])[:12]}, got "
+                f"{_sha256(array)[:12]}"
+            )
     return arrays, about

@@ -1,4 +1,6 @@
-"""The last step of a net that is to be kept: its weights, with batch normalisation's statistics drawn anew for them."""
+"""The last step of a net that is to be kept: its weights, with batch normalisation's statistics
+drawn anew for them.
+"""
 
 import numpy as np
 
@@ -13,10 +15,12 @@ from cnn_core.training import handed_on
 
 
 def finished_weights(spec: Spec, state: TrainState, batches: int) -> Weights:
-    """Return the weights that ``train.select`` chooses, their statistics recomputed over `batches` augmented training batches.
+    """Return the weights that ``train.select`` chooses, their statistics recomputed over `batches`
+    augmented training batches.
 
-    Averaged weights never saw a batch, so their running statistics are only an average of others' (Izmailov et al. 2018). A pure function
-    of its arguments; 0 batches return the weights as they are.
+    Averaged weights never saw a batch, so their running statistics are only an average of others'
+    (Izmailov et al. 2018). A pure function of its arguments; 0 batches return the weights as they
+    are.
     """
     chosen = handed_on(spec, state)
     if batches == 0:
@@ -24,7 +28,8 @@ def finished_weights(spec: Spec, state: TrainState, batches: int) -> Weights:
     data = data_of(spec.data)
     net = net_of(spec.model, spec.data.image_shape, spec.data.classes)
     net.plain.load(chosen.params, chosen.buffers)
-    # A twin's working memory goes with it: kept, 300 MB of layers that are not joined make loky take the worker for one that leaks.
+    # A twin's working memory goes with it: kept, 300 MB of layers that are not joined make loky
+    # take the worker for one that leaks.
     twin = net.plain.twin()
     twin.reseed(spec.seed, spec.train.epochs)  # dropout is on while statistics are drawn
     augmentation = make_augmentation(spec.augment)
@@ -35,7 +40,11 @@ def finished_weights(spec: Spec, state: TrainState, batches: int) -> Weights:
         at = i * spec.train.batch_size % len(order)
         batch = np.take(order, range(at, at + spec.train.batch_size), mode="wrap")
         images = data.prepared.images[batch]
-        return augment(images, augmentation, rng) if augmentation.changes_images else net.batcher(images)
+        return (
+            augment(images, augmentation, rng)
+            if augmentation.changes_images
+            else net.batcher(images)
+        )
 
     with np.errstate(all="ignore"):
         buffers = recompute_statistics(twin, batches, draw)

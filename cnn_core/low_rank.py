@@ -11,20 +11,27 @@ from cnn_core.model import Sequential
 
 
 def compress(model: Sequential, rank: int) -> Sequential:
-    """Return a net whose dense layers and convolutions have kernels of at most that rank; `model` is not changed.
+    """Return a net whose dense layers and convolutions have kernels of at most that rank; `model`
+    is not changed.
 
-    The kernels as a matrix W (outputs, inputs) are cut by their singular values: W ~ U_r (S_r V_r^T), the best approximation of rank r; its
-    squared error is the sum of the squares of the values left out (Eckart and Young 1936). A dense layer becomes two, a convolution one of
-    r filters with the same window followed by a 1x1 convolution, which holds the bias and the layer's name; the first is called
-    ``<name>_basis``. The last layer stays as it is, since it has one output a class and a lower rank would merge classes; so does a layer
-    for which no multiplications would be saved. Raises InputError unless rank is at least 1 and the model is built.
+    The kernels as a matrix W (outputs, inputs) are cut by their singular values: W ~ U_r (S_r
+    V_r^T), the best approximation of rank r; its squared error is the sum of the squares of the
+    values left out (Eckart and Young 1936). A dense layer becomes two, a convolution one of r
+    filters with the same window followed by a 1x1 convolution, which holds the bias and the layer's
+    name; the first is called ``<name>_basis``. The last layer stays as it is, since it has one
+    output a class and a lower rank would merge classes; so does a layer for which no
+    multiplications would be saved. Raises InputError unless rank is at least 1 and the model is
+    built.
 
-    The idea for im2col'd convolutions is in the course slides, which report about 2x in speed for about 1 % of accuracy.
+    The idea for im2col'd convolutions is in the course slides, which report about 2x in speed for
+    about 1 % of accuracy.
     """
     if rank < 1:
         raise InputError(f"low rank: rank must be at least 1, got {rank}")
     if not model.params:
-        raise InputError("low rank: the model must be built and trained, got one without parameters")
+        raise InputError(
+            "low rank: the model must be built and trained, got one without parameters"
+        )
     layers: list[Layer] = []
     values: dict[str, Array] = {}
     last = [layer for layer in model.layers if layer.params][-1]
@@ -47,7 +54,7 @@ def compress(model: Sequential, rank: int) -> Sequential:
 
 
 def _halves(layer: Layer, rank: int) -> tuple[Layer, Layer, dict[str, Array]] | None:
-    """Return the two thinner layers and their weights by name; None where nothing would be saved."""
+    """Return the two thinner layers and their weights by name; None where it saves nothing."""
     if not isinstance(layer, Convolution | Dense):
         return None
     W = layer.params["W"].reshape(len(layer.params["W"]), -1)
@@ -64,7 +71,10 @@ def _halves(layer: Layer, rank: int) -> tuple[Layer, Layer, dict[str, Array]] | 
     else:
         first, second = Dense(rank), Dense(outputs)
     first.name, second.name = f"{layer.name}_basis", layer.name
-    weights = {f"{first.name}.W": root[:, None] * right[:rank], f"{second.name}.W": left[:, :rank] * root}
+    weights = {
+        f"{first.name}.W": root[:, None] * right[:rank],
+        f"{second.name}.W": left[:, :rank] * root,
+    }
     if "b" in layer.params:
         weights[f"{second.name}.b"] = layer.params["b"]
     return first, second, weights

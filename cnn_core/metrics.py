@@ -5,12 +5,15 @@ import numpy.typing as npt
 
 from cnn_core.axes import Array, Labels
 
-# Probability below which a log loss is cut off, so that one certain mistake does not make it infinite.
+# Probability below which a log loss is cut off, so that one certain mistake does not make it
+# infinite.
 TINY = 1e-12
 
 
 def accuracy(probabilities: Array, labels: Labels) -> float:
-    """Return the share of rows whose largest entry is the label's; probabilities (or logits): (N, classes)."""
+    """Return the share of rows whose largest entry is the label's; probabilities (or logits): (N,
+    classes).
+    """
     return float(np.mean(probabilities.argmax(axis=1) == labels))
 
 

@@ -31,10 +31,12 @@ Observer = Callable[[Layer, Array], None]
 
 
 class Sequential:
-    """Layers in order, with unique names (conv1, relu1, pool1, ...); the last one's outputs are logits, (classes, N).
+    """Layers in order, with unique names (conv1, relu1, pool1, ...); the last one's outputs are
+    logits, (classes, N).
 
-    `params`, `grads` and `buffers` are flat views by name, such as ``conv1.W``: the arrays that the layers use, not copies. Layers whose
-    names were given before (a layer's `name` other than its kind) keep them.
+    `params`, `grads` and `buffers` are flat views by name, such as ``conv1.W``: the arrays that the
+    layers use, not copies. Layers whose names were given before (a layer's `name` other than its
+    kind) keep them.
     """
 
     _inference: "Sequential | None" = None  # the twin that predicts, made when it is first needed
@@ -52,8 +54,12 @@ class Sequential:
             if layer.name == layer.kind:
                 layer.name = f"{short}{counts[short]}"
 
-    def build(self, image_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> "Sequential":
-        """Draw the parameters for images of that shape, (C, H, W), and return self; raise InputError where a layer does not fit."""
+    def build(
+        self, image_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32
+    ) -> "Sequential":
+        """Draw the parameters for images of that shape, (C, H, W), and return self; raise
+        InputError where a layer does not fit.
+        """
         self.image_shape = shape = tuple(image_shape)
         for layer in self.layers:
             shape = layer.build(shape, rng, dtype)
@@ -61,30 +67,41 @@ class Sequential:
         return self
 
     def collect(self) -> None:
-        """Gather the flat views, and spare the input gradient of the layers before which nothing is learned.
+        """Gather the flat views, and spare the input gradient of the layers before which nothing is
+        learned.
 
         Raises InputError where a layer without a derivative stands behind one that learns.
         """
-        self.params = {f"{layer.name}.{key}": p for layer in self.layers for key, p in layer.params.items()}
-        self.grads = {f"{layer.name}.{key}": g for layer in self.layers for key, g in layer.grads.items()}
-        self.buffers = {f"{layer.name}.{key}": b for layer in self.layers for key, b in layer.buffers.items()}
+        self.params = {
+            f"{layer.name}.{key}": p for layer in self.layers for key, p in layer.params.items()
+        }
+        self.grads = {
+            f"{layer.name}.{key}": g for layer in self.layers for key, g in layer.grads.items()
+        }
+        self.buffers = {
+            f"{layer.name}.{key}": b for layer in self.layers for key, b in layer.buffers.items()
+        }
         learned_before = ""
         for layer in self.layers:
             layer.needs_input_gradient = bool(learned_before)
             if learned_before and not layer.differentiable:
                 rule = "must stand before all layers that learn, since it has no derivative"
-                raise InputError(f'{layer.kind} "{layer.name}": {rule}, got it behind "{learned_before}"')
+                raise InputError(
+                    f'{layer.kind} "{layer.name}": {rule}, got it behind "{learned_before}"'
+                )
             learned_before = layer.name if layer.params else learned_before
         self._inference = None
 
     def twin(self) -> "Sequential":
-        """Return the net once more, for inference beside its training: parameters and statistics are shared, working memory is not."""
+        """Return the net once more, for inference beside its training: parameters and statistics
+        are shared, working memory is not.
+        """
         twin = copy.copy(self)
         twin.layers = [layer.twin() for layer in self.layers]
         return twin
 
     def forward(self, x: Array, *, training: bool, observe: Observer | None = None) -> Array:
-        """Return logits (classes, N) for x (C, H, W, N); `observe` sees each layer and its output."""
+        """Return logits (classes, N) of x (C, H, W, N); `observe` sees each layer and output."""
         for layer in self.layers:
             x = layer.forward(x, training=training)
             if observe is not None:
@@ -92,7 +109,9 @@ class Sequential:
         return x
 
     def backward(self, dlogits: Array) -> None:
-        """Write all `grads` for the x of the last ``forward(training=True)``; dlogits may be overwritten."""
+        """Write all `grads` for the x of the last ``forward(training=True)``; dlogits may be
+        overwritten.
+        """
         dy = dlogits
         for layer in reversed(self.layers):
             dy = layer.backward(dy)
@@ -100,31 +119,47 @@ class Sequential:
                 return
 
     def load(self, params: Mapping[str, Array], buffers: Mapping[str, Array]) -> None:
-        """Copy parameters and buffers in; raise ValueError unless names and shapes are exactly the net's."""
-        for kind, mine, given in (("parameters", self.params, params), ("buffers", self.buffers, buffers)):
+        """Copy parameters and buffers in; raise ValueError unless names and shapes are exactly the
+        net's.
+        """
+        for kind, mine, given in (
+            ("parameters", self.params, params),
+            ("buffers", self.buffers, buffers),
+        ):
             if mine.keys() != given.keys():
                 different = sorted(mine.keys() ^ given.keys())
-                raise ValueError(f"model: {kind} must be those of this net, the names differ in {', '.join(different[:6])}")
+                raise ValueError(
+                    f"model: {kind} must be those of this net, the names differ in "
+                    f"{', '.join(different[:6])}"
+                )
             for name, array in mine.items():
                 if array.shape != given[name].shape:
-                    raise ValueError(f"model: {name} must have shape {array.shape}, got {given[name].shape}")
+                    raise ValueError(
+                        f"model: {name} must have shape {array.shape}, got {given[name].shape}"
+                    )
         for mine, given in ((self.params, params), (self.buffers, buffers)):
             for name, array in mine.items():
                 array[...] = given[name]
 
     def reseed(self, seed: tuple[int, ...], epoch: int) -> None:
-        """Give every layer its random stream of the epoch (dropout); layers are told apart by their place in the net."""
+        """Give every layer its random stream of the epoch (dropout); layers are told apart by their
+        place in the net.
+        """
         for index, layer in enumerate(self.layers):
             layer.reseed(stream(seed, "dropout", epoch, index))
 
     def predict_proba(self, images: Images, batch_size: int = 100) -> Array:
-        """Return softmax probabilities, (N, classes) float32, of uint8 images (N, C, H, W), batch by batch; dropout is off.
+        """Return softmax probabilities, (N, classes) float32, of uint8 images (N, C, H, W), batch
+        by batch; dropout is off.
 
-        A twin computes them: between a forward and its backward it disturbs nothing, and training's working memory keeps its size.
+        A twin computes them: between a forward and its backward it disturbs nothing, and training's
+        working memory keeps its size.
         """
         channels, height, width = self.image_shape
         if images.ndim != 4 or images.shape[1:] != self.image_shape:
-            raise ValueError(f"model: images must be (N, {channels}, {height}, {width}), got {images.shape}")
+            raise ValueError(
+                f"model: images must be (N, {channels}, {height}, {width}), got {images.shape}"
+            )
         if images.dtype != np.uint8:  # fractions in [0, 1] would be divided by 255 once more
             raise ValueError(f"model: images must be uint8 from 0 to 255, got {images.dtype}")
         if len(images) == 0:
@@ -135,7 +170,10 @@ class Sequential:
             self._inference = self.twin()
         forward = self._inference.forward
         starts = range(0, len(images), batch_size)
-        parts = [softmax(forward(batcher(images[at : at + batch_size]), training=False)).T for at in starts]
+        parts = [
+            softmax(forward(batcher(images[at : at + batch_size]), training=False)).T
+            for at in starts
+        ]
         probabilities: Array = np.concatenate(parts).astype(np.float32, copy=False)
         return probabilities
 
@@ -148,7 +186,9 @@ class Sequential:
         return sum(layer.multiply_adds() for layer in self.layers)
 
     def summary(self) -> str:
-        """Return the table of layers: filters, padding, activation shape (H x W x C), activation size, parameters."""
+        """Return the table of layers: filters, padding, activation shape (H x W x C), activation
+        size, parameters.
+        """
         return summary_table(self.image_shape, self.layers)
 
 
@@ -156,7 +196,9 @@ COLUMNS = ("layer", "filters", "padding", "activation shape", "activation size",
 
 
 def summary_table(image_shape: Shape, layers: Sequence[Layer]) -> str:
-    """Return the table as text; a layer that neither learns nor changes the shape (ReLU, dropout) stands behind the one before it."""
+    """Return the table as text; a layer that neither learns nor changes the shape (ReLU, dropout)
+    stands behind the one before it.
+    """
     rows: list[list[str]] = [["input", "", "", *_shape_and_size(image_shape), "0"]]
     shape = tuple(image_shape)
     for layer in layers:
@@ -165,7 +207,15 @@ def summary_table(image_shape: Shape, layers: Sequence[Layer]) -> str:
             rows[-1][0] += f" + {_title(layer, layer.describe())}"
         else:
             about = layer.describe()
-            rows.append([_title(layer, about), _filters(about), _padding(about), *_shape_and_size(layer.out_shape), f"{count:,}"])
+            rows.append(
+                [
+                    _title(layer, about),
+                    _filters(about),
+                    _padding(about),
+                    *_shape_and_size(layer.out_shape),
+                    f"{count:,}",
+                ]
+            )
         shape = layer.out_shape
     rows[-1][0] += " + softmax"
     total = sum(p.size for layer in layers for p in layer.params.values())
@@ -204,6 +254,9 @@ def _align(rows: list[list[str]]) -> str:
     widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
     lines = []
     for row in rows:
-        cells = [row[i].ljust(widths[i]) if i < 3 else row[i].rjust(widths[i]) for i in range(len(COLUMNS))]
+        cells = [
+            row[i].ljust(widths[i]) if i < 3 else row[i].rjust(widths[i])
+            for i in range(len(COLUMNS))
+        ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])

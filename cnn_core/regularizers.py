@@ -11,8 +11,11 @@ from cnn_core.optimizers.optimizer import is_weight
 from cnn_core.spec import RegularizerSpec
 
 
-def add_penalty_gradient(params: Mapping[str, Array], grads: Mapping[str, Array], spec: RegularizerSpec, work: Buffers) -> None:
-    """Add the slope of ``l1 * sum |W| + l2 / 2 * sum W^2``, ``l1 * sign(W) + l2 * W``, to the weights' gradients, in place.
+def add_penalty_gradient(
+    params: Mapping[str, Array], grads: Mapping[str, Array], spec: RegularizerSpec, work: Buffers
+) -> None:
+    """Add the slope of ``l1 * sum |W| + l2 / 2 * sum W^2``, ``l1 * sign(W) + l2 * W``, to the
+    weights' gradients, in place.
 
     At W = 0 the slope of |W| counts as 0. Weights are the names that end in .W.
     """
@@ -34,15 +37,19 @@ def global_norm(arrays: Iterable[Array]) -> float:
 
 
 def _square_sum(array: Array) -> float:
-    """Return the sum of squares, again in float64 where float32 cannot hold it: a gradient of 1e20 is what clipping is for."""
+    """Return the sum of squares, again in float64 where float32 cannot hold it: a gradient of 1e20
+    is what clipping is for.
+    """
     total = float(np.vdot(array, array))
     return total if math.isfinite(total) else float(np.square(array, dtype=np.float64).sum())
 
 
 def clip_by_global_norm(grads: Mapping[str, Array], limit: float) -> float:
-    """Shorten all gradients, in place and by one factor, to a global norm of at most `limit`; return the norm before.
+    """Shorten all gradients, in place and by one factor, to a global norm of at most `limit`;
+    return the norm before.
 
-    Source: Pascanu et al. (2013), algorithm 1. A norm that is not finite leaves the gradients as they are.
+    Source: Pascanu et al. (2013), algorithm 1. A norm that is not finite leaves the gradients as
+    they are.
     """
     norm = global_norm(grads.values())
     if limit < norm < math.inf:

@@ -1,7 +1,8 @@
 """Learning-rate schedules: the factor of the optimizer's lr at each step.
 
-A schedule is called with ``step`` from 0, the ``total_steps`` of the whole training and the ``steps_per_epoch``; every one may begin with a
-linear warm-up over ``warmup`` (a share of all steps), during which its own factor is multiplied by (step + 1) / (warm-up steps).
+A schedule is called with ``step`` from 0, the ``total_steps`` of the whole training and the
+``steps_per_epoch``; every one may begin with a linear warm-up over ``warmup`` (a share of all
+steps), during which its own factor is multiplied by (step + 1) / (warm-up steps).
 """
 
 import math
@@ -23,7 +24,10 @@ class Schedule:
     def require(self, name: str, holds: bool, rule: str) -> None:
         """Raise InputError unless the rule holds; write rules so that nan breaks them."""
         if not holds:
-            raise InputError(f"schedule.{name}: must be {rule}, got {getattr(self, name)} ({type(self).__name__.lower()})")
+            raise InputError(
+                f"schedule.{name}: must be {rule}, got {getattr(self, name)} "
+                f"({type(self).__name__.lower()})"
+            )
 
     def factor(self, step: int, total_steps: int, steps_per_epoch: int) -> float:
         """Return the factor at `step` without the warm-up."""
@@ -62,7 +66,7 @@ class Step(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class Exponential(Schedule):
-    """``gamma^epoch``, epochs counted from 0; the NumPy article's decay coefficient is gamma = 0.9."""
+    """``gamma^epoch``, epochs counted from 0; the NumPy article's decay is gamma = 0.9."""
 
     gamma: float = 0.9
 
@@ -81,7 +85,9 @@ def _cosine(start: float, end: float, share: float) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Cosine(Schedule):
-    """Half a cosine from 1 to `final` over the steps after the warm-up. Source: Loshchilov and Hutter (2017), equation 5, no restarts."""
+    """Half a cosine from 1 to `final` over the steps after the warm-up. Source: Loshchilov and
+    Hutter (2017), equation 5, no restarts.
+    """
 
     final: float = 0.0
 
@@ -96,9 +102,11 @@ class Cosine(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class OneCycle(Schedule):
-    """From `start` up to 1 over the first `warmup` of all steps, then down to `final`, both along half a cosine.
+    """From `start` up to 1 over the first `warmup` of all steps, then down to `final`, both along
+    half a cosine.
 
-    Source: Smith and Topin (2018); departures: cosines instead of lines, and the momentum stays as it is.
+    Source: Smith and Topin (2018); departures: cosines instead of lines, and the momentum stays as
+    it is.
     """
 
     warmup: float = 0.25
@@ -131,7 +139,9 @@ SCHEDULES: dict[str, type[Schedule]] = {
 
 
 def make_schedule(settings: Mapping[str, object]) -> Schedule:
-    """Return the schedule of ``{"name": "cosine", ...}``; raise InputError for an unknown name, key or value out of range."""
+    """Return the schedule of ``{"name": "cosine", ...}``; raise InputError for an unknown name, key
+    or value out of range.
+    """
     arguments = dict(settings)
     name = arguments.pop("name", None)
     if name not in SCHEDULES:
@@ -141,6 +151,10 @@ def make_schedule(settings: Mapping[str, object]) -> Schedule:
     for key, value in arguments.items():
         if key not in known:
             raise InputError(f"schedule.{key}: {name} takes {', '.join(known)}, got {key!r}")
-        if isinstance(value, bool) or not isinstance(value, int | float) or (known[key] is int and not isinstance(value, int)):
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or (known[key] is int and not isinstance(value, int))
+        ):
             raise InputError(f"schedule.{key}: must be a number, got {value!r} ({name})")
     return kind(**arguments)  # type: ignore[arg-type]

@@ -1,4 +1,6 @@
-"""What one epoch hands to the next: plain arrays and numbers, passed by value, and all that a checkpoint holds."""
+"""What one epoch hands to the next: plain arrays and numbers, passed by value, and all that a
+checkpoint holds.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,10 +25,11 @@ def copies(arrays: Mapping[str, Array]) -> dict[str, Array]:
 class TrainState:
     """A net in the middle of its training.
 
-    epoch, step: how many are done. params, buffers: the net. optimizer: what `Optimizer.state` returns. average: the moving average of
-    weights (``train.select=average`` only). best: the weights of the epoch of lowest validation loss (``train.select=best`` only).
-    history: the metrics of each epoch but for its duration, so that equal trainings have equal states to the bit.
-    No random generator is part of it: streams are functions of (seed, name, epoch).
+    epoch, step: how many are done. params, buffers: the net. optimizer: what `Optimizer.state`
+    returns. average: the moving average of weights (``train.select=average`` only). best: the
+    weights of the epoch of lowest validation loss (``train.select=best`` only). history: the
+    metrics of each epoch but for its duration, so that equal trainings have equal states to the
+    bit. No random generator is part of it: streams are functions of (seed, name, epoch).
     """
 
     epoch: int

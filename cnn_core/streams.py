@@ -1,4 +1,6 @@
-"""Random streams by name: a pure function of (seed, name, epoch); no state holds a generator, an epoch can be repeated anywhere."""
+"""Random streams by name: a pure function of (seed, name, epoch); no state holds a generator, an
+epoch can be repeated anywhere.
+"""
 
 from numpy.random import SFC64, Generator, SeedSequence
 
@@ -9,14 +11,21 @@ NAMES = {"init": 1, "shuffle": 2, "augment": 3, "dropout": 4, "evaluate": 5, "pr
 
 
 def stream(seed: tuple[int, ...], name: str, epoch: int = 0, index: int = 0) -> Generator:
-    """Return the generator of one purpose in one epoch; `index` tells apart several of a kind, such as the dropout layers of a net.
+    """Return the generator of one purpose in one epoch; `index` tells apart several of a kind, such
+    as the dropout layers of a net.
 
-    Streams of different (seed, name, epoch, index) are independent in the sense of NumPy's SeedSequence, whose entropy is `seed` and whose
-    spawn key is the rest and the seed's length (entropy is padded with zeros, so (1,) and (1, 0) would else be one seed).
-    SFC64 is NumPy's fastest bit generator. Raises InputError for an unknown name or a negative number.
+    Streams of different (seed, name, epoch, index) are independent in the sense of NumPy's
+    SeedSequence, whose entropy is `seed` and whose spawn key is the rest and the seed's length
+    (entropy is padded with zeros, so (1,) and (1, 0) would else be one seed). SFC64 is NumPy's
+    fastest bit generator. Raises InputError for an unknown name or a negative number.
     """
     if name not in NAMES:
         raise InputError(f"stream: name must be one of {', '.join(NAMES)}, got {name!r}")
     if not seed or min(*seed, epoch, index, 0) < 0:
-        raise InputError(f"stream {name!r}: seed, epoch and index must be at least 0, got seed={seed}, epoch={epoch}, index={index}")
-    return Generator(SFC64(SeedSequence(entropy=seed, spawn_key=(NAMES[name], epoch, index, len(seed)))))
+        raise InputError(
+            f"stream {name!r}: seed, epoch and index must be at least 0, got seed={seed}, "
+            f"epoch={epoch}, index={index}"
+        )
+    return Generator(
+        SFC64(SeedSequence(entropy=seed, spawn_key=(NAMES[name], epoch, index, len(seed))))
+    )

@@ -1,4 +1,6 @@
-"""The only training loop: pure epochs, ``train_epoch(spec, state) -> (state, metrics)``, and what is built of them."""
+"""The only training loop: pure epochs, ``train_epoch(spec, state) -> (state, metrics)``, and what
+is built of them.
+"""
 
 import math
 import time
@@ -23,7 +25,16 @@ from cnn_core.spec import Spec
 from cnn_core.state import TrainState, Weights, copies
 from cnn_core.streams import stream
 
-__all__ = ["TrainState", "Weights", "check_spec", "fit", "handed_on", "objective", "predict_proba", "train_epoch"]
+__all__ = [
+    "TrainState",
+    "Weights",
+    "check_spec",
+    "fit",
+    "handed_on",
+    "objective",
+    "predict_proba",
+    "train_epoch",
+]
 
 Metrics = dict[str, float]
 OUTCOMES = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
@@ -44,20 +55,26 @@ class _Sums:
 
 
 def train_epoch(spec: Spec, state: TrainState | None) -> tuple[TrainState, Metrics]:
-    """Train one more epoch and return the new state and its metrics; `state` (None: a new net) is not changed.
+    """Train one more epoch and return the new state and its metrics; `state` (None: a new net) is
+    not changed.
 
-    A pure function of (spec, state): equal arguments on equal machines give equal bits, in any process, whatever ran there before.
-    Metrics, all of float: train_loss and train_accuracy, the mean over the epoch's own batches while they trained (dropout and augmentation
-    on, label smoothing included, penalties not), or, with ``train.eval_size``, of that many training images after the epoch; valid_loss and
-    valid_accuracy, after the epoch, of the averaged weights where ``train.select=average``, absent where no image validates; lr, of the
-    last step; epoch_s; and of the last batch, for each layer that learns, ``grad_norm/<layer>`` (length of its gradient, penalties
-    included, before clipping) and ``activation_norm/<layer>`` (root mean square of its output; of joined layers, of their last).
-    A loss that is not finite ends the epoch at once: the metrics above are then nan, nothing is raised and nothing warns.
-    Raises InputError for a spec that breaks a rule, or data that are not what it says.
+    A pure function of (spec, state): equal arguments on equal machines give equal bits, in any
+    process, whatever ran there before. Metrics, all of float: train_loss and train_accuracy, the
+    mean over the epoch's own batches while they trained (dropout and augmentation on, label
+    smoothing included, penalties not), or, with ``train.eval_size``, of that many training images
+    after the epoch; valid_loss and valid_accuracy, after the epoch, of the averaged weights where
+    ``train.select=average``, absent where no image validates; lr, of the last step; epoch_s; and of
+    the last batch, for each layer that learns, ``grad_norm/<layer>`` (length of its gradient,
+    penalties included, before clipping) and ``activation_norm/<layer>`` (root mean square of its
+    output; of joined layers, of their last). A loss that is not finite ends the epoch at once: the
+    metrics above are then nan, nothing is raised and nothing warns. Raises InputError for a spec
+    that breaks a rule, or data that are not what it says.
     """
     started = time.perf_counter()
     data = data_of(spec.data)
-    net = net_of(spec.model, spec.data.image_shape, spec.data.classes, spec.seed if state is None else None)
+    net = net_of(
+        spec.model, spec.data.image_shape, spec.data.classes, spec.seed if state is None else None
+    )
     optimizer = make_optimizer(spec.optimizer)
     if state is None:
         state = TrainState(0, 0, copies(net.plain.params), copies(net.plain.buffers), {})
@@ -66,7 +83,9 @@ def train_epoch(spec: Spec, state: TrainState | None) -> tuple[TrainState, Metri
         optimizer.load_state(state.optimizer)
     average = None
     if spec.train.select == "average":
-        average = MovingAverage(net.plain.params, net.plain.buffers, spec.train.average_decay, state.average)
+        average = MovingAverage(
+            net.plain.params, net.plain.buffers, spec.train.average_decay, state.average
+        )
     with np.errstate(all="ignore"):
         metrics, steps = _train(spec, data, net, optimizer, average, state)
         after = TrainState(
@@ -88,9 +107,16 @@ def train_epoch(spec: Spec, state: TrainState | None) -> tuple[TrainState, Metri
 
 
 def _train(
-    spec: Spec, data: Data, net: TrainingNet, optimizer: Optimizer, average: MovingAverage | None, state: TrainState
+    spec: Spec,
+    data: Data,
+    net: TrainingNet,
+    optimizer: Optimizer,
+    average: MovingAverage | None,
+    state: TrainState,
 ) -> tuple[Metrics, int]:
-    """Run the epoch's steps on the net's live arrays; return what its own batches say, and how many steps were taken."""
+    """Run the epoch's steps on the net's live arrays; return what its own batches say, and how many
+    steps were taken.
+    """
     train, model = spec.train, net.fused
     steps = steps_in_epoch(len(data.train), train.batch_size, train.steps_per_epoch)
     schedule = make_schedule(spec.schedule)
@@ -99,7 +125,9 @@ def _train(
     sums, metrics, done = _Sums(), Metrics(), 0
     for x, labels in training_batches(spec, data, net, steps, state.epoch):
         last = done == steps - 1
-        logits = model.forward(x, training=True, observe=_record_activations(metrics) if last else None)
+        logits = model.forward(
+            x, training=True, observe=_record_activations(metrics) if last else None
+        )
         loss, dlogits = softmax_cross_entropy(logits, labels, train.label_smoothing)
         if not math.isfinite(loss):
             return dict.fromkeys(OUTCOMES, math.nan) | {"lr": optimizer.lr}, done
@@ -116,20 +144,30 @@ def _train(
         done += 1
         if average is not None:
             average.update(state.step + done)
-    outcome = {"train_loss": sums.loss / sums.images, "train_accuracy": sums.correct / sums.images, "lr": optimizer.lr * factor}
+    outcome = {
+        "train_loss": sums.loss / sums.images,
+        "train_accuracy": sums.correct / sums.images,
+        "lr": optimizer.lr * factor,
+    }
     return outcome | metrics, done
 
 
 def _record_activations(metrics: Metrics) -> Callable[[Layer, Array], None]:
     def record(layer: Layer, output: Array) -> None:
         if layer.params:
-            metrics[f"activation_norm/{layer.name}"] = global_norm([output]) / math.sqrt(output.size)
+            metrics[f"activation_norm/{layer.name}"] = global_norm([output]) / math.sqrt(
+                output.size
+            )
 
     return record
 
 
 def _gradient_norms(layers: list[Layer]) -> Metrics:
-    return {f"grad_norm/{layer.name}": global_norm(layer.grads.values()) for layer in layers if layer.params}
+    return {
+        f"grad_norm/{layer.name}": global_norm(layer.grads.values())
+        for layer in layers
+        if layer.params
+    }
 
 
 def _evaluate(spec: Spec, data: Data, net: TrainingNet, metrics: Metrics) -> None:
@@ -139,29 +177,41 @@ def _evaluate(spec: Spec, data: Data, net: TrainingNet, metrics: Metrics) -> Non
     size, seed = spec.train.eval_size, spec.data.split_seed
     if size is not None:
         chosen = data.evaluation(data.train, size, seed)
-        metrics["train_loss"], metrics["train_accuracy"] = net.evaluate(data.prepared.images, data.labels, chosen)
+        metrics["train_loss"], metrics["train_accuracy"] = net.evaluate(
+            data.prepared.images, data.labels, chosen
+        )
     if len(data.valid):
         chosen = data.evaluation(data.valid, size, seed)
         loss, accuracy = net.evaluate(data.valid_images, data.labels, chosen)
-        metrics["valid_loss"], metrics["valid_accuracy"] = (loss, accuracy) if math.isfinite(loss) else (math.nan, math.nan)
+        metrics["valid_loss"], metrics["valid_accuracy"] = (
+            (loss, accuracy) if math.isfinite(loss) else (math.nan, math.nan)
+        )
 
 
 def _is_best(metrics: Mapping[str, float], history: list[Metrics]) -> bool:
     loss = metrics.get("valid_loss", math.nan)
-    return all(not loss >= past.get("valid_loss", math.nan) for past in history) and math.isfinite(loss)
+    return all(not loss >= past.get("valid_loss", math.nan) for past in history) and math.isfinite(
+        loss
+    )
 
 
 def best_epoch(state: TrainState) -> int:
-    """Return the index in the history of the lowest validation loss, the first of equals; raise InputError without one."""
+    """Return the index in the history of the lowest validation loss, the first of equals; raise
+    InputError without one.
+    """
     losses = [m.get("valid_loss", math.nan) for m in state.history]
     finite = [i for i, loss in enumerate(losses) if math.isfinite(loss)]
     if not finite:
-        raise InputError("train.select=best: needs an epoch with a finite validation loss (data.valid_fraction greater than 0), got none")
+        raise InputError(
+            "train.select=best: needs an epoch with a finite validation loss (data.valid_fraction "
+            "greater than 0), got none"
+        )
     return min(finite, key=lambda i: losses[i])
 
 
 def handed_on(spec: Spec, state: TrainState) -> Weights:
-    """Return the weights that ``train.select`` chooses: the last epoch's, their moving average, or those of lowest validation loss.
+    """Return the weights that ``train.select`` chooses: the last epoch's, their moving average, or
+    those of lowest validation loss.
 
     Where no epoch had a finite validation loss, ``best`` hands on the last ones.
     """
@@ -173,15 +223,27 @@ def handed_on(spec: Spec, state: TrainState) -> Weights:
 
 
 def objective(spec: Spec, state: TrainState) -> float:
-    """Return the validation accuracy of the weights that are handed on; raise InputError where no image validates."""
+    """Return the validation accuracy of the weights that are handed on; raise InputError where no
+    image validates.
+    """
     chosen = best_epoch(state) if spec.train.select == "best" and state.best is not None else -1
     if not state.history or "valid_accuracy" not in state.history[chosen]:
-        raise InputError("objective: validation images are needed (data.valid_fraction greater than 0, or folds), got none")
+        raise InputError(
+            "objective: validation images are needed (data.valid_fraction greater than 0, or "
+            "folds), got none"
+        )
     return state.history[chosen]["valid_accuracy"]
 
 
-def fit(spec: Spec, *, on_epoch: Callable[[TrainState, Metrics], None] | None = None, state: TrainState | None = None) -> TrainState:
-    """Train until ``train.epochs`` are done, from the start or from `state`; `on_epoch` hears of each epoch."""
+def fit(
+    spec: Spec,
+    *,
+    on_epoch: Callable[[TrainState, Metrics], None] | None = None,
+    state: TrainState | None = None,
+) -> TrainState:
+    """Train until ``train.epochs`` are done, from the start or from `state`; `on_epoch` hears of
+    each epoch.
+    """
     check_spec(spec)
     while state is None or state.epoch < spec.train.epochs:
         state, metrics = train_epoch(spec, state)
@@ -190,8 +252,16 @@ def fit(spec: Spec, *, on_epoch: Callable[[TrainState, Metrics], None] | None = 
     return state
 
 
-def predict_proba(spec: Spec, params: Mapping[str, Array], buffers: Mapping[str, Array], images: Images, batch_size: int = 100) -> Array:
-    """Return probabilities (N, classes) float32 of uint8 images (N, C, H, W), for weights such as `handed_on` returns."""
+def predict_proba(
+    spec: Spec,
+    params: Mapping[str, Array],
+    buffers: Mapping[str, Array],
+    images: Images,
+    batch_size: int = 100,
+) -> Array:
+    """Return probabilities (N, classes) float32 of uint8 images (N, C, H, W), for weights such as
+    `handed_on` returns.
+    """
     net = net_of(spec.model, spec.data.image_shape, spec.data.classes)
     net.plain.load(params, buffers)
     with np.errstate(all="ignore"):
@@ -199,11 +269,24 @@ def predict_proba(spec: Spec, params: Mapping[str, Array], buffers: Mapping[str,
 
 
 def check_spec(spec: Spec) -> None:
-    """Raise InputError for any value that training would refuse, without opening the data: names, ranges, a net that does not fit."""
+    """Raise InputError for any value that training would refuse, without opening the data: names,
+    ranges, a net that does not fit.
+    """
     make_optimizer(spec.optimizer)
     make_schedule(spec.schedule)
     make_augmentation(spec.augment)
-    model = build_model(spec.model, spec.data.image_shape, spec.data.classes, stream(spec.seed, "init"))
-    single = [layer.name for layer in model.layers if isinstance(layer, BatchNormalization) and math.prod(layer.out_shape[1:]) == 1]
-    if single and spec.train.batch_size == 1:  # one value a feature has no variance: every output would be beta
-        raise InputError(f"train.batch_size: must be at least 2 with batch normalisation of dense layers ({single[0]}), got 1")
+    model = build_model(
+        spec.model, spec.data.image_shape, spec.data.classes, stream(spec.seed, "init")
+    )
+    single = [
+        layer.name
+        for layer in model.layers
+        if isinstance(layer, BatchNormalization) and math.prod(layer.out_shape[1:]) == 1
+    ]
+    if (
+        single and spec.train.batch_size == 1
+    ):  # one value a feature has no variance: every output would be beta
+        raise InputError(
+            "train.batch_size: must be at least 2 with batch normalisation of dense layers "
+            f"({single[0]}), got 1"
+        )

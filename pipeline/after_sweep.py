@@ -1,4 +1,6 @@
-"""What follows a sweep with ``final.after_sweep=true``: final models in the same slots, evaluate, export."""
+"""What follows a sweep with ``final.after_sweep=true``: final models in the same slots, evaluate,
+export.
+"""
 
 import csv
 import json
@@ -16,9 +18,11 @@ Say = Callable[[str], None]
 
 
 def after_sweep(config: Config, slots: Sequence[Slot], say: Say) -> int:
-    """Train the final models of a finished sweep, evaluate them and export them; return the exit code of the first that fails.
+    """Train the final models of a finished sweep, evaluate them and export them; return the exit
+    code of the first that fails.
 
-    The caller holds the study's lock. What is done already for the same model is not done again: the test split is opened once.
+    The caller holds the study's lock. What is done already for the same model is not done again:
+    the test split is opened once.
     """
     code = final.build(final.plan(config), slots, say)
     if code:
@@ -52,4 +56,7 @@ def is_evaluated(paths: StudyPaths, digest: str) -> bool:
 def is_exported(paths: StudyPaths, digest: str) -> bool:
     """Tell whether the study's bundle holds this model."""
     manifest = paths.bundle / "manifest.json"
-    return manifest.exists() and json.loads(manifest.read_text(encoding="utf-8")).get("digest") == digest
+    return (
+        manifest.exists()
+        and json.loads(manifest.read_text(encoding="utf-8")).get("digest") == digest
+    )

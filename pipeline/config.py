@@ -1,4 +1,6 @@
-"""The door to configuration: ``compose(overrides) -> Config``, ``spec_of(config, data, seed) -> Spec``, and the frame of a command."""
+"""The door to configuration: ``compose(overrides) -> Config``, ``spec_of(config, data, seed) ->
+Spec``, and the frame of a command.
+"""
 
 from pipeline.configuration.command import SWEEP, Command
 from pipeline.configuration.command_line import command_line, version
@@ -8,4 +10,16 @@ from pipeline.configuration.overrides import command_of, override
 from pipeline.configuration.settings import setting
 from pipeline.configuration.tree import Config, spec_of
 
-__all__ = ["SWEEP", "Command", "Config", "command_line", "command_of", "compose", "conf_dir", "override", "setting", "spec_of", "version"]
+__all__ = [
+    "SWEEP",
+    "Command",
+    "Config",
+    "command_line",
+    "command_of",
+    "compose",
+    "conf_dir",
+    "override",
+    "setting",
+    "spec_of",
+    "version",
+]

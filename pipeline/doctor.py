@@ -1,4 +1,6 @@
-"""What is wrong: machine, data, studies and store, looked at one after the other; with `fix=true` what can be mended is."""
+"""What is wrong: machine, data, studies and store, looked at one after the other; with `fix=true`
+what can be mended is.
+"""
 
 import json
 import os
@@ -63,12 +65,22 @@ def _environment(config: Config) -> list[Finding]:
     count = config.slots.n or cores
     findings = [
         Finding("cores", f"{cores}; {count} slots are the default"),
-        Finding("memory", f"{memory / 1e9:.1f} GB free; a worker takes up to 0.3 GB", wrong=memory < count * WORKER_BYTES),
+        Finding(
+            "memory",
+            f"{memory / 1e9:.1f} GB free; a worker takes up to 0.3 GB",
+            wrong=memory < count * WORKER_BYTES,
+        ),
     ]
     pins = [f"{name}={os.environ[name]}" for name in PINS if name in os.environ]
     if pins:
-        effect = "cleared for the workers" if config.blas.kernels == "auto" else f"kept (blas.kernels={config.blas.kernels})"
-        findings.append(Finding("environment", f"{', '.join(pins)} pins OpenBLAS's kernels; {effect}"))
+        effect = (
+            "cleared for the workers"
+            if config.blas.kernels == "auto"
+            else f"kept (blas.kernels={config.blas.kernels})"
+        )
+        findings.append(
+            Finding("environment", f"{', '.join(pins)} pins OpenBLAS's kernels; {effect}")
+        )
     try:
         (slot,) = open_slots(config, config.root, count=1)
         try:
@@ -77,7 +89,11 @@ def _environment(config: Config) -> list[Finding]:
             slot.close()
         kernels = f", {machine.kernels} kernels" if machine.kernels else ""
         findings.append(
-            Finding("worker", f"{machine.processor}, {machine.blas}{kernels}, NumPy {machine.numpy}, {machine.gflops:.0f} GFLOP/s")
+            Finding(
+                "worker",
+                f"{machine.processor}, {machine.blas}{kernels}, NumPy {machine.numpy}, "
+                f"{machine.gflops:.0f} GFLOP/s",
+            )
         )
     except (SlotError, InputError) as error:
         findings.append(Finding("worker", f"does not start: {error}", wrong=True))
@@ -101,11 +117,16 @@ def _data(root: Path, fix: bool) -> list[Finding]:
         try:
             digest = json.loads(manifest.read_text())["digest"]
             prepared = open_prepared(str(folder), digest)
-            findings.append(Finding("data", f"{folder.name}: {len(prepared.labels)} images, digest as written"))
+            findings.append(
+                Finding("data", f"{folder.name}: {len(prepared.labels)} images, digest as written")
+            )
         except (InputError, ValueError, KeyError, OSError) as error:
             if fix:  # it is a copy: the next sweep prepares it again from its source
                 shutil.rmtree(folder)
-            text = f"{error}; {'removed, it is' if fix else 'it can be'} prepared again from its source"
+            text = (
+                f"{error}; {'removed, it is' if fix else 'it can be'} prepared again from its "
+                "source"
+            )
             findings.append(Finding("data", text, wrong=not fix, mendable=True, mended=fix))
     return findings
 
@@ -114,15 +135,26 @@ def _study(config: Config, folder: Path, fix: bool) -> list[Finding]:
     paths, about = StudyPaths(folder.parent, folder.name), f"study {folder.name}"
     if is_locked(paths.owner):
         owner = read_owner(paths.owner)
-        return [Finding(about, f"a sweep runs it now (process {owner.pid if owner else 'unknown'}); left alone")]
+        return [
+            Finding(
+                about,
+                f"a sweep runs it now (process {owner.pid if owner else 'unknown'}); left alone",
+            )
+        ]
     try:
         trials = read_study(paths, config.study.storage).get_trials(deepcopy=False)
     except (InputError, StorageFailed) as error:
         return [Finding(about, str(error), wrong=True)]
     states = [trial.state.name for trial in trials]
-    counts = ", ".join(f"{states.count(name)} {name}" for name in dict.fromkeys(states)) or "no trials"
+    counts = (
+        ", ".join(f"{states.count(name)} {name}" for name in dict.fromkeys(states)) or "no trials"
+    )
     findings = [Finding(about, counts)]
-    orphans, semaphores, unfinished = find_workers(folder), _semaphores(paths), list(folder.rglob(".*.tmp"))
+    orphans, semaphores, unfinished = (
+        find_workers(folder),
+        _semaphores(paths),
+        list(folder.rglob(".*.tmp")),
+    )
     running = [trial for trial in trials if trial.state == TrialState.RUNNING]
     checks: list[tuple[list[Any], str, Callable[[], None]]] = [
         (running, "trials left RUNNING by a killed sweep", lambda: _repair(config, paths)),
@@ -137,9 +169,15 @@ def _study(config: Config, folder: Path, fix: bool) -> list[Finding]:
             mend()
             lock.release()
         if found:
-            findings.append(Finding(about, f"{len(found)} {what}", wrong=not fix, mendable=True, mended=fix))
+            findings.append(
+                Finding(about, f"{len(found)} {what}", wrong=not fix, mendable=True, mended=fix)
+            )
     journals = {"sweep": [folder], "final": [*paths.final.glob("runs/*")]}
-    for command in [name for name, kept in journals.items() if config.tracking.name == "mlflow" and any(map(backlog, kept))]:
+    for command in [
+        name
+        for name, kept in journals.items()
+        if config.tracking.name == "mlflow" and any(map(backlog, kept))
+    ]:
         text = f"MLflow lacks some of its events; the same {command} command sends them"
         findings.append(Finding(about, text))
     return findings
@@ -184,8 +222,10 @@ class DoctorKeys:
 
 DOCTOR = Command(
     name="doctor",
-    about="Checks the environment (BLAS, threads, memory, disk), prepared data, every study below root (database, owner, orphans,\n"
-    "unfinished files) and the MLflow store. Exit code 0 when all is well or mended, 1 when something is wrong.",
+    about="Checks the environment (BLAS, threads, memory, disk), prepared data, every study below "
+    "root (database, owner, orphans,\n"
+    "unfinished files) and the MLflow store. Exit code 0 when all is well or mended, 1 when "
+    "something is wrong.",
     examples=(
         "python -m pipeline.doctor",
         "python -m pipeline.doctor fix=true",
@@ -207,7 +247,11 @@ def main(config: Config) -> int:
     if not wrong:
         return 0
     mendable = any(finding.mendable for finding in wrong)
-    hint = "; python -m pipeline.doctor fix=true mends what it can" if mendable and not config.arguments.fix else ""
+    hint = (
+        "; python -m pipeline.doctor fix=true mends what it can"
+        if mendable and not config.arguments.fix
+        else ""
+    )
     print(f"{len(wrong)} {'thing is' if len(wrong) == 1 else 'things are'} wrong{hint}")
     return 1
 

@@ -1,4 +1,6 @@
-"""The only door to the test split: score a study's ensemble (or a bundle) on it, once, and note that it was opened."""
+"""The only door to the test split: score a study's ensemble (or a bundle) on it, once, and note
+that it was opened.
+"""
 
 import csv
 import io
@@ -36,12 +38,15 @@ OPENINGS = ("time", "study", "model", "data", "data_digest", "command")
 
 @dataclass
 class EvaluateKeys(InputKeys):
-    input: str | None = setting(None, "a labelled file or folder to score instead of the test split")
+    input: str | None = setting(
+        None, "a labelled file or folder to score instead of the test split"
+    )
 
 
 COMMAND = Command(
     name="evaluate",
-    about="Scores a study's ensemble, or a bundle, on the test split and on the frozen contest proxy, and notes each opening.",
+    about="Scores a study's ensemble, or a bundle, on the test split and on the frozen contest "
+    "proxy, and notes each opening.",
     examples=(
         "python -m pipeline.evaluate study.name=contest",
         "python -m pipeline.evaluate bundle=outputs/contest/bundle input=labelled.csv",
@@ -57,10 +62,18 @@ def main(config: Config) -> int:
     clear_pins(config)
     with _bundle_folder(config, keys.bundle) as folder:
         bundle = open_bundle(folder)
-        target = (Path(keys.bundle).expanduser().parent if keys.bundle else config.paths.folder) / "evaluation"
-        sets = _file_set(bundle, keys) if keys.input is not None else _held_out_sets(config, bundle, target)
+        target = (
+            Path(keys.bundle).expanduser().parent if keys.bundle else config.paths.folder
+        ) / "evaluation"
+        sets = (
+            _file_set(bundle, keys)
+            if keys.input is not None
+            else _held_out_sets(config, bundle, target)
+        )
         for name, images, labels in sets:
-            scored = score(name, bundle, folder, images, labels, config.slots.n or joblib.cpu_count())
+            scored = score(
+                name, bundle, folder, images, labels, config.slots.n or joblib.cpu_count()
+            )
             write_scored(target, scored)
             print(scored.line())
     print(f"written to {target}")
@@ -78,29 +91,49 @@ def _bundle_folder(config: Config, given: str | None) -> Iterator[Path]:
         yield Path(name)
 
 
-def score(name: str, bundle: Bundle, folder: Path, images: Images, labels: Labels, jobs: int) -> Scored:
+def score(
+    name: str, bundle: Bundle, folder: Path, images: Images, labels: Labels, jobs: int
+) -> Scored:
     """Predict a labelled set in `jobs` processes."""
-    blocks = (Block(images=images[k : k + BLOCK], ids=("",) * len(images[k : k + BLOCK])) for k in range(0, len(images), BLOCK))
-    members = np.concatenate([found for _, found in predict_blocks(folder, bundle, blocks, jobs)], axis=1)
+    blocks = (
+        Block(images=images[k : k + BLOCK], ids=("",) * len(images[k : k + BLOCK]))
+        for k in range(0, len(images), BLOCK)
+    )
+    members = np.concatenate(
+        [found for _, found in predict_blocks(folder, bundle, blocks, jobs)], axis=1
+    )
     return Scored(name, images, labels, members, bundle.combine(members))
 
 
 def _file_set(bundle: Bundle, keys: EvaluateKeys) -> list[tuple[str, Images, Labels]]:
     """Return a labelled file as one set. Raises InputError where it holds no labels."""
     assert keys.input is not None
-    source = open_input(keys.input, Wanted(image_shape=bundle.image_shape, classes=bundle.classes, label=keys.label), keys.normalize)
+    source = open_input(
+        keys.input,
+        Wanted(image_shape=bundle.image_shape, classes=bundle.classes, label=keys.label),
+        keys.normalize,
+    )
     images, labels = [], []
     for block in source.blocks(BLOCK):
         if block.labels is None:
-            raise InputError(f"evaluate needs labels (a label column, a labels file, a folder a class), got none in {keys.input}")
+            raise InputError(
+                "evaluate needs labels (a label column, a labels file, a folder a class), got "
+                f"none in {keys.input}"
+            )
         images.append(block.images)
         labels.append(block.labels)
     return [("file", np.concatenate(images), np.concatenate(labels))]
 
 
-def _held_out_sets(config: Config, bundle: Bundle, target: Path) -> Iterator[tuple[str, Images, Labels]]:
-    """Yield the frozen proxy and its undisturbed images, where some were reserved, and last the test split, its opening noted first."""
-    trained = compose([*of_the_net(bundle.manifest["members"][0]["overrides"]), override("root", config.root)])
+def _held_out_sets(
+    config: Config, bundle: Bundle, target: Path
+) -> Iterator[tuple[str, Images, Labels]]:
+    """Yield the frozen proxy and its undisturbed images, where some were reserved, and last the
+    test split, its opening noted first.
+    """
+    trained = compose(
+        [*of_the_net(bundle.manifest["members"][0]["overrides"]), override("root", config.root)]
+    )
     data = spec_of(trained, prepare(trained.data, config.root), (0,)).data
     proxy = frozen_proxy(data)
     if proxy is not None:
@@ -113,8 +146,15 @@ def _held_out_sets(config: Config, bundle: Bundle, target: Path) -> Iterator[tup
     yield "test", test.images, test.labels
 
 
-def note_opening(path: Path, manifest: Mapping[str, Any], data_digest: str, arguments: Sequence[str] | None = None) -> None:
-    """Append a line to openings.csv, before anything is computed: an opening counts even if nothing comes of it."""
+def note_opening(
+    path: Path,
+    manifest: Mapping[str, Any],
+    data_digest: str,
+    arguments: Sequence[str] | None = None,
+) -> None:
+    """Append a line to openings.csv, before anything is computed: an opening counts even if nothing
+    comes of it.
+    """
     given = sys.argv[1:] if arguments is None else arguments
     row = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -1,6 +1,8 @@
-"""What happens in a study, as plain records: the coordinator emits them, tracking, progress and the log listen.
+"""What happens in a study, as plain records: the coordinator emits them, tracking, progress and the
+log listen.
 
-The engine knows none of its listeners beyond `Listener`; a listener never raises into the engine and never blocks it.
+The engine knows none of its listeners beyond `Listener`; a listener never raises into the engine
+and never blocks it.
 """
 
 from collections.abc import Mapping
@@ -21,7 +23,9 @@ class StudyStarted:
     total: int | None  # trials asked for; None: by time
     slots: int
     directions: tuple[str, ...]
-    tags: Mapping[str, str]  # git commit, code version, BLAS kernels, data name and digest, command line
+    tags: Mapping[
+        str, str
+    ]  # git commit, code version, BLAS kernels, data name and digest, command line
     config_yaml: str  # unresolved, redacted
     time_s: float  # wall clock, for display only
 
@@ -43,7 +47,9 @@ class TrialStarted:
 class EpochDone:
     number: int
     epoch: int  # counted from 1
-    metrics: Mapping[str, float]  # train_loss train_accuracy valid_loss valid_accuracy epoch_s lr, norms
+    metrics: Mapping[
+        str, float
+    ]  # train_loss train_accuracy valid_loss valid_accuracy epoch_s lr, norms
     slot: int
     worker_pid: int
     time_s: float
@@ -79,7 +85,9 @@ class StudyEnded:
     best_number: int | None
     outside_training: float  # share of the time in which slots had a trial to train
     time_s: float
-    figures: Mapping[str, float] = field(default_factory=dict)  # of the whole, such as an ensemble's accuracy
+    figures: Mapping[str, float] = field(
+        default_factory=dict
+    )  # of the whole, such as an ensemble's accuracy
 
 
 Event = StudyStarted | TrialStarted | EpochDone | TrialRetried | TrialEnded | StudyEnded

@@ -1,4 +1,6 @@
-"""Export a study's ensemble (or its best trial): a bundle folder, one ONNX file, a registered MLflow model."""
+"""Export a study's ensemble (or its best trial): a bundle folder, one ONNX file, a registered
+MLflow model.
+"""
 
 import sys
 from dataclasses import dataclass
@@ -27,14 +29,20 @@ _CHECKED = 64  # training images on which ONNX and NumPy are compared
 @dataclass
 class ExportKeys:
     output: str | None = setting(None, "folder of the bundle; null: bundle/ in the study's folder")
-    onnx: bool = setting(True, "write model.onnx and compare it with NumPy (needs the extra export)")
+    onnx: bool = setting(
+        True, "write model.onnx and compare it with NumPy (needs the extra export)"
+    )
     register: bool = setting(True, "register the model in MLflow")
 
 
 COMMAND = Command(
     name="export",
-    about="Writes a bundle that predicts with NumPy alone, one ONNX file of the whole ensemble, and a registered MLflow model.",
-    examples=("python -m pipeline.export study.name=contest", "python -m pipeline.export study.name=digits register=false"),
+    about="Writes a bundle that predicts with NumPy alone, one ONNX file of the whole ensemble, "
+    "and a registered MLflow model.",
+    examples=(
+        "python -m pipeline.export study.name=contest",
+        "python -m pipeline.export study.name=digits register=false",
+    ),
     keys=ExportKeys,
     sections=("study", "tracking", "slots", "blas"),
 )
@@ -42,7 +50,11 @@ COMMAND = Command(
 
 def main(config: Config) -> int:
     """Export the study that `config` names; return the exit code."""
-    with threadpool_limits(1):  # two threads wait for each other on these small products, for minutes where other work runs beside
+    with threadpool_limits(
+        1
+        # two threads wait for each other on these small products, for minutes where other work runs
+        # beside
+    ):
         return _export(config)
 
 
@@ -55,30 +67,44 @@ def _export(config: Config) -> int:
     write_bundle(folder, assembled)
     bundle = open_bundle(folder)
     nets = sum(len(member) for member in bundle.nets)
-    print(f"bundle of {len(bundle.nets)} members and {nets} nets, model {bundle.manifest['digest'][:16]}: {folder}")
+    print(
+        f"bundle of {len(bundle.nets)} members and {nets} nets, model "
+        f"{bundle.manifest['digest'][:16]}: {folder}"
+    )
     if onnx_writer is not None:
         path, difference = write_onnx(onnx_writer, folder, bundle, check_images(config, bundle))
-        print(f"ONNX: {path}, {path.stat().st_size / 1e6:.1f} MB, differs from NumPy by at most {difference:.1e}")
+        print(
+            f"ONNX: {path}, {path.stat().st_size / 1e6:.1f} MB, differs from NumPy by at most "
+            f"{difference:.1e}"
+        )
     if keys.register and config.tracking.name == "mlflow":
         from pipeline.bundle.mlflow_model import register
 
         found = register(config, bundle, folder)
         print(f"MLflow: {found.name} version {found.version}; serve it on 127.0.0.1:")
-        print(f'  MLFLOW_TRACKING_URI="{found.tracking_uri}" mlflow models serve -m "{found.uri}" --env-manager local -h 127.0.0.1 -p 5001')
+        print(
+            f'  MLFLOW_TRACKING_URI="{found.tracking_uri}" mlflow models serve -m "{found.uri}" '
+            "--env-manager local -h 127.0.0.1 -p 5001"
+        )
     print(f"predict: python -m pipeline.predict bundle={folder} input=IMAGES output=submission.csv")
     return 0
 
 
 def replaceable_folder(path: str) -> Path:
-    """Return the folder to write a bundle to: a new one, an empty one, or a bundle that is replaced.
+    """Return the folder to write a bundle to: a new one, an empty one, or a bundle that is
+    replaced.
 
-    Raises InputError for anything else, since replacing it would delete what the user keeps there, and where nothing can be written.
+    Raises InputError for anything else, since replacing it would delete what the user keeps there,
+    and where nothing can be written.
     """
     folder = Path(path).expanduser().absolute()
     bundle = all((folder / name).is_file() for name in ("manifest.json", "predict.py"))
     empty = folder.is_dir() and not any(folder.iterdir())
     if folder.exists() and not bundle and not empty:
-        raise InputError(f"output: must be a new or empty folder, or a bundle to replace, got {folder}, which holds something else")
+        raise InputError(
+            f"output: must be a new or empty folder, or a bundle to replace, got {folder}, which "
+            "holds something else"
+        )
     return writable_folder(folder.parent, "output") / folder.name
 
 
@@ -90,12 +116,18 @@ def load_onnx() -> ModuleType:
         from pipeline.bundle import onnx_model
     except ImportError as error:
         install = "pip install 'numpy-cnn-sweep[export]'"
-        raise InputError(f"onnx=true needs the extra export ({install}), got {error}; or say onnx=false") from None
+        raise InputError(
+            f"onnx=true needs the extra export ({install}), got {error}; or say onnx=false"
+        ) from None
     return onnx_model
 
 
-def write_onnx(writer: ModuleType, folder: Path, bundle: Bundle, images: Images) -> tuple[Path, float]:
-    """Write model.onnx after comparing it with the bundle on `images`; return its path and the largest difference."""
+def write_onnx(
+    writer: ModuleType, folder: Path, bundle: Bundle, images: Images
+) -> tuple[Path, float]:
+    """Write model.onnx after comparing it with the bundle on `images`; return its path and the
+    largest difference.
+    """
     content = writer.onnx_model(bundle).SerializeToString()
     difference = writer.check_against_numpy(content, bundle, images)
     path = folder / "model.onnx"
@@ -105,7 +137,9 @@ def write_onnx(writer: ModuleType, folder: Path, bundle: Bundle, images: Images)
 
 def check_images(config: Config, bundle: Bundle) -> Images:
     """Return some training images and as many of noise, on which exports are compared."""
-    trained = compose([*of_the_net(bundle.manifest["members"][0]["overrides"]), override("root", config.root)])
+    trained = compose(
+        [*of_the_net(bundle.manifest["members"][0]["overrides"]), override("root", config.root)]
+    )
     data = prepare(trained.data, config.root)
     real = open_prepared(data.folder, data.digest).images[:_CHECKED]
     noise = np.random.default_rng(0).integers(0, 256, real.shape, dtype=np.uint8)

@@ -1,4 +1,6 @@
-"""Files that stages hand to each other: written whole or not at all, named in one place, known by their digest."""
+"""Files that stages hand to each other: written whole or not at all, named in one place, known by
+their digest.
+"""
 
 import contextlib
 import hashlib
@@ -19,8 +21,8 @@ _BLOCK_BYTES = 1 << 20
 def atomic_write_bytes(path: Path, content: bytes) -> None:
     """Write `content` under a temporary name beside `path`, fsync, rename, fsync the folder.
 
-    A crash at any point leaves the old file or the new one, never a part of either. Raises OSError as the system reports it, with
-    the temporary file removed.
+    A crash at any point leaves the old file or the new one, never a part of either. Raises OSError
+    as the system reports it, with the temporary file removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -42,7 +44,9 @@ def atomic_write_text(path: Path, text: str) -> None:
 
 
 def fsync_folder(folder: Path) -> None:
-    """Make a rename inside `folder` survive a power cut; where folders cannot be opened (Windows), do nothing."""
+    """Make a rename inside `folder` survive a power cut; where folders cannot be opened (Windows),
+    do nothing.
+    """
     if os.name == "nt":
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -53,13 +57,23 @@ def fsync_folder(folder: Path) -> None:
 
 
 def sqlite_url(file: Path, *, read_only: bool = False) -> str:
-    """Return SQLAlchemy's address of a database file, whatever letters its path holds; `read_only`: never made, never changed."""
-    path = str(file.absolute()).replace("%", "%25").replace("?", "%3F")  # the rest may stand as it is, and MLflow wants it so
-    return f"sqlite:///file:{quote(quote(str(file.absolute())))}?mode=ro&uri=true" if read_only else f"sqlite:///{path}"
+    """Return SQLAlchemy's address of a database file, whatever letters its path holds; `read_only`:
+    never made, never changed.
+    """
+    path = (
+        str(file.absolute()).replace("%", "%25").replace("?", "%3F")
+    )  # the rest may stand as it is, and MLflow wants it so
+    return (
+        f"sqlite:///file:{quote(quote(str(file.absolute())))}?mode=ro&uri=true"
+        if read_only
+        else f"sqlite:///{path}"
+    )
 
 
 def sqlite_file(url: str) -> Path | None:
-    """Return the file of such an address; None for that of another database, or with options of its own."""
+    """Return the file of such an address; None for that of another database, or with options of its
+    own.
+    """
     if not url.startswith("sqlite:///") or "?" in url:
         return None
     from sqlalchemy import make_url
@@ -73,7 +87,9 @@ def unsound_sqlite(file: Path, timeout_s: float = 10.0) -> str:
     Raises sqlite3.OperationalError where another program has locked it.
     """
     try:
-        with contextlib.closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=timeout_s)) as connection:
+        with contextlib.closing(
+            sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=timeout_s)
+        ) as connection:
             answer = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
     except sqlite3.DatabaseError as error:
         if "locked" in str(error):
@@ -102,19 +118,26 @@ def sha256_files(paths: Mapping[str, Path]) -> dict[str, str]:
 
 
 def writable_folder(folder: Path, key: str) -> Path:
-    """Make `folder` and prove that a file can be written in it; return it resolved. Raises InputError naming `key`."""
+    """Make `folder` and prove that a file can be written in it; return it resolved. Raises
+    InputError naming `key`.
+    """
     folder = folder.expanduser()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(b"0")
     except OSError as error:
-        raise InputError(f"{key}: must be a folder that can be written to, got {folder} ({error.strerror or error})") from error
+        raise InputError(
+            f"{key}: must be a folder that can be written to, got {folder} "
+            f"({error.strerror or error})"
+        ) from error
     return folder.resolve()
 
 
 def writable_file(path: str, key: str) -> Path:
-    """Return the path of a file that can be written or replaced, its folder made. Raises InputError naming `key`."""
+    """Return the path of a file that can be written or replaced, its folder made. Raises InputError
+    naming `key`.
+    """
     given = Path(path).expanduser()
     if given.is_dir():
         raise InputError(f"{key}: must be the name of a file, got the folder {given}")
@@ -169,7 +192,9 @@ class StudyPaths:
 
     @property
     def owner(self) -> Path:
-        return self.folder / "owner.json"  # the coordinator that holds the study: host, boot, pid, start
+        return (
+            self.folder / "owner.json"
+        )  # the coordinator that holds the study: host, boot, pid, start
 
     @property
     def leaderboard(self) -> Path:

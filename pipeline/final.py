@@ -1,4 +1,6 @@
-"""Train the best trials of a finished sweep again, longer and on folds, and join them into an ensemble; resumable at every epoch."""
+"""Train the best trials of a finished sweep again, longer and on folds, and join them into an
+ensemble; resumable at every epoch.
+"""
 
 import sys
 from collections.abc import Sequence
@@ -22,10 +24,12 @@ from pipeline.slots.stop import SignalHandling, Stop
 
 FINAL = Command(
     name="final",
-    about="Train the best trials of a finished sweep longer, on folds, and join them into an ensemble. The same command resumes.",
+    about="Train the best trials of a finished sweep longer, on folds, and join them into an "
+    "ensemble. The same command resumes.",
     examples=(
         "python -m pipeline.final study.name=mnist",
-        "python -m pipeline.final study.name=mnist final.members=3 final.folds=3 final.epochs=20 ensemble=auto",
+        "python -m pipeline.final study.name=mnist final.members=3 final.folds=3 final.epochs=20 "
+        "ensemble=auto",
     ),
 )
 
@@ -57,9 +61,16 @@ def main(config: Config) -> int:
 
 
 def plan(config: Config) -> FinalPlan:
-    """Compose the study as it was run, with this command's overrides on top. Raises InputError where there is nothing to build from."""
+    """Compose the study as it was run, with this command's overrides on top. Raises InputError
+    where there is nothing to build from.
+    """
     whole = compose(
-        [*study_base(config.paths), *config.overrides, override("root", config.root), override("study.name", config.study.name)],
+        [
+            *study_base(config.paths),
+            *config.overrides,
+            override("root", config.root),
+            override("study.name", config.study.name),
+        ],
         FINAL,
         quiet=config.quiet,
     )
@@ -67,12 +78,19 @@ def plan(config: Config) -> FinalPlan:
 
 
 def build(planned: FinalPlan, slots: Sequence[Slot], say: Say) -> int:
-    """Train what is not trained yet, predict out of fold, choose the ensemble, write ensemble.json; return the exit code."""
+    """Train what is not trained yet, predict out of fold, choose the ensemble, write ensemble.json;
+    return the exit code.
+    """
     config, members = planned.config, planned.members
     stop, say = Stop(), one_line_at_a_time(say)
     jobs = net_jobs(members, config.paths, config.final.statistics_batches)
-    refits = f" and {config.final.refit} on all images but the reserved" if config.final.refit else ""
-    say(f"final: {len(members)} members x {config.final.folds} folds{refits}, {len(jobs)} nets, {len(slots)} at once")
+    refits = (
+        f" and {config.final.refit} on all images but the reserved" if config.final.refit else ""
+    )
+    say(
+        f"final: {len(members)} members x {config.final.folds} folds{refits}, {len(jobs)} nets, "
+        f"{len(slots)} at once"
+    )
     with FinalRuns(config, jobs, slots, stop) as runs:
         with SignalHandling(stop, say):
             told = (lambda line: None) if config.quiet else say
@@ -91,12 +109,16 @@ def build(planned: FinalPlan, slots: Sequence[Slot], say: Say) -> int:
 
 
 def join(planned: FinalPlan) -> dict[str, Any]:
-    """Predict out of fold with the folds' nets, choose the ensemble and write ensemble.json; return its content."""
+    """Predict out of fold with the folds' nets, choose the ensemble and write ensemble.json; return
+    its content.
+    """
     config, members = planned.config, planned.members
     _, height, width = members[0].specs[0].data.image_shape
     views = views_of(config.ensemble.views, (height, width))
     found = predict_members(members, config.paths, views, config.slots.n or joblib.cpu_count())
-    content = build_ensemble(members, found, labels_of(members[0], found[0]), config.ensemble, views)
+    content = build_ensemble(
+        members, found, labels_of(members[0], found[0]), config.ensemble, views
+    )
     write_ensemble(config.paths, content)
     return content
 

@@ -1,7 +1,8 @@
 """The study's journal: every event as one JSON line, appended before anything else is done with it.
 
-The file is the queue between the coordinator and MLflow: the coordinator appends and goes on; the sending process
-reads from where it last came. A store that is down, slow or absent then only means that the reader lags behind.
+The file is the queue between the coordinator and MLflow: the coordinator appends and goes on; the
+sending process reads from where it last came. A store that is down, slow or absent then only means
+that the reader lags behind.
 """
 
 import dataclasses
@@ -36,13 +37,17 @@ _TUPLES = {"directions", "overrides", "objective"}
 
 
 def encode(event: Event) -> str:
-    """The event as one JSON line without its newline; NaN and infinities as Python's json writes them."""
+    """The event as one JSON line without its newline; NaN and infinities as Python's json writes
+    them.
+    """
     fields = {f.name: _plain(getattr(event, f.name)) for f in dataclasses.fields(event)}
     return json.dumps({"event": type(event).__name__, **fields}, ensure_ascii=False)
 
 
 def decode(line: str) -> Event | None:
-    """The event of a line; None for a line that this version does not understand (torn, or of another version)."""
+    """The event of a line; None for a line that this version does not understand (torn, or of
+    another version).
+    """
     try:
         fields = json.loads(line)
         kind = EVENT_TYPES[fields.pop("event")]
@@ -73,8 +78,8 @@ def _typed(name: str, value: Any) -> Any:
 class EventLog:
     """Appends events to `<folder>/events.jsonl`; a `Listener` by itself.
 
-    A line reaches the kernel before `handle` returns, so it survives the death of the process. What could not be written
-    (disk full) is kept in memory and written first the next time.
+    A line reaches the kernel before `handle` returns, so it survives the death of the process. What
+    could not be written (disk full) is kept in memory and written first the next time.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -118,7 +123,9 @@ class EventLog:
 
 
 def _cut_torn_line(descriptor: int) -> None:
-    """Removes a last line without its newline, which a death in the middle of a write leaves behind."""
+    """Removes a last line without its newline, which a death in the middle of a write leaves
+    behind.
+    """
     size = os.fstat(descriptor).st_size
     position = size
     while position > 0:
@@ -133,7 +140,9 @@ def _cut_torn_line(descriptor: int) -> None:
 
 
 def read(path: Path, offset: int = 0) -> Iterator[tuple[Event | None, int]]:
-    """Each whole line after byte `offset`, as (event or None, offset behind it); ends at the last newline."""
+    """Each whole line after byte `offset`, as (event or None, offset behind it); ends at the last
+    newline.
+    """
     if not path.exists():
         return
     with path.open("rb") as file:
@@ -151,7 +160,9 @@ def read_all(folder: Path) -> list[Event]:
 
 
 def journal_id(folder: Path) -> str | None:
-    """A name for this journal that no other has (the digest of its first line); None while it is empty."""
+    """A name for this journal that no other has (the digest of its first line); None while it is
+    empty.
+    """
     path = folder / FILE_NAME
     if not path.exists():
         return None

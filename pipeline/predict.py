@@ -1,4 +1,6 @@
-"""Predict the labels of images in any common form with a bundle: one pass, bounded memory, no file unless all went well."""
+"""Predict the labels of images in any common form with a bundle: one pass, bounded memory, no file
+unless all went well.
+"""
 
 import os
 import sys
@@ -22,21 +24,31 @@ from pipeline.configuration.settings import InputKeys
 from pipeline.files import fsync_folder
 from pipeline.inputs import InputSource, Wanted, open_input
 from pipeline.predictions.drift import Drift
-from pipeline.predictions.submission import FORMATS, append_to_ledger, expected_score, format_of, header_of, rows_of
+from pipeline.predictions.submission import (
+    FORMATS,
+    append_to_ledger,
+    expected_score,
+    format_of,
+    header_of,
+    rows_of,
+)
 from pipeline.slots.process import clear_pins
 
 
 @dataclass
 class PredictKeys(InputKeys):
     output: str | None = setting(None, "file of predictions to write")
-    format: str = setting("auto", "of the output, submission: ImageId,Label; auto: by the ending", choices=FORMATS)
+    format: str = setting(
+        "auto", "of the output, submission: ImageId,Label; auto: by the ending", choices=FORMATS
+    )
 
 
 COMMAND = Command(
     name="predict",
     about="Predicts the labels of images with a bundle and notes the file in submissions.csv.",
     examples=(
-        "python -m pipeline.predict bundle=outputs/contest/bundle input=test.csv output=submission.csv",
+        "python -m pipeline.predict bundle=outputs/contest/bundle input=test.csv "
+        "output=submission.csv",
         "python -m pipeline.predict study.name=contest input=photos/ output=labels.txt",
     ),
     keys=PredictKeys,
@@ -48,26 +60,54 @@ def main(config: Config) -> int:
     """Predict what the arguments name; return the exit code."""
     keys: PredictKeys = config.arguments
     if keys.input is None or keys.output is None:
-        raise InputError("predict needs input=PATH and output=PATH, got " + ("no input" if keys.input is None else "no output"))
+        raise InputError(
+            "predict needs input=PATH and output=PATH, got "
+            + ("no input" if keys.input is None else "no output")
+        )
     clear_pins(config)
     folder = Path(keys.bundle).expanduser() if keys.bundle else config.paths.bundle
     bundle = open_bundle(folder)
-    source = open_input(keys.input, Wanted(image_shape=bundle.image_shape, classes=bundle.classes, label=keys.label), keys.normalize)
+    source = open_input(
+        keys.input,
+        Wanted(image_shape=bundle.image_shape, classes=bundle.classes, label=keys.label),
+        keys.normalize,
+    )
     output = Path(keys.output).expanduser()
-    jobs = 1 if source.count is not None and source.count <= BLOCK else config.slots.n or joblib.cpu_count()
-    drift = predict_file(bundle, folder, source, output, format_of(output, keys.format), jobs, config.quiet)
+    jobs = (
+        1
+        if source.count is not None and source.count <= BLOCK
+        else config.slots.n or joblib.cpu_count()
+    )
+    drift = predict_file(
+        bundle, folder, source, output, format_of(output, keys.format), jobs, config.quiet
+    )
     for line in drift.lines(len(bundle.nets)):
         print(line)
     for line in drift.warnings():
         print(f"warning: {line}", file=sys.stderr)
     score = expected_score(bundle.manifest)
-    ledger = append_to_ledger(config.root, output.absolute(), drift.count, folder.absolute(), bundle.manifest, score)
-    print(f"{output}: {drift.count} predictions, noted in {ledger}; fill in its column score when you know it")
+    ledger = append_to_ledger(
+        config.root, output.absolute(), drift.count, folder.absolute(), bundle.manifest, score
+    )
+    print(
+        f"{output}: {drift.count} predictions, noted in {ledger}; fill in its column score when "
+        "you know it"
+    )
     return 0
 
 
-def predict_file(bundle: Bundle, folder: Path, source: InputSource, output: Path, form: str, jobs: int, quiet: bool) -> Drift:
-    """Write the predictions of a source; the file appears when all are made. Raises InputError at the first bad image."""
+def predict_file(
+    bundle: Bundle,
+    folder: Path,
+    source: InputSource,
+    output: Path,
+    form: str,
+    jobs: int,
+    quiet: bool,
+) -> Drift:
+    """Write the predictions of a source; the file appears when all are made. Raises InputError at
+    the first bad image.
+    """
     drift = Drift(bundle.manifest.get("expected", {}))
     as_array = form == "probabilities" and output.suffix.lower() == ".npy"
     kept = []
@@ -90,12 +130,18 @@ def predict_file(bundle: Bundle, folder: Path, source: InputSource, output: Path
 
 @contextmanager
 def whole_file(output: Path) -> Iterator[TextIO]:
-    """Open a file for writing that gets its name only if the block ends without an exception. Raises InputError where it cannot be made."""
+    """Open a file for writing that gets its name only if the block ends without an exception.
+    Raises InputError where it cannot be made.
+    """
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{output.name}.", suffix=".tmp", dir=output.parent)
+        descriptor, name = tempfile.mkstemp(
+            prefix=f".{output.name}.", suffix=".tmp", dir=output.parent
+        )
     except OSError as error:
-        raise InputError(f"output must be a file that can be written, got {output} ({error.strerror or error})") from None
+        raise InputError(
+            f"output must be a file that can be written, got {output} ({error.strerror or error})"
+        ) from None
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
@@ -112,8 +158,18 @@ def whole_file(output: Path) -> Iterator[TextIO]:
 
 
 def _progress(quiet: bool) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True, disable=quiet or not sys.stderr.isatty())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(
+        *columns,
+        console=Console(stderr=True),
+        transient=True,
+        disable=quiet or not sys.stderr.isatty(),
+    )
 
 
 if __name__ == "__main__":

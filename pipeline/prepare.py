@@ -1,4 +1,6 @@
-"""Read a data source once, check it, and say what came of it: the first stage of `dvc.yaml`, and a check of one's own files."""
+"""Read a data source once, check it, and say what came of it: the first stage of `dvc.yaml`, and a
+check of one's own files.
+"""
 
 import io
 import json
@@ -19,28 +21,42 @@ from pipeline.files import atomic_write_bytes, atomic_write_text, writable_file
 @dataclass
 class Keys:
     output: str | None = setting(None, "also write what is printed to this JSON file")
-    samples: str | None = setting(None, "also write the validation images to this .npy file, to try predictions on")
+    samples: str | None = setting(
+        None, "also write the validation images to this .npy file, to try predictions on"
+    )
 
 
 COMMAND = Command(
     name="prepare",
-    about="Reads a data source once, checks it and keeps it as plain arrays named by their digest. Training reads those.",
-    examples=("python -m pipeline.prepare data=mnist", "python -m pipeline.prepare data=csv data.file=train.csv"),
+    about="Reads a data source once, checks it and keeps it as plain arrays named by their digest. "
+    "Training reads those.",
+    examples=(
+        "python -m pipeline.prepare data=mnist",
+        "python -m pipeline.prepare data=csv data.file=train.csv",
+    ),
     keys=Keys,
     sections=("data", "root"),
 )
 
 
 def describe(spec: DataSpec) -> dict[str, object]:
-    """Return digest, shape of an image (C, H, W), classes, and the sizes of the splits with the images per class of each."""
+    """Return digest, shape of an image (C, H, W), classes, and the sizes of the splits with the
+    images per class of each.
+    """
     labels = np.asarray(open_prepared(spec.folder, spec.digest).labels)
     parts = split(labels, spec)
     return {
         "digest": spec.digest,
         "image_shape": list(spec.image_shape),
         "classes": spec.classes,
-        "train": {"images": len(parts.train), "per_class": np.bincount(labels[parts.train], minlength=spec.classes).tolist()},
-        "valid": {"images": len(parts.valid), "per_class": np.bincount(labels[parts.valid], minlength=spec.classes).tolist()},
+        "train": {
+            "images": len(parts.train),
+            "per_class": np.bincount(labels[parts.train], minlength=spec.classes).tolist(),
+        },
+        "valid": {
+            "images": len(parts.valid),
+            "per_class": np.bincount(labels[parts.valid], minlength=spec.classes).tolist(),
+        },
     }
 
 

@@ -1,4 +1,6 @@
-"""One self-contained page that explains a study to someone who was not there: python -m pipeline.report study.name=NAME."""
+"""One self-contained page that explains a study to someone who was not there: python -m
+pipeline.report study.name=NAME.
+"""
 
 import sys
 
@@ -7,14 +9,20 @@ from pipeline.files import atomic_write_text
 
 COMMAND = Command(
     name="report",
-    about="Writes report.html into the study's folder: what was searched and found, how sure that is, what mattered, what to search next.",
-    examples=("python -m pipeline.report study.name=digits", "python -m pipeline.report study.name=mnist root=elsewhere"),
+    about="Writes report.html into the study's folder: what was searched and found, how sure that "
+    "is, what mattered, what to search next.",
+    examples=(
+        "python -m pipeline.report study.name=digits",
+        "python -m pipeline.report study.name=mnist root=elsewhere",
+    ),
     sections=("study",),
 )
 
 
 def main(config: Config) -> int:
-    """Read the study, write the page, print its place. Raises InputError where there is no such study."""
+    """Read the study, write the page, print its place. Raises InputError where there is no such
+    study.
+    """
     from pipeline.reporting.facts import gather
     from pipeline.reporting.page import page
     from pipeline.search.study import quiet_optuna, read_study

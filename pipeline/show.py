@@ -1,4 +1,6 @@
-"""Show, without training: a search space as a tree, a study's trials, one trial, what augmentation does, what a net would see."""
+"""Show, without training: a search space as a tree, a study's trials, one trial, what augmentation
+does, what a net would see.
+"""
 
 import sys
 from dataclasses import dataclass
@@ -11,16 +13,29 @@ from pipeline.config import Command, Config, command_line, setting
 
 @dataclass
 class ShowKeys:
-    trial: int | None = setting(None, "with study.name: this trial's configuration and curves", low=0)
-    net: str | None = setting(None, "with study.name: this net of pipeline.train, by the beginning of its name")
-    input: str | None = setting(None, "images (IDX, CSV, text, .npy, .npz, picture, folder): draw a sheet of what the net would see")
-    normalize: str = setting("auto", "of the input: mnist centres and scales it, none does not", choices=("auto", "mnist", "none"))
+    trial: int | None = setting(
+        None, "with study.name: this trial's configuration and curves", low=0
+    )
+    net: str | None = setting(
+        None, "with study.name: this net of pipeline.train, by the beginning of its name"
+    )
+    input: str | None = setting(
+        None,
+        "images (IDX, CSV, text, .npy, .npz, picture, folder): draw a sheet of what the net would "
+        "see",
+    )
+    normalize: str = setting(
+        "auto",
+        "of the input: mnist centres and scales it, none does not",
+        choices=("auto", "mnist", "none"),
+    )
     output: str | None = setting(None, "file of the sheet; null: below root/sheets")
 
 
 COMMAND = Command(
     name="show",
-    about="Shows a search space (space=), a study or a trial (study.name=), what augmentation does (augment=), or an input (input=).",
+    about="Shows a search space (space=), a study or a trial (study.name=), what augmentation does "
+    "(augment=), or an input (input=).",
     examples=(
         "python -m pipeline.show space=contest",
         "python -m pipeline.show study.name=digits",
@@ -35,7 +50,9 @@ COMMAND = Command(
 
 
 def main(config: Config) -> int:
-    """Show what the overrides ask for; the space where they ask for nothing else. Return the exit code."""
+    """Show what the overrides ask for; the space where they ask for nothing else. Return the exit
+    code.
+    """
     console = Console(highlight=False)
     given = {text.partition("=")[0] for text in config.overrides}
     keys: ShowKeys = config.arguments
@@ -47,7 +64,8 @@ def main(config: Config) -> int:
         from pipeline.showing.sheets import augment_sheet
 
         console.print(
-            f"first each image as it is, then changed at random{_framed(config)}: {augment_sheet(config, keys.output)}",
+            f"first each image as it is, then changed at random{_framed(config)}: "
+            f"{augment_sheet(config, keys.output)}",
             markup=False,
             soft_wrap=True,
         )
@@ -83,7 +101,12 @@ def _show_study(console: Console, config: Config, keys: ShowKeys) -> None:
     if keys.net is not None:
         print_net(console, nets, keys.net)
         return
-    alone = bool(nets) and keys.trial is None and config.study.storage is None and not config.paths.study_db.exists()
+    alone = (
+        bool(nets)
+        and keys.trial is None
+        and config.study.storage is None
+        and not config.paths.study_db.exists()
+    )
     if not alone:
         table = open_table(config)
         if keys.trial is not None:

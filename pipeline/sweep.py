@@ -1,4 +1,6 @@
-"""The main command: search hyperparameters of a convolutional net, many trials at once, resumable at any time."""
+"""The main command: search hyperparameters of a convolutional net, many trials at once, resumable
+at any time.
+"""
 
 import sys
 
@@ -15,7 +17,9 @@ def main(config: Config) -> int:
     lock.acquire()
     try:
         reap_after(lock.previous, folder)
-        slots = open_slots(config, folder)  # the workers load NumPy while Optuna and the rest are imported here
+        slots = open_slots(
+            config, folder
+        )  # the workers load NumPy while Optuna and the rest are imported here
     except BaseException:
         lock.release()
         raise

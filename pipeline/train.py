@@ -1,4 +1,6 @@
-"""Train one configuration, nothing searched: a line an epoch, learning curves, weights, an MLflow run; the same command goes on."""
+"""Train one configuration, nothing searched: a line an epoch, learning curves, weights, an MLflow
+run; the same command goes on.
+"""
 
 import sys
 from dataclasses import dataclass
@@ -9,16 +11,23 @@ from pipeline.data import prepare
 
 @dataclass
 class TrainKeys:
-    trial: int = setting(0, "number whose random streams are used: with a study's seed and overrides, its trial to the bit", low=0)
+    trial: int = setting(
+        0,
+        "number whose random streams are used: with a study's seed and overrides, its trial to the "
+        "bit",
+        low=0,
+    )
 
 
 COMMAND = Command(
     name="train",
-    about="Trains one configuration without a search and shows each epoch. Interrupted, the same command goes on where it stopped.",
+    about="Trains one configuration without a search and shows each epoch. Interrupted, the same "
+    "command goes on where it stopped.",
     examples=(
         "python -m pipeline.train model=contest",
         "python -m pipeline.train experiment=simple_convnet train.epochs=2",
-        "python -m pipeline.train data=csv data.file=train.csv optimizer=momentum optimizer.lr=0.05",
+        "python -m pipeline.train data=csv data.file=train.csv optimizer=momentum "
+        "optimizer.lr=0.05",
     ),
     keys=TrainKeys,
 )
@@ -28,7 +37,9 @@ def main(config: Config) -> int:
     """Train the net that `config` describes; return the exit code."""
     config.slots.n = 1
     data = prepare(config.data, config.root)
-    from pipeline.search import train_one  # Optuna and Matplotlib, after what the user gave wrong has been said
+    from pipeline.search import (
+        train_one,
+    )  # Optuna and Matplotlib, after what the user gave wrong has been said
 
     return train_one.run(config, data, config.arguments.trial, print)
 

@@ -1,4 +1,6 @@
-"""The MLflow server on 127.0.0.1, on the store of `root`; prints the links that open the runs and their curves."""
+"""The MLflow server on 127.0.0.1, on the store of `root`; prints the links that open the runs and
+their curves.
+"""
 
 import os
 import shutil
@@ -52,14 +54,22 @@ def refuse_used_port(port: int) -> None:
         try:
             probe.bind((HOST, port))
         except OSError as error:
-            raise InputError(f"port: must be free on {HOST}, got {port} ({error.strerror}); choose another: port={port + 1}") from error
+            raise InputError(
+                f"port: must be free on {HOST}, got {port} ({error.strerror}); choose another: "
+                f"port={port + 1}"
+            ) from error
 
 
 def server_command(uri: str, root: Path, port: int) -> list[str]:
-    """The arguments that start the server: one worker (two take a gigabyte), artifacts below `root`."""
+    """The arguments that start the server: one worker (two take a gigabyte), artifacts below
+    `root`.
+    """
     quiet_environment()
     beside = Path(sys.executable).parent
-    os.environ["PATH"] = f"{beside}{os.pathsep}{os.environ.get('PATH', '')}"  # the server looks for its own tools there
+    os.environ["PATH"] = (
+        # the server looks for its own tools there
+        f"{beside}{os.pathsep}{os.environ.get('PATH', '')}"
+    )
     program = shutil.which("mlflow")
     head = [program] if program else [sys.executable, "-m", "mlflow"]
     artifacts = (root / "mlartifacts").resolve().as_uri()

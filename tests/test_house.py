@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-# From the ground up: a room imports rooms of lower floors alone. A room is a folder, or a file at the top of pipeline/.
+# From the ground up: a room imports rooms of lower floors alone. A room is a folder, or a file at
+# the top of pipeline/.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("cnn_core",),
     ("events", "redact"),
@@ -22,7 +23,20 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("tracking",),
     ("search", "bundle"),
     ("ensemble", "showing", "predictions", "demo_page"),
-    ("demo", "doctor", "evaluate", "export", "final", "predict", "prepare", "replay", "report", "show", "train", "ui"),
+    (
+        "demo",
+        "doctor",
+        "evaluate",
+        "export",
+        "final",
+        "predict",
+        "prepare",
+        "replay",
+        "report",
+        "show",
+        "train",
+        "ui",
+    ),
     ("after_sweep",),
     ("sweep",),
 )
@@ -44,7 +58,11 @@ MOST_FLOORS = 12
 
 @cache
 def files() -> tuple[Path, ...]:
-    return tuple(sorted(path for package in ("cnn_core", "pipeline") for path in (ROOT / package).rglob("*.py")))
+    return tuple(
+        sorted(
+            path for package in ("cnn_core", "pipeline") for path in (ROOT / package).rglob("*.py")
+        )
+    )
 
 
 def imported(path: Path) -> set[str]:
@@ -69,7 +87,9 @@ def dotted(path: Path) -> str:
 
 
 def room_of(name: str, inside: str = "") -> str:
-    """Return the room of a module: ``cnn_core`` as a whole, a folder or file of pipeline; or, `inside` cnn_core, of that."""
+    """Return the room of a module: ``cnn_core`` as a whole, a folder or file of pipeline; or,
+    `inside` cnn_core, of that.
+    """
     parts = name.split(".")
     if name == "pipeline.config":  # the door to configuration
         return "configuration"
@@ -79,7 +99,7 @@ def room_of(name: str, inside: str = "") -> str:
 
 
 def arrows(inside: str = "") -> set[tuple[str, str, str, str]]:
-    """Return (room, room that it imports, file, module) of the whole house, or of cnn_core alone."""
+    """Return (room, room it imports, file, module) of the whole house, or of cnn_core alone."""
     found = set()
     for path in files():
         here = dotted(path)
@@ -87,19 +107,29 @@ def arrows(inside: str = "") -> set[tuple[str, str, str, str]]:
             continue
         for name in imported(path):
             pair = room_of(here, inside), room_of(name, inside)
-            if "" not in pair and pair[0] != pair[1] and (not inside or name.startswith(f"{inside}.")):
+            if (
+                "" not in pair
+                and pair[0] != pair[1]
+                and (not inside or name.startswith(f"{inside}."))
+            ):
                 found.add((*pair, here, name))
     return found
 
 
 @pytest.mark.parametrize(("floors", "inside"), [(FLOORS, ""), (CORE, "cnn_core")])
-def test_every_room_has_a_floor_and_imports_lower_ones_alone(floors: tuple[tuple[str, ...], ...], inside: str) -> None:
+def test_every_room_has_a_floor_and_imports_lower_ones_alone(
+    floors: tuple[tuple[str, ...], ...], inside: str
+) -> None:
     height = {room: floor for floor, rooms in enumerate(floors) for room in rooms}
     assert len(floors) <= MOST_FLOORS
     found = arrows(inside)
     missing = {room for arrow in found for room in arrow[:2]} - height.keys()
     assert not missing, f"rooms without a floor: {missing}"
-    upwards = sorted(f"{file} imports {module}" for room, other, file, module in found if height[other] >= height[room])
+    upwards = sorted(
+        f"{file} imports {module}"
+        for room, other, file, module in found
+        if height[other] >= height[room]
+    )
     assert not upwards
 
 
@@ -134,4 +164,8 @@ def test_no_name_of_a_file_or_public_class_comes_twice() -> None:
 
 
 def test_no_file_is_longer_than_a_reader_can_hold() -> None:
-    assert not {dotted(path): lines for path in files() if (lines := len(path.read_text().splitlines())) > 300}
+    assert not {
+        dotted(path): lines
+        for path in files()
+        if (lines := len(path.read_text().splitlines())) > 300
+    }

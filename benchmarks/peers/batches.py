@@ -1,4 +1,6 @@
-"""The same batches for every peer, from memory: MNIST's training images where they are found, else images made of random blobs."""
+"""The same batches for every peer, from memory: MNIST's training images where they are found, else
+images made of random blobs.
+"""
 
 import os
 from pathlib import Path
@@ -17,7 +19,9 @@ TRAINED = 50_000
 
 
 def mnist_files() -> tuple[Path, Path] | None:
-    """Return MNIST's training images and labels under ``$CNN_DATA_DIR/mnist``, None where they are not."""
+    """Return MNIST's training images and labels under ``$CNN_DATA_DIR/mnist``, None where they are
+    not.
+    """
     folder = Path(os.environ.get("CNN_DATA_DIR", ".")) / "mnist"
     files = folder / "train-images-idx3-ubyte.gz", folder / "train-labels-idx1-ubyte.gz"
     return files if all(file.exists() for file in files) else None
@@ -25,7 +29,11 @@ def mnist_files() -> tuple[Path, Path] | None:
 
 def images_used() -> str:
     """Say which images the figures are of."""
-    return "images of MNIST" if mnist_files() else "images of random blobs (CNN_DATA_DIR holds no MNIST)"
+    return (
+        "images of MNIST"
+        if mnist_files()
+        else "images of random blobs (CNN_DATA_DIR holds no MNIST)"
+    )
 
 
 def load_images() -> tuple[Images, Labels]:
@@ -35,7 +43,10 @@ def load_images() -> tuple[Images, Labels]:
         return read_idx_images(files[0]), read_idx_labels(files[1], CLASSES)
     rng = np.random.default_rng(0)
     drawn = rng.integers(0, CLASSES, 60_000)
-    blobs = rng.integers(0, 2, (CLASSES, 1, 7, 7), dtype=np.uint8).repeat(4, axis=2).repeat(4, axis=3) * 120
+    blobs = (
+        rng.integers(0, 2, (CLASSES, 1, 7, 7), dtype=np.uint8).repeat(4, axis=2).repeat(4, axis=3)
+        * 120
+    )
     images = blobs[drawn] + rng.integers(0, 136, (60_000, 1, 28, 28), dtype=np.uint8)
     wrong = rng.random(60_000) < 0.3  # so that losses stay away from zero and can be compared
     return images, np.where(wrong, rng.integers(0, CLASSES, 60_000), drawn)
@@ -48,13 +59,17 @@ def batches_in_order() -> list[Indices]:
 
 
 def initial_model(net: str, dropout: bool = True) -> Sequential:
-    """Return the plain net with the weights that every peer starts from; without dropout where losses are to be compared."""
+    """Return the plain net with the weights that every peer starts from; without dropout where
+    losses are to be compared.
+    """
     spec = reference(net) if dropout else reference(net, dropout=0.0)
     return build_model(spec, (1, 28, 28), CLASSES, np.random.default_rng(7))
 
 
 def step_flops(net: str) -> float:
-    """Return the operations of one step by the direct algorithm: 2 per multiply-add, forward and gradients, not of the first input."""
+    """Return the operations of one step by the direct algorithm: 2 per multiply-add, forward and
+    gradients, not of the first input.
+    """
     model = initial_model(net)
     first = next(layer for layer in model.layers if layer.params)
     return 2.0 * BATCH * (3 * model.multiply_adds() - first.multiply_adds())

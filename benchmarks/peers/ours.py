@@ -27,4 +27,10 @@ class Ours:
 
     def loss(self) -> float:
         probabilities = self.model.predict_proba(self.images[EVALUATED])
-        return float(-np.log(np.maximum(probabilities[np.arange(len(probabilities)), self.labels[EVALUATED]], 1e-30)).mean())
+        return float(
+            -np.log(
+                np.maximum(
+                    probabilities[np.arange(len(probabilities)), self.labels[EVALUATED]], 1e-30
+                )
+            ).mean()
+        )

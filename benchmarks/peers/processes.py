@@ -1,4 +1,6 @@
-"""Peers as processes that run alternately: the others wait, without using the processor, while one is measured."""
+"""Peers as processes that run alternately: the others wait, without using the processor, while one
+is measured.
+"""
 
 import importlib.util
 import json
@@ -19,11 +21,23 @@ class Process:
     """A running `benchmarks.peers.worker`; a context manager that ends it."""
 
     def __init__(self, who: str, net: str, threads: int, dropout: bool = True) -> None:
-        command = [sys.executable, "-m", "benchmarks.peers.worker", who, net, "--threads", str(threads)]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.peers.worker",
+            who,
+            net,
+            "--threads",
+            str(threads),
+        ]
         command += [] if dropout else ["--no-dropout"]
         self.who = who
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=measured_environment(threads)
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=measured_environment(threads),
         )
 
     def ask(self, **order: Any) -> Any:
@@ -42,6 +56,11 @@ class Process:
     def __enter__(self) -> "Process":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._process.terminate()
         self._process.wait()

@@ -1,10 +1,21 @@
-"""The same nets in PyTorch (extra `bench`), in its two memory layouts, with its fused Adam, the fastest of its own."""
+"""The same nets in PyTorch (extra `bench`), in its two memory layouts, with its fused Adam, the
+fastest of its own.
+"""
 
 import torch
 from torch import nn
 
 from benchmarks.peers.batches import EVALUATED, batches_in_order, initial_model, load_images
-from cnn_core.layers import BatchNormalization, Convolution, Dense, Dropout, Flatten, Layer, MaxPooling, ReLU
+from cnn_core.layers import (
+    BatchNormalization,
+    Convolution,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    MaxPooling,
+    ReLU,
+)
 from cnn_core.model import Sequential
 
 
@@ -13,7 +24,12 @@ def translate(model: Sequential) -> nn.Sequential:
     translated = nn.Sequential(*(_translate(layer) for layer in model.layers))
     with torch.no_grad():
         for ours, theirs in zip(model.layers, translated, strict=True):
-            for mine, name in (("W", "weight"), ("b", "bias"), ("gamma", "weight"), ("beta", "bias")):
+            for mine, name in (
+                ("W", "weight"),
+                ("b", "bias"),
+                ("gamma", "weight"),
+                ("beta", "bias"),
+            ):
                 if mine in ours.params:
                     getattr(theirs, name).copy_(torch.from_numpy(ours.params[mine]))
     return translated
@@ -23,7 +39,14 @@ def _translate(layer: Layer) -> nn.Module:
     match layer:
         case Convolution():
             pads = layer.window.padding
-            return nn.Conv2d(layer.in_shape[0], layer.filters, layer.kernel, layer.stride, (pads[0], pads[2]), bias=layer.bias)
+            return nn.Conv2d(
+                layer.in_shape[0],
+                layer.filters,
+                layer.kernel,
+                layer.stride,
+                (pads[0], pads[2]),
+                bias=layer.bias,
+            )
         case BatchNormalization():
             return nn.BatchNorm2d(layer.in_shape[0], eps=layer.eps, momentum=1 - layer.momentum)
         case MaxPooling():

@@ -1,7 +1,8 @@
-"""The plain algorithm of report 5: images batch first, float64, im2col of the whole batch, one matrix product, col2im back.
+"""The plain algorithm of report 5: images batch first, float64, im2col of the whole batch, one
+matrix product, col2im back.
 
-Every layer returns the gradient of its input, the first one too, since no layer knows its place. Nothing is tuned and nothing slowed: it
-is the baseline that a reader would write first.
+Every layer returns the gradient of its input, the first one too, since no layer knows its place.
+Nothing is tuned and nothing slowed: it is the baseline that a reader would write first.
 """
 
 import numpy as np
@@ -19,18 +20,24 @@ def im2col(x: Floats, kernel: int, stride: int = 1, pad: int = 0) -> Floats:
     columns = np.zeros((n, c, kernel, kernel, oh, ow))
     for i in range(kernel):
         for j in range(kernel):
-            columns[:, :, i, j] = padded[:, :, i : i + stride * oh : stride, j : j + stride * ow : stride]
+            columns[:, :, i, j] = padded[
+                :, :, i : i + stride * oh : stride, j : j + stride * ow : stride
+            ]
     return columns.transpose(0, 4, 5, 1, 2, 3).reshape(n * oh * ow, -1)
 
 
-def col2im(columns: Floats, shape: tuple[int, ...], kernel: int, stride: int = 1, pad: int = 0) -> Floats:
+def col2im(
+    columns: Floats, shape: tuple[int, ...], kernel: int, stride: int = 1, pad: int = 0
+) -> Floats:
     n, c, h, w = shape
     oh, ow = (h + 2 * pad - kernel) // stride + 1, (w + 2 * pad - kernel) // stride + 1
     spread = columns.reshape(n, oh, ow, c, kernel, kernel).transpose(0, 3, 4, 5, 1, 2)
     padded = np.zeros((n, c, h + 2 * pad, w + 2 * pad))
     for i in range(kernel):
         for j in range(kernel):
-            padded[:, :, i : i + stride * oh : stride, j : j + stride * ow : stride] += spread[:, :, i, j]
+            padded[:, :, i : i + stride * oh : stride, j : j + stride * ow : stride] += spread[
+                :, :, i, j
+            ]
     return padded[:, :, pad : pad + h, pad : pad + w]
 
 
@@ -49,7 +56,9 @@ class Conv:
         dy = dy.transpose(0, 2, 3, 1).reshape(-1, len(self.W))
         self.dW = (self.columns.T @ dy).T.reshape(self.W.shape)
         self.db = dy.sum(axis=0)
-        return col2im(dy @ self.W.reshape(len(self.W), -1), self.shape, self.W.shape[2], pad=self.pad)
+        return col2im(
+            dy @ self.W.reshape(len(self.W), -1), self.shape, self.W.shape[2], pad=self.pad
+        )
 
 
 class Pool:
@@ -101,17 +110,25 @@ class Report5:
         self.relu, self.pool = Relu(), Pool()
         self.affine = [Affine(params[f"{name}.W"].T.copy(), params[f"{name}.b"]) for name in dense]
         self.relus = [Relu() for _ in self.affine[1:]]
-        self.moments = [(np.zeros_like(p), np.zeros_like(p)) for p, _ in self._pairs(gradients=False)]
+        self.moments = [
+            (np.zeros_like(p), np.zeros_like(p)) for p, _ in self._pairs(gradients=False)
+        ]
         self.steps = 0
 
     def _pairs(self, gradients: bool = True) -> list[tuple[Floats, Floats]]:
         owners: list[Conv | Affine] = [self.conv, *self.affine]
-        return [pair for o in owners for pair in ((o.W, o.dW if gradients else o.W), (o.b, o.db if gradients else o.b))]
+        return [
+            pair
+            for o in owners
+            for pair in ((o.W, o.dW if gradients else o.W), (o.b, o.db if gradients else o.b))
+        ]
 
     def _logits(self, images: npt.NDArray[np.uint8], training: bool) -> Floats:
         h = self.pool.forward(self.relu.forward(self.conv.forward(images / 255.0)))
         self.pooled, h = h.shape, h.reshape(len(h), -1)
-        self.keep = (self.rng.random(h.shape) >= 0.4) / 0.6 if self.drops and training else np.ones(1)
+        self.keep = (
+            (self.rng.random(h.shape) >= 0.4) / 0.6 if self.drops and training else np.ones(1)
+        )
         h = self.affine[0].forward(h * self.keep)
         for relu, affine in zip(self.relus, self.affine[1:], strict=True):
             h = affine.forward(relu.forward(h))

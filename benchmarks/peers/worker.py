@@ -1,7 +1,8 @@
 """One peer in a process of its own: it reads orders, a line of JSON each, and answers in kind.
 
-Orders: ``{"steps": 5}`` -> their times in seconds; ``{"loss": true}``; ``{"peak": 3}`` -> the best GFLOP/s of that many 2048-cubed sgemms;
-``{"about": true}`` -> BLAS kernels in use, peak memory in MB.
+Orders: ``{"steps": 5}`` -> their times in seconds; ``{"loss": true}``; ``{"peak": 3}`` -> the best
+GFLOP/s of that many 2048-cubed sgemms; ``{"about": true}`` -> BLAS kernels in use, peak memory in
+MB.
 """
 
 import argparse
@@ -68,7 +69,10 @@ def main() -> None:
         elif "peak" in order:
             answer = sgemm_peak(order["peak"])
         elif "about" in order:
-            answer = {"kernels": kernels(), "max_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+            answer = {
+                "kernels": kernels(),
+                "max_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            }
         print(json.dumps(answer), flush=True)
 
 

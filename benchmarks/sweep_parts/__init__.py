@@ -1,4 +1,6 @@
-"""The parts of `python -m benchmarks.sweep`, one a file: each measures and says how its rows are shown. A new one is named in `PARTS`."""
+"""The parts of `python -m benchmarks.sweep`, one a file: each measures and says how its rows are
+shown. A new one is named in `PARTS`.
+"""
 
 from benchmarks.sweep_parts.dask import DASK
 from benchmarks.sweep_parts.part import Part

@@ -1,7 +1,8 @@
 """The sweep's own command, run for a measurement: net of report 5, equal trials, no pruning.
 
-An installation by pip has compiled every library; one without bytecode compiles them anew at each start, which doubles what MLflow takes.
-So that figures are of the former anywhere, sweeps below one root share a cache of bytecode, which the first, `warm_up`, fills.
+An installation by pip has compiled every library; one without bytecode compiles them anew at each
+start, which doubles what MLflow takes. So that figures are of the former anywhere, sweeps below one
+root share a cache of bytecode, which the first, `warm_up`, fills.
 """
 
 import contextlib
@@ -17,14 +18,21 @@ from typing import Any
 import numpy as np
 import psutil
 
-EQUAL_TRIALS = ("space={model.init:{choice:[xavier,he]}}", "pruner=none", "sampler=random", "study.enqueue=[]")
+EQUAL_TRIALS = (
+    "space={model.init:{choice:[xavier,he]}}",
+    "pruner=none",
+    "sampler=random",
+    "study.enqueue=[]",
+)
 SAMPLE_S = 0.2
 
 
 @dataclass(frozen=True)
 class Run:
-    """One sweep: when its command was given and had ended, its events (none without MLflow), and the coordinator's processor time so
-    far as (clock, seconds), that of the process which sends to MLflow included."""
+    """One sweep: when its command was given and had ended, its events (none without MLflow), and
+    the coordinator's processor time so far as (clock, seconds), that of the process which sends to
+    MLflow included.
+    """
 
     given: float
     ended: float
@@ -36,20 +44,35 @@ class Run:
         return sorted(event["time_s"] for event in self.events if event["event"] == kind)
 
     def coordinator_s(self, begin: float, end: float) -> float:
-        """Return the coordinator's processor time between two times: asking, saving, telling, and all of MLflow."""
+        """Return the coordinator's processor time between two times: asking, saving, telling, and
+        all of MLflow.
+        """
         clock, seconds = zip(*self.processor, strict=True)
         return float(np.interp(end, clock, seconds) - np.interp(begin, clock, seconds))
 
 
 def warm_up(root: Path, data: str) -> None:
-    """Run a short sweep: it prepares the data, makes MLflow's store, and compiles what is not compiled."""
+    """Run a short sweep: it prepares the data, makes MLflow's store, and compiles what is not
+    compiled.
+    """
     run_sweep(root, "warm-up", f"data={data}", "budget.trials=1", "train.epochs=1")
 
 
 def run_sweep(root: Path, name: str, *overrides: str) -> Run:
     """Run a sweep and return what happened; exit as the command does where it fails."""
-    command = [sys.executable, "-m", "pipeline.sweep", f"root={root}", f"study.name={name}", *EQUAL_TRIALS, *overrides, "-q"]
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline.sweep",
+        f"root={root}",
+        f"study.name={name}",
+        *EQUAL_TRIALS,
+        *overrides,
+        "-q",
+    ]
+    environment = {
+        key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"
+    }
     environment["PYTHONPYCACHEPREFIX"] = str(root / "bytecode")
     given = time.time()
     processor = [(given, 0.0)]
@@ -57,21 +80,31 @@ def run_sweep(root: Path, name: str, *overrides: str) -> Run:
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment) as process:
         coordinator = psutil.Process(process.pid)
         while process.poll() is None:
-            processor.append((time.time(), max(processor[-1][1], _used(coordinator, senders))))  # the sender ends a little earlier
+            processor.append(
+                (time.time(), max(processor[-1][1], _used(coordinator, senders)))
+            )  # the sender ends a little earlier
             time.sleep(SAMPLE_S)
     ended = time.time()
     if process.returncode:
         raise SystemExit(process.returncode)  # it has said why
     journal = root / name / "events.jsonl"
-    events = [json.loads(line) for line in journal.read_text().splitlines()] if journal.exists() else []
+    events = (
+        [json.loads(line) for line in journal.read_text().splitlines()] if journal.exists() else []
+    )
     return Run(given, ended, events, processor)
 
 
 def _used(coordinator: psutil.Process, senders: list[psutil.Process]) -> float:
-    """Return the processor time of the coordinator and of its child that sends to MLflow, which is looked for until it is there."""
+    """Return the processor time of the coordinator and of its child that sends to MLflow, which is
+    looked for until it is there.
+    """
     total = 0.0
     with contextlib.suppress(psutil.Error):
-        senders += [child for child in coordinator.children() if not senders and "pipeline.tracking.mlflow_process" in child.cmdline()]
+        senders += [
+            child
+            for child in coordinator.children()
+            if not senders and "pipeline.tracking.mlflow_process" in child.cmdline()
+        ]
         for process in (coordinator, *senders):
             used = process.cpu_times()
             total += used.user + used.system

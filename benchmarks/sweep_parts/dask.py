@@ -9,24 +9,53 @@ from benchmarks.sweep_parts.part import Part, Row
 from benchmarks.sweep_parts.real import means, row_of
 
 SLOTS = 2
-TURNS = ("joblib", "dask", "dask", "joblib")  # what the machine does besides becomes slower or faster for both
+TURNS = (
+    "joblib",
+    "dask",
+    "dask",
+    "joblib",
+)  # what the machine does besides becomes slower or faster for both
 
 
 def measure(options: Namespace) -> list[Row]:
-    """Run the sweep with equal trials in turns, after a short one of each kind that prepares data, store and workers."""
+    """Run the sweep with equal trials in turns, after a short one of each kind that prepares data,
+    store and workers.
+    """
     from distributed import LocalCluster
 
     found: dict[str, list[Row]] = {"joblib": [], "dask": []}
     with (
         tempfile.TemporaryDirectory() as root,
-        LocalCluster(n_workers=SLOTS, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,  # type: ignore[no-untyped-call]
+        LocalCluster(
+            n_workers=SLOTS, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as cluster,  # type: ignore[no-untyped-call]
     ):
-        where = {"joblib": [f"slots.n={SLOTS}"], "dask": ["slots=dask", f"slots.address={cluster.scheduler_address}", f"slots.n={SLOTS}"]}
+        where = {
+            "joblib": [f"slots.n={SLOTS}"],
+            "dask": [
+                "slots=dask",
+                f"slots.address={cluster.scheduler_address}",
+                f"slots.n={SLOTS}",
+            ],
+        }
         for name, slots in where.items():
-            run_sweep(Path(root), f"warm-up-{name}", f"data={options.data}", *slots, f"budget.trials={SLOTS}", "train.epochs=1")
+            run_sweep(
+                Path(root),
+                f"warm-up-{name}",
+                f"data={options.data}",
+                *slots,
+                f"budget.trials={SLOTS}",
+                "train.epochs=1",
+            )
         for turn, name in enumerate(TURNS):
-            sizes = (f"data={options.data}", f"budget.trials={options.trials * SLOTS}", f"train.epochs={options.epochs}")
-            found[name].append(row_of(run_sweep(Path(root), f"turn-{turn}", *where[name], *sizes), SLOTS))
+            sizes = (
+                f"data={options.data}",
+                f"budget.trials={options.trials * SLOTS}",
+                f"train.epochs={options.epochs}",
+            )
+            found[name].append(
+                row_of(run_sweep(Path(root), f"turn-{turn}", *where[name], *sizes), SLOTS)
+            )
     rows = [means(turns) | {"slots": name} for name, turns in found.items()]
     for row in rows:
         row["against_local"] = row["trials_per_hour"] / rows[0]["trials_per_hour"]
@@ -37,7 +66,8 @@ DASK = Part(
     name="dask",
     title="A cluster of two processes",
     about=(
-        "Equal trials of report 5's net in two slots of this machine and on a Dask LocalCluster of two processes, in turns, two runs each, "
+        "Equal trials of report 5's net in two slots of this machine and on a Dask LocalCluster of "
+        "two processes, in turns, two runs each, "
         "means. Against local: trials an hour, divided by those of the local slots."
     ),
     measure=measure,

@@ -13,7 +13,8 @@ from benchmarks.sweep_parts.part import Part, Row
 
 
 def measure(options: Namespace) -> list[Row]:
-    """Run the sweep with equal trials for each number of slots, up and down again, after a short one of what is done but once.
+    """Run the sweep with equal trials for each number of slots, up and down again, after a short
+    one of what is done but once.
 
     A machine that becomes slower or faster in the meantime does so for all.
     """
@@ -23,11 +24,18 @@ def measure(options: Namespace) -> list[Row]:
         warm_up(Path(root), options.data)
         for turn, count in enumerate([*up, *reversed(up)]):
             trials = options.trials * count
-            sizes = (f"data={options.data}", f"slots.n={count}", f"budget.trials={trials}", f"train.epochs={options.epochs}")
+            sizes = (
+                f"data={options.data}",
+                f"slots.n={count}",
+                f"budget.trials={trials}",
+                f"train.epochs={options.epochs}",
+            )
             found[count].append(row_of(run_sweep(Path(root), f"turn-{turn}", *sizes), count))
     rows = [means(turns) | {"slots": count} for count, turns in found.items()]
     for row in rows:
-        row["efficiency"] = row["trials_per_hour"] / (row["slots"] * rows[0]["trials_per_hour"] / rows[0]["slots"])
+        row["efficiency"] = row["trials_per_hour"] / (
+            row["slots"] * rows[0]["trials_per_hour"] / rows[0]["slots"]
+        )
     return rows
 
 
@@ -43,9 +51,12 @@ def row_of(run: Run, slots: int) -> Row:
     return {
         "slots": slots,
         "trials_per_hour": 3600 * len(ends) / (ends[-1] - begin),
-        "outside_training": next(event["outside_training"] for event in run.events if event["event"] == "StudyEnded"),
+        "outside_training": next(
+            event["outside_training"] for event in run.events if event["event"] == "StudyEnded"
+        ),
         "epoch_s": sum(epochs) / len(epochs),
-        "coordinator_share": run.coordinator_s(begin, ends[-1]) / (joblib.cpu_count() * (ends[-1] - begin)),
+        "coordinator_share": run.coordinator_s(begin, ends[-1])
+        / (joblib.cpu_count() * (ends[-1] - begin)),
     }
 
 
@@ -53,9 +64,12 @@ REAL = Part(
     name="real",
     title="Real trials",
     about=(
-        "Equal trials of report 5's net, from the first trial's begin to the last one's end; two runs each, in turns, means. "
-        "Efficiency: trials an hour, divided by the slots times those of one slot. Outside training: the share that no epoch "
-        "took of the time in which slots had a trial to train. Coordinator: its processor time, MLflow's included, as a share "
+        "Equal trials of report 5's net, from the first trial's begin to the last one's end; two "
+        "runs each, in turns, means. "
+        "Efficiency: trials an hour, divided by the slots times those of one slot. Outside "
+        "training: the share that no epoch "
+        "took of the time in which slots had a trial to train. Coordinator: its processor time, "
+        "MLflow's included, as a share "
         "of all cores'; with a slot a core it comes out of training, but for what fits into pauses."
     ),
     measure=measure,

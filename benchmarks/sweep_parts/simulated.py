@@ -18,8 +18,18 @@ STATE_FLOATS = 60_000  # 0.24 MB, and as much for each of Adam's two moments
 
 
 def simulated_session(root: Path, *, trials: int, epochs: int = 4) -> Session:
-    """Return an open session on the digits below `root`; its problem is real, only its epochs are not."""
-    config = compose([f"root={root}", "study.name=simulated", f"budget.trials={trials}", f"train.epochs={epochs}", "study.enqueue=[]"])
+    """Return an open session on the digits below `root`; its problem is real, only its epochs are
+    not.
+    """
+    config = compose(
+        [
+            f"root={root}",
+            "study.name=simulated",
+            f"budget.trials={trials}",
+            f"train.epochs={epochs}",
+            "study.enqueue=[]",
+        ]
+    )
     config.paths.folder.mkdir(parents=True)
     problem, _ = make_problem(config)
     return open_session(config, problem, 64)
@@ -33,7 +43,9 @@ class SimulatedSlot:
         self._epoch_s = epoch_s
         self._arrays = {name: np.zeros(STATE_FLOATS, np.float32) for name in ("W", "m", "v")}
 
-    def call(self, function: Callable[..., Any], *args: Any, deadline_s: float | None = None) -> Any:
+    def call(
+        self, function: Callable[..., Any], *args: Any, deadline_s: float | None = None
+    ) -> Any:
         spec, state = args
         return self.epoch(spec, state)
 
@@ -42,10 +54,22 @@ class SimulatedSlot:
         epoch = 1 if state is None else state.epoch + 1
         time.sleep(self._epoch_s)
         accuracy = 1 - math.exp(-epoch) * (1 + spec.model.dropout)
-        metrics = {"train_loss": 0.1, "train_accuracy": accuracy, "valid_loss": 0.1, "valid_accuracy": accuracy, "lr": 0.1}
+        metrics = {
+            "train_loss": 0.1,
+            "train_accuracy": accuracy,
+            "valid_loss": 0.1,
+            "valid_accuracy": accuracy,
+            "lr": 0.1,
+        }
         history = [*([] if state is None else state.history), metrics]
-        weights, moments = {"W": self._arrays["W"]}, {"m": self._arrays["m"], "v": self._arrays["v"]}
-        return TrainState(epoch, epoch, weights, {}, moments, history=history), {**metrics, "epoch_s": self._epoch_s}
+        weights, moments = (
+            {"W": self._arrays["W"]},
+            {"m": self._arrays["m"], "v": self._arrays["v"]},
+        )
+        return TrainState(epoch, epoch, weights, {}, moments, history=history), {
+            **metrics,
+            "epoch_s": self._epoch_s,
+        }
 
     def machine(self) -> Machine:
         return Machine(pid=0, host="", processor="", kernels="", blas="", numpy="", gflops=1.0)

@@ -13,7 +13,9 @@ from pipeline.search.coordinator import Coordinator, Usage
 from pipeline.search.trial import Room
 
 EPOCH_S, EPOCHS = 1.0, 4
-FEWEST_TRIALS = 8  # of fewer, the first one, which fills the caches of composing, would be seen most
+FEWEST_TRIALS = (
+    8  # of fewer, the first one, which fills the caches of composing, would be seen most
+)
 
 
 def measure(options: Namespace) -> list[Row]:
@@ -27,7 +29,9 @@ def _run(count: int, trials: int, epoch_s: float) -> Row:
         session = simulated_session(Path(root), trials=trials, epochs=EPOCHS)
         session.study.pruner = optuna.pruners.MedianPruner(n_startup_trials=10**6)
         usage = Usage()
-        room = Room(session.problem, session.ledger, session.stop, lambda event: None, usage.trained)
+        room = Room(
+            session.problem, session.ledger, session.stop, lambda event: None, usage.trained
+        )
         slots = [SimulatedSlot(index, epoch_s) for index in range(count)]
         wall, cpu = time.monotonic(), time.process_time()
         Coordinator(room, slots, session.config.paths, session.clock, usage).run()
@@ -44,8 +48,10 @@ SLOTS = Part(
     name="slots",
     title="Many slots",
     about=(
-        f"The coordinator's processor time an epoch, with slots whose epochs are {EPOCH_S:g} s of sleep, a trial's own cost (asking, "
-        f"composing, telling; a trial has {EPOCHS} epochs) in it. Last column: the whole run's time, divided by its epochs' alone."
+        f"The coordinator's processor time an epoch, with slots whose epochs are {EPOCH_S:g} s of "
+        "sleep, a trial's own cost (asking, "
+        f"composing, telling; a trial has {EPOCHS} epochs) in it. Last column: the whole run's "
+        "time, divided by its epochs' alone."
     ),
     measure=measure,
     columns={

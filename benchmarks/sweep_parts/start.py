@@ -16,16 +16,23 @@ def measure(options: Namespace) -> list[Row]:
         warm_up(Path(root), options.data)
         shutil.rmtree(Path(root) / "prepared")
         for name in ("first", "second"):
-            run = run_sweep(Path(root), name, f"data={options.data}", "budget.trials=1", "train.epochs=1")
+            run = run_sweep(
+                Path(root), name, f"data={options.data}", "budget.trials=1", "train.epochs=1"
+            )
             begun, done = run.times("TrialStarted")[0], run.times("EpochDone")[0]
-            rows.append({"sweep": name, "begin_s": begun - run.given, "epoch_done_s": done - run.given})
+            rows.append(
+                {"sweep": name, "begin_s": begun - run.given, "epoch_done_s": done - run.given}
+            )
     return rows
 
 
 START = Part(
     name="start",
     title="Start",
-    about="Seconds from the command until the first epoch runs and until it has ended; the first sweep of a root prepares the data, too.",
+    about=(
+        "Seconds from the command until the first epoch runs and until it has ended; "
+        "the first sweep of a root prepares the data, too."
+    ),
     measure=measure,
     columns={
         "sweep": ("sweep of a root", ""),

@@ -1,4 +1,6 @@
-"""A growing study: the coordinator's cost of a trial and of an epoch when 10 to 10,000 trials are there already."""
+"""A growing study: the coordinator's cost of a trial and of an epoch when 10 to 10,000 trials are
+there already.
+"""
 
 import statistics
 import tempfile
@@ -38,7 +40,9 @@ def measure(options: Namespace) -> list[Row]:
 
 
 def _costs(session: Session) -> Row:
-    """Return milliseconds of asking and telling, the sampler's share of them, and of reporting an epoch: medians."""
+    """Return milliseconds of asking and telling, the sampler's share of them, and of reporting an
+    epoch: medians.
+    """
     ledger = Ledger(session.study, None, Stop(), MEASURED)
     trials: list[float] = []
     samplers: list[float] = []
@@ -52,7 +56,10 @@ def _costs(session: Session) -> Row:
             timed(trial_s, lambda: ledger.tell(trial, Outcome(state="COMPLETE", values=(0.9,))))  # noqa: B023
         trials.append(sum(trial_s))
         samplers.append(sum(sampler_s))
-    return {key: 1e3 * statistics.median(s) for key, s in (("trial_ms", trials), ("sampler_ms", samplers), ("epoch_ms", reports))}
+    return {
+        key: 1e3 * statistics.median(s)
+        for key, s in (("trial_ms", trials), ("sampler_ms", samplers), ("epoch_ms", reports))
+    }
 
 
 @contextmanager
@@ -104,7 +111,8 @@ STUDY = Part(
     name="study",
     title="A growing study",
     about=(
-        "Milliseconds of the coordinator for a trial (asking and telling), the sampler's share of them, and for an epoch (reporting, and "
+        "Milliseconds of the coordinator for a trial (asking and telling), the sampler's share of "
+        "them, and for an epoch (reporting, and "
         f"whether to prune), by the trials that the study holds already; medians of {MEASURED}."
     ),
     measure=measure,

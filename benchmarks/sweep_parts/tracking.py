@@ -9,17 +9,32 @@ from benchmarks.sweep_parts.command import Run, run_sweep, warm_up
 from benchmarks.sweep_parts.part import Part, Row
 
 SLOTS = 2
-TURNS = ("none", "mlflow", "mlflow", "none")  # what the machine does besides becomes slower or faster for both
+TURNS = (
+    "none",
+    "mlflow",
+    "mlflow",
+    "none",
+)  # what the machine does besides becomes slower or faster for both
 
 
 def measure(options: Namespace) -> list[Row]:
-    """Run the sweep with equal trials in turns, after a short one that prepares the data and makes MLflow's store."""
+    """Run the sweep with equal trials in turns, after a short one that prepares the data and makes
+    MLflow's store.
+    """
     found: dict[str, list[Run]] = {"none": [], "mlflow": []}
     with tempfile.TemporaryDirectory() as root:
         warm_up(Path(root), options.data)
         for turn, name in enumerate(TURNS):
-            sizes = (f"slots.n={SLOTS}", f"budget.trials={options.trials * SLOTS}", f"train.epochs={options.epochs}")
-            found[name].append(run_sweep(Path(root), f"turn-{turn}", f"data={options.data}", f"tracking={name}", *sizes))
+            sizes = (
+                f"slots.n={SLOTS}",
+                f"budget.trials={options.trials * SLOTS}",
+                f"train.epochs={options.epochs}",
+            )
+            found[name].append(
+                run_sweep(
+                    Path(root), f"turn-{turn}", f"data={options.data}", f"tracking={name}", *sizes
+                )
+            )
     lengths = {name: [run.ended - run.given for run in runs] for name, runs in found.items()}
     return [
         {
@@ -37,8 +52,10 @@ TRACKING = Part(
     name="tracking",
     title="Tracking",
     about=(
-        "Equal trials of report 5's net in two slots, with MLflow and without, in turns, two runs each, from the command to its end. "
-        "Cost: the mean length, divided by that without. Processor: the coordinator's time in all, MLflow's included."
+        "Equal trials of report 5's net in two slots, with MLflow and without, in turns, two runs "
+        "each, from the command to its end. "
+        "Cost: the mean length, divided by that without. Processor: the coordinator's time in all, "
+        "MLflow's included."
     ),
     measure=measure,
     columns={

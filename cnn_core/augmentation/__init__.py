@@ -1,7 +1,8 @@
-"""Random changes of training images: all geometry composed into one resampling per batch, then changes of pixels.
+"""Random changes of training images: all geometry composed into one resampling per batch, then
+changes of pixels.
 
 >>> spec = AugmentSpec(rotate=15, shift=0.1)
->>> augment(images, spec, rng, out)            # (N, C, H, W) uint8 -> (C, H, W, N) float32 in [0, 1]
+>>> augment(images, spec, rng, out)  # (N, C, H, W) uint8 -> (C, H, W, N) float32 in [0, 1]
 """
 
 import numpy as np
@@ -10,7 +11,14 @@ from numpy.typing import NDArray
 
 from cnn_core.augmentation.augment_spec import AugmentSpec
 from cnn_core.augmentation.geometry import add_elastic, draw_projections, source_coordinates
-from cnn_core.augmentation.pixels import add_noise, add_specks, blur, change_contrast, change_strokes, cut_out
+from cnn_core.augmentation.pixels import (
+    add_noise,
+    add_specks,
+    blur,
+    change_contrast,
+    change_strokes,
+    cut_out,
+)
 from cnn_core.augmentation.resampling import resample
 from cnn_core.axes import Images
 
@@ -27,18 +35,23 @@ _PIXEL_STEPS = (
 )
 
 
-def augment(images: Images, spec: AugmentSpec, rng: Generator, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+def augment(
+    images: Images, spec: AugmentSpec, rng: Generator, out: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
     """Return the batch, changed at random and scaled to [0, 1], in the layout of the net.
 
-    images: (N, C, H, W) uint8, unchanged; out: (C, H, W, N) float32, written where given. All randomness comes from `rng`, in an amount
-    that depends on the spec and the draws alone; the result is a pure function of the generator's state.
+    images: (N, C, H, W) uint8, unchanged; out: (C, H, W, N) float32, written where given. All
+    randomness comes from `rng`, in an amount that depends on the spec and the draws alone; the
+    result is a pure function of the generator's state.
     """
     count, channels, height, width = images.shape
     if out is None:
         out = np.empty((channels, height, width, count), np.float32)
     mild = np.less(rng.random(count), spec.mild) if spec.mild > 0 else None
     if spec.geometric:
-        source_y, source_x = source_coordinates(draw_projections(spec, count, (height, width), rng, mild), (height, width))
+        source_y, source_x = source_coordinates(
+            draw_projections(spec, count, (height, width), rng, mild), (height, width)
+        )
         if spec.elastic > 0:
             add_elastic(source_y, source_x, spec, rng)
         nearest = np.less(rng.random(count), spec.nearest) if spec.nearest > 0 else None
@@ -47,7 +60,8 @@ def augment(images: Images, spec: AugmentSpec, rng: Generator, out: NDArray[np.f
         resample(images, source_y, source_x, nearest, out)
     else:
         np.copyto(out, images.transpose(1, 2, 3, 0))
-    # Channels are further rows here, so that dirt and contrast strike each of them alone but strokes never mix them.
+    # Channels are further rows here, so that dirt and contrast strike each of them alone but
+    # strokes never mix them.
     steps = [step for name, step in _PIXEL_STEPS if getattr(spec, name) > 0]
     chosen = None if mild is None else np.flatnonzero(~mild)
     for channel in out:

@@ -31,17 +31,21 @@ _LIMITS: dict[str, tuple[float, float, str]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentSpec:
-    """Strengths of all transforms; each image draws its own values up to them. Every default is "off".
+    """Strengths of all transforms; each image draws its own values up to them. Every default is
+    "off".
 
-    Lengths are shares of the image's side, so that one preset serves 8x8 and 28x28 images. Uniform draws:
-    shift in [-shift, shift] along both axes; angle in [-rotate, rotate]; zoom in [1 - scale, 1 + scale]; tangent of the shear in
-    [-shear, shear]; perspective as the relative change of size at the image's border. `elastic` is the largest root mean square
-    displacement of a field smoothed by a Gaussian of `elastic_sigma` (Simard, Steinkraus, Platt 2003; there sigma is 4 to 8 pixels of 29).
-    `nearest` is the share of images resampled by nearest neighbour instead of bilinearly. `strokes`, `blur`, `specks` and `cutout` are the
-    shares of images that undergo them, with strengths uniform up to the field beside (strokes thicken or thin, equally often).
-    `contrast` c multiplies by a factor in [1 - c, 1 + c]; `noise` is the largest standard deviation of Gaussian noise.
-    `mild` is the share of images that are moved by a third of what was drawn (elastic displacement apart) and keep their pixels: a net that
-    learns strong changes alone does less well on ordinary images.
+    Lengths are shares of the image's side, so that one preset serves 8x8 and 28x28 images. Uniform
+    draws: shift in [-shift, shift] along both axes; angle in [-rotate, rotate]; zoom in [1 - scale,
+    1 + scale]; tangent of the shear in [-shear, shear]; perspective as the relative change of size
+    at the image's border. `elastic` is the largest root mean square displacement of a field
+    smoothed by a Gaussian of `elastic_sigma` (Simard, Steinkraus, Platt 2003; there sigma is 4 to 8
+    pixels of 29). `nearest` is the share of images resampled by nearest neighbour instead of
+    bilinearly. `strokes`, `blur`, `specks` and `cutout` are the shares of images that undergo them,
+    with strengths uniform up to the field beside (strokes thicken or thin, equally often).
+    `contrast` c multiplies by a factor in [1 - c, 1 + c]; `noise` is the largest standard deviation
+    of Gaussian noise. `mild` is the share of images that are moved by a third of what was drawn
+    (elastic displacement apart) and keep their pixels: a net that learns strong changes alone does
+    less well on ordinary images.
     """
 
     shift: float = 0.0
@@ -68,15 +72,29 @@ class AugmentSpec:
         for field in fields(self):
             low, high, unit = _LIMITS[field.name]
             value = getattr(self, field.name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or not low <= value <= high:
-                raise InputError(f"augment.{field.name} must be between {low:g} and {high:g} ({unit}), got {value!r}")
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, int | float)
+                or not math.isfinite(value)
+                or not low <= value <= high
+            ):
+                raise InputError(
+                    f"augment.{field.name} must be between {low:g} and {high:g} ({unit}), got "
+                    f"{value!r}"
+                )
 
     @property
     def geometric(self) -> bool:
         """Return whether any image is resampled at all."""
-        return any(getattr(self, name) > 0 for name in ("shift", "rotate", "scale", "shear", "perspective", "elastic"))
+        return any(
+            getattr(self, name) > 0
+            for name in ("shift", "rotate", "scale", "shear", "perspective", "elastic")
+        )
 
     @property
     def changes_images(self) -> bool:
         """Return False where augmentation is the plain scaling of bytes to [0, 1]."""
-        return self.geometric or any(getattr(self, name) > 0 for name in ("strokes", "blur", "specks", "cutout", "contrast", "noise"))
+        return self.geometric or any(
+            getattr(self, name) > 0
+            for name in ("strokes", "blur", "specks", "cutout", "contrast", "noise")
+        )

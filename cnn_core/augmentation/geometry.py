@@ -1,4 +1,6 @@
-"""Where each output pixel is read: shift, rotation, scale, shear and perspective as one projective map, and elastic deformation."""
+"""Where each output pixel is read: shift, rotation, scale, shear and perspective as one projective
+map, and elastic deformation.
+"""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,7 +16,8 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True)
 class Projection:
-    """Per image, arrays of shape (N,) float32: where output pixel (y, x), counted from the centre, is read in the source.
+    """Per image, arrays of shape (N,) float32: where output pixel (y, x), counted from the centre,
+    is read in the source.
 
     source_y = (yy * y + yx * x) / (1 + py * y + px * x) + ty
     source_x = (xy * y + xx * x) / (1 + py * y + px * x) + tx
@@ -34,9 +37,15 @@ MILD = 1 / 3  # of the strength, for the images of `AugmentSpec.mild`
 
 
 def draw_projections(
-    spec: AugmentSpec, count: int, image_size: tuple[int, int], rng: Generator, mild: NDArray[np.bool_] | None = None
+    spec: AugmentSpec,
+    count: int,
+    image_size: tuple[int, int],
+    rng: Generator,
+    mild: NDArray[np.bool_] | None = None,
 ) -> Projection:
-    """Draw one map an image: rotation times shear divided by the zoom, then a shift, and perspective's denominator."""
+    """Draw one map an image: rotation times shear divided by the zoom, then a shift, and
+    perspective's denominator.
+    """
     height, width = image_size
     uniform = rng.uniform(-1.0, 1.0, size=(7, count))
     if mild is not None:
@@ -52,15 +61,18 @@ def draw_projections(
         "xx": cos - shear * sin,
         "ty": spec.shift * height * uniform[3],
         "tx": spec.shift * width * uniform[4],
-        # The size changes by `perspective` over half an image; both axes at once stay below a denominator of 0 for perspective < 0.5.
+        # The size changes by `perspective` over half an image; both axes at once stay below a
+        # denominator of 0 for perspective < 0.5.
         "py": spec.perspective * uniform[5] / max(height / 2, 1),
         "px": spec.perspective * uniform[6] / max(width / 2, 1),
     }
     return Projection(**{name: value.astype(np.float32) for name, value in values.items()})
 
 
-def source_coordinates(projection: Projection, image_size: tuple[int, int]) -> tuple[Float32, Float32]:
-    """Return (source_y, source_x), each (H, W, N) float32, counted from the first pixel's centre."""
+def source_coordinates(
+    projection: Projection, image_size: tuple[int, int]
+) -> tuple[Float32, Float32]:
+    """Return (source_y, source_x), each (H, W, N) float32, from the first pixel's centre."""
     height, width = image_size
     centre_y, centre_x = (height - 1) / 2, (width - 1) / 2
     y = (np.arange(height, dtype=np.float32) - np.float32(centre_y))[:, None, None]
@@ -85,14 +97,18 @@ _BANK_SEED = 20031231
 
 @lru_cache(maxsize=8)
 def field_bank(image_size: tuple[int, int], sigma: float) -> Float32:
-    """Return (H, W, BANK_SIZE) float32 fields with root mean square 1: white noise smoothed by a Gaussian of `sigma` pixels.
+    """Return (H, W, BANK_SIZE) float32 fields with root mean square 1: white noise smoothed by a
+    Gaussian of `sigma` pixels.
 
-    The noise is smoothed on a canvas twice as large by its Fourier transform, exp(-2 (pi sigma f)^2), so that borders do not wrap.
-    A pure function of its arguments. Source: Simard, Steinkraus, Platt, ICDAR 2003, which draws new fields for every image.
+    The noise is smoothed on a canvas twice as large by its Fourier transform, exp(-2 (pi sigma
+    f)^2), so that borders do not wrap. A pure function of its arguments. Source: Simard,
+    Steinkraus, Platt, ICDAR 2003, which draws new fields for every image.
     """
     height, width = image_size
     canvas = (2 * height, 2 * width)
-    noise = default_rng(SeedSequence((_BANK_SEED, height, width))).standard_normal((BANK_SIZE, *canvas))
+    noise = default_rng(SeedSequence((_BANK_SEED, height, width))).standard_normal(
+        (BANK_SIZE, *canvas)
+    )
     fy, fx = np.fft.fftfreq(canvas[0])[:, None], np.fft.rfftfreq(canvas[1])[None, :]
     low_pass = np.exp(-2.0 * (np.pi * sigma) ** 2 * (fy**2 + fx**2))
     low_pass[0, 0] = 0.0  # the mean displacement is what shift is for
@@ -104,13 +120,17 @@ def field_bank(image_size: tuple[int, int], sigma: float) -> Float32:
 
 
 def add_elastic(source_y: Float32, source_x: Float32, spec: AugmentSpec, rng: Generator) -> None:
-    """Add to both (H, W, N) coordinate grids, in place, a smooth displacement of each image's own strength and sign."""
+    """Add to both (H, W, N) coordinate grids, in place, a smooth displacement of each image's own
+    strength and sign.
+    """
     height, width, count = source_y.shape
     bank = field_bank((height, width), spec.elastic_sigma * max(height, width))
     chosen = rng.integers(0, BANK_SIZE, size=(2, count))
     strength = rng.uniform(0.0, spec.elastic, size=(count,)).astype(np.float32)
     signs = 1 - 2 * rng.integers(0, 2, size=(2, count))
-    for grid, side, which, sign in zip((source_y, source_x), (height, width), chosen, signs, strict=True):
+    for grid, side, which, sign in zip(
+        (source_y, source_x), (height, width), chosen, signs, strict=True
+    ):
         field = bank.take(which, axis=2)
         field *= strength * np.float32(side) * sign.astype(np.float32)
         grid += field

@@ -1,6 +1,8 @@
-"""What happens after the resampling, pixel by pixel: strokes, blur, contrast, specks, cutout, noise. All in place on (H, W, N) float32.
+"""What happens after the resampling, pixel by pixel: strokes, blur, contrast, specks, cutout,
+noise. All in place on (H, W, N) float32.
 
-Each function draws what it needs for every image, also for those that stay as they are, so that one image's luck does not move another's.
+Each function draws what it needs for every image, also for those that stay as they are, so that one
+image's luck does not move another's.
 """
 
 import numpy as np
@@ -19,7 +21,9 @@ def _strengths(probability: float, highest: float, count: int, rng: Generator) -
 
 
 def change_strokes(x: Float32, spec: AugmentSpec, rng: Generator) -> None:
-    """Thicken or thin the strokes: blend with the maximum (dilation) or the minimum (erosion) over a plus of five pixels."""
+    """Thicken or thin the strokes: blend with the maximum (dilation) or the minimum (erosion) over
+    a plus of five pixels.
+    """
     count = x.shape[-1]
     strength = _strengths(spec.strokes, spec.stroke_strength, count, rng)
     thicker = rng.random(count) < 0.5
@@ -39,7 +43,9 @@ def change_strokes(x: Float32, spec: AugmentSpec, rng: Generator) -> None:
 
 
 def blur(x: Float32, spec: AugmentSpec, rng: Generator) -> None:
-    """Smooth along both axes by the kernel (s, 4 - 2 s, s) / 4 with s the strength: at 1 the binomial (1, 2, 1) / 4."""
+    """Smooth along both axes by the kernel (s, 4 - 2 s, s) / 4 with s the strength: at 1 the
+    binomial (1, 2, 1) / 4.
+    """
     strength = _strengths(spec.blur, spec.blur_strength, x.shape[-1], rng)
     which = np.flatnonzero(strength)
     if not which.size:
@@ -66,16 +72,26 @@ def add_specks(x: Float32, spec: AugmentSpec, rng: Generator) -> None:
     share = _strengths(spec.specks, spec.speck_share, count, rng)
     per_image = rng.binomial(height * width, share)
     where = rng.integers(0, height * width, size=int(per_image.sum()))
-    x.reshape(height * width, count)[where, np.repeat(np.arange(count), per_image)] = rng.uniform(127.5, 255.0, where.size)
+    x.reshape(height * width, count)[where, np.repeat(np.arange(count), per_image)] = rng.uniform(
+        127.5, 255.0, where.size
+    )
 
 
 def cut_out(x: Float32, spec: AugmentSpec, rng: Generator) -> None:
-    """Blacken one square a chosen image, centred anywhere, cut at the border (DeVries, Taylor 2017, arXiv:1708.04552)."""
+    """Blacken one square a chosen image, centred anywhere, cut at the border (DeVries, Taylor 2017,
+    arXiv:1708.04552).
+    """
     height, width, count = x.shape
     size = _strengths(spec.cutout, spec.cutout_size, count, rng)
     centre_y, centre_x = rng.random((2, count), dtype=np.float32)
-    rows = np.abs(np.arange(height, dtype=np.float32)[:, None] + 0.5 - centre_y * height) < size * height / 2
-    columns = np.abs(np.arange(width, dtype=np.float32)[:, None] + 0.5 - centre_x * width) < size * width / 2
+    rows = (
+        np.abs(np.arange(height, dtype=np.float32)[:, None] + 0.5 - centre_y * height)
+        < size * height / 2
+    )
+    columns = (
+        np.abs(np.arange(width, dtype=np.float32)[:, None] + 0.5 - centre_x * width)
+        < size * width / 2
+    )
     if rows.any() and columns.any():
         x *= ~(rows[:, None, :] & columns[None, :, :])
 

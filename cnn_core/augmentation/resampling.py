@@ -1,4 +1,6 @@
-"""One gather per batch: bilinear or nearest-neighbour reading of byte images at arbitrary coordinates."""
+"""One gather per batch: bilinear or nearest-neighbour reading of byte images at arbitrary
+coordinates.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,10 +11,11 @@ Float32 = NDArray[np.float32]
 
 
 def pack_neighbours(channel: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    """Pack each pixel of (N, H, W) with its right, lower and lower-right neighbour into one word: (N, H + 2, W + 2) uint32.
+    """Pack each pixel of (N, H, W) with its right, lower and lower-right neighbour into one word:
+    (N, H + 2, W + 2) uint32.
 
-    One row and column of zeros surround the image, so entry (y, x) begins at source pixel (y - 1, x - 1). Bilinear interpolation then
-    costs one gather instead of four.
+    One row and column of zeros surround the image, so entry (y, x) begins at source pixel (y - 1, x
+    - 1). Bilinear interpolation then costs one gather instead of four.
     """
     count, height, width = channel.shape
     packed = np.zeros((count, height + 2, width + 2), np.uint32)
@@ -24,11 +27,18 @@ def pack_neighbours(channel: NDArray[np.uint8]) -> NDArray[np.uint32]:
     return packed
 
 
-def resample(images: Images, source_y: Float32, source_x: Float32, nearest: NDArray[np.bool_] | None, out: Float32) -> Float32:
+def resample(
+    images: Images,
+    source_y: Float32,
+    source_x: Float32,
+    nearest: NDArray[np.bool_] | None,
+    out: Float32,
+) -> Float32:
     """Read each image at its own grid, 0 outside; write values of 0 to 255 into `out`.
 
-    images: (N, C, H, W) uint8; source_y, source_x: (H, W, N) float32, overwritten; nearest: (N,) bool, the images that are read by nearest
-    neighbour, or None; out: (C, H, W, N) float32. Equal to ``scipy.ndimage.map_coordinates(order=1 or 0, mode="grid-constant")``.
+    images: (N, C, H, W) uint8; source_y, source_x: (H, W, N) float32, overwritten; nearest: (N,)
+    bool, the images that are read by nearest neighbour, or None; out: (C, H, W, N) float32. Equal
+    to ``scipy.ndimage.map_coordinates(order=1 or 0, mode="grid-constant")``.
     """
     count, _, height, width = images.shape
     if nearest is not None and nearest.any():
@@ -48,13 +58,26 @@ def resample(images: Images, source_y: Float32, source_x: Float32, nearest: NDAr
     top += np.arange(count, dtype=np.float32) * ((height + 2) * (width + 2)) + 1
     index = top.astype(np.intp)
     for channel in range(images.shape[1]):
-        _interpolate(pack_neighbours(images[:, channel]), index, source_y, source_x, out[channel], left)
+        _interpolate(
+            pack_neighbours(images[:, channel]), index, source_y, source_x, out[channel], left
+        )
     return out
 
 
-def _interpolate(packed: NDArray[np.uint32], index: NDArray[np.intp], fy: Float32, fx: Float32, out: Float32, scratch: Float32) -> None:
-    """Write ``top + fy (bottom - top)``, both interpolated along x by fx, into out (H, W, N); overwrite `scratch`."""
-    words = packed.ravel().take(index, mode="clip")  # mode="raise" would buffer; the coordinates are clipped already
+def _interpolate(
+    packed: NDArray[np.uint32],
+    index: NDArray[np.intp],
+    fy: Float32,
+    fx: Float32,
+    out: Float32,
+    scratch: Float32,
+) -> None:
+    """Write ``top + fy (bottom - top)``, both interpolated along x by fx, into out (H, W, N);
+    overwrite `scratch`.
+    """
+    words = packed.ravel().take(
+        index, mode="clip"
+    )  # mode="raise" would buffer; the coordinates are clipped already
     corner = words.view(np.uint8).reshape(*words.shape, 4)
     lower_left = corner[..., 2].astype(np.float32)
     np.subtract(corner[..., 3], lower_left, out=scratch)
@@ -71,4 +94,7 @@ def _interpolate(packed: NDArray[np.uint32], index: NDArray[np.intp], fy: Float3
 
 def _check_batch(count: int, height: int, width: int) -> None:
     if count * (height + 2) * (width + 2) >= 1 << 24:
-        raise ValueError(f"a batch must hold fewer than 2^24 padded pixels, got {count} images of {height}x{width}")
+        raise ValueError(
+            f"a batch must hold fewer than 2^24 padded pixels, got {count} images of "
+            f"{height}x{width}"
+        )

@@ -10,15 +10,19 @@ from cnn_core.axes import Array, Images, Indices
 
 
 def steps_in_epoch(images: int, batch_size: int, steps_per_epoch: int | None) -> int:
-    """Return the batches of one epoch: as given, or one pass, its last batch smaller where the size does not divide the images."""
+    """Return the batches of one epoch: as given, or one pass, its last batch smaller where the size
+    does not divide the images.
+    """
     return steps_per_epoch if steps_per_epoch is not None else -(-images // batch_size)
 
 
-def epoch_batches(train: Indices, batch_size: int, steps: int, sampling: str, rng: Generator) -> Iterator[Indices]:
+def epoch_batches(
+    train: Indices, batch_size: int, steps: int, sampling: str, rng: Generator
+) -> Iterator[Indices]:
     """Yield the indices of each batch.
 
-    ``permutation``: every image once before any comes again; ``replacement``: each batch drawn anew from all images (report 5, and the
-    lectures' ``random.choice``).
+    ``permutation``: every image once before any comes again; ``replacement``: each batch drawn anew
+    from all images (report 5, and the lectures' ``random.choice``).
     """
     if sampling == "replacement":
         for _ in range(steps):
@@ -33,7 +37,9 @@ def epoch_batches(train: Indices, batch_size: int, steps: int, sampling: str, rn
 
 
 class Batcher:
-    """Turns uint8 (N, C, H, W) into (C, H, W, N) in [0, 1], in one array per batch size that the next call overwrites."""
+    """Turns uint8 (N, C, H, W) into (C, H, W, N) in [0, 1], in one array per batch size that the
+    next call overwrites.
+    """
 
     def __init__(self, image_shape: tuple[int, int, int], dtype: DTypeLike = np.float32) -> None:
         self.image_shape = image_shape

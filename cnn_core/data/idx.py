@@ -1,7 +1,9 @@
-"""IDX files (MNIST's format), plain or gzip-compressed: read with the header's word taken for no more than the file can hold.
+"""IDX files (MNIST's format), plain or gzip-compressed: read with the header's word taken for no
+more than the file can hold.
 
-Format: two zero bytes, one for the type (8: unsigned byte), one for the number of dimensions, then each size as a big-endian 32-bit
-number, then the values in C order. Source: the MNIST database's page.
+Format: two zero bytes, one for the type (8: unsigned byte), one for the number of dimensions, then
+each size as a big-endian 32-bit number, then the values in C order. Source: the MNIST database's
+page.
 """
 
 import gzip
@@ -24,8 +26,9 @@ CHUNK = 1 << 20
 def read_idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
     """Return the array of an IDX file of unsigned bytes with that many dimensions.
 
-    Memory is bounded: no more bytes are decompressed than the header states, and a header that states far more than the file can hold
-    (a gzip bomb) is refused unread. Raises InputError with the file and the offset, in uncompressed bytes, where it breaks the format.
+    Memory is bounded: no more bytes are decompressed than the header states, and a header that
+    states far more than the file can hold (a gzip bomb) is refused unread. Raises InputError with
+    the file and the offset, in uncompressed bytes, where it breaks the format.
     """
     try:
         with path.open("rb") as raw:
@@ -36,16 +39,30 @@ def read_idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(f"{path}: gzip data must be whole, got: {error}") from error
     except OSError as error:
-        raise InputError(f"{path}: must be a readable file, got: {error.strerror or error}") from error
+        raise InputError(
+            f"{path}: must be a readable file, got: {error.strerror or error}"
+        ) from error
 
 
 def _read(stream: BinaryIO, path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
     header = stream.read(4 + 4 * dimensions)
-    if len(header) < 4 or header[0] or header[1] or header[2] != UNSIGNED_BYTE or header[3] != dimensions:
-        rule = f"an IDX file of unsigned bytes with {dimensions} dimension{'s'[: dimensions > 1]} begins with 0000 08 {dimensions:02x}"
+    if (
+        len(header) < 4
+        or header[0]
+        or header[1]
+        or header[2] != UNSIGNED_BYTE
+        or header[3] != dimensions
+    ):
+        rule = (
+            f"an IDX file of unsigned bytes with {dimensions} dimension{'s'[: dimensions > 1]} "
+            f"begins with 0000 08 {dimensions:02x}"
+        )
         raise InputError(f"{path}: offset 0: {rule}, got {header[:4].hex(' ') or 'an empty file'}")
     if len(header) < 4 + 4 * dimensions:
-        raise InputError(f"{path}: offset 4: the header must give {dimensions} sizes of 4 bytes, the file ends at offset {len(header)}")
+        raise InputError(
+            f"{path}: offset 4: the header must give {dimensions} sizes of 4 bytes, the file ends "
+            f"at offset {len(header)}"
+        )
     shape = tuple(int.from_bytes(header[4 + 4 * i : 8 + 4 * i], "big") for i in range(dimensions))
     size = math.prod(shape)
     if size == 0:
@@ -56,11 +73,17 @@ def _read(stream: BinaryIO, path: Path, dimensions: int) -> npt.NDArray[np.uint8
     while done < size:
         chunk = stream.read(min(CHUNK, size - done))
         if not chunk:
-            raise InputError(f"{path}: offset {len(header) + done}: the file ends, but dimensions {shape} ask for {size - done} bytes more")
+            raise InputError(
+                f"{path}: offset {len(header) + done}: the file ends, but dimensions {shape} ask "
+                f"for {size - done} bytes more"
+            )
         view[done : done + len(chunk)] = chunk
         done += len(chunk)
     if stream.read(1):
-        raise InputError(f"{path}: offset {len(header) + size}: the file must end here by its dimensions {shape}, but goes on")
+        raise InputError(
+            f"{path}: offset {len(header) + size}: the file must end here by its dimensions "
+            f"{shape}, but goes on"
+        )
     return values.reshape(shape)
 
 

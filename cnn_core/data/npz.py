@@ -1,7 +1,9 @@
-"""NumPy archives (.npz) from anywhere: read without pickle, without trust in a size that is stated, member by member.
+"""NumPy archives (.npz) from anywhere: read without pickle, without trust in a size that is stated,
+member by member.
 
-`numpy.load` would allocate what a header states and parse every entry of the directory; here an archive is first refused for its
-directory's size, then for a member's name, kind or size, before any of its values is read.
+`numpy.load` would allocate what a header states and parse every entry of the directory; here an
+archive is first refused for its directory's size, then for a member's name, kind or size, before
+any of its values is read.
 """
 
 import ast
@@ -32,25 +34,43 @@ AnyArray = npt.NDArray[Any]
 def read_npz(path: Path) -> dict[str, AnyArray]:
     """Return the arrays of an archive by name (without .npy).
 
-    Refused with InputError: not a zip archive, a directory beyond 4096 members or 1 MiB, member names that leave the archive (``..``, a
-    leading ``/``), encryption, object arrays (pickles), sizes that disagree or that the file cannot hold, damaged data (CRC).
+    Refused with InputError: not a zip archive, a directory beyond 4096 members or 1 MiB, member
+    names that leave the archive (``..``, a leading ``/``), encryption, object arrays (pickles),
+    sizes that disagree or that the file cannot hold, damaged data (CRC).
     """
     try:
         stated = _check_directory(path)
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             if len(members) != stated:
-                raise zipfile.BadZipFile(f"its end states {stated} members, its directory lists {len(members)}")
+                raise zipfile.BadZipFile(
+                    f"its end states {stated} members, its directory lists {len(members)}"
+                )
             _check_members(path, members)
-            return {member.filename.removesuffix(".npy"): _read_member(path, archive, member) for member in members}
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, struct.error, UnicodeDecodeError) as error:
+            return {
+                member.filename.removesuffix(".npy"): _read_member(path, archive, member)
+                for member in members
+            }
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        struct.error,
+        UnicodeDecodeError,
+    ) as error:
         raise InputError(f"{path}: must be a whole .npz archive, got: {error}") from error
     except OSError as error:
-        raise InputError(f"{path}: must be a readable file, got: {error.strerror or error}") from error
+        raise InputError(
+            f"{path}: must be a readable file, got: {error.strerror or error}"
+        ) from error
 
 
 def _check_directory(path: Path) -> int:
-    """Return how many members the archive states; the end-of-directory record is read here: zipfile would build an object per entry."""
+    """Return how many members the archive states; the end-of-directory record is read here: zipfile
+    would build an object per entry.
+    """
     size = path.stat().st_size
     with path.open("rb") as file:
         file.seek(max(0, size - END_OF_DIRECTORY.size - 65535))
@@ -62,19 +82,32 @@ def _check_directory(path: Path) -> int:
     members, directory = fields[4], fields[5]
     if members > MAX_MEMBERS or directory > MAX_DIRECTORY_BYTES:
         limit = f"at most {MAX_MEMBERS} members in a directory of {MAX_DIRECTORY_BYTES:,} bytes"
-        raise InputError(f"{path}: an archive may hold {limit}, it states {members} in {directory:,} bytes")
+        raise InputError(
+            f"{path}: an archive may hold {limit}, it states {members} in {directory:,} bytes"
+        )
     return int(members)
 
 
 def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
     names = [member.filename for member in members]
     if len(members) > MAX_MEMBERS or len(set(names)) < len(names):
-        raise InputError(f"{path}: an archive may hold at most {MAX_MEMBERS} members of different names, got {len(members)}")
+        raise InputError(
+            f"{path}: an archive may hold at most {MAX_MEMBERS} members of different names, got "
+            f"{len(members)}"
+        )
     for member in members:
         if not NAME.fullmatch(member.filename):
-            raise InputError(f"{path}: members must be arrays (.npy) inside the archive, got {member.filename[:80]!r}")
-        if member.flag_bits & 1 or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise InputError(f"{path}: {member.filename}: members must be stored or deflated, without encryption")
+            raise InputError(
+                f"{path}: members must be arrays (.npy) inside the archive, got "
+                f"{member.filename[:80]!r}"
+            )
+        if member.flag_bits & 1 or member.compress_type not in (
+            zipfile.ZIP_STORED,
+            zipfile.ZIP_DEFLATED,
+        ):
+            raise InputError(
+                f"{path}: {member.filename}: members must be stored or deflated, without encryption"
+            )
     check_plausible_size(path, sum(member.file_size for member in members), "its members together")
 
 
@@ -84,13 +117,19 @@ def _read_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) 
         shape, fortran, dtype, header = _read_header(file, where)
         size = math.prod(shape) * dtype.itemsize
         if header + size != member.file_size:
-            raise InputError(f"{where}: offset {header}: shape {shape} {dtype} needs {size:,} bytes, got {member.file_size - header:,}")
+            raise InputError(
+                f"{where}: offset {header}: shape {shape} {dtype} needs {size:,} bytes, got "
+                f"{member.file_size - header:,}"
+            )
         values = bytearray(size)
         view, done = memoryview(values), 0
         while done < size:
             chunk = file.read(min(1 << 20, size - done))
             if not chunk:
-                raise InputError(f"{where}: offset {header + done}: the data ends, but shape {shape} asks for {size - done:,} bytes more")
+                raise InputError(
+                    f"{where}: offset {header + done}: the data ends, but shape {shape} asks for "
+                    f"{size - done:,} bytes more"
+                )
             view[done : done + len(chunk)] = chunk
             done += len(chunk)
         file.read(1)  # at the end: zipfile compares the CRC
@@ -99,14 +138,26 @@ def _read_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) 
 
 
 def _read_header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
-    """Return shape, order, dtype and the header's length; the header is a literal, so parsing it runs nothing."""
+    """Return shape, order, dtype and the header's length; the header is a literal, so parsing it
+    runs nothing.
+    """
     start = file.read(12)
-    if start[:6] != b"\x93NUMPY" or start[6:7] not in (b"\x01", b"\x02", b"\x03") or len(start) < 12:
-        raise InputError(f"{where}: offset 0: a .npy member begins with 93 'NUMPY' and version 1 to 3, got {start[:8]!r}")
+    if (
+        start[:6] != b"\x93NUMPY"
+        or start[6:7] not in (b"\x01", b"\x02", b"\x03")
+        or len(start) < 12
+    ):
+        raise InputError(
+            f"{where}: offset 0: a .npy member begins with 93 'NUMPY' and version 1 to 3, got "
+            f"{start[:8]!r}"
+        )
     wide = start[6] > 1
     length = int.from_bytes(start[8:12] if wide else start[8:10], "little")
     if length > MAX_HEADER_BYTES:
-        raise InputError(f"{where}: offset 8: a .npy header may have at most {MAX_HEADER_BYTES} bytes, it states {length:,}")
+        raise InputError(
+            f"{where}: offset 8: a .npy header may have at most {MAX_HEADER_BYTES} bytes, it "
+            f"states {length:,}"
+        )
     text = b"" if wide else start[10:12]
     text += file.read(length - len(text))
     try:
@@ -114,24 +165,47 @@ def _read_header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np
         shape, fortran, descr = fields["shape"], fields["fortran_order"], fields["descr"]
         dtype = np.dtype(descr)
     except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError) as error:
-        raise InputError(f"{where}: offset 10: a .npy header must give descr, fortran_order and shape, got {text[:60]!r}") from error
-    plain = isinstance(shape, tuple) and all(type(n) is int and n >= 0 for n in shape) and isinstance(fortran, bool)
-    if not plain or not isinstance(descr, str) or dtype.kind not in "biufcSU" or dtype.itemsize == 0:
         raise InputError(
-            f"{where}: offset 10: must be plain numbers or text (no objects), got {str(descr)[:40]!r}, shape {str(shape)[:40]}"
+            f"{where}: offset 10: a .npy header must give descr, fortran_order and shape, got "
+            f"{text[:60]!r}"
+        ) from error
+    plain = (
+        isinstance(shape, tuple)
+        and all(type(n) is int and n >= 0 for n in shape)
+        and isinstance(fortran, bool)
+    )
+    if (
+        not plain
+        or not isinstance(descr, str)
+        or dtype.kind not in "biufcSU"
+        or dtype.itemsize == 0
+    ):
+        raise InputError(
+            f"{where}: offset 10: must be plain numbers or text (no objects), got "
+            f"{str(descr)[:40]!r}, shape {str(shape)[:40]}"
         )
     return shape, fortran, dtype, (12 if wide else 10) + length
 
 
-def read_labelled_npz(path: Path, images_key: str, labels_key: str, classes: int) -> tuple[Images, Labels]:
-    """Return images (N, C, H, W) uint8 and labels (N,) int64 of an archive; raise InputError where a key is absent or a value is wrong."""
+def read_labelled_npz(
+    path: Path, images_key: str, labels_key: str, classes: int
+) -> tuple[Images, Labels]:
+    """Return images (N, C, H, W) uint8 and labels (N,) int64 of an archive; raise InputError where
+    a key is absent or a value is wrong.
+    """
     arrays = read_npz(path)
     for key in (images_key, labels_key):
         if key not in arrays:
-            raise InputError(f"{path}: must hold the arrays {images_key!r} and {labels_key!r}, got {', '.join(sorted(arrays)[:10])}")
+            raise InputError(
+                f"{path}: must hold the arrays {images_key!r} and {labels_key!r}, got "
+                f"{', '.join(sorted(arrays)[:10])}"
+            )
     labels = arrays[labels_key]
     if labels.dtype.kind not in "ui" or labels.ndim != 1:
-        raise InputError(f"{path}: {labels_key}: labels must be whole numbers, (N,), got {labels.shape} {labels.dtype}")
+        raise InputError(
+            f"{path}: {labels_key}: labels must be whole numbers, (N,), got {labels.shape} "
+            f"{labels.dtype}"
+        )
     images = as_images(arrays[images_key], f"{path}: {images_key}")
     whole = labels.astype(np.int64)
     check_labelled(images, whole, classes, str(path))

@@ -1,4 +1,6 @@
-"""Prepared data: plain arrays in a folder with a manifest of digests, mapped into memory so that all workers share one copy."""
+"""Prepared data: plain arrays in a folder with a manifest of digests, mapped into memory so that
+all workers share one copy.
+"""
 
 import hashlib
 import json
@@ -22,12 +24,16 @@ CHUNK = 1 << 20
 
 
 class DataAbsentError(InputError):
-    """Prepared data are not in the folder where they should be; whoever has them can send them (the digest says which)."""
+    """Prepared data are not in the folder where they should be; whoever has them can send them (the
+    digest says which).
+    """
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A labelled set: images (N, C, H, W) uint8, read-only and mapped; labels (N,) int64; what the manifest says."""
+    """A labelled set: images (N, C, H, W) uint8, read-only and mapped; labels (N,) int64; what the
+    manifest says.
+    """
 
     images: Images
     labels: Labels
@@ -42,8 +48,12 @@ class Prepared:
 
 
 def digest_of(images_sha256: str, labels_sha256: str, shape: tuple[int, ...], classes: int) -> str:
-    """Return the digest of a labelled set, 64 hexadecimal digits: of its values, shape and number of classes, not of its name or folder."""
-    return hashlib.sha256(f"prepared {VERSION} {images_sha256} {labels_sha256} {shape} {classes}".encode()).hexdigest()
+    """Return the digest of a labelled set, 64 hexadecimal digits: of its values, shape and number
+    of classes, not of its name or folder.
+    """
+    return hashlib.sha256(
+        f"prepared {VERSION} {images_sha256} {labels_sha256} {shape} {classes}".encode()
+    ).hexdigest()
 
 
 def array_sha256(array: npt.NDArray[Any]) -> str:
@@ -52,10 +62,11 @@ def array_sha256(array: npt.NDArray[Any]) -> str:
 
 
 def write_prepared(folder: Path, images: Images, labels: Labels, *, classes: int, name: str) -> str:
-    """Write the set into `folder` and return its digest; the folder appears whole or not at all, and one already there is kept.
+    """Write the set into `folder` and return its digest; the folder appears whole or not at all,
+    and one already there is kept.
 
-    Written: images.npy, labels.npy, manifest.json. Raises InputError for arrays that are no labelled set,
-    OSError where nothing can be written.
+    Written: images.npy, labels.npy, manifest.json. Raises InputError for arrays that are no
+    labelled set, OSError where nothing can be written.
     """
     check_labelled(images, labels, classes, name)
     arrays: dict[str, npt.NDArray[Any]] = {"images": np.ascontiguousarray(images), "labels": labels}
@@ -70,7 +81,14 @@ def write_prepared(folder: Path, images: Images, labels: Labels, *, classes: int
             with (temporary / f"{key}.npy").open("wb") as file:
                 np.save(file, array, allow_pickle=False)
                 _sync(file.fileno())
-        manifest = {"version": VERSION, "digest": digest, "name": name, "classes": classes, "shape": list(images.shape), "sha256": hashes}
+        manifest = {
+            "version": VERSION,
+            "digest": digest,
+            "name": name,
+            "classes": classes,
+            "shape": list(images.shape),
+            "sha256": hashes,
+        }
         with (temporary / "manifest.json").open("w") as text:
             json.dump(manifest, text, indent=1)
             text.flush()
@@ -95,7 +113,8 @@ def _digest_in(folder: Path) -> str | None:
 def _move(temporary: Path, folder: Path, digest: str) -> None:
     """Give the folder its name; an older or damaged one of that name steps aside first.
 
-    Where another process has written the same set meanwhile, its folder stays: somebody may be opening it.
+    Where another process has written the same set meanwhile, its folder stays: somebody may be
+    opening it.
     """
     temporary.chmod(0o755)
     if folder.exists():
@@ -115,7 +134,8 @@ def _move(temporary: Path, folder: Path, digest: str) -> None:
 def open_prepared(folder: str, digest: str) -> Prepared:
     """Map a prepared set into memory; its digest is verified once a process.
 
-    Raises DataAbsentError where the folder is not there, InputError where its content is not what the digest says.
+    Raises DataAbsentError where the folder is not there, InputError where its content is not what
+    the digest says.
     """
     root = Path(folder)
     if not (root / "manifest.json").is_file():
@@ -125,19 +145,29 @@ def open_prepared(folder: str, digest: str) -> Prepared:
         # A plain array over the map: indexing a memmap costs more at every batch.
         images = np.asarray(np.load(root / "images.npy", mmap_mode="r", allow_pickle=False))
         labels = np.load(root / "labels.npy", allow_pickle=False)
-        hashes = [_file_sha256(root / "images.npy", images.nbytes), _file_sha256(root / "labels.npy", labels.nbytes)]
+        hashes = [
+            _file_sha256(root / "images.npy", images.nbytes),
+            _file_sha256(root / "labels.npy", labels.nbytes),
+        ]
         classes, name = int(manifest["classes"]), str(manifest["name"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder}: prepared data must be whole (delete the folder to mend it), got: {error}") from error
+        raise InputError(
+            f"{folder}: prepared data must be whole (delete the folder to mend it), got: {error}"
+        ) from error
     found = digest_of(hashes[0], hashes[1], images.shape, classes)
     if found != digest:
-        raise InputError(f"{folder}: prepared data must have the digest {digest[:12]}, got {found[:12]}; delete the folder to mend it")
+        raise InputError(
+            f"{folder}: prepared data must have the digest {digest[:12]}, got {found[:12]}; delete "
+            "the folder to mend it"
+        )
     check_labelled(images, labels, classes, folder)
     return Prepared(images, labels, classes, name, digest)
 
 
 def _file_sha256(path: Path, values_bytes: int) -> str:
-    """Hash the values of a .npy by reading the file: touching the map instead would count every page as this process's memory."""
+    """Hash the values of a .npy by reading the file: touching the map instead would count every
+    page as this process's memory.
+    """
     hashed = hashlib.sha256()
     with path.open("rb") as file:
         file.seek(path.stat().st_size - values_bytes)

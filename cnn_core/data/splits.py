@@ -1,7 +1,8 @@
-"""Which images train and which validate: a pure function of labels and DataSpec, stratified by class.
+"""Which images train and which validate: a pure function of labels and DataSpec, stratified by
+class.
 
-The permutation behind a split depends on ``split_seed`` alone, not on any trial's seed, so that all trials of all studies compare on the
-same images.
+The permutation behind a split depends on ``split_seed`` alone, not on any trial's seed, so that all
+trials of all studies compare on the same images.
 """
 
 import math
@@ -19,7 +20,7 @@ from cnn_core.spec import DataSpec
 
 @dataclass(frozen=True)
 class Split:
-    """Indices of the training and of the validation images, each ascending and without the other's."""
+    """Indices of the training and the validation images, each ascending, without the other's."""
 
     train: Indices
     valid: Indices
@@ -32,7 +33,9 @@ def by_class(labels: Labels, seed: int, purpose: int) -> list[Indices]:
 
 
 def quotas(counts: list[int], size: int) -> list[int]:
-    """Share `size` among classes in proportion to their counts (largest remainders); the sum is exactly `size`."""
+    """Share `size` among classes in proportion to their counts (largest remainders); the sum is
+    exactly `size`.
+    """
     total = sum(counts)
     exact = [size * count / total for count in counts]
     shares = [math.floor(e) for e in exact]
@@ -42,12 +45,16 @@ def quotas(counts: list[int], size: int) -> list[int]:
     return shares
 
 
-def subset(indices: Indices, labels: Labels, size: int | None, seed: int, purpose: int, name: str) -> Indices:
+def subset(
+    indices: Indices, labels: Labels, size: int | None, seed: int, purpose: int, name: str
+) -> Indices:
     """Keep `size` of the indices, stratified; None keeps all."""
     if size is None:
         return indices
     if not 1 <= size <= len(indices):
-        raise InputError(f"data.{name}: must be from 1 to {len(indices)}, the images of that split, got {size}")
+        raise InputError(
+            f"data.{name}: must be from 1 to {len(indices)}, the images of that split, got {size}"
+        )
     groups = by_class(labels[indices], seed, purpose)
     shares = quotas([len(group) for group in groups], size)
     chosen = np.concatenate([group[:share] for group, share in zip(groups, shares, strict=True)])
@@ -55,9 +62,14 @@ def subset(indices: Indices, labels: Labels, size: int | None, seed: int, purpos
 
 
 def reserved(labels: Labels, spec: DataSpec) -> Indices:
-    """Return the ``reserve`` images that neither train nor validate, ascending; they depend on labels and ``split_seed`` alone."""
+    """Return the ``reserve`` images that neither train nor validate, ascending; they depend on
+    labels and ``split_seed`` alone.
+    """
     if not 0 <= spec.reserve < len(labels):
-        raise InputError(f"data.reserve: must be from 0 to {len(labels) - 1}, fewer than the images, got {spec.reserve}")
+        raise InputError(
+            f"data.reserve: must be from 0 to {len(labels) - 1}, fewer than the images, got "
+            f"{spec.reserve}"
+        )
     if spec.reserve == 0:
         return np.empty(0, np.int64)
     return subset(np.arange(len(labels)), labels, spec.reserve, spec.split_seed, 3, "reserve")
@@ -66,23 +78,32 @@ def reserved(labels: Labels, spec: DataSpec) -> Indices:
 def split(labels: Labels, spec: DataSpec) -> Split:
     """Return the indices that train and that validate.
 
-    With ``fold`` and ``folds``: fold k of K validates, the others train; every image validates in exactly one fold. Else a share of
-    ``valid_fraction`` validates; 0 leaves no validation images. Both are stratified, exact in their total, taken of the images that are
-    not `reserved`, then limited by ``train_size`` and ``valid_size``. Raises InputError for values out of range.
+    With ``fold`` and ``folds``: fold k of K validates, the others train; every image validates in
+    exactly one fold. Else a share of ``valid_fraction`` validates; 0 leaves no validation images.
+    Both are stratified, exact in their total, taken of the images that are not `reserved`, then
+    limited by ``train_size`` and ``valid_size``. Raises InputError for values out of range.
     """
     free = np.setdiff1d(np.arange(len(labels)), reserved(labels, spec), assume_unique=True)
     if (spec.fold is None) != (spec.folds is None):
-        raise InputError(f"data.fold: fold and folds must be given together, got fold={spec.fold}, folds={spec.folds}")
+        raise InputError(
+            f"data.fold: fold and folds must be given together, got fold={spec.fold}, "
+            f"folds={spec.folds}"
+        )
     if spec.fold is not None and spec.folds is not None:
         chosen = _fold(labels[free], spec.fold, spec.folds, spec.split_seed)
     else:
         chosen = _share(labels[free], spec.valid_fraction, spec.split_seed)
     train, valid = free[~chosen], free[chosen]
     if not len(train):
-        raise InputError(f"data.valid_fraction: must leave at least one training image of {len(labels)}, got {spec.valid_fraction}")
+        raise InputError(
+            f"data.valid_fraction: must leave at least one training image of {len(labels)}, got "
+            f"{spec.valid_fraction}"
+        )
     train = subset(train, labels, spec.train_size, spec.split_seed, 1, "train_size")
     if not len(valid) and spec.valid_size is not None:
-        raise InputError(f"data.valid_size: must be null where no image validates, got {spec.valid_size}")
+        raise InputError(
+            f"data.valid_size: must be null where no image validates, got {spec.valid_size}"
+        )
     if len(valid):
         valid = subset(valid, labels, spec.valid_size, spec.split_seed, 2, "valid_size")
     return Split(train, valid)
@@ -90,8 +111,12 @@ def split(labels: Labels, spec: DataSpec) -> Split:
 
 def _fold(labels: Labels, fold: int, folds: int, seed: int) -> npt.NDArray[np.bool_]:
     if not 2 <= folds <= len(labels) or not 0 <= fold < folds:
-        raise InputError(f"data.fold: 0 <= fold < folds and folds from 2 to {len(labels)}, got fold={fold}, folds={folds}")
-    # Classes are dealt one after the other without starting again at fold 0, so that the folds' sizes differ by one at most.
+        raise InputError(
+            f"data.fold: 0 <= fold < folds and folds from 2 to {len(labels)}, got fold={fold}, "
+            f"folds={folds}"
+        )
+    # Classes are dealt one after the other without starting again at fold 0, so that the folds'
+    # sizes differ by one at most.
     dealt = np.concatenate(by_class(labels, seed, 0))
     chosen = np.zeros(len(labels), bool)
     chosen[dealt[fold::folds]] = True
@@ -103,12 +128,16 @@ def _share(labels: Labels, fraction: float, seed: int) -> npt.NDArray[np.bool_]:
         raise InputError(f"data.valid_fraction: must be at least 0 and less than 1, got {fraction}")
     groups = by_class(labels, seed, 0)
     chosen = np.zeros(len(labels), bool)
-    for group, share in zip(groups, quotas([len(g) for g in groups], round(fraction * len(labels))), strict=True):
+    for group, share in zip(
+        groups, quotas([len(g) for g in groups], round(fraction * len(labels))), strict=True
+    ):
         chosen[group[:share]] = True
     return chosen
 
 
 @lru_cache(maxsize=8)
 def split_of(spec: DataSpec) -> Split:
-    """Open the prepared data and split them; kept for the process, as every epoch asks for the same split."""
+    """Open the prepared data and split them; kept for the process, as every epoch asks for the same
+    split.
+    """
     return split(open_prepared(spec.folder, spec.digest).labels, spec)

@@ -1,4 +1,6 @@
-"""Images as rows of numbers: text with 784 integers a row, and CSV with or without a header and a label column."""
+"""Images as rows of numbers: text with 784 integers a row, and CSV with or without a header and a
+label column.
+"""
 
 import itertools
 import math
@@ -22,7 +24,9 @@ WHOLE_NUMBER = re.compile(r"\s*[+-]?\d{1,10}(\.0*)?\s*\Z")
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of whole numbers, (N, columns) int32, the header's names if the first line was one, and each row's line number."""
+    """Rows of whole numbers, (N, columns) int32, the header's names if the first line was one, and
+    each row's line number.
+    """
 
     header: tuple[str, ...] | None
     values: npt.NDArray[np.int32]
@@ -34,24 +38,36 @@ class Table:
 
 
 def read_table(path: Path, delimiter: str | None = None) -> Table:
-    """Read a table of whole numbers; delimiter None: a comma if the first line has one, else white space.
+    """Read a table of whole numbers; delimiter None: a comma if the first line has one, else white
+    space.
 
-    Raises InputError with file and line: an empty file, rows of different length, a cell that is no whole number, bytes that are no text.
+    Raises InputError with file and line: an empty file, rows of different length, a cell that is no
+    whole number, bytes that are no text.
     """
     try:
         with path.open("r", encoding="utf-8-sig", newline=None) as file:
             lines = _lines(file, path)
             first = next(lines, "")
             if not first.strip():
-                raise InputError(f"{path}: line 1: must be a row of numbers or a header, got {'an empty line' if first else 'none'}")
+                raise InputError(
+                    f"{path}: line 1: must be a row of numbers or a header, got "
+                    f"{'an empty line' if first else 'none'}"
+                )
             separator = delimiter if delimiter is not None else ("," if "," in first else None)
             header = _header(first, separator)
             rest = lines if header else itertools.chain([first], lines)
-            return Table(header, _rows(rest, separator, path, 2 if header else 1), 2 if header else 1, path)
+            return Table(
+                header, _rows(rest, separator, path, 2 if header else 1), 2 if header else 1, path
+            )
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: offset {error.start}: must be UTF-8 text, got byte {error.object[error.start]:#04x}") from error
+        raise InputError(
+            f"{path}: offset {error.start}: must be UTF-8 text, got byte "
+            f"{error.object[error.start]:#04x}"
+        ) from error
     except OSError as error:
-        raise InputError(f"{path}: must be a readable file, got: {error.strerror or error}") from error
+        raise InputError(
+            f"{path}: must be a readable file, got: {error.strerror or error}"
+        ) from error
 
 
 def _lines(file: Iterator[str], path: Path) -> Iterator[str]:
@@ -62,7 +78,9 @@ def _lines(file: Iterator[str], path: Path) -> Iterator[str]:
         if not line:
             return
         if len(line) == MAX_LINE_BYTES:
-            raise InputError(f"{path}: line {number}: a line may have at most {MAX_LINE_BYTES:,} characters")
+            raise InputError(
+                f"{path}: line {number}: a line may have at most {MAX_LINE_BYTES:,} characters"
+            )
         yield line
 
 
@@ -76,7 +94,9 @@ def _header(line: str, separator: str | None) -> tuple[str, ...] | None:
     return None if any(WHOLE_NUMBER.match(cell) for cell in cells) else cells
 
 
-def _rows(lines: Iterator[str], separator: str | None, path: Path, first_line: int) -> npt.NDArray[np.int32]:
+def _rows(
+    lines: Iterator[str], separator: str | None, path: Path, first_line: int
+) -> npt.NDArray[np.int32]:
     blocks: list[npt.NDArray[np.int32]] = []
     width, number, ended = None, first_line, False
     while block := list(itertools.islice(lines, ROWS_AT_ONCE)):
@@ -84,52 +104,86 @@ def _rows(lines: Iterator[str], separator: str | None, path: Path, first_line: i
         for offset, line in enumerate(block):
             blank = not line.strip()
             if ended and not blank:
-                raise InputError(f"{path}: line {number + offset}: rows must follow each other without empty lines")
+                raise InputError(
+                    f"{path}: line {number + offset}: rows must follow each other without empty "
+                    "lines"
+                )
             ended = ended or blank
         if rows:
             width = width or len(_cells(rows[0], separator))
             blocks.append(_numbers(rows, separator, path, number, width))
         number += len(block)
     if not blocks:
-        raise InputError(f"{path}: line {first_line}: must hold at least one row of numbers, got none")
+        raise InputError(
+            f"{path}: line {first_line}: must hold at least one row of numbers, got none"
+        )
     return np.concatenate(blocks)
 
 
-def _numbers(rows: list[str], separator: str | None, path: Path, line: int, width: int) -> npt.NDArray[np.int32]:
-    """Parse rows at NumPy's speed; on any doubt look at them cell by cell, to name the line and the cell."""
+def _numbers(
+    rows: list[str], separator: str | None, path: Path, line: int, width: int
+) -> npt.NDArray[np.int32]:
+    """Parse rows at NumPy's speed; on any doubt look at them cell by cell, to name the line and the
+    cell.
+    """
     try:
         parsed = np.loadtxt(rows, dtype=np.float64, delimiter=separator, ndmin=2, comments=None)
     except ValueError:
         parsed = np.empty((0, 0))
-    if parsed.shape == (len(rows), width) and np.all(np.abs(parsed) <= MAX_VALUE) and np.array_equal(parsed, np.rint(parsed)):
+    if (
+        parsed.shape == (len(rows), width)
+        and np.all(np.abs(parsed) <= MAX_VALUE)
+        and np.array_equal(parsed, np.rint(parsed))
+    ):
         return parsed.astype(np.int32)
     for offset, row in enumerate(rows):
         cells = _cells(row, separator)
         if len(cells) != width:
-            raise InputError(f"{path}: line {line + offset}: rows must have {width} numbers as the first one, got {len(cells)}")
+            raise InputError(
+                f"{path}: line {line + offset}: rows must have {width} numbers as the first one, "
+                f"got {len(cells)}"
+            )
         for column, cell in enumerate(cells):
             if not WHOLE_NUMBER.match(cell) or abs(float(cell)) > MAX_VALUE:
-                raise InputError(f"{path}: line {line + offset}, column {column + 1}: must be a whole number, got {cell.strip()[:40]!r}")
-    raise InputError(f"{path}: lines {line} to {line + len(rows) - 1}: must be rows of whole numbers")
+                raise InputError(
+                    f"{path}: line {line + offset}, column {column + 1}: must be a whole number, "
+                    f"got {cell.strip()[:40]!r}"
+                )
+    raise InputError(
+        f"{path}: lines {line} to {line + len(rows) - 1}: must be rows of whole numbers"
+    )
 
 
-def images_of(table: Table, label_column: int | None, classes: int, shape: Sequence[int] = ()) -> tuple[Images, Labels | None]:
-    """Return the rows as images (N, C, H, W) uint8 of `shape` (C, H, W), square and of one channel without it; and the labels of a column.
+def images_of(
+    table: Table, label_column: int | None, classes: int, shape: Sequence[int] = ()
+) -> tuple[Images, Labels | None]:
+    """Return the rows as images (N, C, H, W) uint8 of `shape` (C, H, W), square and of one channel
+    without it; and the labels of a column.
 
-    Raises InputError with the line: a pixel outside 0 .. 255, a label out of range, a width that is not the shape's or no square.
+    Raises InputError with the line: a pixel outside 0 .. 255, a label out of range, a width that is
+    not the shape's or no square.
     """
     values, labels = table.values, None
     if label_column is not None:
         if not 0 <= label_column < values.shape[1]:
-            raise InputError(f"{table.path}: the label column must be from 0 to {values.shape[1] - 1}, got {label_column}")
+            raise InputError(
+                f"{table.path}: the label column must be from 0 to {values.shape[1] - 1}, got "
+                f"{label_column}"
+            )
         labels = values[:, label_column].astype(np.int64)
         check_labels(labels, classes, table.place)
         values = np.delete(values, label_column, axis=1)
     width = values.shape[1]
     if shape and (len(shape) != 3 or math.prod(shape) != width):
-        raise InputError(f"data.shape: must be [channels, height, width] with a product of {width}, the pixels of a row, got {list(shape)}")
+        raise InputError(
+            f"data.shape: must be [channels, height, width] with a product of {width}, the pixels "
+            f"of a row, got {list(shape)}"
+        )
     wrong = np.argwhere((values < 0) | (values > 255))
     if len(wrong):
         row, column = wrong[0]
-        raise InputError(f"{table.place(int(row))}, pixel {column + 1}: must be from 0 to 255, got {values[row, column]}")
+        raise InputError(
+            f"{table.place(int(row))}, pixel {column + 1}: must be from 0 to 255, got "
+            f"{values[row, column]}"
+        )
     return as_images(values.reshape(-1, *shape) if shape else values, str(table.path)), labels

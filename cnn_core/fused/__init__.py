@@ -1,1 +1,1 @@
-"""Layers joined for speed: what `cnn_core.fused.fuse.fuse` puts in place of runs of plain layers."""
+"""Layers joined for speed: what `cnn_core.fused.fuse.fuse` puts for runs of plain layers."""

@@ -17,40 +17,67 @@ from cnn_core.layers.pooling import MaxPooling
 
 
 class ConvolutionBlock(Layer):
-    """y = dropout(relu(max pool(W * x) + b)): what convolution, bias, ReLU and max pooling give in either order.
+    """y = dropout(relu(max pool(W * x) + b)): what convolution, bias, ReLU and max pooling give in
+    either order.
 
-    Bias and ReLU do not decrease, so they commute with the maximum and work on a pooled row; the row of the convolution is pooled
-    while it is in cache and never leaves it. Kept for backward are the pooled output and, one byte a comparison, which pixel won.
-    ReLU is positively homogeneous, so dropout's 1 / P(keep) is carried by the kernels and bias; and what dropout or ReLU cleared is zero
-    in y, so one comparison masks the gradient of both. W, b and their gradients are the plain layers' own arrays.
+    Bias and ReLU do not decrease, so they commute with the maximum and work on a pooled row; the
+    row of the convolution is pooled while it is in cache and never leaves it. Kept for backward are
+    the pooled output and, one byte a comparison, which pixel won. ReLU is positively homogeneous,
+    so dropout's 1 / P(keep) is carried by the kernels and bias; and what dropout or ReLU cleared is
+    zero in y, so one comparison masks the gradient of both. W, b and their gradients are the plain
+    layers' own arrays.
     """
 
     kind = "convolution"
 
-    def __init__(self, convolution: Convolution, pooling: MaxPooling | None, relu: bool, dropout: Dropout | None) -> None:
+    def __init__(
+        self,
+        convolution: Convolution,
+        pooling: MaxPooling | None,
+        relu: bool,
+        dropout: Dropout | None,
+    ) -> None:
         super().__init__()
-        self.convolution, self.pooling, self.relu, self.dropout = convolution, pooling, relu, dropout
+        self.convolution, self.pooling, self.relu, self.dropout = (
+            convolution,
+            pooling,
+            relu,
+            dropout,
+        )
         self.name, self.params, self.grads = convolution.name, convolution.params, convolution.grads
         self.needs_input_gradient = convolution.needs_input_gradient
         self.in_shape = convolution.in_shape
         self.out_shape = pooling.out_shape if pooling else convolution.out_shape
         self.pool: Pair = pooling.size if pooling else (1, 1)
         W = self.params["W"]
-        self.correlation: Correlation = choose_correlation(convolution.window, W.shape, W.dtype, self.pool)
+        self.correlation: Correlation = choose_correlation(
+            convolution.window, W.shape, W.dtype, self.pool
+        )
         self._few = FewImages(convolution.window, self.pool, relu)
         self._row_of_ones: Array = np.ones(0)
         self._scale = 1.0
 
     def forward(self, x: Array, *, training: bool) -> Array:
-        keep = self.dropout.draw((*self.out_shape, x.shape[3])) if training and self.dropout else None
+        keep = (
+            self.dropout.draw((*self.out_shape, x.shape[3])) if training and self.dropout else None
+        )
         self._scale = self.dropout.scale if training and self.dropout else 1.0
         W, bias = self.params["W"], self.params.get("b")
         if self._scale != 1:
             W, bias = W * self._scale, None if bias is None else bias * self._scale
         return self.run(x, W, bias, self._beaten(x.shape[3]) if training else None, keep)
 
-    def run(self, x: Array, W: Array, bias: Array | None, beaten: Array | None = None, keep: Array | None = None) -> Array:
-        """Return relu(max pool(W * x) + bias), masked by `keep`; `beaten` takes the comparisons for backward."""
+    def run(
+        self,
+        x: Array,
+        W: Array,
+        bias: Array | None,
+        beaten: Array | None = None,
+        keep: Array | None = None,
+    ) -> Array:
+        """Return relu(max pool(W * x) + bias), masked by `keep`; `beaten` takes the comparisons for
+        backward.
+        """
         if beaten is None and x.shape[3] <= FEW_IMAGES:
             return self._few(x, W, bias)
         self.correlation.load(x, W)
@@ -64,7 +91,9 @@ class ConvolutionBlock(Layer):
                 if bias is not None:
                     pooled += bias[:, None]
                 out = y[:, row].reshape(len(W), -1)
-                np.maximum(pooled, zeros, out=pooled if keep is not None else out) if self.relu else np.copyto(out, pooled)
+                np.maximum(
+                    pooled, zeros, out=pooled if keep is not None else out
+                ) if self.relu else np.copyto(out, pooled)
                 if keep is not None:
                     np.multiply(pooled, keep[:, row].reshape(len(W), -1), out=out)
         return y
@@ -79,7 +108,9 @@ class ConvolutionBlock(Layer):
         return dx
 
     def _backpropagate(self, dy: Array) -> tuple[Array, Array]:
-        """Write the gradient of the kernels that were used; return dx and the gradient of the bias that was, (F,) float64."""
+        """Write the gradient of the kernels that were used; return dx and the gradient of the bias
+        that was, (F,) float64.
+        """
         filters, n = self.out_shape[0], dy.shape[3]
         y = self._buffers.take("y", dy.shape, dy.dtype)
         beaten, shifted, work = self._beaten(n), np.zeros(filters), self._row(dy)
@@ -90,7 +121,9 @@ class ConvolutionBlock(Layer):
             for row, steps in self._windows(first, rows):
                 gradient = dy[:, row].reshape(filters, -1)
                 if self.relu:
-                    masked = steps[0] if len(steps) == 1 else work  # without pooling it goes to where it is needed
+                    masked = (
+                        steps[0] if len(steps) == 1 else work
+                    )  # without pooling it goes to where it is needed
                     gradient = self._mask(gradient, y[:, row].reshape(filters, -1), masked)
                 shifted += np.vecdot(gradient, self._ones(gradient))
                 descend(gradient, beaten[row], steps, work)
@@ -104,32 +137,49 @@ class ConvolutionBlock(Layer):
         return np.multiply(gradient, positive, out=out)
 
     def _block(self, rows: int, like: Array) -> Array:
-        """Return the buffer of a block of convolution rows, (F, rows, OW, N), columns in the correlation's pooling order."""
+        """Return the buffer of a block of convolution rows, (F, rows, OW, N), columns in the
+        correlation's pooling order.
+        """
         shape = (self.out_shape[0], rows, self.out_shape[2] * self.pool[1], like.shape[3])
         return self._buffers.take("block", shape, like.dtype)
 
     def _windows(self, first: int, block: Array) -> list[tuple[int, list[Array]]]:
-        """Return each pooled row of a block with the pixels of its windows, ph * pw arrays (F, PW * N)."""
+        """Return each pooled row of a block with the pixels of its windows, ph * pw arrays (F, PW *
+        N).
+        """
         (ph, pw), (filters, rows) = self.pool, block.shape[:2]
         taps = [(i, j) for i in range(ph) for j in range(pw)]
         phases = [block[:, row].reshape(filters, pw, -1) for row in range(rows)]
-        return [((first + row) // ph, [phases[row + i][:, j] for i, j in taps]) for row in range(0, rows, ph)]
+        return [
+            ((first + row) // ph, [phases[row + i][:, j] for i, j in taps])
+            for row in range(0, rows, ph)
+        ]
 
     def _beaten(self, n: int) -> Array:
         """Return the comparisons that forward keeps: (PH, ph * pw - 1, F, PW * N) bool."""
         filters, rows, width = self.out_shape
-        return self._buffers.take("beaten", (rows, self.pool[0] * self.pool[1] - 1, filters, width * n), np.bool_)
+        return self._buffers.take(
+            "beaten", (rows, self.pool[0] * self.pool[1] - 1, filters, width * n), np.bool_
+        )
 
     def _row(self, like: Array) -> Array:
-        """Return a pooled row to work in, (F, PW * N): in one piece, while the filters of a row of y lie on pages far apart."""
-        return self._buffers.take("row", (self.out_shape[0], self.out_shape[2] * like.shape[3]), like.dtype)
+        """Return a pooled row to work in, (F, PW * N): in one piece, while the filters of a row of
+        y lie on pages far apart.
+        """
+        return self._buffers.take(
+            "row", (self.out_shape[0], self.out_shape[2] * like.shape[3]), like.dtype
+        )
 
     def _zeros(self, x: Array) -> Array:
-        """Return a pooled row of zeros: a maximum with an array is three times as fast as with a number."""
+        """Return a pooled row of zeros: a maximum with an array is three times as fast as with a
+        number.
+        """
         return self._buffers.take("zeros", (self.out_shape[2] * x.shape[3],), x.dtype, zeroed=True)
 
     def _ones(self, rows: Array) -> Array:
-        """Return as many ones as a row is long: a sum as the product with them is BLAS's, and several times as fast."""
+        """Return as many ones as a row is long: a sum as the product with them is BLAS's, and
+        several times as fast.
+        """
         if self._row_of_ones.size < rows.shape[1] or self._row_of_ones.dtype != rows.dtype:
             self._row_of_ones = np.ones(rows.shape[1], rows.dtype)
         return self._row_of_ones[: rows.shape[1]]

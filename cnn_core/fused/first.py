@@ -1,4 +1,6 @@
-"""The first convolution with its batch normalisation: statistics from the images' own moments, everything else as without normalisation."""
+"""The first convolution with its batch normalisation: statistics from the images' own moments,
+everything else as without normalisation.
+"""
 
 import numpy as np
 
@@ -12,26 +14,34 @@ COLUMNS_A_FILTER = 4  # moments of longer columns would cost more than they save
 
 
 def knows_its_statistics(convolution: Convolution) -> bool:
-    """Tell whether the form below is right and quick: no input gradient is needed, and columns are short, as of images of few channels."""
+    """Tell whether the form below is right and quick: no input gradient is needed, and columns are
+    short, as of images of few channels.
+    """
     W = convolution.params["W"]
     direct = isinstance(choose_correlation(convolution.window, W.shape, W.dtype), DirectCorrelation)
-    return not convolution.needs_input_gradient and direct and W[0].size <= COLUMNS_A_FILTER * len(W)
+    return (
+        not convolution.needs_input_gradient and direct and W[0].size <= COLUMNS_A_FILTER * len(W)
+    )
 
 
 class FirstNormalizedBlock(NormalizedBlock):
-    """What `NormalizedBlock` computes, where nothing is learned before it, with the convolution's outputs v = W x_col never kept.
+    """What `NormalizedBlock` computes, where nothing is learned before it, with the convolution's
+    outputs v = W x_col never kept.
 
-    With S, the sum of all columns x_col, and G, the sum of x_col x_col^T (K x K, small), over n pixels:
+    With S, the sum of all columns x_col, and G, the sum of x_col x_col^T (K x K, small), over n
+    pixels:
 
         mean = W S / n,    var = diag(W G W^T) / n - mean^2
 
-    so the normalisation folds into kernels and bias before they are used, s = gamma / sqrt(var + eps), as in inference: one pass gives
-    y = relu(max pool(s W * x + c)). Backward through that gives D, the gradient of the folded kernels, and d, that of c; then
+    so the normalisation folds into kernels and bias before they are used, s = gamma / sqrt(var +
+    eps), as in inference: one pass gives y = relu(max pool(s W * x + c)). Backward through that
+    gives D, the gradient of the folded kernels, and d, that of c; then
 
-        dbeta = d,    dgamma = (diag(D W^T) - mean d) / sigma,    dW = s (D - d S^T / n - dgamma (W G - mean S^T) / (n sigma))
+        dbeta = d,    dgamma = (diag(D W^T) - mean d) / sigma,
+        dW = s (D - d S^T / n - dgamma (W G - mean S^T) / (n sigma))
 
-    which is the usual gradient, its sums over pixels being taken by G. Relative errors of the variance in float32 are about 1e-7 times
-    (|W| G |W|^T) / (n var).
+    which is the usual gradient, its sums over pixels being taken by G. Relative errors of the
+    variance in float32 are about 1e-7 times (|W| G |W|^T) / (n var).
     """
 
     correlation: DirectCorrelation
@@ -47,12 +57,16 @@ class FirstNormalizedBlock(NormalizedBlock):
         self.mean = W @ self.S / self.count
         var = np.maximum(np.vecdot(W @ self.G, W) / self.count - self.mean**2, 0)
         self.inverse = 1 / np.sqrt(var + self.norm.eps)
-        self.norm.move_running((self.mean + self._bias()).astype(x.dtype), var.astype(x.dtype), self.count)
+        self.norm.move_running(
+            (self.mean + self._bias()).astype(x.dtype), var.astype(x.dtype), self.count
+        )
         return self.run(x, *self._folded(self.mean, var), self._beaten(n))
 
     def backward(self, dy: Array) -> Array:
         dx, d = self._backpropagate(dy)
-        W, D = (self.correlation.flat(a.astype(np.float64)) for a in (self.params["W"], self.grads["W"]))
+        W, D = (
+            self.correlation.flat(a.astype(np.float64)) for a in (self.params["W"], self.grads["W"])
+        )
         dgamma = self.inverse * (np.vecdot(D, W) - self.mean * d)
         self.norm.grads["beta"][...] = d
         self.norm.grads["gamma"][...] = dgamma

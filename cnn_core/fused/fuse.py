@@ -1,10 +1,14 @@
-"""The pass that joins layers for speed: a net with fewer passes over memory, and the same parameters.
+"""The pass that joins layers for speed: a net with fewer passes over memory, and the same
+parameters.
 
-Runs of layers that are joined, each proven equal to the plain ones to rounding in tests/core/test_fusion.py:
+Runs of layers that are joined, each proven equal to the plain ones to rounding in
+tests/core/test_fusion.py:
 
-- convolution [- ReLU] [- max pooling] in either order [- flatten] [- dropout]  ->  `ConvolutionBlock`
-- convolution - batch normalisation [- ReLU] [- max pooling] in either order  ->  `NormalizedBlock`, where the windows cover the image;
-  `FirstNormalizedBlock`, where moreover nothing before it is learned
+- convolution [- ReLU] [- max pooling] in either order [- flatten] [- dropout]  ->
+  `ConvolutionBlock`
+- convolution - batch normalisation [- ReLU] [- max pooling] in either order  ->  `NormalizedBlock`,
+  where the windows cover the image; `FirstNormalizedBlock`, where moreover nothing before it is
+  learned
 
 Everything else stays as it is.
 """
@@ -14,12 +18,22 @@ from collections.abc import Sequence
 from cnn_core.fused.block import ConvolutionBlock
 from cnn_core.fused.first import FirstNormalizedBlock, knows_its_statistics
 from cnn_core.fused.normalized import NormalizedBlock
-from cnn_core.layers import BatchNormalization, Convolution, Dropout, Flatten, Layer, MaxPooling, ReLU
+from cnn_core.layers import (
+    BatchNormalization,
+    Convolution,
+    Dropout,
+    Flatten,
+    Layer,
+    MaxPooling,
+    ReLU,
+)
 from cnn_core.model import Sequential
 
 
 class FusedSequential(Sequential):
-    """A Sequential whose layers were joined; parameters, gradients, buffers and random streams are the original's."""
+    """A Sequential whose layers were joined; parameters, gradients, buffers and random streams are
+    the original's.
+    """
 
     def __init__(self, original: Sequential, layers: Sequence[Layer]) -> None:
         self.original = original
@@ -38,7 +52,9 @@ class FusedSequential(Sequential):
 
 
 def fuse(model: Sequential) -> FusedSequential:
-    """Return the built model with runs of its layers joined; arrays are shared, so loading into one loads into both."""
+    """Return the built model with runs of its layers joined; arrays are shared, so loading into one
+    loads into both.
+    """
     fused: list[Layer] = []
     rest = list(model.layers)
     while rest:
@@ -59,7 +75,11 @@ def _join(layers: Sequence[Layer]) -> tuple[list[Layer], int]:
         layer = layers[used]
         if isinstance(layer, ReLU) and not relu:
             relu = True
-        elif isinstance(layer, MaxPooling) and pooling is None and _tiles(layer, wholly=norm is not None):
+        elif (
+            isinstance(layer, MaxPooling)
+            and pooling is None
+            and _tiles(layer, wholly=norm is not None)
+        ):
             pooling = layer
         else:
             break
@@ -71,12 +91,24 @@ def _join(layers: Sequence[Layer]) -> tuple[list[Layer], int]:
         return [first], 1
     flatten = [layer for layer in layers[used : used + 1] if isinstance(layer, Flatten)]
     after = layers[used + len(flatten) :][:1]
-    dropout = after[0] if relu and after and isinstance(after[0], Dropout) and after[0].threshold else None
-    block = ConvolutionBlock(first, pooling, relu, dropout if isinstance(dropout, Dropout) else None)
+    dropout = (
+        after[0]
+        if relu and after and isinstance(after[0], Dropout) and after[0].threshold
+        else None
+    )
+    block = ConvolutionBlock(
+        first, pooling, relu, dropout if isinstance(dropout, Dropout) else None
+    )
     return [block, *flatten], used + len(flatten) + (dropout is not None)
 
 
 def _tiles(pooling: MaxPooling, wholly: bool) -> bool:
-    """Tell whether the windows lie side by side without padding, and, if `wholly`, leave no pixel out."""
+    """Tell whether the windows lie side by side without padding, and, if `wholly`, leave no pixel
+    out.
+    """
     (height, width), (rows, columns) = pooling.window.size, pooling.size
-    return pooling.stride == pooling.size and not any(pooling.window.padding) and not (wholly and (height % rows or width % columns))
+    return (
+        pooling.stride == pooling.size
+        and not any(pooling.window.padding)
+        and not (wholly and (height % rows or width % columns))
+    )

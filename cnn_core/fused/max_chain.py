@@ -8,9 +8,11 @@ from cnn_core.axes import Array
 
 
 def climb(steps: Sequence[Array], best: Array, beaten: Array | None) -> None:
-    """Write the maximum of `steps` into best, and into beaten[k - 1], bool, where step k is above all before it.
+    """Write the maximum of `steps` into best, and into beaten[k - 1], bool, where step k is above
+    all before it.
 
-    Each comparison is strict, so of equal values the first wins, as in `MaxPooling`. Without `beaten` only the maximum is taken.
+    Each comparison is strict, so of equal values the first wins, as in `MaxPooling`. Without
+    `beaten` only the maximum is taken.
     """
     if len(steps) == 1:
         best[...] = steps[0]
@@ -24,9 +26,11 @@ def climb(steps: Sequence[Array], best: Array, beaten: Array | None) -> None:
 
 
 def descend(gradient: Array, beaten: Array, steps: Sequence[Array], work: Array) -> None:
-    """Write the gradient into the step that won, zeros into the others; `work`, of the gradient's shape or the gradient itself, is used up.
+    """Write the gradient into the step that won, zeros into the others; `work`, of the gradient's
+    shape or the gradient itself, is used up.
 
-    From the top: a step that was above all before it takes the whole gradient and leaves nothing for those.
+    From the top: a step that was above all before it takes the whole gradient and leaves nothing
+    for those.
     """
     if len(steps) == 1:
         if steps[0] is not gradient:

@@ -13,25 +13,37 @@ from cnn_core.layers.pooling import MaxPooling
 class NormalizedBlock(ConvolutionBlock):
     """y = relu(max pool(gamma (v - mean) / sqrt(var + eps) + beta)), v = W * x + b.
 
-    Forward takes the sums for mean and variance from each row of the convolution while it is in cache. Kernels of filters with a negative
-    gamma are used with their sign turned (u = sign(gamma) v), so that the normalisation, a u + c with a >= 0, never decreases: pooling then
-    comes first, in the same pass, and scale, shift and ReLU work on pooled rows. The bias cancels out and its gradient is zero.
+    Forward takes the sums for mean and variance from each row of the convolution while it is in
+    cache. Kernels of filters with a negative gamma are used with their sign turned (u = sign(gamma)
+    v), so that the normalisation, a u + c with a >= 0, never decreases: pooling then comes first,
+    in the same pass, and scale, shift and ReLU work on pooled rows. The bias cancels out and its
+    gradient is zero.
 
-    Backward needs two sums of the masked gradient g, of g and of g u, for which the pooled u suffice; then row by row
-    du = a (g + p u + q), which goes straight into the gradient of the kernels; the factor a is left to small arrays there.
+    Backward needs two sums of the masked gradient g, of g and of g u, for which the pooled u
+    suffice; then row by row du = a (g + p u + q), which goes straight into the gradient of the
+    kernels; the factor a is left to small arrays there.
 
-    Inference folds the normalisation into kernels and bias. The variance is E[u^2] - E[u]^2 with row sums in the arrays' own type added up
-    in float64: its relative error is about 1e-7 (1 + mean^2 / var).
+    Inference folds the normalisation into kernels and bias. The variance is E[u^2] - E[u]^2 with
+    row sums in the arrays' own type added up in float64: its relative error is about 1e-7 (1 +
+    mean^2 / var).
     """
 
-    def __init__(self, convolution: Convolution, norm: BatchNormalization, pooling: MaxPooling | None, relu: bool) -> None:
+    def __init__(
+        self,
+        convolution: Convolution,
+        norm: BatchNormalization,
+        pooling: MaxPooling | None,
+        relu: bool,
+    ) -> None:
         super().__init__(convolution, pooling, relu, None)
         self.norm = norm
 
     def forward(self, x: Array, *, training: bool) -> Array:
         if not training:
             running = self.norm.buffers
-            return self.run(x, *self._folded(running["running_mean"] - self._bias(), running["running_var"]))
+            return self.run(
+                x, *self._folded(running["running_mean"] - self._bias(), running["running_var"])
+            )
         n = x.shape[3]
         self.sign = np.where(self.norm.params["gamma"] < 0, -1, 1).astype(x.dtype)
         self.correlation.load(x, self.params["W"] * self.sign[:, None, None, None])
@@ -50,20 +62,26 @@ class NormalizedBlock(ConvolutionBlock):
         return self._scale_and_shift(x, pooled)
 
     def _folded(self, mean: Array, var: Array) -> tuple[Array, Array]:
-        """Return kernels and bias that normalise as they convolve, given mean and variance of W * x."""
+        """Return kernels and bias that normalise as they convolve, given mean and variance of W *
+        x.
+        """
         scale = self.norm.params["gamma"] / np.sqrt(var + self.norm.eps)
         W, shift = self.params["W"], self.norm.params["beta"] - mean * scale
         return W * scale.astype(W.dtype)[:, None, None, None], shift.astype(W.dtype)
 
     def _take_statistics(self, sums: Array, count: int) -> None:
-        """Turn the sums of u and u^2 into mean, inverse deviation, and the scale and shift of the normalisation."""
+        """Turn the sums of u and u^2 into mean, inverse deviation, and the scale and shift of the
+        normalisation.
+        """
         dtype = self.sign.dtype
         mean = sums[0] / count
         var = np.maximum(sums[1] / count - mean**2, 0)
         self.count, self.mean, self.inverse = count, mean, 1 / np.sqrt(var + self.norm.eps)
         self.scale = np.abs(self.norm.params["gamma"]) * self.inverse
         self.shift = self.norm.params["beta"] - self.scale * mean
-        self.norm.move_running((self.sign * mean + self._bias()).astype(dtype), var.astype(dtype), count)
+        self.norm.move_running(
+            (self.sign * mean + self._bias()).astype(dtype), var.astype(dtype), count
+        )
 
     def _scale_and_shift(self, x: Array, pooled: Array) -> Array:
         y = self._buffers.take("y", (*self.out_shape, x.shape[3]), x.dtype)
@@ -93,7 +111,9 @@ class NormalizedBlock(ConvolutionBlock):
         p = -self.inverse * along / self.count
         q = -sums[0] / self.count - p * self.mean
         dx = self._buffers.take("dx", (*self.in_shape, dy.shape[3]), dy.dtype)
-        self.correlation.start(dx if self.needs_input_gradient else None, self.scale.astype(dy.dtype))
+        self.correlation.start(
+            dx if self.needs_input_gradient else None, self.scale.astype(dy.dtype)
+        )
         self._spread(dy, u, *(v.astype(dy.dtype)[:, None] for v in (p, q)))
         self.correlation.finish(self.grads["W"])
         self.grads["W"] *= self.sign[:, None, None, None]
@@ -102,7 +122,9 @@ class NormalizedBlock(ConvolutionBlock):
         return dx
 
     def _spread(self, dy: Array, u: Array, p: Array, q: Array) -> None:
-        """Write du / a = g + p u + q row by row and let the kernels' gradient take it; u is used up."""
+        """Write du / a = g + p u + q row by row and let the kernels' gradient take it; u is used
+        up.
+        """
         beaten, filters, work = self._beaten(dy.shape[3]), len(p), self._row(dy)
         for first, stop in self.correlation.blocks:
             rows = self.correlation.dy_rows(first, stop)
@@ -110,10 +132,17 @@ class NormalizedBlock(ConvolutionBlock):
                 for row, steps in self._windows(first, rows):
                     descend(dy[:, row].reshape(filters, -1), beaten[row], steps, work)
             for index in range(first, stop):
-                flat, out = u[index].reshape(filters, -1), rows[:, index - first].reshape(filters, -1)
+                flat, out = (
+                    u[index].reshape(filters, -1),
+                    rows[:, index - first].reshape(filters, -1),
+                )
                 flat *= p
                 flat += q
-                np.add(flat, out if self.pooling is not None else dy[:, index].reshape(filters, -1), out=out)
+                np.add(
+                    flat,
+                    out if self.pooling is not None else dy[:, index].reshape(filters, -1),
+                    out=out,
+                )
             self.correlation.accumulate(first, stop)
 
     def _bias(self) -> Array | float:

@@ -1,1 +1,3 @@
-"""The arithmetic of convolutions: windows, working memory, and the two ways to correlate images with kernels."""
+"""The arithmetic of convolutions: windows, working memory, and the two ways to correlate images
+with kernels.
+"""

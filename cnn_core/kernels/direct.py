@@ -1,11 +1,14 @@
-"""Correlation of images with kernels, row by row: the arithmetic of a convolution, apart from the layer that uses it.
+"""Correlation of images with kernels, row by row: the arithmetic of a convolution, apart from the
+layer that uses it.
 
-Lowering with the row outermost. Input row p is lowered once, to an array (C, KW, OW, N) of its horizontal shifts. Stored one after the
-other, the KH rows that output row r needs are then one contiguous matrix (KH * C * KW, OW * N), a view: an image is copied KW times instead
-of KH * KW times, borders are zeros that nobody writes, and every row's product reads the matrix where it lies.
+Lowering with the row outermost. Input row p is lowered once, to an array (C, KW, OW, N) of its
+horizontal shifts. Stored one after the other, the KH rows that output row r needs are then one
+contiguous matrix (KH * C * KW, OW * N), a view: an image is copied KW times instead of KH * KW
+times, borders are zeros that nobody writes, and every row's product reads the matrix where it lies.
 
-Each output row is one product (or `parts` small ones), whatever rows are lowered together: a product's shape decides its last bits, so the
-same seed gives the same bits whatever the size of blocks and caches.
+Each output row is one product (or `parts` small ones), whatever rows are lowered together: a
+product's shape decides its last bits, so the same seed gives the same bits whatever the size of
+blocks and caches.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,32 +21,37 @@ from cnn_core.axes import Array
 from cnn_core.kernels.window import Pair, Window
 from cnn_core.kernels.workspace import Buffers, cache_bytes
 
-# OpenBLAS multiplies without packing its operands when m * n * k is at most this (its small-matrix kernels). For products of few rows and
-# columns packing costs more than multiplying: a first layer's 32 x 25 x 2800 runs at 170 GFLOP/s whole and 209 in four parts, its weight
-# gradient at 84 and 166 (docs/LOG.md).
+# OpenBLAS multiplies without packing its operands when m * n * k is at most this (its small-matrix
+# kernels). For products of few rows and columns packing costs more than multiplying: a first
+# layer's 32 x 25 x 2800 runs at 170 GFLOP/s whole and 209 in four parts, its weight gradient at 84
+# and 166 (docs/LOG.md).
 SMALL_PRODUCT = 1_000_000
 FEWEST_COLUMNS = 500  # thinner parts cost more calls than they save
 
 
 class Correlation(Protocol):
-    """What a convolution asks of an algorithm. Rows are output rows; `blocks` are the ranges (first, stop) computed at once, in order.
+    """What a convolution asks of an algorithm. Rows are output rows; `blocks` are the ranges
+    (first, stop) computed at once, in order.
 
-    Forward is load, then correlate for each block. Backward is start; for each block, writing dy into `dy_rows` and accumulate; finish.
+    Forward is load, then correlate for each block. Backward is start; for each block, writing dy
+    into `dy_rows` and accumulate; finish.
     """
 
     @property
     def blocks(self) -> Sequence[Pair]: ...
 
     def load(self, x: Array, W: Array) -> None:
-        """Take the images (C, H, W, N), kept by reference, and the kernels (F, C, KH, KW), copied."""
+        """Take images (C, H, W, N), kept by reference, and kernels (F, C, KH, KW), copied."""
 
     def correlate(self, first: int, stop: int, y: Array) -> None:
         """Write a block's output rows into y (F, stop - first, OW, N)."""
 
     def start(self, dx: Array | None, scale: Array | None = None) -> None:
-        """Begin the gradients of the kernels and, unless dx is None, of the input: dx (C, H, W, N) is complete after finish.
+        """Begin the gradients of the kernels and, unless dx is None, of the input: dx (C, H, W, N)
+        is complete after finish.
 
-        With `scale` (F,) each filter's dy counts that many times, at the cost of scaling small arrays instead of dy.
+        With `scale` (F,) each filter's dy counts that many times, at the cost of scaling small
+        arrays instead of dy.
         """
 
     def dy_rows(self, first: int, stop: int) -> Array:
@@ -57,14 +65,22 @@ class Correlation(Protocol):
 
 
 class DirectCorrelation:
-    """y[f, r, q] = sum over c, i, j of W[f, c, i, j] x[c, r sh + i - top, q sw + j - left], for any window.
+    """y[f, r, q] = sum over c, i, j of W[f, c, i, j] x[c, r sh + i - top, q sw + j - left], for any
+    window.
 
-    With ``pool = (ph, pw)`` it computes what a pooling of that size, at stride of that size, will read: only rows and columns that fall
-    into whole windows; blocks of ph rows; and columns in the order (q mod pw, q // pw), which costs the lowering nothing and makes each
-    position of the pooling windows a contiguous run. dy is taken in the same order.
+    With ``pool = (ph, pw)`` it computes what a pooling of that size, at stride of that size, will
+    read: only rows and columns that fall into whole windows; blocks of ph rows; and columns in the
+    order (q mod pw, q // pw), which costs the lowering nothing and makes each position of the
+    pooling windows a contiguous run. dy is taken in the same order.
     """
 
-    def __init__(self, window: Window, kernels: tuple[int, int, int, int], dtype: DTypeLike, pool: Pair = (1, 1)) -> None:
+    def __init__(
+        self,
+        window: Window,
+        kernels: tuple[int, int, int, int],
+        dtype: DTypeLike,
+        pool: Pair = (1, 1),
+    ) -> None:
         self.window = window
         self.filters, self.channels = kernels[:2]
         self.pool = pool
@@ -73,8 +89,12 @@ class DirectCorrelation:
         self.blocks: Sequence[Pair] = [(row, row + pool[0]) for row in range(0, self.rows, pool[0])]
         self.budget = 4 * cache_bytes()
         self._buffers = Buffers()
-        self._kernels = np.empty((self.filters, window.kernel[0], self.channels, window.kernel[1]), dtype)
-        self._turned = np.empty((self.channels, window.kernel[1], window.kernel[0], self.filters), dtype)
+        self._kernels = np.empty(
+            (self.filters, window.kernel[0], self.channels, window.kernel[1]), dtype
+        )
+        self._turned = np.empty(
+            (self.channels, window.kernel[1], window.kernel[0], self.filters), dtype
+        )
         self._accumulated: Array | None = None
         self._lowered = (0, 0)
         self._shifts = list(self._all_shifts())
@@ -92,9 +112,11 @@ class DirectCorrelation:
             np.matmul(kernels, self._columns(row), out=out)
 
     def moments(self) -> tuple[Array, Array]:
-        """Return S (K,) and G (K, K), float64: the sums of the columns of all output pixels and of their products with one another.
+        """Return S (K,) and G (K, K), float64: the sums of the columns of all output pixels and of
+        their products with one another.
 
-        K = KH * C * KW counts in the order of `flat`. A row's products are in the arrays' own type, the rows are added up in float64.
+        K = KH * C * KW counts in the order of `flat`. A row's products are in the arrays' own type,
+        the rows are added up in float64.
         """
         depth, count = self._kernels[0].size, self.width * self._x.shape[3]
         S, G = np.zeros(depth), np.zeros((depth, depth))
@@ -121,7 +143,9 @@ class DirectCorrelation:
     def dy_rows(self, first: int, stop: int) -> Array:
         keep = self._dx is not None
         slots = self.rows if keep else stop - first
-        self._dy = self._buffers.take("dy", (slots, self.filters, self.width, self._x.shape[3]), self._x.dtype)
+        self._dy = self._buffers.take(
+            "dy", (slots, self.filters, self.width, self._x.shape[3]), self._x.dtype
+        )
         self._first = 0 if keep else first
         return self._dy[first - self._first : stop - self._first].swapaxes(0, 1)
 
@@ -148,19 +172,27 @@ class DirectCorrelation:
             self._input_gradient(self._dx)
 
     def _input_gradient(self, dx: Array) -> None:
-        """Each input row p is one product: of the kernel rows i that met it with the rows r = (p + top - i) / sh of dy, one under the other
-        in memory. The product's KW rows of a channel are then added at their shifts. Nothing is multiplied by padding.
+        """Each input row p is one product: of the kernel rows i that met it with the rows r = (p +
+        top - i) / sh of dy, one under the other in memory. The product's KW rows of a channel are
+        then added at their shifts. Nothing is multiplied by padding.
         """
         (kh, kw), sh, top = self.window.kernel, self.window.stride[0], self.window.padding[0]
-        # Kernel rows from the last to the first, so that output rows ascend; those of one residue modulo the stride lie side by side.
+        # Kernel rows from the last to the first, so that output rows ascend; those of one residue
+        # modulo the stride lie side by side.
         descending = sorted(range(kh), key=lambda i: (i % sh, -i))
         self._turned[...] = self._kernels[:, descending].transpose(2, 3, 1, 0)
         if self._scale is not None:
             self._turned *= self._scale
         turned = self._turned.reshape(self.channels * kw, kh * self.filters)
-        product = self._buffers.take("spread", (self.channels, kw, self.width, dx.shape[3]), dx.dtype)
+        product = self._buffers.take(
+            "spread", (self.channels, kw, self.width, dx.shape[3]), dx.dtype
+        )
         for p in range(dx.shape[1]):
-            met = [at for at, i in enumerate(descending) if (p + top - i) % sh == 0 and 0 <= (p + top - i) // sh < self.rows]
+            met = [
+                at
+                for at, i in enumerate(descending)
+                if (p + top - i) % sh == 0 and 0 <= (p + top - i) // sh < self.rows
+            ]
             row = dx[:, p]
             row.fill(0)
             if met:
@@ -178,7 +210,9 @@ class DirectCorrelation:
             row[:, columns] += spread[:, j, phase, low:high]
 
     def _split(self, n: int) -> int:
-        """Return into how many parts a row's columns are cut so that the products take the small-matrix kernels; 1 where they cannot."""
+        """Return into how many parts a row's columns are cut so that the products take the
+        small-matrix kernels; 1 where they cannot.
+        """
         work = self._kernels.size * n
         for parts in range(1, self.width + 1):
             if self.width % parts == 0 and work * (self.width // parts) <= SMALL_PRODUCT:
@@ -186,7 +220,9 @@ class DirectCorrelation:
         return 1
 
     def _columns(self, row: int) -> Array:
-        """Return the columns of an output row, (parts, KH * C * KW, columns), lowering its block of rows if that is not done."""
+        """Return the columns of an output row, (parts, KH * C * KW, columns), lowering its block of
+        rows if that is not done.
+        """
         first, stop = self._lowered
         if not first <= row < stop:
             self._lower(row)
@@ -202,7 +238,9 @@ class DirectCorrelation:
         slot_bytes = int(np.prod(shape)) * self._x.itemsize
         most = max(1, min(self.rows, (self.budget // slot_bytes - kh) // sh + 1))
         # Zeroed once: horizontal borders lie at the same place in every row and are never written.
-        self._slots = self._buffers.take("slots", ((most - 1) * sh + kh, *shape), self._x.dtype, zeroed=True)
+        self._slots = self._buffers.take(
+            "slots", ((most - 1) * sh + kh, *shape), self._x.dtype, zeroed=True
+        )
         stop = min(first + most, self.rows)
         top, height = first * sh - self.window.padding[0], self.window.size[0]
         count = (stop - 1 - first) * sh + kh
@@ -215,13 +253,22 @@ class DirectCorrelation:
         self._lowered = (first, stop)
 
     def _shift(self, x: Array, slots: Array) -> None:
-        """Copy rows of x (C, rows, W, N) into slots (rows, C, KW, pw, OW / pw, N), each kernel column and phase shifted."""
+        """Copy rows of x (C, rows, W, N) into slots (rows, C, KW, pw, OW / pw, N), each kernel
+        column and phase shifted.
+        """
         for j, phase, low, high, columns in self._shifts:
             slots[:, :, j, phase, low:high] = x[:, :, columns].swapaxes(0, 1)
 
     def _all_shifts(self) -> Iterator[tuple[int, int, int, int, slice]]:
-        """Yield (j, phase, low, high, columns): outputs low to high of a phase meet those input columns with kernel column j."""
-        (_, sw), left, width, phases = self.window.stride, self.window.padding[2], self.window.size[1], self.pool[1]
+        """Yield (j, phase, low, high, columns): outputs low to high of a phase meet those input
+        columns with kernel column j.
+        """
+        (_, sw), left, width, phases = (
+            self.window.stride,
+            self.window.padding[2],
+            self.window.size[1],
+            self.pool[1],
+        )
         step = sw * phases
         for j in range(self.window.kernel[1]):
             for phase in range(phases):
@@ -229,4 +276,10 @@ class DirectCorrelation:
                 low = max(0, -(start // step))
                 high = min(self.width // phases, (width - 1 - start) // step + 1)
                 if high > low:
-                    yield j, phase, low, high, slice(start + low * step, start + (high - 1) * step + 1, step)
+                    yield (
+                        j,
+                        phase,
+                        low,
+                        high,
+                        slice(start + low * step, start + (high - 1) * step + 1, step),
+                    )

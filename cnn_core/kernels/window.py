@@ -1,6 +1,8 @@
-"""Windows that slide over images: output sizes, padding, and the lowering of a convolution to a matrix product.
+"""Windows that slide over images: output sizes, padding, and the lowering of a convolution to a
+matrix product.
 
-The only place with window arithmetic. Kernels are not flipped (cross-correlation), as in every current library.
+The only place with window arithmetic. Kernels are not flipped (cross-correlation), as in every
+current library.
 """
 
 from collections.abc import Iterator
@@ -24,7 +26,9 @@ def as_pair(value: int | Pair) -> Pair:
 
 @dataclass(frozen=True)
 class Window:
-    """How a kernel slides: its size, its stride and the padding (top, bottom, left, right); `size` is of the unpadded input."""
+    """How a kernel slides: its size, its stride and the padding (top, bottom, left, right); `size`
+    is of the unpadded input.
+    """
 
     kernel: Pair
     stride: Pair
@@ -50,7 +54,9 @@ class Window:
                 yield i, j
 
     def view(self, padded: Array, i: int, j: int, first: int = 0, stop: int | None = None) -> Array:
-        """Return the pixels that the kernel's position (i, j) meets in output rows first to stop: a view (C, rows, OW, N)."""
+        """Return the pixels that the kernel's position (i, j) meets in output rows first to stop: a
+        view (C, rows, OW, N).
+        """
         (oh, ow), (sh, sw) = self.output, self.stride
         stop = oh if stop is None else stop
         rows = slice(i + first * sh, i + (stop - 1) * sh + 1, sh)
@@ -62,22 +68,34 @@ class Window:
         return padded[:, top : top + self.size[0], left : left + self.size[1]]
 
 
-def make_window(where: str, kernel: int | Pair, stride: int | Pair, padding: Padding, size: Pair) -> Window:
+def make_window(
+    where: str, kernel: int | Pair, stride: int | Pair, padding: Padding, size: Pair
+) -> Window:
     """Return the window over images of `size` (H, W), checked.
 
-    Padding "valid" is none; "same" gives ceil(H / stride) rows, an odd remainder going to the bottom and right (TensorFlow's rule); a
-    number or a pair pads both sides alike. Raises InputError that begins with `where`.
+    Padding "valid" is none; "same" gives ceil(H / stride) rows, an odd remainder going to the
+    bottom and right (TensorFlow's rule); a number or a pair pads both sides alike. Raises
+    InputError that begins with `where`.
     """
     kernel, stride = as_pair(kernel), as_pair(stride)
     if min(kernel) < 1 or min(stride) < 1:
-        raise InputError(f"{where}: kernel and stride must be at least 1, got kernel {_by(kernel)}, stride {_by(stride)}")
+        raise InputError(
+            f"{where}: kernel and stride must be at least 1, got kernel {_by(kernel)}, stride "
+            f"{_by(stride)}"
+        )
     if padding == "valid":
         sides = (0, 0, 0, 0)
     elif padding == "same":
-        rows, columns = (max((-(-n // s) - 1) * s + k - n, 0) for n, k, s in zip(size, kernel, stride, strict=True))
+        rows, columns = (
+            max((-(-n // s) - 1) * s + k - n, 0)
+            for n, k, s in zip(size, kernel, stride, strict=True)
+        )
         sides = (rows // 2, rows - rows // 2, columns // 2, columns - columns // 2)
     elif isinstance(padding, str):
-        raise InputError(f'{where}: padding must be "valid", "same", a number or a pair of numbers, got {padding!r}')
+        raise InputError(
+            f'{where}: padding must be "valid", "same", a number or a pair of numbers, '
+            f"got {padding!r}"
+        )
     else:
         rows, columns = as_pair(padding)
         if min(rows, columns) < 0:
@@ -85,7 +103,9 @@ def make_window(where: str, kernel: int | Pair, stride: int | Pair, padding: Pad
         sides = (rows, rows, columns, columns)
     window = Window(kernel, stride, sides, size)
     if kernel[0] > window.padded[0] or kernel[1] > window.padded[1]:
-        received = f"kernel {_by(kernel)}, input {_by(size)}" + (f" padded to {_by(window.padded)}" if any(sides) else "")
+        received = f"kernel {_by(kernel)}, input {_by(size)}" + (
+            f" padded to {_by(window.padded)}" if any(sides) else ""
+        )
         raise InputError(f"{where}: kernel must fit in the padded input, got {received}")
     return window
 
@@ -95,9 +115,11 @@ def _by(pair: Pair) -> str:
 
 
 def lower(window: Window, padded: Array, first: int, stop: int, columns: Array) -> Array:
-    """Copy the windows of output rows first to stop into `columns` (C, KH, KW, rows, OW, N); return it as (C*KH*KW, rows*OW*N).
+    """Copy the windows of output rows first to stop into `columns` (C, KH, KW, rows, OW, N); return
+    it as (C*KH*KW, rows*OW*N).
 
-    padded: (C, H + padding, W + padding, N). The inner runs of each copy are contiguous, so blocks of a few rows stay in cache.
+    padded: (C, H + padding, W + padding, N). The inner runs of each copy are contiguous, so blocks
+    of a few rows stay in cache.
     """
     for i, j in window.taps():
         columns[:, i, j] = window.view(padded, i, j, first, stop)
@@ -105,13 +127,17 @@ def lower(window: Window, padded: Array, first: int, stop: int, columns: Array) 
 
 
 def raise_add(window: Window, columns: Array, first: int, stop: int, padded: Array) -> None:
-    """Add `columns` (C, KH, KW, rows, OW, N) back onto the pixels they were copied from: the transpose of `lower`."""
+    """Add `columns` (C, KH, KW, rows, OW, N) back onto the pixels they were copied from: the
+    transpose of `lower`.
+    """
     for i, j in window.taps():
         window.view(padded, i, j, first, stop)[...] += columns[:, i, j]
 
 
 def row_blocks(rows: int, row_bytes: int, budget: int) -> list[Pair]:
-    """Cut `rows` into nearly equal blocks (first, stop) of at most `budget` bytes each, and of at least one row."""
+    """Cut `rows` into nearly equal blocks (first, stop) of at most `budget` bytes each, and of at
+    least one row.
+    """
     most = max(1, min(rows, budget // max(1, row_bytes)))
     count = -(-rows // most)
     edges = [rows * block // count for block in range(count + 1)]
@@ -119,9 +145,11 @@ def row_blocks(rows: int, row_bytes: int, budget: int) -> list[Pair]:
 
 
 def im2col(x: Array, kernel: int | Pair, stride: int | Pair = 1, padding: Padding = 0) -> Array:
-    """Return the windows of x (N, C, H, W) as rows of a matrix (N * OH * OW, C * KH * KW): the textbook's form, batch first.
+    """Return the windows of x (N, C, H, W) as rows of a matrix (N * OH * OW, C * KH * KW): the
+    textbook's form, batch first.
 
-    Convolution is then ``im2col(x) @ W.reshape(F, -1).T``. The net itself lowers blocks in its own layout (`lower`). Raises InputError.
+    Convolution is then ``im2col(x) @ W.reshape(F, -1).T``. The net itself lowers blocks in its own
+    layout (`lower`). Raises InputError.
     """
     n, c, h, w = x.shape
     window = make_window("im2col", kernel, stride, padding, (h, w))
@@ -130,11 +158,20 @@ def im2col(x: Array, kernel: int | Pair, stride: int | Pair = 1, padding: Paddin
     window.interior(padded)[...] = x.transpose(1, 2, 3, 0)
     columns = np.empty((c, kh, kw, oh, ow, n), x.dtype)
     lower(window, padded, 0, oh, columns)
-    return np.ascontiguousarray(columns.transpose(5, 3, 4, 0, 1, 2)).reshape(n * oh * ow, c * kh * kw)
+    return np.ascontiguousarray(columns.transpose(5, 3, 4, 0, 1, 2)).reshape(
+        n * oh * ow, c * kh * kw
+    )
 
 
-def col2im(columns: Array, shape: tuple[int, int, int, int], kernel: int | Pair, stride: int | Pair = 1, padding: Padding = 0) -> Array:
-    """Add the rows of `columns` (N * OH * OW, C * KH * KW) back onto images of `shape` (N, C, H, W): the transpose of `im2col`.
+def col2im(
+    columns: Array,
+    shape: tuple[int, int, int, int],
+    kernel: int | Pair,
+    stride: int | Pair = 1,
+    padding: Padding = 0,
+) -> Array:
+    """Add the rows of `columns` (N * OH * OW, C * KH * KW) back onto images of `shape` (N, C, H,
+    W): the transpose of `im2col`.
 
     ``col2im(im2col(x))`` is x times the number of windows that cover each pixel. Raises InputError.
     """
@@ -142,7 +179,12 @@ def col2im(columns: Array, shape: tuple[int, int, int, int], kernel: int | Pair,
     window = make_window("col2im", kernel, stride, padding, (h, w))
     (oh, ow), (kh, kw) = window.output, window.kernel
     if columns.shape != (n * oh * ow, c * kh * kw):
-        raise InputError(f"col2im: columns must be {(n * oh * ow, c * kh * kw)} for images {shape}, got {columns.shape}")
+        raise InputError(
+            f"col2im: columns must be {(n * oh * ow, c * kh * kw)} for images {shape}, got "
+            f"{columns.shape}"
+        )
     padded = np.zeros((c, *window.padded, n), columns.dtype)
-    raise_add(window, columns.reshape(n, oh, ow, c, kh, kw).transpose(3, 4, 5, 1, 2, 0), 0, oh, padded)
+    raise_add(
+        window, columns.reshape(n, oh, ow, c, kh, kw).transpose(3, 4, 5, 1, 2, 0), 0, oh, padded
+    )
     return np.ascontiguousarray(window.interior(padded).transpose(3, 0, 1, 2))

@@ -1,4 +1,6 @@
-"""Tiles along one axis of an image: Winograd's small transforms, and the matrices that apply them to a strip of tiles at once."""
+"""Tiles along one axis of an image: Winograd's small transforms, and the matrices that apply them
+to a strip of tiles at once.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,9 +26,11 @@ POINTS = {
 
 @cache
 def transforms(m: int, kernel: int) -> tuple[Array, Array, Array]:
-    """Return A^T (m, n), G (n, k) and B^T (n, n), float64, by Toom and Cook's construction on the points of n and infinity.
+    """Return A^T (m, n), G (n, k) and B^T (n, n), float64, by Toom and Cook's construction on the
+    points of n and infinity.
 
-    For d (n,) and g (k,): ``A^T ((G g) * (B^T d))`` are the m values ``sum_i d[r + i] g[i]``, with n = m + k - 1 multiplications.
+    For d (n,) and g (k,): ``A^T ((G g) * (B^T d))`` are the m values ``sum_i d[r + i] g[i]``, with
+    n = m + k - 1 multiplications.
     """
     n = m + kernel - 1
     points = POINTS[n]
@@ -34,7 +38,9 @@ def transforms(m: int, kernel: int) -> tuple[Array, Array, Array]:
     for row, point in enumerate(points):
         others = [p for p in points if p != point]
         at[:, row] = [point**power for power in range(m)]
-        g[row] = np.array([point**power for power in range(kernel)]) / np.prod([point - p for p in others])
+        g[row] = np.array([point**power for power in range(kernel)]) / np.prod(
+            [point - p for p in others]
+        )
         bt[row, : n - 1] = np.poly(others)[::-1]
     at[m - 1, n - 1] = g[n - 1, kernel - 1] = 1
     bt[n - 1] = np.poly(points)[::-1]
@@ -43,7 +49,9 @@ def transforms(m: int, kernel: int) -> tuple[Array, Array, Array]:
 
 @dataclass(frozen=True)
 class TileAxis:
-    """One direction of a correlation at stride 1: kernel size, padding before, input and output size, and outputs a tile, m."""
+    """One direction of a correlation at stride 1: kernel size, padding before, input and output
+    size, and outputs a tile, m.
+    """
 
     kernel: int
     before: int
@@ -64,12 +72,14 @@ class TileAxis:
 
 @dataclass(frozen=True)
 class Strip:
-    """Some tiles side by side: the pixels they read and write, and B^T and A^T of all of them in one matrix each.
+    """Some tiles side by side: the pixels they read and write, and B^T and A^T of all of them in
+    one matrix each.
 
-    `into` (n * tiles, pixels read) has its rows ordered by position in the tile, then tile; columns of padding are left out, since zeros
-    add nothing; the first `shared` columns belong to the strip before as well. `back` (pixels written, n * tiles) has the rows of pixels
-    outside the image left out. So a product with one of the two gathers, pads, transforms and scatters in one go: mostly zeros are
-    multiplied, but at the speed of products and with no copying.
+    `into` (n * tiles, pixels read) has its rows ordered by position in the tile, then tile; columns
+    of padding are left out, since zeros add nothing; the first `shared` columns belong to the strip
+    before as well. `back` (pixels written, n * tiles) has the rows of pixels outside the image left
+    out. So a product with one of the two gathers, pads, transforms and scatters in one go: mostly
+    zeros are multiplied, but at the speed of products and with no copying.
     """
 
     inputs: slice
@@ -81,7 +91,9 @@ class Strip:
 
 
 def strips(axis: TileAxis, tiles: int, dtype: DTypeLike, phases: int = 1) -> list[Strip]:
-    """Cut an axis into strips of that many tiles; with `phases` a strip's outputs q are ordered by q mod phases, then q."""
+    """Cut an axis into strips of that many tiles; with `phases` a strip's outputs q are ordered by
+    q mod phases, then q.
+    """
     at, _, bt = transforms(axis.m, axis.kernel)
     m, n = axis.m, axis.n
     found: list[Strip] = []
@@ -100,8 +112,14 @@ def strips(axis: TileAxis, tiles: int, dtype: DTypeLike, phases: int = 1) -> lis
                 outputs=slice(first * m, first * m + written),
                 tiles=count,
                 shared=found[-1].inputs.stop - low if found else 0,
-                into=np.ascontiguousarray(into.reshape(n * count, -1)[:, low - start : high - start], dtype),
-                back=back[:written].reshape(-1, phases, n * count).swapaxes(0, 1).reshape(written, -1).astype(dtype),
+                into=np.ascontiguousarray(
+                    into.reshape(n * count, -1)[:, low - start : high - start], dtype
+                ),
+                back=back[:written]
+                .reshape(-1, phases, n * count)
+                .swapaxes(0, 1)
+                .reshape(written, -1)
+                .astype(dtype),
             )
         )
     return found
@@ -109,26 +127,42 @@ def strips(axis: TileAxis, tiles: int, dtype: DTypeLike, phases: int = 1) -> lis
 
 TILES = {3: (5, 4, 2), 5: (4,)}  # outputs of a tile along an axis, by kernel
 
-# From this many pairs of channel and filter on, the saved multiplications outweigh the transforms: 8 x 8 takes 0.8 to 0.9 of the direct
-# time, 8 x 16 0.6 to 0.8, 32 x 32 to 64 x 64 about half, forward and backward (docs/LOG.md).
+# From this many pairs of channel and filter on, the saved multiplications outweigh the transforms:
+# 8 x 8 takes 0.8 to 0.9 of the direct time, 8 x 16 0.6 to 0.8, 32 x 32 to 64 x 64 about half,
+# forward and backward (docs/LOG.md).
 FEWEST_PAIRS = 128
-# A matrix times a transposed one runs at half the speed of products of 64 x 64 pairs; fewer cost less than the transposing copy.
+# A matrix times a transposed one runs at half the speed of products of 64 x 64 pairs; fewer cost
+# less than the transposing copy.
 FEWEST_PAIRS_TO_TURN = 2048
-# A patch's products have about this many columns: with more, V and M leave the second-level cache; with fewer, calls cost too much.
+# A patch's products have about this many columns: with more, V and M leave the second-level cache;
+# with fewer, calls cost too much.
 COLUMNS = 200
 
 
 def tile_of(window: Window, outputs: Pair) -> Pair | None:
-    """Return the tile (m, m') that needs the fewest multiplications, the larger of equals; None where Winograd does not apply."""
+    """Return the tile (m, m') that needs the fewest multiplications, the larger of equals; None
+    where Winograd does not apply.
+    """
     kernel = window.kernel[0]
-    if window.kernel != (kernel, kernel) or kernel not in TILES or window.stride != (1, 1) or max(window.padding) >= kernel:
+    if (
+        window.kernel != (kernel, kernel)
+        or kernel not in TILES
+        or window.stride != (1, 1)
+        or max(window.padding) >= kernel
+    ):
         return None
-    rows, columns = (min(TILES[kernel], key=lambda m: -(-size // m) * (m + kernel - 1)) for size in outputs)
+    rows, columns = (
+        min(TILES[kernel], key=lambda m: -(-size // m) * (m + kernel - 1)) for size in outputs
+    )
     return rows, columns
 
 
-def choose_correlation(window: Window, kernels: tuple[int, int, int, int], dtype: DTypeLike, pool: Pair = (1, 1)) -> Correlation:
-    """Return the faster algorithm for a layer by the measured rule, which looks at shapes alone: bits do not depend on the machine."""
+def choose_correlation(
+    window: Window, kernels: tuple[int, int, int, int], dtype: DTypeLike, pool: Pair = (1, 1)
+) -> Correlation:
+    """Return the faster algorithm for a layer by the measured rule, which looks at shapes alone:
+    bits do not depend on the machine.
+    """
     rows, width = (size // p * p for size, p in zip(window.output, pool, strict=True))
     tile = tile_of(window, (rows, width))
     if tile is None or kernels[0] * kernels[1] < FEWEST_PAIRS:
@@ -137,9 +171,18 @@ def choose_correlation(window: Window, kernels: tuple[int, int, int, int], dtype
 
 
 class WinogradCorrelation:
-    """The same correlation as `DirectCorrelation` computes, by tiles of m x m' outputs; see `cnn_core.kernels.direct.Correlation`."""
+    """The same correlation as `DirectCorrelation` computes, by tiles of m x m' outputs; see
+    `cnn_core.kernels.direct.Correlation`.
+    """
 
-    def __init__(self, window: Window, kernels: tuple[int, int, int, int], dtype: DTypeLike, pool: Pair, tile: Pair) -> None:
+    def __init__(
+        self,
+        window: Window,
+        kernels: tuple[int, int, int, int],
+        dtype: DTypeLike,
+        pool: Pair,
+        tile: Pair,
+    ) -> None:
         self.window, self.pool = window, pool
         self.filters, self.channels = kernels[:2]
         rows, self.width = (size // p * p for size, p in zip(window.output, pool, strict=True))
@@ -152,7 +195,9 @@ class WinogradCorrelation:
         self._rows = strips(vertical, 1, dtype)
         self._columns: list[Strip] = []
         self._columns_of = 0  # images in a batch
-        self._kernels = np.kron(*(transforms(m, k)[1] for m, k in zip(tile, window.kernel, strict=True))).astype(dtype)
+        self._kernels = np.kron(
+            *(transforms(m, k)[1] for m, k in zip(tile, window.kernel, strict=True))
+        ).astype(dtype)
         self._buffers = Buffers()
         self._dtype = np.dtype(dtype)
 
@@ -162,7 +207,9 @@ class WinogradCorrelation:
         self._U = np.matmul(self._kernels, flat).reshape(*self.n, self.filters, self.channels)
         if self._columns_of != x.shape[3]:
             self._columns_of = x.shape[3]
-            self._columns = strips(self._horizontal, self._tiles_in_patch(x.shape[3]), self._dtype, self.pool[1])
+            self._columns = strips(
+                self._horizontal, self._tiles_in_patch(x.shape[3]), self._dtype, self.pool[1]
+            )
 
     def correlate(self, first: int, stop: int, y: Array) -> None:
         for rows, columns in self._patches(first, stop):
@@ -185,14 +232,18 @@ class WinogradCorrelation:
 
     def dy_rows(self, first: int, stop: int) -> Array:
         self._first = first
-        self._dy = self._buffers.take("dy", (stop - first, self.filters, self.width, self._x.shape[3]), self._dtype).swapaxes(0, 1)
+        self._dy = self._buffers.take(
+            "dy", (stop - first, self.filters, self.width, self._x.shape[3]), self._dtype
+        ).swapaxes(0, 1)
         return self._dy
 
     def accumulate(self, first: int, stop: int) -> None:
         product = self._buffers.take("product", self._dU.shape, self._dtype)
         for rows, columns in self._patches(first, stop):
             half = self._take("half", self.filters, self.n[0], len(columns.back))
-            np.matmul(rows.back.T, self._pixels(self._dy, first, rows, columns), out=self._by_phase(half))
+            np.matmul(
+                rows.back.T, self._pixels(self._dy, first, rows, columns), out=self._by_phase(half)
+            )
             M = self._positions("M", self.filters, columns)
             np.matmul(columns.back.T, half, out=M.swapaxes(0, 1))
             E, V = self._apart(M, columns), self._transformed(rows, columns)
@@ -204,12 +255,16 @@ class WinogradCorrelation:
 
     def finish(self, dW: Array) -> None:
         flat = np.matmul(self._kernels.T, self._dU.reshape(len(self._kernels), -1))
-        dW[...] = flat.reshape(*self.window.kernel, self.filters, self.channels).transpose(2, 3, 0, 1)
+        dW[...] = flat.reshape(*self.window.kernel, self.filters, self.channels).transpose(
+            2, 3, 0, 1
+        )
         if self._scale is not None:
             dW *= self._scale[:, None, None, None]
 
     def _tiles_in_patch(self, n: int) -> int:
-        """Return how many tiles lie side by side in a patch: shapes alone decide. Patches begin at a whole pooling window."""
+        """Return how many tiles lie side by side in a patch: shapes alone decide. Patches begin at
+        a whole pooling window.
+        """
         unit = self.pool[1] // gcd(self._horizontal.m, self.pool[1])
         return -(-max(1, round(COLUMNS / n)) // unit) * unit
 
@@ -227,11 +282,15 @@ class WinogradCorrelation:
         return self._take(name, self.n[0], depth, self.n[1] * columns.tiles)
 
     def _apart(self, values: Array, columns: Strip) -> Array:
-        """Return V or M as one matrix for each position of a tile: a view (n, n', depth, tiles * N)."""
+        """Return V or M as one matrix for each position of a tile: a view (n, n', depth, tiles *
+        N).
+        """
         return values.reshape(self.n[0], values.shape[1], self.n[1], -1).swapaxes(1, 2)
 
     def _turned(self, V: Array, columns: Strip) -> Array:
-        """Return V with each position's matrix transposed, (n, n', tiles * N, C): by copy where the product gains more than that costs."""
+        """Return V with each position's matrix transposed, (n, n', tiles * N, C): by copy where the
+        product gains more than that costs.
+        """
         turned = self._apart(V, columns).swapaxes(2, 3)
         if self.filters * self.channels < FEWEST_PAIRS_TO_TURN:
             return turned
@@ -240,15 +299,21 @@ class WinogradCorrelation:
         return copied
 
     def _by_phase(self, half: Array) -> Array:
-        """Return (F, n, columns, N) as the view (F, pw, n, columns / pw * N) for transforms down the columns."""
+        """Return (F, n, columns, N) as the view (F, pw, n, columns / pw * N) for transforms down
+        the columns.
+        """
         return half.reshape(self.filters, self.n[0], self.pool[1], -1).swapaxes(1, 2)
 
     def _pixels(self, y: Array, first: int, rows: Strip, columns: Strip) -> Array:
-        """Return a patch of y or dy (F, rows from `first` on, OW, N), whose columns are in the pooling order: a view as `_by_phase`."""
+        """Return a patch of y or dy (F, rows from `first` on, OW, N), whose columns are in the
+        pooling order: a view as `_by_phase`.
+        """
         pw, n = self.pool[1], y.shape[3]
         by_phase = y.reshape(self.filters, y.shape[1], pw, -1)
         patch = by_phase[:, rows.outputs.start - first : rows.outputs.stop - first]
-        return patch[..., columns.outputs.start // pw * n : columns.outputs.stop // pw * n].swapaxes(1, 2)
+        return patch[
+            ..., columns.outputs.start // pw * n : columns.outputs.stop // pw * n
+        ].swapaxes(1, 2)
 
     def _of_input(self, x: Array, rows: Strip, columns: Strip) -> Array:
         """Return the patch of x or dx, a view (C, rows, columns * N)."""
@@ -259,18 +324,33 @@ class WinogradCorrelation:
     def _transformed(self, rows: Strip, columns: Strip) -> Array:
         """Return V of a patch, (n, C, n' * tiles, N)."""
         half = self._take("x", self.channels, self.n[0], columns.into.shape[1])
-        np.matmul(rows.into, self._of_input(self._x, rows, columns), out=half.reshape(self.channels, self.n[0], -1))
+        np.matmul(
+            rows.into,
+            self._of_input(self._x, rows, columns),
+            out=half.reshape(self.channels, self.n[0], -1),
+        )
         V = self._positions("V", self.channels, columns)
         np.matmul(columns.into, half, out=V.swapaxes(0, 1))
         return V
 
     def _add(self, dV: Array, rows: Strip, columns: Strip, dx: Array) -> None:
-        """Add B dV B'^T onto the patch of dx, the transpose of `_transformed`; pixels that no patch before has met are written."""
+        """Add B dV B'^T onto the patch of dx, the transpose of `_transformed`; pixels that no patch
+        before has met are written.
+        """
         half = self._take("x", self.channels, self.n[0], columns.into.shape[1])
         np.matmul(columns.into.T, dV.swapaxes(0, 1), out=half)
         half, back = half.reshape(self.channels, self.n[0], -1), rows.into.T
-        patch, top, left = self._of_input(dx, rows, columns), rows.shared, columns.shared * dx.shape[3]
+        patch, top, left = (
+            self._of_input(dx, rows, columns),
+            rows.shared,
+            columns.shared * dx.shape[3],
+        )
         np.matmul(back[top:], half[:, :, left:], out=patch[:, top:, left:])
-        for met, transform, values in ((patch[:, :top], back[:top], half), (patch[:, top:, :left], back[top:], half[:, :, :left])):
+        for met, transform, values in (
+            (patch[:, :top], back[:top], half),
+            (patch[:, top:, :left], back[top:], half[:, :, :left]),
+        ):
             if met.size:
-                met += np.matmul(transform, values, out=self._buffers.take("met", met.shape, self._dtype))
+                met += np.matmul(
+                    transform, values, out=self._buffers.take("met", met.shape, self._dtype)
+                )

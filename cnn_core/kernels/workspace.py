@@ -1,4 +1,6 @@
-"""Arrays that are allocated once and used again by every batch, and the size of the cache that blocks should fit into."""
+"""Arrays that are allocated once and used again by every batch, and the size of the cache that
+blocks should fit into.
+"""
 
 import os
 from math import prod
@@ -26,16 +28,21 @@ def cache_bytes() -> int:
 
 
 class Buffers:
-    """Named arrays of one layer. A batch of another size (the last, smaller one) gets the front of the same memory."""
+    """Named arrays of one layer. A batch of another size (the last, smaller one) gets the front of
+    the same memory.
+    """
 
     def __init__(self) -> None:
         self._memory: dict[str, Array] = {}
         self._views: dict[str, Array] = {}
 
-    def take(self, name: str, shape: Shape, dtype: DTypeLike = np.float32, *, zeroed: bool = False) -> Array:
+    def take(
+        self, name: str, shape: Shape, dtype: DTypeLike = np.float32, *, zeroed: bool = False
+    ) -> Array:
         """Return the array `name` of that shape and dtype; what it holds is left from its last use.
 
-        With `zeroed` it is filled with zeros whenever its shape changes, so a border that nobody writes stays zero.
+        With `zeroed` it is filled with zeros whenever its shape changes, so a border that nobody
+        writes stays zero.
         """
         view = self._views.get(name)
         if view is not None and view.shape == shape and view.dtype == dtype:

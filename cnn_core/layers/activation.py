@@ -10,7 +10,9 @@ from cnn_core.layers.layer import Layer
 
 
 class Activation(Layer):
-    """An elementwise function y = f(x), written into a buffer of its own; x may have any shape and keeps it."""
+    """An elementwise function y = f(x), written into a buffer of its own; x may have any shape and
+    keeps it.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,7 +75,9 @@ class LeakyReLU(Activation):
 
 
 class Sigmoid(Activation):
-    """y = 1 / (1 + exp(-x)), computed as (1 + tanh(x / 2)) / 2, which cannot overflow; its slope y (1 - y) peaks at 0.25."""
+    """y = 1 / (1 + exp(-x)), computed as (1 + tanh(x / 2)) / 2, which cannot overflow; its slope y
+    (1 - y) peaks at 0.25.
+    """
 
     kind = "sigmoid"
 

@@ -16,10 +16,11 @@ from cnn_core.layers.layer import Layer
 
 
 class Convolution(Layer):
-    """y[f, r, q, n] = b[f] + sum over c, i, j of W[f, c, i, j] x[c, r s + i - p, q s + j - p, n]; the kernel is not flipped.
+    """y[f, r, q, n] = b[f] + sum over c, i, j of W[f, c, i, j] x[c, r s + i - p, q s + j - p, n];
+    the kernel is not flipped.
 
-    x: (C, H, W, N), W: (F, C, KH, KW), b: (F,), y: (F, OH, OW, N). `padding` is "valid", "same", a number or a pair; `stride` a number or
-    a pair. Raises InputError where the kernel does not fit.
+    x: (C, H, W, N), W: (F, C, KH, KW), b: (F,), y: (F, OH, OW, N). `padding` is "valid", "same", a
+    number or a pair; `stride` a number or a pair. Raises InputError where the kernel does not fit.
     """
 
     kind = "convolution"
@@ -50,13 +51,20 @@ class Convolution(Layer):
             raise InputError(f"{where}: input must be (C, H, W), got shape {in_shape}")
         channels, height, width = in_shape
         self.window = make_window(where, self.kernel, self.stride, self.padding, (height, width))
-        reach = (2 * height - 1, 2 * width - 1)  # "same" pads to any kernel, but weights beyond never meet a pixel
+        reach = (
+            2 * height - 1,
+            2 * width - 1,
+        )  # "same" pads to any kernel, but weights beyond never meet a pixel
         if self.padding == "same" and (self.kernel[0] > reach[0] or self.kernel[1] > reach[1]):
             (rows, columns), (kh, kw) = reach, self.kernel
             rule = f"kernel must be at most {rows}x{columns} on {height}x{width} pixels"
-            raise InputError(f'{where}: {rule} (padding "same"; more would never meet a pixel), got {kh}x{kw}')
+            raise InputError(
+                f'{where}: {rule} (padding "same"; more would never meet a pixel), got {kh}x{kw}'
+            )
         taps = self.kernel[0] * self.kernel[1]
-        drawn = self.init(rng, (self.filters, channels, *self.kernel), Fans(channels * taps, self.filters * taps))
+        drawn = self.init(
+            rng, (self.filters, channels, *self.kernel), Fans(channels * taps, self.filters * taps)
+        )
         self.params = {"W": drawn.astype(dtype)}
         if self.bias:
             self.params["b"] = np.zeros(self.filters, dtype)
@@ -97,7 +105,19 @@ class Convolution(Layer):
         return dx
 
     def describe(self) -> dict[str, Any]:
-        return {"filters": self.filters, "kernel": self.kernel, "stride": self.stride, "padding": self.padding}
+        return {
+            "filters": self.filters,
+            "kernel": self.kernel,
+            "stride": self.stride,
+            "padding": self.padding,
+        }
 
     def multiply_adds(self) -> int:
-        return self.filters * self.in_shape[0] * self.kernel[0] * self.kernel[1] * self.window.output[0] * self.window.output[1]
+        return (
+            self.filters
+            * self.in_shape[0]
+            * self.kernel[0]
+            * self.kernel[1]
+            * self.window.output[0]
+            * self.window.output[1]
+        )

@@ -30,7 +30,10 @@ class Dense(Layer):
 
     def build(self, in_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> Shape:
         if len(in_shape) != 1:
-            raise InputError(f'dense "{self.name}": input must be flat, got shape {in_shape}; put Flatten before it')
+            raise InputError(
+                f'dense "{self.name}": input must be flat, got shape {in_shape}; '
+                "put Flatten before it"
+            )
         features = in_shape[0]
         drawn = self.init(rng, (self.units, features), Fans(features, self.units))
         self.params = {"W": drawn.astype(dtype), "b": np.zeros(self.units, dtype)}
@@ -53,11 +56,20 @@ class Dense(Layer):
         return y
 
     def _parts(self, x: Array) -> int:
-        """Return into how many parts the features are cut: for few units, so that each product takes BLAS's small-matrix kernels."""
+        """Return into how many parts the features are cut: for few units, so that each product
+        takes BLAS's small-matrix kernels.
+        """
         features = len(x)
         if self.units > FEW_UNITS or x.size * self.units <= SMALL_PRODUCT:
             return 1
-        return next((p for p in range(2, 65) if features % p == 0 and x.size * self.units // p <= SMALL_PRODUCT), 1)
+        return next(
+            (
+                p
+                for p in range(2, 65)
+                if features % p == 0 and x.size * self.units // p <= SMALL_PRODUCT
+            ),
+            1,
+        )
 
     def backward(self, dy: Array) -> Array:
         assert self._x is not None, "backward follows forward(training=True)"

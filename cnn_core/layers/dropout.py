@@ -12,10 +12,12 @@ from cnn_core.layers.layer import Layer
 
 
 class Dropout(Layer):
-    """y = x * keep / P(keep) in training, y = x otherwise (inverted dropout: nothing is left to scale at inference).
+    """y = x * keep / P(keep) in training, y = x otherwise (inverted dropout: nothing is left to
+    scale at inference).
 
-    `keep` compares one random byte a value with a threshold, so the rate is rounded to 256ths; the scale is that of the rounded rate and
-    the expectation stays exact. Source: Srivastava et al. (2014), who scale at inference instead.
+    `keep` compares one random byte a value with a threshold, so the rate is rounded to 256ths; the
+    scale is that of the rounded rate and the expectation stays exact. Source: Srivastava et al.
+    (2014), who scale at inference instead.
     """
 
     kind = "dropout"
@@ -52,7 +54,9 @@ class Dropout(Layer):
         return dy
 
     def draw(self, shape: Shape) -> Array:
-        """Draw which values of an array of that shape are kept, bool; the order of the draws is the order in memory."""
+        """Draw which values of an array of that shape are kept, bool; the order of the draws is the
+        order in memory.
+        """
         size = prod(shape)
         words = self._random.random_raw(-(-size // 8))
         keep = self._buffers.take("keep", shape, np.bool_)

@@ -14,10 +14,11 @@ from cnn_core.kernels.workspace import Buffers
 class Layer:
     """One step of a net: ``y = forward(x)``, ``dx = backward(dy)``.
 
-    A layer is constructed from hyperparameters alone; `build` receives the shape of one image, draws the parameters and returns the
-    shape that leaves. `params` are learned; `grads` has the same keys and arrays of the same shapes, which `backward` overwrites in
-    place; `buffers` are saved but not learned (running statistics). Arrays returned by `forward` and `backward` belong to the layer
-    and are valid until its next call: steady training allocates nothing.
+    A layer is constructed from hyperparameters alone; `build` receives the shape of one image,
+    draws the parameters and returns the shape that leaves. `params` are learned; `grads` has the
+    same keys and arrays of the same shapes, which `backward` overwrites in place; `buffers` are
+    saved but not learned (running statistics). Arrays returned by `forward` and `backward` belong
+    to the layer and are valid until its next call: steady training allocates nothing.
     """
 
     kind = "layer"  # the word shown in summary()
@@ -31,10 +32,14 @@ class Layer:
         self.in_shape: Shape = ()
         self.out_shape: Shape = ()
         self._buffers = Buffers()  # working memory
-        self.needs_input_gradient = True  # Sequential clears it for the layers before which nothing is learned
+        self.needs_input_gradient = (
+            True  # Sequential clears it for the layers before which nothing is learned
+        )
 
     def build(self, in_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> Shape:
-        """Draw parameters for images of `in_shape`, (C, H, W) or (D,); return the shape of one image that leaves."""
+        """Draw parameters for images of `in_shape`, (C, H, W) or (D,); return the shape of one
+        image that leaves.
+        """
         self.in_shape = self.out_shape = in_shape
         return in_shape
 
@@ -43,11 +48,15 @@ class Layer:
         raise NotImplementedError(f"{type(self).__name__}.forward")
 
     def backward(self, dy: Array) -> Array:
-        """Write `grads` and return dx, for the x of the last `forward(training=True)`; dy may be overwritten."""
+        """Write `grads` and return dx, for the x of the last `forward(training=True)`; dy may be
+        overwritten.
+        """
         raise NotImplementedError(f"{type(self).__name__}.backward")
 
     def twin(self) -> Self:
-        """Return the layer once more, for inference beside its training: parameters and statistics are shared, working memory is not."""
+        """Return the layer once more, for inference beside its training: parameters and statistics
+        are shared, working memory is not.
+        """
         twin = copy.copy(self)
         twin._buffers = Buffers()
         return twin
@@ -56,7 +65,9 @@ class Layer:
         """Take the random stream of the coming epoch (dropout); other layers ignore it."""
 
     def describe(self) -> dict[str, Any]:
-        """Return what summary() shows beside the shapes, such as ``{"filters": 32, "padding": "same"}``."""
+        """Return what summary() shows beside the shapes, such as ``{"filters": 32, "padding":
+        "same"}``.
+        """
         return {}
 
     def multiply_adds(self) -> int:

@@ -1,4 +1,6 @@
-"""Moment normalisation: every image is read again from where its own moments say that the figure lies, how large it is and how it leans."""
+"""Moment normalisation: every image is read again from where its own moments say that the figure
+lies, how large it is and how it leans.
+"""
 
 from typing import Any
 
@@ -10,7 +12,8 @@ from cnn_core.axes import Array, Shape
 from cnn_core.errors import InputError
 from cnn_core.layers.layer import Layer
 
-# The standard deviations that a figure's ink is given, as shares of the side: about an MNIST digit's height, wider than it, and its width.
+# The standard deviations that a figure's ink is given, as shares of the side: about an MNIST
+# digit's height, wider than it, and its width.
 HEIGHT, WIDTH, NARROW = 5.2 / 28, 4.2 / 28, 3.4 / 28
 ZOOM = (0.5, 1.6)  # source pixels that one step of the output may take
 LEAN = 1.0  # tangent of the largest slant that is taken out
@@ -18,22 +21,27 @@ TINY = 1e-6  # keeps the moments of an image without ink finite
 
 
 class MomentNormalization(Layer):
-    """y(r, c) = x(cy + a r, cx + k a r + b c), read bilinearly, 0 outside; r and c are counted from the middle of the image.
+    """y(r, c) = x(cy + a r, cx + k a r + b c), read bilinearly, 0 outside; r and c are counted from
+    the middle of the image.
 
-    For bright figures on black. The ink that counts is w = s^3, where s is the mean over channels and over 3x3 pixels: dirt of single
-    pixels and noise hardly weigh. With its centre (cy, cx) and its central second moments vyy, vyx and vxx, in pixels:
+    For bright figures on black. The ink that counts is w = s^3, where s is the mean over channels
+    and over 3x3 pixels: dirt of single pixels and noise hardly weigh. With its centre (cy, cx) and
+    its central second moments vyy, vyx and vxx, in pixels:
 
-        k = vyx / vyy,    vxx' = vxx - 2 k vyx + k^2 vyy,    a = sqrt(vyy) / height,    b = sqrt(vxx') / width
+        k = vyx / vyy,    vxx' = vxx - 2 k vyx + k^2 vyy,
+        a = sqrt(vyy) / height,    b = sqrt(vxx') / width
 
-    `frame` says what is taken out: ``box`` all of it; ``similar`` keeps the proportions, a = b = sqrt((vyy + vxx') / (height^2 + width^2));
-    ``width`` keeps the slant, k = 0, and draws narrower than ``box``. a and b stay within `ZOOM`, k within `LEAN`, so of a figure as thin
-    as a 1 the proportions stay too. Then, in training, the frame varies, for behind it there would else be none of the shifts and zooms
-    that augmentation drew before it: each image's centre moves by up to `jitter` of the side, a and b by a factor of up to e^(2 jitter), k
-    by up to 2 jitter.
-    x: (C, H, W, N), y as well; with `beside`, y is x and then what was read of it, (2 C, H, W, N): the net behind it has both.
-    It has no derivative here, so nothing before it may be learned: `Sequential` refuses such a net.
-    Source: Casey (1970), moment normalization of handprinted characters; Ciresan, Meier and Schmidhuber (2012), nets that see digits at
-    different widths err differently. Departs from both: weights s^3 instead of ink, bounds, one bilinear reading instead of two.
+    `frame` says what is taken out: ``box`` all of it; ``similar`` keeps the proportions, a = b =
+    sqrt((vyy + vxx') / (height^2 + width^2)); ``width`` keeps the slant, k = 0, and draws narrower
+    than ``box``. a and b stay within `ZOOM`, k within `LEAN`, so of a figure as thin as a 1 the
+    proportions stay too. Then, in training, the frame varies, for behind it there would else be
+    none of the shifts and zooms that augmentation drew before it: each image's centre moves by up
+    to `jitter` of the side, a and b by a factor of up to e^(2 jitter), k by up to 2 jitter. x: (C,
+    H, W, N), y as well; with `beside`, y is x and then what was read of it, (2 C, H, W, N): the net
+    behind it has both. It has no derivative here, so nothing before it may be learned: `Sequential`
+    refuses such a net. Source: Casey (1970), moment normalization of handprinted characters;
+    Ciresan, Meier and Schmidhuber (2012), nets that see digits at different widths err differently.
+    Departs from both: weights s^3 instead of ink, bounds, one bilinear reading instead of two.
     """
 
     kind = "moment_normalization"
@@ -43,7 +51,9 @@ class MomentNormalization(Layer):
     def __init__(self, frame: str, jitter: float = 0.0, beside: bool = False) -> None:
         super().__init__()
         if frame not in self.FRAMES:
-            raise InputError(f"{self.kind}: frame must be one of {', '.join(self.FRAMES)}, got {frame!r}")
+            raise InputError(
+                f"{self.kind}: frame must be one of {', '.join(self.FRAMES)}, got {frame!r}"
+            )
         if not 0 <= jitter < 0.5:
             raise InputError(f"{self.kind}: jitter must be at least 0 and below 0.5, got {jitter}")
         self.frame, self.jitter, self.beside = frame, jitter, beside
@@ -53,7 +63,9 @@ class MomentNormalization(Layer):
 
     def build(self, in_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> Shape:
         if len(in_shape) != 3:
-            raise InputError(f'{self.kind} "{self.name}": input must be (C, H, W), got shape {in_shape}')
+            raise InputError(
+                f'{self.kind} "{self.name}": input must be (C, H, W), got shape {in_shape}'
+            )
         channels, height, width = self.in_shape = in_shape
         self.out_shape = (2 * channels, height, width) if self.beside else in_shape
         self.rows, self.columns = (np.arange(side) - (side - 1) / 2 for side in (height, width))
@@ -62,12 +74,16 @@ class MomentNormalization(Layer):
         return self.out_shape
 
     def forward(self, x: Array, *, training: bool) -> Array:
-        cy, cx, a, b, lean = self.jittered(self.placement(x)) if training and self.jitter else self.placement(x)
+        cy, cx, a, b, lean = (
+            self.jittered(self.placement(x)) if training and self.jitter else self.placement(x)
+        )
         channels, height, width, n = x.shape
         rows, columns = self.rows.astype(x.dtype)[:, None], self.columns.astype(x.dtype)[:, None]
         source_y = cy + a * rows
         source_y += x.dtype.type((height - 1) / 2)
-        source_x = np.multiply(columns, b, out=self._buffers.take("source_x", (height, width, n), x.dtype))
+        source_x = np.multiply(
+            columns, b, out=self._buffers.take("source_x", (height, width, n), x.dtype)
+        )
         source_x += (cx + lean * a * rows + x.dtype.type((width - 1) / 2))[:, None]
         y = self._buffers.take("y", (*self.out_shape, n), x.dtype)
         if self.beside:
@@ -76,7 +92,9 @@ class MomentNormalization(Layer):
         return y
 
     def placement(self, x: Array) -> Array:
-        """Return cy, cx, a, b and k, (5, N), of images (C, H, W, N); the centre is counted from the middle of the image."""
+        """Return cy, cx, a, b and k, (5, N), of images (C, H, W, N); the centre is counted from the
+        middle of the image.
+        """
         ink = self._buffers.take("ink64", (self.powers.shape[1], x.shape[3]), np.float64)
         np.copyto(ink, self._ink(x).reshape(ink.shape))
         mass, *moments = self.powers @ ink
@@ -97,7 +115,13 @@ class MomentNormalization(Layer):
         cy, cx, a, b, lean = placement
         _, height, width = self.in_shape
         return np.stack(
-            [cy + drawn[0] * height, cx + drawn[1] * width, a * np.exp(2 * drawn[2]), b * np.exp(2 * drawn[3]), lean + 2 * drawn[4]]
+            [
+                cy + drawn[0] * height,
+                cx + drawn[1] * width,
+                a * np.exp(2 * drawn[2]),
+                b * np.exp(2 * drawn[3]),
+                lean + 2 * drawn[4],
+            ]
         )
 
     def reseed(self, rng: Generator) -> None:
@@ -125,14 +149,21 @@ class MomentNormalization(Layer):
         return ink
 
     def _read(self, x: Array, source_y: Array, source_x: Array, y: Array) -> None:
-        """Write x at (source_y (H, N), source_x (H, W, N)), overwritten, into y, bilinearly; zeros around x serve all that lies outside."""
+        """Write x at (source_y (H, N), source_x (H, W, N)), overwritten, into y, bilinearly; zeros
+        around x serve all that lies outside.
+        """
         channels, height, width, n = x.shape
         across = width + 3
-        padded = self._buffers.take("framed", (channels, height + 3, across, n), x.dtype, zeroed=True)
+        padded = self._buffers.take(
+            "framed", (channels, height + 3, across, n), x.dtype, zeroed=True
+        )
         padded[:, 1:-2, 1:-2] = x
         np.clip(source_y, -1, height, out=source_y)
         np.clip(source_x, -1, width, out=source_x)
-        top, left = np.floor(source_y), np.floor(source_x, out=self._buffers.take("left", source_x.shape, x.dtype))
+        top, left = (
+            np.floor(source_y),
+            np.floor(source_x, out=self._buffers.take("left", source_x.shape, x.dtype)),
+        )
         down, right = (source_y - top)[:, None], np.subtract(source_x, left, out=source_x)
         index: Any = self._buffers.take("index", source_x.shape, np.intp)
         np.copyto(index, left, casting="unsafe")
@@ -141,8 +172,15 @@ class MomentNormalization(Layer):
         corners = [self._buffers.take(f"corner{k}", source_x.shape, x.dtype) for k in range(3)]
         for plane, out in zip(padded.reshape(channels, -1), y, strict=True):
             upper_right, lower, lower_right = corners
-            for offset, corner in ((0, out), (n, upper_right), (across * n, lower), ((across + 1) * n, lower_right)):
-                plane[offset:].take(index, out=corner, mode="clip")  # mode="raise" would buffer; indices are within bounds
+            for offset, corner in (
+                (0, out),
+                (n, upper_right),
+                (across * n, lower),
+                ((across + 1) * n, lower_right),
+            ):
+                plane[offset:].take(
+                    index, out=corner, mode="clip"
+                )  # mode="raise" would buffer; indices are within bounds
             upper_right -= out
             upper_right *= right
             out += upper_right

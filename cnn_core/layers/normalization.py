@@ -12,11 +12,14 @@ from cnn_core.layers.layer import Layer
 
 
 class BatchNormalization(Layer):
-    """y = gamma (x - mean) / sqrt(var + eps) + beta, for each channel of (C, H, W, N) or each feature of (D, N).
+    """y = gamma (x - mean) / sqrt(var + eps) + beta, for each channel of (C, H, W, N) or each
+    feature of (D, N).
 
-    Training takes mean and (biased) variance of the batch and moves `running_mean` and `running_var` towards them,
-    ``running <- momentum running + (1 - momentum) batch``; inference uses those. Source: Ioffe and Szegedy (2015); they correct the running
-    variance by M / (M - 1), we do not. A batch of one value a channel has no variance: y is beta, and the running statistics stay.
+    Training takes mean and (biased) variance of the batch and moves `running_mean` and
+    `running_var` towards them, ``running <- momentum running + (1 - momentum) batch``; inference
+    uses those. Source: Ioffe and Szegedy (2015); they correct the running variance by M / (M - 1),
+    we do not. A batch of one value a channel has no variance: y is beta, and the running statistics
+    stay.
     """
 
     kind = "batch_norm"
@@ -34,7 +37,10 @@ class BatchNormalization(Layer):
         channels = in_shape[0]
         self.params = {"gamma": np.ones(channels, dtype), "beta": np.zeros(channels, dtype)}
         self.grads = {name: np.zeros_like(value) for name, value in self.params.items()}
-        self.buffers = {"running_mean": np.zeros(channels, dtype), "running_var": np.ones(channels, dtype)}
+        self.buffers = {
+            "running_mean": np.zeros(channels, dtype),
+            "running_var": np.ones(channels, dtype),
+        }
         return super().build(in_shape, rng, dtype)
 
     def forward(self, x: Array, *, training: bool) -> Array:
@@ -53,7 +59,9 @@ class BatchNormalization(Layer):
         return y.reshape(x.shape)
 
     def move_running(self, mean: Array, var: Array, count: int) -> None:
-        """Move the running statistics towards those of a batch with `count` values a channel, unless it has but one."""
+        """Move the running statistics towards those of a batch with `count` values a channel,
+        unless it has but one.
+        """
         if count == 1:
             return
         for name, value in (("running_mean", mean), ("running_var", var)):

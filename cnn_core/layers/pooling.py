@@ -14,14 +14,18 @@ from cnn_core.layers.layer import Layer
 
 
 class Pooling(Layer):
-    """A window that slides over each channel: (C, H, W, N) -> (C, OH, OW, N). `stride` is the window's size unless given.
+    """A window that slides over each channel: (C, H, W, N) -> (C, OH, OW, N). `stride` is the
+    window's size unless given.
 
-    Pixels of a last row or column that no window covers are left out, as everywhere. Raises InputError where the window does not fit.
+    Pixels of a last row or column that no window covers are left out, as everywhere. Raises
+    InputError where the window does not fit.
     """
 
     border = 0.0  # what padding holds
 
-    def __init__(self, size: int | Pair, stride: int | Pair | None = None, padding: Padding = "valid") -> None:
+    def __init__(
+        self, size: int | Pair, stride: int | Pair | None = None, padding: Padding = "valid"
+    ) -> None:
         super().__init__()
         self.size = as_pair(size)
         self.stride = self.size if stride is None else as_pair(stride)
@@ -31,7 +35,9 @@ class Pooling(Layer):
         where = f'{self.kind} "{self.name}"'
         if len(in_shape) != 3:
             raise InputError(f"{where}: input must be (C, H, W), got shape {in_shape}")
-        self.window = make_window(where, self.size, self.stride, self.padding, (in_shape[1], in_shape[2]))
+        self.window = make_window(
+            where, self.size, self.stride, self.padding, (in_shape[1], in_shape[2])
+        )
         self.in_shape, self.out_shape = in_shape, (in_shape[0], *self.window.output)
         return self.out_shape
 
@@ -39,14 +45,18 @@ class Pooling(Layer):
         """Return x with its border, x itself where there is none."""
         if not any(self.window.padding):
             return x
-        padded = self._buffers.take("padded", (x.shape[0], *self.window.padded, x.shape[3]), x.dtype)
+        padded = self._buffers.take(
+            "padded", (x.shape[0], *self.window.padded, x.shape[3]), x.dtype
+        )
         padded.fill(self.border)
         self.window.interior(padded)[...] = x
         return padded
 
     def zeroed_gradient(self, like: Array) -> Array:
         """Return zeros of the padded input's shape, onto which windows add their gradients."""
-        padded = self._buffers.take("dx", (self.in_shape[0], *self.window.padded, like.shape[3]), like.dtype)
+        padded = self._buffers.take(
+            "dx", (self.in_shape[0], *self.window.padded, like.shape[3]), like.dtype
+        )
         padded.fill(0)
         return padded
 
@@ -55,19 +65,30 @@ class Pooling(Layer):
 
 
 class MaxPooling(Pooling):
-    """y = max of the window. Forward keeps which pixel it was, one byte a window, the first where several are equal; padding never wins."""
+    """y = max of the window. Forward keeps which pixel it was, one byte a window, the first where
+    several are equal; padding never wins.
+    """
 
     kind = "max_pooling"
     border = -math.inf
 
     def build(self, in_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> Shape:
         if self.size[0] * self.size[1] > 256:
-            raise InputError(f'{self.kind} "{self.name}": a window must have at most 256 pixels, got {self.size[0]}x{self.size[1]}')
+            raise InputError(
+                f'{self.kind} "{self.name}": a window must have at most 256 pixels, '
+                f"got {self.size[0]}x{self.size[1]}"
+            )
         out_shape = super().build(in_shape, rng, dtype)
         top, bottom, left, right = self.window.padding
         if max(top, bottom) >= self.size[0] or max(left, right) >= self.size[1]:
-            received = f"padding {max(top, bottom)}x{max(left, right)}, window {self.size[0]}x{self.size[1]}"
-            raise InputError(f'{self.kind} "{self.name}": padding must be smaller than the window, got {received}')
+            received = (
+                f"padding {max(top, bottom)}x{max(left, right)}, "
+                f"window {self.size[0]}x{self.size[1]}"
+            )
+            raise InputError(
+                f'{self.kind} "{self.name}": padding must be smaller than the window, '
+                f"got {received}"
+            )
         return out_shape
 
     def forward(self, x: Array, *, training: bool) -> Array:
@@ -116,18 +137,29 @@ class AveragePooling(Pooling):
 
 
 class LpPooling(Pooling):
-    """y = (mean of |x|^p over the window)^(1/p), 1 <= p < infinity; p = 1 averages, large p comes near the maximum.
+    """y = (mean of |x|^p over the window)^(1/p), 1 <= p < infinity; p = 1 averages, large p comes
+    near the maximum.
 
-    Computed relative to each window's largest |x|, so that no power overflows. The article on a CNN with only NumPy defines it for
-    inputs that are not negative; with signs this is the power mean of |x|.
+    Computed relative to each window's largest |x|, so that no power overflows. The article on a CNN
+    with only NumPy defines it for inputs that are not negative; with signs this is the power mean
+    of |x|.
     """
 
     kind = "lp_pooling"
 
-    def __init__(self, size: int | Pair, stride: int | Pair | None = None, padding: Padding = "valid", p: float = 2.0) -> None:
+    def __init__(
+        self,
+        size: int | Pair,
+        stride: int | Pair | None = None,
+        padding: Padding = "valid",
+        p: float = 2.0,
+    ) -> None:
         super().__init__(size, stride, padding)
         if not 1 <= p < math.inf:
-            raise InputError(f"lp_pooling: p must be at least 1 and finite (max pooling is p = infinity), got {p}")
+            raise InputError(
+                "lp_pooling: p must be at least 1 and finite (max pooling is p = infinity), got "
+                f"{p}"
+            )
         self.p = p
 
     def forward(self, x: Array, *, training: bool) -> Array:
@@ -147,14 +179,17 @@ class LpPooling(Pooling):
         return y
 
     def backward(self, dy: Array) -> Array:
-        # dy/dx = sign(x) (|x| / y)^(p-1) / pixels; where y is 0 all pixels are 0 and so is the slope taken there.
+        # dy/dx = sign(x) (|x| / y)^(p-1) / pixels; where y is 0 all pixels are 0 and so is the
+        # slope taken there.
         y = self._buffers.take("y", dy.shape, dy.dtype)
         dy /= self.size[0] * self.size[1]
         divisor = np.where(y > 0, y, 1)
         padded = self.zeroed_gradient(dy)
         for i, j in self.window.taps():
             pixels = self.window.view(self._padded, i, j)
-            self.window.view(padded, i, j)[...] += dy * np.sign(pixels) * (np.abs(pixels) / divisor) ** (self.p - 1)
+            self.window.view(padded, i, j)[...] += (
+                dy * np.sign(pixels) * (np.abs(pixels) / divisor) ** (self.p - 1)
+            )
         return self.window.interior(padded)
 
     def describe(self) -> dict[str, Any]:
@@ -168,7 +203,9 @@ class GlobalAveragePooling(Layer):
 
     def build(self, in_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> Shape:
         if len(in_shape) != 3:
-            raise InputError(f'{self.kind} "{self.name}": input must be (C, H, W), got shape {in_shape}')
+            raise InputError(
+                f'{self.kind} "{self.name}": input must be (C, H, W), got shape {in_shape}'
+            )
         self.in_shape, self.out_shape = in_shape, (in_shape[0],)
         return self.out_shape
 

@@ -24,7 +24,9 @@ __all__ = ["OPTIMIZERS", "Optimizer", "is_weight", "make_optimizer"]
 
 
 def make_optimizer(settings: Mapping[str, object]) -> Optimizer:
-    """Return the optimizer of ``{"name": "adam", "lr": 0.001, ...}``; raise InputError for an unknown name, key or value out of range."""
+    """Return the optimizer of ``{"name": "adam", "lr": 0.001, ...}``; raise InputError for an
+    unknown name, key or value out of range.
+    """
     arguments = dict(settings)
     name = arguments.pop("name", None)
     if name not in OPTIMIZERS:
@@ -34,6 +36,13 @@ def make_optimizer(settings: Mapping[str, object]) -> Optimizer:
     for key, value in arguments.items():
         if key not in known:
             raise InputError(f"optimizer.{key}: {name} takes {', '.join(known)}, got {key!r}")
-        if isinstance(value, str) or value is None or (isinstance(value, bool) != (key in ("eps_outside", "eps_corrected"))):
-            raise InputError(f"optimizer.{key}: must be a {'bool' if key.startswith('eps_') else 'number'}, got {value!r} ({name})")
+        if (
+            isinstance(value, str)
+            or value is None
+            or (isinstance(value, bool) != (key in ("eps_outside", "eps_corrected")))
+        ):
+            raise InputError(
+                f"optimizer.{key}: must be a {'bool' if key.startswith('eps_') else 'number'}, got "
+                f"{value!r} ({name})"
+            )
     return kind(**arguments)  # type: ignore[arg-type]

@@ -12,10 +12,12 @@ from cnn_core.optimizers.optimizer import Optimizer, State
 
 @dataclass(kw_only=True)
 class Adam(Optimizer):
-    """``m <- b1 m + (1 - b1) g; v <- b2 v + (1 - b2) g^2; w <- w - lr m' / (sqrt(v') + eps)``, m' = m / (1 - b1^t), v' = v / (1 - b2^t).
+    """``m <- b1 m + (1 - b1) g; v <- b2 v + (1 - b2) g^2; w <- w - lr m' / (sqrt(v') + eps)``, m' =
+    m / (1 - b1^t), v' = v / (1 - b2^t).
 
-    Source: Kingma and Ba (2015), algorithm 1. The course notes add eps (1e-7) to sqrt(v) without its correction for the first steps;
-    ``eps_corrected=False`` does so. At eps 1e-8 the two agree to float32's last digits unless gradients are nearly 0.
+    Source: Kingma and Ba (2015), algorithm 1. The course notes add eps (1e-7) to sqrt(v) without
+    its correction for the first steps; ``eps_corrected=False`` does so. At eps 1e-8 the two agree
+    to float32's last digits unless gradients are nearly 0.
     """
 
     lr: float = 0.001
@@ -33,7 +35,9 @@ class Adam(Optimizer):
     def init_one(self, p: Array) -> State:
         return {"m": np.zeros_like(p), "v": np.zeros_like(p)}
 
-    def update_one(self, p: Array, g: Array, state: State, lr: float, t: int, work: tuple[Array, Array]) -> None:
+    def update_one(
+        self, p: Array, g: Array, state: State, lr: float, t: int, work: tuple[Array, Array]
+    ) -> None:
         m, v, scratch = state["m"], state["v"], work[0]
         np.subtract(g, m, out=scratch)
         scratch *= 1.0 - self.beta1
@@ -42,7 +46,8 @@ class Adam(Optimizer):
         scratch -= v
         scratch *= 1.0 - self.beta2
         v += scratch
-        # Both corrections as one factor of the step, so that no pass over the arrays is spent on them.
+        # Both corrections as one factor of the step, so that no pass over the arrays is spent on
+        # them.
         root = math.sqrt(1.0 - self.beta2**t)
         eps = self.eps * root if self.eps_corrected else self.eps
         divide_by_root(m, v, eps, True, scratch)
@@ -52,9 +57,11 @@ class Adam(Optimizer):
 
 @dataclass(kw_only=True)
 class AdamW(Adam):
-    """Adam after ``w <- w - lr * weight_decay * w``, for weights only: biases and batch normalisation do not decay.
+    """Adam after ``w <- w - lr * weight_decay * w``, for weights only: biases and batch
+    normalisation do not decay.
 
-    Source: Loshchilov and Hutter (2019), algorithm 2, with the decay multiplied by lr as all libraries do.
+    Source: Loshchilov and Hutter (2019), algorithm 2, with the decay multiplied by lr as all
+    libraries do.
     """
 
     weight_decay: float = 0.01

@@ -9,7 +9,9 @@ from cnn_core.optimizers.optimizer import Optimizer, State
 
 
 def divide_by_root(numerator: Array, h: Array, eps: float, outside: bool, out: Array) -> None:
-    """Write ``numerator / (sqrt(h) + eps)``, or ``numerator / sqrt(h + eps)``, to `out`, which may be neither of the two."""
+    """Write ``numerator / (sqrt(h) + eps)``, or ``numerator / sqrt(h + eps)``, to `out`, which may
+    be neither of the two.
+    """
     if outside:
         np.sqrt(h, out=out)
         out += eps
@@ -23,8 +25,8 @@ def divide_by_root(numerator: Array, h: Array, eps: float, outside: bool, out: A
 class AdaGrad(Optimizer):
     """``h <- h + g^2; w <- w - lr g / (sqrt(h) + eps)``, h from 0.
 
-    Source: Duchi et al. (2011); eps 1e-7 outside the root as in the course notes (whose text says 1e-4); ``eps_outside=False`` puts it
-    under the root.
+    Source: Duchi et al. (2011); eps 1e-7 outside the root as in the course notes (whose text says
+    1e-4); ``eps_outside=False`` puts it under the root.
     """
 
     lr: float = 0.001
@@ -38,7 +40,9 @@ class AdaGrad(Optimizer):
     def init_one(self, p: Array) -> State:
         return {"h": np.zeros_like(p)}
 
-    def update_one(self, p: Array, g: Array, state: State, lr: float, t: int, work: tuple[Array, Array]) -> None:
+    def update_one(
+        self, p: Array, g: Array, state: State, lr: float, t: int, work: tuple[Array, Array]
+    ) -> None:
         h, scratch = state["h"], work[0]
         np.multiply(g, g, out=scratch)
         h += scratch
@@ -51,8 +55,9 @@ class AdaGrad(Optimizer):
 class RMSProp(Optimizer):
     """``h <- rho h + (1 - rho) g^2; w <- w - lr g / (sqrt(h) + eps)``, h from 0.
 
-    Source: Hinton's lecture 6e (2012). eps stands outside the root as in the course notes; ``eps_outside=False`` puts it under the root.
-    ``decay=1`` is allowed: h stays 0, a step is lr g / eps, and the net saturates, which the course notes show.
+    Source: Hinton's lecture 6e (2012). eps stands outside the root as in the course notes;
+    ``eps_outside=False`` puts it under the root. ``decay=1`` is allowed: h stays 0, a step is lr g
+    / eps, and the net saturates, which the course notes show.
     """
 
     lr: float = 0.001
@@ -68,7 +73,9 @@ class RMSProp(Optimizer):
     def init_one(self, p: Array) -> State:
         return {"h": np.zeros_like(p)}
 
-    def update_one(self, p: Array, g: Array, state: State, lr: float, t: int, work: tuple[Array, Array]) -> None:
+    def update_one(
+        self, p: Array, g: Array, state: State, lr: float, t: int, work: tuple[Array, Array]
+    ) -> None:
         h, scratch = state["h"], work[0]
         np.multiply(g, g, out=scratch)
         scratch -= h
@@ -81,9 +88,11 @@ class RMSProp(Optimizer):
 
 @dataclass(kw_only=True)
 class AdaDelta(Optimizer):
-    """``h <- rho h + (1 - rho) g^2; d = sqrt(s + eps) / sqrt(h + eps) g; s <- rho s + (1 - rho) d^2; w <- w - lr d``.
+    """``h <- rho h + (1 - rho) g^2; d = sqrt(s + eps) / sqrt(h + eps) g; s <- rho s + (1 - rho)
+    d^2; w <- w - lr d``.
 
-    Source: Zeiler (2012), algorithm 1, which has no learning rate: keep lr at 1 for it. eps stands under both roots.
+    Source: Zeiler (2012), algorithm 1, which has no learning rate: keep lr at 1 for it. eps stands
+    under both roots.
     """
 
     lr: float = 1.0
@@ -98,7 +107,9 @@ class AdaDelta(Optimizer):
     def init_one(self, p: Array) -> State:
         return {"h": np.zeros_like(p), "s": np.zeros_like(p)}
 
-    def update_one(self, p: Array, g: Array, state: State, lr: float, t: int, work: tuple[Array, Array]) -> None:
+    def update_one(
+        self, p: Array, g: Array, state: State, lr: float, t: int, work: tuple[Array, Array]
+    ) -> None:
         h, s = state["h"], state["s"]
         scratch, delta = work
         np.multiply(g, g, out=scratch)

@@ -12,14 +12,18 @@ from cnn_core.optimizers.optimizer import Optimizer, State
 class SGD(Optimizer):
     """``w <- w - lr g``."""
 
-    def update_one(self, p: Array, g: Array, state: State, lr: float, t: int, work: tuple[Array, Array]) -> None:
+    def update_one(
+        self, p: Array, g: Array, state: State, lr: float, t: int, work: tuple[Array, Array]
+    ) -> None:
         np.multiply(g, lr, out=work[0])
         p -= work[0]
 
 
 @dataclass(kw_only=True)
 class Momentum(Optimizer):
-    """``v <- mu v - lr g; w <- w + v``. Source: Polyak (1964), in the form of Sutskever et al. (2013) and of the course notes."""
+    """``v <- mu v - lr g; w <- w + v``. Source: Polyak (1964), in the form of Sutskever et al.
+    (2013) and of the course notes.
+    """
 
     momentum: float = 0.9
 
@@ -36,7 +40,9 @@ class Momentum(Optimizer):
         v *= self.momentum
         v -= scaled
 
-    def update_one(self, p: Array, g: Array, state: State, lr: float, t: int, work: tuple[Array, Array]) -> None:
+    def update_one(
+        self, p: Array, g: Array, state: State, lr: float, t: int, work: tuple[Array, Array]
+    ) -> None:
         self._velocity(g, state["v"], lr, work[0])
         p += state["v"]
 
@@ -45,11 +51,13 @@ class Momentum(Optimizer):
 class Nesterov(Momentum):
     """``v <- mu v - lr g; w <- w + mu v - lr g``, with g taken at w.
 
-    Source: Nesterov (1983), in the form of Bengio et al. (2012), equation 7, where w stands for the point looked ahead to; so the weights
-    read between steps are the looked-ahead ones.
+    Source: Nesterov (1983), in the form of Bengio et al. (2012), equation 7, where w stands for the
+    point looked ahead to; so the weights read between steps are the looked-ahead ones.
     """
 
-    def update_one(self, p: Array, g: Array, state: State, lr: float, t: int, work: tuple[Array, Array]) -> None:
+    def update_one(
+        self, p: Array, g: Array, state: State, lr: float, t: int, work: tuple[Array, Array]
+    ) -> None:
         scaled, ahead = work
         self._velocity(g, state["v"], lr, scaled)
         np.multiply(state["v"], self.momentum, out=ahead)

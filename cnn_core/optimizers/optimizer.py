@@ -1,4 +1,6 @@
-"""What every optimizer is: hyperparameters in a dataclass, two methods in a subclass, and here the walk over the parameters."""
+"""What every optimizer is: hyperparameters in a dataclass, two methods in a subclass, and here the
+walk over the parameters.
+"""
 
 import math
 from collections.abc import Mapping
@@ -9,21 +11,26 @@ import numpy as np
 from cnn_core.axes import Array
 from cnn_core.errors import InputError
 
-# Elements updated at once: parameter, gradient, two states and the work array of a block stay in a second-level cache of 1 MB, and nearly
-# so with twice as many; smaller blocks pay more for the calls than they gain (docs/LOG.md).
+# Elements updated at once: parameter, gradient, two states and the work array of a block stay in a
+# second-level cache of 1 MB, and nearly so with twice as many; smaller blocks pay more for the
+# calls than they gain (docs/LOG.md).
 BLOCK = 32768
 
 State = dict[str, Array]
 
 
 def is_weight(name: str) -> bool:
-    """Tell whether a parameter such as ``conv1.W`` is a weight: penalties and decay spare biases, gamma and beta."""
+    """Tell whether a parameter such as ``conv1.W`` is a weight: penalties and decay spare biases,
+    gamma and beta.
+    """
     return name.rpartition(".")[2] == "W"
 
 
 @dataclass(frozen=True)
 class _Block:
-    """A run of at most BLOCK elements of one parameter, with the same run of its gradient and states."""
+    """A run of at most BLOCK elements of one parameter, with the same run of its gradient and
+    states.
+    """
 
     p: Array
     g: Array
@@ -34,11 +41,13 @@ class _Block:
 
 @dataclass(kw_only=True)
 class Optimizer:
-    """Walks over parameters, counts steps, applies the learning-rate factor; a subclass says how one array moves.
+    """Walks over parameters, counts steps, applies the learning-rate factor; a subclass says how
+    one array moves.
 
-    A subclass is a dataclass whose fields are its hyperparameters. It writes `init_one`, which returns the state of one parameter, and
-    `update_one`, which moves it in place. Steady training allocates nothing: `work` are two arrays of the block's shape to use freely.
-    `step` raises ValueError when parameters and gradients have different names or shapes.
+    A subclass is a dataclass whose fields are its hyperparameters. It writes `init_one`, which
+    returns the state of one parameter, and `update_one`, which moves it in place. Steady training
+    allocates nothing: `work` are two arrays of the block's shape to use freely. `step` raises
+    ValueError when parameters and gradients have different names or shapes.
     """
 
     lr: float = 0.01
@@ -58,22 +67,34 @@ class Optimizer:
     def require(self, name: str, holds: bool, rule: str) -> None:
         """Raise InputError unless the rule holds; write rules so that nan breaks them."""
         if not holds:
-            raise InputError(f"optimizer.{name}: must be {rule}, got {getattr(self, name)} ({type(self).__name__.lower()})")
+            raise InputError(
+                f"optimizer.{name}: must be {rule}, got {getattr(self, name)} "
+                f"({type(self).__name__.lower()})"
+            )
 
     def init_one(self, p: Array) -> State:
         """Return the state of one parameter: arrays of its shape and dtype by name."""
         return {}
 
-    def update_one(self, p: Array, g: Array, state: State, lr: float, t: int, work: tuple[Array, Array]) -> None:
+    def update_one(
+        self, p: Array, g: Array, state: State, lr: float, t: int, work: tuple[Array, Array]
+    ) -> None:
         """Move p in place, given its gradient, for step t (counted from 1)."""
         raise NotImplementedError(f"{type(self).__name__}.update_one")
 
-    def step(self, params: Mapping[str, Array], grads: Mapping[str, Array], factor: float = 1.0) -> None:
+    def step(
+        self, params: Mapping[str, Array], grads: Mapping[str, Array], factor: float = 1.0
+    ) -> None:
         """Take one step of learning rate ``lr * factor`` (the schedule's factor), in place."""
         arrays = [(p, grads[name]) for name, p in params.items() if name in grads]
         if len(arrays) != len(params) or len(grads) != len(params):
-            raise ValueError(f"optimizer: parameters {list(params)} and gradients {list(grads)} must have the same names")
-        if len(arrays) != len(self._bound) or any(p is not q or g is not h for (p, g), (q, h) in zip(arrays, self._bound, strict=True)):
+            raise ValueError(
+                f"optimizer: parameters {list(params)} and gradients {list(grads)} must have the "
+                "same names"
+            )
+        if len(arrays) != len(self._bound) or any(
+            p is not q or g is not h for (p, g), (q, h) in zip(arrays, self._bound, strict=True)
+        ):
             self._bind(params, grads)
             self._bound = arrays
         self._steps += 1
@@ -88,27 +109,48 @@ class Optimizer:
         self._blocks = []
         work: tuple[Array, Array] | None = None
         for name, p in params.items():
-            if p.shape != grads[name].shape or not p.flags.c_contiguous or not grads[name].flags.c_contiguous:
-                raise ValueError(f"optimizer: {name} {p.shape} and its gradient {grads[name].shape} must be contiguous and of one shape")
+            if (
+                p.shape != grads[name].shape
+                or not p.flags.c_contiguous
+                or not grads[name].flags.c_contiguous
+            ):
+                raise ValueError(
+                    f"optimizer: {name} {p.shape} and its gradient {grads[name].shape} must be "
+                    "contiguous and of one shape"
+                )
             if name not in self._states:
                 self._states[name] = self.init_one(p)
             if work is None or work[0].dtype != p.dtype:
                 work = (np.empty(BLOCK, p.dtype), np.empty(BLOCK, p.dtype))
-            flat, flat_g, states = p.reshape(-1), grads[name].reshape(-1), {k: s.reshape(-1) for k, s in self._states[name].items()}
+            flat, flat_g, states = (
+                p.reshape(-1),
+                grads[name].reshape(-1),
+                {k: s.reshape(-1) for k, s in self._states[name].items()},
+            )
             for start in range(0, p.size, BLOCK):
                 run = slice(start, min(start + BLOCK, p.size))
                 size = run.stop - start
                 views = {key: s[run] for key, s in states.items()}
                 decays = self.weight_decay > 0 and is_weight(name)
-                self._blocks.append(_Block(flat[run], flat_g[run], views, (work[0][:size], work[1][:size]), decays))
+                self._blocks.append(
+                    _Block(flat[run], flat_g[run], views, (work[0][:size], work[1][:size]), decays)
+                )
 
     def state(self) -> dict[str, Array]:
-        """Return copies of all that a later `load_state` needs: ``step`` and ``<parameter>:<state>``; exact to the bit."""
-        arrays = {f"{name}:{key}": s.copy() for name, states in self._states.items() for key, s in states.items()}
+        """Return copies of all that a later `load_state` needs: ``step`` and
+        ``<parameter>:<state>``; exact to the bit.
+        """
+        arrays = {
+            f"{name}:{key}": s.copy()
+            for name, states in self._states.items()
+            for key, s in states.items()
+        }
         return {"step": np.array(self._steps, np.float64), **arrays}
 
     def load_state(self, state: Mapping[str, Array]) -> None:
-        """Take over what `state` returned, by copy; raise ValueError where the names do not fit this kind of optimizer."""
+        """Take over what `state` returned, by copy; raise ValueError where the names do not fit
+        this kind of optimizer.
+        """
         if "step" not in state:
             raise ValueError(f"optimizer: the state must hold 'step', got {sorted(state)}")
         keys = set(self.init_one(np.zeros(1)))
@@ -118,18 +160,24 @@ class Optimizer:
                 continue
             name, _, key = full.rpartition(":")
             if key not in keys:
-                raise ValueError(f"optimizer {type(self).__name__.lower()}: the state must hold {sorted(keys)} per parameter, got {full!r}")
+                raise ValueError(
+                    f"optimizer {type(self).__name__.lower()}: the state must hold {sorted(keys)} "
+                    f"per parameter, got {full!r}"
+                )
             fresh.setdefault(name, {})[key] = array
         for name, states in fresh.items():
             if states.keys() != keys:
                 raise ValueError(
-                    f"optimizer {type(self).__name__.lower()}: {name} must have the states {sorted(keys)}, got {sorted(states)}"
+                    f"optimizer {type(self).__name__.lower()}: {name} must have the states "
+                    f"{sorted(keys)}, got {sorted(states)}"
                 )
         self._steps = int(state["step"])
         self._take(fresh)
 
     def _take(self, fresh: dict[str, State]) -> None:
-        """Copy into the arrays in use where names and shapes are the same, so that the blocks stay valid; else start anew."""
+        """Copy into the arrays in use where names and shapes are the same, so that the blocks stay
+        valid; else start anew.
+        """
         same = self._states.keys() == fresh.keys() and all(
             s.shape == fresh[name][key].shape and s.dtype == fresh[name][key].dtype
             for name, states in self._states.items()
@@ -140,5 +188,7 @@ class Optimizer:
                 for key, s in states.items():
                     s[...] = fresh[name][key]
         else:
-            self._states = {name: {key: s.copy() for key, s in states.items()} for name, states in fresh.items()}
+            self._states = {
+                name: {key: s.copy() for key, s in states.items()} for name, states in fresh.items()
+            }
             self._bound = []

@@ -1,4 +1,6 @@
-"""From a trained net to the operations of a bundle: what inference needs, batch normalisation folded into the layer before it."""
+"""From a trained net to the operations of a bundle: what inference needs, batch normalisation
+folded into the layer before it.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -32,9 +34,10 @@ _BARE = ("flatten", "relu", "sigmoid", "tanh")  # the layer's kind is the operat
 def operations_of(model: Sequential) -> tuple[Operations, Arrays]:
     """Return the operations of an unfused net and copies of the arrays that they name, float32.
 
-    Batch normalisation right behind a convolution or a dense layer is folded in: W' = W s, b' = (b - mean) s + beta with
-    s = gamma / sqrt(var + eps); elsewhere it becomes a scale and a shift. Dropout does nothing at inference and is left out.
-    Raises ValueError for a layer that has no operation here.
+    Batch normalisation right behind a convolution or a dense layer is folded in: W' = W s, b' = (b
+    - mean) s + beta with s = gamma / sqrt(var + eps); elsewhere it becomes a scale and a shift.
+    Dropout does nothing at inference and is left out. Raises ValueError for a layer that has no
+    operation here.
     """
     operations: Operations = []
     arrays: Arrays = {}
@@ -48,7 +51,9 @@ def operations_of(model: Sequential) -> tuple[Operations, Arrays]:
         if isinstance(layer, Convolution | Dense):
             W = layer.params["W"]
             arrays[f"{layer.name}.W"] = np.array(W, np.float32)
-            arrays[f"{layer.name}.b"] = np.array(layer.params.get("b", np.zeros(len(W))), np.float32)
+            arrays[f"{layer.name}.b"] = np.array(
+                layer.params.get("b", np.zeros(len(W))), np.float32
+            )
     return operations, arrays
 
 
@@ -75,7 +80,13 @@ def _convolution(layer: Any) -> dict[str, Any]:
 def _pooling(layer: Any) -> dict[str, Any]:
     window = layer.window
     kind = next(name for cls, name in _POOLING_KINDS.items() if isinstance(layer, cls))
-    operation = {"op": "pooling", "kind": kind, "size": list(window.kernel), "stride": list(window.stride), "padding": list(window.padding)}
+    operation = {
+        "op": "pooling",
+        "kind": kind,
+        "size": list(window.kernel),
+        "stride": list(window.stride),
+        "padding": list(window.padding),
+    }
     return operation | ({"p": float(layer.p)} if kind == "lp" else {})
 
 
@@ -117,4 +128,7 @@ def _normalization(layer: BatchNormalization, operations: Operations, arrays: Ar
         return
     names = {"scale": f"{layer.name}.scale", "shift": f"{layer.name}.shift"}
     operations.append({"op": "scale_shift", "flat": len(layer.in_shape) == 1, **names})
-    arrays[names["scale"]], arrays[names["shift"]] = scale.astype(np.float32), shift.astype(np.float32)
+    arrays[names["scale"]], arrays[names["shift"]] = (
+        scale.astype(np.float32),
+        shift.astype(np.float32),
+    )

@@ -1,6 +1,8 @@
-"""The model that MLflow loads and serves: code, not a pickle. It runs the bundle's own predict.py, after comparing digests.
+"""The model that MLflow loads and serves: code, not a pickle. It runs the bundle's own predict.py,
+after comparing digests.
 
-Input: uint8 images (N, C, H, W); output: probabilities (N, classes). This file is copied into the model and needs NumPy and MLflow alone.
+Input: uint8 images (N, C, H, W); output: probabilities (N, classes). This file is copied into the
+model and needs NumPy and MLflow alone.
 """
 
 import hashlib
@@ -17,7 +19,9 @@ class BundleModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined
     """A bundle behind MLflow's interface."""
 
     def load_context(self, context: Any) -> None:
-        """Load the bundle; its code is compared with its digest before it runs, its weights before they are read."""
+        """Load the bundle; its code is compared with its digest before it runs, its weights before
+        they are read.
+        """
         folder = Path(context.artifacts["bundle"])
         expected = json.loads((folder / "manifest.json").read_text())["files"]["predict.py"]
         if hashlib.sha256((folder / "predict.py").read_bytes()).hexdigest() != expected:

@@ -1,4 +1,6 @@
-"""The bundle as a registered MLflow model: from code, with signature and example, in a run below its study's."""
+"""The bundle as a registered MLflow model: from code, with signature and example, in a run below
+its study's.
+"""
 
 import contextlib
 import io
@@ -18,7 +20,9 @@ from pipeline.tracking.store import open_store, resolve_uri
 
 @dataclass(frozen=True)
 class Registered:
-    """Where the model is: its name and version in the registry, and a URI that `mlflow models serve -m` takes."""
+    """Where the model is: its name and version in the registry, and a URI that `mlflow models serve
+    -m` takes.
+    """
 
     name: str
     version: str
@@ -27,7 +31,8 @@ class Registered:
 
 
 def register(config: Config, bundle: Bundle, folder: Path) -> Registered:
-    """Log the bundle in `folder` as a model of a new run, child of the study's run, and register it under the study's name.
+    """Log the bundle in `folder` as a model of a new run, child of the study's run, and register it
+    under the study's name.
 
     Raises whatever MLflow raises where its store cannot be reached.
     """
@@ -39,14 +44,23 @@ def register(config: Config, bundle: Bundle, folder: Path) -> Registered:
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     mlflow.set_tracking_uri(uri)
     parent = _study_run(store.client, store.experiment_id, config.study.name)
-    tags = {"study": config.study.name, "kind": "final", "model_digest": bundle.manifest["digest"][:16]}
+    tags = {
+        "study": config.study.name,
+        "kind": "final",
+        "model_digest": bundle.manifest["digest"][:16],
+    }
     tags |= {} if parent is None else {"mlflow.parentRunId": parent}
     # The environment's run id would defeat the parent.
-    run = store.client.create_run(store.experiment_id, run_name=f"final {config.study.name}", tags=tags)
+    run = store.client.create_run(
+        store.experiment_id, run_name=f"final {config.study.name}", tags=tags
+    )
     run_id = run.info.run_id
     try:
         name = f"{config.study.name}-final"
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):  # its chat goes there whatever its logging says
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):  # its chat goes there whatever its logging says
             warnings.simplefilter("ignore")  # MLflow's own, of its schema and its type hints
             info = _log(run_id, bundle, folder, name)
         for key, value in _metrics(bundle).items():
@@ -57,7 +71,12 @@ def register(config: Config, bundle: Bundle, folder: Path) -> Registered:
     except BaseException:
         store.client.set_terminated(run_id, "FAILED")
         raise
-    return Registered(name, str(info.registered_model_version), f"models:/{name}/{info.registered_model_version}", uri)
+    return Registered(
+        name,
+        str(info.registered_model_version),
+        f"models:/{name}/{info.registered_model_version}",
+        uri,
+    )
 
 
 def _log(run_id: str, bundle: Bundle, folder: Path, name: str):  # type: ignore[no-untyped-def]
@@ -72,7 +91,9 @@ def _log(run_id: str, bundle: Bundle, folder: Path, name: str):  # type: ignore[
     )
     with tempfile.TemporaryDirectory() as scratch, mlflow.start_run(run_id=run_id):
         code = Path(scratch) / "model.py"
-        code.write_text((Path(__file__).parent / "mlflow_code.py").read_text(encoding="utf-8"), encoding="utf-8")
+        code.write_text(
+            (Path(__file__).parent / "mlflow_code.py").read_text(encoding="utf-8"), encoding="utf-8"
+        )
         return mlflow.pyfunc.log_model(
             name="model",
             python_model=str(code),
@@ -86,7 +107,12 @@ def _log(run_id: str, bundle: Bundle, folder: Path, name: str):  # type: ignore[
 
 def _study_run(client, experiment_id: str, study: str) -> str | None:  # type: ignore[no-untyped-def]
     """Return the id of the study's own run: tagged with the study, without a parent."""
-    runs = client.search_runs([experiment_id], f"tags.study = '{study}'", max_results=1000, order_by=["attributes.start_time ASC"])
+    runs = client.search_runs(
+        [experiment_id],
+        f"tags.study = '{study}'",
+        max_results=1000,
+        order_by=["attributes.start_time ASC"],
+    )
     for run in runs:
         if "mlflow.parentRunId" not in run.data.tags:
             return str(run.info.run_id)
@@ -95,5 +121,8 @@ def _study_run(client, experiment_id: str, study: str) -> str | None:  # type: i
 
 def _metrics(bundle: Bundle) -> dict[str, float]:
     scores = bundle.manifest["scores"]
-    found = {f"out_of_fold_{name}_accuracy": float(score["accuracy"]) for name, score in scores.get("out_of_fold", {}).items()}
+    found = {
+        f"out_of_fold_{name}_accuracy": float(score["accuracy"])
+        for name, score in scores.get("out_of_fold", {}).items()
+    }
     return found | ({"objective": float(scores["objective"])} if "objective" in scores else {})

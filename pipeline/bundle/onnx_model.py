@@ -1,6 +1,8 @@
-"""The whole ensemble as one ONNX graph: views, nets, temperatures, averages. Opset 21 and IR 10, which current runtimes read.
+"""The whole ensemble as one ONNX graph: views, nets, temperatures, averages. Opset 21 and IR 10,
+which current runtimes read.
 
-Input ``images``: uint8 (N, C, H, W); outputs ``probabilities`` float32 (N, classes) and ``labels`` int64 (N,).
+Input ``images``: uint8 (N, C, H, W); outputs ``probabilities`` float32 (N, classes) and ``labels``
+int64 (N,).
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +23,9 @@ TOLERANCE = 1e-5
 
 
 def onnx_model(bundle: Bundle) -> onnx.ModelProto:
-    """Return the graph of a bundle, checked by the library. Raises ValueError for an operation that has no counterpart."""
+    """Return the graph of a bundle, checked by the library. Raises ValueError for an operation that
+    has no counterpart.
+    """
     writer = GraphWriter()
     floats = writer.add("Cast", "images", to=TensorProto.FLOAT)
     x = writer.add("Mul", floats, writer.scalar(float(np.float32(1 / 255))))
@@ -35,18 +39,27 @@ def onnx_model(bundle: Bundle) -> onnx.ModelProto:
         "ensemble",
         [helper.make_tensor_value_info("images", TensorProto.UINT8, ["N", *bundle.image_shape])],
         [
-            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", bundle.classes]),
+            helper.make_tensor_value_info(
+                "probabilities", TensorProto.FLOAT, ["N", bundle.classes]
+            ),
             helper.make_tensor_value_info("labels", TensorProto.INT64, ["N"]),
         ],
         list(writer.constants.values()),
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR, producer_name="numpy-cnn-sweep")
+    model = helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR,
+        producer_name="numpy-cnn-sweep",
+    )
     onnx.checker.check_model(model, full_check=True)
     return model
 
 
 def check_against_numpy(model: bytes, bundle: Bundle, images: Images) -> float:
-    """Return the largest difference between ONNX Runtime's probabilities and the bundle's own. Raises ValueError beyond 1e-5."""
+    """Return the largest difference between ONNX Runtime's probabilities and the bundle's own.
+    Raises ValueError beyond 1e-5.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -56,13 +69,21 @@ def check_against_numpy(model: bytes, bundle: Bundle, images: Images) -> float:
     expected = bundle.predict_proba(images)
     difference = float(np.abs(probabilities - expected).max())
     if not difference <= TOLERANCE:
-        raise ValueError(f"ONNX and NumPy must agree within {TOLERANCE:g}, got a difference of {difference:.2e}")
+        raise ValueError(
+            f"ONNX and NumPy must agree within {TOLERANCE:g}, got a difference of {difference:.2e}"
+        )
     if not np.array_equal(labels, probabilities.argmax(axis=1)):
         raise ValueError("the ONNX graph's labels must be those of its probabilities")
     return difference
 
 
-def _view(writer: GraphWriter, x: str, view: Sequence[float], image_shape: tuple[int, int, int], number: int) -> str:
+def _view(
+    writer: GraphWriter,
+    x: str,
+    view: Sequence[float],
+    image_shape: tuple[int, int, int],
+    number: int,
+) -> str:
     """Bilinear reading by four gathers from the flattened image with one black pixel appended."""
     channels, height, width = image_shape
     sampler = view_sampler(view, (height, width))
@@ -76,7 +97,9 @@ def _view(writer: GraphWriter, x: str, view: Sequence[float], image_shape: tuple
         where = writer.constant(f"view{number}_index{k}", index.astype(np.int64))
         read = writer.add("Gather", padded, where, axis=2)
         parts.append(writer.add("Mul", read, writer.constant(f"view{number}_weight{k}", weight)))
-    return writer.add("Reshape", writer.add("Sum", *parts), writer.shape(0, channels, height, width))
+    return writer.add(
+        "Reshape", writer.add("Sum", *parts), writer.shape(0, channels, height, width)
+    )
 
 
 def _member(writer: GraphWriter, bundle: Bundle, m: int, views: Sequence[str]) -> str:
@@ -102,16 +125,33 @@ def _combine(writer: GraphWriter, how: Mapping[str, Any], members: Sequence[str]
         intercepts = writer.constant("stacking_b", np.array(how["intercepts"], np.float32))
         scores = writer.add("Gemm", features, coefficients, intercepts, transB=1)
     else:
-        inner = how["method"] == "geometric"  # the mean of the logarithms, not the logarithm of the mean
-        terms = [writer.add("Log", writer.add("Max", member, low)) for member in members] if inner else members
-        parts = [writer.add("Mul", term, writer.scalar(float(np.float32(w)))) for term, w in zip(terms, how["weights"], strict=True)]
+        inner = (
+            how["method"] == "geometric"
+        )  # the mean of the logarithms, not the logarithm of the mean
+        terms = (
+            [writer.add("Log", writer.add("Max", member, low)) for member in members]
+            if inner
+            else members
+        )
+        parts = [
+            writer.add("Mul", term, writer.scalar(float(np.float32(w))))
+            for term, w in zip(terms, how["weights"], strict=True)
+        ]
         mean = writer.add("Sum", *parts)
         logs_of_mean = mean if inner else writer.add("Log", writer.add("Max", mean, low))
-        scores = writer.add("Mul", logs_of_mean, writer.scalar(float(np.float32(1 / how["temperature"]))))
+        scores = writer.add(
+            "Mul", logs_of_mean, writer.scalar(float(np.float32(1 / how["temperature"])))
+        )
     writer.add("Softmax", scores, name="probabilities", axis=1)
 
 
-def _operation(writer: GraphWriter, x: str, op: Operation, arrays: Mapping[str, NDArray[np.float32]], prefix: str) -> str:
+def _operation(
+    writer: GraphWriter,
+    x: str,
+    op: Operation,
+    arrays: Mapping[str, NDArray[np.float32]],
+    prefix: str,
+) -> str:
     """Append one operation of a net, its arrays named with the member's and net's prefix."""
     kind = op["op"]
     if kind in ("convolution", "dense"):
@@ -120,8 +160,14 @@ def _operation(writer: GraphWriter, x: str, op: Operation, arrays: Mapping[str, 
             return writer.add("Gemm", x, W, b, transB=1)
         return writer.add("Conv", x, W, b, pads=_pads(op["padding"]), strides=op["stride"])
     if kind == "scale_shift":
-        shapes = [arrays[op[key]] if op["flat"] else arrays[op[key]].reshape(-1, 1, 1) for key in ("scale", "shift")]
-        scale, shift = (writer.constant(prefix + op[key], array) for key, array in zip(("scale", "shift"), shapes, strict=True))
+        shapes = [
+            arrays[op[key]] if op["flat"] else arrays[op[key]].reshape(-1, 1, 1)
+            for key in ("scale", "shift")
+        ]
+        scale, shift = (
+            writer.constant(prefix + op[key], array)
+            for key, array in zip(("scale", "shift"), shapes, strict=True)
+        )
         return writer.add("Add", writer.add("Mul", x, scale), shift)
     if kind == "pooling":
         return _pooling(writer, x, op)

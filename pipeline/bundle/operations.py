@@ -1,4 +1,4 @@
-"""The operations of a net at inference, in NumPy alone: what a bundle's manifest lists, computed."""
+"""A net's operations at inference, in NumPy alone: what a bundle's manifest lists, computed."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -29,7 +29,9 @@ class Net:
 
 
 def joined_relu(operations: Sequence[Operation]) -> list[Operation]:
-    """Return the operations with each ReLU right behind a convolution made part of it, so that it meets the block while in cache."""
+    """Return the operations with each ReLU right behind a convolution made part of it, so that it
+    meets the block while in cache.
+    """
     steps: list[Operation] = []
     for operation in operations:
         if operation["op"] == "relu" and steps and steps[-1]["op"] == "convolution":
@@ -47,7 +49,9 @@ def softmax(logits: Array) -> Array:
 
 
 def convolution(x: Array, op: Operation, arrays: Mapping[str, Array]) -> Array:
-    """Correlate with W (F, C, KH, KW), add b, cut at 0 where the operation says ``relu``; by blocks of output rows lowered to columns."""
+    """Correlate with W (F, C, KH, KW), add b, cut at 0 where the operation says ``relu``; by blocks
+    of output rows lowered to columns.
+    """
     W, b = arrays[op["W"]], arrays[op["b"]]
     filters, channels, kh, kw = W.shape
     (sy, sx), n = op["stride"], x.shape[3]
@@ -59,11 +63,15 @@ def convolution(x: Array, op: Operation, arrays: Mapping[str, Array]) -> Array:
     buffer = np.empty(channels * kh * kw * rows * ow * n, np.float32)
     for first in range(0, oh, rows):
         count = min(rows, oh - first)
-        columns = buffer[: channels * kh * kw * count * ow * n].reshape(channels, kh, kw, count, ow, n)
+        columns = buffer[: channels * kh * kw * count * ow * n].reshape(
+            channels, kh, kw, count, ow, n
+        )
         for i in range(kh):
             for j in range(kw):
                 above = i + first * sy
-                columns[:, i, j] = padded[:, above : above + (count - 1) * sy + 1 : sy, j : j + (ow - 1) * sx + 1 : sx]
+                columns[:, i, j] = padded[
+                    :, above : above + (count - 1) * sy + 1 : sy, j : j + (ow - 1) * sx + 1 : sx
+                ]
         part = y[:, first * ow * n : (first + count) * ow * n]
         np.matmul(kernels, columns.reshape(channels * kh * kw, -1), out=part)
         part += b[:, None]
@@ -73,11 +81,17 @@ def convolution(x: Array, op: Operation, arrays: Mapping[str, Array]) -> Array:
 
 
 def _padded(x: Array, padding: Sequence[int], border: float) -> Array:
-    """Return x (C, H, W, N) with `padding` (top, bottom, left, right) of `border` around it; x itself where there is none."""
+    """Return x (C, H, W, N) with `padding` (top, bottom, left, right) of `border` around it; x
+    itself where there is none.
+    """
     if not any(padding):
         return x
     top, bottom, left, right = padding
-    padded = np.full((x.shape[0], x.shape[1] + top + bottom, x.shape[2] + left + right, x.shape[3]), border, np.float32)
+    padded = np.full(
+        (x.shape[0], x.shape[1] + top + bottom, x.shape[2] + left + right, x.shape[3]),
+        border,
+        np.float32,
+    )
     padded[:, top : top + x.shape[1], left : left + x.shape[2]] = x
     return padded
 
@@ -100,7 +114,11 @@ def pooling(x: Array, op: Operation, arrays: Mapping[str, Array]) -> Array:
     (kh, kw), (sy, sx) = op["size"], op["stride"]
     x = _padded(x, op["padding"], -np.inf if op["kind"] == "max" else 0.0)
     oh, ow = (x.shape[1] - kh) // sy + 1, (x.shape[2] - kw) // sx + 1
-    views = [x[:, i : i + oh * sy : sy, j : j + ow * sx : sx][:, :oh, :ow] for i in range(kh) for j in range(kw)]
+    views = [
+        x[:, i : i + oh * sy : sy, j : j + ow * sx : sx][:, :oh, :ow]
+        for i in range(kh)
+        for j in range(kw)
+    ]
     if op["kind"] == "max":
         y = views[0].copy()
         for view in views[1:]:
@@ -111,7 +129,10 @@ def pooling(x: Array, op: Operation, arrays: Mapping[str, Array]) -> Array:
         return mean
     stacked = np.abs(np.stack(views))
     largest = np.maximum(stacked.max(axis=0), np.finfo(np.float32).tiny)
-    result: Array = np.mean((stacked / largest) ** np.float32(op["p"]), axis=0) ** np.float32(1 / op["p"]) * largest
+    result: Array = (
+        np.mean((stacked / largest) ** np.float32(op["p"]), axis=0) ** np.float32(1 / op["p"])
+        * largest
+    )
     return result
 
 

@@ -17,18 +17,33 @@ BATCH = 25  # their arrays stay in a second-level cache
 
 
 class BundleError(ValueError):
-    """The bundle or the images are not what they should be; the message says the rule, what was received and where."""
+    """The bundle or the images are not what they should be; the message says the rule, what was
+    received and where.
+    """
 
 
 def load(folder: str | Path) -> "Bundle":
-    """Read and verify a bundle. Raises BundleError where it is incomplete, changed, or of another format."""
+    """Read and verify a bundle. Raises BundleError where it is incomplete, changed, or of another
+    format.
+    """
     folder = Path(folder)
     manifest = read_manifest(folder)
-    unknown = {op["op"] for member in manifest["members"] for net in member["nets"] for op in net["operations"]} - OPERATIONS.keys()
+    unknown = {
+        op["op"]
+        for member in manifest["members"]
+        for net in member["nets"]
+        for op in net["operations"]
+    } - OPERATIONS.keys()
     if unknown:
-        raise BundleError(f"a bundle's operations must be known here, got {', '.join(sorted(unknown))} in {folder / 'manifest.json'}")
+        raise BundleError(
+            f"a bundle's operations must be known here, got {', '.join(sorted(unknown))} in "
+            f"{folder / 'manifest.json'}"
+        )
     nets = [
-        [Net(net["operations"], read_arrays(folder / net["file"], net["sha256"])) for net in member["nets"]]
+        [
+            Net(net["operations"], read_arrays(folder / net["file"], net["sha256"]))
+            for net in member["nets"]
+        ]
         for member in manifest["members"]
     ]
     return Bundle(manifest, nets)
@@ -44,18 +59,25 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise BundleError(f"a bundle is a folder with manifest.json, got {folder}") from None
     except (ValueError, KeyError, TypeError, OSError) as error:
-        raise BundleError(f"manifest.json must be readable and complete, got {path} ({error})") from None
+        raise BundleError(
+            f"manifest.json must be readable and complete, got {path} ({error})"
+        ) from None
     if version != FORMAT:
         raise BundleError(f"manifest.json must have format {FORMAT}, got {version!r} in {path}")
     if stated != actual:
-        raise BundleError(f"the manifest was changed after it was written: digest {actual[:12]}, expected {str(stated)[:12]} in {path}")
+        raise BundleError(
+            f"the manifest was changed after it was written: digest {actual[:12]}, expected "
+            f"{str(stated)[:12]} in {path}"
+        )
     return dict(manifest)
 
 
 def manifest_digest(manifest: Mapping[str, Any]) -> str:
     """Return the sha256 of everything in the manifest but its digest."""
     rest = {key: value for key, value in manifest.items() if key != "digest"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()
+    ).hexdigest()
 
 
 def read_arrays(path: Path, sha256: str) -> dict[str, Array]:
@@ -65,15 +87,22 @@ def read_arrays(path: Path, sha256: str) -> dict[str, Array]:
     except OSError as error:
         raise BundleError(f"a file of the bundle is missing: {path} ({error.strerror})") from None
     if actual != sha256:
-        raise BundleError(f"a file was changed after it was written: digest {actual[:12]}, expected {sha256[:12]}, in {path}")
+        raise BundleError(
+            f"a file was changed after it was written: digest {actual[:12]}, expected "
+            f"{sha256[:12]}, in {path}"
+        )
     with np.load(path, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
 
 
 class Bundle:
-    """An ensemble: members, each the mean of its nets' calibrated softmax, joined by a weighted mean or by a logistic regression."""
+    """An ensemble: members, each the mean of its nets' calibrated softmax, joined by a weighted
+    mean or by a logistic regression.
+    """
 
-    def __init__(self, manifest: Mapping[str, Any], nets: Sequence[Sequence["Net"]], batch: int = BATCH) -> None:
+    def __init__(
+        self, manifest: Mapping[str, Any], nets: Sequence[Sequence["Net"]], batch: int = BATCH
+    ) -> None:
         self.manifest = manifest
         self.nets = nets
         self.batch = batch  # images computed at once
@@ -85,7 +114,9 @@ class Bundle:
         return self.combine(self.member_proba(images))
 
     def member_proba(self, images: NDArray[np.uint8]) -> Array:
-        """Return (members, N, classes) float32. Raises BundleError for images of another type or size."""
+        """Return (members, N, classes) float32. Raises BundleError for images of another type or
+        size.
+        """
         images = self.checked(images)
         views = self.manifest.get("views") or [IDENTITY]
         samplers = [view_sampler(view, self.image_shape[1:]) for view in views]
@@ -93,15 +124,23 @@ class Bundle:
         for start in range(0, len(images), self.batch):
             x = images[start : start + self.batch].transpose(1, 2, 3, 0).astype(np.float32)
             x *= np.float32(1 / 255)
-            result[:, start : start + self.batch] = np.mean([self._batch(resample_view(x, sampler)) for sampler in samplers], axis=0)
+            result[:, start : start + self.batch] = np.mean(
+                [self._batch(resample_view(x, sampler)) for sampler in samplers], axis=0
+            )
         return result
 
     def combine(self, members: Array) -> Array:
         """Return (N, classes) from (members, N, classes), as manifest["combine"] says."""
         how = self.manifest["combine"]
         if how["method"] == "stacking":
-            features = np.log(np.maximum(members, np.float32(1e-7))).transpose(1, 0, 2).reshape(members.shape[1], -1)
-            scores = features @ np.array(how["coefficients"], np.float32).T + np.array(how["intercepts"], np.float32)
+            features = (
+                np.log(np.maximum(members, np.float32(1e-7)))
+                .transpose(1, 0, 2)
+                .reshape(members.shape[1], -1)
+            )
+            scores = features @ np.array(how["coefficients"], np.float32).T + np.array(
+                how["intercepts"], np.float32
+            )
             return softmax(scores.T).T
         weights, low = np.array(how["weights"], np.float32), np.float32(1e-7)
         if how["method"] == "geometric":
@@ -115,8 +154,15 @@ class Bundle:
         size = int(np.prod(self.image_shape))
         if images.dtype != np.uint8:
             raise BundleError(f"images must be uint8, 0 to 255, got {images.dtype}")
-        if images.ndim < 2 or images[:1].size not in (0, size) or (images.ndim == 4 and images.shape[1:] != self.image_shape):
-            raise BundleError(f"images must be {'x'.join(map(str, self.image_shape))} (channels, height, width), got {images.shape[1:]}")
+        if (
+            images.ndim < 2
+            or images[:1].size not in (0, size)
+            or (images.ndim == 4 and images.shape[1:] != self.image_shape)
+        ):
+            raise BundleError(
+                f"images must be {'x'.join(map(str, self.image_shape))} (channels, height, width), "
+                f"got {images.shape[1:]}"
+            )
         return images.reshape(len(images), *self.image_shape)
 
     def _batch(self, x: Array) -> Array:

@@ -1,4 +1,6 @@
-"""Images read again at other places than their pixels': through a test-time view, or from where their own moments say."""
+"""Images read again at other places than their pixels': through a test-time view, or from where
+their own moments say.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,18 +10,30 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 Operation = Mapping[str, Any]  # one step of a net as the manifest describes it; arrays are named
-IDENTITY = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]  # yy, yx, ty, xy, xx, tx of a view: where an output pixel is read, from the centre, in pixels
+IDENTITY = [
+    1.0,
+    0.0,
+    0.0,
+    0.0,
+    1.0,
+    0.0,
+]  # yy, yx, ty, xy, xx, tx of a view: where an output pixel is read, from the centre, in pixels
 
 
-def view_sampler(view: Sequence[float], size: Sequence[int]) -> tuple[NDArray[np.intp], Array] | None:
-    """Return (index, weight), each (4, H * W): the source pixels of a test-time view and their bilinear weights; None for the identity.
+def view_sampler(
+    view: Sequence[float], size: Sequence[int]
+) -> tuple[NDArray[np.intp], Array] | None:
+    """Return (index, weight), each (4, H * W): the source pixels of a test-time view and their
+    bilinear weights; None for the identity.
 
     Index H * W stands for the black outside.
     """
     if list(view) == IDENTITY:
         return None
     height, width = size
-    y, x = np.mgrid[:height, :width].reshape(2, -1) - np.array([[(height - 1) / 2], [(width - 1) / 2]])
+    y, x = np.mgrid[:height, :width].reshape(2, -1) - np.array(
+        [[(height - 1) / 2], [(width - 1) / 2]]
+    )
     source_y = view[0] * y + view[1] * x + view[2] + (height - 1) / 2
     source_x = view[3] * y + view[4] * x + view[5] + (width - 1) / 2
     top, left = np.floor(source_y), np.floor(source_x)
@@ -46,10 +60,12 @@ def resample_view(x: Array, sampler: tuple[NDArray[np.intp], Array] | None) -> A
 
 
 def moment_normalization(x: Array, op: Operation) -> Array:
-    """Read each image from where its own moments say that the figure lies, how large it is and how it leans; bilinearly, 0 outside.
+    """Read each image from where its own moments say that the figure lies, how large it is and how
+    it leans; bilinearly, 0 outside.
 
-    Output pixel (r, c), counted from the middle, is x at (cy + a r, cx + k a r + b c), moments taken of the ink s^3, s the mean over 3x3.
-    Where the operation says so, the image as it is comes first, as channels of its own.
+    Output pixel (r, c), counted from the middle, is x at (cy + a r, cx + k a r + b c), moments
+    taken of the ink s^3, s the mean over 3x3. Where the operation says so, the image as it is comes
+    first, as channels of its own.
     """
     channels, height, width, n = x.shape
     rows, columns = (moment_grid(side)[:, None] for side in (height, width))
@@ -63,7 +79,10 @@ def moment_normalization(x: Array, op: Operation) -> Array:
     padded[:, 1:-2, 1:-2] = x
     flat = padded.reshape(channels, -1, n)
     index = ((top.astype(np.intp) + 1) * (width + 3) + left.astype(np.intp) + 1).reshape(-1, n)
-    corners = [np.take_along_axis(flat, (index + k)[None], axis=1).reshape(x.shape) for k in (0, 1, width + 3, width + 4)]
+    corners = [
+        np.take_along_axis(flat, (index + k)[None], axis=1).reshape(x.shape)
+        for k in (0, 1, width + 3, width + 4)
+    ]
     upper = corners[0] + right * (corners[1] - corners[0])
     lower = corners[2] + right * (corners[3] - corners[2])
     read: Array = upper + down * (lower - upper)
@@ -77,7 +96,9 @@ def moment_grid(side: int) -> Array:
 
 def moment_powers(height: int, width: int) -> NDArray[np.float64]:
     """Return 1, y, x, y^2, y x and x^2 of every pixel: (6, H * W)."""
-    y, x = np.broadcast_arrays(moment_grid(height)[:, None].astype(np.float64), moment_grid(width).astype(np.float64))
+    y, x = np.broadcast_arrays(
+        moment_grid(height)[:, None].astype(np.float64), moment_grid(width).astype(np.float64)
+    )
     return np.stack([np.ones_like(y), y, x, y * y, y * x, x * x]).reshape(6, -1)
 
 

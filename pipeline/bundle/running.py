@@ -1,4 +1,6 @@
-"""Running a bundle fast: its nets computed by cnn_core's convolutions, block by block in processes of their own, with bounded memory."""
+"""Running a bundle fast: its nets computed by cnn_core's convolutions, block by block in processes
+of their own, with bounded memory.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -23,7 +25,9 @@ BLOCK = 500  # images a task
 
 
 def open_bundle(folder: str | Path) -> Bundle:
-    """Load a bundle. Raises InputError where it is incomplete, changed after it was written, or of another format."""
+    """Load a bundle. Raises InputError where it is incomplete, changed after it was written, or of
+    another format.
+    """
     try:
         return load(folder)
     except BundleError as error:
@@ -36,31 +40,49 @@ def _loaded(folder: str, digest: str) -> Bundle:
 
 
 def _predict(folder: str, digest: str, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    with threadpool_limits(1):  # one core a process; two threads on these small products only wait for each other
+    with threadpool_limits(
+        1
+    ):  # one core a process; two threads on these small products only wait for each other
         return _loaded(folder, digest).member_proba(images)
 
 
-def predict_blocks(folder: Path, bundle: Bundle, blocks: Iterable[Block], jobs: int) -> Iterator[tuple[Block, NDArray[np.float32]]]:
-    """Yield each block with its members' probabilities (members, n, classes), in order; at most 4 x jobs blocks are in memory.
+def predict_blocks(
+    folder: Path, bundle: Bundle, blocks: Iterable[Block], jobs: int
+) -> Iterator[tuple[Block, NDArray[np.float32]]]:
+    """Yield each block with its members' probabilities (members, n, classes), in order; at most 4 x
+    jobs blocks are in memory.
 
-    `bundle` is the one in `folder`; every process loads it once and verifies it. Blocks are read here, between the rounds: a reader that
-    raises in joblib's own threads would not be heard.
+    `bundle` is the one in `folder`; every process loads it once and verifies it. Blocks are read
+    here, between the rounds: a reader that raises in joblib's own threads would not be heard.
     """
     remaining = iter(blocks)
     with Parallel(n_jobs=jobs, batch_size=1) as parallel:
         while held := list(islice(remaining, 4 * jobs)):
-            tasks = (delayed(_predict)(str(folder), bundle.manifest["digest"], block.images) for block in held)
+            tasks = (
+                delayed(_predict)(str(folder), bundle.manifest["digest"], block.images)
+                for block in held
+            )
             yield from zip(held, parallel(tasks), strict=True)
 
 
-BATCH = 100  # images computed at once: with fewer, the calls for small tiles cost too much (docs/LOG.md)
-Correlations = dict[tuple[Window, tuple[int, ...]], Correlation]  # working memory of each shape, which one net at a time uses
+# images computed at once: with fewer, the calls for small tiles cost too much (docs/LOG.md)
+BATCH = 100
+Correlations = dict[
+    tuple[Window, tuple[int, ...]], Correlation
+]  # working memory of each shape, which one net at a time uses
 
 
 class QuickNet(Net):
-    """A net whose convolutions take the faster algorithm for their shapes: Winograd's or rows lowered one by one."""
+    """A net whose convolutions take the faster algorithm for their shapes: Winograd's or rows
+    lowered one by one.
+    """
 
-    def __init__(self, operations: Sequence[Operation], arrays: Mapping[str, Array], shared: Correlations | None = None) -> None:
+    def __init__(
+        self,
+        operations: Sequence[Operation],
+        arrays: Mapping[str, Array],
+        shared: Correlations | None = None,
+    ) -> None:
         super().__init__(operations, arrays)
         self._correlations: Correlations = {} if shared is None else shared
 
@@ -79,7 +101,9 @@ class QuickNet(Net):
                 np.maximum(block, np.float32(0), out=block)
         return y
 
-    def _correlation(self, x: Array, operation: Operation, W: Array) -> tuple[Correlation, tuple[int, int]]:
+    def _correlation(
+        self, x: Array, operation: Operation, W: Array
+    ) -> tuple[Correlation, tuple[int, int]]:
         stride, padding = tuple(operation["stride"]), tuple(operation["padding"])
         window = Window((W.shape[2], W.shape[3]), stride, padding, (x.shape[1], x.shape[2]))
         if (window, W.shape) not in self._correlations:
@@ -90,4 +114,8 @@ class QuickNet(Net):
 def quicken(bundle: Bundle) -> Bundle:
     """Return the bundle with quick nets; for one thread, since they share their working memory."""
     shared: Correlations = {}
-    return Bundle(bundle.manifest, [[QuickNet(net.operations, net.arrays, shared) for net in nets] for nets in bundle.nets], BATCH)
+    return Bundle(
+        bundle.manifest,
+        [[QuickNet(net.operations, net.arrays, shared) for net in nets] for nets in bundle.nets],
+        BATCH,
+    )

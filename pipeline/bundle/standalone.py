@@ -1,4 +1,6 @@
-"""The command of a bundle: read images, write labels. `predict.py` in a bundle is this file joined with those that it needs."""
+"""The command of a bundle: read images, write labels. `predict.py` in a bundle is this file joined
+with those that it needs.
+"""
 
 import gzip
 import sys
@@ -13,7 +15,9 @@ from pipeline.bundle.predictor import BundleError, load
 
 
 def read_images(path: Path) -> NDArray[Any]:
-    """Return the images of a .npy file, an IDX file (also .gz), or text rows of integers with blanks or commas between."""
+    """Return the images of a .npy file, an IDX file (also .gz), or text rows of integers with
+    blanks or commas between.
+    """
     if path.suffix == ".npy":
         return np.asarray(np.load(path, allow_pickle=False))
     content = path.read_bytes()
@@ -25,7 +29,9 @@ def read_images(path: Path) -> NDArray[Any]:
     lines = content.decode("ascii").replace(",", " ").splitlines()
     rows = np.array([line.split() for line in lines if line.strip()], dtype=np.int64)
     if rows.size and not 0 <= rows.min() <= rows.max() <= 255:
-        raise BundleError(f"pixels must be integers from 0 to 255, got {rows.min()} to {rows.max()} in {path}")
+        raise BundleError(
+            f"pixels must be integers from 0 to 255, got {rows.min()} to {rows.max()} in {path}"
+        )
     return rows.astype(np.uint8)
 
 
@@ -35,7 +41,11 @@ def main(arguments: Sequence[str]) -> int:
         print("usage: python predict.py INPUT OUTPUT", file=sys.stderr)
         return 2
     try:
-        labels = load(Path(__file__).parent).predict_proba(read_images(Path(arguments[0]))).argmax(axis=1)
+        labels = (
+            load(Path(__file__).parent)
+            .predict_proba(read_images(Path(arguments[0])))
+            .argmax(axis=1)
+        )
     except (BundleError, OSError, ValueError) as error:
         print(f"predict: {error}", file=sys.stderr)
         return 2

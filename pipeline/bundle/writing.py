@@ -1,4 +1,6 @@
-"""A bundle as a folder: weights, manifest, configuration, scores, licence of the data, and predict.py, which needs NumPy alone."""
+"""A bundle as a folder: weights, manifest, configuration, scores, licence of the data, and
+predict.py, which needs NumPy alone.
+"""
 
 import io
 import json
@@ -18,17 +20,21 @@ from pipeline.bundle.operations import Net
 from pipeline.bundle.predictor import Bundle
 from pipeline.files import atomic_write_bytes, atomic_write_text, fsync_folder
 
-_README = """# {study}: {members} members, {nets} nets
-
-    python predict.py INPUT OUTPUT      # .npy, IDX (.gz) or text rows of integers -> one label a line; needs Python and NumPy alone
-
-    import predict
-    model = predict.load(".")
-    probabilities = model.predict_proba(images)      # uint8 (N, {shape})
-
-manifest.json names every weight file with its sha256 and describes each net; config.yaml holds the overrides that trained the members;
-scores.json says how well they, or their folds' nets, did and on what. The weights were trained on: {data}.
-"""
+_README = (
+    "# {study}: {members} members, {nets} nets\n"
+    "\n"
+    "    python predict.py INPUT OUTPUT      # .npy, IDX (.gz) or text rows of integers -> one "
+    "label a line; needs Python and NumPy alone\n"
+    "\n"
+    "    import predict\n"
+    '    model = predict.load(".")\n'
+    "    probabilities = model.predict_proba(images)      # uint8 (N, {shape})\n"
+    "\n"
+    "manifest.json names every weight file with its sha256 and describes each net; config.yaml "
+    "holds the overrides that trained the members;\n"
+    "scores.json says how well they, or their folds' nets, did and on what. The weights were "
+    "trained on: {data}.\n"
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,13 @@ class Assembled:
     def bundle(self) -> Bundle:
         """Return the bundle as it would be loaded."""
         members = self.manifest["members"]
-        return Bundle(self.manifest, [[Net(net["operations"], self.arrays[net["file"]]) for net in member["nets"]] for member in members])
+        return Bundle(
+            self.manifest,
+            [
+                [Net(net["operations"], self.arrays[net["file"]]) for net in member["nets"]]
+                for member in members
+            ],
+        )
 
     def files(self) -> dict[str, bytes]:
         """Return the weight files, name -> bytes."""
@@ -56,7 +68,9 @@ def npz_bytes(arrays: Mapping[str, Array]) -> bytes:
 
 
 def write_bundle(folder: Path, assembled: Assembled) -> None:
-    """Write the bundle under a temporary name, then give it its own; a bundle that is there already is replaced as a whole."""
+    """Write the bundle under a temporary name, then give it its own; a bundle that is there already
+    is replaced as a whole.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
@@ -80,8 +94,12 @@ def fill_folder(folder: Path, assembled: Assembled) -> None:
     for name, content in assembled.files().items():
         atomic_write_bytes(folder / name, content)
     configuration = {member["name"]: member["overrides"] for member in manifest["members"]}
-    licence = f"The weights were trained on {manifest['data']['name']}: {manifest['data']['licence']}.\n"
-    atomic_write_text(folder / "config.yaml", yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True))
+    licence = (
+        f"The weights were trained on {manifest['data']['name']}: {manifest['data']['licence']}.\n"
+    )
+    atomic_write_text(
+        folder / "config.yaml", yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True)
+    )
     atomic_write_text(folder / "scores.json", json.dumps(manifest["scores"], indent=2) + "\n")
     atomic_write_text(folder / "LICENCE-DATA.txt", licence)
     atomic_write_text(folder / "predict.py", standalone_source())
@@ -118,8 +136,13 @@ if __name__ == "__main__":  # more threads only wait for each other on products 
 
 
 def standalone_source() -> str:
-    """Return predict.py: the modules of the predictor joined, their imports of each other and repeated docstrings left out."""
+    """Return predict.py: the modules of the predictor joined, their imports of each other and
+    repeated docstrings left out.
+    """
     parts = [(Path(__file__).parent / name).read_text(encoding="utf-8") for name in _SOURCES]
-    bodies = [re.sub(r"^from pipeline\.[^\n]*?import (\([^)]*\)|[^\n]*)\n", "", part, flags=re.MULTILINE) for part in parts]
+    bodies = [
+        re.sub(r"^from pipeline\.[^\n]*?import (\([^)]*\)|[^\n]*)\n", "", part, flags=re.MULTILINE)
+        for part in parts
+    ]
     without = [re.sub(r'\A""".*?"""\n', "", body, flags=re.DOTALL).strip("\n") for body in bodies]
     return _HEAD + "\n\n\n".join(without) + "\n"

@@ -1,1 +1,1 @@
-"""From the command line and conf/ to a typed, checked configuration; `pipeline.config` is the door."""
+"""From command line and conf/ to a typed, checked configuration; `pipeline.config` is the door."""

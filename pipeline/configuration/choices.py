@@ -1,4 +1,6 @@
-"""Sections whose fields depend on the chosen file: samplers, pruners, and those that cnn_core's own tables define."""
+"""Sections whose fields depend on the chosen file: samplers, pruners, and those that cnn_core's own
+tables define.
+"""
 
 import dataclasses
 from collections.abc import Mapping
@@ -22,7 +24,9 @@ class TpeSettings(SamplerSettings):
 @dataclass
 class CmaesSettings(SamplerSettings):
     startup_trials: int = setting(1, "random trials before the model is used", low=1)
-    sigma: float | None = setting(None, "first step size, as a share of the space; null: the library's choice", above=0)
+    sigma: float | None = setting(
+        None, "first step size, as a share of the space; null: the library's choice", above=0
+    )
 
 
 @dataclass
@@ -78,12 +82,16 @@ PRUNERS: dict[str, type[PrunerSettings]] = {
 
 
 def settings_of(source: type, name: str | None = None) -> type:
-    """Return a dataclass with the constructor's fields of `source` (and `name`, where given): cnn_core's classes are the schema."""
+    """Return a dataclass with the constructor's fields of `source` (and `name`, where given):
+    cnn_core's classes are the schema.
+    """
     hints = get_type_hints(source)
     fields: list[Any] = [] if name is None else [("name", str, dataclasses.field(default=name))]
     for item in dataclasses.fields(source):
         if item.init and item.name != "name":
-            copied = dataclasses.field(default=item.default, default_factory=item.default_factory, metadata=item.metadata)
+            copied = dataclasses.field(
+                default=item.default, default_factory=item.default_factory, metadata=item.metadata
+            )
             fields.append((item.name, hints[item.name], copied))
     return dataclasses.make_dataclass(f"{source.__name__}Settings", fields)
 
@@ -109,8 +117,13 @@ def augment_settings() -> type:
     return settings_of(AugmentSpec)
 
 
-def check_by_construction(optimizer: Mapping[str, Any], schedule: Mapping[str, Any], augment: Mapping[str, Any]) -> None:
-    """Construct what the sections describe, so that cnn_core's own checks speak. Raises InputError."""
+def check_by_construction(
+    optimizer: Mapping[str, Any], schedule: Mapping[str, Any], augment: Mapping[str, Any]
+) -> None:
+    """Construct what the sections describe, so that cnn_core's own checks speak.
+
+    Raises InputError.
+    """
     from cnn_core.augmentation import AugmentSpec
     from cnn_core.optimizers import make_optimizer
     from cnn_core.schedules import make_schedule

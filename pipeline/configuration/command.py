@@ -7,9 +7,9 @@ from dataclasses import dataclass
 class Command:
     """A command of ``python -m pipeline.<name>``.
 
-    `keys` is a dataclass of the command's own top-level keys, its fields made with `setting`; an instance arrives as
-    ``config.arguments``. `sections` are the sections of the tree that it listens to; None: all. An override of any other is refused,
-    since it would do nothing.
+    `keys` is a dataclass of the command's own top-level keys, its fields made with `setting`; an
+    instance arrives as ``config.arguments``. `sections` are the sections of the tree that it
+    listens to; None: all. An override of any other is refused, since it would do nothing.
     """
 
     name: str
@@ -21,12 +21,15 @@ class Command:
 
 SWEEP = Command(
     name="sweep",
-    about="Searches hyperparameters: many trials at once, logged in MLflow. Interrupted, the same command goes on where it stopped.",
+    about="Searches hyperparameters: many trials at once, logged in MLflow. Interrupted, the same "
+    "command goes on where it stopped.",
     examples=(
-        "python -m pipeline.sweep                                   20 trials on 1,797 small digits, about a minute",
+        "python -m pipeline.sweep                                   20 trials on 1,797 small "
+        "digits, about a minute",
         "python -m pipeline.sweep experiment=mnist slots.n=2        30 trials on MNIST",
         "python -m pipeline.sweep data=csv data.file=train.csv study.name=mine budget.minutes=30",
-        "python -m pipeline.sweep optimizer=adam model.dropout=0.4  fixes two values that would be searched",
+        "python -m pipeline.sweep optimizer=adam model.dropout=0.4  fixes two values that would be "
+        "searched",
         "python -m pipeline.sweep study.name=small 'space={model.filters:{int:[8,32]}}'",
     ),
 )

@@ -1,4 +1,6 @@
-"""The frame of every command: flags, help, one line and an exit code for whatever the user gave wrong."""
+"""The frame of every command: flags, help, one line and an exit code for whatever the user gave
+wrong.
+"""
 
 import difflib
 import importlib.metadata
@@ -58,7 +60,12 @@ def command_line(command: Command, argv: Sequence[str], main: Callable[[Config],
         if "version" in request.flags:
             print(version())
             return DONE
-        config = compose(request.overrides, command, quiet="quiet" in request.flags, verbose="verbose" in request.flags)
+        config = compose(
+            request.overrides,
+            command,
+            quiet="quiet" in request.flags,
+            verbose="verbose" in request.flags,
+        )
         if "cfg" in request.flags:
             print(_job(config, command), end="")
             return DONE
@@ -75,12 +82,20 @@ def command_line(command: Command, argv: Sequence[str], main: Callable[[Config],
 
 
 def _job(config: Config, command: Command) -> str:
-    """Return as YAML what the command listens to, its own keys first; interpolations unresolved, secrets redacted."""
+    """Return as YAML what the command listens to, its own keys first; interpolations unresolved,
+    secrets redacted.
+    """
     own = [field.name for field in fields(command.keys)] if command.keys else []
-    sections = [key for key in config.node if key not in own and (command.sections is None or key in ("root", *command.sections))]
+    sections = [
+        key
+        for key in config.node
+        if key not in own and (command.sections is None or key in ("root", *command.sections))
+    ]
     tree = OmegaConf.to_container(config.node, resolve=False)
     ordered: dict[str, Any] = {str(key): tree[key] for key in (*own, *sections)}  # type: ignore[index]
-    ordered.get("study", {})["name"] = config.study.name  # which may come from a section that is not shown
+    ordered.get("study", {})["name"] = (
+        config.study.name
+    )  # which may come from a section that is not shown
     return redact(OmegaConf.to_yaml(OmegaConf.create(ordered)))
 
 
@@ -108,7 +123,8 @@ def _read(command: Command, argv: Sequence[str]) -> _Request:
         if flag == "multirun":
             raise InputError(
                 f"{name}: is not how this project sweeps, since it can neither prune nor resume; "
-                "say what to search by space=, such as 'space={model.filters:{int:[8,32]}}', and run python -m pipeline.sweep"
+                "say what to search by space=, such as 'space={model.filters:{int:[8,32]}}', and "
+                "run python -m pipeline.sweep"
             )
         if flag in ("cfg", "config_dir"):
             value = value if equals else next(words, "")
@@ -123,7 +139,10 @@ def _take_value(request: _Request, name: str, flag: str, value: str) -> None:
     if flag == "config_dir":
         folder = Path(value).expanduser()
         if not value or not folder.is_dir():
-            raise InputError(f"{name}: must be a folder with groups such as space/ or experiment/ in it, got {value!r}")
+            raise InputError(
+                f"{name}: must be a folder with groups such as space/ or experiment/ in it, got "
+                f"{value!r}"
+            )
         request.overrides.insert(0, search_path_override([str(folder.resolve())]))
 
 

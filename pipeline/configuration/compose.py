@@ -1,4 +1,6 @@
-"""compose(overrides) -> Config. Groups are composed by Hydra once a combination; values are set on a typed copy (25 times faster)."""
+"""compose(overrides) -> Config. Groups are composed by Hydra once a combination; values are set on
+a typed copy (25 times faster).
+"""
 
 import threading
 from collections.abc import Sequence
@@ -22,10 +24,18 @@ from pipeline.configuration.typed_tree import TypedTree, set_typed, typed_tree
 _LOCK = threading.RLock()
 
 
-def compose(overrides: Sequence[str] = (), command: Command | str = SWEEP, *, quiet: bool = False, verbose: bool = False) -> Config:
-    """Compose conf/ with `overrides` in Hydra's grammar and check every value; any thread may call it.
+def compose(
+    overrides: Sequence[str] = (),
+    command: Command | str = SWEEP,
+    *,
+    quiet: bool = False,
+    verbose: bool = False,
+) -> Config:
+    """Compose conf/ with `overrides` in Hydra's grammar and check every value; any thread may call
+    it.
 
-    Raises InputError, in one line, for whatever is wrong: an unknown key (with the nearest one), a wrong type, a value out of range.
+    Raises InputError, in one line, for whatever is wrong: an unknown key (with the nearest one), a
+    wrong type, a value out of range.
     """
     if isinstance(command, str):
         command = Command(name=command)
@@ -40,8 +50,10 @@ def compose(overrides: Sequence[str] = (), command: Command | str = SWEEP, *, qu
     return _to_config(node, base, kept, command, quiet, verbose)
 
 
-def _sort_overrides(texts: tuple[str, ...], command: Command) -> tuple[tuple[str, ...], list[Override], tuple[str, ...]]:
-    """Return group overrides as text, value overrides, and the user's own folders of configuration."""
+def _sort_overrides(
+    texts: tuple[str, ...], command: Command
+) -> tuple[tuple[str, ...], list[Override], tuple[str, ...]]:
+    """Return group overrides as text, value overrides, and the user's own configuration folders."""
     parsed = [parse_override(text) for text in texts]
     search_path: tuple[str, ...] = ()
     for override in parsed:
@@ -58,7 +70,10 @@ def _sort_overrides(texts: tuple[str, ...], command: Command) -> tuple[tuple[str
         if key not in groups() or (key in FREE_SECTIONS and isinstance(value, dict)):
             values.append(override)
         elif isinstance(value, dict):
-            raise InputError(f"{key}: is a group of files, choose one by name, got {override.input_line!r}; set a value as {key}.KEY=VALUE")
+            raise InputError(
+                f"{key}: is a group of files, choose one by name, got {override.input_line!r}; set "
+                f"a value as {key}.KEY=VALUE"
+            )
         else:
             selected[key] = f"{key}={check_choice(key, value, search_path)}"
     return tuple(selected.values()), values, search_path
@@ -67,9 +82,14 @@ def _sort_overrides(texts: tuple[str, ...], command: Command) -> tuple[tuple[str
 def _check_section(key: str, command: Command) -> None:
     section = key.partition(".")[0]
     listens = command.sections
-    if listens is not None and section in {*SECTIONS, *FREE_SECTIONS, "experiment"} and section not in listens:
+    if (
+        listens is not None
+        and section in {*SECTIONS, *FREE_SECTIONS, "experiment"}
+        and section not in listens
+    ):
         raise InputError(
-            f"{key}: means nothing to {command.name}, which listens to {', '.join((*ROOT_KEYS, *listens, *_own_keys(command)))}"
+            f"{key}: means nothing to {command.name}, which listens to "
+            f"{', '.join((*ROOT_KEYS, *listens, *_own_keys(command)))}"
         )
     if section in SECTIONS and key == f"{section}.name" and section in groups():
         raise InputError(f"{key}: is set by choosing the group, as {section}=NAME")
@@ -83,25 +103,41 @@ def _set_value(node: DictConfig, override: Override) -> None:
     key, value = override.key_or_group, override.value()
     line = f"override {override.input_line}"
     if key in SECTIONS and not isinstance(value, dict):
-        raise InputError(f"{key}: must be a mapping, got {'null' if value is None else value}; set its keys as {key}.KEY=VALUE")
+        raise InputError(
+            f"{key}: must be a mapping, got {'null' if value is None else value}; set its keys as "
+            f"{key}.KEY=VALUE"
+        )
     if key in FREE_SECTIONS:
         with open_dict(node):
             node[key] = value
         return
     if key.partition(".")[0] in FREE_SECTIONS:
         raise InputError(
-            f"{key}: keys of the space hold dots and cannot be set one by one; give it whole, as 'space={{model.filters:{{int:[8,32]}}}}'"
+            f"{key}: keys of the space hold dots and cannot be set one by one; give it whole, as "
+            f"'space={{model.filters:{{int:[8,32]}}}}'"
         )
     set_typed(node, key, value, "", line)
 
 
-def _to_config(node: DictConfig, base: TypedTree, overrides: tuple[str, ...], command: Command, quiet: bool, verbose: bool) -> Config:
+def _to_config(
+    node: DictConfig,
+    base: TypedTree,
+    overrides: tuple[str, ...],
+    command: Command,
+    quiet: bool,
+    verbose: bool,
+) -> Config:
     try:
-        sections: dict[str, Any] = {section: base.object(node, section) for section in (*SECTIONS, *FREE_SECTIONS)}
+        sections: dict[str, Any] = {
+            section: base.object(node, section) for section in (*SECTIONS, *FREE_SECTIONS)
+        }
         root = Path(str(node["root"])).expanduser().absolute()
-        own = None if command.keys is None else command.keys(**{key: OmegaConf.to_object(node)[key] for key in _own_keys(command)})  # type: ignore[index, call-overload]
+        given: Any = OmegaConf.to_object(node) if command.keys else None
+        own = command.keys and command.keys(**{key: given[key] for key in _own_keys(command)})
     except OmegaConfBaseException as error:
-        raise InputError(f"configuration: interpolations must resolve, got {first_line(error)}") from error
+        raise InputError(
+            f"configuration: interpolations must resolve, got {first_line(error)}"
+        ) from error
     if own is not None:
         check_limits("", own)
     for section in ("optimizer", "schedule", "augment"):

@@ -1,4 +1,6 @@
-"""--help: what a command does, how to call it, and every group and key it listens to, from where they are defined."""
+"""--help: what a command does, how to call it, and every group and key it listens to, from where
+they are defined.
+"""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -26,7 +28,8 @@ FLAG_WORDS = {
     "--config-dir DIR": "a folder of your own with files such as space/mine.yaml",
 }
 EXIT_CODES = (
-    "0 done; 1 failed; 2 refused before anything began, with the reason in one line; 130, 143 interrupted, the same command goes on."
+    "0 done; 1 failed; 2 refused before anything began, with the reason in one line; 130, 143 "
+    "interrupted, the same command goes on."
 )
 
 
@@ -35,7 +38,9 @@ def print_help(command: Command, console: Console | None = None) -> None:
     console = console or Console(highlight=False)
     base = typed_tree((), (), command)
     tree, chosen = base.tree, base.chosen
-    console.print(Text(f"python -m pipeline.{command.name} [GROUP=CHOICE ...] [KEY=VALUE ...]", style="bold"))
+    console.print(
+        Text(f"python -m pipeline.{command.name} [GROUP=CHOICE ...] [KEY=VALUE ...]", style="bold")
+    )
     if command.about:
         console.print(" ".join(command.about.split()), markup=False)
     if command.examples:
@@ -46,8 +51,15 @@ def print_help(command: Command, console: Console | None = None) -> None:
     if own:
         _title(console, "Keys of this command")
         _print_rows(console, own)
-    listens = command.sections if command.sections is not None else (*SECTIONS, *FREE_SECTIONS, "experiment")
-    shown = [(group, " ".join(f"[{name}]" if name == chosen.get(group) else name for name in names)) for group, names in groups().items()]
+    listens = (
+        command.sections
+        if command.sections is not None
+        else (*SECTIONS, *FREE_SECTIONS, "experiment")
+    )
+    shown = [
+        (group, " ".join(f"[{name}]" if name == chosen.get(group) else name for name in names))
+        for group, names in groups().items()
+    ]
     shown = [row for row in shown if row[0] in listens]
     if shown:
         _title(console, "Groups (the default in brackets), each choice a file in conf/")
@@ -65,7 +77,9 @@ def _title(console: Console, text: str) -> None:
 
 
 def _print_rows(console: Console, rows: Sequence[tuple[str, ...]]) -> None:
-    """Print rows as a table; where a third column would be squeezed, (key, default, meaning) as two lines each."""
+    """Print rows as a table; where a third column would be squeezed, (key, default, meaning) as two
+    lines each.
+    """
     if console.width >= WIDE or max(map(len, rows)) < 3:
         console.print(_table(rows))
         return
@@ -75,11 +89,18 @@ def _print_rows(console: Console, rows: Sequence[tuple[str, ...]]) -> None:
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> Table:
-    table = Table(box=box.SIMPLE, show_header=False, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(
+        box=box.SIMPLE, show_header=False, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0)
+    )
     columns = max(map(len, rows))
     for number in range(columns):
         middle = 0 < number < columns - 1
-        table.add_column(no_wrap=number == 0, overflow="fold", style="cyan" if number == 0 else None, max_width=20 if middle else None)
+        table.add_column(
+            no_wrap=number == 0,
+            overflow="fold",
+            style="cyan" if number == 0 else None,
+            max_width=20 if middle else None,
+        )
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     return table

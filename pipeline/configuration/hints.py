@@ -9,7 +9,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word that `word` is most probably a slip of; a bare last part such as ``lr`` finds ``optimizer.lr``."""
+    """Return the known word that `word` is most probably a slip of; a bare last part such as ``lr``
+    finds ``optimizer.lr``.
+    """
     known = list(known)
     whole = difflib.get_close_matches(word, known, n=1, cutoff=0.75)
     if whole:
@@ -19,7 +21,11 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     for key in known:
         by_last.setdefault(key.rpartition(".")[2], key)
     found = difflib.get_close_matches(last, by_last, n=1, cutoff=0.6)
-    return by_last[found[0]] if found else next(iter(difflib.get_close_matches(word, known, n=1, cutoff=0.5)), None)
+    return (
+        by_last[found[0]]
+        if found
+        else next(iter(difflib.get_close_matches(word, known, n=1, cutoff=0.5)), None)
+    )
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -29,13 +35,17 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def keys_of(node: DictConfig, prefix: str = "") -> list[str]:
-    """Return all dotted keys of a tree, sections included, the free mapping ``space`` as one key."""
+    """Return a tree's dotted keys, sections included, the free mapping ``space`` as one key."""
     keys: list[str] = []
     for key in map(str, node):
         name = f"{prefix}{key}"
         keys.append(name)
         child = node._get_node(key)
-        if isinstance(child, DictConfig) and name != "space" and not (child._is_none() or child._is_interpolation()):
+        if (
+            isinstance(child, DictConfig)
+            and name != "space"
+            and not (child._is_none() or child._is_interpolation())
+        ):
             keys.extend(keys_of(child, f"{name}."))
     return keys
 

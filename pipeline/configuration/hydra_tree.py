@@ -1,4 +1,6 @@
-"""Hydra, in one place: where conf/ is, which groups and choices it holds, and one composition a combination of groups."""
+"""Hydra, in one place: where conf/ is, which groups and choices it holds, and one composition a
+combination of groups.
+"""
 
 import threading
 from collections.abc import Sequence
@@ -21,19 +23,28 @@ SEARCH_PATH = "hydra.searchpath"
 
 @lru_cache(maxsize=1)
 def conf_dir() -> Path:
-    """Return the folder of the configuration: inside the installed package, or beside it in a checkout."""
+    """Return the folder of the configuration: inside the installed package, or beside it in a
+    checkout.
+    """
     package = Path(__file__).resolve().parent.parent
     for folder in (package / "conf", package.parent / "conf"):
         if (folder / "config.yaml").is_file():
             return folder
-    raise InputError(f"conf: config.yaml must be in {package / 'conf'} or {package.parent / 'conf'}, found in neither: install again")
+    raise InputError(
+        f"conf: config.yaml must be in {package / 'conf'} or {package.parent / 'conf'}, found in "
+        "neither: install again"
+    )
 
 
 @lru_cache(maxsize=1)
 def groups() -> dict[str, list[str]]:
-    """Return group -> sorted choices of the project's own conf/, as it was when the process began."""
+    """Return group -> sorted choices of the project's own conf/, as when the process began."""
     folder = conf_dir()
-    return {path.name: sorted(file.stem for file in path.glob("*.yaml")) for path in sorted(folder.iterdir()) if path.is_dir()}
+    return {
+        path.name: sorted(file.stem for file in path.glob("*.yaml"))
+        for path in sorted(folder.iterdir())
+        if path.is_dir()
+    }
 
 
 def choices(group: str, search_path: tuple[str, ...] = ()) -> list[str]:
@@ -45,8 +56,11 @@ def choices(group: str, search_path: tuple[str, ...] = ()) -> list[str]:
     return sorted(found)
 
 
-def compose_groups(selected: tuple[str, ...], search_path: tuple[str, ...] = ()) -> tuple[DictConfig, dict[str, str | None]]:
-    """Compose conf/config.yaml with group overrides such as ``optimizer=adam``; return the plain tree and group -> choice.
+def compose_groups(
+    selected: tuple[str, ...], search_path: tuple[str, ...] = ()
+) -> tuple[DictConfig, dict[str, str | None]]:
+    """Compose conf/config.yaml with group overrides such as ``optimizer=adam``; return the plain
+    tree and group -> choice.
 
     Raises InputError in one line for whatever Hydra finds wrong.
     """
@@ -57,22 +71,32 @@ def compose_groups(selected: tuple[str, ...], search_path: tuple[str, ...] = ())
         _initialize()
         try:
             tree = hydra.compose("config", overrides=overrides, return_hydra_config=True)
-            chosen = {str(key): value for key, value in tree.hydra.runtime.choices.items() if not str(key).startswith("hydra/")}
+            chosen = {
+                str(key): value
+                for key, value in tree.hydra.runtime.choices.items()
+                if not str(key).startswith("hydra/")
+            }
             with open_dict(tree):
                 del tree["hydra"]
         except (hydra.errors.HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
             raise InputError(
-                f"configuration: must compose, got {first_line(error)} (with {' '.join(overrides) or 'conf/config.yaml'})"
+                f"configuration: must compose, got {first_line(error)} (with "
+                f"{' '.join(overrides) or 'conf/config.yaml'})"
             ) from error
     OmegaConf.set_struct(tree, True)
     return tree, chosen
 
 
 def search_path_override(folders: Sequence[str]) -> str:
-    """Return the override that lets Hydra look into the user's own folders too. Raises InputError for a name that it cannot hold."""
+    """Return the override that lets Hydra look into the user's own folders too. Raises InputError
+    for a name that it cannot hold.
+    """
     for folder in folders:
         if "'" in folder or "\\" in folder:
-            raise InputError(f"--config-dir: must be a folder without quotes and backslashes in its path, got {folder!r}")
+            raise InputError(
+                "--config-dir: must be a folder without quotes and backslashes in its path, got "
+                f"{folder!r}"
+            )
     quoted = [f"'file://{folder}'" for folder in folders]
     return f"{SEARCH_PATH}=[{','.join(quoted)}]"
 
@@ -95,4 +119,7 @@ def check_choice(group: str, choice: object, search_path: tuple[str, ...] = ()) 
         return choice
     if choice is None:
         raise InputError(f"{group}: must be one of {', '.join(known)}, got null")
-    raise InputError(f"{group}: must be one of {', '.join(known)}, got {choice!r}{did_you_mean(str(choice), known)}")
+    raise InputError(
+        f"{group}: must be one of {', '.join(known)}, got "
+        f"{choice!r}{did_you_mean(str(choice), known)}"
+    )

@@ -1,4 +1,6 @@
-"""Overrides in Hydra's grammar: parsed from what a user typed, and written from values so that composing gives them back to the bit."""
+"""Overrides in Hydra's grammar: parsed from what a user typed, and written from values so that
+composing gives them back to the bit.
+"""
 
 import re
 import shlex
@@ -22,17 +24,31 @@ _LOCK = threading.RLock()  # of Hydra's parser
 
 
 def override(key: str, value: Value | Path) -> str:
-    """Return ``key=value`` such that composing it gives the value back: no override is written in any other way."""
-    if isinstance(value, Path):  # a folder may bear any name, also one that would else be read as an interpolation
+    """Return ``key=value`` such that composing it gives the value back: no override is written in
+    any other way.
+    """
+    if isinstance(
+        value, Path
+    ):  # a folder may bear any name, also one that would else be read as an interpolation
         text = re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", str(value))
         return f"{key}={_quoted(text)}"
     return f"{key}={literal(value)}"
 
 
 def command_of(command: str, root: Path, *overrides: str) -> str:
-    """Return the line that runs a command of this project on `root`, for a shell; the usual root need not be named."""
+    """Return the line that runs a command of this project on `root`, for a shell; the usual root
+    need not be named.
+    """
     usual = root.absolute() == Path(ROOT_KEYS["root"]).absolute()
-    return shlex.join(["python", "-m", f"pipeline.{command}", *([] if usual else [override("root", root)]), *overrides])
+    return shlex.join(
+        [
+            "python",
+            "-m",
+            f"pipeline.{command}",
+            *([] if usual else [override("root", root)]),
+            *overrides,
+        ]
+    )
 
 
 def literal(value: Value) -> str:
@@ -43,13 +59,17 @@ def literal(value: Value) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return repr(value)
-    if value.startswith("[") or (value.replace("_", "").replace("-", "").isalnum() and not _looks_like_number(value)):
+    if value.startswith("[") or (
+        value.replace("_", "").replace("-", "").isalnum() and not _looks_like_number(value)
+    ):
         return value
     return _quoted(value)
 
 
 def _quoted(text: str) -> str:
-    """In quotes, backslashes are plain but for those right before a quote, or at the end, which are doubled."""
+    """In quotes, backslashes are plain but for those right before a quote, or at the end, which are
+    doubled.
+    """
     escaped = re.sub(r"(\\*)('|\Z)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), text)
     return f"'{escaped}'"
 
@@ -70,17 +90,25 @@ def parse_override(text: str) -> Override:
         key = text.lstrip("+~").partition("=")[0]
         known = [*keys_of(typed_tree((), (), SWEEP).tree), *groups()]
         hint = "; leave it out" if key in known else did_you_mean(key, known)
-        raise InputError(f"override: must not begin with + or ~, keys are neither added nor deleted, got {text!r}{hint}")
+        raise InputError(
+            "override: must not begin with + or ~, keys are neither added nor deleted, got "
+            f"{text!r}{hint}"
+        )
     try:
         override = _parsed(text)
     except HydraException as error:
-        raise InputError(f"override: must be KEY=VALUE in Hydra's grammar, got {text!r} ({first_line(error)})") from error
+        raise InputError(
+            f"override: must be KEY=VALUE in Hydra's grammar, got {text!r} ({first_line(error)})"
+        ) from error
     if override.is_sweep_override():
         raise InputError(
-            f"override: must be one value, got {text!r}; what to search is said by space=, such as 'space={{model.filters:{{int:[8,32]}}}}'"
+            f"override: must be one value, got {text!r}; what to search is said by space=, such as "
+            f"'space={{model.filters:{{int:[8,32]}}}}'"
         )
     if override.package is not None:
-        raise InputError(f"override: a group goes to its own place, got {text!r}; leave out @{override.package}")
+        raise InputError(
+            f"override: a group goes to its own place, got {text!r}; leave out @{override.package}"
+        )
     return override
 
 

@@ -1,5 +1,8 @@
-"""The whole tree as types: which class a section of the composed configuration is checked against, and the result, `Config`."""
+"""The whole tree as types: which class a section of the composed configuration is checked against,
+and the result, `Config`.
+"""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -63,23 +66,34 @@ ROOT_KEYS = {"root": "outputs"}
 
 
 def section_type(section: str, name: str | None) -> type:
-    """Return the dataclass that the section is checked against. Raises InputError for a name that is in no table."""
+    """Return the dataclass that the section is checked against. Raises InputError for a name that
+    is in no table.
+    """
     entry = SECTIONS[section]
     if isinstance(entry, type):
         return entry
     try:
         return entry(name or "")
     except KeyError:
-        raise InputError(f"{section}.name: must be a name that the program knows, got {name!r} in conf/{section}/") from None
+        raise InputError(
+            f"{section}.name: must be a name that the program knows, got {name!r} in "
+            f"conf/{section}/"
+        ) from None
 
 
 def choices_with(key: str) -> list[str]:
-    """Return the choices of a group that have the key, such as csv, npz and text for ``data.file``; none where choices share their keys."""
+    """Return the choices of a group that have the key, such as csv, npz and text for ``data.file``;
+    none where choices share their keys.
+    """
     section, _, name = key.partition(".")
     if isinstance(SECTIONS.get(section, object), type):
         return []
     known = groups().get(section, [])
-    found = [choice for choice in known if name in section_type(section, choice).__dataclass_fields__]  # type: ignore[attr-defined]
+    found = [
+        choice
+        for choice in known
+        if name in {item.name for item in dataclasses.fields(section_type(section, choice))}
+    ]
     return found if len(found) < len(known) else []
 
 
@@ -88,7 +102,9 @@ class Config:
     """A composed configuration: typed sections, and the node and overrides that they came from."""
 
     command: str
-    overrides: tuple[str, ...]  # as given, the command's own keys left out, so that they can be composed again
+    overrides: tuple[
+        str, ...
+    ]  # as given, the command's own keys left out, so that they can be composed again
     node: DictConfig  # unresolved
     root: Path
     study: StudySettings
@@ -120,8 +136,12 @@ class Config:
         return redact(OmegaConf.to_yaml(self.node, resolve=False))
 
     def acting_as(self, command: Command) -> "Config":
-        """Return this configuration as another command's, whose own keys have their defaults: what one command hands to the next."""
-        return replace(self, command=command.name, arguments=None if command.keys is None else command.keys())
+        """Return this configuration as another command's, whose own keys have their defaults: what
+        one command hands to the next.
+        """
+        return replace(
+            self, command=command.name, arguments=None if command.keys is None else command.keys()
+        )
 
     @property
     def paths(self) -> StudyPaths:
@@ -129,15 +149,20 @@ class Config:
 
 
 def spec_of(config: Config, data: DataSpec, seed: tuple[int, ...]) -> Spec:
-    """Return the spec of one net; `data` comes from `pipeline.data.preparation`, its split follows ``config.data``."""
+    """Return the spec of one net; `data` comes from `pipeline.data.preparation`, its split follows
+    ``config.data``.
+    """
     split: dict[str, Any] = {
-        name: getattr(config.data, name) for name in ("valid_fraction", "split_seed", "train_size", "valid_size", "reserve")
+        name: getattr(config.data, name)
+        for name in ("valid_fraction", "split_seed", "train_size", "valid_size", "reserve")
     }
     # What a net does not use must not make it another.
     plain = {"frame_beside": False, "frame_jitter": 0.0} if config.model.frame == "none" else {}
     return Spec(
         data=replace(data, **split),
-        model=ModelSpec(**_fields(ModelSpec, config.model) | {"hidden": tuple(config.model.hidden)} | plain),
+        model=ModelSpec(
+            **_fields(ModelSpec, config.model) | {"hidden": tuple(config.model.hidden)} | plain
+        ),
         optimizer=dict(config.optimizer),
         schedule=dict(config.schedule),
         regularizer=RegularizerSpec(**_fields(RegularizerSpec, config.regularizer)),

@@ -1,5 +1,7 @@
-"""The tree of one combination of groups, typed and kept. Copies share the sections that a composition does not touch: a trial changes three
-or four of seventeen, and copying and converting all of them was the dearest thing that the coordinator did."""
+"""The tree of one combination of groups, typed and kept. Copies share the sections that a
+composition does not touch: a trial changes three or four of seventeen, and copying and converting
+all of them was the dearest thing that the coordinator did.
+"""
 
 import copy
 from collections.abc import Iterable
@@ -15,28 +17,46 @@ from pipeline.configuration.command import Command
 from pipeline.configuration.hints import did_you_mean, keys_of, kind_of_key
 from pipeline.configuration.hydra_tree import compose_groups, groups
 from pipeline.configuration.rules import check_limits, refuse_targets
-from pipeline.configuration.tree import FREE_SECTIONS, ROOT_KEYS, SECTIONS, choices_with, section_type
+from pipeline.configuration.tree import (
+    FREE_SECTIONS,
+    ROOT_KEYS,
+    SECTIONS,
+    choices_with,
+    section_type,
+)
 
 
 @dataclass(frozen=True)
 class TypedTree:
-    """One combination of groups with every section typed by its dataclass. What `tree` shares with its copies is read-only."""
+    """One combination of groups with every section typed by its dataclass. What `tree` shares with
+    its copies is read-only.
+    """
 
     tree: DictConfig
     chosen: dict[str, str | None]  # group -> chosen file
-    _objects: dict[str, Any] = field(default_factory=dict)  # sections of `tree` itself as objects, once they were asked for
+    _objects: dict[str, Any] = field(
+        default_factory=dict
+    )  # sections of `tree` itself as objects, once they were asked for
 
     @cached_property
     def _shared(self) -> dict[str, Any]:
         """The sections that mean the same in every copy: those without interpolations."""
-        nodes: dict[str, Any] = {section: self.tree._get_node(section) for section in (*SECTIONS, *FREE_SECTIONS)}
-        shared = {section: node for section, node in nodes.items() if "${" not in OmegaConf.to_yaml(node, resolve=False)}
+        nodes: dict[str, Any] = {
+            section: self.tree._get_node(section) for section in (*SECTIONS, *FREE_SECTIONS)
+        }
+        shared = {
+            section: node
+            for section, node in nodes.items()
+            if "${" not in OmegaConf.to_yaml(node, resolve=False)
+        }
         for node in shared.values():
             OmegaConf.set_readonly(node, True)
         return shared
 
     def opened(self, changed: Iterable[str]) -> DictConfig:
-        """Return a copy of the tree whose `changed` sections may be written to; not for two threads at once."""
+        """Return a copy of the tree whose `changed` sections may be written to; not for two threads
+        at once.
+        """
         written = self._shared.keys() & set(changed)
         kept = {id(node): node for section, node in self._shared.items() if section not in written}
         tree = copy.deepcopy(self.tree, kept)  # what stands in the memo is not copied
@@ -45,7 +65,9 @@ class TypedTree:
         return tree
 
     def object(self, node: DictConfig, section: str) -> Any:
-        """Return a section of a copy as its checked dataclass. Raises OmegaConfBaseException, InputError."""
+        """Return a section of a copy as its checked dataclass. Raises OmegaConfBaseException,
+        InputError.
+        """
         if node._get_node(section) is not self.tree._get_node(section):
             return _checked(node, section)
         if section not in self._objects:
@@ -61,14 +83,19 @@ def _checked(node: DictConfig, section: str) -> Any:
 
 
 @lru_cache(maxsize=256)
-def typed_tree(selected: tuple[str, ...], search_path: tuple[str, ...], command: Command) -> TypedTree:
+def typed_tree(
+    selected: tuple[str, ...], search_path: tuple[str, ...], command: Command
+) -> TypedTree:
     """Return the tree of one combination of groups, composed once."""
     plain, chosen = compose_groups(selected, search_path)
     refuse_targets(OmegaConf.to_container(plain, resolve=False), "conf")
     unknown = set(plain) - {*SECTIONS, *FREE_SECTIONS, *ROOT_KEYS}
     if unknown:
         key = sorted(map(str, unknown))[0]
-        raise InputError(f"{key}: is no section of the configuration{did_you_mean(key, (*SECTIONS, *FREE_SECTIONS, *ROOT_KEYS))}")
+        raise InputError(
+            f"{key}: is no section of the "
+            f"configuration{did_you_mean(key, (*SECTIONS, *FREE_SECTIONS, *ROOT_KEYS))}"
+        )
     tree = OmegaConf.create({})
     for key, default in ROOT_KEYS.items():
         tree[key] = plain.get(key, default)
@@ -86,7 +113,9 @@ def typed_tree(selected: tuple[str, ...], search_path: tuple[str, ...], command:
 
 def _typed_section(section: str, plain: Any, chosen: str | None) -> DictConfig:
     if section in FREE_SECTIONS:
-        return OmegaConf.create({} if plain is None else OmegaConf.to_container(plain, resolve=False))  # type: ignore[return-value]
+        return OmegaConf.create(
+            {} if plain is None else OmegaConf.to_container(plain, resolve=False)
+        )  # type: ignore[return-value]
     place = f"conf/{section}/{chosen}.yaml" if chosen else "conf/config.yaml"
     values = {} if plain is None else OmegaConf.to_container(plain, resolve=False)
     if not isinstance(values, dict):
@@ -104,7 +133,11 @@ def set_typed(node: DictConfig, key: str, value: Any, prefix: str, place: str) -
     if full == "model.hidden" and isinstance(value, int) and not isinstance(value, bool):
         value = [value]
     kind = _kind(node, key)
-    if kind and isinstance(value, int | float) and kind.startswith("true or false") != isinstance(value, bool):
+    if (
+        kind
+        and isinstance(value, int | float)
+        and kind.startswith("true or false") != isinstance(value, bool)
+    ):
         raise InputError(f"{full}: must be {kind}, got {value!r} ({place})")
     try:
         OmegaConf.update(node, key, value, merge=True, force_add=False)
@@ -113,11 +146,18 @@ def set_typed(node: DictConfig, key: str, value: Any, prefix: str, place: str) -
         owners = choices_with(full)
         if owners and section in node:
             listed = " or ".join(filter(None, (", ".join(owners[:-1]), owners[-1])))
-            raise InputError(f"{full}: is no key of {section}={node[section].name}, but of {section}={listed} ({place})") from error
+            raise InputError(
+                f"{full}: is no key of {section}={node[section].name}, but of {section}={listed} "
+                f"({place})"
+            ) from error
         known = [prefix + name for name in keys_of(node)] + list(groups())
-        raise InputError(f"{full}: is no key of the configuration{did_you_mean(full, known)} ({place})") from error
+        raise InputError(
+            f"{full}: is no key of the configuration{did_you_mean(full, known)} ({place})"
+        ) from error
     except OmegaConfBaseException as error:
-        raise InputError(f"{full}: must be {kind or 'a value that fits'}, got {value!r} ({place})") from error
+        raise InputError(
+            f"{full}: must be {kind or 'a value that fits'}, got {value!r} ({place})"
+        ) from error
 
 
 def _kind(node: DictConfig, key: str) -> str:

@@ -1,8 +1,15 @@
-"""Data sources: each is read once, checked, and written as plain arrays that workers map into memory.
+"""Data sources: each is read once, checked, and written as plain arrays that workers map into
+memory.
 
->>> data = prepare(config.data, config.root)        # DataSpec of the training images; validation is split from them
+>>> data = prepare(config.data, config.root)        # DataSpec of the training images; validation
+...                                                 # is split from them
 """
 
-from pipeline.data.preparation import TestSplitClosedError, opened_for_evaluation, prepare, prepare_test
+from pipeline.data.preparation import (
+    TestSplitClosedError,
+    opened_for_evaluation,
+    prepare,
+    prepare_test,
+)
 
 __all__ = ["TestSplitClosedError", "opened_for_evaluation", "prepare", "prepare_test"]

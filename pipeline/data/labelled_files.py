@@ -11,7 +11,13 @@ from cnn_core.data.idx import read_idx_images, read_idx_labels
 from cnn_core.data.npz import read_labelled_npz, read_npz
 from cnn_core.data.text import Table, images_of, read_table
 from cnn_core.errors import InputError
-from pipeline.configuration.data_settings import CsvSettings, FileSettings, IdxSettings, NpzSettings, TextSettings
+from pipeline.configuration.data_settings import (
+    CsvSettings,
+    FileSettings,
+    IdxSettings,
+    NpzSettings,
+    TextSettings,
+)
 from pipeline.configuration.hints import did_you_mean
 from pipeline.data.source import MOST_CLASSES, DataSource, Labelled, labelled, required, resolve
 
@@ -28,7 +34,10 @@ def _read_idx(settings: IdxSettings, files: Sequence[Path], test: bool) -> Label
     images = read_idx_images(files[0])
     labels = read_idx_labels(files[1], settings.classes or MOST_CLASSES)
     if len(images) != len(labels):
-        raise InputError(f"{files[1]}: must hold a label for each of the {len(images)} images of {files[0].name}, got {len(labels)}")
+        raise InputError(
+            f"{files[1]}: must hold a label for each of the {len(images)} images of "
+            f"{files[0].name}, got {len(labels)}"
+        )
     return labelled(images, labels, settings.classes)
 
 
@@ -39,21 +48,36 @@ def _csv_files(settings: CsvSettings, test: bool) -> Sequence[Path]:
 def _read_csv(settings: CsvSettings, files: Sequence[Path], test: bool) -> Labelled:
     table = read_table(files[0], ",")
     if table.header is not None and len(table.header) != table.values.shape[1]:
-        raise InputError(f"{table.place(0)}: rows must have the {len(table.header)} columns of the header, got {table.values.shape[1]}")
+        raise InputError(
+            f"{table.place(0)}: rows must have the {len(table.header)} columns of the header, got "
+            f"{table.values.shape[1]}"
+        )
     return _from_table(table, _label_column(table, settings.label), settings)
 
 
 def _label_column(table: Table, label: str) -> int:
-    """Return the number of the label's column: a name of the header, first, last, or auto (a name like label, else the first)."""
+    """Return the number of the label's column: a name of the header, first, last, or auto (a name
+    like label, else the first).
+    """
     names = [name.lower() for name in table.header or ()]
     if table.header is not None and label in table.header:
         return table.header.index(label)
     if label == "auto":
-        return next((names.index(word) for word in ("label", "class", "digit", "target", "y") if word in names), 0)
+        return next(
+            (
+                names.index(word)
+                for word in ("label", "class", "digit", "target", "y")
+                if word in names
+            ),
+            0,
+        )
     if label in ("first", "last"):
         return 0 if label == "first" else table.values.shape[1] - 1
     known = ("auto", "first", "last", *(table.header or ()))
-    raise InputError(f"{table.path}: line 1: the header must name the label's column, got data.label={label!r}{did_you_mean(label, known)}")
+    raise InputError(
+        f"{table.path}: line 1: the header must name the label's column, got "
+        f"data.label={label!r}{did_you_mean(label, known)}"
+    )
 
 
 def _text_files(settings: TextSettings, test: bool) -> Sequence[Path]:
@@ -68,11 +92,18 @@ def _read_text(settings: TextSettings, files: Sequence[Path], test: bool) -> Lab
         return _from_table(table, column, settings)
     given = read_table(files[1])
     if given.values.shape != (len(table.values), 1):
-        rule = f"must hold one label a line for each of the {len(table.values)} images of {files[0].name}"
-        raise InputError(f"{files[1]}: {rule}, got {given.values.shape[0]} lines of {given.values.shape[1]}")
+        rule = (
+            f"must hold one label a line for each of the {len(table.values)} images of "
+            f"{files[0].name}"
+        )
+        raise InputError(
+            f"{files[1]}: {rule}, got {given.values.shape[0]} lines of {given.values.shape[1]}"
+        )
     labels = given.values[:, 0].astype(np.int64)
     check_labels(labels, settings.classes or MOST_CLASSES, given.place)
-    return labelled(images_of(table, None, MOST_CLASSES, settings.shape)[0], labels, settings.classes)
+    return labelled(
+        images_of(table, None, MOST_CLASSES, settings.shape)[0], labels, settings.classes
+    )
 
 
 def _from_table(table: Table, column: int, settings: CsvSettings | TextSettings) -> Labelled:
@@ -96,7 +127,10 @@ def _read_npz(settings: NpzSettings, files: Sequence[Path], test: bool) -> Label
         names = required(settings, "test_images"), required(settings, "test_labels")
     else:
         present = list(read_npz(files[0])) if "auto" in (settings.images, settings.labels) else []
-        names = _named(settings.images, _IMAGES, present, files[0]), _named(settings.labels, _LABELS, present, files[0])
+        names = (
+            _named(settings.images, _IMAGES, present, files[0]),
+            _named(settings.labels, _LABELS, present, files[0]),
+        )
     images, labels = read_labelled_npz(files[0], *names, settings.classes or MOST_CLASSES)
     return labelled(_channels_first(images), labels, settings.classes)
 
@@ -107,7 +141,8 @@ def _named(given: str, usual: Sequence[str], present: Sequence[str], path: Path)
     found = next((name for name in usual if name in present), None)
     if found is None:
         raise InputError(
-            f"{path}: must hold an array named {' or '.join(usual)}, or data.images= and data.labels= say which, got {', '.join(present)}"
+            f"{path}: must hold an array named {' or '.join(usual)}, or data.images= and "
+            f"data.labels= say which, got {', '.join(present)}"
         )
     return found
 
@@ -119,12 +154,23 @@ def _channels_first(images: Images) -> Images:
     return images
 
 
-IDX: DataSource[IdxSettings] = DataSource(_idx_files, _read_idx, own_test=lambda settings: bool(settings.test_images), options=("classes",))
+IDX: DataSource[IdxSettings] = DataSource(
+    _idx_files,
+    _read_idx,
+    own_test=lambda settings: bool(settings.test_images),
+    options=("classes",),
+)
 CSV: DataSource[CsvSettings] = DataSource(
-    _csv_files, _read_csv, own_test=lambda settings: bool(settings.test_file), options=("classes", "label", "shape")
+    _csv_files,
+    _read_csv,
+    own_test=lambda settings: bool(settings.test_file),
+    options=("classes", "label", "shape"),
 )
 TEXT: DataSource[TextSettings] = DataSource(
-    _text_files, _read_text, own_test=lambda settings: bool(settings.test_file), options=("classes", "labels", "label", "shape")
+    _text_files,
+    _read_text,
+    own_test=lambda settings: bool(settings.test_file),
+    options=("classes", "labels", "label", "shape"),
 )
 NPZ: DataSource[NpzSettings] = DataSource(
     _npz_files,

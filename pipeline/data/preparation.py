@@ -1,4 +1,6 @@
-"""From a source to plain arrays on disk, once; a second start finds them by what the source's files look like from outside."""
+"""From a source to plain arrays on disk, once; a second start finds them by what the source's files
+look like from outside.
+"""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -31,9 +33,11 @@ VERSION = 1  # of how sources become arrays
 
 
 def prepare(settings: DataSettings, root: Path) -> DataSpec:
-    """Return where the training images of a source lie as arrays, reading the source only if it or its options changed.
+    """Return where the training images of a source lie as arrays, reading the source only if it or
+    its options changed.
 
-    The arrays are below ``root/prepared``, named by their digest. Raises InputError for a missing or damaged file, naming it and the place.
+    The arrays are below ``root/prepared``, named by their digest. Raises InputError for a missing
+    or damaged file, naming it and the place.
     """
     data = _prepared(settings, root, test=False)
     if settings.valid_images == "clean":
@@ -46,14 +50,18 @@ def prepare(settings: DataSettings, root: Path) -> DataSpec:
 def prepare_test(settings: DataSettings, root: Path) -> DataSpec:
     """Return where the test images lie; for `pipeline.evaluate` alone.
 
-    Raises TestSplitClosedError anywhere else, InputError where there is no test split, or one of other images than those trained on.
+    Raises TestSplitClosedError anywhere else, InputError where there is no test split, or one of
+    other images than those trained on.
     """
     require_open()
     trained = _prepared(settings, root, test=False)
     test = _prepared(settings, root, test=True, beside=trained.digest)
     if test.image_shape != trained.image_shape:
         expected, got = ("x".join(map(str, data.image_shape)) for data in (trained, test))
-        raise InputError(f"data={settings.name}: test images must be {expected} (CxHxW) as the training images, got {got}")
+        raise InputError(
+            f"data={settings.name}: test images must be {expected} (CxHxW) as the training images, "
+            f"got {got}"
+        )
     if test.classes > trained.classes:
         received = f"from 0 to {trained.classes - 1} as in training, got {test.classes - 1}"
         raise InputError(f"data={settings.name}: test labels must be {received}")
@@ -61,16 +69,23 @@ def prepare_test(settings: DataSettings, root: Path) -> DataSpec:
 
 
 def _prepared(settings: DataSettings, root: Path, *, test: bool, beside: str = "") -> DataSpec:
-    """Return where one part's arrays lie; those of the test are found again `beside` the same training images only."""
+    """Return where one part's arrays lie; those of the test are found again `beside` the same
+    training images only.
+    """
     folder = writable_folder(root / "prepared", "root")
     source = SOURCES[settings.name]
     own_test = source.own_test(settings)
     held_out = not own_test and isinstance(settings, HeldOutSettings) and settings.test_fraction > 0
     if test and not own_test and not held_out:
-        raise InputError(f"data={settings.name}: a test split must be given or held out, got none, with data.test_fraction=0")
+        raise InputError(
+            f"data={settings.name}: a test split must be given or held out, got none, with "
+            "data.test_fraction=0"
+        )
     files = source.files(settings, test and own_test)
     if own_test and isinstance(settings, FileSettings):
-        source.files(settings, True)  # test files that are not there are refused now, not after hours of search
+        source.files(
+            settings, True
+        )  # test files that are not there are refused now, not after hours of search
     part = f"test beside {beside}" if test else "train"
     index = folder / "index" / f"{_outside(source, settings, files, part, held_out)}.json"
     known = _look_up(index)
@@ -90,18 +105,34 @@ def _prepared(settings: DataSettings, root: Path, *, test: bool, beside: str = "
     )
 
 
-def _outside(source: DataSource[Any], settings: DataSettings, files: Sequence[Path], part: str, held_out: bool) -> str:
-    """Return a name for what would be read: files by path, size and time of change, and the options that matter."""
+def _outside(
+    source: DataSource[Any],
+    settings: DataSettings,
+    files: Sequence[Path],
+    part: str,
+    held_out: bool,
+) -> str:
+    """Return a name for what would be read: files by path, size and time of change, and the options
+    that matter.
+    """
     stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     options = {name: getattr(settings, name) for name in source.options}
     if held_out and isinstance(settings, HeldOutSettings):
         options |= {"test_fraction": settings.test_fraction, "test_seed": settings.test_seed}
-    content = {"version": VERSION, "data": settings.name, "part": part, "files": stats, "options": options}
+    content = {
+        "version": VERSION,
+        "data": settings.name,
+        "part": part,
+        "files": stats,
+        "options": options,
+    }
     return sha256_bytes(json.dumps(content, sort_keys=True).encode())[:24]
 
 
 def _look_up(index: Path) -> dict[str, Any] | None:
-    """Return what was written for these files, if it is still there; workers verify its digest when they open it."""
+    """Return what was written for these files, if it is still there; workers verify its digest when
+    they open it.
+    """
     try:
         known: dict[str, Any] = json.loads(index.read_text())
         manifest = json.loads((index.parent.parent / known["name"] / "manifest.json").read_text())
@@ -111,32 +142,54 @@ def _look_up(index: Path) -> dict[str, Any] | None:
 
 
 def _write(
-    source: DataSource[Any], settings: DataSettings, files: Sequence[Path], folder: Path, *, test: bool, held_out: bool
+    source: DataSource[Any],
+    settings: DataSettings,
+    files: Sequence[Path],
+    folder: Path,
+    *,
+    test: bool,
+    held_out: bool,
 ) -> dict[str, Any]:
     part: Labelled = source.read(settings, files, test and not held_out)
     if held_out and isinstance(settings, HeldOutSettings):
         part = hold_out(part, settings.test_fraction, settings.test_seed, test=test)
-    digest = digest_of(array_sha256(part.images), array_sha256(part.labels), part.images.shape, part.classes)
+    digest = digest_of(
+        array_sha256(part.images), array_sha256(part.labels), part.images.shape, part.classes
+    )
     name = f"{settings.name}{'-test' if test else ''}-{digest[:16]}"
     try:
-        write_prepared(folder / name, part.images, part.labels, classes=part.classes, name=settings.name)
+        write_prepared(
+            folder / name, part.images, part.labels, classes=part.classes, name=settings.name
+        )
     except OSError as error:
-        raise InputError(f"root: prepared data must fit on the disk, got {folder / name} ({error.strerror or error})") from error
-    return {"name": name, "digest": digest, "shape": list(part.images.shape[1:]), "classes": part.classes}
+        raise InputError(
+            f"root: prepared data must fit on the disk, got {folder / name} "
+            f"({error.strerror or error})"
+        ) from error
+    return {
+        "name": name,
+        "digest": digest,
+        "shape": list(part.images.shape[1:]),
+        "classes": part.classes,
+    }
 
 
 _OPEN: ContextVar[bool] = ContextVar("test_split_open", default=False)
 
 
 class TestSplitClosedError(RuntimeError):
-    """Something other than evaluate asked for the test split: an error of the program, never of its user."""
+    """Something other than evaluate asked for the test split: an error of the program, never of its
+    user.
+    """
 
     __test__ = False  # not a test class, whatever its name begins with
 
 
 @contextmanager
 def opened_for_evaluation() -> Iterator[None]:
-    """Open the test split within this block and this thread; a test holds that `pipeline/evaluate.py` alone calls this."""
+    """Open the test split within this block and this thread; a test holds that
+    `pipeline/evaluate.py` alone calls this.
+    """
     token = _OPEN.set(True)
     try:
         yield
@@ -147,4 +200,7 @@ def opened_for_evaluation() -> Iterator[None]:
 def require_open() -> None:
     """Raise TestSplitClosedError unless the split is open."""
     if not _OPEN.get():
-        raise TestSplitClosedError("the test split is opened by pipeline.evaluate alone, so that nothing is ever chosen by it")
+        raise TestSplitClosedError(
+            "the test split is opened by pipeline.evaluate alone, so that nothing is ever chosen "
+            "by it"
+        )

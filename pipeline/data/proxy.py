@@ -1,8 +1,11 @@
-"""The contest proxy: labelled images made as hard as a contest's, by code that shares nothing with `cnn_core.augmentation`.
+"""The contest proxy: labelled images made as hard as a contest's, by code that shares nothing with
+`cnn_core.augmentation`.
 
-A contest's images are off-centre, rotated, scaled and sheared with blocky edges, dirty, drawn with other pens, blurred and noisy. Two
-proxies are made of images that the judged nets did not train on: one of the validation images, by which a sweep may choose, and a frozen
-one of the reserved images (`data.reserve`) with another seed, which is only reported. Each image's changes depend on (seed, index) alone.
+A contest's images are off-centre, rotated, scaled and sheared with blocky edges, dirty, drawn with
+other pens, blurred and noisy. Two proxies are made of images that the judged nets did not train on:
+one of the validation images, by which a sweep may choose, and a frozen one of the reserved images
+(`data.reserve`) with another seed, which is only reported. Each image's changes depend on (seed,
+index) alone.
 """
 
 import hashlib
@@ -26,7 +29,9 @@ from pipeline.files import atomic_write_text
 VALIDATION_SEED = 41  # the proxy that a sweep may optimise
 FROZEN_SEED = 1789  # the proxy that is reported
 VERSION = 1  # of the recipe and of what it draws
-COMMITTED = Path(__file__).with_name("frozen_proxies.json")  # "data digest:reserve:split_seed" -> digest of the frozen proxy
+COMMITTED = Path(__file__).with_name(
+    "frozen_proxies.json"
+)  # "data digest:reserve:split_seed" -> digest of the frozen proxy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +51,9 @@ class ProxyRecipe:
 
 
 def disturb(images: Images, seed: int, recipe: ProxyRecipe = ProxyRecipe()) -> Images:
-    """Return disturbed copies of (N, C, H, W) uint8 images, a pure function of the arguments; image n depends on (seed, n) alone."""
+    """Return disturbed copies of (N, C, H, W) uint8 images, a pure function of the arguments; image
+    n depends on (seed, n) alone.
+    """
     result = np.empty_like(images)
     for n, image in enumerate(images):
         result[n] = _disturb_one(image, default_rng((seed, n)), recipe)
@@ -59,9 +66,11 @@ def digest(images: Images) -> str:
 
 
 def with_proxy(data: DataSpec, root: Path) -> DataSpec:
-    """Return `data` with its validation images read from disturbed copies, which are made once and kept under ``root/prepared``.
+    """Return `data` with its validation images read from disturbed copies, which are made once and
+    kept under ``root/prepared``.
 
-    All training images are disturbed, in their order, so that any split and any fold finds its validation images among them.
+    All training images are disturbed, in their order, so that any split and any fold finds its
+    validation images among them.
     """
     folder = root / "prepared" / f"proxy-{data.digest[:16]}-{VALIDATION_SEED}-v{VERSION}"
     mark = folder.with_name(folder.name + ".json")
@@ -70,7 +79,11 @@ def with_proxy(data: DataSpec, root: Path) -> DataSpec:
     else:
         source = open_prepared(data.folder, data.digest)
         known = write_prepared(
-            folder, disturb(source.images, VALIDATION_SEED), source.labels, classes=data.classes, name=f"{source.name}-proxy"
+            folder,
+            disturb(source.images, VALIDATION_SEED),
+            source.labels,
+            classes=data.classes,
+            name=f"{source.name}-proxy",
         )
         atomic_write_text(mark, json.dumps({"digest": known}) + "\n")
     return replace(data, valid_folder=str(folder), valid_digest=known)
@@ -78,7 +91,9 @@ def with_proxy(data: DataSpec, root: Path) -> DataSpec:
 
 @dataclass(frozen=True)
 class FrozenProxy:
-    """The reported proxy: disturbed copies of the reserved images, those images themselves, their labels."""
+    """The reported proxy: disturbed copies of the reserved images, those images themselves, their
+    labels.
+    """
 
     images: Images
     clean: Images
@@ -89,7 +104,8 @@ class FrozenProxy:
 def frozen_proxy(data: DataSpec) -> FrozenProxy | None:
     """Return the frozen proxy of a data set with reserved images, None where none are reserved.
 
-    Raises InputError where its digest differs from the one committed for this data set in ``frozen_proxies.json``.
+    Raises InputError where its digest differs from the one committed for this data set in
+    ``frozen_proxies.json``.
     """
     if data.reserve == 0:
         return None
@@ -98,16 +114,26 @@ def frozen_proxy(data: DataSpec) -> FrozenProxy | None:
     clean = np.ascontiguousarray(source.images[chosen])
     images = disturb(clean, FROZEN_SEED)
     found = digest(images)
-    committed = json.loads(COMMITTED.read_text()).get(f"{data.digest}:{data.reserve}:{data.split_seed}")
+    committed = json.loads(COMMITTED.read_text()).get(
+        f"{data.digest}:{data.reserve}:{data.split_seed}"
+    )
     if committed is not None and committed != found:
-        raise InputError(f"the frozen proxy must have the committed digest {committed[:12]}, got {found[:12]} (another SciPy or NumPy?)")
+        raise InputError(
+            f"the frozen proxy must have the committed digest {committed[:12]}, got {found[:12]} "
+            "(another SciPy or NumPy?)"
+        )
     return FrozenProxy(images, clean, source.labels[chosen], found)
 
 
-def _disturb_one(image: NDArray[np.uint8], rng: Generator, recipe: ProxyRecipe) -> NDArray[np.uint8]:
+def _disturb_one(
+    image: NDArray[np.uint8], rng: Generator, recipe: ProxyRecipe
+) -> NDArray[np.uint8]:
     side = max(image.shape[1:])
     unit = side / 28
-    angle, shear = np.deg2rad(rng.uniform(-recipe.rotate, recipe.rotate)), rng.uniform(-recipe.shear, recipe.shear)
+    angle, shear = (
+        np.deg2rad(rng.uniform(-recipe.rotate, recipe.rotate)),
+        rng.uniform(-recipe.shear, recipe.shear),
+    )
     zoom = rng.uniform(*recipe.scale)
     shift = rng.uniform(-recipe.shift * unit, recipe.shift * unit, size=2)
     order: Literal[0, 1] = 0 if rng.random() < recipe.nearest else 1

@@ -1,4 +1,6 @@
-"""What every source is: the files that it reads, and how; and the share held out where there is no test set."""
+"""What every source is: the files that it reads, and how; and the share held out where there is no
+test set.
+"""
 
 import os
 from collections.abc import Callable, Sequence
@@ -31,8 +33,9 @@ class Labelled:
 class DataSource(Generic[Kind]):
     """How one kind of data is found and read.
 
-    `files` returns what is read for training, or for the test where `own_test` says that there is a test set; it looks, but reads nothing.
-    `read` reads those files. `options` names the settings that change the arrays. Both raise InputError with file and place.
+    `files` returns what is read for training, or for the test where `own_test` says that there is a
+    test set; it looks, but reads nothing. `read` reads those files. `options` names the settings
+    that change the arrays. Both raise InputError with file and place.
     """
 
     files: Callable[[Kind, bool], Sequence[Path]]
@@ -47,7 +50,9 @@ def labelled(images: Images, labels: Labels, classes: int | None) -> Labelled:
 
 
 def hold_out(whole: Labelled, fraction: float, seed: int, *, test: bool) -> Labelled:
-    """Return the share that is set aside for the test, or what is left of it; stratified, a pure function of labels, fraction and seed."""
+    """Return the share that is set aside for the test, or what is left of it; stratified, a pure
+    function of labels, fraction and seed.
+    """
     size = round(fraction * len(whole.labels))
     chosen = np.zeros(len(whole.labels), bool)
     groups = by_class(whole.labels, seed, _TEST_PURPOSE)
@@ -56,8 +61,15 @@ def hold_out(whole: Labelled, fraction: float, seed: int, *, test: bool) -> Labe
     if not test:
         chosen = ~chosen
     if not chosen.any():
-        part, rule = ("test", "hold out at least one image") if test else ("training", "leave at least one training image")
-        raise InputError(f"data.test_fraction: must {rule}, got {fraction:g} of {len(whole.labels)} images ({part} split is empty)")
+        part, rule = (
+            ("test", "hold out at least one image")
+            if test
+            else ("training", "leave at least one training image")
+        )
+        raise InputError(
+            f"data.test_fraction: must {rule}, got {fraction:g} of {len(whole.labels)} images "
+            f"({part} split is empty)"
+        )
     return Labelled(whole.images[chosen], whole.labels[chosen], whole.classes)
 
 
@@ -65,7 +77,10 @@ def required(settings: Any, name: str) -> str:
     """Return a path that the settings must give. Raises InputError that says how."""
     value = getattr(settings, name)
     if not value:
-        raise InputError(f"data.{name}: must be given with data={settings.name}, as data.{name}=PATH, got {value!r}")
+        raise InputError(
+            f"data.{name}: must be given with data={settings.name}, as data.{name}=PATH, got "
+            f"{value!r}"
+        )
     return str(value)
 
 
@@ -86,7 +101,8 @@ def shared_folder(name: str) -> Path | None:
 
 
 def resolve(path: str, root: str | None, name: str) -> Path:
-    """Return an existing file or folder: `path` as it is, or below data.root, or below $CNN_DATA_DIR/<name>.
+    """Return an existing file or folder: `path` as it is, or below data.root, or below
+    $CNN_DATA_DIR/<name>.
 
     Raises InputError with the places that were looked at.
     """
@@ -99,5 +115,7 @@ def resolve(path: str, root: str | None, name: str) -> Path:
             if place.exists():
                 return place.resolve()
         except OSError as error:
-            raise InputError(f"data={name}: must be a path, got {path[:200]!r} ({error.strerror})") from error
+            raise InputError(
+                f"data={name}: must be a path, got {path[:200]!r} ({error.strerror})"
+            ) from error
     raise InputError(f"data={name}: {path} must exist, looked at {', '.join(map(str, places))}")

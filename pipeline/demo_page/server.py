@@ -13,8 +13,15 @@ from pipeline.demo_page.seen import answer
 
 HOST = "127.0.0.1"
 MOST_BYTES = 16 << 20
-_FILES = {"/": ("demo.html", "text/html"), "/demo.css": ("demo.css", "text/css"), "/demo.js": ("demo.js", "text/javascript")}
-_POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data: blob:"
+_FILES = {
+    "/": ("demo.html", "text/html"),
+    "/demo.css": ("demo.css", "text/css"),
+    "/demo.js": ("demo.js", "text/javascript"),
+}
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' "
+    "data: blob:"
+)
 
 
 class DemoServer(ThreadingHTTPServer):
@@ -26,7 +33,10 @@ class DemoServer(ThreadingHTTPServer):
         super().__init__((HOST, port), Handler)
         self.bundle = bundle
         self.computing = threading.Lock()
-        self.pages = {path: (files("pipeline.demo_page").joinpath(name).read_bytes(), kind) for path, (name, kind) in _FILES.items()}
+        self.pages = {
+            path: (files("pipeline.demo_page").joinpath(name).read_bytes(), kind)
+            for path, (name, kind) in _FILES.items()
+        }
 
     @property
     def address(self) -> str:
@@ -57,7 +67,10 @@ class Handler(BaseHTTPRequestHandler):
             length = -1
         if self.path != "/predict" or not 0 < length <= MOST_BYTES:
             self.close_connection = True
-            self._json(HTTPStatus.BAD_REQUEST, {"error": f"a picture of at most {MOST_BYTES >> 20} MB is expected at /predict"})
+            self._json(
+                HTTPStatus.BAD_REQUEST,
+                {"error": f"a picture of at most {MOST_BYTES >> 20} MB is expected at /predict"},
+            )
             return
         content = self.rfile.read(length)
         try:
@@ -69,7 +82,9 @@ class Handler(BaseHTTPRequestHandler):
         self._json(HTTPStatus.OK, found)
 
     def _from_here(self) -> bool:
-        """Whether the page was asked for under this machine's own name: a foreign name that points here is refused (DNS rebinding)."""
+        """Whether the page was asked for under this machine's own name: a foreign name that points
+        here is refused (DNS rebinding).
+        """
         host = self.headers.get("Host", "").rpartition(":")[0]
         origin = self.headers.get("Origin")
         known = {f"http://{name}:{self.server.server_port}" for name in (HOST, "localhost")}

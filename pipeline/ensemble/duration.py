@@ -1,4 +1,6 @@
-"""How many epochs the final nets can have: as asked, or fewer, so that all of them fit into the time given."""
+"""How many epochs the final nets can have: as asked, or fewer, so that all of them fit into the
+time given.
+"""
 
 import json
 import math
@@ -18,12 +20,16 @@ from pipeline.search.trial_folder import read_history
 FEWEST = 3  # epochs, however little time there is
 
 
-def epochs_that_fit(config: Config, tried: Iterable[tuple[TrialPaths, Spec]], nets: Sequence[Spec]) -> int | None:
-    """Return the epochs of every net that predicts, None where each has twice its trial's; folds that only judge have a share of them.
+def epochs_that_fit(
+    config: Config, tried: Iterable[tuple[TrialPaths, Spec]], nets: Sequence[Spec]
+) -> int | None:
+    """Return the epochs of every net that predicts, None where each has twice its trial's; folds
+    that only judge have a share of them.
 
-    With ``final.minutes`` the time of an epoch is taken from the trials' own, scaled by images and multiply-adds to those of the `nets`,
-    which come in the order of their training; what was decided is kept in final/epochs.json, so that a restart decides the same, with other
-    slots too: nets of other epochs would have to be trained anew.
+    With ``final.minutes`` the time of an epoch is taken from the trials' own, scaled by images and
+    multiply-adds to those of the `nets`, which come in the order of their training; what was
+    decided is kept in final/epochs.json, so that a restart decides the same, with other slots too:
+    nets of other epochs would have to be trained anew.
     """
     final = config.final
     if final.minutes is None or final.epochs is None:
@@ -35,10 +41,15 @@ def epochs_that_fit(config: Config, tried: Iterable[tuple[TrialPaths, Spec]], ne
         if content.get("asked") == asked:
             return int(content["epochs"])
     # Of a net with fewer epochs than asked, such as those of the folds, that share of an epoch.
-    expected = [seconds * net.train.epochs / final.epochs for seconds, net in zip(expected_s(tried, nets), nets, strict=False)]
+    expected = [
+        seconds * net.train.epochs / final.epochs
+        for seconds, net in zip(expected_s(tried, nets), nets, strict=False)
+    ]
     if not expected:
         return final.epochs
-    epochs = fitting_epochs(expected, config.slots.n or joblib.cpu_count(), final.minutes * 60, final.epochs)
+    epochs = fitting_epochs(
+        expected, config.slots.n or joblib.cpu_count(), final.minutes * 60, final.epochs
+    )
     atomic_write_text(kept, json.dumps({"asked": asked, "epochs": epochs}) + "\n")
     return epochs
 
@@ -46,9 +57,9 @@ def epochs_that_fit(config: Config, tried: Iterable[tuple[TrialPaths, Spec]], ne
 def expected_s(tried: Iterable[tuple[TrialPaths, Spec]], nets: Sequence[Spec]) -> list[float]:
     """Return how long an epoch of each net should take, empty where no trial's epoch was timed.
 
-    It is taken from the trials whose nets are most like it, scaled by images and multiply-adds: of the same architecture and kernel, if
-    any, since a kernel of 3 is convolved by another algorithm, and then of the nearest multiply-adds, since a wide net does more of them in
-    a second.
+    It is taken from the trials whose nets are most like it, scaled by images and multiply-adds: of
+    the same architecture and kernel, if any, since a kernel of 3 is convolved by another algorithm,
+    and then of the nearest multiply-adds, since a wide net does more of them in a second.
     """
     timed = [_timed(paths, spec) for paths, spec in tried if _seconds(paths)]
     return [_expected_image_s(timed, net) * images_an_epoch(net) for net in nets] if timed else []
@@ -56,7 +67,9 @@ def expected_s(tried: Iterable[tuple[TrialPaths, Spec]], nets: Sequence[Spec]) -
 
 @dataclass(frozen=True)
 class Timed:
-    """A trial: its net's architecture and kernel, its multiply-adds, and the seconds an image took in its median epoch."""
+    """A trial: its net's architecture and kernel, its multiply-adds, and the seconds an image took
+    in its median epoch.
+    """
 
     kind: tuple[str, int]
     multiply_adds: float
@@ -64,7 +77,9 @@ class Timed:
 
 
 def _timed(paths: TrialPaths, spec: Spec) -> Timed:
-    return Timed(_kind(spec), multiply_adds(spec), statistics.median(_seconds(paths)) / images_an_epoch(spec))
+    return Timed(
+        _kind(spec), multiply_adds(spec), statistics.median(_seconds(paths)) / images_an_epoch(spec)
+    )
 
 
 def _expected_image_s(timed: Sequence[Timed], net: Spec) -> float:
@@ -96,9 +111,11 @@ def images_an_epoch(spec: Spec) -> int:
 
 
 def fitting_epochs(epoch_s: Sequence[float], slots: int, seconds: float, most: int) -> int:
-    """Return the epochs at which all nets, `slots` at once, take at most `seconds`; from FEWEST to `most`.
+    """Return the epochs at which all nets, `slots` at once, take at most `seconds`; from FEWEST to
+    `most`.
 
-    epoch_s: how long an epoch of each net takes, in the order of their training; empty where nobody knows.
+    epoch_s: how long an epoch of each net takes, in the order of their training; empty where nobody
+    knows.
     """
     if not epoch_s:
         return most
@@ -106,7 +123,7 @@ def fitting_epochs(epoch_s: Sequence[float], slots: int, seconds: float, most: i
 
 
 def longest_slot(lengths: Sequence[float], slots: int) -> float:
-    """Return when the last of `slots` ends, each of which takes the next job as soon as it is free."""
+    """Return when the last of `slots` ends, each taking the next job as soon as it is free."""
     ends = [0.0] * slots
     for length in lengths:
         first = ends.index(min(ends))

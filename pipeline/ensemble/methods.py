@@ -1,7 +1,8 @@
-"""Joining members' probabilities: a temperature each, then a mean or a logistic regression, fitted to out-of-fold predictions alone.
+"""Joining members' probabilities: a temperature each, then a mean or a logistic regression, fitted
+to out-of-fold predictions alone.
 
-Throughout, `members` are (members, N, classes) probabilities, `labels` (N,), and `counts` (N,) how much each image counts,
-None: all alike.
+Throughout, `members` are (members, N, classes) probabilities, `labels` (N,), and `counts` (N,) how
+much each image counts, None: all alike.
 """
 
 import warnings
@@ -24,10 +25,12 @@ _TINY = 1e-7  # as in the bundle's predictor
 
 @dataclass(frozen=True, kw_only=True)
 class Combination:
-    """How an ensemble joins its members: `weights` (members,), or for stacking `coefficients` (classes, members * classes).
+    """How an ensemble joins its members: `weights` (members,), or for stacking `coefficients`
+    (classes, members * classes).
 
-    The weights make an arithmetic mean, or with the method geometric a geometric one: p ~ prod_m p_m^w_m. An average of calibrated members
-    is less sure than it should be, so either mean is sharpened again: p^(1 / temperature).
+    The weights make an arithmetic mean, or with the method geometric a geometric one: p ~ prod_m
+    p_m^w_m. An average of calibrated members is less sure than it should be, so either mean is
+    sharpened again: p^(1 / temperature).
     """
 
     method: str  # uniform | weighted | greedy | geometric | stacking
@@ -39,7 +42,9 @@ class Combination:
     def apply(self, members: Probabilities) -> NDArray[np.float64]:
         """Return (N, classes) from (members, N, classes)."""
         if self.method == "stacking":
-            scores = stacking_features(members) @ np.array(self.coefficients).T + np.array(self.intercepts)
+            scores = stacking_features(members) @ np.array(self.coefficients).T + np.array(
+                self.intercepts
+            )
             powers = np.exp(scores - scores.max(axis=1, keepdims=True))
             joined: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
             return joined
@@ -51,8 +56,16 @@ class Combination:
     def plain(self) -> dict[str, Any]:
         """Return what a manifest holds."""
         if self.method == "stacking":
-            return {"method": "stacking", "coefficients": [list(row) for row in self.coefficients], "intercepts": list(self.intercepts)}
-        return {"method": self.method, "weights": list(self.weights), "temperature": self.temperature}
+            return {
+                "method": "stacking",
+                "coefficients": [list(row) for row in self.coefficients],
+                "intercepts": list(self.intercepts),
+            }
+        return {
+            "method": self.method,
+            "weights": list(self.weights),
+            "temperature": self.temperature,
+        }
 
 
 def stacking_features(members: Probabilities) -> NDArray[np.float64]:
@@ -76,15 +89,19 @@ def softmax(logits: Probabilities, temperature: float = 1.0) -> NDArray[np.float
 
 
 def fit_temperature(logits: Probabilities, labels: Labels, counts: Counts | None = None) -> float:
-    """Return the T in [0.05, 20] with the least log loss of softmax(z / T). Source: Guo et al. 2017, arXiv:1706.04599.
+    """Return the T in [0.05, 20] with the least log loss of softmax(z / T). Source: Guo et al.
+    2017, arXiv:1706.04599.
 
-    logits: (N, classes), predicted by nets that did not train on those images; counts: (N,), how much each counts, None: all alike.
+    logits: (N, classes), predicted by nets that did not train on those images; counts: (N,), how
+    much each counts, None: all alike.
     """
 
     def loss(log_temperature: float) -> float:
         return log_loss(softmax(logits, float(np.exp(log_temperature))), labels, counts)
 
-    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
+    return float(
+        np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded").x)
+    )
 
 
 BAGS = 20
@@ -98,29 +115,43 @@ def uniform(members: Probabilities, labels: Labels, counts: Counts | None = None
 
 
 def weighted(members: Probabilities, labels: Labels, counts: Counts | None = None) -> Combination:
-    """Return the weights on the simplex with the least log loss of the arithmetic mean: a convex problem."""
+    """Return the weights on the simplex with the least log loss of the arithmetic mean: a convex
+    problem.
+    """
     size = len(members)
     right = _right(members, labels)
 
     def loss(w: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         mixed = np.maximum(w @ right, 1e-12)
-        return float(-np.average(np.log(mixed), weights=counts)), -np.average(right / mixed, axis=1, weights=counts)
+        return float(-np.average(np.log(mixed), weights=counts)), -np.average(
+            right / mixed, axis=1, weights=counts
+        )
 
     simplex: Any = {"type": "eq", "fun": lambda w: w.sum() - 1, "jac": lambda w: np.ones(size)}
     start: Any = np.full(size, 1 / size)
     options: Any = {"ftol": 1e-10, "maxiter": 500}
-    result = minimize(loss, start, jac=True, method="SLSQP", bounds=[(0.0, 1.0)] * size, constraints=simplex, options=options)
+    result = minimize(
+        loss,
+        start,
+        jac=True,
+        method="SLSQP",
+        bounds=[(0.0, 1.0)] * size,
+        constraints=simplex,
+        options=options,
+    )
     weights = np.clip(result.x, 0, None)
     return Combination(method="weighted", weights=tuple((weights / weights.sum()).tolist()))
 
 
 def geometric(members: Probabilities, labels: Labels, counts: Counts | None = None) -> Combination:
-    """Return the weights of the geometric mean with the least log loss: p_c ~ prod_m p_mc^v_m, v_m >= 0, a convex problem.
+    """Return the weights of the geometric mean with the least log loss: p_c ~ prod_m p_mc^v_m, v_m
+    >= 0, a convex problem.
 
-    Members' evidence is multiplied: the v need not sum to one, and a v of 0 leaves a member out. They are told as weights v / sum(v) and
-    the temperature 1 / sum(v). A member that is often wrong and sure keeps a small say, where the log loss of an arithmetic mean leaves it
-    none (docs/LOG.md).
-    Source: the logarithmic opinion pool, Genest and Zidek, Statistical Science 1986; fitted as in Heskes, NIPS 1998.
+    Members' evidence is multiplied: the v need not sum to one, and a v of 0 leaves a member out.
+    They are told as weights v / sum(v) and the temperature 1 / sum(v). A member that is often wrong
+    and sure keeps a small say, where the log loss of an arithmetic mean leaves it none
+    (docs/LOG.md). Source: the logarithmic opinion pool, Genest and Zidek, Statistical Science 1986;
+    fitted as in Heskes, NIPS 1998.
     """
     logs = logarithms(members)
     right = _right(logs, labels)
@@ -137,11 +168,19 @@ def geometric(members: Probabilities, labels: Labels, counts: Counts | None = No
     return Combination(method="geometric", weights=tuple(weights.tolist()), temperature=1 / total)
 
 
-def greedy(members: Probabilities, labels: Labels, counts: Counts | None = None, *, bags: int = BAGS, steps: int = STEPS) -> Combination:
+def greedy(
+    members: Probabilities,
+    labels: Labels,
+    counts: Counts | None = None,
+    *,
+    bags: int = BAGS,
+    steps: int = STEPS,
+) -> Combination:
     """Forward selection with replacement, bagged: how often a member is taken is its weight.
 
-    Each bag draws images with replacement and half of the members (at least two), starts from its best member and adds, at each step, the
-    one that lowers the log loss of the average most. Source: Caruana et al., ICML 2004; log loss, since accuracies near 100 % tie.
+    Each bag draws images with replacement and half of the members (at least two), starts from its
+    best member and adds, at each step, the one that lowers the log loss of the average most.
+    Source: Caruana et al., ICML 2004; log loss, since accuracies near 100 % tie.
     """
     rng = default_rng(_SEED)
     taken = np.zeros(len(members))
@@ -154,14 +193,20 @@ def greedy(members: Probabilities, labels: Labels, counts: Counts | None = None,
 
 
 def _drawn(rng: Generator, images: int, counts: Counts | None) -> NDArray[np.int64]:
-    """Return as many indices as there are images, drawn with replacement, each as likely as its image counts."""
+    """Return as many indices as there are images, drawn with replacement, each as likely as its
+    image counts.
+    """
     if counts is None or np.ptp(counts) == 0:
         return rng.integers(0, images, images)
     return rng.choice(images, images, p=counts / counts.sum())
 
 
-def _forward(right: NDArray[np.float64], allowed: NDArray[np.int64], count: int, steps: int) -> NDArray[np.float64]:
-    """Return how often each of `count` members was taken; right: (allowed, N) probabilities of the right class."""
+def _forward(
+    right: NDArray[np.float64], allowed: NDArray[np.int64], count: int, steps: int
+) -> NDArray[np.float64]:
+    """Return how often each of `count` members was taken; right: (allowed, N) probabilities of the
+    right class.
+    """
     total, taken = np.zeros(right.shape[1]), np.zeros(count)
     for step in range(steps):
         losses = -np.log(np.maximum((total + right) / (step + 1), 1e-12)).mean(axis=1)
@@ -171,17 +216,23 @@ def _forward(right: NDArray[np.float64], allowed: NDArray[np.int64], count: int,
     return taken
 
 
-def stacking(members: Probabilities, labels: Labels, counts: Counts | None = None, *, strength: float = 0.1) -> Combination:
-    """Fit a regularised multinomial logistic regression to the logarithms of all members' probabilities (Wolpert 1992).
+def stacking(
+    members: Probabilities, labels: Labels, counts: Counts | None = None, *, strength: float = 0.1
+) -> Combination:
+    """Fit a regularised multinomial logistic regression to the logarithms of all members'
+    probabilities (Wolpert 1992).
 
-    strength: the inverse of the penalty (C), small since 10 classes x members coefficients stand against few errors.
+    strength: the inverse of the penalty (C), small since 10 classes x members coefficients stand
+    against few errors.
     """
     features = stacking_features(members)
     middle = np.average(features, axis=0, weights=counts)
     spread = np.sqrt(np.average((features - middle) ** 2, axis=0, weights=counts)) + 1e-6
     model = LogisticRegression(C=strength, max_iter=300, tol=1e-4)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the last digits of a penalised fit decide nothing here
+        warnings.simplefilter(
+            "ignore", ConvergenceWarning
+        )  # the last digits of a penalised fit decide nothing here
         model.fit((features - middle) / spread, labels, sample_weight=counts)
     classes = members.shape[2]
     coefficients, intercepts = np.zeros((classes, features.shape[1])), np.full(classes, -30.0)
@@ -191,7 +242,9 @@ def stacking(members: Probabilities, labels: Labels, counts: Counts | None = Non
     coefficients[rows] = model.coef_ / spread
     intercepts[rows] = model.intercept_ - (model.coef_ / spread) @ middle
     return Combination(
-        method="stacking", coefficients=tuple(tuple(row) for row in coefficients.tolist()), intercepts=tuple(intercepts.tolist())
+        method="stacking",
+        coefficients=tuple(tuple(row) for row in coefficients.tolist()),
+        intercepts=tuple(intercepts.tolist()),
     )
 
 
@@ -206,4 +259,8 @@ METHODS: dict[str, Callable[[Probabilities, Labels, Counts | None], Combination]
     "greedy": greedy,
     "stacking": stacking,
 }
-MEANS = ("uniform", "weighted", "greedy")  # arithmetic means, which are sharpened by a temperature of their own
+MEANS = (
+    "uniform",
+    "weighted",
+    "greedy",
+)  # arithmetic means, which are sharpened by a temperature of their own

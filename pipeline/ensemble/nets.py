@@ -1,4 +1,6 @@
-"""Training the nets of all members in slots: the same epochs as a trial's, saved after each, so that a restart goes on."""
+"""Training the nets of all members in slots: the same epochs as a trial's, saved after each, so
+that a restart goes on.
+"""
 
 import threading
 import time
@@ -22,7 +24,9 @@ Result = TypeVar("Result")
 
 
 def load_net(job: Job) -> Weights | None:
-    """Return the finished weights of a job, None where they are not there yet or belong to another configuration."""
+    """Return the finished weights of a job, None where they are not there yet or belong to another
+    configuration.
+    """
     if not job.paths.weights.exists():
         return None
     weights, about = checkpoint.load_weights(job.paths.weights)
@@ -30,14 +34,28 @@ def load_net(job: Job) -> Weights | None:
 
 
 class NetTrainer:
-    """Hands jobs to slots until all are trained or the stop says so; why it ended stands in ``stop``."""
+    """Hands jobs to slots until all are trained or the stop says so; why it ended stands in
+    ``stop``.
+    """
 
     def __init__(
-        self, jobs: Sequence[Job], slots: Sequence[Slot], stop: Stop, say: Say, events: NetEvents, epoch_s: float | None = None
+        self,
+        jobs: Sequence[Job],
+        slots: Sequence[Slot],
+        stop: Stop,
+        say: Say,
+        events: NetEvents,
+        epoch_s: float | None = None,
     ) -> None:
         self._done = [job for job in jobs if load_net(job) is not None]
         self._open = [job for job in jobs if job not in self._done]
-        self._slots, self._stop, self._say, self._events, self._epoch_s = slots, stop, say, events, epoch_s
+        self._slots, self._stop, self._say, self._events, self._epoch_s = (
+            slots,
+            stop,
+            say,
+            events,
+            epoch_s,
+        )
         self.usage = Usage()
         self._lock = threading.Lock()
         self._work_left = sum(work_of(job.spec) * job.spec.train.epochs for job in self._open)
@@ -47,7 +65,12 @@ class NetTrainer:
         """Return when no net is left or all slots have stopped."""
         for job in self._done:
             self._events.found(job)
-        threads = [threading.Thread(target=self._loop, args=(slot,), name=f"final-{slot.index}", daemon=True) for slot in self._slots]
+        threads = [
+            threading.Thread(
+                target=self._loop, args=(slot,), name=f"final-{slot.index}", daemon=True
+            )
+            for slot in self._slots
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -88,10 +111,21 @@ class NetTrainer:
             ended, reason = "FAIL" if isinstance(error, InputError) else ended, str(error)
             raise
         finally:
-            self._events.end(job, rows, ended, reason if ended != "INTERRUPTED" else reason or self._stop.reason)
+            self._events.end(
+                job, rows, ended, reason if ended != "INTERRUPTED" else reason or self._stop.reason
+            )
 
-    def _epochs(self, job: Job, slot: Slot, record: TrialRecord, state: TrainState | None, rows: list[dict[str, float]]) -> bool:
-        """Train the epochs that `rows` lacks, then the statistics; tell whether the net was finished (not when the stop came)."""
+    def _epochs(
+        self,
+        job: Job,
+        slot: Slot,
+        record: TrialRecord,
+        state: TrainState | None,
+        rows: list[dict[str, float]],
+    ) -> bool:
+        """Train the epochs that `rows` lacks, then the statistics; tell whether the net was
+        finished (not when the stop came).
+        """
         while len(rows) < job.spec.train.epochs:
             outcome = self._call(slot, train_epoch, job.spec, state)
             if outcome is None:
@@ -103,18 +137,26 @@ class NetTrainer:
             self.usage.trained(row["epoch_s"])
             self._events.epoch(job, len(rows), row, slot.index, slot.machine().pid)
             if bad := not_finite(row):
-                raise InputError(f"final {job.name}: training must stay finite, got {bad} in epoch {len(rows)}")
+                raise InputError(
+                    f"final {job.name}: training must stay finite, got {bad} in epoch {len(rows)}"
+                )
             self._say(self._line(job, rows))
         assert state is not None
         weights = self._call(slot, finished_weights, job.spec, state, job.statistics_batches)
         if weights is None:
             return False
-        checkpoint.save_weights(job.paths.weights, weights, {"spec": job.spec.digest(), "epochs": job.spec.train.epochs})
+        checkpoint.save_weights(
+            job.paths.weights, weights, {"spec": job.spec.digest(), "epochs": job.spec.train.epochs}
+        )
         record.finish()
         return True
 
-    def _call(self, slot: Slot, function: Callable[..., Result], *arguments: object) -> Result | None:
-        """Return the call's value, None when the stop came; a worker that dies is replaced and the call repeated."""
+    def _call(
+        self, slot: Slot, function: Callable[..., Result], *arguments: object
+    ) -> Result | None:
+        """Return the call's value, None when the stop came; a worker that dies is replaced and the
+        call repeated.
+        """
         for attempt in range(RETRIES + 1):
             if self._stop.requested:
                 return None
@@ -133,7 +175,10 @@ class NetTrainer:
         left_s = self._work_left / work_of(job.spec) * row["epoch_s"] / max(1, len(self._slots))
         validation = f", validation {row['valid_accuracy']:.2%}" if "valid_accuracy" in row else ""
         shown = f"loss {row['train_loss']:.4f}{validation}, {row['epoch_s']:.1f} s"
-        done = f"{time.strftime('%H:%M:%S')} final {job.name} epoch {len(rows)}/{job.spec.train.epochs}"
+        done = (
+            f"{time.strftime('%H:%M:%S')} final {job.name} epoch "
+            f"{len(rows)}/{job.spec.train.epochs}"
+        )
         return f"{done}: {shown}; about {left_s / 60:.0f} min left"
 
     def _count(self, job: Job, epochs: int) -> None:

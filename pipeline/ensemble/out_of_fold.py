@@ -1,4 +1,6 @@
-"""Out-of-fold predictions: every image of the training split seen by the nets that did not train on it."""
+"""Out-of-fold predictions: every image of the training split seen by the nets that did not train on
+it.
+"""
 
 import io
 import json
@@ -33,7 +35,9 @@ Logits = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """One member's logits (views, N, classes) of the images at `indices`, clean and, where there is one, on the proxy; inference time."""
+    """One member's logits (views, N, classes) of the images at `indices`, clean and, where there is
+    one, on the proxy; inference time.
+    """
 
     indices: NDArray[np.int64]
     clean: Logits
@@ -43,7 +47,9 @@ class OutOfFold:
 
 def inference_net(spec: Spec, weights: Weights) -> Net:
     """Return the net that a bundle would hold for these weights, as predictions compute it."""
-    model = build_model(spec.model, spec.data.image_shape, spec.data.classes, np.random.default_rng(0))
+    model = build_model(
+        spec.model, spec.data.image_shape, spec.data.classes, np.random.default_rng(0)
+    )
     model.load(weights.params, weights.buffers)
     return QuickNet(*operations_of(model))
 
@@ -59,20 +65,37 @@ def view_logits(net: Net, images: Images, views: Sequence[Sequence[float]]) -> L
     return np.concatenate(parts, axis=1)
 
 
-def predict_members(members: Sequence[Member], paths: StudyPaths, views: Sequence[Sequence[float]], jobs: int) -> list[OutOfFold]:
-    """Return each member's out-of-fold logits, computed by `jobs` processes, or read where they were computed before."""
+def predict_members(
+    members: Sequence[Member], paths: StudyPaths, views: Sequence[Sequence[float]], jobs: int
+) -> list[OutOfFold]:
+    """Return each member's out-of-fold logits, computed by `jobs` processes, or read where they
+    were computed before.
+    """
     known = [_read(member, paths, views) for member in members]
-    todo = [(m, fold) for m, found in enumerate(known) if found is None for fold in range(len(members[m].specs))]
-    tasks = (delayed(_predict_fold)(members[m].specs[fold], members[m].net(paths, fold), views) for m, fold in todo)
+    todo = [
+        (m, fold)
+        for m, found in enumerate(known)
+        if found is None
+        for fold in range(len(members[m].specs))
+    ]
+    tasks = (
+        delayed(_predict_fold)(members[m].specs[fold], members[m].net(paths, fold), views)
+        for m, fold in todo
+    )
     with warnings.catch_warnings():
-        # loky ends a worker between two tasks when it is idle or has grown by 300 MB, takes another and warns; no task is lost by it.
-        warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given", category=UserWarning)
+        # loky ends a worker between two tasks when it is idle or has grown by 300 MB, takes another
+        # and warns; no task is lost by it.
+        warnings.filterwarnings(
+            "ignore", message="A worker stopped while some jobs were given", category=UserWarning
+        )
         computed = Parallel(n_jobs=jobs)(tasks) if todo else []
     result: list[OutOfFold] = []
     for m, member in enumerate(members):
         found = known[m]
         if found is None:
-            found = _join([part for (owner, _), part in zip(todo, computed, strict=True) if owner == m])
+            found = _join(
+                [part for (owner, _), part in zip(todo, computed, strict=True) if owner == m]
+            )
             _write(member, paths, views, found)
         result.append(found)
     return result
@@ -90,7 +113,9 @@ def _predict_fold(spec: Spec, paths: TrialPaths, views: Sequence[Sequence[float]
         clean = view_logits(net, images, views)
         ms = (time.perf_counter() - started) * 1000 / (len(indices) * len(views))
         if spec.data.valid_folder is not None and spec.data.valid_digest is not None:
-            disturbed = open_prepared(spec.data.valid_folder, spec.data.valid_digest).images[indices]
+            disturbed = open_prepared(spec.data.valid_folder, spec.data.valid_digest).images[
+                indices
+            ]
             proxy = view_logits(net, disturbed, views)
     return OutOfFold(indices, clean, proxy, ms)
 
@@ -106,11 +131,19 @@ def _join(folds: Sequence[OutOfFold]) -> OutOfFold:
 
 
 def _mark(member: Member, views: Sequence[Sequence[float]]) -> str:
-    return json.dumps({"specs": [spec.digest() for spec in member.specs], "views": [list(view) for view in views]})
+    return json.dumps(
+        {"specs": [spec.digest() for spec in member.specs], "views": [list(view) for view in views]}
+    )
 
 
-def _write(member: Member, paths: StudyPaths, views: Sequence[Sequence[float]], found: OutOfFold) -> None:
-    arrays: dict[str, Any] = {"indices": found.indices, "clean": found.clean, "ms": np.array([found.ms])}
+def _write(
+    member: Member, paths: StudyPaths, views: Sequence[Sequence[float]], found: OutOfFold
+) -> None:
+    arrays: dict[str, Any] = {
+        "indices": found.indices,
+        "clean": found.clean,
+        "ms": np.array([found.ms]),
+    }
     if found.proxy is not None:
         arrays["proxy"] = found.proxy
     content = io.BytesIO()
@@ -126,7 +159,9 @@ def _read(member: Member, paths: StudyPaths, views: Sequence[Sequence[float]]) -
     arrays = read_npz(path)
     if arrays["mark"].tobytes().decode() != _mark(member, views):
         return None
-    return OutOfFold(arrays["indices"], arrays["clean"], arrays.get("proxy"), float(arrays["ms"][0]))
+    return OutOfFold(
+        arrays["indices"], arrays["clean"], arrays.get("proxy"), float(arrays["ms"][0])
+    )
 
 
 def labels_of(member: Member, found: OutOfFold) -> Labels:

@@ -1,4 +1,6 @@
-"""Which nets an ensemble is made of: the best distinct trials of a study and fixed configurations, each on every fold, and refits."""
+"""Which nets an ensemble is made of: the best distinct trials of a study and fixed configurations,
+each on every fold, and refits.
+"""
 
 import csv
 import math
@@ -24,8 +26,9 @@ _ZOOM = 1.08
 def views_of(count: int, image_size: tuple[int, int]) -> list[list[float]]:
     """Return the first `count` of nine views: the image itself, two turns, two zooms, four shifts.
 
-    Turns come first, for a net behind a frame sees the same image whatever the shift, and nearly so whatever the zoom (docs/LOG.md).
-    A view is (yy, yx, ty, xy, xx, tx): where an output pixel is read, counted from the centre, in pixels.
+    Turns come first, for a net behind a frame sees the same image whatever the shift, and nearly so
+    whatever the zoom (docs/LOG.md). A view is (yy, yx, ty, xy, xx, tx): where an output pixel is
+    read, counted from the centre, in pixels.
     """
     dy, dx = _SHIFT * image_size[0], _SHIFT * image_size[1]
     cos, sin = math.cos(_TURN), math.sin(_TURN)
@@ -48,12 +51,18 @@ _SEED_OFFSET = 1_000_000  # final nets share no stream with trials, which are nu
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """One configuration and seed, trained once a fold, and `final.refit` times on all images that are not reserved."""
+    """One configuration and seed, trained once a fold, and `final.refit` times on all images that
+    are not reserved.
+    """
 
     name: str  # "m1-t017", or "m4-fixed1"
     overrides: tuple[str, ...]  # whole: composing them gives the configuration
-    specs: tuple[Spec, ...]  # one a fold: they predict out of fold, so temperatures and weights are chosen by them
-    refits: tuple[Spec, ...] = ()  # on all images that are not reserved; where there are any, they are what predicts
+    specs: tuple[
+        Spec, ...
+    ]  # one a fold: they predict out of fold, so temperatures and weights are chosen by them
+    refits: tuple[
+        Spec, ...
+    ] = ()  # on all images that are not reserved; where there are any, they are what predicts
 
     def folder(self, paths: StudyPaths) -> Path:
         return paths.final / self.name
@@ -72,12 +81,19 @@ class Finished:
 
 
 def finished_trials(paths: StudyPaths) -> list[Finished]:
-    """Return the complete trials, best first, in the order of leaderboard.csv (after confirmation where there was one)."""
+    """Return the complete trials, best first, in the order of leaderboard.csv (after confirmation
+    where there was one).
+    """
     if not paths.leaderboard.exists():
         return []
     with paths.leaderboard.open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["state"] == "COMPLETE"]
-    return [Finished(int(row["trial"]), _objective(row), whole_overrides(paths.trial(int(row["trial"])))) for row in rows]
+    return [
+        Finished(
+            int(row["trial"]), _objective(row), whole_overrides(paths.trial(int(row["trial"])))
+        )
+        for row in rows
+    ]
 
 
 def _objective(row: dict[str, Any]) -> float:
@@ -85,35 +101,47 @@ def _objective(row: dict[str, Any]) -> float:
 
 
 def whole_overrides(trial: TrialPaths) -> tuple[str, ...]:
-    """Return the overrides that compose a trial. Raises InputError where its file is gone or damaged."""
+    """Return the overrides that compose a trial. Raises InputError where its file is gone or
+    damaged.
+    """
     try:
         content = yaml.safe_load(trial.overrides.read_text(encoding="utf-8"))
         return tuple(str(text) for text in content["overrides"])
     except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
-        raise InputError(f"a trial's overrides must be readable, got {trial.overrides} ({type(error).__name__})") from None
+        raise InputError(
+            f"a trial's overrides must be readable, got {trial.overrides} ({type(error).__name__})"
+        ) from None
 
 
 def study_base(paths: StudyPaths) -> tuple[str, ...]:
-    """Return the overrides that a study was run with and its best trial; empty where no trial is complete."""
+    """Return the overrides that a study was run with and its best trial; empty where no trial is
+    complete.
+    """
     trials = finished_trials(paths)
     return trials[0].overrides if trials else ()
 
 
 def plan_members(config: Config, data: DataSpec, own: Sequence[str]) -> list[Member]:
-    """Return the members that ``config.final`` asks for; `own` are the command's overrides: they stand above a trial's, below
-    ``final.overrides`` and, for its members, ``final.fixed``.
+    """Return the members that ``config.final`` asks for; `own` are the command's overrides: they
+    stand above a trial's, below ``final.overrides`` and, for its members, ``final.fixed``.
 
-    The best trials are taken so that architectures, kernel sizes and frames differ as long as others are nearly as good; where there are
-    fewer distinct trials than members, the best come again with other seeds. Raises InputError where there is nothing to build from.
+    The best trials are taken so that architectures, kernel sizes and frames differ as long as
+    others are nearly as good; where there are fewer distinct trials than members, the best come
+    again with other seeds. Raises InputError where there is nothing to build from.
     """
     final = config.final
     trials = finished_trials(config.paths)
     if final.members and not trials:
         hint = "run python -m pipeline.sweep first, or give final.members=0 and final.fixed"
-        raise InputError(f"final needs a finished sweep, got no complete trial in {config.paths.folder}; {hint}")
+        raise InputError(
+            f"final needs a finished sweep, got no complete trial in {config.paths.folder}; {hint}"
+        )
     if not final.members and not final.fixed:
         raise InputError("final needs final.members of at least 1, or final.fixed, got neither")
-    chosen = [(f"t{trial.number:03d}", trial.overrides) for trial in _diverse(trials, final.members, final.kind_errors)]
+    chosen = [
+        (f"t{trial.number:03d}", trial.overrides)
+        for trial in _diverse(trials, final.members, final.kind_errors)
+    ]
     base = trials[0].overrides if trials else ()
     chosen += [(f"fixed{k}", (*base, *fixed)) for k, fixed in enumerate(final.fixed, 1)]
     whole = {}
@@ -122,17 +150,25 @@ def plan_members(config: Config, data: DataSpec, own: Sequence[str]) -> list[Mem
         whole[f"m{k}-{name}"] = (*of_the_net(overrides), *of_the_net(own), *final.overrides, *fixed)
 
     def members(epochs: int | None) -> list[Member]:
-        return [_member(config, data, name, overrides, k, epochs) for k, (name, overrides) in enumerate(whole.items(), 1)]
+        return [
+            _member(config, data, name, overrides, k, epochs)
+            for k, (name, overrides) in enumerate(whole.items(), 1)
+        ]
 
     asked = members(final.epochs)
-    tried = ((config.paths.trial(t.number), spec_of(compose(of_the_net(t.overrides)), data, (0,))) for t in trials)
+    tried = (
+        (config.paths.trial(t.number), spec_of(compose(of_the_net(t.overrides)), data, (0,)))
+        for t in trials
+    )
     fitting = epochs_that_fit(config, tried, [net.spec for net in in_order(asked)])
     return asked if fitting == final.epochs else members(fitting)
 
 
 @dataclass(frozen=True)
 class FinalNet:
-    """One net of a member: what it learns of the images, "fold 2/3" (all but that fold) or "all images 1/1", and its folder's name."""
+    """One net of a member: what it learns of the images, "fold 2/3" (all but that fold) or "all
+    images 1/1", and its folder's name.
+    """
 
     member: Member
     spec: Spec
@@ -141,21 +177,35 @@ class FinalNet:
 
     @property
     def overrides(self) -> tuple[str, ...]:
-        """The overrides that compose this net: its member's, whose last is train.epochs; a fold's net may have fewer."""
+        """The overrides that compose this net: its member's, whose last is train.epochs; a fold's
+        net may have fewer.
+        """
         return (*self.member.overrides[:-1], override("train.epochs", self.spec.train.epochs))
 
 
 def in_order(members: Sequence[Member]) -> list[FinalNet]:
-    """Return all nets in the order of their training: refits first, for they mostly take longest and slots should end together."""
-    refits = [FinalNet(m, spec, f"all images {k + 1}/{len(m.refits)}", f"all{k}") for m in members for k, spec in enumerate(m.refits)]
-    return refits + [FinalNet(m, spec, f"fold {k + 1}/{len(m.specs)}", f"fold{k}") for m in members for k, spec in enumerate(m.specs)]
+    """Return all nets in the order of their training: refits first, for they mostly take longest
+    and slots should end together.
+    """
+    refits = [
+        FinalNet(m, spec, f"all images {k + 1}/{len(m.refits)}", f"all{k}")
+        for m in members
+        for k, spec in enumerate(m.refits)
+    ]
+    return refits + [
+        FinalNet(m, spec, f"fold {k + 1}/{len(m.specs)}", f"fold{k}")
+        for m in members
+        for k, spec in enumerate(m.specs)
+    ]
 
 
 def _diverse(trials: Sequence[Finished], count: int, kind_errors: float) -> list[Finished]:
-    """Return `count` trials: first the best of each kind of net that is nearly as good as any, then the others, then the best again.
+    """Return `count` trials: first the best of each kind of net that is nearly as good as any, then
+    the others, then the best again.
 
-    A kind is as good where its best trial makes at most `kind_errors` times the errors of the best of all: weaker members get next to no
-    weight in the ensemble and cost as much training as strong ones.
+    A kind is as good where its best trial makes at most `kind_errors` times the errors of the best
+    of all: weaker members get next to no weight in the ensemble and cost as much training as strong
+    ones.
     """
     allowed = kind_errors * min((1 - trial.value for trial in trials), default=0.0)
     kinds: set[tuple[Any, ...]] = set()
@@ -168,7 +218,13 @@ def _diverse(trials: Sequence[Finished], count: int, kind_errors: float) -> list
         if whole in seen:
             continue
         seen.add(whole)
-        kind = (config.model.name, config.model.kernel, config.model.pool, config.model.frame, config.model.frame_beside)
+        kind = (
+            config.model.name,
+            config.model.kernel,
+            config.model.pool,
+            config.model.frame,
+            config.model.frame_beside,
+        )
         (first if kind not in kinds and 1 - trial.value <= allowed else rest).append(trial)
         kinds.add(kind)
     order = [*first, *rest]
@@ -176,27 +232,54 @@ def _diverse(trials: Sequence[Finished], count: int, kind_errors: float) -> list
 
 
 def spec_key(config: Config) -> str:
-    """Return what makes two configurations the same: every section that a net's training depends on."""
-    parts = (config.model, config.optimizer, config.schedule, config.regularizer, config.augment, config.train)
+    """Return what makes two configurations the same: every section that a net's training depends
+    on.
+    """
+    parts = (
+        config.model,
+        config.optimizer,
+        config.schedule,
+        config.regularizer,
+        config.augment,
+        config.train,
+    )
     return repr(parts)
 
 
-def _member(config: Config, data: DataSpec, name: str, overrides: tuple[str, ...], index: int, epochs: int | None) -> Member:
+def _member(
+    config: Config,
+    data: DataSpec,
+    name: str,
+    overrides: tuple[str, ...],
+    index: int,
+    epochs: int | None,
+) -> Member:
     """Return one member; `epochs` None: twice as many as its configuration says."""
     if epochs is None:
         epochs = 2 * compose(overrides).train.epochs
     whole = (*overrides, override("train.epochs", epochs))
     net = compose(whole)
     if config.final.refit and net.train.select == "best":
-        raise InputError("final.refit: needs train.select=average or last, since no image is left to find the best epoch by, got best")
+        raise InputError(
+            "final.refit: needs train.select=average or last, since no image is left to find the "
+            "best epoch by, got best"
+        )
     folds, refit = config.final.folds, config.final.refit
-    specs = [spec_of(net, data, (config.study.seed, _SEED_OFFSET + index, number)) for number in range(folds + refit)]
+    specs = [
+        spec_of(net, data, (config.study.seed, _SEED_OFFSET + index, number))
+        for number in range(folds + refit)
+    ]
     train = specs[0].train
-    judging = replace(train, epochs=max(1, round(epochs * config.final.fold_share))) if refit else train
+    judging = (
+        replace(train, epochs=max(1, round(epochs * config.final.fold_share))) if refit else train
+    )
     return Member(
         name=name,
         overrides=whole,
-        specs=tuple(replace(spec, data=fold_of(spec.data, fold, folds), train=judging) for fold, spec in enumerate(specs[:folds])),
+        specs=tuple(
+            replace(spec, data=fold_of(spec.data, fold, folds), train=judging)
+            for fold, spec in enumerate(specs[:folds])
+        ),
         refits=tuple(replace(spec, data=all_images(spec.data)) for spec in specs[folds:]),
     )
 
@@ -207,5 +290,14 @@ def fold_of(data: DataSpec, fold: int, folds: int) -> DataSpec:
 
 
 def all_images(data: DataSpec) -> DataSpec:
-    """Return the data of a net that is trained on all images that are not reserved; none validates."""
-    return replace(data, fold=None, folds=None, valid_fraction=0.0, train_size=None, valid_size=None, valid_folder=None, valid_digest=None)
+    """Return the data of a net trained on all images that are not reserved; none validates."""
+    return replace(
+        data,
+        fold=None,
+        folds=None,
+        valid_fraction=0.0,
+        train_size=None,
+        valid_size=None,
+        valid_folder=None,
+        valid_digest=None,
+    )

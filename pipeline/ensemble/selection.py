@@ -15,10 +15,14 @@ LEAST_WEIGHT = 1e-3  # with less, a member costs its time at every prediction fo
 _SEED = 2005
 
 
-def fit(method: str, members: Probabilities, labels: Labels, counts: Counts | None = None) -> Combination:
-    """Return a method's combination of (members, N, classes), an average sharpened by the temperature that fits it best.
+def fit(
+    method: str, members: Probabilities, labels: Labels, counts: Counts | None = None
+) -> Combination:
+    """Return a method's combination of (members, N, classes), an average sharpened by the
+    temperature that fits it best.
 
-    counts: (N,), how much each image counts, None: all alike; those that count nothing are left out.
+    counts: (N,), how much each image counts, None: all alike; those that count nothing are left
+    out.
     """
     if counts is not None:
         used = counts > 0
@@ -26,22 +30,33 @@ def fit(method: str, members: Probabilities, labels: Labels, counts: Counts | No
     found = METHODS[method](members, labels, counts)
     if method not in MEANS:
         return found
-    return replace(found, temperature=fit_temperature(logarithms(found.apply(members)), labels, counts))
+    return replace(
+        found, temperature=fit_temperature(logarithms(found.apply(members)), labels, counts)
+    )
 
 
 def cross_fitted(
-    method: str, members: Probabilities, labels: Labels, counts: Counts | None = None, *, copies: int = 1, parts: int = 5
+    method: str,
+    members: Probabilities,
+    labels: Labels,
+    counts: Counts | None = None,
+    *,
+    copies: int = 1,
+    parts: int = 5,
 ) -> NDArray[np.float64]:
-    """Return (N, classes) where each image is joined by a combination fitted without it: an honest estimate of the method.
+    """Return (N, classes) where each image is joined by a combination fitted without it: an honest
+    estimate of the method.
 
-    copies: how many times the images come, one whole set of them after the other (ordinary, as the proxy shows them): an image is left
-    out with all its copies.
+    copies: how many times the images come, one whole set of them after the other (ordinary, as the
+    proxy shows them): an image is left out with all its copies.
     """
     joined = np.empty(members.shape[1:], np.float64)
     part = np.tile(_parts(labels[: len(labels) // copies], parts, default_rng(_SEED)), copies)
     for k in range(parts):
         rest, held = part != k, part == k
-        combination = fit(method, members[:, rest], labels[rest], None if counts is None else counts[rest])
+        combination = fit(
+            method, members[:, rest], labels[rest], None if counts is None else counts[rest]
+        )
         joined[held] = combination.apply(members[:, held])
     return joined
 
@@ -55,18 +70,38 @@ class Choice:
     methods: dict[str, dict[str, float]]  # scores of each, where there was a choice
 
 
-def choose(members: Probabilities, labels: Labels, counts: Counts | None = None, *, name: str = "auto", copies: int = 1) -> Choice:
-    """Return the method `name`, or for auto the one with the least cross-fitted log loss; counts, copies: as in `cross_fitted`.
+def choose(
+    members: Probabilities,
+    labels: Labels,
+    counts: Counts | None = None,
+    *,
+    name: str = "auto",
+    copies: int = 1,
+) -> Choice:
+    """Return the method `name`, or for auto the one with the least cross-fitted log loss; counts,
+    copies: as in `cross_fitted`.
 
-    With auto, a method takes the place of the uniform average only where its loss is lower by more than two standard errors of the
-    difference.
+    With auto, a method takes the place of the uniform average only where its loss is lower by more
+    than two standard errors of the difference.
     """
     if name != "auto":
-        return Choice(fit(name, members, labels, counts), cross_fitted(name, members, labels, counts, copies=copies), {})
+        return Choice(
+            fit(name, members, labels, counts),
+            cross_fitted(name, members, labels, counts, copies=copies),
+            {},
+        )
     counted = np.ones(len(labels)) if counts is None else counts / counts.mean()
-    joined = {method: cross_fitted(method, members, labels, counts, copies=copies) for method in METHODS}
-    losses = {method: (counted * log_losses(p, labels)).reshape(copies, -1).mean(axis=0) for method, p in joined.items()}
-    scores = {method: {"log_loss": float(losses[method].mean()), "accuracy": accuracy(p, labels, counts)} for method, p in joined.items()}
+    joined = {
+        method: cross_fitted(method, members, labels, counts, copies=copies) for method in METHODS
+    }
+    losses = {
+        method: (counted * log_losses(p, labels)).reshape(copies, -1).mean(axis=0)
+        for method, p in joined.items()
+    }
+    scores = {
+        method: {"log_loss": float(losses[method].mean()), "accuracy": accuracy(p, labels, counts)}
+        for method, p in joined.items()
+    }
     best = min(losses, key=lambda method: scores[method]["log_loss"])
     difference = losses["uniform"] - losses[best]
     sure = difference.mean() > 2 * difference.std() / np.sqrt(len(difference))
@@ -75,9 +110,15 @@ def choose(members: Probabilities, labels: Labels, counts: Counts | None = None,
 
 
 def within_cap(
-    members: Probabilities, labels: Labels, cost_ms: NDArray[np.float64], cap_ms: float | None, counts: Counts | None = None
+    members: Probabilities,
+    labels: Labels,
+    cost_ms: NDArray[np.float64],
+    cap_ms: float | None,
+    counts: Counts | None = None,
 ) -> list[int]:
-    """Return the members, best log loss first, whose inference together stays below `cap_ms` an image; at least the best that fits."""
+    """Return the members, best log loss first, whose inference together stays below `cap_ms` an
+    image; at least the best that fits.
+    """
     order = sorted(range(len(members)), key=lambda m: log_loss(members[m], labels, counts))
     if cap_ms is None:
         return sorted(order)
@@ -89,9 +130,16 @@ def within_cap(
 
 
 def choose_useful(
-    members: Probabilities, labels: Labels, counts: Counts, affordable: Sequence[int], name: str, copies: int
+    members: Probabilities,
+    labels: Labels,
+    counts: Counts,
+    affordable: Sequence[int],
+    name: str,
+    copies: int,
 ) -> tuple[list[int], Choice]:
-    """Return those of the `affordable` members that have a say, and the choice made with them alone."""
+    """Return those of the `affordable` members that have a say, and the choice made with them
+    alone.
+    """
     choice = choose(members[affordable], labels, counts, name=name, copies=copies)
     useful = with_weight(choice.combination, affordable)
     if useful == list(affordable):
@@ -100,15 +148,23 @@ def choose_useful(
 
 
 def with_weight(combination: Combination, members: Sequence[int]) -> list[int]:
-    """Return those of `members` that have a say: a mean's members with a weight of at least a thousandth."""
+    """Return those of `members` that have a say: a mean's members with a weight of at least a
+    thousandth.
+    """
     if not combination.weights:
         return list(members)
-    return [member for member, weight in zip(members, combination.weights, strict=True) if weight >= LEAST_WEIGHT]
+    return [
+        member
+        for member, weight in zip(members, combination.weights, strict=True)
+        if weight >= LEAST_WEIGHT
+    ]
 
 
 def _parts(labels: Labels, parts: int, rng: Generator) -> NDArray[np.int64]:
     """Deal the images to parts, each class evenly."""
     part = np.empty(len(labels), np.int64)
-    dealt = np.concatenate([rng.permutation(np.flatnonzero(labels == c)) for c in np.unique(labels)])
+    dealt = np.concatenate(
+        [rng.permutation(np.flatnonzero(labels == c)) for c in np.unique(labels)]
+    )
     part[dealt] = np.arange(len(labels)) % parts
     return part

@@ -1,4 +1,6 @@
-"""Final training as its listeners hear of it: a study of its own whose trials are the nets, so that journal and MLflow need nothing new."""
+"""Final training as its listeners hear of it: a study of its own whose trials are the nets, so that
+journal and MLflow need nothing new.
+"""
 
 import json
 import threading
@@ -44,16 +46,26 @@ class Job:
 
 
 class NetEvents:
-    """Tells of nets as of trials. An epoch that the journal (`known`) lacks, because it was trained before there was one, is told late."""
+    """Tells of nets as of trials. An epoch that the journal (`known`) lacks, because it was trained
+    before there was one, is told late.
+    """
 
     def __init__(self, emit: Callable[[Event], None], known: Sequence[Event] = ()) -> None:
         self._emit = emit
-        self._told = {(event.number, event.epoch) for event in known if isinstance(event, EpochDone)}
-        self._complete = {event.number for event in known if isinstance(event, TrialEnded) and event.state == "COMPLETE"}
+        self._told = {
+            (event.number, event.epoch) for event in known if isinstance(event, EpochDone)
+        }
+        self._complete = {
+            event.number
+            for event in known
+            if isinstance(event, TrialEnded) and event.state == "COMPLETE"
+        }
         self.counts: dict[str, int] = {}
 
     def begin(self, job: Job, rows: Sequence[Row], slot: int, end_s: float | None = None) -> None:
-        """Tell that a net begins, or goes on behind `rows`, the last of which ended at `end_s` (now)."""
+        """Tell that a net begins, or goes on behind `rows`, the last of which ended at `end_s`
+        (now).
+        """
         time_s = (time.time() if end_s is None else end_s) - sum(row["epoch_s"] for row in rows)
         config = compose(job.overrides)
         started = TrialStarted(
@@ -72,15 +84,35 @@ class NetEvents:
             time_s += row["epoch_s"]
             self.epoch(job, epoch, row, slot, 0, time_s)
 
-    def epoch(self, job: Job, epoch: int, row: Row, slot: int, pid: int, time_s: float | None = None) -> None:
+    def epoch(
+        self, job: Job, epoch: int, row: Row, slot: int, pid: int, time_s: float | None = None
+    ) -> None:
         """Tell of one epoch, once."""
         if (job.number, epoch) not in self._told:
             self._told.add((job.number, epoch))
             time_s = time.time() if time_s is None else time_s
-            self._emit(EpochDone(number=job.number, epoch=epoch, metrics=dict(row), slot=slot, worker_pid=pid, time_s=time_s))
+            self._emit(
+                EpochDone(
+                    number=job.number,
+                    epoch=epoch,
+                    metrics=dict(row),
+                    slot=slot,
+                    worker_pid=pid,
+                    time_s=time_s,
+                )
+            )
 
-    def end(self, job: Job, rows: Sequence[Row], state: str, reason: str = "", time_s: float | None = None) -> None:
-        """Tell how a net's training ended; a complete one's objective is the accuracy on its fold, if any, of the weights it hands on."""
+    def end(
+        self,
+        job: Job,
+        rows: Sequence[Row],
+        state: str,
+        reason: str = "",
+        time_s: float | None = None,
+    ) -> None:
+        """Tell how a net's training ended; a complete one's objective is the accuracy on its fold,
+        if any, of the weights it hands on.
+        """
         self.counts[state] = self.counts.get(state, 0) + 1
         ended = TrialEnded(
             number=job.number,
@@ -108,19 +140,31 @@ class NetEvents:
 def _objective(spec: Spec, rows: Sequence[Row]) -> tuple[float, ...]:
     if spec.data.fold is None:
         return ()
-    chosen = min(rows, key=lambda row: row["valid_loss"]) if spec.train.select == "best" else rows[-1]
+    chosen = (
+        min(rows, key=lambda row: row["valid_loss"]) if spec.train.select == "best" else rows[-1]
+    )
     return (chosen["valid_accuracy"],)
 
 
 def runs_folder(paths: StudyPaths, jobs: Sequence[Job]) -> Path:
-    """Return where a plan of nets has its journal: the same command goes on in the same runs, another plan gets its own."""
-    return paths.final / "runs" / sha256_bytes("".join(job.spec.digest() for job in jobs).encode())[:12]
+    """Return where a plan of nets has its journal: the same command goes on in the same runs,
+    another plan gets its own.
+    """
+    return (
+        paths.final
+        / "runs"
+        / sha256_bytes("".join(job.spec.digest() for job in jobs).encode())[:12]
+    )
 
 
 class FinalRuns:
-    """The run of one plan of nets: within it, `events` reach the log and MLflow; `outside` and `content` are told at the end."""
+    """The run of one plan of nets: within it, `events` reach the log and MLflow; `outside` and
+    `content` are told at the end.
+    """
 
-    def __init__(self, config: Config, jobs: Sequence[Job], slots: Sequence[Slot], stop: Stop) -> None:
+    def __init__(
+        self, config: Config, jobs: Sequence[Job], slots: Sequence[Slot], stop: Stop
+    ) -> None:
         self.folder = runs_folder(config.paths, jobs)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.outside = 0.0
@@ -136,7 +180,8 @@ class FinalRuns:
         started = StudyStarted(
             study=f"{config.study.name} final",
             folder=self.folder,
-            note=f"final nets of the study {config.study.name}: members x (folds + refits); {config.study.note}".rstrip("; "),
+            note=f"final nets of the study {config.study.name}: members x (folds + refits); "
+            f"{config.study.note}".rstrip("; "),
             seed=config.study.seed,
             resumed=bool(self._known),
             total=len(self._jobs),
@@ -149,11 +194,24 @@ class FinalRuns:
         self._listeners.emit(started)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         stop = self._stop
-        state = "FAIL" if error is not None or stop.exit_code == FAILED else "INTERRUPTED" if stop.requested else "COMPLETE"
+        state = (
+            "FAIL"
+            if error is not None or stop.exit_code == FAILED
+            else "INTERRUPTED"
+            if stop.requested
+            else "COMPLETE"
+        )
         if self.content:
-            atomic_write_text(self.folder / "ensemble.json", json.dumps(self.content, indent=2) + "\n")
+            atomic_write_text(
+                self.folder / "ensemble.json", json.dumps(self.content, indent=2) + "\n"
+            )
         ended = StudyEnded(
             state=state,
             reason=redact(str(error)) if error is not None else stop.reason,
@@ -168,7 +226,9 @@ class FinalRuns:
 
 
 def ensemble_figures(content: Mapping[str, Any]) -> dict[str, float]:
-    """Return what MLflow shows of an ensemble: out-of-fold scores and gains; the objective is the accuracy on what it is for."""
+    """Return what MLflow shows of an ensemble: out-of-fold scores and gains; the objective is the
+    accuracy on what it is for.
+    """
     found: dict[str, float] = {}
     for name, score in content.get("out_of_fold", {}).items():
         found[f"ensemble_{name}_accuracy"] = score["accuracy"]

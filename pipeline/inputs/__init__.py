@@ -1,4 +1,6 @@
-"""Everything that images to predict can come as; `open_input` finds out which it is, by content rather than by name."""
+"""Everything that images to predict can come as; `open_input` finds out which it is, by content
+rather than by name.
+"""
 
 from pathlib import Path
 
@@ -17,16 +19,20 @@ _GZIP = b"\x1f\x8b"
 
 
 def open_input(path: str | Path, wanted: Wanted, normalize: str = "auto") -> InputSource:
-    """Return the source of images at `path`: IDX (.gz), CSV or text (.gz), .npy, .npz, a picture, or a folder of pictures.
+    """Return the source of images at `path`: IDX (.gz), CSV or text (.gz), .npy, .npz, a picture,
+    or a folder of pictures.
 
-    `normalize` "mnist" centres and scales every image as MNIST was; "auto" does so for pictures of another size than the model's.
-    Raises InputError, with rule, value and place, for whatever cannot be read.
+    `normalize` "mnist" centres and scales every image as MNIST was; "auto" does so for pictures of
+    another size than the model's. Raises InputError, with rule, value and place, for whatever
+    cannot be read.
     """
     path = Path(path).expanduser()
     try:
         source = _open(path, wanted, normalize)
     except OSError as error:
-        raise InputError(f"input must be a readable file or folder, got {path} ({error.strerror or error})") from None
+        raise InputError(
+            f"input must be a readable file or folder, got {path} ({error.strerror or error})"
+        ) from None
     if normalize == "mnist" and not isinstance(source, PictureSource):
         from pipeline.inputs.normalize import NormalizedSource
 
@@ -45,7 +51,9 @@ def _open(path: Path, wanted: Wanted, normalize: str) -> InputSource:
         return ArraySource(path, wanted)
     if start.startswith((b"\x89PNG", b"\xff\xd8\xff", b"BM")):
         return PictureSource(path, wanted, normalize)
-    if start.startswith(b"\x00\x00") or (start.startswith(_GZIP) and _unpacked_start(path) == MAGIC):
+    if start.startswith(b"\x00\x00") or (
+        start.startswith(_GZIP) and _unpacked_start(path) == MAGIC
+    ):
         return IdxSource(path, wanted)
     return RowSource(path, wanted)
 

@@ -30,9 +30,15 @@ class ArraySource:
         else:
             self.values, labels = _map_npy(path), None
         if self.values.ndim < 2 or len(self.values) == 0:
-            raise InputError(f"an array of images must hold at least one, (N, ...), got shape {self.values.shape} in {path}")
+            raise InputError(
+                "an array of images must hold at least one, (N, ...), got shape "
+                f"{self.values.shape} in {path}"
+            )
         if self.values.dtype.kind not in "uif":
-            raise InputError(f"images must be integers from 0 to 255 or floats from 0 to 1, got {self.values.dtype} in {path}")
+            raise InputError(
+                "images must be integers from 0 to 255 or floats from 0 to 1, got "
+                f"{self.values.dtype} in {path}"
+            )
         fit_images(np.empty((0, *self.values.shape[1:]), np.uint8), wanted, str(path))
         self.labels = self._checked(labels)
         self.count: int | None = len(self.values)
@@ -48,7 +54,10 @@ class ArraySource:
         if labels is None or self.wanted.label == "none":
             return None
         if labels.shape != (len(self.values),) or labels.dtype.kind not in "ui":
-            raise InputError(f"labels must be {len(self.values)} integers, got shape {labels.shape} of {labels.dtype} in {self.path}")
+            raise InputError(
+                f"labels must be {len(self.values)} integers, got shape {labels.shape} of "
+                f"{labels.dtype} in {self.path}"
+            )
         return check_labels(labels, self.wanted, str(self.path))
 
 
@@ -58,24 +67,40 @@ def _pick(arrays: Mapping[str, NDArray[Any]], names: tuple[str, ...], path: Path
             return arrays[name]
     if len(arrays) == 1:
         return next(iter(arrays.values()))
-    raise InputError(f"an archive of images must hold an array named {', '.join(names)}, got {', '.join(sorted(arrays)[:8])} in {path}")
+    raise InputError(
+        f"an archive of images must hold an array named {', '.join(names)}, got "
+        f"{', '.join(sorted(arrays)[:8])} in {path}"
+    )
 
 
 def _map_npy(path: Path) -> NDArray[Any]:
-    """Map a .npy file into memory; its header is bounded, and an object array (a pickle) is refused unread."""
+    """Map a .npy file into memory; its header is bounded, and an object array (a pickle) is refused
+    unread.
+    """
     with path.open("rb") as file:
         start = file.read(12)
         if start[:6] != b"\x93NUMPY" or len(start) < 12:
-            raise InputError(f"a .npy file begins with its magic bytes, got {start[:6]!r} in {path}")
+            raise InputError(
+                f"a .npy file begins with its magic bytes, got {start[:6]!r} in {path}"
+            )
         length = int.from_bytes(start[8:10] if start[6] == 1 else start[8:12], "little")
         if length > _MAX_HEADER_BYTES:
-            raise InputError(f"the header of a .npy file must have at most {_MAX_HEADER_BYTES} bytes, got {length} in {path}")
+            raise InputError(
+                f"the header of a .npy file must have at most {_MAX_HEADER_BYTES} bytes, got "
+                f"{length} in {path}"
+            )
     try:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError, OverflowError, TypeError) as error:
-        raise InputError(f"a .npy file must hold a whole array of numbers, got {str(error).splitlines()[0]} in {path}") from None
+        raise InputError(
+            f"a .npy file must hold a whole array of numbers, got {str(error).splitlines()[0]} in "
+            f"{path}"
+        ) from None
     if math.prod(values.shape) * values.dtype.itemsize > path.stat().st_size:
-        raise InputError(f"a .npy file must be as long as its header says, got {path.stat().st_size} bytes in {path}")
+        raise InputError(
+            f"a .npy file must be as long as its header says, got {path.stat().st_size} bytes in "
+            f"{path}"
+        )
     return np.asarray(values)
 
 
@@ -87,6 +112,8 @@ def _as_bytes(values: NDArray[Any], start: int, path: Path) -> NDArray[np.uint8]
     if wrong.any():
         at = tuple(int(axis[0]) for axis in np.nonzero(wrong))
         kind = "floats from 0 to 1" if high == 1 else "integers from 0 to 255"
-        raise InputError(f"pixels must be {kind}, got {values[at]} at image {start + at[0]} of {path}")
+        raise InputError(
+            f"pixels must be {kind}, got {values[at]} at image {start + at[0]} of {path}"
+        )
     pixels: NDArray[np.uint8] = np.rint(values * (255 if high == 1 else 1)).astype(np.uint8)
     return pixels

@@ -18,14 +18,19 @@ MAGIC = b"\x00\x00\x08\x03"
 
 
 class IdxSource:
-    """``*-images-idx3-ubyte`` and ``.gz``; a labels file of the same name (``images-idx3`` -> ``labels-idx1``) beside it is read too."""
+    """``*-images-idx3-ubyte`` and ``.gz``; a labels file of the same name (``images-idx3`` ->
+    ``labels-idx1``) beside it is read too.
+    """
 
     def __init__(self, path: Path, wanted: Wanted) -> None:
         self.path, self.wanted = path, wanted
         with _open(path) as stream:
             header = _read(stream, 16, path)
         if header[:4] != MAGIC:
-            raise InputError(f"an IDX file of images begins with 00 00 08 03, got {header[:4].hex(' ')} in {path}")
+            raise InputError(
+                f"an IDX file of images begins with 00 00 08 03, got {header[:4].hex(' ')} in "
+                f"{path}"
+            )
         self.shape = tuple(int(n) for n in np.frombuffer(header, ">u4", offset=4))
         if self.shape[0] == 0:
             raise InputError(f"a file of images must hold at least one, got 0 in {path}")
@@ -40,19 +45,35 @@ class IdxSource:
             _read(stream, 16, self.path)
             for start in range(0, total, size):
                 count = min(size, total - start)
-                values = np.frombuffer(_read(stream, count * image_bytes, self.path), np.uint8).reshape(count, *self.shape[1:])
+                values = np.frombuffer(
+                    _read(stream, count * image_bytes, self.path), np.uint8
+                ).reshape(count, *self.shape[1:])
                 part = None if labels is None else labels[start : start + count]
-                yield Block(images=fit_images(values, self.wanted, str(self.path)), ids=numbered(start, count), labels=part)
+                yield Block(
+                    images=fit_images(values, self.wanted, str(self.path)),
+                    ids=numbered(start, count),
+                    labels=part,
+                )
             if _some(stream, 1, self.path):
-                raise InputError(f"an IDX file must end where its header says, after {total} images, got more bytes in {self.path}")
+                raise InputError(
+                    f"an IDX file must end where its header says, after {total} images, got more "
+                    f"bytes in {self.path}"
+                )
 
     def _labels(self) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]] | None:
-        beside = self.path.with_name(self.path.name.replace("images-idx3", "labels-idx1").replace("images.idx3", "labels.idx1"))
+        beside = self.path.with_name(
+            self.path.name.replace("images-idx3", "labels-idx1").replace(
+                "images.idx3", "labels.idx1"
+            )
+        )
         if beside == self.path or not beside.exists() or self.wanted.label == "none":
             return None
         labels = read_idx_labels(beside, self.wanted.classes)
         if len(labels) != self.shape[0]:
-            raise InputError(f"images and labels must be as many, got {self.shape[0]} in {self.path} and {len(labels)} in {beside}")
+            raise InputError(
+                f"images and labels must be as many, got {self.shape[0]} in {self.path} and "
+                f"{len(labels)} in {beside}"
+            )
         return labels
 
 
@@ -72,5 +93,8 @@ def _some(stream: BinaryIO, count: int, path: Path) -> bytes:
 def _read(stream: BinaryIO, count: int, path: Path) -> bytes:
     content = _some(stream, count, path)
     if len(content) < count:
-        raise InputError(f"an IDX file must hold what its header says, got its end {count - len(content)} bytes early in {path}")
+        raise InputError(
+            f"an IDX file must hold what its header says, got its end {count - len(content)} bytes "
+            f"early in {path}"
+        )
     return content

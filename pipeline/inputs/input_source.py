@@ -1,4 +1,6 @@
-"""What every kind of input becomes: blocks of images of the model's size, with ids and, where there are any, labels."""
+"""What every kind of input becomes: blocks of images of the model's size, with ids and, where there
+are any, labels.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +15,9 @@ from cnn_core.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """Images that come together: (n, C, H, W) uint8; ids as the input names them; labels (n,) int64 or None."""
+    """Images that come together: (n, C, H, W) uint8; ids as the input names them; labels (n,) int64
+    or None.
+    """
 
     images: Images
     ids: tuple[str, ...]
@@ -21,7 +25,9 @@ class Block:
 
 
 class InputSource(Protocol):
-    """An input that is read once, block by block. `count` is None where it is known only at the end."""
+    """An input that is read once, block by block. `count` is None where it is known only at the
+    end.
+    """
 
     count: int | None
 
@@ -49,15 +55,21 @@ def numbered(start: int, count: int) -> tuple[str, ...]:
 
 
 def fit_images(values: NDArray[np.uint8], wanted: Wanted, where: str) -> Images:
-    """Return (N, pixels), (N, H, W), (N, C, H, W) or (N, H, W, C) uint8 as (N, C, H, W). Raises InputError for another size."""
+    """Return (N, pixels), (N, H, W), (N, C, H, W) or (N, H, W, C) uint8 as (N, C, H, W). Raises
+    InputError for another size.
+    """
     channels, height, width = wanted.image_shape
     shape = values.shape[1:]
-    if shape in ((wanted.pixels,), (channels, height, width)) or (channels == 1 and shape == (height, width)):
+    if shape in ((wanted.pixels,), (channels, height, width)) or (
+        channels == 1 and shape == (height, width)
+    ):
         return values.reshape(-1, channels, height, width)
     if shape == (height, width, channels):
         return values.transpose(0, 3, 1, 2)
     size = f"{height}x{width}" + (f" with {channels} channels" if channels > 1 else "")
-    raise InputError(f"images must have the model's size, {size}, got {'x'.join(map(str, shape))} in {where}")
+    raise InputError(
+        f"images must have the model's size, {size}, got {'x'.join(map(str, shape))} in {where}"
+    )
 
 
 def check_labels(labels: NDArray[Any], wanted: Wanted, where: str) -> Labels:
@@ -65,5 +77,8 @@ def check_labels(labels: NDArray[Any], wanted: Wanted, where: str) -> Labels:
     wrong = np.flatnonzero((labels < 0) | (labels >= wanted.classes))
     if wrong.size:
         at = int(wrong[0])
-        raise InputError(f"a label must be from 0 to {wanted.classes - 1}, got {int(labels[at])} at row {at + 1} of {where}")
+        raise InputError(
+            f"a label must be from 0 to {wanted.classes - 1}, got {int(labels[at])} at row "
+            f"{at + 1} of {where}"
+        )
     return labels.astype(np.int64)

@@ -19,16 +19,20 @@ _FORMATS = ("PNG", "JPEG", "BMP")
 
 
 class PictureSource:
-    """Pictures in the order of their names, numbers in them counted (2 before 10); the id is the file's name.
+    """Pictures in the order of their names, numbers in them counted (2 before 10); the id is the
+    file's name.
 
-    A folder of folders named by classes (``0/ 1/ ...``) is a labelled set. normalize: "mnist" centres and scales every picture as MNIST
-    was, "none" asks for the model's size, "auto" normalises all of them unless all have the model's size.
+    A folder of folders named by classes (``0/ 1/ ...``) is a labelled set. normalize: "mnist"
+    centres and scales every picture as MNIST was, "none" asks for the model's size, "auto"
+    normalises all of them unless all have the model's size.
     """
 
     def __init__(self, path: Path, wanted: Wanted, normalize: str) -> None:
         self.wanted, self.normalize = wanted, normalize
         self.files, self.labels = _find(path, wanted)
-        if normalize == "auto" and any(picture_size(file) != wanted.image_shape[1:] for file in self.files):
+        if normalize == "auto" and any(
+            picture_size(file) != wanted.image_shape[1:] for file in self.files
+        ):
             self.normalize = "mnist"
         self.count: int | None = len(self.files)
 
@@ -36,7 +40,11 @@ class PictureSource:
         for start in range(0, len(self.files), size):
             files = self.files[start : start + size]
             images = np.stack([self._image(file) for file in files])
-            labels = None if self.labels is None else np.array(self.labels[start : start + size], np.int64)
+            labels = (
+                None
+                if self.labels is None
+                else np.array(self.labels[start : start + size], np.int64)
+            )
             yield Block(images=images, ids=tuple(file.name for file in files), labels=labels)
 
     def _image(self, file: Path) -> NDArray[np.uint8]:
@@ -46,15 +54,22 @@ class PictureSource:
             return picture
         if self.normalize == "none":
             got = f"{picture.shape[1]}x{picture.shape[2]}"
-            raise InputError(f"pictures must have the model's size {height}x{width} (normalize=none), got {got} in {file}")
+            raise InputError(
+                f"pictures must have the model's size {height}x{width} (normalize=none), got {got} "
+                f"in {file}"
+            )
         if channels == 1:
             return as_mnist(picture[0], (height, width))[None]
-        resized = Image.fromarray(picture.transpose(1, 2, 0)).resize((width, height), Image.Resampling.LANCZOS)
+        resized = Image.fromarray(picture.transpose(1, 2, 0)).resize(
+            (width, height), Image.Resampling.LANCZOS
+        )
         return np.asarray(resized).transpose(2, 0, 1)
 
 
 def picture_size(file: Path) -> tuple[int, int] | None:
-    """Return (height, width) as the file's header says, None where it cannot be read; reading it later says why."""
+    """Return (height, width) as the file's header says, None where it cannot be read; reading it
+    later says why.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -65,20 +80,34 @@ def picture_size(file: Path) -> tuple[int, int] | None:
 
 
 def read_picture(file: Path, channels: int) -> NDArray[np.uint8]:
-    """Return (C, H, W) uint8. Raises InputError for what is no picture, is cut short, or is too large to be one."""
+    """Return (C, H, W) uint8. Raises InputError for what is no picture, is cut short, or is too
+    large to be one.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file, formats=_FORMATS) as picture:
                 width, height = picture.size
                 if width * height > MAX_PIXELS:
-                    raise InputError(f"a picture must have at most {MAX_PIXELS:,} pixels, got {width}x{height} in {file}")
+                    raise InputError(
+                        f"a picture must have at most {MAX_PIXELS:,} pixels, got {width}x{height} "
+                        f"in {file}"
+                    )
                 return _planes(picture, channels)
     except InputError:
         raise
     except UnidentifiedImageError:
-        raise InputError(f"a picture must be PNG, JPEG or BMP, got something else in {file}") from None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise InputError(
+            f"a picture must be PNG, JPEG or BMP, got something else in {file}"
+        ) from None
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        Image.DecompressionBombError,
+        Image.DecompressionBombWarning,
+    ) as error:
         reason = str(error).partition("\n")[0][:120] or type(error).__name__
         raise InputError(f"a picture must be whole and readable, got {reason} in {file}") from None
 
@@ -86,7 +115,9 @@ def read_picture(file: Path, channels: int) -> NDArray[np.uint8]:
 def _planes(picture: Image.Image, channels: int) -> NDArray[np.uint8]:
     if picture.mode.startswith("I") or picture.mode == "F":  # 16 bits a pixel
         values = np.asarray(picture).astype(np.float64)
-        grey = np.clip(values / 257 if values.max(initial=0) > 255 else values, 0, 255).astype(np.uint8)
+        grey = np.clip(values / 257 if values.max(initial=0) > 255 else values, 0, 255).astype(
+            np.uint8
+        )
         return np.repeat(grey[None], channels, axis=0)
     if picture.has_transparency_data:
         picture = _on_paper(picture.convert("RGBA"))
@@ -96,7 +127,10 @@ def _planes(picture: Image.Image, channels: int) -> NDArray[np.uint8]:
 
 def _on_paper(picture: Image.Image) -> Image.Image:
     """Lay a transparent drawing on white, or on black where its own colours are light."""
-    grey, alpha = np.asarray(picture.convert("L"), np.float64), np.asarray(picture.getchannel("A"), np.float64)
+    grey, alpha = (
+        np.asarray(picture.convert("L"), np.float64),
+        np.asarray(picture.getchannel("A"), np.float64),
+    )
     light = alpha.sum() > 0 and float((grey * alpha).sum() / alpha.sum()) > 127
     paper = Image.new("RGBA", picture.size, (0, 0, 0, 255) if light else (255, 255, 255, 255))
     return Image.alpha_composite(paper, picture)
@@ -109,20 +143,36 @@ def _find(path: Path, wanted: Wanted) -> tuple[list[Path], list[int] | None]:
     files = _pictures(path)
     if files:
         return files, None
-    folders = [folder for folder in path.iterdir() if folder.is_dir() and folder.name.isdigit() and int(folder.name) < wanted.classes]
-    labelled = [(file, int(folder.name)) for folder in sorted(folders, key=lambda f: int(f.name)) for file in _pictures(folder)]
+    folders = [
+        folder
+        for folder in path.iterdir()
+        if folder.is_dir() and folder.name.isdigit() and int(folder.name) < wanted.classes
+    ]
+    labelled = [
+        (file, int(folder.name))
+        for folder in sorted(folders, key=lambda f: int(f.name))
+        for file in _pictures(folder)
+    ]
     if not labelled:
         raise InputError(
-            f"a folder of pictures must hold {', '.join(SUFFIXES)} files, or folders of them named by class, got none in {path}"
+            f"a folder of pictures must hold {', '.join(SUFFIXES)} files, or folders of them named "
+            f"by class, got none in {path}"
         )
     labels = None if wanted.label == "none" else [label for _, label in labelled]
     return [file for file, _ in labelled], labels
 
 
 def _pictures(folder: Path) -> list[Path]:
-    found = (file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file())
+    found = (
+        file
+        for file in folder.iterdir()
+        if file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
+    )
     return sorted(found, key=_natural)
 
 
 def _natural(file: Path) -> list[tuple[int, int, str]]:
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"([0-9]+)", file.name)]
+    return [
+        (0, int(part), "") if part.isdecimal() else (1, 0, part)
+        for part in re.split(r"([0-9]+)", file.name)
+    ]

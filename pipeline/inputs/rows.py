@@ -1,4 +1,6 @@
-"""Tables of integers, a row an image: CSV with or without header, id and label, and text with blanks; also gzip-compressed."""
+"""Tables of integers, a row an image: CSV with or without header, id and label, and text with
+blanks; also gzip-compressed.
+"""
 
 import gzip
 import io
@@ -16,7 +18,8 @@ from pipeline.inputs.input_source import Block, Wanted, check_labels, fit_images
 
 _ID_NAMES = ("id", "imageid", "image_id", "index", "name", "filename")
 _LABEL_NAMES = ("label", "class", "target", "digit", "y")
-# A compressed table may be this much larger than its file once it has passed the first bytes; digits reach 20.
+# A compressed table may be this much larger than its file once it has passed the first bytes;
+# digits reach 20.
 _FREE_BYTES = 64 << 20
 _MAX_RATIO = 100
 
@@ -33,10 +36,11 @@ class Columns:
 
 
 class RowSource:
-    """Rows of ``pixels`` integers from 0 to 255, with an id and a label column where the header or the width says so.
+    """Rows of ``pixels`` integers from 0 to 255, with an id and a label column where the header or
+    the width says so.
 
-    Without header a row of one more value has a label in front (`label=last`: behind; `label=none`: refused). A header names an id column
-    (id, ImageId, ...) and a label column (label, class, ...).
+    Without header a row of one more value has a label in front (`label=last`: behind; `label=none`:
+    refused). A header names an id column (id, ImageId, ...) and a label column (label, class, ...).
     """
 
     count: int | None = None
@@ -64,12 +68,18 @@ class RowSource:
         if rows:
             yield self._block(rows, done)
         elif not done:
-            raise InputError(f"a file of images must hold at least one row below its header, got none in {self.path}")
+            raise InputError(
+                "a file of images must hold at least one row below its header, got none in "
+                f"{self.path}"
+            )
 
     def _cells(self, number: int, line: str) -> list[str]:
         cells = _split(line, self.columns.delimiter)
         if len(cells) != self.columns.width:
-            raise InputError(f"every row must have {self.columns.width} values, got {len(cells)} on line {number} of {self.path}")
+            raise InputError(
+                f"every row must have {self.columns.width} values, got {len(cells)} on line "
+                f"{number} of {self.path}"
+            )
         return cells
 
     def _block(self, rows: list[tuple[int, list[str]]], done: int) -> Block:
@@ -78,16 +88,30 @@ class RowSource:
         keep = [k for k in range(c.width) if k not in skipped]
         pixels = [[cells[k] for k in keep] for _, cells in rows]
         values = _bytes(pixels, rows, keep, self.path)
-        ids = numbered(done, len(rows)) if c.id_column is None else tuple(cells[c.id_column].strip() for _, cells in rows)
+        ids = (
+            numbered(done, len(rows))
+            if c.id_column is None
+            else tuple(cells[c.id_column].strip() for _, cells in rows)
+        )
         labels = None
         if c.label_column is not None:
-            labels = np.array([_label(cells[c.label_column], number, self.wanted, self.path) for number, cells in rows], np.int64)
+            labels = np.array(
+                [
+                    _label(cells[c.label_column], number, self.wanted, self.path)
+                    for number, cells in rows
+                ],
+                np.int64,
+            )
             labels = check_labels(labels, self.wanted, str(self.path))
         return Block(images=fit_images(values, self.wanted, str(self.path)), ids=ids, labels=labels)
 
 
-def _bytes(pixels: list[list[str]], rows: list[tuple[int, list[str]]], keep: list[int], path: Path) -> NDArray[np.uint8]:
-    """Return (rows, pixels) uint8. Raises InputError naming line and column of the first value that is no byte."""
+def _bytes(
+    pixels: list[list[str]], rows: list[tuple[int, list[str]]], keep: list[int], path: Path
+) -> NDArray[np.uint8]:
+    """Return (rows, pixels) uint8. Raises InputError naming line and column of the first value that
+    is no byte.
+    """
     try:
         values = np.array(pixels, dtype=np.float64)
     except ValueError:
@@ -97,7 +121,10 @@ def _bytes(pixels: list[list[str]], rows: list[tuple[int, list[str]]], keep: lis
     if wrong.any():
         row, column = (int(at[0]) for at in np.nonzero(wrong))
         rule = "a pixel must be an integer from 0 to 255"
-        raise InputError(f"{rule}, got {pixels[row][column][:40]!r} on line {rows[row][0]}, column {keep[column] + 1} of {path}")
+        raise InputError(
+            f"{rule}, got {pixels[row][column][:40]!r} on line {rows[row][0]}, column "
+            f"{keep[column] + 1} of {path}"
+        )
     return values.astype(np.uint8)
 
 
@@ -111,7 +138,10 @@ def _number(cell: str) -> float:
 def _label(cell: str, number: int, wanted: Wanted, path: Path) -> int:
     value = _number(cell)
     if not (value.is_integer() and 0 <= value < wanted.classes):
-        raise InputError(f"a label must be an integer from 0 to {wanted.classes - 1}, got {cell[:40]!r} on line {number} of {path}")
+        raise InputError(
+            f"a label must be an integer from 0 to {wanted.classes - 1}, got {cell[:40]!r} on line "
+            f"{number} of {path}"
+        )
     return int(value)
 
 
@@ -133,10 +163,22 @@ def _columns(first: str, wanted: Wanted, path: Path) -> Columns:
         raise InputError(f"no label column is expected (label=none), got one in {path}")
     if extra != 0:
         hint = "; a label column? label=first or last" if extra == 1 else ""
-        raise InputError(f"a row must have {wanted.pixels} pixels (and a label or an id), got {len(cells)} values in {path}{hint}")
+        raise InputError(
+            f"a row must have {wanted.pixels} pixels (and a label or an id), got {len(cells)} "
+            f"values in {path}{hint}"
+        )
     if wanted.label in ("first", "last") and label_column is None:
-        raise InputError(f"a label column is expected (label={wanted.label}), got {len(cells)} values a row in {path}")
-    return Columns(delimiter=delimiter, header=header, id_column=id_column, label_column=label_column, width=len(cells))
+        raise InputError(
+            f"a label column is expected (label={wanted.label}), got {len(cells)} values a row in "
+            f"{path}"
+        )
+    return Columns(
+        delimiter=delimiter,
+        header=header,
+        id_column=id_column,
+        label_column=label_column,
+        width=len(cells),
+    )
 
 
 def _split(line: str, delimiter: str | None) -> list[str]:
@@ -144,7 +186,9 @@ def _split(line: str, delimiter: str | None) -> list[str]:
 
 
 def _lines(path: Path, longest: int) -> Iterator[tuple[int, str]]:
-    """Yield (line number, line) of the lines that are not blank, refusing what is not text, too long, or a compression bomb."""
+    """Yield (line number, line) of the lines that are not blank, refusing what is not text, too
+    long, or a compression bomb.
+    """
     with path.open("rb") as file:
         compressed = file.read(2) == b"\x1f\x8b"
     size, read = path.stat().st_size, 0
@@ -161,14 +205,24 @@ def _lines(path: Path, longest: int) -> Iterator[tuple[int, str]]:
             number += 1
             read += len(raw)
             if len(raw) > longest:
-                raise InputError(f"a line must have at most {longest} characters, got more on line {number} of {path}")
+                raise InputError(
+                    f"a line must have at most {longest} characters, got more on line {number} of "
+                    f"{path}"
+                )
             if compressed and read > _FREE_BYTES and read > _MAX_RATIO * size:
-                raise InputError(f"compressed text may grow at most {_MAX_RATIO} times, got more after {read:,} bytes of {path}")
+                raise InputError(
+                    f"compressed text may grow at most {_MAX_RATIO} times, got more after {read:,} "
+                    f"bytes of {path}"
+                )
             try:
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
             except UnicodeDecodeError:
-                raise InputError(f"a table must be text, got other bytes on line {number} of {path}") from None
+                raise InputError(
+                    f"a table must be text, got other bytes on line {number} of {path}"
+                ) from None
             if "\x00" in line:
-                raise InputError(f"a table must be text, got a zero byte on line {number} of {path}")
+                raise InputError(
+                    f"a table must be text, got a zero byte on line {number} of {path}"
+                )
             if line:
                 yield number, line

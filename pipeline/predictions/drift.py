@@ -1,4 +1,6 @@
-"""Signs, seen without labels, that images differ from those a model, or its folds' nets, was judged on."""
+"""Signs, seen without labels, that images differ from those a model, or its folds' nets, was judged
+on.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +12,9 @@ from numpy.typing import NDArray
 
 @dataclass
 class Drift:
-    """Running sums of what can be seen without labels, compared with what out-of-fold predictions looked like."""
+    """Running sums of what can be seen without labels, compared with what out-of-fold predictions
+    looked like.
+    """
 
     expected: Mapping[str, Any]
     count: int = 0
@@ -24,26 +28,48 @@ class Drift:
         self.count += votes.shape[1]
         self.agreed += int((votes == votes[0]).all(axis=0).sum())
         self.confidence += float(joined.max(axis=1).sum())
-        for label, number in zip(*np.unique(joined.argmax(axis=1), return_counts=True), strict=True):
+        for label, number in zip(
+            *np.unique(joined.argmax(axis=1), return_counts=True), strict=True
+        ):
             self.classes[int(label)] = self.classes.get(int(label), 0) + int(number)
 
     def lines(self, members: int) -> list[str]:
         """Return what was seen, in one line."""
-        agreement = f"all {members} members agree on {self.agreed / self.count:.1%}, " if members > 1 else ""
-        shares = " ".join(f"{label}:{number / self.count:.1%}" for label, number in sorted(self.classes.items()))
-        return [f"{self.count} images; {agreement}mean confidence {self.confidence / self.count:.1%}; classes {shares}"]
+        agreement = (
+            f"all {members} members agree on {self.agreed / self.count:.1%}, "
+            if members > 1
+            else ""
+        )
+        shares = " ".join(
+            f"{label}:{number / self.count:.1%}" for label, number in sorted(self.classes.items())
+        )
+        return [
+            f"{self.count} images; {agreement}mean confidence {self.confidence / self.count:.1%}; "
+            f"classes {shares}"
+        ]
 
     def warnings(self) -> list[str]:
-        """Return a sentence for each sign that these images differ from those that the model was judged on."""
+        """Return a sentence for each sign that these images differ from those that the model was
+        judged on.
+        """
         if not self.expected or self.count < 50:
             return []
         found = []
-        for name, value in (("agreement", self.agreed / self.count), ("confidence", self.confidence / self.count)):
+        for name, value in (
+            ("agreement", self.agreed / self.count),
+            ("confidence", self.confidence / self.count),
+        ):
             usual = float(self.expected[name])
-            # Five points, and twice as many doubtful images as usual: both, so that neither tiny nor noisy differences warn.
+            # Five points, and twice as many doubtful images as usual: both, so that neither tiny
+            # nor noisy differences warn.
             if value < usual - 0.05 and 1 - value > 2 * (1 - usual):
-                found.append(f"drift: {name} is {value:.1%}, {usual:.1%} on the training set's own images; expect a lower score")
-        share = np.array([self.classes.get(k, 0) / self.count for k in range(len(self.expected["class_share"]))])
+                found.append(
+                    f"drift: {name} is {value:.1%}, {usual:.1%} on the training set's own images; "
+                    "expect a lower score"
+                )
+        share = np.array(
+            [self.classes.get(k, 0) / self.count for k in range(len(self.expected["class_share"]))]
+        )
         usual_share = np.array(self.expected["class_share"])
         spread = np.sqrt(usual_share * (1 - usual_share) / self.count)
         odd = np.flatnonzero(np.abs(share - usual_share) > 0.05 + 4 * spread)

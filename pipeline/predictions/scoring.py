@@ -13,14 +13,21 @@ from numpy.typing import NDArray
 from cnn_core.axes import Images, Labels
 from pipeline.files import atomic_write_text
 from pipeline.reporting.contact_sheet import write_sheet
-from pipeline.reporting.scores import accuracy, calibration_error, confusion, gain_over, log_loss, wilson
+from pipeline.reporting.scores import (
+    accuracy,
+    calibration_error,
+    confusion,
+    gain_over,
+    log_loss,
+    wilson,
+)
 
 _SHOWN = 200  # misclassified images on the sheet
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A labelled set and what was predicted for it: members (M, N, classes), joined (N, classes)."""
+    """A labelled set and its predictions: members (M, N, classes), joined (N, classes)."""
 
     name: str  # test | proxy | reserve | file
     images: Images
@@ -29,7 +36,9 @@ class Scored:
     joined: NDArray[np.float32]
 
     def figures(self) -> dict[str, Any]:
-        """Return accuracy with Wilson's interval, log loss, calibration error, per class figures, each member's accuracy and the gain."""
+        """Return accuracy with Wilson's interval, log loss, calibration error, per class figures,
+        each member's accuracy and the gain.
+        """
         right = int(np.sum(self.joined.argmax(axis=1) == self.labels))
         low, high = wilson(right, len(self.labels))
         singles = [accuracy(member, self.labels) for member in self.members]
@@ -45,7 +54,9 @@ class Scored:
             "member_accuracy": singles,
         }
         if len(singles) > 1:
-            figures["gain_over_best_member"] = gain_over(self.members[best], self.joined, self.labels).plain()
+            figures["gain_over_best_member"] = gain_over(
+                self.members[best], self.joined, self.labels
+            ).plain()
         return figures | {"per_class": self.per_class()}
 
     def confusion(self) -> NDArray[np.int64]:
@@ -53,28 +64,43 @@ class Scored:
         return confusion(self.joined.argmax(axis=1), self.labels, self.joined.shape[1])
 
     def per_class(self) -> list[dict[str, float]]:
-        """Return precision, recall and F1 of each class; 0 where a class is never predicted or never there."""
+        """Return precision, recall and F1 of each class; 0 where a class is never predicted or
+        never there.
+        """
         counts = self.confusion()
         rows = []
         for k in range(len(counts)):
-            right, predicted, true = int(counts[k, k]), int(counts[:, k].sum()), int(counts[k].sum())
+            right, predicted, true = (
+                int(counts[k, k]),
+                int(counts[:, k].sum()),
+                int(counts[k].sum()),
+            )
             precision, recall = right / max(predicted, 1), right / max(true, 1)
             f1 = 2 * right / max(predicted + true, 1)
-            rows.append({"class": k, "images": true, "precision": precision, "recall": recall, "f1": f1})
+            rows.append(
+                {"class": k, "images": true, "precision": precision, "recall": recall, "f1": f1}
+            )
         return rows
 
     def line(self) -> str:
         """Return the main figures in one line."""
         f = self.figures()
         interval = f"{f['accuracy']:.2%} [{f['low']:.2%}, {f['high']:.2%}]"
-        line = f"{self.name}: accuracy {interval} of {f['images']} images, {f['errors']} errors, log loss {f['log_loss']:.4f}, "
+        line = (
+            f"{self.name}: accuracy {interval} of {f['images']} images, {f['errors']} errors, log "
+            f"loss {f['log_loss']:.4f}, "
+        )
         line += f"calibration error {f['calibration_error']:.4f}"
         gain = f.get("gain_over_best_member")
-        return line + (f"; {gain['errors_removed']:.0%} of the best member's errors gone" if gain else "")
+        return line + (
+            f"; {gain['errors_removed']:.0%} of the best member's errors gone" if gain else ""
+        )
 
 
 def write_scored(folder: Path, scored: Scored) -> None:
-    """Write <name>.json, <name>_confusion.csv and, where there are mistakes, <name>_misclassified.png."""
+    """Write <name>.json, <name>_confusion.csv and, where there are mistakes,
+    <name>_misclassified.png.
+    """
     atomic_write_text(folder / f"{scored.name}.json", json.dumps(scored.figures(), indent=2) + "\n")
     counts = scored.confusion()
     table = io.StringIO()
@@ -87,4 +113,10 @@ def write_scored(folder: Path, scored: Scored) -> None:
     if wrong.size and scored.images.shape[1] in (1, 3):
         surest = wrong[np.argsort(-scored.joined[wrong, predicted[wrong]])][:_SHOWN]
         captions = [f"{scored.labels[n]} as {predicted[n]}" for n in surest]
-        write_sheet(folder / f"{scored.name}_misclassified.png", scored.images[surest], columns=20, zoom=2, captions=captions)
+        write_sheet(
+            folder / f"{scored.name}_misclassified.png",
+            scored.images[surest],
+            columns=20,
+            zoom=2,
+            captions=captions,
+        )

@@ -1,4 +1,6 @@
-"""What predict writes: a file of labels or probabilities in the contest's form, and a line in submissions.csv for each."""
+"""What predict writes: a file of labels or probabilities in the contest's form, and a line in
+submissions.csv for each.
+"""
 
 import csv
 import io
@@ -19,13 +21,17 @@ _FORMULA = re.compile(r"[=+\-@\t\r]")
 
 
 def format_of(output: Path, chosen: str) -> str:
-    """Return the form of an output file: as chosen, or by its ending: .csv a submission, .npy probabilities, else labels."""
+    """Return the form of an output file: as chosen, or by its ending: .csv a submission, .npy
+    probabilities, else labels.
+    """
     if chosen != "auto":
         return chosen
     return {".csv": "submission", ".npy": "probabilities"}.get(output.suffix.lower(), "labels")
 
 
-def rows_of(form: str, ids: Sequence[str], probabilities: NDArray[np.floating[Any]]) -> Iterator[str]:
+def rows_of(
+    form: str, ids: Sequence[str], probabilities: NDArray[np.floating[Any]]
+) -> Iterator[str]:
     """Yield the lines of a block: a label; ``ImageId,Label``; or the id and all probabilities."""
     labels = probabilities.argmax(axis=1)
     for name, label, row in zip(ids, labels, probabilities, strict=True):
@@ -45,9 +51,13 @@ def header_of(form: str, classes: int) -> str:
 
 
 def safe_id(name: str) -> str:
-    """Return an id that a spreadsheet reads as text. Raises InputError for one that it would run as a formula."""
+    """Return an id that a spreadsheet reads as text. Raises InputError for one that it would run as
+    a formula.
+    """
     if _FORMULA.match(name) and not re.fullmatch(r"[+-]?\d+(\.\d+)?", name):
-        raise InputError(f"an id must not begin with = + - @ (a spreadsheet would run it), got {name[:40]!r}")
+        raise InputError(
+            f"an id must not begin with = + - @ (a spreadsheet would run it), got {name[:40]!r}"
+        )
     if any(ord(sign) < 32 for sign in name):
         raise InputError(f"an id must be one line of text, got {name[:40]!r}")
     return name
@@ -63,8 +73,17 @@ def csv_line(cells: Sequence[str]) -> str:
 LEDGER = ("time", "file", "sha256", "rows", "bundle", "model", "expected_score", "score")
 
 
-def append_to_ledger(root: Path, output: Path, rows: int, bundle: Path, manifest: Mapping[str, Any], expected: float | None) -> Path:
-    """Append a line to submissions.csv and return its path; the column `score` is for the user to fill in."""
+def append_to_ledger(
+    root: Path,
+    output: Path,
+    rows: int,
+    bundle: Path,
+    manifest: Mapping[str, Any],
+    expected: float | None,
+) -> Path:
+    """Append a line to submissions.csv and return its path; the column `score` is for the user to
+    fill in.
+    """
     path = root / "submissions.csv"
     line = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -86,7 +105,8 @@ def append_to_ledger(root: Path, output: Path, rows: int, bundle: Path, manifest
 
 
 def expected_score(manifest: Mapping[str, Any]) -> float | None:
-    """Return the accuracy shown out of fold on what stands for the images to label, None where the manifest does not say.
+    """Return the accuracy shown out of fold on what stands for the images to label, None where the
+    manifest does not say.
 
     Where refits predict it is that of the folds' nets, which saw fewer images: rather too little.
     """

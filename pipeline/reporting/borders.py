@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 
 from pipeline.reporting.regression import Regression, unit_position, value_at
 from pipeline.reporting.table import StudyTable, TrialRow
@@ -15,7 +20,12 @@ EDGE = 0.06  # share of the range that counts as its border
 FEWEST = 8  # complete trials before anything is said of winners
 _MARGIN = 0.15
 # Values beyond which a parameter has no meaning, by the last part of its path.
-LIMITS = {"dropout": (0.0, 0.95), "label_smoothing": (0.0, 0.5), "valid_fraction": (0.0, 0.9), "momentum": (0.0, 0.999)}
+LIMITS = {
+    "dropout": (0.0, 0.95),
+    "label_smoothing": (0.0, 0.5),
+    "valid_fraction": (0.0, 0.9),
+    "momentum": (0.0, 0.999),
+}
 
 
 @dataclass(frozen=True)
@@ -37,7 +47,8 @@ def winners_of(table: StudyTable) -> list[TrialRow]:
 
 
 def places(table: StudyTable, paths: Mapping[str, str]) -> list[Place]:
-    """One entry for each number searched by at least two winners; none for a study too small to have winners.
+    """One entry for each number searched by at least two winners; none for a study too small to
+    have winners.
 
     paths: name in the space -> configuration path.
     """
@@ -45,7 +56,10 @@ def places(table: StudyTable, paths: Mapping[str, str]) -> list[Place]:
     if len(table.complete) < FEWEST:
         return found
     for name, distribution in table.distributions.items():
-        if not isinstance(distribution, IntDistribution | FloatDistribution) or distribution.low == distribution.high:
+        if (
+            not isinstance(distribution, IntDistribution | FloatDistribution)
+            or distribution.low == distribution.high
+        ):
             continue
         values = [float(row.suggested[name]) for row in winners_of(table) if name in row.suggested]  # type: ignore[arg-type]
         if len(values) < 2:
@@ -55,16 +69,33 @@ def places(table: StudyTable, paths: Mapping[str, str]) -> list[Place]:
         side = "upper" if upper >= max(0.5, lower) else "lower" if lower >= 0.5 else ""
         path = paths.get(name, name)
         low, high = LIMITS.get(path.rsplit(".", 1)[-1], (-math.inf, math.inf))
-        at_limit = (side == "upper" and distribution.high >= high) or (side == "lower" and distribution.low <= low)
-        found.append(Place(name, path, side, max(upper, lower) if side else 0.0, (min(values), max(values)), at_limit))
+        at_limit = (side == "upper" and distribution.high >= high) or (
+            side == "lower" and distribution.low <= low
+        )
+        found.append(
+            Place(
+                name,
+                path,
+                side,
+                max(upper, lower) if side else 0.0,
+                (min(values), max(values)),
+                at_limit,
+            )
+        )
     return found
 
 
-def next_space(space: Mapping[str, Any], table: StudyTable, regression: Regression | None, paths: Mapping[str, str]) -> dict[str, Any]:
+def next_space(
+    space: Mapping[str, Any],
+    table: StudyTable,
+    regression: Regression | None,
+    paths: Mapping[str, str],
+) -> dict[str, Any]:
     """The space to search next, in the form of `conf/space/*.yaml`.
 
-    A range is moved past a border where winners sit, else narrowed to theirs with a margin; a choice that the regression puts clearly
-    (95 %) behind the best one is dropped. Conditions and groups stay, except those of dropped choices.
+    A range is moved past a border where winners sit, else narrowed to theirs with a margin; a
+    choice that the regression puts clearly (95 %) behind the best one is dropped. Conditions and
+    groups stay, except those of dropped choices.
     """
     by_name = {place.name: place for place in places(table, paths)}
     following: dict[str, Any] = {}
@@ -92,8 +123,14 @@ def _is_dead(when: Mapping[str, Any] | None, dropped: Mapping[str, set[str]]) ->
     return False
 
 
-def _kept_choices(name: str, choices: Sequence[Any], table: StudyTable, regression: Regression | None) -> list[Any]:
-    group = None if regression is None else next((g for g in regression.groups if g.name == name and g.words), None)
+def _kept_choices(
+    name: str, choices: Sequence[Any], table: StudyTable, regression: Regression | None
+) -> list[Any]:
+    group = (
+        None
+        if regression is None
+        else next((g for g in regression.groups if g.name == name and g.words), None)
+    )
     if group is None or regression is None:
         return list(choices)
     sign = 1.0 if table.directions[0] == "maximize" else -1.0
@@ -119,10 +156,16 @@ def _next_range(place: Place, distribution: BaseDistribution) -> list[float | in
         low = -0.5
     least, most = LIMITS.get(place.path.rsplit(".", 1)[-1], (-math.inf, math.inf))
     if distribution.low >= 0:  # what was not negative stays so, and a count stays at least one
-        least = max(least, 1.0 if isinstance(distribution, IntDistribution) and distribution.low >= 1 else 0.0)
+        least = max(
+            least,
+            1.0 if isinstance(distribution, IntDistribution) and distribution.low >= 1 else 0.0,
+        )
     if distribution.low > 0 and isinstance(distribution, FloatDistribution):
         least = max(least, distribution.low / 10)
-    first, last = (min(max(_rounded(distribution, value_at(distribution, at)), least), most) for at in (low, high))
+    first, last = (
+        min(max(_rounded(distribution, value_at(distribution, at)), least), most)
+        for at in (low, high)
+    )
     if isinstance(distribution, IntDistribution):
         return [int(first), max(int(last), int(first) + 1)]
     return [float(first), float(last)]
@@ -132,5 +175,9 @@ def _rounded(distribution: IntDistribution | FloatDistribution, value: float) ->
     if isinstance(distribution, IntDistribution):
         return round(value)
     if distribution.step:
-        return round(distribution.low + round((value - distribution.low) / distribution.step) * distribution.step, 10)
+        return round(
+            distribution.low
+            + round((value - distribution.low) / distribution.step) * distribution.step,
+            10,
+        )
     return float(f"{value:.2g}")

@@ -16,7 +16,7 @@ _CURVES = 8  # best trials whose learning curves stand out
 
 
 def goal_axis(table: StudyTable, first: float, last: float) -> Axis:
-    """The objective's axis, without the disasters that would press all good trials into one line."""
+    """The objective's axis, without the disasters that would press good trials into one line."""
     values = sorted(trial.value for trial in table.complete)
     share = table.directions[0] == "maximize" and all(0 <= value <= 1 for value in values)
     if len(values) >= 8:
@@ -52,10 +52,20 @@ def history(table: StudyTable) -> str:
             continue
         parts.append(dot(x(trial.number), y(trial.value), "done", said(trial)))
     stopped = [trial for trial in table.trials if trial.state in ("PRUNED", "FAIL")]
-    parts += [dot(x(trial.number), HEIGHT - BOTTOM, trial.state.lower(), said(trial), 3) for trial in stopped]
+    parts += [
+        dot(x(trial.number), HEIGHT - BOTTOM, trial.state.lower(), said(trial), 3)
+        for trial in stopped
+    ]
     parts.append(line(steps, "best"))
-    told = f"{len(table.complete)} complete trials; the best reaches {best:.4f}." if best is not None else "No complete trial."
-    caption = "Each point a complete trial; the line is the best so far. On the axis: pruned (orange) and failed (red) trials."
+    told = (
+        f"{len(table.complete)} complete trials; the best reaches {best:.4f}."
+        if best is not None
+        else "No complete trial."
+    )
+    caption = (
+        "Each point a complete trial; the line is the best so far. On the axis: pruned (orange) "
+        "and failed (red) trials."
+    )
     if hidden:
         caption += f" {hidden} far worse trials lie outside the picture."
     return chart("".join(parts), WIDTH, HEIGHT, "Optimisation history", told, caption)
@@ -66,7 +76,12 @@ def curves(table: StudyTable) -> str:
     metric = "valid_accuracy"
     rows = [t for t in table.trials if any(metric in m for m in t.history.values())]
     leaders = {t.number for t in table.best_first[:_CURVES]}
-    values = [m[metric] for t in rows for m in t.history.values() if metric in m and np.isfinite(m[metric])]
+    values = [
+        m[metric]
+        for t in rows
+        for m in t.history.values()
+        if metric in m and np.isfinite(m[metric])
+    ]
     if not values:
         return ""
     low = float(np.quantile(values, 0.15))
@@ -74,10 +89,18 @@ def curves(table: StudyTable) -> str:
     y = axis_of([v for v in values if v >= low], HEIGHT - BOTTOM, TOP, percent=True)
     parts = [frame(x, y, "epoch", "validation accuracy")]
     for trial in sorted(rows, key=lambda t: t.number in leaders):
-        points = [(x(e), y(m[metric])) for e, m in sorted(trial.history.items()) if metric in m and m[metric] >= y.low]
+        points = [
+            (x(e), y(m[metric]))
+            for e, m in sorted(trial.history.items())
+            if metric in m and m[metric] >= y.low
+        ]
         if points:
             kind = "curve lead" if trial.number in leaders else "curve"
-            parts.append(line(points, kind, said(trial)) if len(points) > 1 else dot(*points[0], kind="faint", title=said(trial), radius=2))
+            parts.append(
+                line(points, kind, said(trial))
+                if len(points) > 1
+                else dot(*points[0], kind="faint", title=said(trial), radius=2)
+            )
     best = table.best_first[0].name if table.complete else "none"
     told = f"Validation accuracy over epochs of {len(rows)} trials; the best is {best}."
     return chart(
@@ -90,8 +113,10 @@ def curves(table: StudyTable) -> str:
     )
 
 
-def pareto_front(rows: Sequence[TrialRow], cost: Callable[[TrialRow], float], *, maximize: bool) -> list[TrialRow]:
-    """Trials that no other beats in both cost (less is better) and objective, the cheapest first."""
+def pareto_front(
+    rows: Sequence[TrialRow], cost: Callable[[TrialRow], float], *, maximize: bool
+) -> list[TrialRow]:
+    """Trials that no other beats in both cost (less is better) and objective, cheapest first."""
     front: list[TrialRow] = []
     sign = 1.0 if maximize else -1.0
     for trial in sorted(rows, key=lambda t: (cost(t), -sign * t.value)):
@@ -119,7 +144,9 @@ def pareto(table: StudyTable, cost: Callable[[TrialRow], float], name: str) -> s
     ]
     inside = [t for t in front if t.value >= y.low]
     parts.append(line([(x(cost(t)), y(t.value)) for t in inside], "best"))
-    parts += [dot(x(cost(t)), y(t.value), "done", f"{said(t)}; {name} {cost(t):.4g}", 4.5) for t in inside]
+    parts += [
+        dot(x(cost(t)), y(t.value), "done", f"{said(t)}; {name} {cost(t):.4g}", 4.5) for t in inside
+    ]
     told = "; ".join(f"{t.name}: {t.value:.4f} for {cost(t):.4g}" for t in front)
     return chart("".join(parts), width, height, f"Objective against {name}", told)
 
@@ -135,16 +162,30 @@ def timeline(table: StudyTable) -> str:
     x = Axis(0.0, max(end - start, 1e-3), LEFT, WIDTH - RIGHT)
     parts = [vertical_grid(x, 6, height - 38, 8)]
     for index, slot in enumerate(slots):
-        parts.append(f'<text class="label" x="{LEFT - 8:g}" y="{22 + 26 * index}" text-anchor="end">slot {slot}</text>')
+        parts.append(
+            f'<text class="label" x="{LEFT - 8:g}" y="{22 + 26 * index}" text-anchor="end">slot '
+            f"{slot}</text>"
+        )
     for trial, slot, begin, finish in spans:
         left = x(begin - start)
         width = max(x(finish - start) - left - 0.8, 0.6)
         place = f'x="{left:g}" y="{8 + 26 * slots.index(slot)}" width="{width:.1f}" height="20"'
-        parts.append(f'<rect class="{trial.state.lower()}" {place}><title>{escape(said(trial))}</title></rect>')
-    parts.append(f'<text class="name" x="{(LEFT + WIDTH) / 2:g}" y="{height - 4:g}" text-anchor="middle">seconds since the start</text>')
+        parts.append(
+            f'<rect class="{trial.state.lower()}" '
+            f"{place}><title>{escape(said(trial))}</title></rect>"
+        )
+    parts.append(
+        f'<text class="name" x="{(LEFT + WIDTH) / 2:g}" y="{height - 4:g}" '
+        'text-anchor="middle">seconds since the start</text>'
+    )
     told = f"{len(spans)} stays of trials in {len(slots)} slots over {end - start:.0f} seconds."
     return chart(
-        "".join(parts), WIDTH, height, "Timeline of slots", told, "Blue: complete; orange: pruned; red: failed; grey: interrupted."
+        "".join(parts),
+        WIDTH,
+        height,
+        "Timeline of slots",
+        told,
+        "Blue: complete; orange: pruned; red: failed; grey: interrupted.",
     )
 
 
@@ -156,16 +197,24 @@ def importances(regression: Regression) -> str:
     parts = [vertical_grid(x, 8, height - 38)]
     for index, (name, share, low, high) in enumerate(rows):
         y = 12 + 26 * index
-        parts.append(f'<text class="label" x="{left - 8:g}" y="{y + 14}" text-anchor="end">{escape(name)}</text>')
+        parts.append(
+            f'<text class="label" x="{left - 8:g}" y="{y + 14}" '
+            f'text-anchor="end">{escape(name)}</text>'
+        )
         place = f'x="{left:g}" y="{y}" width="{max(x(share) - left, 0.5):.1f}" height="18"'
         parts.append(f'<rect class="bar" {place}><title>{escape(name)}: {share:.1%}</title></rect>')
         parts.append(
-            f'<path class="whisker" d="M{x(low):g} {y + 9}H{x(min(1.0, high)):g}M{x(low):g} {y + 5}v8M{x(min(1.0, high)):g} {y + 5}v8"/>'
+            f'<path class="whisker" d="M{x(low):g} {y + 9}H{x(min(1.0, high)):g}M{x(low):g} '
+            f'{y + 5}v8M{x(min(1.0, high)):g} {y + 5}v8"/>'
         )
     parts.append(
-        f'<text class="name" x="{(left + WIDTH) / 2:g}" y="{height - 4:g}" text-anchor="middle">share of the objective\'s variance</text>'
+        f'<text class="name" x="{(left + WIDTH) / 2:g}" y="{height - 4:g}" '
+        'text-anchor="middle">share of the objective\'s variance</text>'
     )
-    told = "; ".join(f"{name} {share:.0%} (95 % interval {low:.0%} to {high:.0%})" for name, share, low, high in rows)
+    told = "; ".join(
+        f"{name} {share:.0%} (95 % interval {low:.0%} to {high:.0%})"
+        for name, share, low, high in rows
+    )
     return chart("".join(parts), WIDTH, height, "Importance of each parameter", told)
 
 
@@ -184,41 +233,78 @@ def _slice(table: StudyTable, name: str) -> str:
         places = [scale.number(trial.params[name]) for trial in rows]
         x = axis_of(places, 58, width - 12, log=scale.is_log)
     else:  # beside each other, not on top of each other
-        places = [scale.words.index(str(t.params[name])) + 0.5 * ((0.618 * t.number) % 1 - 0.5) for t in rows]
+        places = [
+            scale.words.index(str(t.params[name])) + 0.5 * ((0.618 * t.number) % 1 - 0.5)
+            for t in rows
+        ]
         x = word_axis(scale.words, 58, width - 12)
     y = goal_axis(table, height - 42, 20)
     parts = [frame(x, y, name, "", x_most=4, y_most=4)]
     for trial, at in zip(rows, places, strict=True):
         if y.low <= trial.value <= y.high:
-            parts.append(dot(x(at), y(trial.value), "done", f"{said(trial)}; {name} = {trial.params[name]}", 2.6))
-    return chart("".join(parts), width, height, f"Objective against {name}", f"{len(rows)} complete trials.")
+            parts.append(
+                dot(
+                    x(at),
+                    y(trial.value),
+                    "done",
+                    f"{said(trial)}; {name} = {trial.params[name]}",
+                    2.6,
+                )
+            )
+    return chart(
+        "".join(parts), width, height, f"Objective against {name}", f"{len(rows)} complete trials."
+    )
 
 
 def parallel(table: StudyTable, names: Sequence[str]) -> str:
-    """A line per complete trial through its parameters to the objective; the best tenth stands out."""
+    """Complete trials as lines through parameters to the objective; the best tenth stands out."""
     rows, names = table.best_first[::-1], list(names)[:8]
     if len(rows) < 2 or not names:
         return ""
     scales = {name: Scale([t.params[name] for t in rows if name in t.params]) for name in names}
     goal = goal_axis(table, HEIGHT - BOTTOM, TOP)
-    at = {name: round(40 + (WIDTH - 100) * index / len(names), 1) for index, name in enumerate([*names, "objective"])}
+    at = {
+        name: round(40 + (WIDTH - 100) * index / len(names), 1)
+        for index, name in enumerate([*names, "objective"])
+    }
     leaders = {t.number for t in table.best_first[: max(3, len(rows) // 10)]}
     parts = []
     for trial in rows:
         if trial.value >= goal.low:
-            points = [(at[n], _height(scales[n].place(trial.params[n]))) for n in names if n in trial.params]
+            points = [
+                (at[n], _height(scales[n].place(trial.params[n])))
+                for n in names
+                if n in trial.params
+            ]
             kind = "curve lead" if trial.number in leaders else "curve"
             parts.append(line([*points, (at["objective"], goal(trial.value))], kind, said(trial)))
-    marks = {name: [(_height(place), text) for place, text in scales[name].ticks()] for name in names}
+    marks = {
+        name: [(_height(place), text) for place, text in scales[name].ticks()] for name in names
+    }
     marks["objective"] = goal.ticks(4)
     for index, (name, x) in enumerate(at.items()):
         parts.append(f'<path class="axis" d="M{x:g} {TOP:g}V{HEIGHT - BOTTOM:g}"/>')
-        parts += [f'<text class="tick halo" x="{x + 4:g}" y="{y + 3:g}">{escape(text)}</text>' for y, text in marks[name]]
-        anchor, shift = ("start", -30) if index == 0 else ("end", 50) if name == "objective" else ("middle", 0)
+        parts += [
+            f'<text class="tick halo" x="{x + 4:g}" y="{y + 3:g}">{escape(text)}</text>'
+            for y, text in marks[name]
+        ]
+        anchor, shift = (
+            ("start", -30) if index == 0 else ("end", 50) if name == "objective" else ("middle", 0)
+        )
         low = HEIGHT - BOTTOM + (18 if index % 2 == 0 else 34)
-        parts.append(f'<text class="label" x="{x + shift:g}" y="{low:g}" text-anchor="{anchor}">{escape(name)}</text>')
+        parts.append(
+            f'<text class="label" x="{x + shift:g}" y="{low:g}" '
+            f'text-anchor="{anchor}">{escape(name)}</text>'
+        )
     told = f"Parameters of {len(rows)} complete trials; the best tenth is in colour."
-    return chart("".join(parts), WIDTH, HEIGHT, "Parallel coordinates", told, "One line a trial; the best tenth in colour.")
+    return chart(
+        "".join(parts),
+        WIDTH,
+        HEIGHT,
+        "Parallel coordinates",
+        told,
+        "One line a trial; the best tenth in colour.",
+    )
 
 
 def _height(place: float) -> float:

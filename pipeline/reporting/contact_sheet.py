@@ -14,8 +14,15 @@ _GAP = 2  # pixels between tiles
 _CAPTION = 11  # height of a line of text, pixels
 
 
-def sheet_png(images: NDArray[np.uint8], *, columns: int = 20, zoom: int = 2, captions: Sequence[str] | None = None) -> bytes:
-    """Return a PNG of images (N, C, H, W) uint8 in rows of `columns`, each enlarged `zoom` times, with a caption below where given.
+def sheet_png(
+    images: NDArray[np.uint8],
+    *,
+    columns: int = 20,
+    zoom: int = 2,
+    captions: Sequence[str] | None = None,
+) -> bytes:
+    """Return a PNG of images (N, C, H, W) uint8 in rows of `columns`, each enlarged `zoom` times,
+    with a caption below where given.
 
     Three channels are shown in colour, any other number as the grey of their mean.
     """
@@ -27,7 +34,9 @@ def sheet_png(images: NDArray[np.uint8], *, columns: int = 20, zoom: int = 2, ca
     draw = ImageDraw.Draw(sheet)
     for n, image in enumerate(images):
         pixels = image.transpose(1, 2, 0) if channels == 3 else image.mean(axis=0).astype(np.uint8)
-        tile = Image.fromarray(pixels).resize((width * zoom, height * zoom), Image.Resampling.NEAREST)
+        tile = Image.fromarray(pixels).resize(
+            (width * zoom, height * zoom), Image.Resampling.NEAREST
+        )
         left, top = _GAP + (n % columns) * step_x, _GAP + (n // columns) * step_y
         sheet.paste(tile, (left, top))
         if captions:
@@ -37,7 +46,14 @@ def sheet_png(images: NDArray[np.uint8], *, columns: int = 20, zoom: int = 2, ca
     return buffer.getvalue()
 
 
-def write_sheet(path: Path, images: NDArray[np.uint8], *, columns: int = 20, zoom: int = 2, captions: Sequence[str] | None = None) -> Path:
+def write_sheet(
+    path: Path,
+    images: NDArray[np.uint8],
+    *,
+    columns: int = 20,
+    zoom: int = 2,
+    captions: Sequence[str] | None = None,
+) -> Path:
     """Write `sheet_png` atomically and return the path."""
     atomic_write_bytes(path, sheet_png(images, columns=columns, zoom=zoom, captions=captions))
     return path

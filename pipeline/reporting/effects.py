@@ -1,4 +1,6 @@
-"""What mattered, said in sentences: differences between choices, the best place of a number, with 95 % intervals."""
+"""What mattered, said in sentences: differences between choices, the best place of a number, with
+95 % intervals.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +31,9 @@ class Effect:
 
 @dataclass(frozen=True)
 class Unit:
-    """How differences of the objective are said: accuracies in (percentage) points, other values plainly."""
+    """How differences of the objective are said: accuracies in (percentage) points, other values
+    plainly.
+    """
 
     factor: float
     word: str
@@ -37,7 +41,9 @@ class Unit:
     def difference(self, size: float, half_width: float) -> str:
         """Such as ``+0.21 ± 0.05 points``."""
         digits = self._digits(half_width)
-        return f"{size * self.factor:+.{digits}f} ± {half_width * self.factor:.{digits}f}{self.word}"
+        return (
+            f"{size * self.factor:+.{digits}f} ± {half_width * self.factor:.{digits}f}{self.word}"
+        )
 
     def value(self, value: float) -> str:
         """Such as ``98.71 %``."""
@@ -60,7 +66,11 @@ def effects(table: StudyTable, regression: Regression) -> list[Effect]:
     unit, sign = unit_of(table), 1.0 if table.directions[0] == "maximize" else -1.0
     found: list[Effect] = []
     for group in regression.groups:
-        found += _choices(group, regression, unit, sign) if group.words else [_number(group, regression, unit, sign)]
+        found += (
+            _choices(group, regression, unit, sign)
+            if group.words
+            else [_number(group, regression, unit, sign)]
+        )
     found.sort(key=lambda effect: (not effect.clear, -abs(effect.size)))
     return found + interactions(table, regression, unit)
 
@@ -72,7 +82,11 @@ def _choices(group: Group, regression: Regression, unit: Unit, sign: float) -> l
     for other in group.words:
         if other != best:
             size, half = regression.contrast(group.name, best, other)
-            found.append(Effect(group.name, f"{best} over {other}: {unit.difference(size, half)}", size, half))
+            found.append(
+                Effect(
+                    group.name, f"{best} over {other}: {unit.difference(size, half)}", size, half
+                )
+            )
     return found
 
 
@@ -93,14 +107,17 @@ def _number(group: Group, regression: Regression, unit: Unit, sign: float) -> Ef
         return f"{value_at(group.distribution, place):.3g}"
 
     text = (
-        f"best near {said(float(places[best]))} (95 % interval {said(float(low))} to {said(float(high))}); "
+        f"best near {said(float(places[best]))} (95 % interval {said(float(low))} to "
+        f"{said(float(high))}); "
         f"against {said(float(places[worst]))}: {unit.difference(size, half)}"
     )
     return Effect(group.name, text, size, half)
 
 
 def interactions(table: StudyTable, regression: Regression, unit: Unit) -> list[Effect]:
-    """Differences between two choices that depend on a third: only those that differ clearly (99 %) are told."""
+    """Differences between two choices that depend on a third: only those that differ clearly (99 %)
+    are told.
+    """
     rows = table.complete
     residuals, weights = _residuals(rows, regression)
     categorical = [group for group in regression.groups if group.words]
@@ -118,22 +135,35 @@ Level = tuple[str, float, float]  # word of the other parameter, difference, its
 
 
 def _levels(
-    group: Group, other: Group, rows: Sequence[TrialRow], regression: Regression, residuals: Floats, weights: Floats
+    group: Group,
+    other: Group,
+    rows: Sequence[TrialRow],
+    regression: Regression,
+    residuals: Floats,
+    weights: Floats,
 ) -> list[Level]:
     main = float(np.subtract(*regression.coefficients[group.columns]))
     levels: list[Level] = []
     for word in other.words:
         sides = []
         for own in group.words:
-            index = [i for i, row in enumerate(rows) if _has(row, other.name, word) and _has(row, group.name, own)]
+            index = [
+                i
+                for i, row in enumerate(rows)
+                if _has(row, other.name, word) and _has(row, group.name, own)
+            ]
             if len(index) < _FEWEST:
                 break
             w = weights[index]
             mean = float(np.average(residuals[index], weights=w))
-            variance = float(np.average((residuals[index] - mean) ** 2, weights=w)) / max(float(w.sum()) - 1, 1)
+            variance = float(np.average((residuals[index] - mean) ** 2, weights=w)) / max(
+                float(w.sum()) - 1, 1
+            )
             sides.append((mean, variance))
         if len(sides) == 2:
-            levels.append((word, main + sides[0][0] - sides[1][0], float(np.sqrt(sides[0][1] + sides[1][1]))))
+            levels.append(
+                (word, main + sides[0][0] - sides[1][0], float(np.sqrt(sides[0][1] + sides[1][1])))
+            )
     return levels
 
 

@@ -1,4 +1,6 @@
-"""Everything that the report tells, gathered from a study's folder and database; what is missing is left out, not guessed."""
+"""Everything that the report tells, gathered from a study's folder and database; what is missing is
+left out, not guessed.
+"""
 
 import base64
 import json
@@ -30,18 +32,26 @@ class Facts:
     """A study's findings."""
 
     table: StudyTable
-    config: dict[str, Any]  # the sweep's configuration, interpolations unresolved; empty where no journal tells it
+    config: dict[
+        str, Any
+    ]  # the sweep's configuration, interpolations unresolved; empty where no journal tells it
     regression: Regression | None = None
     effects: list[Effect] = field(default_factory=list)
     confidence: Confidence | None = None
     places: list[Place] = field(default_factory=list)
     following: dict[str, Any] = field(default_factory=dict)  # the next space
     names: list[str] = field(default_factory=list)  # parameters, the strongest first
-    stopped: dict[str, list[tuple[str, int]]] = field(default_factory=dict)  # state -> (reason, how often)
+    stopped: dict[str, list[tuple[str, int]]] = field(
+        default_factory=dict
+    )  # state -> (reason, how often)
     pictures: dict[str, str] = field(default_factory=dict)  # title -> data URI
-    confirmed: dict[int, dict[str, float]] = field(default_factory=dict)  # trial -> mean, spread over fresh seeds; the best first
+    confirmed: dict[int, dict[str, float]] = field(
+        default_factory=dict
+    )  # trial -> mean, spread over fresh seeds; the best first
     ensemble: dict[str, Any] | None = None
-    evaluation: dict[str, dict[str, Any]] = field(default_factory=dict)  # set of images -> its scores
+    evaluation: dict[str, dict[str, Any]] = field(
+        default_factory=dict
+    )  # set of images -> its scores
     overrides: list[str] = field(default_factory=list)  # of the winner, whole
 
     @property
@@ -83,7 +93,9 @@ def _config(table: StudyTable) -> dict[str, Any]:
 
 
 def _of_best(facts: Facts, paths: StudyPaths) -> None:
-    """What needs the data and the kept weights: how many images validated, pictures of the best net."""
+    """What needs the data and the kept weights: how many images validated, pictures of the best
+    net.
+    """
     best = facts.winner
     images: int | None = None
     trial = paths.trial(best.number)
@@ -113,7 +125,11 @@ def _validation_images(overrides: list[str]) -> int:
 def _best_pictures(folder: Path) -> dict[str, bytes]:
     from pipeline.reporting.net_pictures import net_artifacts
 
-    titles = {"confusion_matrix": "Confusion matrix", "misclassified": "Misclassified images", "first_layer": "Filters of the first layer"}
+    titles = {
+        "confusion_matrix": "Confusion matrix",
+        "misclassified": "Misclassified images",
+        "first_layer": "Filters of the first layer",
+    }
     return {titles[Path(name).stem]: make() for name, make in net_artifacts(folder).items()}
 
 
@@ -128,11 +144,15 @@ def _seed_noise(confirmed: Mapping[int, Mapping[str, float]]) -> float | None:
 
 
 def reasons(table: StudyTable) -> dict[str, list[tuple[str, int]]]:
-    """State -> reasons, numbers left out so that like ones are counted together, the most frequent first."""
+    """State -> reasons, numbers left out so that like ones are counted together, the most frequent
+    first.
+    """
     found: dict[str, Counter[str]] = {}
     for trial in table.trials:
         if trial.state in ("PRUNED", "FAIL"):
-            text = trial.reason or (f"after epoch {trial.epochs}" if trial.state == "PRUNED" else "no reason stored")
+            text = trial.reason or (
+                f"after epoch {trial.epochs}" if trial.state == "PRUNED" else "no reason stored"
+            )
             if trial.state == "FAIL":
                 text = re.sub(r"\bin epoch \d+", "", text).strip()
             found.setdefault(trial.state, Counter())[text] += 1

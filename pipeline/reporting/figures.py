@@ -1,6 +1,8 @@
-"""Pictures of one net: learning curves, confusion matrix, first-layer filters, misclassified images.
+"""Pictures of one net: learning curves, confusion matrix, first-layer filters, misclassified
+images.
 
-Drawn with Matplotlib's object interface on the Agg canvas: no window system, no state shared between threads.
+Drawn with Matplotlib's object interface on the Agg canvas: no window system, no state shared
+between threads.
 """
 
 import io
@@ -17,7 +19,9 @@ from pipeline.reporting.colours import BLUE, GREY, INK, SKY
 
 
 def new_figure(width: float, height: float, *, fit: bool = True) -> Figure:
-    """A figure of that many inches on an Agg canvas; `fit` makes room for labels (and takes twice the time)."""
+    """A figure of that many inches on an Agg canvas; `fit` makes room for labels (and takes twice
+    the time).
+    """
     figure = Figure(figsize=(width, height), dpi=100, layout="constrained" if fit else None)
     FigureCanvasAgg(figure)
     return figure
@@ -58,7 +62,16 @@ def learning_curves(history: Mapping[int, Mapping[str, float]], title: str = "")
             values = [history[epoch].get(f"{part}_{what}", np.nan) for epoch in epochs]
             finite = [value for value in values if np.isfinite(value)]
             drawn += finite
-            axes.plot(epochs, values, style, color=colour, linewidth=1.6, marker="o", markersize=3, label=_part_label(part, finite, what))
+            axes.plot(
+                epochs,
+                values,
+                style,
+                color=colour,
+                linewidth=1.6,
+                marker="o",
+                markersize=3,
+                label=_part_label(part, finite, what),
+            )
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         if what == "loss" and drawn and min(drawn) > 0 and max(drawn) > 20 * min(drawn):
             axes.set_yscale("log")
@@ -75,14 +88,26 @@ def _part_label(part: str, values: Sequence[float], what: str) -> str:
     return f"{name} {values[-1]:.4f}" if what == "loss" else f"{name} {values[-1]:.2%}"
 
 
-def confusion_matrix(truth: NDArray[np.integer], predicted: NDArray[np.integer], names: Sequence[str], title: str = "") -> Figure:
-    """Counts of true against predicted class; the colour shows mistakes alone, so that a good net's still stand out."""
+def confusion_matrix(
+    truth: NDArray[np.integer],
+    predicted: NDArray[np.integer],
+    names: Sequence[str],
+    title: str = "",
+) -> Figure:
+    """Counts of true against predicted class; the colour shows mistakes alone, so that a good net's
+    still stand out.
+    """
     classes = len(names)
     counts = np.zeros((classes, classes), dtype=int)
     np.add.at(counts, (truth, predicted), 1)
     side = max(4.0, 0.42 * classes + 1.2)
     figure = new_figure(side, side)
-    axes = plain(figure.subplots(), title or f"{int(counts.sum() - np.trace(counts))} of {counts.sum()} wrong", "predicted", "true class")
+    axes = plain(
+        figure.subplots(),
+        title or f"{int(counts.sum() - np.trace(counts))} of {counts.sum()} wrong",
+        "predicted",
+        "true class",
+    )
     axes.grid(False)
     mistakes = counts.astype(float)
     np.fill_diagonal(mistakes, 0)
@@ -92,14 +117,23 @@ def confusion_matrix(truth: NDArray[np.integer], predicted: NDArray[np.integer],
     for row, column in np.ndindex(counts.shape):
         if counts[row, column]:
             colour = GREY if row == column else INK
-            axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=7 if classes > 8 else 8, color=colour)
+            axes.text(
+                column,
+                row,
+                str(counts[row, column]),
+                ha="center",
+                va="center",
+                fontsize=7 if classes > 8 else 8,
+                color=colour,
+            )
     return figure
 
 
 def first_layer_filters(weights: NDArray[np.floating], title: str = "") -> Figure:
     """The first convolution's kernels as pictures, blue negative, red positive.
 
-    weights: (filters, channels, height, width), or (filters, channels * height * width) of a dense layer on square images.
+    weights: (filters, channels, height, width), or (filters, channels * height * width) of a dense
+    layer on square images.
     """
     kernels = weights.mean(axis=1) if weights.ndim == 4 else _square(weights)
     kernels = kernels[:64]
@@ -107,7 +141,11 @@ def first_layer_filters(weights: NDArray[np.floating], title: str = "") -> Figur
     rows = -(-len(kernels) // columns)
     limit = float(np.abs(kernels).max()) or 1.0
     tiles = mosaic(kernels[..., None], columns, gap=1)[..., 0]
-    axes = _sheet(0.75 * columns, 0.75 * rows, title or f"first layer, {len(kernels)} of {len(weights)} filters")
+    axes = _sheet(
+        0.75 * columns,
+        0.75 * rows,
+        title or f"first layer, {len(kernels)} of {len(weights)} filters",
+    )
     axes.imshow(tiles, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="equal")
     figure = axes.figure
     assert isinstance(figure, Figure)
@@ -115,7 +153,9 @@ def first_layer_filters(weights: NDArray[np.floating], title: str = "") -> Figur
 
 
 def _sheet(width: float, height: float, title: str) -> Axes:
-    """One pair of axes without marks for many small pictures (a pair for each would take ten times as long), a title above."""
+    """One pair of axes without marks for many small pictures (a pair for each would take ten times
+    as long), a title above.
+    """
     figure = new_figure(width, height + 0.35, fit=False)
     axes = figure.add_axes((0.0, 0.0, 1.0, height / (height + 0.35)))
     axes.axis("off")
@@ -123,8 +163,12 @@ def _sheet(width: float, height: float, title: str) -> Axes:
     return axes
 
 
-def mosaic(pictures: NDArray[np.floating], columns: int, gap: int, below: int = 0) -> NDArray[np.floating]:
-    """Pictures (n, H, W, channels) side by side in rows, `gap` pixels of NaN around each and `below` more under it."""
+def mosaic(
+    pictures: NDArray[np.floating], columns: int, gap: int, below: int = 0
+) -> NDArray[np.floating]:
+    """Pictures (n, H, W, channels) side by side in rows, `gap` pixels of NaN around each and
+    `below` more under it.
+    """
     count, height, width, channels = pictures.shape
     step_y, step_x = height + gap + below, width + gap
     rows = max(1, -(-count // columns))
@@ -138,7 +182,10 @@ def mosaic(pictures: NDArray[np.floating], columns: int, gap: int, below: int = 
 def _square(weights: NDArray[np.floating]) -> NDArray[np.floating]:
     side = round(weights.shape[1] ** 0.5)
     if side * side != weights.shape[1]:
-        raise ValueError(f"first-layer filters: a dense layer's inputs must be a square image, got {weights.shape[1]} inputs")
+        raise ValueError(
+            "first-layer filters: a dense layer's inputs must be a square image, got "
+            f"{weights.shape[1]} inputs"
+        )
     return weights.reshape(len(weights), side, side)
 
 
@@ -149,7 +196,8 @@ def misclassified(
     names: Sequence[str],
     most: int = 40,
 ) -> Figure:
-    """The wrongly classified images, the most confident mistakes first, each with its true and its predicted class.
+    """The wrongly classified images, the most confident mistakes first, each with its true and its
+    predicted class.
 
     images: (N, C, H, W) uint8; probabilities: (N, classes).
     """
@@ -162,7 +210,11 @@ def misclassified(
     pictures = images[shown].transpose(0, 2, 3, 1)[..., : 3 if channels >= 3 else 1]
     tiles = mosaic(pictures.astype(float), columns, gap, below)
     size = 0.95 * columns
-    axes = _sheet(size, size * tiles.shape[0] / tiles.shape[1], f"{len(wrong)} of {len(truth)} wrong: true → predicted, confidence")
+    axes = _sheet(
+        size,
+        size * tiles.shape[0] / tiles.shape[1],
+        f"{len(wrong)} of {len(truth)} wrong: true → predicted, confidence",
+    )
     if tiles.shape[2] == 1:
         axes.imshow(tiles[..., 0], cmap="gray_r", vmin=0, vmax=255)
     else:

@@ -6,7 +6,11 @@ from html import escape
 
 def bullets(items: Sequence[str]) -> str:
     """A list of items that are HTML already."""
-    return f'<ul class="findings">{"".join(f"<li>{item}</li>" for item in items)}</ul>' if items else ""
+    return (
+        f'<ul class="findings">{"".join(f"<li>{item}</li>" for item in items)}</ul>'
+        if items
+        else ""
+    )
 
 
 def text(words: str, kind: str = "") -> str:
@@ -21,19 +25,31 @@ def command(words: str) -> str:
 
 def numbers(entries: Sequence[tuple[str, str]]) -> str:
     """Headline figures: (what, figure)."""
-    return f'<dl class="numbers">{"".join(f"<div><dt>{escape(a)}</dt><dd>{escape(b)}</dd></div>" for a, b in entries)}</dl>'
+    inner = "".join(f"<div><dt>{escape(a)}</dt><dd>{escape(b)}</dd></div>" for a, b in entries)
+    return f'<dl class="numbers">{inner}</dl>'
 
 
 Cell = str | tuple[str, float]  # text, or text and the number that it is sorted by
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[Cell]], caption: str, *, sortable: bool = False) -> str:
-    """A table in a scrolling box that the keyboard reaches; the first cell of a row is its header."""
+def table(
+    heads: Sequence[str], rows: Sequence[Sequence[Cell]], caption: str, *, sortable: bool = False
+) -> str:
+    """A table in a scrolling box that the keyboard reaches; a row's first cell is its header."""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in heads)
-    body = "".join(f"<tr>{''.join(_cell(cell, first=index == 0) for index, cell in enumerate(row))}</tr>" for row in rows)
+    body = "".join(
+        f"<tr>{''.join(_cell(cell, first=index == 0) for index, cell in enumerate(row))}</tr>"
+        for row in rows
+    )
     kind = ' class="sortable"' if sortable else ""
-    inner = f"<table{kind}><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f'<div class="scroll" role="region" aria-label="{escape(caption, quote=True)}" tabindex="0">{inner}</div>'
+    inner = (
+        f"<table{kind}><caption>{escape(caption)}</caption>"
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    )
+    return (
+        f'<div class="scroll" role="region" aria-label="{escape(caption, quote=True)}" '
+        f'tabindex="0">{inner}</div>'
+    )
 
 
 def _cell(cell: Cell, *, first: bool) -> str:

@@ -1,4 +1,6 @@
-"""One self-contained page of interactive pictures of a study (Plotly, included once, nothing loaded from elsewhere)."""
+"""One self-contained page of interactive pictures of a study (Plotly, included once, nothing loaded
+from elsewhere).
+"""
 
 from collections.abc import Sequence
 from html import escape
@@ -11,12 +13,24 @@ from pipeline.reporting.table import StudyTable
 if TYPE_CHECKING:
     from pipeline.reporting.regression import Regression
 
-_LAYOUT = {"template": "plotly_white", "margin": {"l": 60, "r": 20, "t": 50, "b": 50}, "font": {"size": 12}, "height": 380}
-_STYLE = "body{font:15px system-ui,sans-serif;max-width:1100px;margin:1.5rem auto;padding:0 1rem;color:#222}h1{font-size:1.3rem}"
+_LAYOUT = {
+    "template": "plotly_white",
+    "margin": {"l": 60, "r": 20, "t": 50, "b": 50},
+    "font": {"size": 12},
+    "height": 380,
+}
+_STYLE = (
+    "body{font:15px system-ui,sans-serif;max-width:1100px;margin:1.5rem auto;padding:0 "
+    "1rem;color:#222}h1{font-size:1.3rem}"
+)
 
 
-def interactive_page(table: StudyTable, names: Sequence[str], regression: "Regression | None") -> str:
-    """HTML with history, parallel coordinates, slices, contour, importances and timeline; about 5 MB, of which Plotly is 4.8."""
+def interactive_page(
+    table: StudyTable, names: Sequence[str], regression: "Regression | None"
+) -> str:
+    """HTML with history, parallel coordinates, slices, contour, importances and timeline; about 5
+    MB, of which Plotly is 4.8.
+    """
     from plotly.io import to_html
 
     figures = [_history(table), _parallel(table, names), *_numeric(table, names)]
@@ -25,21 +39,35 @@ def interactive_page(table: StudyTable, names: Sequence[str], regression: "Regre
     if any(trial.spans for trial in table.trials):
         figures.append(_timeline(table))
     config = {"displaylogo": False, "responsive": True}
-    parts = [to_html(f, full_html=False, include_plotlyjs=i == 0, config=config) for i, f in enumerate(figures)]
-    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(table.name)}</title><style>{_STYLE}</style>'
-    return f"{head}<h1>Study {escape(table.name)}: {len(table.complete)} complete trials</h1>{''.join(parts)}</html>"
+    parts = [
+        to_html(f, full_html=False, include_plotlyjs=i == 0, config=config)
+        for i, f in enumerate(figures)
+    ]
+    head = (
+        '<!doctype html><html lang="en"><meta '
+        f'charset="utf-8"><title>{escape(table.name)}</title><style>{_STYLE}</style>'
+    )
+    return (
+        f"{head}<h1>Study {escape(table.name)}: {len(table.complete)} complete "
+        f"trials</h1>{''.join(parts)}</html>"
+    )
 
 
 def _figure(traces: Sequence[Any], title: str, **layout: Any) -> Any:
     import plotly.graph_objects as go
 
-    figure = go.Figure(data=list(traces), layout={**_LAYOUT, "title": {"text": title, "font": {"size": 14}}, **layout})
+    figure = go.Figure(
+        data=list(traces),
+        layout={**_LAYOUT, "title": {"text": title, "font": {"size": 14}}, **layout},
+    )
     return figure
 
 
 def _hover(table: StudyTable) -> list[str]:
     return [
-        f"{escape(t.name)}<br>objective {t.value:.5g}<br>" + "<br>".join(f"{k} = {v}" for k, v in t.params.items()) for t in table.complete
+        f"{escape(t.name)}<br>objective {t.value:.5g}<br>"
+        + "<br>".join(f"{k} = {v}" for k, v in t.params.items())
+        for t in table.complete
     ]
 
 
@@ -58,8 +86,12 @@ def _history(table: StudyTable) -> Any:
         hoverinfo="text",
         marker={"color": SKY, "line": {"color": BLUE, "width": 1}},
     )
-    line = go.Scatter(x=x, y=best, mode="lines", name="best so far", line={"shape": "hv", "color": INK})
-    return _figure([points, line], "Optimisation history", xaxis_title="trial", yaxis_title="objective")
+    line = go.Scatter(
+        x=x, y=best, mode="lines", name="best so far", line={"shape": "hv", "color": INK}
+    )
+    return _figure(
+        [points, line], "Optimisation history", xaxis_title="trial", yaxis_title="objective"
+    )
 
 
 def _parallel(table: StudyTable, names: Sequence[str]) -> Any:
@@ -72,7 +104,13 @@ def _parallel(table: StudyTable, names: Sequence[str]) -> Any:
         marks = scale.ticks()
         values = [scale.place(t.params[name]) for t in rows]
         dimensions.append(
-            {"label": name, "values": values, "range": [0, 1], "tickvals": [at for at, _ in marks], "ticktext": [text for _, text in marks]}
+            {
+                "label": name,
+                "values": values,
+                "range": [0, 1],
+                "tickvals": [at for at, _ in marks],
+                "ticktext": [text for _, text in marks],
+            }
         )
     goal = [t.value for t in rows]
     dimensions.append({"label": "objective", "values": goal})
@@ -101,7 +139,11 @@ def _numeric(table: StudyTable, names: Sequence[str]) -> list[Any]:
                 text=hover,
                 hoverinfo="text",
                 visible=index == 0,
-                marker={"color": [t.number for t in rows], "colorscale": "Blues", "line": {"color": "#777", "width": 0.5}},
+                marker={
+                    "color": [t.number for t in rows],
+                    "colorscale": "Blues",
+                    "line": {"color": "#777", "width": 0.5},
+                },
             )
         )
         is_log = Scale([v for v in x if v is not None] or [0.0]).is_log
@@ -110,7 +152,10 @@ def _numeric(table: StudyTable, names: Sequence[str]) -> list[Any]:
             {
                 "label": name,
                 "method": "update",
-                "args": [{"visible": shown}, {"xaxis.type": "log" if is_log else "-", "xaxis.title.text": name}],
+                "args": [
+                    {"visible": shown},
+                    {"xaxis.type": "log" if is_log else "-", "xaxis.title.text": name},
+                ],
             }
         )
     menu = [{"buttons": buttons, "x": 1.0, "xanchor": "right", "y": 1.18}]
@@ -127,7 +172,8 @@ def _numeric(table: StudyTable, names: Sequence[str]) -> list[Any]:
     numbers = [
         n
         for n in names
-        if Scale([t.params[n] for t in rows if n in t.params] or [""]).is_number and len({t.params.get(n) for t in rows}) > 2
+        if Scale([t.params[n] for t in rows if n in t.params] or [""]).is_number
+        and len({t.params.get(n) for t in rows}) > 2
     ]
     if len(numbers) < 2 or len(rows) < 5:
         return [slices]
@@ -145,14 +191,37 @@ def _contour(table: StudyTable, a: str, b: str) -> Any:
     z = np.array([t.value for t in rows])
     shown = np.clip(z, np.quantile(z, 0.1), None) if table.directions[0] == "maximize" else z
     grid = np.linspace(-0.03, 1.03, 50)
-    surface = go.Contour(x=grid, y=grid, z=smooth(at, shown, grid), colorscale="Blues", hoverinfo="skip", colorbar={"title": "objective"})
+    surface = go.Contour(
+        x=grid,
+        y=grid,
+        z=smooth(at, shown, grid),
+        colorscale="Blues",
+        hoverinfo="skip",
+        colorbar={"title": "objective"},
+    )
     marker = {"color": "white", "line": {"color": INK, "width": 1}}
-    points = go.Scatter(x=at[:, 0], y=at[:, 1], mode="markers", text=[t.name for t in rows], hoverinfo="text", marker=marker)
+    points = go.Scatter(
+        x=at[:, 0],
+        y=at[:, 1],
+        mode="markers",
+        text=[t.name for t in rows],
+        hoverinfo="text",
+        marker=marker,
+    )
     axes: dict[str, Any] = {}
     for axis, scale, name in (("xaxis", scales[0], a), ("yaxis", scales[1], b)):
         marks = scale.ticks()
-        axes[axis] = {"title": {"text": name}, "tickvals": [m[0] for m in marks], "ticktext": [m[1] for m in marks]}
-    return _figure([surface, points], "Objective over the two strongest numbers, smoothed", showlegend=False, **axes)
+        axes[axis] = {
+            "title": {"text": name},
+            "tickvals": [m[0] for m in marks],
+            "ticktext": [m[1] for m in marks],
+        }
+    return _figure(
+        [surface, points],
+        "Objective over the two strongest numbers, smoothed",
+        showlegend=False,
+        **axes,
+    )
 
 
 def _importances(regression: "Regression") -> Any:
@@ -165,10 +234,17 @@ def _importances(regression: "Regression") -> Any:
         "array": [max(h - s, 0) for _, s, _, h in rows],
         "arrayminus": [max(s - low, 0) for _, s, low, _ in rows],
     }
-    bars = go.Bar(x=[row[1] for row in rows], y=[row[0] for row in rows], orientation="h", error_x=error, marker={"color": ORANGE})
+    bars = go.Bar(
+        x=[row[1] for row in rows],
+        y=[row[0] for row in rows],
+        orientation="h",
+        error_x=error,
+        marker={"color": ORANGE},
+    )
     return _figure(
         [bars],
-        f"Share of the objective's variance ({regression.explained:.0%} explained), with 95 % intervals",
+        f"Share of the objective's variance ({regression.explained:.0%} explained), with 95 % "
+        "intervals",
         xaxis_tickformat=".0%",
         margin={"l": 140},
     )
@@ -197,4 +273,10 @@ def _timeline(table: StudyTable) -> Any:
                     marker={"color": colour, "line": {"color": "white", "width": 1}},
                 )
             )
-    return _figure(bars, "Timeline of slots", barmode="overlay", xaxis_title="seconds since the start", height=260)
+    return _figure(
+        bars,
+        "Timeline of slots",
+        barmode="overlay",
+        xaxis_title="seconds since the start",
+        height=260,
+    )

@@ -1,4 +1,6 @@
-"""What deterministic mode costs: its rounds train epoch by epoch, so slots wait for the slowest; free slots wait at the very end alone."""
+"""What deterministic mode costs: its rounds train epoch by epoch, so slots wait for the slowest;
+free slots wait at the very end alone.
+"""
 
 import heapq
 from collections.abc import Iterable, Sequence
@@ -9,7 +11,9 @@ from pipeline.reporting.table import StudyTable
 
 @dataclass(frozen=True)
 class Lockstep:
-    """The epochs of a study, by the clock: as its rounds trained them, and as slots would have that do not wait for one another."""
+    """The epochs of a study, by the clock: as its rounds trained them, and as slots would have that
+    do not wait for one another.
+    """
 
     slots: int
     trained_s: float  # of all slots together
@@ -25,14 +29,18 @@ class Lockstep:
         """Return the cost in words."""
         more = self.lockstep_s / self.free_s - 1.0
         return (
-            f"Deterministic mode cost time: its rounds wait for their slowest epoch, so {self.slots} slots stood still for "
-            f"{self.waiting:.0%} of their time; the same epochs took {self.lockstep_s:.1f} s, without waiting for one another "
+            "Deterministic mode cost time: its rounds wait for their slowest epoch, so "
+            f"{self.slots} slots stood still for "
+            f"{self.waiting:.0%} of their time; the same epochs took {self.lockstep_s:.1f} s, "
+            "without waiting for one another "
             f"{self.free_s:.1f} s ({more:.0%} more)."
         )
 
 
 def lockstep(table: StudyTable) -> Lockstep | None:
-    """Measure a study from its epochs' durations; None for one that was not deterministic, or whose journal does not tell durations."""
+    """Measure a study from its epochs' durations; None for one that was not deterministic, or whose
+    journal does not tell durations.
+    """
     slots = table.started.slots if table.started is not None else 0
     rounds: dict[int, list[list[float]]] = {}
     for trial in table.trials:
@@ -43,13 +51,23 @@ def lockstep(table: StudyTable) -> Lockstep | None:
     trained_s = sum(map(sum, trials))
     if not slots or trained_s == 0.0:
         return None
-    return Lockstep(slots, trained_s, sum(round_s(members, slots) for members in rounds.values()), makespan(map(sum, trials), slots))
+    return Lockstep(
+        slots,
+        trained_s,
+        sum(round_s(members, slots) for members in rounds.values()),
+        makespan(map(sum, trials), slots),
+    )
 
 
 def round_s(members: Sequence[Sequence[float]], slots: int) -> float:
-    """Return the seconds of a round: for each epoch those of the trials that still live, in whichever slot is idle."""
+    """Return the seconds of a round: for each epoch those of the trials that still live, in
+    whichever slot is idle.
+    """
     epochs = max(map(len, members), default=0)
-    return sum(makespan((member[epoch] for member in members if epoch < len(member)), slots) for epoch in range(epochs))
+    return sum(
+        makespan((member[epoch] for member in members if epoch < len(member)), slots)
+        for epoch in range(epochs)
+    )
 
 
 def makespan(jobs: Iterable[float], slots: int) -> float:

@@ -1,4 +1,6 @@
-"""Pictures of a trial's net, drawn from its kept weights and the validation images: confusion, filters, mistakes."""
+"""Pictures of a trial's net, drawn from its kept weights and the validation images: confusion,
+filters, mistakes.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,7 +30,9 @@ class KeptNet:
 
 
 def open_kept(folder: Path) -> KeptNet:
-    """The net of a trial whose weights were kept. Raises InputError or OSError for what is missing or damaged."""
+    """The net of a trial whose weights were kept. Raises InputError or OSError for what is missing
+    or damaged.
+    """
     paths = TrialPaths(folder)
     composed = yaml.safe_load(paths.overrides.read_text())
     config = compose(composed["overrides"])
@@ -39,7 +43,7 @@ def open_kept(folder: Path) -> KeptNet:
 
 
 def net_artifacts(folder: Path) -> dict[str, Callable[[], bytes]]:
-    """File name -> function that draws it, for a trial whose weights were kept; empty for others."""
+    """File name -> function drawing it, for a trial whose weights were kept; empty for others."""
     if not TrialPaths(folder).weights.is_file():
         return {}
     from pipeline.reporting import figures
@@ -48,10 +52,23 @@ def net_artifacts(folder: Path) -> dict[str, Callable[[], bytes]]:
     chances = predict_proba(net.spec, net.weights.params, net.weights.buffers, net.images)
     names = [str(index) for index in range(net.spec.data.classes)]
     pictures = {
-        "pictures/confusion_matrix.png": lambda: figures.png(figures.confusion_matrix(net.labels, chances.argmax(axis=1), names)),
-        "pictures/misclassified.png": lambda: figures.png(figures.misclassified(net.images, net.labels, chances, names)),
+        "pictures/confusion_matrix.png": lambda: figures.png(
+            figures.confusion_matrix(net.labels, chances.argmax(axis=1), names)
+        ),
+        "pictures/misclassified.png": lambda: figures.png(
+            figures.misclassified(net.images, net.labels, chances, names)
+        ),
     }
-    kernels = next((array for name, array in net.weights.params.items() if name.endswith(".W") and array.ndim == 4), None)
+    kernels = next(
+        (
+            array
+            for name, array in net.weights.params.items()
+            if name.endswith(".W") and array.ndim == 4
+        ),
+        None,
+    )
     if kernels is not None:
-        pictures["pictures/first_layer.png"] = lambda: figures.png(figures.first_layer_filters(kernels))
+        pictures["pictures/first_layer.png"] = lambda: figures.png(
+            figures.first_layer_filters(kernels)
+        )
     return pictures

@@ -1,4 +1,6 @@
-"""The report as one HTML file: sections in reading order, styles and script inside, nothing loaded from elsewhere."""
+"""The report as one HTML file: sections in reading order, styles and script inside, nothing loaded
+from elsewhere.
+"""
 
 from datetime import datetime
 from html import escape
@@ -30,7 +32,8 @@ def page(facts: Facts, version: str) -> str:
     found = [section for section in found if section[2]]
     links = "".join(f'<li><a href="#{key}">{escape(heading)}</a></li>' for key, heading, _ in found)
     body = "".join(
-        f'<section aria-labelledby="{key}"><h2 id="{key}">{escape(heading)}</h2>{text}</section>' for key, heading, text in found
+        f'<section aria-labelledby="{key}"><h2 id="{key}">{escape(heading)}</h2>{text}</section>'
+        for key, heading, text in found
     )
     table = facts.table
     note = f"<p>{escape(table.started.note)}</p>" if table.started and table.started.note else ""
@@ -38,10 +41,14 @@ def page(facts: Facts, version: str) -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<title>{escape(table.name)}: sweep report</title><link rel="icon" href="data:,"><style>{_resource("report.css")}</style></head>'
-        f'<body><a class="skip" href="#short">Skip to the findings</a><header><h1>Study {escape(table.name)}</h1>{note}'
-        f'<p class="soft">{escape(_subtitle(facts))}</p></header><nav aria-label="Sections"><ul>{links}</ul></nav>'
-        f"<main>{body}</main><footer><p>Made on {when} by {escape(version)}. Nothing here is loaded from elsewhere.</p></footer>"
+        f'<title>{escape(table.name)}: sweep report</title><link rel="icon" '
+        f'href="data:,"><style>{_resource("report.css")}</style></head>'
+        '<body><a class="skip" href="#short">Skip to the findings</a><header><h1>Study '
+        f"{escape(table.name)}</h1>{note}"
+        f'<p class="soft">{escape(_subtitle(facts))}</p></header><nav '
+        f'aria-label="Sections"><ul>{links}</ul></nav>'
+        f"<main>{body}</main><footer><p>Made on {when} by {escape(version)}. Nothing here is "
+        "loaded from elsewhere.</p></footer>"
         f"<script>{_resource('report.js')}</script></body></html>\n"
     )
 
@@ -53,7 +60,10 @@ def _subtitle(facts: Facts) -> str:
         parts.append(f"last started {when}")
         if table.starts > 1:
             parts.append(f"in {table.starts} sittings")
-        parts.append(f"data {table.started.tags.get('data', 'unknown')}, code {table.started.tags.get('code', 'unknown')[:12]}")
+        parts.append(
+            f"data {table.started.tags.get('data', 'unknown')}, code "
+            f"{table.started.tags.get('code', 'unknown')[:12]}"
+        )
     spans = [span for trial in table.trials for span in trial.spans]
     if spans:
         parts.append(f"{clock(sum(end - start for _, start, end in spans))} of slot time")

@@ -1,6 +1,8 @@
-"""A trial's learning curves drawn with Pillow alone: ten times cheaper than Matplotlib, for a picture that each trial of a sweep gets.
+"""A trial's learning curves drawn with Pillow alone: ten times cheaper than Matplotlib, for a
+picture that each trial of a sweep gets.
 
-Matplotlib's version (`figures.learning_curves`) takes 0.1 s of a core; thirty of them would be half of what tracking may cost.
+Matplotlib's version (`figures.learning_curves`) takes 0.1 s of a core; thirty of them would be half
+of what tracking may cost.
 """
 
 import io
@@ -40,7 +42,10 @@ def learning_curves_png(history: History, title: str = "") -> bytes:
 
 def _panel(draw: ImageDraw.ImageDraw, history: History, what: str, left: float) -> None:
     epochs = sorted(history)
-    curves = {part: [history[epoch].get(f"{part}_{what}", math.nan) for epoch in epochs] for part, _, _ in _PARTS}
+    curves = {
+        part: [history[epoch].get(f"{part}_{what}", math.nan) for epoch in epochs]
+        for part, _, _ in _PARTS
+    }
     finite = [value for values in curves.values() for value in values if math.isfinite(value)]
     low, high = left + _LEFT, left + WIDTH / 2 - _RIGHT
     is_log = what == "loss" and bool(finite) and min(finite) > 0 and max(finite) > 20 * min(finite)
@@ -61,7 +66,14 @@ def _panel(draw: ImageDraw.ImageDraw, history: History, what: str, left: float) 
         _write(draw, (high - 4, place), f"{name} {_last(curves[part], what)}", 11, colour, "ra")
 
 
-def _curve(draw: ImageDraw.ImageDraw, x: Axis, y: Axis, epochs: Sequence[int], values: Sequence[float], colour: str) -> None:
+def _curve(
+    draw: ImageDraw.ImageDraw,
+    x: Axis,
+    y: Axis,
+    epochs: Sequence[int],
+    values: Sequence[float],
+    colour: str,
+) -> None:
     run: list[tuple[float, float]] = []
     for epoch, value in [*zip(epochs, values, strict=True), (0, math.nan)]:
         if math.isfinite(value):
@@ -70,7 +82,10 @@ def _curve(draw: ImageDraw.ImageDraw, x: Axis, y: Axis, epochs: Sequence[int], v
         if len(run) > 1:
             draw.line(_fine(run), fill=colour, width=2 * _FINE, joint="curve")
         for px, py in _fine(run):
-            draw.ellipse((px - 2.5 * _FINE, py - 2.5 * _FINE, px + 2.5 * _FINE, py + 2.5 * _FINE), fill=colour)
+            draw.ellipse(
+                (px - 2.5 * _FINE, py - 2.5 * _FINE, px + 2.5 * _FINE, py + 2.5 * _FINE),
+                fill=colour,
+            )
         run = []
 
 
@@ -88,5 +103,12 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size * _FINE)
 
 
-def _write(draw: ImageDraw.ImageDraw, at: tuple[float, float], text: str, size: int, colour: str, anchor: str) -> None:
+def _write(
+    draw: ImageDraw.ImageDraw,
+    at: tuple[float, float],
+    text: str,
+    size: int,
+    colour: str,
+    anchor: str,
+) -> None:
     draw.text((at[0] * _FINE, at[1] * _FINE), text, fill=colour, font=_font(size), anchor=anchor)

@@ -1,13 +1,16 @@
-"""Which parameter did how much: a robust regression over a study's trials, with bootstrap intervals. NumPy alone.
+"""Which parameter did how much: a robust regression over a study's trials, with bootstrap
+intervals. NumPy alone.
 
-Model: ``y = a + sum_g f_g(x_g) + e``, one group g for each suggested parameter: an offset for each word of a categorical one,
-``b z + c (z^2 - 1/3)`` for a number, z its place in the searched range scaled to [-1, 1] (by logarithm where the space says so).
-A parameter of a branch that a trial did not take adds nothing to it: the branch's own offset stands for it.
-Fitted by iteratively reweighted least squares with Huber's weights (k = 1.345; Huber 1964), so that a few disasters do not
-decide, and a slight ridge, so that few trials do not explode. Intervals: the trials are resampled with replacement.
+Model: ``y = a + sum_g f_g(x_g) + e``, one group g for each suggested parameter: an offset for each
+word of a categorical one, ``b z + c (z^2 - 1/3)`` for a number, z its place in the searched range
+scaled to [-1, 1] (by logarithm where the space says so). A parameter of a branch that a trial did
+not take adds nothing to it: the branch's own offset stands for it. Fitted by iteratively reweighted
+least squares with Huber's weights (k = 1.345; Huber 1964), so that a few disasters do not decide,
+and a slight ridge, so that few trials do not explode. Intervals: the trials are resampled with
+replacement.
 
-It departs from a designed experiment: the sampler chose the trials, so effects are associations adjusted for the other
-parameters, not proofs.
+It departs from a designed experiment: the sampler chose the trials, so effects are associations
+adjusted for the other parameters, not proofs.
 """
 
 from collections.abc import Sequence
@@ -15,7 +18,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 
 from pipeline.events import Scalar
 from pipeline.reporting.table import StudyTable, TrialRow
@@ -57,12 +65,14 @@ class Regression:
     coefficients: Floats
     resampled: Floats
     explained: float  # share of the (Huber-weighted) variance
-    shares: tuple[tuple[str, float, float, float], ...]  # name, share, 95 % interval; the largest first
+    shares: tuple[
+        tuple[str, float, float, float], ...
+    ]  # name, share, 95 % interval; the largest first
     trials: int
     scale: float  # robust standard deviation of the residuals
 
     def contrast(self, name: str, value: Scalar, other: Scalar) -> tuple[float, float]:
-        """Effect of `value` over `other`, and half of its 95 % interval, in the objective's unit."""
+        """Effect of `value` over `other`, and half its 95 % interval, in the objective's unit."""
         group = next(g for g in self.groups if g.name == name)
         difference = group.encode(value) - group.encode(other)
         effect = float(self.coefficients[group.columns] @ difference)
@@ -91,7 +101,9 @@ def value_at(distribution: BaseDistribution, position: float) -> float:
 
 
 def fit_study(table: StudyTable, *, seed: int = 0, resamples: int = RESAMPLES) -> Regression | None:
-    """Fits the model to the complete trials; None when they are too few to tell the parameters apart."""
+    """Fits the model to the complete trials; None when they are too few to tell the parameters
+    apart.
+    """
     rows = table.complete
     groups = _groups(table, rows, squares=True)
     if len(rows) < _columns(groups) + 8:
@@ -104,15 +116,29 @@ def fit_study(table: StudyTable, *, seed: int = 0, resamples: int = RESAMPLES) -
     rng = np.random.default_rng(seed)
     drawn = [rng.integers(0, len(y), len(y)) for _ in range(resamples)]
     resampled = [_huber(x[chosen], y[chosen]) for chosen in drawn]
-    shares = np.stack([_shares(groups, x[c], y[c], fit[0], fit[1]) for c, fit in zip(drawn, resampled, strict=True)])
+    shares = np.stack(
+        [
+            _shares(groups, x[c], y[c], fit[0], fit[1])
+            for c, fit in zip(drawn, resampled, strict=True)
+        ]
+    )
     main = _shares(groups, x, y, fitted, weights)
     low, high = np.quantile(shares, [0.025, 0.975], axis=0)
     listed = [
-        (g.name, float(max(m, 0.0)), float(max(a, 0.0)), float(max(b, 0.0))) for g, m, a, b in zip(groups, main, low, high, strict=True)
+        (g.name, float(max(m, 0.0)), float(max(a, 0.0)), float(max(b, 0.0)))
+        for g, m, a, b in zip(groups, main, low, high, strict=True)
     ]
     listed.sort(key=lambda item: -item[1])
     coefficients = np.stack([fit[0] for fit in resampled])
-    return Regression(tuple(groups), fitted, coefficients, float(max(main.sum(), 0.0)), tuple(listed), len(rows), scale)
+    return Regression(
+        tuple(groups),
+        fitted,
+        coefficients,
+        float(max(main.sum(), 0.0)),
+        tuple(listed),
+        len(rows),
+        scale,
+    )
 
 
 def _columns(groups: Sequence[Group]) -> int:
@@ -135,7 +161,10 @@ def _groups(table: StudyTable, rows: Sequence[TrialRow], *, squares: bool) -> li
 
 def design_row(groups: Sequence[Group], row: TrialRow) -> Floats:
     """The columns of one trial; zeros where its branch lacks a parameter."""
-    parts = [g.encode(row.suggested[g.name]) if g.name in row.suggested else np.zeros(g.width) for g in groups]
+    parts = [
+        g.encode(row.suggested[g.name]) if g.name in row.suggested else np.zeros(g.width)
+        for g in groups
+    ]
     return np.concatenate(parts)
 
 
@@ -148,25 +177,41 @@ def _huber(x: Floats, y: Floats) -> tuple[Floats, Floats, float]:
         centre_x, centre_y = np.average(x, axis=0, weights=weights), np.average(y, weights=weights)
         xc, yc = x - centre_x, y - centre_y
         gram = (xc * weights[:, None]).T @ xc + _RIDGE * np.eye(x.shape[1])
-        coefficients = np.asarray(np.linalg.solve(gram, (xc * weights[:, None]).T @ yc), dtype=np.float64)
+        coefficients = np.asarray(
+            np.linalg.solve(gram, (xc * weights[:, None]).T @ yc), dtype=np.float64
+        )
         residuals = yc - xc @ coefficients
         scale = max(1.4826 * float(np.median(np.abs(residuals - np.median(residuals)))), 1e-9)
-        weights = np.asarray(np.minimum(1.0, HUBER_K * scale / np.maximum(np.abs(residuals), 1e-12)), dtype=np.float64)
+        weights = np.asarray(
+            np.minimum(1.0, HUBER_K * scale / np.maximum(np.abs(residuals), 1e-12)),
+            dtype=np.float64,
+        )
     return coefficients, weights, scale
 
 
-def _shares(groups: Sequence[Group], x: Floats, y: Floats, coefficients: Floats, weights: Floats) -> Floats:
-    """Each parameter's part in the explained variance: ``cov(f_g, y) / var(y)``, weighted (Pratt 1987); the sum is R^2."""
+def _shares(
+    groups: Sequence[Group], x: Floats, y: Floats, coefficients: Floats, weights: Floats
+) -> Floats:
+    """Each parameter's part in the explained variance: ``cov(f_g, y) / var(y)``, weighted (Pratt
+    1987); the sum is R^2.
+    """
     centred = y - np.average(y, weights=weights)
     variance = float(weights @ centred**2)
     if variance <= 0:
         return np.zeros(len(groups))
     parts = [x[:, g.columns] @ coefficients[g.columns] for g in groups]
-    return np.array([float(weights @ ((part - np.average(part, weights=weights)) * centred)) / variance for part in parts])
+    return np.array(
+        [
+            float(weights @ ((part - np.average(part, weights=weights)) * centred)) / variance
+            for part in parts
+        ]
+    )
 
 
 def strongest(table: StudyTable, regression: "Regression | None") -> list[str]:
-    """The varied parameters (flat names), those that matter most first where a regression could tell."""
+    """The varied parameters (flat names), those that matter most first where a regression could
+    tell.
+    """
     names = table.varied
     if regression is None:
         return names
@@ -178,18 +223,25 @@ def strongest(table: StudyTable, regression: "Regression | None") -> list[str]:
 
 
 def flat_name(table: StudyTable, suggested: str) -> str:
-    """The configuration path, with underscores, that a name of the space sets: `momentum.lr` -> `optimizer_lr`."""
+    """The configuration path, with underscores, that a name of the space sets: `momentum.lr` ->
+    `optimizer_lr`.
+    """
     flat = suggested.replace(".", "_")
     if any(flat in trial.params for trial in table.trials):
         return flat
     for trial in table.trials:
         if suggested in trial.suggested:
             for key, value in trial.params.items():
-                if value == trial.suggested[suggested] and key.rsplit("_", 1)[-1] == flat.rsplit("_", 1)[-1]:
+                if (
+                    value == trial.suggested[suggested]
+                    and key.rsplit("_", 1)[-1] == flat.rsplit("_", 1)[-1]
+                ):
                     return key
     return flat
 
 
 def _is_numeric(table: StudyTable, name: str) -> bool:
     values = {t.params[name] for t in table.complete if name in t.params}
-    return len(values) > 2 and all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+    return len(values) > 2 and all(
+        isinstance(v, int | float) and not isinstance(v, bool) for v in values
+    )

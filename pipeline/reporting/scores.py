@@ -1,4 +1,6 @@
-"""Scores with their uncertainty: Wilson's interval, calibration error, and the gain of an ensemble over its best member."""
+"""Scores with their uncertainty: Wilson's interval, calibration error, and the gain of an ensemble
+over its best member.
+"""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,7 +19,9 @@ _SEED = 95
 
 @dataclass(frozen=True, kw_only=True)
 class Gain:
-    """Accuracy of the ensemble minus that of its best member, with a 95 % bootstrap interval; shares of the best member's errors."""
+    """Accuracy of the ensemble minus that of its best member, with a 95 % bootstrap interval;
+    shares of the best member's errors.
+    """
 
     gain: float
     low: float
@@ -33,12 +37,15 @@ class Gain:
 def gain_over(best: Probabilities, ensemble: Probabilities, labels: Labels) -> Gain:
     """Compare two predictions of the same images.
 
-    The bootstrap draws images with replacement; since only the four outcomes (right or wrong, twice) count, a multinomial draw is the same.
+    The bootstrap draws images with replacement; since only the four outcomes (right or wrong,
+    twice) count, a multinomial draw is the same.
     """
     first, second = best.argmax(axis=1) == labels, ensemble.argmax(axis=1) == labels
     count = len(labels)
     lost, won = int(np.sum(first & ~second)), int(np.sum(~first & second))
-    draws = default_rng(_SEED).multinomial(count, [won / count, lost / count, 1 - (won + lost) / count], size=_RESAMPLES)
+    draws = default_rng(_SEED).multinomial(
+        count, [won / count, lost / count, 1 - (won + lost) / count], size=_RESAMPLES
+    )
     low, high = np.quantile((draws[:, 0] - draws[:, 1]) / count, (0.025, 0.975))
     wrong = int(np.sum(~first))
     return Gain(
@@ -63,7 +70,8 @@ def wilson(right: float, count: int, z: float = 1.959964) -> tuple[float, float]
 
 
 def calibration_error(probabilities: Probabilities, labels: Labels, bins: int = 15) -> float:
-    """Return the expected calibration error: the mean distance of confidence and accuracy over equal bins of confidence.
+    """Return the expected calibration error: the mean distance of confidence and accuracy over
+    equal bins of confidence.
 
     Source: Guo et al. 2017, arXiv:1706.04599.
     """
@@ -78,7 +86,9 @@ def calibration_error(probabilities: Probabilities, labels: Labels, bins: int = 
 
 def confusion(predicted: NDArray[np.int64], labels: Labels, classes: int) -> NDArray[np.int64]:
     """Return counts (true class, predicted class)."""
-    counts: NDArray[np.int64] = np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
+    counts: NDArray[np.int64] = np.bincount(
+        labels * classes + predicted, minlength=classes * classes
+    ).reshape(classes, classes)
     return counts
 
 
@@ -90,7 +100,9 @@ def log_losses(probabilities: Probabilities, labels: Labels) -> NDArray[np.float
 
 
 def log_loss(probabilities: Probabilities, labels: Labels, counts: Counts | None = None) -> float:
-    """Return the mean of -log p of the right class; counts: (N,), how much each image counts, None: all alike."""
+    """Return the mean of -log p of the right class; counts: (N,), how much each image counts, None:
+    all alike.
+    """
     return float(np.average(log_losses(probabilities, labels), weights=counts))
 
 
@@ -100,6 +112,7 @@ def accuracy(probabilities: Probabilities, labels: Labels, counts: Counts | None
 
 
 REFITTED = (
-    "figures out of fold are those of the folds' nets, of fewer images and maybe a shorter training; "
+    "figures out of fold are those of the folds' nets, of fewer images and maybe a shorter "
+    "training; "
     "the nets that predict were trained on all images but the reserved"
 )

@@ -1,4 +1,6 @@
-"""The report's first sections: the result, how sure it is, what was searched, how it went, what mattered, what was stopped."""
+"""The report's first sections: the result, how sure it is, what was searched, how it went, what
+mattered, what was stopped.
+"""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -12,8 +14,10 @@ from pipeline.reporting.html import bullets, numbers, table, text
 from pipeline.reporting.table import clock
 
 _PICTURES = {
-    "Confusion matrix": "Confusion matrix of the validation images; the colour shows mistakes alone.",
-    "Misclassified images": "Misclassified validation images, the most confident first: true class, predicted class, confidence.",
+    "Confusion matrix": "Confusion matrix of the validation images; the colour shows mistakes "
+    "alone.",
+    "Misclassified images": "Misclassified validation images, the most confident first: true "
+    "class, predicted class, confidence.",
     "Filters of the first layer": "Filters of the first layer, blue negative, red positive.",
 }
 
@@ -23,7 +27,11 @@ def in_short(facts: Facts) -> str:
     study, unit = facts.table, unit_of(facts.table)
     states = Counter(trial.state for trial in study.trials)
     entries = [("trials", str(len(study.trials))), ("complete", str(states["COMPLETE"]))]
-    entries += [(word, str(states[state])) for state, word in (("PRUNED", "pruned"), ("FAIL", "failed")) if states[state]]
+    entries += [
+        (word, str(states[state]))
+        for state, word in (("PRUNED", "pruned"), ("FAIL", "failed"))
+        if states[state]
+    ]
     if study.complete:
         entries.insert(0, ("best objective", unit.value(study.best_first[0].value)))
     wall = _wall_s(facts)
@@ -32,20 +40,33 @@ def in_short(facts: Facts) -> str:
     points: list[str] = []
     if facts.confidence is not None:
         best = facts.winner
-        points.append(f"Trial {best.number} is best, with {unit.value(best.value)}: <code>{escape(' '.join(best.overrides))}</code>")
+        points.append(
+            f"Trial {best.number} is best, with {unit.value(best.value)}: "
+            f"<code>{escape(' '.join(best.overrides))}</code>"
+        )
         again = facts.confirmed.get(best.number, {})
         if "confirmed_mean" in again:
             seeds = f"{again['confirmed_seeds']:.0f} fresh seeds"
             points.append(
-                f"Run again with {seeds} it reached {unit.value(again['confirmed_mean'])} on average: that is to be expected of it."
+                f"Run again with {seeds} it reached {unit.value(again['confirmed_mean'])} on "
+                "average: that is to be expected of it."
             )
         elif facts.confidence.optimism is not None:
-            expected = unit.value(best.value - facts.confidence.optimism * (1 if study.directions[0] == "maximize" else -1))
-            points.append(f"Allowing for the luck of the winner, about {expected} is to be expected of it.")
+            expected = unit.value(
+                best.value
+                - facts.confidence.optimism * (1 if study.directions[0] == "maximize" else -1)
+            )
+            points.append(
+                f"Allowing for the luck of the winner, about {expected} is to be expected of it."
+            )
     clear = [effect for effect in facts.effects if effect.clear][:3]
     points += [f"<b>{escape(effect.name)}</b>: {escape(effect.text)}" for effect in clear]
     on_border = [place for place in facts.places if place.side and not place.at_limit]
-    points += [f"The best trials sit on the {place.side} border of {escape(place.name)}: its range should move." for place in on_border]
+    points += [
+        f"The best trials sit on the {place.side} border of {escape(place.name)}: its range should "
+        "move."
+        for place in on_border
+    ]
     if not study.complete:
         points.append("No trial is complete, so there is no best configuration; see why below.")
     return numbers(entries) + bullets(points)
@@ -53,7 +74,11 @@ def in_short(facts: Facts) -> str:
 
 def _wall_s(facts: Facts) -> float:
     spans = [span for trial in facts.table.trials for span in trial.spans]
-    return max(span[2] for span in spans) - min(span[1] for span in spans) if spans and facts.table.starts == 1 else 0.0
+    return (
+        max(span[2] for span in spans) - min(span[1] for span in spans)
+        if spans and facts.table.starts == 1
+        else 0.0
+    )
 
 
 def best(facts: Facts) -> str:
@@ -65,15 +90,22 @@ def best(facts: Facts) -> str:
     rows = [[name, _plain(value)] for name, value in winner.params.items()]
     rows += [[name.replace("_", "-"), f"{value:,.0f}"] for name, value in winner.extra.items()]
     parts = [table(["parameter", "value"], rows, f"Trial {winner.number}, {winner.name}")]
-    points = [f"Objective {unit.value(winner.value)} after {winner.epochs} epochs, {winner.duration_s:.1f} s."]
+    points = [
+        f"Objective {unit.value(winner.value)} after {winner.epochs} epochs, "
+        f"{winner.duration_s:.1f} s."
+    ]
     if sure.interval is not None:
         low, high = (unit.value(end) for end in sure.interval)
-        points.append(f"On {sure.images:,} validation images its accuracy is known to within {low} to {high} (95 %, Wilson).")
+        points.append(
+            f"On {sure.images:,} validation images its accuracy is known to within {low} to {high} "
+            "(95 %, Wilson)."
+        )
     if sure.optimism is not None and sure.noise is not None:
         optimism = f"{sure.optimism * unit.factor:.2g}{unit.word}"
         noise = f"{sure.noise * unit.factor:.2g}{unit.word}"
         points.append(
-            f"Selection optimism: being the best of {len(study.complete)} noisy values flatters it by about {optimism} on average."
+            f"Selection optimism: being the best of {len(study.complete)} noisy values flatters it "
+            f"by about {optimism} on average."
         )
         points.append(f"The noise of one value is {noise} ({escape(sure.noise_source)}).")
         points.append(_rivals(sure.rivals))
@@ -83,13 +115,16 @@ def best(facts: Facts) -> str:
     else:
         parts.append(
             text(
-                "The best trials were not run again with other seeds; study.confirm=5 does so and measures what is estimated here.", "soft"
+                "The best trials were not run again with other seeds; study.confirm=5 does so and "
+                "measures what is estimated here.",
+                "soft",
             )
         )
     for title, uri in facts.pictures.items():
         caption = _PICTURES[title]
         parts.append(
-            f'<figure class="picture"><img src="{uri}" alt="{escape(caption)}"><figcaption>{escape(caption)}</figcaption></figure>'
+            f'<figure class="picture"><img src="{uri}" '
+            f'alt="{escape(caption)}"><figcaption>{escape(caption)}</figcaption></figure>'
         )
     return "".join(parts)
 
@@ -98,17 +133,35 @@ def _confirmation(facts: Facts) -> str:
     """The table of fresh seeds, and by how much the search's own best was too good."""
     unit, found = unit_of(facts.table), {trial.number: trial for trial in facts.table.complete}
     rows = [
-        [str(number), unit.value(found[number].value), *(_measured(values, key, unit) for key in ("mean", "std", "lower_95"))]
+        [
+            str(number),
+            unit.value(found[number].value),
+            *(_measured(values, key, unit) for key in ("mean", "std", "lower_95")),
+        ]
         for number, values in facts.confirmed.items()
         if number in found
     ]
-    heads = ["trial", "found in the search", "mean of fresh seeds", "standard deviation", "95 % lower bound of the mean"]
-    parts = ["<h3>Run again with fresh seeds</h3>", table(heads, rows, "Confirmation of the best trials, the best first")]
+    heads = [
+        "trial",
+        "found in the search",
+        "mean of fresh seeds",
+        "standard deviation",
+        "95 % lower bound of the mean",
+    ]
+    parts = [
+        "<h3>Run again with fresh seeds</h3>",
+        table(heads, rows, "Confirmation of the best trials, the best first"),
+    ]
     top = facts.table.best_first[0]
     mean = facts.confirmed.get(top.number, {}).get("confirmed_mean")
     if mean is not None:
         excess = f"{(top.value - mean) * unit.factor:+.2g}{unit.word}"
-        parts.append(text(f"Measured optimism: the search's own best, trial {top.number}, was {excess} against its mean over fresh seeds."))
+        parts.append(
+            text(
+                f"Measured optimism: the search's own best, trial {top.number}, was {excess} "
+                "against its mean over fresh seeds."
+            )
+        )
     return "".join(parts)
 
 
@@ -120,7 +173,9 @@ def _measured(values: Mapping[str, float], key: str, unit: Unit) -> str:
 def _rivals(rivals: tuple[int, ...]) -> str:
     if not rivals:
         return "No other trial comes so near that this noise could explain the difference."
-    listed = ", ".join(str(number) for number in rivals[:12]) + (" and others" if len(rivals) > 12 else "")
+    listed = ", ".join(str(number) for number in rivals[:12]) + (
+        " and others" if len(rivals) > 12 else ""
+    )
     word = "trial cannot" if len(rivals) == 1 else "trials cannot"
     return f"{len(rivals)} other {word} be told from it by this noise: {listed}."
 
@@ -128,16 +183,31 @@ def _rivals(rivals: tuple[int, ...]) -> str:
 def searched(facts: Facts) -> str:
     """The space, the sampler and the limits."""
     space = facts.config.get("space") or {}
-    rows = [[name, entry.get("path", name), _range(entry), _when(entry)] for name, entry in space.items()]
+    rows = [
+        [name, entry.get("path", name), _range(entry), _when(entry)]
+        for name, entry in space.items()
+    ]
     if not rows:
-        rows = [[name, name, str(distribution), ""] for name, distribution in facts.table.distributions.items()]
+        rows = [
+            [name, name, str(distribution), ""]
+            for name, distribution in facts.table.distributions.items()
+        ]
     parts = [table(["name", "sets", "values", "only when"], rows, "The search space")]
-    about = {name: facts.config.get(name, {}) for name in ("sampler", "pruner", "slots", "train", "data", "study")}
+    about = {
+        name: facts.config.get(name, {})
+        for name in ("sampler", "pruner", "slots", "train", "data", "study")
+    }
     points = []
     if about["sampler"]:
-        points.append(f"Sampler {about['sampler'].get('name')}, pruner {about['pruner'].get('name')}, seed {about['study'].get('seed')}.")
+        points.append(
+            f"Sampler {about['sampler'].get('name')}, pruner {about['pruner'].get('name')}, seed "
+            f"{about['study'].get('seed')}."
+        )
     if about["train"]:
-        points.append(f"At most {about['train'].get('epochs')} epochs a trial; data {about['data'].get('name')}.")
+        points.append(
+            f"At most {about['train'].get('epochs')} epochs a trial; data "
+            f"{about['data'].get('name')}."
+        )
     if facts.table.started is not None:
         tags = facts.table.started.tags
         machine = ", ".join(tags[key] for key in ("processor", "blas", "kernels") if tags.get(key))
@@ -176,12 +246,18 @@ def course(facts: Facts) -> str:
         share = study.ended.outside_training
         words = f"{share:.1%} of the slots' time was spent outside training."
         if (facts.config.get("study") or {}).get("deterministic"):
-            words = f"Deterministic mode costs waiting: the trials of a round wait for each other. {words}"
+            words = (
+                "Deterministic mode costs waiting: the trials of a round wait for each other. "
+                f"{words}"
+            )
         parts.append(text(words))
     retries = [(trial.number, reason) for trial in study.trials for reason in trial.retries]
     if retries:
         parts.append(
-            text(f"{len(retries)} epochs were run again after a worker was lost: trials {', '.join(str(n) for n, _ in retries[:12])}.")
+            text(
+                f"{len(retries)} epochs were run again after a worker was lost: trials "
+                f"{', '.join(str(n) for n, _ in retries[:12])}."
+            )
         )
     return "".join(parts)
 
@@ -193,15 +269,28 @@ def mattered(facts: Facts) -> str:
         return ""
     parts = []
     if facts.regression is None:
-        words = f"{len(study.complete)} complete trials are too few to tell the parameters' effects apart"
+        words = (
+            f"{len(study.complete)} complete trials are too few to tell the parameters' effects "
+            "apart"
+        )
         parts.append(text(f"{words}; the pictures show what there is."))
     else:
         explained = f"{facts.regression.explained:.0%}"
-        words = f"A regression over {facts.regression.trials} complete trials explains {explained} of the objective's variance."
-        parts.append(text(f"{words} Effects are adjusted for the other parameters; ± is half of a 95 % interval."))
+        words = (
+            f"A regression over {facts.regression.trials} complete trials explains {explained} of "
+            "the objective's variance."
+        )
+        parts.append(
+            text(
+                f"{words} Effects are adjusted for the other parameters; ± is half of a 95 % "
+                "interval."
+            )
+        )
         clear = [f"<b>{escape(e.name)}</b>: {escape(e.text)}" for e in facts.effects if e.clear]
         unclear = [
-            f'<span class="unclear"><b>{escape(e.name)}</b>: {escape(e.text)} (not clear)</span>' for e in facts.effects if not e.clear
+            f'<span class="unclear"><b>{escape(e.name)}</b>: {escape(e.text)} (not clear)</span>'
+            for e in facts.effects
+            if not e.clear
         ]
         parts.append(bullets(clear + unclear))
         parts.append(charts.importances(facts.regression))
@@ -220,7 +309,11 @@ def stopped(facts: Facts) -> str:
             parts.append(f"<h3>{heading}: {total} of {len(facts.table.trials)}</h3>")
             parts.append(bullets([f"{escape(reason)}: {count}" for reason, count in found[:12]]))
     if parts:
-        saved = sum(trial.epochs_wanted - trial.epochs for trial in facts.table.trials if trial.state == "PRUNED" and trial.epochs_wanted)
+        saved = sum(
+            trial.epochs_wanted - trial.epochs
+            for trial in facts.table.trials
+            if trial.state == "PRUNED" and trial.epochs_wanted
+        )
         if saved > 0:
             parts.append(text(f"Pruning saved {saved} epochs of those trials."))
     return "".join(parts) or text("Every trial ran to its end.")

@@ -1,4 +1,6 @@
-"""The report's later sections: cost, borders and the next space, ensemble, commands, all trials, methods."""
+"""The report's later sections: cost, borders and the next space, ensemble, commands, all trials,
+methods.
+"""
 
 import shlex
 from collections.abc import Mapping
@@ -22,10 +24,14 @@ def cost(facts: Facts) -> str:
     by_size = charts.pareto(study, lambda trial: trial.extra.get("parameters", 0.0), "parameters")
     if not by_time and not by_size:
         return ""
-    parts = ["<p>The line joins the trials that no other beats in both: what more accuracy costs.</p>"]
+    parts = [
+        "<p>The line joins the trials that no other beats in both: what more accuracy costs.</p>"
+    ]
     parts.append(f'<div class="grid-of-charts">{by_time}{by_size}</div>')
     unit = unit_of(study)
-    front = charts.pareto_front(study.complete, lambda trial: trial.duration_s, maximize=study.directions[0] == "maximize")
+    front = charts.pareto_front(
+        study.complete, lambda trial: trial.duration_s, maximize=study.directions[0] == "maximize"
+    )
     rows: list[list[Cell]] = [
         [
             t.name,
@@ -35,7 +41,9 @@ def cost(facts: Facts) -> str:
         ]
         for t in front
     ]
-    parts.append(table(["trial", "objective", "seconds", "parameters"], rows, "The front over training time"))
+    parts.append(
+        table(["trial", "objective", "seconds", "parameters"], rows, "The front over training time")
+    )
     return "".join(parts)
 
 
@@ -46,31 +54,51 @@ def following(facts: Facts) -> str:
     points = []
     for place in facts.places:
         low, high = (f"{end:.4g}" for end in place.winners)
-        span = f"the best trials lie between {low} and {high}" if low != high else f"the best trials lie at {low}"
+        span = (
+            f"the best trials lie between {low} and {high}"
+            if low != high
+            else f"the best trials lie at {low}"
+        )
         if place.side and place.at_limit:
             where = f"{span}, at the {place.side} end of what makes sense"
         elif place.side:
-            where = f"{span}: {place.share:.0%} of them on the {place.side} border, so better values may lie beyond it"
+            where = (
+                f"{span}: {place.share:.0%} of them on the {place.side} border, so better values "
+                "may lie beyond it"
+            )
         else:
             where = f"{span}, inside the range"
         points.append(f"<b>{escape(place.name)}</b>: {escape(where)}.")
     parts = [bullets(points)]
     if facts.following:
-        words = "A space to search next: ranges moved past borders where winners sit, else narrowed to them; clearly worse choices dropped."
+        words = (
+            "A space to search next: ranges moved past borders where winners sit, else narrowed "
+            "to them; clearly worse choices dropped."
+        )
         parts.append(text(f"{words} Save it as my_conf/space/next.yaml:"))
         parts.append(command(space_yaml(facts.following)))
-        parts.append(command(f"python -m pipeline.sweep --config-dir my_conf space=next study.name={facts.table.name}-2"))
+        parts.append(
+            command(
+                "python -m pipeline.sweep --config-dir my_conf space=next "
+                f"study.name={facts.table.name}-2"
+            )
+        )
     return "".join(parts)
 
 
 def space_yaml(space: Mapping[str, Any]) -> str:
     """A space as `conf/space/*.yaml` are written: a line a parameter."""
-    lines = (f"{name}: {yaml.safe_dump(entry, sort_keys=False, default_flow_style=True, width=1000)}" for name, entry in space.items())
+    lines = (
+        f"{name}: {yaml.safe_dump(entry, sort_keys=False, default_flow_style=True, width=1000)}"
+        for name, entry in space.items()
+    )
     return "".join(lines)
 
 
 def ensemble(facts: Facts) -> str:
-    """Members, weights and gain of the final ensemble, and the one look at the test images, where there are any."""
+    """Members, weights and gain of the final ensemble, and the one look at the test images, where
+    there are any.
+    """
     parts = []
     found = facts.ensemble
     if found is not None:
@@ -79,21 +107,47 @@ def ensemble(facts: Facts) -> str:
         sets = [name for name in ("clean", "proxy") if name in found.get("out_of_fold", {})]
         heads = ["member", "weight", *(f"out of fold, {name}" for name in sets), "overrides"]
         rows = [
-            [m["name"], "" if w is None else f"{w:.2f}", *(f"{m[f'{name}_accuracy']:.3%}" for name in sets), " ".join(m["overrides"])]
+            [
+                m["name"],
+                "" if w is None else f"{w:.2f}",
+                *(f"{m[f'{name}_accuracy']:.3%}" for name in sets),
+                " ".join(m["overrides"]),
+            ]
             for m, w in zip(found["members"], weights, strict=True)
         ]
         chosen = f"chosen out of fold on {found.get('images'):,} {found.get('chosen_on')} images"
         if found.get("chosen_on") == "proxy" and found.get("ordinary"):
-            chosen += f" ({1 - found['ordinary']:.0%}) and the same images undisturbed ({found['ordinary']:.0%})"
-        parts.append(text(f"{len(found['members'])} members joined by {how.get('method')}, {chosen}."))
+            chosen += (
+                f" ({1 - found['ordinary']:.0%}) and the same images undisturbed "
+                f"({found['ordinary']:.0%})"
+            )
+        parts.append(
+            text(f"{len(found['members'])} members joined by {how.get('method')}, {chosen}.")
+        )
         parts.append(table(heads, rows, "Members of the ensemble"))
-        parts.append(bullets([_gain(name, score) for name, score in found.get("out_of_fold", {}).items()]))
+        parts.append(
+            bullets([_gain(name, score) for name, score in found.get("out_of_fold", {}).items()])
+        )
         if any(member.get("refits") for member in found["members"]):
             parts.append(text(f"{REFITTED}.".capitalize()))
     if facts.evaluation:
         parts.append("<h3>Evaluation</h3>")
-        heads = ["images", "how many", "accuracy", "95 % interval", "errors", "log loss", "calibration error"]
-        parts.append(table(heads, [_scores(name, scores) for name, scores in facts.evaluation.items()], "Evaluation of the ensemble"))
+        heads = [
+            "images",
+            "how many",
+            "accuracy",
+            "95 % interval",
+            "errors",
+            "log loss",
+            "calibration error",
+        ]
+        parts.append(
+            table(
+                heads,
+                [_scores(name, scores) for name, scores in facts.evaluation.items()],
+                "Evaluation of the ensemble",
+            )
+        )
     return "".join(parts)
 
 
@@ -101,12 +155,18 @@ def _gain(name: str, score: dict[str, Any]) -> str:
     gain = score["gain"]
     low, high = f"{gain['low'] * 100:+.3f}", f"{gain['high'] * 100:+.3f}"
     return escape(
-        f"On {name} images: accuracy {score['accuracy']:.3%}, {gain['gain'] * 100:+.3f} points over its best member "
-        f"(95 % interval {low} to {high}); {gain['errors_removed']:.0%} of that member's errors are gone."
+        f"On {name} images: accuracy {score['accuracy']:.3%}, {gain['gain'] * 100:+.3f} points "
+        "over its best member "
+        f"(95 % interval {low} to {high}); {gain['errors_removed']:.0%} of that member's errors "
+        "are gone."
     )
 
 
-SETS = {"test": "test split", "proxy": "contest proxy", "reserve": "the proxy's images, undisturbed"}
+SETS = {
+    "test": "test split",
+    "proxy": "contest proxy",
+    "reserve": "the proxy's images, undisturbed",
+}
 
 
 def _scores(name: str, scores: Mapping[str, Any]) -> list[str]:
@@ -132,9 +192,24 @@ def repeat(facts: Facts) -> str:
         steps.append(("the sweep", study.started.tags["command"]))
     if facts.overrides:
         number = facts.winner.number
-        steps.append(("the best configuration alone", f"python -m pipeline.train {shlex.join(facts.overrides)}"))
-        steps.append(("the best trial again, compared to the bit", f"python -m pipeline.replay {where}study.name={name} trial={number}"))
-    steps.append(("longer training on folds, and the ensemble", f"python -m pipeline.final {where}study.name={name}"))
+        steps.append(
+            (
+                "the best configuration alone",
+                f"python -m pipeline.train {shlex.join(facts.overrides)}",
+            )
+        )
+        steps.append(
+            (
+                "the best trial again, compared to the bit",
+                f"python -m pipeline.replay {where}study.name={name} trial={number}",
+            )
+        )
+    steps.append(
+        (
+            "longer training on folds, and the ensemble",
+            f"python -m pipeline.final {where}study.name={name}",
+        )
+    )
     steps.append(("this page", f"python -m pipeline.report {where}study.name={name}"))
     lines = [f"# {about}\n{words.strip()}" for about, words in steps]
     code = study.started.tags.get("code", "") if study.started else ""
@@ -154,33 +229,53 @@ def trials(facts: Facts) -> str:
     rows: list[list[Cell]] = []
     for trial in sorted(study.trials, key=lambda t: (order.get(t.number, len(order)), t.number)):
         value: Cell = (unit.value(trial.value), trial.value) if trial.objective else ""
-        cells: list[Cell] = [(str(trial.number), float(trial.number)), trial.state.lower(), value, (str(trial.epochs), trial.epochs)]
+        cells: list[Cell] = [
+            (str(trial.number), float(trial.number)),
+            trial.state.lower(),
+            value,
+            (str(trial.epochs), trial.epochs),
+        ]
         cells.append((f"{trial.duration_s:.1f}", trial.duration_s))
         cells += [_parameter(trial.params.get(name)) for name in names]
         rows.append(cells)
-    return table(heads, rows, f"{len(rows)} trials, best first; the column heads sort", sortable=True)
+    return table(
+        heads, rows, f"{len(rows)} trials, best first; the column heads sort", sortable=True
+    )
 
 
 def _parameter(value: Any) -> Cell:
     if value is None:
         return ""
-    return (f"{value:.4g}", float(value)) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+    return (
+        (f"{value:.4g}", float(value))
+        if isinstance(value, int | float) and not isinstance(value, bool)
+        else str(value)
+    )
 
 
 def methods(facts: Facts) -> str:
     """How the statistics were made, so that they can be doubted."""
     return bullets(
         [
-            "Effects and importances: a regression of the objective on all searched parameters (an offset for each choice, a parabola over "
-            "each number's range), fitted with Huber's weights so that a few disasters do not decide; intervals from 300 bootstrap "
-            "resamples of the trials. Pruned and failed trials have no objective and are left out, which favours the ranges where "
-            "trials survive. The sampler chose the trials, so effects are adjusted associations, not proofs.",
-            "Importance is each parameter's part in the explained variance (Pratt's measure); what is missing to 100 % is noise and what "
+            "Effects and importances: a regression of the objective on all searched parameters (an "
+            "offset for each choice, a parabola over "
+            "each number's range), fitted with Huber's weights so that a few disasters do not "
+            "decide; intervals from 300 bootstrap "
+            "resamples of the trials. Pruned and failed trials have no objective and are left out, "
+            "which favours the ranges where "
+            "trials survive. The sampler chose the trials, so effects are adjusted associations, "
+            "not proofs.",
+            "Importance is each parameter's part in the explained variance (Pratt's measure); what "
+            "is missing to 100 % is noise and what "
             "the model cannot say.",
-            "Selection optimism: true values are estimated by shrinking the better half of the observed ones towards their mean, as far "
-            "as the noise demands; 2,000 replays with fresh noise tell how far a winner's value lies above its truth. Without repeated "
-            "seeds the noise is taken to be the sampling error of the validation images; since all trials share those images, this is an "
+            "Selection optimism: true values are estimated by shrinking the better half of the "
+            "observed ones towards their mean, as far "
+            "as the noise demands; 2,000 replays with fresh noise tell how far a winner's value "
+            "lies above its truth. Without repeated "
+            "seeds the noise is taken to be the sampling error of the validation images; since all "
+            "trials share those images, this is an "
             "upper estimate.",
-            "Validation images were used for choosing; the test images were not opened for this page.",
+            "Validation images were used for choosing; the test images were not opened for this "
+            "page.",
         ]
     )

@@ -1,4 +1,4 @@
-"""A study as a table of trials: what Optuna stored, joined with the journal (times, slots, curves)."""
+"""A study as a table of trials: Optuna's store joined with the journal (times, slots, curves)."""
 
 import csv
 import math
@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline import journal
-from pipeline.events import EpochDone, Event, Scalar, StudyEnded, StudyStarted, TrialEnded, TrialRetried, TrialStarted
+from pipeline.events import (
+    EpochDone,
+    Event,
+    Scalar,
+    StudyEnded,
+    StudyStarted,
+    TrialEnded,
+    TrialRetried,
+    TrialStarted,
+)
 from pipeline.files import sqlite_url
 
 if TYPE_CHECKING:
@@ -18,7 +27,9 @@ if TYPE_CHECKING:
 
 @dataclass
 class TrialRow:
-    """One trial. `params` by configuration path (`optimizer_lr`), `suggested` by the space's own names (`momentum.lr`)."""
+    """One trial. `params` by configuration path (`optimizer_lr`), `suggested` by the space's own
+    names (`momentum.lr`).
+    """
 
     number: int
     name: str = ""
@@ -36,7 +47,9 @@ class TrialRow:
     extra: dict[str, float] = field(default_factory=dict)
     history: dict[int, dict[str, float]] = field(default_factory=dict)
     round: int | None = None  # in deterministic mode: the number of its round's first trial
-    spans: list[tuple[int, float, float]] = field(default_factory=list)  # (slot, start, end), seconds of the wall clock
+    spans: list[tuple[int, float, float]] = field(
+        default_factory=list
+    )  # (slot, start, end), seconds of the wall clock
 
     @property
     def value(self) -> float:
@@ -69,10 +82,15 @@ class StudyTable:
 
     @property
     def best(self) -> TrialRow | None:
-        """The trial to use: the best after confirmation where there was one, else the best found; None without a complete trial."""
+        """The trial to use: the best after confirmation where there was one, else the best found;
+        None without a complete trial.
+        """
         ranked = self.best_first
         confirmed = confirmed_metrics(self.folder)
-        return next((row for number in confirmed for row in ranked if row.number == number), ranked[0] if ranked else None)
+        return next(
+            (row for number in confirmed for row in ranked if row.number == number),
+            ranked[0] if ranked else None,
+        )
 
     @property
     def varied(self) -> list[str]:
@@ -90,7 +108,9 @@ def storage_uri(folder: Path, storage: str | None = None) -> str:
 
 
 def load_table(folder: Path, name: str, storage: str | None = None) -> StudyTable:
-    """Reads a study without writing to it. Raises FileNotFoundError without a database, KeyError for an unknown study."""
+    """Reads a study without writing to it. Raises FileNotFoundError without a database, KeyError
+    for an unknown study.
+    """
     import optuna
 
     if storage is None and not (folder / "study.db").exists():
@@ -112,9 +132,13 @@ def table_of_journal(folder: Path) -> StudyTable | None:
 
 
 def table_of(study: "optuna.Study", folder: Path, events: Sequence[Event] = ()) -> StudyTable:
-    """Joins Optuna's trials with the journal's events. Optuna has the last word on states, values and parameters."""
+    """Joins Optuna's trials with the journal's events. Optuna has the last word on states, values
+    and parameters.
+    """
     rows: dict[int, TrialRow] = {}
-    table = StudyTable(study.study_name, folder, tuple(d.name.lower() for d in study.directions), [])
+    table = StudyTable(
+        study.study_name, folder, tuple(d.name.lower() for d in study.directions), []
+    )
     _read_events(events, rows, table)
     for frozen in study.get_trials(deepcopy=False):
         row = rows.setdefault(frozen.number, TrialRow(frozen.number))
@@ -125,17 +149,29 @@ def table_of(study: "optuna.Study", folder: Path, events: Sequence[Event] = ()) 
 
 
 def confirmed_metrics(folder: Path) -> dict[int, dict[str, float]]:
-    """Trial -> what `study.confirm` found with fresh seeds (mean, standard deviation, lower bound, seeds), the best first.
+    """Trial -> what `study.confirm` found with fresh seeds (mean, standard deviation, lower bound,
+    seeds), the best first.
 
     Empty without a confirmation; what is not finite (a single seed has no spread) is left out.
     """
     path = folder / "confirmed.csv"
     if not path.is_file():
         return {}
-    names = {"mean": "confirmed_mean", "std": "confirmed_std", "lower_95": "confirmed_lower_95", "seeds": "confirmed_seeds"}
+    names = {
+        "mean": "confirmed_mean",
+        "std": "confirmed_std",
+        "lower_95": "confirmed_lower_95",
+        "seeds": "confirmed_seeds",
+    }
     with path.open(newline="") as file:
-        rows = [(int(row["trial"]), {new: float(row[old]) for old, new in names.items()}) for row in csv.DictReader(file)]
-    return {number: {key: value for key, value in values.items() if math.isfinite(value)} for number, values in rows}
+        rows = [
+            (int(row["trial"]), {new: float(row[old]) for old, new in names.items()})
+            for row in csv.DictReader(file)
+        ]
+    return {
+        number: {key: value for key, value in values.items() if math.isfinite(value)}
+        for number, values in rows
+    }
 
 
 def _read_optuna(frozen: "optuna.trial.FrozenTrial", row: TrialRow) -> None:
@@ -152,7 +188,10 @@ def _read_optuna(frozen: "optuna.trial.FrozenTrial", row: TrialRow) -> None:
     row.reason = row.reason or str(attributes.get("reason", ""))
     row.overrides = row.overrides or tuple(attributes.get("overrides", ()))
     if not row.history:
-        row.history = {step: {"valid_accuracy": value} for step, value in sorted(frozen.intermediate_values.items())}
+        row.history = {
+            step: {"valid_accuracy": value}
+            for step, value in sorted(frozen.intermediate_values.items())
+        }
     row.epochs = row.epochs or max(row.history, default=0)
     if not row.duration_s and frozen.duration is not None:
         row.duration_s = frozen.duration.total_seconds()
@@ -172,7 +211,11 @@ def _read_events(events: Sequence[Event], rows: dict[int, TrialRow], table: Stud
                 table.started = event
             case TrialStarted(number=number):
                 row = rows.setdefault(number, TrialRow(number))
-                row.name, row.overrides, row.params = event.name, event.overrides, dict(event.params)
+                row.name, row.overrides, row.params = (
+                    event.name,
+                    event.overrides,
+                    dict(event.params),
+                )
                 row.seed, row.epochs_wanted, row.state = event.seed, event.epochs, "RUNNING"
                 running[number] = (event.slot, event.time_s)
             case EpochDone(number=number):
@@ -197,7 +240,9 @@ def _end(row: TrialRow, event: TrialEnded) -> None:
     row.extra.update(event.extra)
 
 
-def _close_spans(rows: Mapping[int, TrialRow], running: dict[int, tuple[int, float]], end_s: float) -> None:
+def _close_spans(
+    rows: Mapping[int, TrialRow], running: dict[int, tuple[int, float]], end_s: float
+) -> None:
     for number, (slot, start) in running.items():
         rows[number].spans.append((slot, start, end_s))
     running.clear()
@@ -212,4 +257,6 @@ def clock(seconds: float) -> str:
     """Seconds as m:ss or h:mm:ss."""
     whole = round(seconds)
     minutes, hours = whole // 60, whole // 3600
-    return f"{hours}:{minutes % 60:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
+    return (
+        f"{hours}:{minutes % 60:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
+    )

@@ -1,4 +1,6 @@
-"""``budget.minutes``: the clock of a study over all its runs, and, without a number of trials, the slots and epochs that fit."""
+"""``budget.minutes``: the clock of a study over all its runs, and, without a number of trials, the
+slots and epochs that fit.
+"""
 
 import json
 import math
@@ -81,16 +83,18 @@ class TimePlan:
     def line(self, minutes: float) -> str:
         """Return the choice in words."""
         return (
-            f"{minutes:g} minutes: {self.slots} slot{'s' if self.slots > 1 else ''}, {self.epochs} epochs a trial "
+            f"{minutes:g} minutes: {self.slots} slot{'s' if self.slots > 1 else ''}, {self.epochs} "
+            "epochs a trial "
             f"(about {self.epoch_s:.2g} s each), about {self.trials} trials"
         )
 
 
 def calibrated(config: Config, problem: Problem, slots: Sequence[Slot]) -> tuple[Config, TimePlan]:
-    """Return the configuration with the epochs that fit, and the choice; a study that has made its choice keeps it.
+    """Return the configuration with the epochs that fit, and the choice; a study that has made its
+    choice keeps it.
 
-    Both ends of every branch of the space train a few real batches; then the cheapest and the dearest some more, alone and in all
-    slots at once.
+    Both ends of every branch of the space train a few real batches; then the cheapest and the
+    dearest some more, alone and in all slots at once.
     """
     path = config.paths.folder / "calibration.json"
     choice = _stored(path)
@@ -98,7 +102,11 @@ def calibrated(config: Config, problem: Problem, slots: Sequence[Slot]) -> tuple
         choice = choose(config, problem, slots)
         atomic_write_text(path, json.dumps(asdict(choice)) + "\n")
     if choice.epochs != config.train.epochs:
-        config = compose([*config.overrides, override("train.epochs", choice.epochs)], quiet=config.quiet, verbose=config.verbose)
+        config = compose(
+            [*config.overrides, override("train.epochs", choice.epochs)],
+            quiet=config.quiet,
+            verbose=config.verbose,
+        )
     return config, choice
 
 
@@ -108,28 +116,50 @@ def choose(config: Config, problem: Problem, slots: Sequence[Slot]) -> TimePlan:
     screened = screen(corners(problem), images, slots)
     ends = [screened[0], screened[-1]]
     alone = geometric_mean([epoch_seconds(spec, images, slots[:1]) for spec, _ in ends])
-    together = geometric_mean([epoch_seconds(spec, images, slots) for spec, _ in ends]) if len(slots) > 1 else alone
+    together = (
+        geometric_mean([epoch_seconds(spec, images, slots) for spec, _ in ends])
+        if len(slots) > 1
+        else alone
+    )
     count, measured_s = (len(slots), together) if len(slots) / together >= 1 / alone else (1, alone)
-    # All branches, as the ends relate to them: a space of many dear branches and a cheap one is dear.
-    epoch_s = measured_s * geometric_mean([cost for _, cost in screened]) / geometric_mean([cost for _, cost in ends])
+    # All branches, as the ends relate to them: a space of many dear branches and a cheap one is
+    # dear.
+    epoch_s = (
+        measured_s
+        * geometric_mean([cost for _, cost in screened])
+        / geometric_mean([cost for _, cost in ends])
+    )
     assert config.budget.minutes is not None
     epochs_in_all = config.budget.minutes * 60 * count * (1 - OUTSIDE) / epoch_s
     kept = KEPT[config.pruner.name]
     fixed = any(text.startswith("train.epochs=") for text in config.overrides)
     fitting = int(epochs_in_all / (WANTED_TRIALS * kept))
     epochs = config.train.epochs if fixed else min(config.train.epochs, max(FEWEST_EPOCHS, fitting))
-    return TimePlan(slots=count, epochs=epochs, trials=max(1, int(epochs_in_all / (epochs * kept))), epoch_s=epoch_s)
+    return TimePlan(
+        slots=count,
+        epochs=epochs,
+        trials=max(1, int(epochs_in_all / (epochs * kept))),
+        epoch_s=epoch_s,
+    )
 
 
 def corners(problem: Problem) -> list[Spec]:
-    """Return the configurations at both ends of every branch of the space, no two alike, those with the most multiply-adds first."""
-    works = [problem.work(0, overrides) for dearest in (True, False) for overrides in problem.space.corners(dearest=dearest)]
+    """Return the configurations at both ends of every branch of the space, no two alike, those with
+    the most multiply-adds first.
+    """
+    works = [
+        problem.work(0, overrides)
+        for dearest in (True, False)
+        for overrides in problem.space.corners(dearest=dearest)
+    ]
     unlike = {work.spec.digest(): work for work in works}.values()
     return [work.spec for work in sorted(unlike, key=lambda work: -work.extra["multiply_adds"])]
 
 
 def screen(specs: Sequence[Spec], images: int, slots: Sequence[Slot]) -> list[tuple[Spec, float]]:
-    """Return specs with the rough seconds of an epoch, from a step or two of each, the cheapest first; those that SCREEN_S suffices for."""
+    """Return specs with the rough seconds of an epoch, from a step or two of each, the cheapest
+    first; those that SCREEN_S suffices for.
+    """
     idle: SimpleQueue[Slot] = SimpleQueue()
     for slot in slots:
         idle.put(slot)
@@ -140,15 +170,22 @@ def screen(specs: Sequence[Spec], images: int, slots: Sequence[Slot]) -> list[tu
         try:
             if time.monotonic() > end and spec is not specs[0]:
                 return None
-            slot.call(training.train_epoch, shortened(spec, 1), None, deadline_s=60.0)  # the first step allocates
-            seconds = slot.call(training.train_epoch, shortened(spec, SCREEN_STEPS), None, deadline_s=60.0)[1]["epoch_s"]
+            slot.call(
+                training.train_epoch, shortened(spec, 1), None, deadline_s=60.0
+            )  # the first step allocates
+            seconds = slot.call(
+                training.train_epoch, shortened(spec, SCREEN_STEPS), None, deadline_s=60.0
+            )[1]["epoch_s"]
             return seconds / SCREEN_STEPS * steps_of(spec, images)
         finally:
             idle.put(slot)
 
     with ThreadPoolExecutor(len(slots)) as pool:
         costs = pool.map(cost, specs)
-        return sorted(((spec, found) for spec, found in zip(specs, costs, strict=True) if found is not None), key=lambda pair: pair[1])
+        return sorted(
+            ((spec, found) for spec, found in zip(specs, costs, strict=True) if found is not None),
+            key=lambda pair: pair[1],
+        )
 
 
 def steps_of(spec: Spec, images: int) -> int:
@@ -158,11 +195,15 @@ def steps_of(spec: Spec, images: int) -> int:
 
 def shortened(spec: Spec, steps: int) -> Spec:
     """Return the spec with an epoch of so many steps and one batch of validation."""
-    return replace(spec, train=replace(spec.train, steps_per_epoch=steps, eval_size=spec.train.batch_size))
+    return replace(
+        spec, train=replace(spec.train, steps_per_epoch=steps, eval_size=spec.train.batch_size)
+    )
 
 
 def epoch_seconds(spec: Spec, images: int, slots: Sequence[Slot]) -> float:
-    """Return how long an epoch of this spec takes when it runs in all these slots at once, from some of its batches."""
+    """Return how long an epoch of this spec takes when it runs in all these slots at once, from
+    some of its batches.
+    """
     steps = steps_of(spec, images)
     probed = min(PROBE_STEPS, steps)
     probe = shortened(spec, probed)
@@ -172,7 +213,9 @@ def epoch_seconds(spec: Spec, images: int, slots: Sequence[Slot]) -> float:
         times: list[float] = []
         end = time.monotonic() + PROBE_S
         while len(times) < 3 and time.monotonic() < end:
-            times.append(slot.call(training.train_epoch, probe, None, deadline_s=60.0)[1]["epoch_s"])
+            times.append(
+                slot.call(training.train_epoch, probe, None, deadline_s=60.0)[1]["epoch_s"]
+            )
         return min(times)
 
     with ThreadPoolExecutor(len(slots)) as pool:

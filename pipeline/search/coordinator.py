@@ -1,4 +1,6 @@
-"""The sweep: one thread a slot loops ask -> epochs -> tell, and sleeps while its slot works; the main thread waits for them."""
+"""The sweep: one thread a slot loops ask -> epochs -> tell, and sleeps while its slot works; the
+main thread waits for them.
+"""
 
 import contextlib
 import threading
@@ -17,7 +19,13 @@ from pipeline.search.budget import StudyClock
 from pipeline.search.problem import Work
 from pipeline.search.queue import StorageFailed
 from pipeline.search.trial import Room, run_trial
-from pipeline.search.trial_folder import Outcome, TrialRecord, drop_weights, keep_weights, weights_wanted
+from pipeline.search.trial_folder import (
+    Outcome,
+    TrialRecord,
+    drop_weights,
+    keep_weights,
+    weights_wanted,
+)
 from pipeline.slots.slot import Slot
 from pipeline.slots.stop import FAILED
 
@@ -47,7 +55,9 @@ class Usage:
                 self.training_s += seconds
 
     def outside(self, slots: int, idle_s: float = 0.0) -> float:
-        """Return the share of the slots' time that was not training; `idle_s`, when a slot had no trial to train, does not count."""
+        """Return the share of the slots' time that was not training; `idle_s`, when a slot had no
+        trial to train, does not count.
+        """
         if self.started is None:
             return 0.0
         busy = slots * ((self.ended or time.monotonic()) - self.started) - idle_s
@@ -55,9 +65,11 @@ class Usage:
 
 
 class Coordinator:
-    """Runs trials in slots until the ledger has no more, the stop says so, or the time is used up."""
+    """Runs trials in slots until the ledger has no more, the stop says so, or time is used up."""
 
-    def __init__(self, room: Room, slots: Sequence[Slot], paths: StudyPaths, clock: StudyClock, usage: Usage) -> None:
+    def __init__(
+        self, room: Room, slots: Sequence[Slot], paths: StudyPaths, clock: StudyClock, usage: Usage
+    ) -> None:
         self.room = room
         self.slots = slots
         self.usage = usage
@@ -81,7 +93,12 @@ class Coordinator:
 
     def threads(self) -> list[threading.Thread]:
         """Return the threads that do the work: one a slot."""
-        return [threading.Thread(target=self._loop, args=(slot,), name=f"slot-{slot.index}", daemon=True) for slot in self.slots]
+        return [
+            threading.Thread(
+                target=self._loop, args=(slot,), name=f"slot-{slot.index}", daemon=True
+            )
+            for slot in self.slots
+        ]
 
     def _loop(self, slot: Slot) -> None:
         with self.guarded():
@@ -94,8 +111,12 @@ class Coordinator:
     def _one(self, trial: optuna.Trial, overrides: list[str], slot: Slot) -> None:
         try:
             with self.composed(trial, overrides) as (work, record):
-                outcome = record.result(work.spec)  # a killed run may have left one that was not told
-                self.finish(trial, work, outcome or run_trial(trial, work, record, slot, self.room), record)
+                outcome = record.result(
+                    work.spec
+                )  # a killed run may have left one that was not told
+                self.finish(
+                    trial, work, outcome or run_trial(trial, work, record, slot, self.room), record
+                )
         except BaseException:
             self.room.ledger.release()
             raise
@@ -105,7 +126,9 @@ class Coordinator:
         return TrialRecord(self.paths.trial(number))
 
     @contextlib.contextmanager
-    def composed(self, trial: optuna.Trial, overrides: list[str]) -> Iterator[tuple[Work, TrialRecord]]:
+    def composed(
+        self, trial: optuna.Trial, overrides: list[str]
+    ) -> Iterator[tuple[Work, TrialRecord]]:
         """Yield a trial's work and folder; a trial that cannot be composed is told as FAIL."""
         problem, record = self.room.problem, self.record(trial.number)
         try:
@@ -115,7 +138,9 @@ class Coordinator:
         except InputError as error:
             self.tell(trial, Outcome(state="FAIL", reason=str(error), time_s=time.time()), record)
 
-    def finish(self, trial: optuna.Trial, work: Work, outcome: Outcome, record: TrialRecord) -> None:
+    def finish(
+        self, trial: optuna.Trial, work: Work, outcome: Outcome, record: TrialRecord
+    ) -> None:
         """Keep what a trial hands on, and tell how it ended."""
         if outcome.state == "INTERRUPTED":
             self.tell(trial, outcome, record)
@@ -133,24 +158,32 @@ class Coordinator:
                 drop_weights(record.paths)
 
     def tell(self, trial: optuna.Trial, outcome: Outcome, record: TrialRecord) -> int | None:
-        """Tell an outcome: listeners first, the study last, so that what the study knows the listeners know too."""
+        """Tell an outcome: listeners first, the study last, so that what the study knows the
+        listeners know too.
+        """
         self.room.emit(outcome.event(trial.number, record.paths.folder))
         return self.room.ledger.tell(trial, outcome)
 
     @contextlib.contextmanager
     def guarded(self) -> Iterator[None]:
-        """Turn what breaks the sweep itself (a full disk, a database that is locked or gone) into its end."""
+        """Turn what breaks the sweep itself (a full disk, a database that is locked or gone) into
+        its end.
+        """
         try:
             yield
         except StorageFailed as error:
             self.room.stop.request(str(error), FAILED)
         except OSError as error:
             place = f" ({Path(error.filename).name})" if isinstance(error.filename, str) else ""
-            self.room.stop.request(f"writing to {self.paths.folder}: {error.strerror or error}{place}", FAILED)
+            self.room.stop.request(
+                f"writing to {self.paths.folder}: {error.strerror or error}{place}", FAILED
+            )
         except Exception as error:  # a mistake of this program: its place goes into the log
             with contextlib.suppress(OSError), self.paths.log.open("a", encoding="utf-8") as log:
                 log.write(redact(traceback.format_exc()))
-            self.room.stop.request(f"{type(error).__name__}: {error} (see {self.paths.log.name})", FAILED)
+            self.room.stop.request(
+                f"{type(error).__name__}: {error} (see {self.paths.log.name})", FAILED
+            )
 
     def _stop_slots(self) -> None:
         if self.room.stop.now:

@@ -1,8 +1,10 @@
-"""Deterministic mode: rounds of trials in lockstep. 1, 2 and 4 slots, or a run that was interrupted, give the same study to the bit.
+"""Deterministic mode: rounds of trials in lockstep. 1, 2 and 4 slots, or a run that was
+interrupted, give the same study to the bit.
 
-All live trials of a round finish epoch e; then, in the order of their numbers, they are reported, and after that pruned or told. A copy
-of the study (`shadow`), made anew for each round from the trials before it, decides; the study on disk records. After an interruption the
-round is played again on such a copy with the epochs that are known already, and comes to the same decisions.
+All live trials of a round finish epoch e; then, in the order of their numbers, they are reported,
+and after that pruned or told. A copy of the study (`shadow`), made anew for each round from the
+trials before it, decides; the study on disk records. After an interruption the round is played
+again on such a copy with the epochs that are known already, and comes to the same decisions.
 """
 
 import math
@@ -32,29 +34,55 @@ class Shadow:
     """Makes a copy of a study as it stood when a round began."""
 
     def __init__(
-        self, directions: Sequence[str], name: str, sampler: BaseSampler, pruner: BasePruner, first: Sequence[dict[str, Value]]
+        self,
+        directions: Sequence[str],
+        name: str,
+        sampler: BaseSampler,
+        pruner: BasePruner,
+        first: Sequence[dict[str, Value]],
     ) -> None:
-        self._directions = [optuna.study.StudyDirection[direction.upper()] for direction in directions]
+        self._directions = [
+            optuna.study.StudyDirection[direction.upper()] for direction in directions
+        ]
         self._name = name  # Hyperband draws a trial's bracket from it
         self._sampler = sampler
         self._pruner = pruner
         self._first = list(first)  # parameters of the trials that are enqueued
 
     def copy(self, finished: Sequence[FrozenTrial]) -> optuna.Study:
-        """Return a study in memory that holds these trials under their numbers; they are the study's first ones, all ended."""
-        study = optuna.create_study(directions=self._directions, study_name=self._name, sampler=self._sampler, pruner=self._pruner)
+        """Return a study in memory that holds these trials under their numbers; they are the
+        study's first ones, all ended.
+        """
+        study = optuna.create_study(
+            directions=self._directions,
+            study_name=self._name,
+            sampler=self._sampler,
+            pruner=self._pruner,
+        )
         study.add_trials(finished)
         return study
 
     def ask(self, study: optuna.Study, number: int) -> optuna.Trial:
-        """Ask the copy for the trial of this number: after those taken over from another study come the enqueued ones not among them."""
-        taken = [trial.params for trial in study.get_trials(deepcopy=False) if FORKED_FROM in trial.user_attrs]
-        first = [params for params in self._first if not any(params.items() <= known.items() for known in taken)]
+        """Ask the copy for the trial of this number: after those taken over from another study come
+        the enqueued ones not among them.
+        """
+        taken = [
+            trial.params
+            for trial in study.get_trials(deepcopy=False)
+            if FORKED_FROM in trial.user_attrs
+        ]
+        first = [
+            params
+            for params in self._first
+            if not any(params.items() <= known.items() for known in taken)
+        ]
         if number - len(taken) < len(first):
             study.enqueue_trial(first[number - len(taken)])
         trial = study.ask()
         if trial.number != number:
-            raise RuntimeError(f"deterministic mode: trial {number} was to be asked, got {trial.number}")
+            raise RuntimeError(
+                f"deterministic mode: trial {number} was to be asked, got {trial.number}"
+            )
         return trial
 
 
@@ -82,14 +110,28 @@ class RoundTrial:
         """Return the value after an epoch; None when the trial did not get so far."""
         if self.was_told:
             return self.stored.intermediate_values.get(epoch)
-        return self.training.rows[epoch - 1]["valid_accuracy"] if epoch <= len(self.training.rows) else None
+        return (
+            self.training.rows[epoch - 1]["valid_accuracy"]
+            if epoch <= len(self.training.rows)
+            else None
+        )
 
 
 class Rounds(Coordinator):
-    """A coordinator that asks for rounds of `size` trials; what a trial gets depends on no slot and no clock."""
+    """A coordinator that asks for rounds of `size` trials; what a trial gets depends on no slot and
+    no clock.
+    """
 
     def __init__(
-        self, room: Room, slots: Sequence[Slot], paths: StudyPaths, clock: StudyClock, usage: Usage, *, size: int, shadow: Shadow
+        self,
+        room: Room,
+        slots: Sequence[Slot],
+        paths: StudyPaths,
+        clock: StudyClock,
+        usage: Usage,
+        *,
+        size: int,
+        shadow: Shadow,
     ) -> None:
         super().__init__(room, slots, paths, clock, usage)
         self._size = size
@@ -116,7 +158,10 @@ class Rounds(Coordinator):
         for epoch in range(1, max(member.training.work.epochs for member in members) + 1):
             live = [member for member in members if member.outcome is None]
             list(pool.map(lambda member: self._train(member, epoch), live))  # noqa: B023 - used up at once
-            if any(member.value(epoch) is None and member.error is None and not member.was_told for member in live):  # the sweep stops
+            if any(
+                member.value(epoch) is None and member.error is None and not member.was_told
+                for member in live
+            ):  # the sweep stops
                 for member in live:
                     self._pause(member)
                 return
@@ -130,7 +175,9 @@ class Rounds(Coordinator):
         ledger, study = self.room.ledger, self.room.ledger.study
         with storage_errors():
             trials = study.get_trials(deepcopy=False)
-        first = next((t.user_attrs[ROUND] for t in trials if not t.state.is_finished()), len(trials))
+        first = next(
+            (t.user_attrs[ROUND] for t in trials if not t.state.is_finished()), len(trials)
+        )
         before, begun = trials[:first], trials[first:]
         counted = sum(t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in before)
         size = self._size if ledger.total is None else min(self._size, ledger.total - counted)
@@ -143,16 +190,26 @@ class Rounds(Coordinator):
             members.append(self._member(shadow, overrides, stored, first))
         return members
 
-    def _member(self, shadow: optuna.Trial, overrides: list[str], stored: FrozenTrial | None, first: int) -> RoundTrial:
+    def _member(
+        self, shadow: optuna.Trial, overrides: list[str], stored: FrozenTrial | None, first: int
+    ) -> RoundTrial:
         study, problem = self.room.ledger.study, self.room.problem
         params, distributions = shadow.params, shadow.distributions
         with storage_errors():
             if stored is None:
-                running = create_trial(state=TrialState.RUNNING, params=params, distributions=distributions, user_attrs={ROUND: first})
+                running = create_trial(
+                    state=TrialState.RUNNING,
+                    params=params,
+                    distributions=distributions,
+                    user_attrs={ROUND: first},
+                )
                 study.add_trial(running)
                 stored = study.get_trials(deepcopy=False)[shadow.number]
             elif stored.params != params:
-                raise RuntimeError(f"deterministic mode: trial {shadow.number} must be {stored.params} again, got {params}")
+                raise RuntimeError(
+                    f"deterministic mode: trial {shadow.number} must be {stored.params} again, got "
+                    f"{params}"
+                )
             elif stored.state == TrialState.WAITING:
                 study._storage.set_trial_state_values(stored._trial_id, TrialState.RUNNING)
             trial = optuna.Trial(study, stored._trial_id)
@@ -200,11 +257,18 @@ class Rounds(Coordinator):
         member.outcome = outcome
         decider.tell(member.shadow, list(outcome.values) or None, TrialState[outcome.state])
         if not member.was_told:
-            with storage_errors():  # what samplers and pruners noted on the copy is needed by the copies of later rounds
-                for key, note in decider._storage.get_trial_system_attrs(member.shadow._trial_id).items():
-                    self.room.ledger.study._storage.set_trial_system_attr(member.stored._trial_id, key, note)
+            # what samplers and pruners noted on the copy is needed by the copies of later rounds
+            with storage_errors():
+                for key, note in decider._storage.get_trial_system_attrs(
+                    member.shadow._trial_id
+                ).items():
+                    self.room.ledger.study._storage.set_trial_system_attr(
+                        member.stored._trial_id, key, note
+                    )
             known = member.training.record.result(member.training.work.spec)
-            self.finish(member.trial, member.training.work, known or outcome, member.training.record)
+            self.finish(
+                member.trial, member.training.work, known or outcome, member.training.record
+            )
 
     def _ending(self, member: RoundTrial, epoch: int) -> Outcome | None:
         training = member.training
@@ -221,13 +285,18 @@ class Rounds(Coordinator):
         return None
 
     def _told_ending(self, member: RoundTrial, epoch: int) -> Outcome | None:
-        """Play an ended trial again: the copy's pruner is asked as it was then, since it notes what it saw for those that follow."""
+        """Play an ended trial again: the copy's pruner is asked as it was then, since it notes what
+        it saw for those that follow.
+        """
         stored = member.stored
         if stored.state != TrialState.COMPLETE or epoch < (stored.last_step or 0):
             self._prune(member)
         if epoch < (stored.last_step or 0):
             return None
-        return Outcome(state=stored.state.name, values=tuple(stored.values) if stored.state == TrialState.COMPLETE else ())
+        return Outcome(
+            state=stored.state.name,
+            values=tuple(stored.values) if stored.state == TrialState.COMPLETE else (),
+        )
 
     def _prune(self, member: RoundTrial) -> bool:
         return self.room.ledger.single and member.shadow.should_prune()

@@ -1,4 +1,6 @@
-"""What makes two runs the same study: space, objectives, seed, data, and every fixed value that a net is trained with."""
+"""What makes two runs the same study: space, objectives, seed, data, and every fixed value that a
+net is trained with.
+"""
 
 import dataclasses
 import json
@@ -48,9 +50,15 @@ def flat(config: Config) -> dict[str, Any]:
 
 
 def differences(old: Fingerprint, new: Fingerprint) -> list[str]:
-    """Return a line for each key whose value differs, such as ``train.epochs: 10 in the study, 5 now``."""
+    """Return a line for each key whose value differs, such as ``train.epochs: 10 in the study, 5
+    now``.
+    """
     keys = [*old, *(key for key in new if key not in old)]
-    return [f"{key}: {old.get(key, 'absent')} in the study, {new.get(key, 'absent')} now" for key in keys if old.get(key) != new.get(key)]
+    return [
+        f"{key}: {old.get(key, 'absent')} in the study, {new.get(key, 'absent')} now"
+        for key in keys
+        if old.get(key) != new.get(key)
+    ]
 
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,7 +70,9 @@ def code_version() -> str:
     if (ROOT / ".git").exists():
         commit = _git("rev-parse", "HEAD")
         if commit:
-            return commit[:12] + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
+            return commit[:12] + (
+                "+" if _git("status", "--porcelain", "--untracked-files=no") else ""
+            )
     try:
         return version("numpy-cnn-sweep")
     except PackageNotFoundError:
@@ -71,7 +81,13 @@ def code_version() -> str:
 
 def _git(*arguments: str) -> str:
     try:
-        done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, timeout=5, check=False)
+        done = subprocess.run(
+            ["git", "-C", str(ROOT), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

@@ -26,11 +26,12 @@ def nothing_of_its_own(study: optuna.Study) -> bool:
 
 
 def take_over(study: optuna.Study, config: Config, space: Space, mark: Fingerprint) -> str:
-    """Copy the ended trials of ``study.fork`` whose configuration the new study could have tried; return a line for the user.
+    """Copy the ended trials of ``study.fork`` whose configuration the new study could have tried;
+    return a line for the user.
 
-    A trial fits when every value that the new study holds fixed was the same, and the others lie in the new space. Those that are there
-    already, because the copying was broken off, are not copied again. Raises InputError when the other study does not exist or measures
-    something else.
+    A trial fits when every value that the new study holds fixed was the same, and the others lie in
+    the new space. Those that are there already, because the copying was broken off, are not copied
+    again. Raises InputError when the other study does not exist or measures something else.
     """
     name = config.study.fork
     assert name is not None
@@ -39,15 +40,25 @@ def take_over(study: optuna.Study, config: Config, space: Space, mark: Fingerpri
     theirs: Fingerprint = old.user_attrs.get(FINGERPRINT, {})
     for key in MUST_AGREE:
         if theirs.get(key) != mark[key]:
-            raise InputError(f"study.fork: {key} must be the same in both studies, got {theirs.get(key)} in {name!r}, {mark[key]} now")
+            raise InputError(
+                f"study.fork: {key} must be the same in both studies, got {theirs.get(key)} in "
+                f"{name!r}, {mark[key]} now"
+            )
     trials = old.get_trials(deepcopy=False, states=COUNTED)
-    fitting = [copied for trial in trials if (copied := _translate(trial, paths, space, mark)) is not None]
+    fitting = [
+        copied for trial in trials if (copied := _translate(trial, paths, space, mark)) is not None
+    ]
     taken = [trial.user_attrs[FORKED_FROM] for trial in study.get_trials(deepcopy=False)]
     study.add_trials(trial for trial in fitting if trial.user_attrs[FORKED_FROM] not in taken)
-    return f"study.fork: {len(fitting)} of {len(trials)} trials of {name!r} fit and are taken over; they count"
+    return (
+        f"study.fork: {len(fitting)} of {len(trials)} trials of {name!r} fit and are taken over; "
+        "they count"
+    )
 
 
-def _translate(trial: FrozenTrial, paths: StudyPaths, space: Space, mark: Fingerprint) -> FrozenTrial | None:
+def _translate(
+    trial: FrozenTrial, paths: StudyPaths, space: Space, mark: Fingerprint
+) -> FrozenTrial | None:
     """Return the trial in the new study's terms; None where it does not fit."""
     file = paths.trial(trial.number).overrides
     if not file.exists():
@@ -57,9 +68,16 @@ def _translate(trial: FrozenTrial, paths: StudyPaths, space: Space, mark: Finger
     except InputError:  # of an older version of the program
         return None
     values = flat(tried)
-    if any(json.dumps(values[key], sort_keys=True) != text for key, text in mark.items() if key in values):
+    if any(
+        json.dumps(values[key], sort_keys=True) != text
+        for key, text in mark.items()
+        if key in values
+    ):
         return None
-    params = _params(space, values | {group: choice for group, choice in tried.choices.items() if choice is not None})
+    params = _params(
+        space,
+        values | {group: choice for group, choice in tried.choices.items() if choice is not None},
+    )
     if params is None:
         return None
     distributions = space.distributions()
@@ -74,7 +92,9 @@ def _translate(trial: FrozenTrial, paths: StudyPaths, space: Space, mark: Finger
 
 
 def _params(space: Space, values: dict[str, Any]) -> dict[str, Value] | None:
-    """Return the values of the space's active parameters; None when one lies outside its distribution."""
+    """Return the values of the space's active parameters; None when one lies outside its
+    distribution.
+    """
     params: dict[str, Value] = {}
     for parameter in space.parameters:
         if any(params.get(name) not in allowed for name, allowed in parameter.when.items()):

@@ -1,4 +1,6 @@
-"""leaderboard.csv and best.yaml: every finished trial, best first; with two objectives the Pareto front first."""
+"""leaderboard.csv and best.yaml: every finished trial, best first; with two objectives the Pareto
+front first.
+"""
 
 import csv
 import io
@@ -33,7 +35,8 @@ class Row:
 
 
 def rank(study: optuna.Study, space: Space, confirmed: Sequence[int] = ()) -> list[Row]:
-    """Return the finished trials: `confirmed` ones in that order, other complete ones by objective, then pruned, then failed.
+    """Return the finished trials: `confirmed` ones in that order, other complete ones by objective,
+    then pruned, then failed.
 
     Equal ones by number.
     """
@@ -44,22 +47,43 @@ def rank(study: optuna.Study, space: Space, confirmed: Sequence[int] = ()) -> li
     def key(trial: FrozenTrial) -> tuple[Any, ...]:
         value = sign * trial.values[0] if trial.values else 0.0
         place = confirmed.index(trial.number) if trial.number in confirmed else len(confirmed)
-        return (ENDED.index(trial.state), place, trial.number not in front and len(study.directions) > 1, value, trial.number)
+        return (
+            ENDED.index(trial.state),
+            place,
+            trial.number not in front and len(study.directions) > 1,
+            value,
+            trial.number,
+        )
 
     ordered = sorted(trials, key=key)
     if confirmed and len(study.directions) == 1:
         front = {ordered[0].number}
-    return [_row(place, trial, space, trial.number in front) for place, trial in enumerate(ordered, 1)]
+    return [
+        _row(place, trial, space, trial.number in front) for place, trial in enumerate(ordered, 1)
+    ]
 
 
-def best_trials(study: optuna.Study, trials: Sequence[FrozenTrial] | None = None) -> list[FrozenTrial]:
-    """Return the best complete trial, the earliest among equals, or the Pareto front; empty when none is complete."""
-    complete = [t for t in trials or study.get_trials(deepcopy=False) if t.state == TrialState.COMPLETE]
-    signs = [1.0 if direction == optuna.study.StudyDirection.MAXIMIZE else -1.0 for direction in study.directions]
+def best_trials(
+    study: optuna.Study, trials: Sequence[FrozenTrial] | None = None
+) -> list[FrozenTrial]:
+    """Return the best complete trial, the earliest among equals, or the Pareto front; empty when
+    none is complete.
+    """
+    complete = [
+        t for t in trials or study.get_trials(deepcopy=False) if t.state == TrialState.COMPLETE
+    ]
+    signs = [
+        1.0 if direction == optuna.study.StudyDirection.MAXIMIZE else -1.0
+        for direction in study.directions
+    ]
     scores = {t.number: [s * v for s, v in zip(signs, t.values, strict=True)] for t in complete}
     if len(signs) == 1:
         return sorted(complete, key=lambda t: (-scores[t.number][0], t.number))[:1]
-    return [t for t in complete if not any(_dominates(scores[other.number], scores[t.number]) for other in complete)]
+    return [
+        t
+        for t in complete
+        if not any(_dominates(scores[other.number], scores[t.number]) for other in complete)
+    ]
 
 
 def confirmed_order(paths: StudyPaths) -> list[int]:
@@ -72,12 +96,18 @@ def confirmed_order(paths: StudyPaths) -> list[int]:
 
 
 def best_number(study: optuna.Study, paths: StudyPaths) -> int | None:
-    """Return the number of the best trial: of the confirmed ones, where there are any; None without a complete trial."""
-    return next(iter([*confirmed_order(paths), *(trial.number for trial in best_trials(study))]), None)
+    """Return the number of the best trial: of the confirmed ones, where there are any; None without
+    a complete trial.
+    """
+    return next(
+        iter([*confirmed_order(paths), *(trial.number for trial in best_trials(study))]), None
+    )
 
 
 def _dominates(a: Sequence[float], b: Sequence[float]) -> bool:
-    return all(x >= y for x, y in zip(a, b, strict=True)) and any(x > y for x, y in zip(a, b, strict=True))
+    return all(x >= y for x, y in zip(a, b, strict=True)) and any(
+        x > y for x, y in zip(a, b, strict=True)
+    )
 
 
 def _row(place: int, trial: FrozenTrial, space: Space, front: bool) -> Row:
@@ -93,14 +123,26 @@ def _row(place: int, trial: FrozenTrial, space: Space, front: bool) -> Row:
     )
 
 
-def write(rows: Sequence[Row], objectives: Sequence[str], base: Sequence[str], paths: StudyPaths) -> None:
+def write(
+    rows: Sequence[Row], objectives: Sequence[str], base: Sequence[str], paths: StudyPaths
+) -> None:
     """Write leaderboard.csv, and best.yaml when a trial is complete."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["rank", "trial", "state", *objectives, "epochs", "overrides", "reason"])
     for row in rows:
         values = [repr(value) for value in row.values] + [""] * (len(objectives) - len(row.values))
-        writer.writerow([row.rank, row.number, row.state, *values, row.epochs, " ".join(row.overrides), row.reason])
+        writer.writerow(
+            [
+                row.rank,
+                row.number,
+                row.state,
+                *values,
+                row.epochs,
+                " ".join(row.overrides),
+                row.reason,
+            ]
+        )
     atomic_write_text(paths.leaderboard, text.getvalue())
     if rows and rows[0].state == "COMPLETE":
         best = rows[0]
@@ -117,15 +159,30 @@ def table(rows: Sequence[Row], objectives: Sequence[str], shown: int = SHOWN) ->
     """Return the leaderboard as plain lines."""
     heads = ["rank", "trial", *objectives, "epochs", "state", "overrides"]
     cells = [
-        [str(r.rank), str(r.number), *_shown_values(r, len(objectives)), str(r.epochs), r.state, " ".join(_short(r))] for r in rows[:shown]
+        [
+            str(r.rank),
+            str(r.number),
+            *_shown_values(r, len(objectives)),
+            str(r.epochs),
+            r.state,
+            " ".join(_short(r)),
+        ]
+        for r in rows[:shown]
     ]
     widths = [max(len(line[i]) for line in [heads, *cells]) for i in range(len(heads))]
-    lines = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in [heads, *cells]]
-    return lines + ([f"... and {len(rows) - shown} more in leaderboard.csv"] if len(rows) > shown else [])
+    lines = [
+        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+        for line in [heads, *cells]
+    ]
+    return lines + (
+        [f"... and {len(rows) - shown} more in leaderboard.csv"] if len(rows) > shown else []
+    )
 
 
 def _shown_values(row: Row, count: int) -> list[str]:
-    return [f"{value:.4f}" if abs(value) < 1000 else f"{value:.4g}" for value in row.values] + [""] * (count - len(row.values))
+    return [f"{value:.4f}" if abs(value) < 1000 else f"{value:.4g}" for value in row.values] + [
+        ""
+    ] * (count - len(row.values))
 
 
 def _short(row: Row) -> list[str]:

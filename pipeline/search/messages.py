@@ -1,4 +1,6 @@
-"""What a sweep says: before the first trial what it is about to do, and at the end what came of it and how to go on."""
+"""What a sweep says: before the first trial what it is about to do, and at the end what came of it
+and how to go on.
+"""
 
 import shlex
 from collections.abc import Sequence
@@ -12,7 +14,9 @@ from pipeline.slots.slot import Machine
 from pipeline.slots.stop import Stop
 from pipeline.tracking.store import is_server, resolve_uri
 
-EFFICIENCY = 0.35  # of the measured product speed that a whole step reaches, typically; small nets less
+EFFICIENCY = (
+    0.35  # of the measured product speed that a whole step reaches, typically; small nets less
+)
 STEP_S = 0.0008  # of Python in a step, which is most of a small net's time
 EPOCH_S = 0.01  # to send, save and report an epoch
 TRIAL_S = 0.1  # to ask, compose and tell a trial
@@ -21,7 +25,9 @@ RUN_BYTES = 250_000  # of a trial in the study's and MLflow's databases and pict
 STORE_BYTES = 2_000_000  # of the empty databases
 
 
-def plan_lines(config: Config, problem: Problem, ledger: Ledger, slots: int, machine: Machine) -> list[str]:
+def plan_lines(
+    config: Config, problem: Problem, ledger: Ledger, slots: int, machine: Machine
+) -> list[str]:
     """Return the lines that say what will run."""
     left = ledger.left
     objective = " and ".join(problem.objectives)
@@ -29,21 +35,29 @@ def plan_lines(config: Config, problem: Problem, ledger: Ledger, slots: int, mac
     epochs = f"at most {config.train.epochs} epochs each, by {objective}"
     lines = [
         f"study {config.study.name!r} in {config.paths.folder}: {_trials(config, left)}, {epochs}",
-        f"data {config.data.name}: {'x'.join(map(str, problem.data.image_shape))}, {problem.training_images} training images; "
+        f"data {config.data.name}: {'x'.join(map(str, problem.data.image_shape))}, "
+        f"{problem.training_images} training images; "
         f"searching {', '.join(problem.space.names)}",
         f"{slots} slot{'s' if slots > 1 else ''} on {machine.processor}, {machine.blas}{kernels}, "
         f"{config.sampler.name} sampler, {config.pruner.name} pruner",
     ]
     works = sample_works(problem)
-    seconds = sum(epoch_seconds(work, problem.training_images, machine) for work in works) / len(works)
+    seconds = sum(epoch_seconds(work, problem.training_images, machine) for work in works) / len(
+        works
+    )
     parameters = max(work.extra["parameters"] for work in works)
     disk = STORE_BYTES + (left or 20) * RUN_BYTES + slots * 2 * 4 * parameters * 4
     if left is not None:
         whole = left * (config.train.epochs * seconds + TRIAL_S) / slots
         pruned = "" if config.pruner.name == "none" else "; pruning makes it less"
-        lines.append(f"estimate: about {_duration(whole)}{pruned}; about {disk / 1e6:.0f} MB on disk")
+        lines.append(
+            f"estimate: about {_duration(whole)}{pruned}; about {disk / 1e6:.0f} MB on disk"
+        )
     else:
-        lines.append(f"estimate: about {_duration(seconds)} an epoch; about {disk / 1e6:.0f} MB on disk for each 20 trials")
+        lines.append(
+            f"estimate: about {_duration(seconds)} an epoch; about {disk / 1e6:.0f} MB on disk for "
+            "each 20 trials"
+        )
     return lines
 
 
@@ -54,17 +68,23 @@ def sample_works(problem: Problem) -> list[Work]:
 
 
 def epoch_seconds(work: Work, images: int, machine: Machine) -> float:
-    """Return about how long an epoch takes, from its multiply-adds and the machine's measured speed of products."""
+    """Return about how long an epoch takes, from its multiply-adds and the machine's measured speed
+    of products.
+    """
     train = work.spec.train
     seen = images if train.steps_per_epoch is None else train.steps_per_epoch * train.batch_size
-    products_s = 2 * PASSES * work.extra["multiply_adds"] * seen / (EFFICIENCY * machine.gflops * 1e9)
+    products_s = (
+        2 * PASSES * work.extra["multiply_adds"] * seen / (EFFICIENCY * machine.gflops * 1e9)
+    )
     return products_s + seen / train.batch_size * STEP_S + EPOCH_S
 
 
 def _trials(config: Config, left: int | None) -> str:
     if left is None:
         return f"trials for {config.budget.minutes:g} minutes"
-    limit = "" if config.budget.minutes is None else f" in at most {config.budget.minutes:g} minutes"
+    limit = (
+        "" if config.budget.minutes is None else f" in at most {config.budget.minutes:g} minutes"
+    )
     return f"{left} trial{'s' if left != 1 else ''} to go{limit}"
 
 
@@ -76,19 +96,32 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def closing_lines(config: Config, rows: Sequence[Row], problem: Problem, outside: float | None) -> list[str]:
-    """Return the lines; `outside` is the share of the slots' time outside training, None when nothing ran."""
+def closing_lines(
+    config: Config, rows: Sequence[Row], problem: Problem, outside: float | None
+) -> list[str]:
+    """Return the lines; `outside` is the share of the slots' time outside training, None when
+    nothing ran.
+    """
     lines = ["", *table(rows, problem.objectives)]
     best = [row for row in rows if row.front]
     if best:
         words = "best trial" if len(problem.objectives) == 1 else "Pareto front: trials"
-        lines += ["", f"{words} {', '.join(str(row.number) for row in best)}: {' '.join(best[0].overrides)}"]
-        lines.append(f"train it alone: python -m pipeline.train {shlex.join([*problem.base, *best[0].overrides])}")
+        lines += [
+            "",
+            f"{words} {', '.join(str(row.number) for row in best)}: {' '.join(best[0].overrides)}",
+        ]
+        lines.append(
+            "train it alone: python -m pipeline.train "
+            f"{shlex.join([*problem.base, *best[0].overrides])}"
+        )
     if outside is not None:
         lines.append(f"{outside:.1%} of the slots' time was spent outside training")
     if config.tracking.name == "mlflow":
         uri = resolve_uri(config.tracking.uri, config.root)
-        lines.append(f"compare the runs: {f'open {redact(uri)}' if is_server(uri) else command_of('ui', config.root)}")
+        lines.append(
+            "compare the runs: "
+            f"{f'open {redact(uri)}' if is_server(uri) else command_of('ui', config.root)}"
+        )
     return lines
 
 
@@ -101,7 +134,10 @@ def next_step(config: Config, ledger: Ledger, stop: Stop) -> str:
     else:
         more = f"budget.minutes={2 * (config.budget.minutes or 1):g}"
     done = stop.reason or "the study has all its trials"
-    return f"{done}; go on with more: {resume_command(config, more)}, or begin another: study.name=NAME"
+    return (
+        f"{done}; go on with more: {resume_command(config, more)}, or begin another: "
+        "study.name=NAME"
+    )
 
 
 def resume_command(config: Config, *more: str) -> str:

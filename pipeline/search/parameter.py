@@ -1,4 +1,6 @@
-"""One searched value: what it may be, when it is active, and how its value is written as an override."""
+"""One searched value: what it may be, when it is active, and how its value is written as an
+override.
+"""
 
 import json
 import math
@@ -6,7 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 
 from cnn_core.errors import InputError
 from pipeline.configuration.hints import did_you_mean
@@ -18,7 +25,9 @@ OPTIONS = ("path", "step", "log", "when")
 
 @dataclass(frozen=True)
 class Parameter:
-    """A line of a space: its name in the study, the key it sets, its distribution, and the choices under which it is asked for."""
+    """A line of a space: its name in the study, the key it sets, its distribution, and the choices
+    under which it is asked for.
+    """
 
     name: str
     path: str
@@ -33,7 +42,9 @@ class Parameter:
     def distribution(self) -> BaseDistribution:
         """Return the distribution in Optuna's terms."""
         if self.kind == "int":
-            return IntDistribution(int(self.low), int(self.high), log=self.log, step=int(self.step or 1))
+            return IntDistribution(
+                int(self.low), int(self.high), log=self.log, step=int(self.step or 1)
+            )
         if self.kind == "float":
             return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
         return CategoricalDistribution(self.choices)
@@ -56,7 +67,9 @@ class Parameter:
         if self.kind in ("choice", "group"):
             return " | ".join(literal(value) for value in self.choices)
         words = f"{self.low:g} ... {self.high:g}"
-        return words + (f", step {self.step:g}" if self.step else "") + (", log" if self.log else "")
+        return (
+            words + (f", step {self.step:g}" if self.step else "") + (", log" if self.log else "")
+        )
 
     def fingerprint(self) -> dict[str, Any]:
         """Return the parameter as plain values, floats exact."""
@@ -72,14 +85,22 @@ def parse_parameter(name: str, line: Any) -> Parameter:
     """Read one line of a space. Raises InputError with the rule and the values."""
     place = f"space {name}"
     if not isinstance(line, Mapping):
-        raise InputError(f"{place}: must be a mapping such as {{int: [8, 64], log: true}}, got {line!r}")
+        raise InputError(
+            f"{place}: must be a mapping such as {{int: [8, 64], log: true}}, got {line!r}"
+        )
     words = [str(word) for word in line]
     for word in words:
         if word not in KINDS + OPTIONS:
-            raise InputError(f"{place}: must be made of {', '.join(KINDS + OPTIONS)}, got {word!r}{did_you_mean(word, KINDS + OPTIONS)}")
+            raise InputError(
+                f"{place}: must be made of {', '.join(KINDS + OPTIONS)}, got "
+                f"{word!r}{did_you_mean(word, KINDS + OPTIONS)}"
+            )
     kinds = [word for word in words if word in KINDS]
     if len(kinds) != 1:
-        raise InputError(f"{place}: must have exactly one of {', '.join(KINDS)}, got {' and '.join(kinds) or 'none'}")
+        raise InputError(
+            f"{place}: must have exactly one of {', '.join(KINDS)}, got "
+            f"{' and '.join(kinds) or 'none'}"
+        )
     kind = kinds[0]
     path = line.get("path", name)
     if not isinstance(path, str) or not path:
@@ -89,7 +110,9 @@ def parse_parameter(name: str, line: Any) -> Parameter:
         extra = [word for word in ("step", "log") if word in words]
         if extra:
             raise InputError(f"{place}: {extra[0]} belongs to int and float, got {kind}")
-        return Parameter(name, path, kind, choices=_parse_choices(place, kind, line[kind]), when=when)
+        return Parameter(
+            name, path, kind, choices=_parse_choices(place, kind, line[kind]), when=when
+        )
     low, high = _parse_range(place, kind, line[kind])
     step, log = _parse_step_log(place, kind, line, low, high)
     return Parameter(name, path, kind, low, high, step, log, when=when)
@@ -98,7 +121,8 @@ def parse_parameter(name: str, line: Any) -> Parameter:
 def _parse_choices(place: str, kind: str, given: Any) -> tuple[Value, ...]:
     if not isinstance(given, list | tuple) or not given:
         raise InputError(f"{place}: {kind} must be a list with at least one entry, got {given!r}")
-    # Optuna's categories are scalars: a list is carried as its text, which is also how the override writes it.
+    # Optuna's categories are scalars: a list is carried as its text, which is also how the override
+    # writes it.
     choices = tuple(json.dumps(item) if isinstance(item, list | tuple) else item for item in given)
     for item in choices:
         if not isinstance(item, str | int | float | bool | None):
@@ -117,7 +141,11 @@ def _is_number(value: Any) -> bool:
 
 
 def _parse_range(place: str, kind: str, given: Any) -> tuple[float, float]:
-    if not isinstance(given, list | tuple) or len(given) != 2 or not all(_is_number(value) for value in given):
+    if (
+        not isinstance(given, list | tuple)
+        or len(given) != 2
+        or not all(_is_number(value) for value in given)
+    ):
         raise InputError(f"{place}: {kind} must be [low, high], two numbers, got {given!r}")
     low, high = given
     if not (math.isfinite(low) and math.isfinite(high)):
@@ -129,21 +157,36 @@ def _parse_range(place: str, kind: str, given: Any) -> tuple[float, float]:
     return (int(low), int(high)) if kind == "int" else (float(low), float(high))
 
 
-def _parse_step_log(place: str, kind: str, line: Mapping[str, Any], low: float, high: float) -> tuple[float | None, bool]:
+def _parse_step_log(
+    place: str, kind: str, line: Mapping[str, Any], low: float, high: float
+) -> tuple[float | None, bool]:
     step, log = line.get("step"), line.get("log", False)
     if not isinstance(log, bool):
         raise InputError(f"{place}: log must be true or false, got {log!r}")
     if log and low <= 0:
-        raise InputError(f"{place}: low > 0 must hold where log is true, got low={low}, high={high}")
+        raise InputError(
+            f"{place}: low > 0 must hold where log is true, got low={low}, high={high}"
+        )
     if step is None:
         return None, log
-    if not _is_number(step) or not math.isfinite(step) or step <= 0 or (kind == "int" and int(step) != step):
-        raise InputError(f"{place}: step must be a {'whole ' if kind == 'int' else ''}number greater than 0, got {step!r}")
+    if (
+        not _is_number(step)
+        or not math.isfinite(step)
+        or step <= 0
+        or (kind == "int" and int(step) != step)
+    ):
+        raise InputError(
+            f"{place}: step must be a {'whole ' if kind == 'int' else ''}number greater than 0, "
+            f"got {step!r}"
+        )
     if log:
         raise InputError(f"{place}: step and log exclude each other, got step={step}, log=true")
     count = (high - low) / step
     if abs(count - round(count)) > 1e-9 * max(1.0, count):
-        raise InputError(f"{place}: high - low must be a multiple of step, got low={low}, high={high}, step={step}")
+        raise InputError(
+            f"{place}: high - low must be a multiple of step, got low={low}, high={high}, "
+            f"step={step}"
+        )
     return (int(step) if kind == "int" else float(step)), log
 
 
@@ -151,5 +194,10 @@ def _parse_when(place: str, given: Any) -> dict[str, tuple[Value, ...]]:
     if given is None:
         return {}
     if not isinstance(given, Mapping) or not given:
-        raise InputError(f"{place}: when must be a mapping such as {{optimizer: adam}}, got {given!r}")
-    return {str(name): tuple(values) if isinstance(values, list | tuple) else (values,) for name, values in given.items()}
+        raise InputError(
+            f"{place}: when must be a mapping such as {{optimizer: adam}}, got {given!r}"
+        )
+    return {
+        str(name): tuple(values) if isinstance(values, list | tuple) else (values,)
+        for name, values in given.items()
+    }

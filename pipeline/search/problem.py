@@ -1,4 +1,6 @@
-"""What is searched: overrides become a spec, an epoch is `cnn_core.training.train_epoch`, the objective is read from its last state."""
+"""What is searched: overrides become a spec, an epoch is `cnn_core.training.train_epoch`, the
+objective is read from its last state.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +22,15 @@ from pipeline.search.fingerprint import SECTIONS
 from pipeline.search.space import Space
 from pipeline.slots.slot import Slot
 
-ALWAYS_SHOWN = ("model.name", "model.filters", "model.dropout", "model.init", "optimizer.name", "optimizer.lr", "train.batch_size")
+ALWAYS_SHOWN = (
+    "model.name",
+    "model.filters",
+    "model.dropout",
+    "model.init",
+    "optimizer.name",
+    "optimizer.lr",
+    "train.batch_size",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +40,9 @@ class Work:
     number: int
     name: str
     seed: tuple[int, ...]
-    overrides: tuple[str, ...]  # what the search chose; with the command line's before them, the whole trial
+    overrides: tuple[
+        str, ...
+    ]  # what the search chose; with the command line's before them, the whole trial
     spec: Spec
     params: Mapping[str, Scalar]
     extra: Mapping[str, float] = field(default_factory=dict)
@@ -49,10 +61,13 @@ class Problem:
         self.data = data
         self.base = of_the_net(config.overrides)
         self.objectives = tuple(config.study.objectives)
-        self.directions = tuple("maximize" if name == "valid_accuracy" else "minimize" for name in self.objectives)
+        self.directions = tuple(
+            "maximize" if name == "valid_accuracy" else "minimize" for name in self.objectives
+        )
 
     def check(self) -> None:
-        """Compose and build every branch of the space at both ends, so that what cannot be is refused before the first trial.
+        """Compose and build every branch of the space at both ends, so that what cannot be is
+        refused before the first trial.
 
         Raises InputError that names the branch.
         """
@@ -63,9 +78,14 @@ class Problem:
                 try:
                     training.check_spec(work.spec)
                 except InputError as error:
-                    raise InputError(f"{error}; in the branch {' '.join(overrides)} of the space") from error
+                    raise InputError(
+                        f"{error}; in the branch {' '.join(overrides)} of the space"
+                    ) from error
         if not len(self._split.valid):
-            raise InputError(f"data.valid_fraction: a sweep ranks by validation images, got none with {self.data.valid_fraction:g}")
+            raise InputError(
+                "data.valid_fraction: a sweep ranks by validation images, got none with "
+                f"{self.data.valid_fraction:g}"
+            )
 
     @property
     def training_images(self) -> int:
@@ -80,7 +100,9 @@ class Problem:
         """Return the overrides that the study chooses for a trial."""
         return self.space.suggest(trial)
 
-    def work(self, number: int, overrides: Sequence[str], seed: tuple[int, ...] | None = None) -> Work:
+    def work(
+        self, number: int, overrides: Sequence[str], seed: tuple[int, ...] | None = None
+    ) -> Work:
         """Compose a trial. Raises InputError when the overrides do not fit together."""
         config = compose([*self.base, *overrides])
         seed = (self.config.study.seed, number) if seed is None else seed
@@ -102,30 +124,50 @@ class Problem:
         return slot.call(training.train_epoch, work.spec, state, deadline_s=deadline_s)
 
     def values(self, work: Work, state: TrainState) -> tuple[float, ...]:
-        """Return the objectives of a trained net; no training is needed for it, the state's history holds what counts."""
+        """Return the objectives of a trained net; no training is needed for it, the state's history
+        holds what counts.
+        """
         known = {**work.extra, "valid_accuracy": training.objective(work.spec, state)}
         return tuple(float(known[name]) for name in self.objectives)
 
 
 def of_the_net(overrides: Sequence[str]) -> tuple[str, ...]:
-    """Return the overrides that decide what a trial trains: not the space (a trial is one configuration, whatever it was chosen from),
-    nor where and how the sweep runs."""
-    return tuple(text for text in overrides if parse_override(text).key_or_group.partition(".")[0] in (*SECTIONS, "experiment", "hydra"))
+    """Return the overrides that decide what a trial trains: not the space (a trial is one
+    configuration, whatever it was chosen from), nor where and how the sweep runs.
+    """
+    return tuple(
+        text
+        for text in overrides
+        if parse_override(text).key_or_group.partition(".")[0] in (*SECTIONS, "experiment", "hydra")
+    )
 
 
 def trial_name(number: int, config: Config) -> str:
     """Return how a trial is called in lists: ``t017 momentum he f32 d0.40``."""
     model = config.model
-    framed = "" if model.frame == "none" else f" {model.frame}{' beside' if model.frame_beside else ''}"
-    return f"t{number:03d} {config.optimizer['name']} {model.init} f{model.filters} d{model.dropout:.2f}{framed}"
+    framed = (
+        "" if model.frame == "none" else f" {model.frame}{' beside' if model.frame_beside else ''}"
+    )
+    return (
+        f"t{number:03d} {config.optimizer['name']} {model.init} f{model.filters} "
+        f"d{model.dropout:.2f}{framed}"
+    )
 
 
 def shown_params(config: Config, overrides: Sequence[str]) -> dict[str, Scalar]:
-    """Return what runs are compared by: the searched values and the most common ones, with underscores for dots."""
+    """Return what runs are compared by: the searched values and the most common ones, with
+    underscores for dots.
+    """
     paths = {parse_override(text).key_or_group for text in overrides}
-    paths = {f"{path}.name" if path in config.choices else path for path in paths} | set(ALWAYS_SHOWN)
+    paths = {f"{path}.name" if path in config.choices else path for path in paths} | set(
+        ALWAYS_SHOWN
+    )
     found = {path: _value(config, path) for path in sorted(paths)}
-    return {path.removesuffix(".name").replace(".", "_"): value for path, value in found.items() if value is not None}
+    return {
+        path.removesuffix(".name").replace(".", "_"): value
+        for path, value in found.items()
+        if value is not None
+    }
 
 
 def _value(config: Config, path: str) -> Scalar:
@@ -136,7 +178,9 @@ def _value(config: Config, path: str) -> Scalar:
 
 
 @lru_cache(maxsize=1024)
-def model_cost(model: ModelSpec, image_shape: tuple[int, int, int], classes: int) -> dict[str, float]:
+def model_cost(
+    model: ModelSpec, image_shape: tuple[int, int, int], classes: int
+) -> dict[str, float]:
     """Return the multiply-adds of one image's forward pass and the number of parameters."""
     net = build_model(model, image_shape, classes, np.random.default_rng(0))
     return {"multiply_adds": float(net.multiply_adds()), "parameters": float(net.parameter_count())}

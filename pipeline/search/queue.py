@@ -1,4 +1,6 @@
-"""The only door to the Optuna study while a sweep runs: ask, report, tell, pause, under one lock, with a ticket for each trial."""
+"""The only door to the Optuna study while a sweep runs: ask, report, tell, pause, under one lock,
+with a ticket for each trial.
+"""
 
 import contextlib
 import math
@@ -21,18 +23,25 @@ COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 class StorageFailed(Exception):  # noqa: N818 - said as the other ends of a sweep are
-    """The study's database cannot be read or written; the message holds the real cause and what to do."""
+    """The study's database cannot be read or written; the message holds the real cause and what to
+    do.
+    """
 
 
 class Ledger:
-    """Trials asked for and told. The ticket (counted + in flight < total) keeps the total exact with any number of slots."""
+    """Trials asked for and told. The ticket (counted + in flight < total) keeps the total exact
+    with any number of slots.
+    """
 
     def __init__(self, study: optuna.Study, total: int | None, stop: Stop, max_failed: int) -> None:
         self.study = study
         self.total = total
-        self.failed = 0  # in this run alone: who starts again has removed the cause, and must not be stopped by what it did before
+        # in this run alone: who starts again has removed the cause, and must not be stopped by what
+        # it did before
+        self.failed = 0
         self.first_failure = ""
-        self.idle_s = 0.0  # slots' seconds in which no trial was left to train, but one in flight might have failed
+        # slots' seconds in which no trial was left to train, but one in flight might have failed
+        self.idle_s = 0.0
         self._max_failed = max_failed
         self._stop = stop
         self._in_flight = 0
@@ -41,7 +50,9 @@ class Ledger:
             trials = study.get_trials(deepcopy=False, states=COUNTED)
         self._counted = len(trials)
         self._maximize = study.directions[0] == optuna.study.StudyDirection.MAXIMIZE
-        complete = [(self._score(t.values[0]), -t.number) for t in trials if t.state == TrialState.COMPLETE]
+        complete = [
+            (self._score(t.values[0]), -t.number) for t in trials if t.state == TrialState.COMPLETE
+        ]
         self._best = max(complete, default=(-math.inf, 0))  # the earliest among equals
         stop.on_request.append(self._wake)
 
@@ -65,8 +76,11 @@ class Ledger:
         """Tell whether the study has all the trials asked for."""
         return self.left == 0
 
-    def ask(self, suggest: Callable[[optuna.Trial], list[str]]) -> tuple[optuna.Trial, list[str]] | None:
-        """Return a trial with its overrides, an interrupted one first; None when none is left or the sweep stops.
+    def ask(
+        self, suggest: Callable[[optuna.Trial], list[str]]
+    ) -> tuple[optuna.Trial, list[str]] | None:
+        """Return a trial with its overrides, an interrupted one first; None when none is left or
+        the sweep stops.
 
         Waits while those in flight may still fail and would have to be replaced.
         """
@@ -104,7 +118,8 @@ class Ledger:
             return set(self.study._storage.get_trial(trial._trial_id).intermediate_values)
 
     def tell(self, trial: optuna.Trial, outcome: Outcome) -> int | None:
-        """Store how the trial ended; return the number of the trial that it beat as the best so far, if there was one.
+        """Store how the trial ended; return the number of the trial that it beat as the best so
+        far, if there was one.
 
         An interrupted trial goes back to the queue, under its number, with its parameters.
         """
@@ -126,7 +141,9 @@ class Ledger:
 
     def is_best(self, number: int, outcome: Outcome) -> bool:
         """Tell whether a trial that is about to be told is the best complete one so far."""
-        return outcome.state == "COMPLETE" and (self._score(outcome.values[0]), -number) > self._best
+        return (
+            outcome.state == "COMPLETE" and (self._score(outcome.values[0]), -number) > self._best
+        )
 
     @property
     def best_number(self) -> int | None:
@@ -138,7 +155,9 @@ class Ledger:
         with self._changed, storage_errors():
             trials = self.study.get_trials(deepcopy=False)
         names = [t.state.name for t in trials if t.state != TrialState.WAITING or t.params]
-        return dict(Counter("INTERRUPTED" if name in ("WAITING", "RUNNING") else name for name in names))
+        return dict(
+            Counter("INTERRUPTED" if name in ("WAITING", "RUNNING") else name for name in names)
+        )
 
     def _count(self, number: int, outcome: Outcome) -> int | None:
         beaten = None
@@ -157,7 +176,10 @@ class Ledger:
         self.failed += 1
         self.first_failure = self.first_failure or reason
         if self.failed >= self._max_failed:
-            text = f"{self.failed} trials failed in this run (budget.max_failed), the first: {self.first_failure}"
+            text = (
+                f"{self.failed} trials failed in this run (budget.max_failed), the first: "
+                f"{self.first_failure}"
+            )
             self._stop.request(text, FAILED)
 
     def _score(self, value: float) -> float:
@@ -170,7 +192,9 @@ class Ledger:
 
 @contextlib.contextmanager
 def storage_errors() -> Iterator[None]:
-    """Turn what Optuna and SQLAlchemy raise about the database into StorageFailed with the database's own words."""
+    """Turn what Optuna and SQLAlchemy raise about the database into StorageFailed with the
+    database's own words.
+    """
     try:
         yield
     except (StorageInternalError, SQLAlchemyError) as error:

@@ -22,39 +22,59 @@ NOT_COMPARED = ("epoch", "epoch_s")
 
 
 def replay(config: Config) -> int:
-    """Train a trial again and print how each epoch compares; return 0 when nothing differs, else 1. Raises InputError."""
+    """Train a trial again and print how each epoch compares; return 0 when nothing differs, else 1.
+    Raises InputError.
+    """
     study = read_study(config.paths, config.study.storage)
     number = config.arguments.trial
     if number is None:
         number = best_number(study, config.paths)
         if number is None:
-            raise InputError(f"trial: must be given for a study without a complete trial, got null ({config.paths.name!r})")
+            raise InputError(
+                "trial: must be given for a study without a complete trial, got null "
+                f"({config.paths.name!r})"
+            )
     paths = config.paths.trial(number)
     spec, stored = stored_trial(config, paths, number)
     slots = open_slots(config, config.paths.folder, count=1)
     try:
         machine = slots[0].machine().fingerprint()
-        differing = {key: (old, machine[key]) for key, old in study.user_attrs.get(MACHINE, {}).items() if old != machine.get(key)}
+        differing = {
+            key: (old, machine[key])
+            for key, old in study.user_attrs.get(MACHINE, {}).items()
+            if old != machine.get(key)
+        }
         tolerance = config.arguments.tolerance if differing else 0.0
         for key, (old, new) in differing.items():
-            print(f"{key} was {old}, is {new}: metrics are compared to {tolerance:g}, not to the bit")
+            print(
+                f"{key} was {old}, is {new}: metrics are compared to {tolerance:g}, not to the bit"
+            )
         return _compare(spec, stored, slots[0], number, tolerance)
     finally:
         for slot in slots:
             slot.close()
 
 
-def stored_trial(config: Config, paths: TrialPaths, number: int) -> tuple[Spec, list[dict[str, float]]]:
-    """Return a trial's spec, composed from its stored overrides, and its stored metrics. Raises InputError where they are missing."""
+def stored_trial(
+    config: Config, paths: TrialPaths, number: int
+) -> tuple[Spec, list[dict[str, float]]]:
+    """Return a trial's spec, composed from its stored overrides, and its stored metrics. Raises
+    InputError where they are missing.
+    """
     stored = read_history(paths)
     if not paths.overrides.exists() or not stored:
-        raise InputError(f"trial: must be one that has trained an epoch, got {number} (nothing in {paths.folder})")
+        raise InputError(
+            f"trial: must be one that has trained an epoch, got {number} (nothing in "
+            f"{paths.folder})"
+        )
     about: dict[str, Any] = yaml.safe_load(paths.overrides.read_text())
     tried = compose(about["overrides"])
     return spec_of(tried, prepare(tried.data, config.root), tuple(about["seed"])), stored
 
 
-def _compare(spec: Spec, stored: Sequence[Mapping[str, float]], slot: Slot, number: int, tolerance: float) -> int:
+def _compare(
+    spec: Spec, stored: Sequence[Mapping[str, float]], slot: Slot, number: int, tolerance: float
+) -> int:
     state, different = None, 0
     for epoch, row in enumerate(stored, 1):
         state, metrics = slot.call(training.train_epoch, spec, state)

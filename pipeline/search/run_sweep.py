@@ -1,4 +1,6 @@
-"""One run of a sweep from configuration to exit code: check and open, say what will run, run, say what came of it."""
+"""One run of a sweep from configuration to exit code: check and open, say what will run, run, say
+what came of it.
+"""
 
 import shlex
 import sys
@@ -56,7 +58,9 @@ class Session:
 
 
 def make_problem(config: Config) -> tuple[Problem, list[str]]:
-    """Return what is searched, checked as far as it can be before a trial, and remarks for the user. Raises InputError."""
+    """Return what is searched, checked as far as it can be before a trial, and remarks for the
+    user. Raises InputError.
+    """
     space, remarks = searched(config)
     problem = Problem(config, space, prepare(config.data, config.root))
     problem.check()
@@ -64,7 +68,9 @@ def make_problem(config: Config) -> tuple[Problem, list[str]]:
 
 
 def open_session(config: Config, problem: Problem, slots: int) -> Session:
-    """Open the study, new or resumed. Raises InputError when it is another one, StorageFailed when its database does not answer."""
+    """Open the study, new or resumed. Raises InputError when it is another one, StorageFailed when
+    its database does not answer.
+    """
     quiet_optuna()
     space = problem.space
     remarks: list[str] = []
@@ -73,7 +79,9 @@ def open_session(config: Config, problem: Problem, slots: int) -> Session:
     mark = fingerprint(config, space, problem.data.digest)
     storage = open_storage(config.paths, config.study.storage, slots)
     held = hold(storage.engine, config.study.name)
-    study, resumed, more = open_study(config.paths, storage, problem.directions, mark, code_version())
+    study, resumed, more = open_study(
+        config.paths, storage, problem.directions, mark, code_version()
+    )
     pruner = make_pruner(config.pruner, config.train.epochs)
     if config.study.deterministic:  # its copies decide, see `rounds`
         study.sampler, study.pruner = RandomSampler(), NopPruner()
@@ -92,7 +100,9 @@ def open_session(config: Config, problem: Problem, slots: int) -> Session:
         total = min(total or len(grid(space)), len(grid(space)))
     ledger = Ledger(study, total, stop, config.budget.max_failed)
     clock = StudyClock(config.paths.folder / "clock.json", config.budget.minutes)
-    return Session(config, problem, study, resumed, ledger, stop, clock, sampler, pruner, enqueued, held)
+    return Session(
+        config, problem, study, resumed, ledger, stop, clock, sampler, pruner, enqueued, held
+    )
 
 
 def run_tags(config: Config, data_digest: str, machine: Machine, command: str) -> dict[str, str]:
@@ -148,11 +158,15 @@ def study_ended(session: Session, outside: float) -> StudyEnded:
     )
 
 
-ENDED = "ended"  # user attribute of a study: the last run has exported everything, with that many confirmed trials; -1: it has not
+# user attribute of a study: the last run has exported everything, with that many confirmed trials;
+# -1: it has not
+ENDED = "ended"
 
 
 def run(config: Config, slots: Sequence[Slot]) -> int:
-    """Run a sweep in `slots`; return the exit code. Raises InputError before the first trial for whatever the user gave wrong."""
+    """Run a sweep in `slots`; return the exit code. Raises InputError before the first trial for
+    whatever the user gave wrong.
+    """
     try:
         problem, remarks = make_problem(config)
         print(*remarks, sep="\n", end="\n" if remarks else "")
@@ -168,7 +182,9 @@ def run(config: Config, slots: Sequence[Slot]) -> int:
         if not config.quiet:
             print(*plan_lines(config, problem, session.ledger, len(slots), machine), sep="\n")
         return _run(session, slots, machine)
-    except BrokenPipeError:  # the reader of our output has gone; the command line's frame knows what to do
+    except (
+        BrokenPipeError
+    ):  # the reader of our output has gone; the command line's frame knows what to do
         raise
     except (StorageFailed, SlotError, OSError) as error:
         _complain(f"{error}; when that is mended, the same command goes on")
@@ -176,7 +192,9 @@ def run(config: Config, slots: Sequence[Slot]) -> int:
 
 
 def _nothing_left(session: Session) -> bool:
-    """Tell whether the last run ended well and confirmed what is asked for now; asking for no confirmation undoes none."""
+    """Tell whether the last run ended well and confirmed what is asked for now; asking for no
+    confirmation undoes none.
+    """
     ended, wanted = session.study.user_attrs.get(ENDED, -1), session.config.study.confirm
     return bool(ended == wanted or (ended >= 0 and not wanted))
 
@@ -198,10 +216,21 @@ def _run(session: Session, slots: Sequence[Slot], machine: Machine) -> int:
         session.study.set_user_attr(ENDED, -1)
         session.study.set_user_attr(MACHINE, machine.fingerprint())
     if forget(config.paths) and not config.study.confirm:
-        print("the confirmation knew nothing of what is tried now; study.confirm=K does it again and keeps what it has trained")
+        print(
+            "the confirmation knew nothing of what is tried now; study.confirm=K does it again and "
+            "keeps what it has trained"
+        )
     listeners = _listeners(config, stop)
     usage = Usage()
-    room = Room(session.problem, session.ledger, stop, listeners.emit, usage.trained, config.deadline.epoch_s, config.deadline.trial_s)
+    room = Room(
+        session.problem,
+        session.ledger,
+        stop,
+        listeners.emit,
+        usage.trained,
+        config.deadline.epoch_s,
+        config.deadline.trial_s,
+    )
     listeners.emit(study_started(session, len(slots), machine))
     with SignalHandling(stop, print):
         coordinator = make_coordinator(session, room, slots, usage)
@@ -219,31 +248,51 @@ def _run(session: Session, slots: Sequence[Slot], machine: Machine) -> int:
 
 def _listeners(config: Config, stop: Stop) -> Listeners:
     progress = ProgressListener(quiet=config.quiet, verbose=config.verbose)
-    return make_listeners(config, config.paths.folder, [LogListener(config.paths.log), progress], stop)
+    return make_listeners(
+        config, config.paths.folder, [LogListener(config.paths.log), progress], stop
+    )
 
 
-def make_coordinator(session: Session, room: Room, slots: Sequence[Slot], usage: Usage) -> Coordinator:
+def make_coordinator(
+    session: Session, room: Room, slots: Sequence[Slot], usage: Usage
+) -> Coordinator:
     """Return the coordinator that the configuration asks for."""
     config = session.config
     if not config.study.deterministic:
         return Coordinator(room, slots, config.paths, session.clock, usage)
-    shadow = Shadow(room.problem.directions, config.study.name, session.sampler, session.pruner, session.enqueued)
-    return Rounds(room, slots, config.paths, session.clock, usage, size=config.study.round, shadow=shadow)
+    shadow = Shadow(
+        room.problem.directions,
+        config.study.name,
+        session.sampler,
+        session.pruner,
+        session.enqueued,
+    )
+    return Rounds(
+        room, slots, config.paths, session.clock, usage, size=config.study.round, shadow=shadow
+    )
 
 
 def _confirm(session: Session, coordinator: Coordinator) -> list[str]:
-    """Run the best trials with fresh seeds, if asked to, and keep the weights of the best; return what to say of it."""
+    """Run the best trials with fresh seeds, if asked to, and keep the weights of the best; return
+    what to say of it.
+    """
     config, stop = session.config, session.stop
     if stop.requested:
         if not (config.study.confirm and session.ledger.counted and stop.exit_code == 0):
             return []
-        more = resume_command(config, f"budget.trials={session.ledger.counted}", f"budget.minutes={2 * (config.budget.minutes or 1):g}")
+        more = resume_command(
+            config,
+            f"budget.trials={session.ledger.counted}",
+            f"budget.minutes={2 * (config.budget.minutes or 1):g}",
+        )
         return [f"study.confirm: no time was left for it; this does it: {more}"]
     lines: list[str] = []
     with coordinator.guarded():
         rows = leaderboard.rank(session.study, session.problem.space)
         if config.study.confirm:
-            confirmed = confirm(rows, config.study.confirm, coordinator.room, coordinator.slots, config.paths)
+            confirmed = confirm(
+                rows, config.study.confirm, coordinator.room, coordinator.slots, config.paths
+            )
             if confirmed is None:
                 return []
             write_confirmed(confirmed, config.paths)
@@ -255,11 +304,15 @@ def _confirm(session: Session, coordinator: Coordinator) -> list[str]:
 
 
 def _ranked(session: Session) -> list[leaderboard.Row]:
-    return leaderboard.rank(session.study, session.problem.space, leaderboard.confirmed_order(session.config.paths))
+    return leaderboard.rank(
+        session.study, session.problem.space, leaderboard.confirmed_order(session.config.paths)
+    )
 
 
 def _close(session: Session, outside: float | None) -> list[str]:
-    """Write the leaderboard; return the lines to show. What fails now changes the exit code, not the trials."""
+    """Write the leaderboard; return the lines to show. What fails now changes the exit code, not
+    the trials.
+    """
     config, stop = session.config, session.stop
     try:
         with storage_errors():
@@ -277,7 +330,10 @@ def _end(session: Session) -> int:
     """Say how the run ended and how to go on; return the exit code."""
     config, stop = session.config, session.stop
     if stop.exit_code == FAILED:
-        _complain(f"{stop.reason}; when that is mended, this goes on where it stopped: {resume_command(config)}")
+        _complain(
+            f"{stop.reason}; when that is mended, this goes on where it stopped: "
+            f"{resume_command(config)}"
+        )
     else:
         print(next_step(config, session.ledger, stop))
     return stop.exit_code

@@ -1,8 +1,9 @@
-"""How the next trial is chosen, and which are stopped early: Optuna's samplers, made anew for each trial from (seed, number).
+"""How the next trial is chosen, and which are stopped early: Optuna's samplers, made anew for each
+trial from (seed, number).
 
-Optuna's own samplers hold a generator, so a resumed study would repeat its first suggestions, and what a trial gets would depend on
-who asked before. A sampler that is a pure function of the study's seed and the trial's number does neither; what samplers learn is read
-from the study.
+Optuna's own samplers hold a generator, so a resumed study would repeat its first suggestions, and
+what a trial gets would depend on who asked before. A sampler that is a pure function of the study's
+seed and the trial's number does neither; what samplers learn is read from the study.
 """
 
 import importlib.util
@@ -12,8 +13,22 @@ from typing import Any
 
 import numpy as np
 from optuna.distributions import BaseDistribution
-from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, PatientPruner, SuccessiveHalvingPruner
-from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.pruners import (
+    BasePruner,
+    HyperbandPruner,
+    MedianPruner,
+    NopPruner,
+    PatientPruner,
+    SuccessiveHalvingPruner,
+)
+from optuna.samplers import (
+    BaseSampler,
+    CmaEsSampler,
+    GPSampler,
+    NSGAIISampler,
+    RandomSampler,
+    TPESampler,
+)
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -31,7 +46,9 @@ Point = dict[str, Value]
 
 
 class PointSampler(BaseSampler):
-    """Gives each trial the first point that no trial before had; stateless, what is taken stands in the study."""
+    """Gives each trial the first point that no trial before had; stateless, what is taken stands in
+    the study.
+    """
 
     def __init__(self, points: Sequence[Point]) -> None:
         self._points = points
@@ -41,26 +58,48 @@ class PointSampler(BaseSampler):
             return
         trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
         taken = {t.system_attrs[POINT_KEY] for t in trials if POINT_KEY in t.system_attrs}
-        free = next((index for index in range(len(self._points)) if index not in taken), len(self._points) - 1)
+        free = next(
+            (index for index in range(len(self._points)) if index not in taken),
+            len(self._points) - 1,
+        )
         study._storage.set_trial_system_attr(trial._trial_id, POINT_KEY, free)
 
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
         return {}
 
-    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
         return {}
 
-    def sample_independent(self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution) -> Any:
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
         attributes = study._storage.get_trial_system_attrs(trial._trial_id)
-        point = self._points[attributes.get(POINT_KEY, 0)]  # an enqueued trial that leaves parameters open takes the first point's
-        return point.get(param_name, param_distribution.to_external_repr(_first(param_distribution)))
+        point = self._points[
+            attributes.get(POINT_KEY, 0)
+        ]  # an enqueued trial that leaves parameters open takes the first point's
+        return point.get(
+            param_name, param_distribution.to_external_repr(_first(param_distribution))
+        )
 
 
 def grid(space: Space) -> list[Point]:
-    """Return every distinct configuration of the space's grid, shuffled once and for all. Raises InputError beyond MOST_POINTS."""
+    """Return every distinct configuration of the space's grid, shuffled once and for all. Raises
+    InputError beyond MOST_POINTS.
+    """
     points = list(islice(_points(space.parameters, {}), MOST_POINTS + 1))
     if len(points) > MOST_POINTS:
-        raise InputError(f"sampler: a grid may have at most {MOST_POINTS} points, got more; give fewer values or use sampler=random")
+        raise InputError(
+            f"sampler: a grid may have at most {MOST_POINTS} points, got more; give fewer values "
+            "or use sampler=random"
+        )
     order = np.random.default_rng(0).permutation(len(points))
     return [points[index] for index in order]
 
@@ -78,12 +117,16 @@ def _points(parameters: Sequence[Parameter], values: Mapping[str, Value]) -> Ite
 
 
 def grid_values(parameter: Parameter) -> list[Value]:
-    """Return the values of one parameter that a grid tries: all choices or steps, else POINTS of its range, ends included."""
+    """Return the values of one parameter that a grid tries: all choices or steps, else POINTS of
+    its range, ends included.
+    """
     if parameter.kind in ("choice", "group"):
         return list(parameter.choices)
     low, high = parameter.low, parameter.high
     whole = parameter.kind == "int"
-    step = parameter.step or (1 if whole and not parameter.log and high - low < MOST_STEPS else None)
+    step = parameter.step or (
+        1 if whole and not parameter.log and high - low < MOST_STEPS else None
+    )
     if step is not None:
         values = [low + index * step for index in range(round((high - low) / step) + 1)]
         return [int(value) if whole else round(float(value), 12) for value in values]
@@ -97,13 +140,17 @@ def _first(distribution: BaseDistribution) -> float:
     return float(getattr(distribution, "low", 0.0))
 
 
-NEEDS = {"cmaes": ("cmaes", 'pip install "numpy-cnn-sweep[cmaes]"'), "gp": ("torch", 'pip install "numpy-cnn-sweep[gp]"')}
+NEEDS = {
+    "cmaes": ("cmaes", 'pip install "numpy-cnn-sweep[cmaes]"'),
+    "gp": ("torch", 'pip install "numpy-cnn-sweep[gp]"'),
+}
 
 
 class PerTrialSampler(BaseSampler):
     """Delegates to a fresh sampler for each trial, made from a seed of its own.
 
-    Optuna calls a trial's methods one after another (asking is serialised), so the last one made is enough.
+    Optuna calls a trial's methods one after another (asking is serialised), so the last one made is
+    enough.
     """
 
     def __init__(self, make: Callable[[int], BaseSampler], seed: int) -> None:
@@ -117,37 +164,59 @@ class PerTrialSampler(BaseSampler):
             self._current = (trial.number, self._make(int(seed)))
         return self._current[1]
 
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
         return self._of(trial).infer_relative_search_space(study, trial)
 
-    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
         return self._of(trial).sample_relative(study, trial, search_space)
 
-    def sample_independent(self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution) -> Any:
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
         return self._of(trial).sample_independent(study, trial, param_name, param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        self._current = None  # the number may be asked for again, where its first trial could not be written
+        self._current = (
+            None  # the number may be asked for again, where its first trial could not be written
+        )
         self._of(trial).before_trial(study, trial)
 
-    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
+    def after_trial(
+        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
         self._of(trial).after_trial(study, trial, state, values)
 
 
 def make_sampler(settings: Any, seed: int, space: Space) -> BaseSampler:
-    """Return the study's sampler; `settings` is a section ``sampler``, `space` what it chooses from.
+    """Return the study's sampler; `settings` is a section ``sampler``, `space` what it chooses
+    from.
 
     Raises InputError, with the line that installs it, for a sampler whose library is absent.
     """
     library, install = NEEDS.get(settings.name, (None, ""))
     if library is not None and importlib.util.find_spec(library) is None:
-        raise InputError(f"sampler: {settings.name} needs the library {library}, which is not installed; install it with: {install}")
+        raise InputError(
+            f"sampler: {settings.name} needs the library {library}, which is not installed; "
+            f"install it with: {install}"
+        )
     return PerTrialSampler(SAMPLERS[settings.name](settings, space), seed)
 
 
 def _tpe(settings: Any, _: Space) -> Callable[[int], BaseSampler]:
     return lambda seed: TPESampler(
-        n_startup_trials=settings.startup_trials, n_ei_candidates=settings.candidates, multivariate=True, group=True, seed=seed
+        n_startup_trials=settings.startup_trials,
+        n_ei_candidates=settings.candidates,
+        multivariate=True,
+        group=True,
+        seed=seed,
     )
 
 
@@ -162,12 +231,17 @@ def _grid(_: Any, space: Space) -> Callable[[int], BaseSampler]:
 
 def _cmaes(settings: Any, _: Space) -> Callable[[int], BaseSampler]:
     return lambda seed: CmaEsSampler(
-        n_startup_trials=settings.startup_trials, sigma0=settings.sigma, warn_independent_sampling=False, seed=seed
+        n_startup_trials=settings.startup_trials,
+        sigma0=settings.sigma,
+        warn_independent_sampling=False,
+        seed=seed,
     )
 
 
 def _gp(settings: Any, _: Space) -> Callable[[int], BaseSampler]:
-    return lambda seed: GPSampler(n_startup_trials=settings.startup_trials, seed=seed, warn_independent_sampling=False)
+    return lambda seed: GPSampler(
+        n_startup_trials=settings.startup_trials, seed=seed, warn_independent_sampling=False
+    )
 
 
 def _nsga2(settings: Any, _: Space) -> Callable[[int], BaseSampler]:
@@ -190,15 +264,23 @@ def make_pruner(settings: Any, epochs: int) -> BasePruner:
 
 
 def _median(settings: Any, _: int) -> BasePruner:
-    return MedianPruner(n_startup_trials=settings.startup_trials, n_warmup_steps=settings.warmup_epochs)
+    return MedianPruner(
+        n_startup_trials=settings.startup_trials, n_warmup_steps=settings.warmup_epochs
+    )
 
 
 def _halving(settings: Any, _: int) -> BasePruner:
-    return SuccessiveHalvingPruner(min_resource=settings.min_epochs, reduction_factor=settings.reduction_factor)
+    return SuccessiveHalvingPruner(
+        min_resource=settings.min_epochs, reduction_factor=settings.reduction_factor
+    )
 
 
 def _hyperband(settings: Any, epochs: int) -> BasePruner:
-    return HyperbandPruner(min_resource=settings.min_epochs, max_resource=epochs, reduction_factor=settings.reduction_factor)
+    return HyperbandPruner(
+        min_resource=settings.min_epochs,
+        max_resource=epochs,
+        reduction_factor=settings.reduction_factor,
+    )
 
 
 def _patient(settings: Any, _: int) -> BasePruner:

@@ -1,4 +1,6 @@
-"""What a sweep searches: parameters with conditions, read from YAML, suggested by Optuna, written as overrides; and its branches."""
+"""What a sweep searches: parameters with conditions, read from YAML, suggested by Optuna, written
+as overrides; and its branches.
+"""
 
 import itertools
 import math
@@ -21,20 +23,30 @@ MOST_BRANCHES = 64  # beyond it, each choice comes once instead of with every ot
 
 def active(parameter: Parameter, values: Mapping[str, Value]) -> bool:
     """Tell whether the parameter is asked for where others have these values."""
-    return all(name in values and values[name] in allowed for name, allowed in parameter.when.items())
+    return all(
+        name in values and values[name] in allowed for name, allowed in parameter.when.items()
+    )
 
 
 def branches(parameters: Sequence[Parameter]) -> Iterator[dict[str, Value]]:
-    """Yield the values of deciding parameters (groups, and what conditions name), inactive ones left out, no combination twice.
+    """Yield the values of deciding parameters (groups, and what conditions name), inactive ones
+    left out, no combination twice.
 
     Every combination up to MOST_BRANCHES of them; beyond, each choice of each in at least one.
     """
     deciding = _deciding(parameters)
     if math.prod(len(parameter.choices) for parameter in deciding) <= MOST_BRANCHES:
         names = [parameter.name for parameter in deciding]
-        wanted = [dict(zip(names, values, strict=True)) for values in itertools.product(*(p.choices for p in deciding))]
+        wanted = [
+            dict(zip(names, values, strict=True))
+            for values in itertools.product(*(p.choices for p in deciding))
+        ]
     else:
-        wanted = [_reach(parameter, parameters) | {parameter.name: value} for parameter in deciding for value in parameter.choices]
+        wanted = [
+            _reach(parameter, parameters) | {parameter.name: value}
+            for parameter in deciding
+            for value in parameter.choices
+        ]
     seen: set[tuple[tuple[str, Value], ...]] = set()
     for chosen in wanted:
         branch: dict[str, Value] = {}
@@ -48,7 +60,11 @@ def branches(parameters: Sequence[Parameter]) -> Iterator[dict[str, Value]]:
 
 def _deciding(parameters: Sequence[Parameter]) -> list[Parameter]:
     asked = {name for parameter in parameters for name in parameter.when}
-    return [parameter for parameter in parameters if parameter.kind == "group" or parameter.name in asked]
+    return [
+        parameter
+        for parameter in parameters
+        if parameter.kind == "group" or parameter.name in asked
+    ]
 
 
 def _reach(parameter: Parameter, parameters: Sequence[Parameter]) -> dict[str, Value]:
@@ -61,27 +77,42 @@ def _reach(parameter: Parameter, parameters: Sequence[Parameter]) -> dict[str, V
 
 
 def check_condition(parameter: Parameter, parameters: Mapping[str, Parameter]) -> None:
-    """Check that a `when` asks for values that choices or groups of the space have. Raises InputError."""
+    """Check that a `when` asks for values that choices or groups of the space have. Raises
+    InputError.
+    """
     for name, allowed in parameter.when.items():
         if name not in parameters:
             raise InputError(
-                f"space {parameter.name}: when must name a parameter of the space, got {name!r}{did_you_mean(name, parameters)}"
+                f"space {parameter.name}: when must name a parameter of the space, got "
+                f"{name!r}{did_you_mean(name, parameters)}"
             )
         other = parameters[name]
         if other.kind not in ("choice", "group"):
-            raise InputError(f"space {parameter.name}: when must name a choice or a group, got {name!r}, which is {other.kind}")
+            raise InputError(
+                f"space {parameter.name}: when must name a choice or a group, got {name!r}, which "
+                f"is {other.kind}"
+            )
         for value in allowed:
             if value not in other.choices:
-                raise InputError(f"space {parameter.name}: when must ask for a value of {name} ({other.describe()}), got {value!r}")
+                raise InputError(
+                    f"space {parameter.name}: when must ask for a value of {name} "
+                    f"({other.describe()}), got {value!r}"
+                )
 
 
 def in_order(parameters: Mapping[str, Parameter]) -> list[Parameter]:
-    """Return parameters as written, each after those it depends on. Raises InputError for a circle."""
+    """Return parameters as written, each after those it depends on.
+
+    Raises InputError for a circle.
+    """
     ordered: dict[str, Parameter] = {}
 
     def visit(parameter: Parameter, path: tuple[str, ...]) -> None:
         if parameter.name in path:
-            raise InputError(f"space {parameter.name}: conditions must not form a circle, got {' -> '.join((*path, parameter.name))}")
+            raise InputError(
+                f"space {parameter.name}: conditions must not form a circle, got "
+                f"{' -> '.join((*path, parameter.name))}"
+            )
         for name in parameter.when:
             visit(parameters[name], (*path, parameter.name))
         ordered.setdefault(parameter.name, parameter)
@@ -91,7 +122,9 @@ def in_order(parameters: Mapping[str, Parameter]) -> list[Parameter]:
     return list(ordered.values())
 
 
-Condition = Mapping[str, tuple[Value, ...]]  # names of parameters, and the values that they must have one of
+Condition = Mapping[
+    str, tuple[Value, ...]
+]  # names of parameters, and the values that they must have one of
 
 
 @dataclass(frozen=True)
@@ -102,7 +135,9 @@ class Space:
 
     @classmethod
     def parse(cls, mapping: Mapping[str, Any]) -> "Space":
-        """Read a space such as ``{"model.filters": {"int": [8, 64], "log": True}}``. Raises InputError."""
+        """Read a space such as ``{"model.filters": {"int": [8, 64], "log": True}}``. Raises
+        InputError.
+        """
         if not isinstance(mapping, Mapping):
             raise InputError(f"space: must be a mapping of keys to distributions, got {mapping!r}")
         parameters = {str(name): parse_parameter(str(name), line) for name, line in mapping.items()}
@@ -126,7 +161,9 @@ class Space:
         return {parameter.name: parameter.distribution() for parameter in self.parameters}
 
     def suggest(self, trial: optuna.trial.BaseTrial) -> list[str]:
-        """Ask `trial` for the value of every active parameter; return the overrides, which give the same bits when composed."""
+        """Ask `trial` for the value of every active parameter; return the overrides, which give the
+        same bits when composed.
+        """
         values: dict[str, Value] = {}
         overrides: list[str] = []
         for parameter in self.parameters:
@@ -138,14 +175,21 @@ class Space:
 
     def overrides_of(self, values: Mapping[str, Value]) -> list[str]:
         """Return the overrides of parameters as a study stores them, in the space's order."""
-        return [parameter.override(values[parameter.name]) for parameter in self.parameters if parameter.name in values]
+        return [
+            parameter.override(values[parameter.name])
+            for parameter in self.parameters
+            if parameter.name in values
+        ]
 
     def without(self, fixed: Mapping[str, Value]) -> "Space":
-        """Return the space that is left when paths have fixed values: conditions on them are decided.
+        """Return the space that is left when paths have fixed values: conditions on them are
+        decided.
 
         What depends on a fixed parameter depends on what that one depended on.
         """
-        gone: dict[str, tuple[Value, ...]] = {p.name: (fixed[p.path],) for p in self.parameters if p.path in fixed}
+        gone: dict[str, tuple[Value, ...]] = {
+            p.name: (fixed[p.path],) for p in self.parameters if p.path in fixed
+        }
         conditions: dict[str, Condition] = {}  # of the fixed parameters, on those that are left
         kept: list[Parameter] = []
         for parameter in self.parameters:  # in order, so what a condition names is decided before
@@ -159,11 +203,15 @@ class Space:
         return Space(tuple(kept))
 
     def branches(self) -> Iterator[dict[str, Value]]:
-        """Yield every combination of the values that conditions or groups depend on (see `pipeline.search.space`)."""
+        """Yield every combination of the values that conditions or groups depend on (see
+        `pipeline.search.space`).
+        """
         return branches(self.parameters)
 
     def corners(self, *, dearest: bool) -> Iterator[list[str]]:
-        """Yield, for every branch, the overrides with each other parameter at its first (or last) value."""
+        """Yield, for every branch, the overrides with each other parameter at its first (or last)
+        value.
+        """
         for branch in self.branches():
             values = dict(branch)
             overrides = []
@@ -175,7 +223,8 @@ class Space:
             yield overrides
 
     def check(self, base: Sequence[str]) -> None:
-        """Compose every branch at both ends with the user's overrides, so that a conflict is an error before the first trial.
+        """Compose every branch at both ends with the user's overrides, so that a conflict is an
+        error before the first trial.
 
         Raises InputError that names the branch.
         """
@@ -188,17 +237,25 @@ class Space:
                 try:
                     compose([*base, *overrides])
                 except InputError as error:
-                    raise InputError(f"{error}; in the branch {' '.join(overrides)} of the space") from error
+                    raise InputError(
+                        f"{error}; in the branch {' '.join(overrides)} of the space"
+                    ) from error
 
-    def enqueued(self, entries: Sequence[Sequence[str]]) -> tuple[list[dict[str, Value]], list[str]]:
-        """Return the parameters of trials to try first, given as overrides, and a line for each entry or key that does not fit the space.
+    def enqueued(
+        self, entries: Sequence[Sequence[str]]
+    ) -> tuple[list[dict[str, Value]], list[str]]:
+        """Return the parameters of trials to try first, given as overrides, and a line for each
+        entry or key that does not fit the space.
 
-        Keys that are not searched are left out; an entry whose value lies outside its distribution is left out whole.
+        Keys that are not searched are left out; an entry whose value lies outside its distribution
+        is left out whole.
         """
         trials: list[dict[str, Value]] = []
         notes: list[str] = []
         for entry in entries:
-            wanted = {override.key_or_group: override.value() for override in map(parse_override, entry)}
+            wanted = {
+                override.key_or_group: override.value() for override in map(parse_override, entry)
+            }
             values, problem = self._fit(wanted)
             unsearched = sorted(set(wanted) - self.paths)
             if problem:
@@ -206,11 +263,14 @@ class Space:
             elif values and values not in trials:
                 trials.append(values)
                 if unsearched:
-                    notes.append(f"study.enqueue: {', '.join(unsearched)} left out of the first trial, not searched here")
+                    notes.append(
+                        f"study.enqueue: {', '.join(unsearched)} left out of the first trial, not "
+                        "searched here"
+                    )
         return trials, notes
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return the space as plain values: equal spaces, and only those, have equal fingerprints."""
+        """Return the space as plain values: equal for equal spaces, and only for those."""
         return {parameter.name: parameter.fingerprint() for parameter in self.parameters}
 
     def _fit(self, wanted: Mapping[str, Any]) -> tuple[dict[str, Value], str]:
@@ -224,12 +284,18 @@ class Space:
             except (ValueError, TypeError):
                 fits = False
             if not fits:
-                return {}, f"{parameter.path}={wanted[parameter.path]} lies outside {parameter.describe()}"
+                return (
+                    {},
+                    f"{parameter.path}={wanted[parameter.path]} lies outside "
+                    f"{parameter.describe()}",
+                )
             values[parameter.name] = wanted[parameter.path]
         return values, ""
 
     def _check_paths(self) -> None:
-        """Two parameters may set one path only in branches that exclude each other. Raises InputError."""
+        """Two parameters may set one path only in branches that exclude each other. Raises
+        InputError.
+        """
         for branch in self.branches():
             setter: dict[str, str] = {}
             for parameter in self.parameters:
@@ -238,30 +304,45 @@ class Space:
                 if parameter.path in setter:
                     names = f"{setter[parameter.path]} and {parameter.name}"
                     raise InputError(
-                        f"space {parameter.name}: one parameter must set {parameter.path} in each branch, got {names} in {branch}"
+                        f"space {parameter.name}: one parameter must set {parameter.path} in each "
+                        f"branch, got {names} in {branch}"
                     )
                 setter[parameter.path] = parameter.name
 
 
 def searched(config: Config) -> tuple[Space, list[str]]:
-    """Return the space that the sweep searches, and a line for every searched path that the command line fixes.
+    """Return the space that the sweep searches, and a line for every searched path that the command
+    line fixes.
 
     Raises InputError where nothing is left to search.
     """
     whole = Space.parse(config.space)
-    given = {override.key_or_group: override.value() for override in map(parse_override, config.overrides)}
+    given = {
+        override.key_or_group: override.value()
+        for override in map(parse_override, config.overrides)
+    }
     fixed: dict[str, Any] = {path: given[path] for path in sorted(whole.paths & set(given))}
     space = whole.without(fixed)
     if not space.parameters:
-        rule = "must hold at least one parameter" if not whole.parameters else "must have a parameter that the command line leaves free"
-        raise InputError(f"space: {rule}, got none; python -m pipeline.train trains a single configuration")
-    return space, [f"{path}={value} is given, so the space does not search it" for path, value in fixed.items()]
+        rule = (
+            "must hold at least one parameter"
+            if not whole.parameters
+            else "must have a parameter that the command line leaves free"
+        )
+        raise InputError(
+            f"space: {rule}, got none; python -m pipeline.train trains a single configuration"
+        )
+    return space, [
+        f"{path}={value} is given, so the space does not search it" for path, value in fixed.items()
+    ]
 
 
 def _left_of(
     when: Condition, gone: Mapping[str, tuple[Value, ...]], conditions: Mapping[str, Condition]
 ) -> dict[str, tuple[Value, ...]] | None:
-    """Return what is left of a condition when parameters are `gone`, fixed at one value or never active; None: it never holds."""
+    """Return what is left of a condition when parameters are `gone`, fixed at one value or never
+    active; None: it never holds.
+    """
     left: dict[str, tuple[Value, ...]] = {}
     for name, allowed in when.items():
         if name in gone and not set(gone[name]) & set(allowed):
@@ -275,7 +356,15 @@ def _left_of(
 
 def _suggest_one(trial: optuna.trial.BaseTrial, parameter: Parameter) -> Value:
     if parameter.kind == "int":
-        return trial.suggest_int(parameter.name, int(parameter.low), int(parameter.high), step=int(parameter.step or 1), log=parameter.log)
+        return trial.suggest_int(
+            parameter.name,
+            int(parameter.low),
+            int(parameter.high),
+            step=int(parameter.step or 1),
+            log=parameter.log,
+        )
     if parameter.kind == "float":
-        return trial.suggest_float(parameter.name, parameter.low, parameter.high, step=parameter.step, log=parameter.log)
+        return trial.suggest_float(
+            parameter.name, parameter.low, parameter.high, step=parameter.step, log=parameter.log
+        )
     return trial.suggest_categorical(parameter.name, parameter.choices)

@@ -1,7 +1,8 @@
 """A study's database with a copy of it in memory: written through, read from memory alone.
 
-Optuna's own cache reads every unfinished trial from the database again at each look, so that with 64 slots one decision of a pruner took
-20 ms and one suggestion 50. The owner lock makes this process the only writer, so what it has written is what there is.
+Optuna's own cache reads every unfinished trial from the database again at each look, so that with
+64 slots one decision of a pruner took 20 ms and one suggestion 50. The owner lock makes this
+process the only writer, so what it has written is what there is.
 """
 
 import contextlib
@@ -20,8 +21,10 @@ from sqlalchemy.orm import Session
 
 
 class MirrorStorage(InMemoryStorage):
-    """One study of a database. Each change goes to the database first, so memory never knows more than the disk: but for a trial that is
-    being asked for, which is written when its parameters are chosen, in one transaction instead of one for each."""
+    """One study of a database. Each change goes to the database first, so memory never knows more
+    than the disk: but for a trial that is being asked for, which is written when its parameters are
+    chosen, in one transaction instead of one for each.
+    """
 
     def __init__(self, database: RDBStorage, study_name: str) -> None:
         super().__init__()
@@ -41,7 +44,9 @@ class MirrorStorage(InMemoryStorage):
             super().create_new_trial(here, trial)
         self._loading = False
 
-    def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
+    def create_new_study(
+        self, directions: Sequence[StudyDirection], study_name: str | None = None
+    ) -> int:
         if not self._loading:
             raise NotImplementedError("a mirror holds one study")
         return super().create_new_study(directions, study_name)
@@ -56,7 +61,9 @@ class MirrorStorage(InMemoryStorage):
 
     @contextlib.contextmanager
     def asking(self) -> Iterator[None]:
-        """Hold back the trial that is made within, until its parameters are chosen; a trial of the queue is written as it goes."""
+        """Hold back the trial that is made within, until its parameters are chosen; a trial of the
+        queue is written as it goes.
+        """
         self._holding = True
         try:
             yield
@@ -86,19 +93,33 @@ class MirrorStorage(InMemoryStorage):
         self._trial_ids.append(there)
         return super().create_new_trial(study_id, template_trial)
 
-    def set_trial_param(self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution) -> None:
+    def set_trial_param(
+        self,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: BaseDistribution,
+    ) -> None:
         if trial_id != self._held:
-            self._database.set_trial_param(self._trial_ids[trial_id], param_name, param_value_internal, distribution)
+            self._database.set_trial_param(
+                self._trial_ids[trial_id], param_name, param_value_internal, distribution
+            )
         super().set_trial_param(trial_id, param_name, param_value_internal, distribution)
 
-    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
         done = self._database.set_trial_state_values(self._trial_ids[trial_id], state, values)
         return done and super().set_trial_state_values(trial_id, state, values)
 
-    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
+    def set_trial_intermediate_value(
+        self, trial_id: int, step: int, intermediate_value: float
+    ) -> None:
         trial, there = self.get_trial(trial_id), self._trial_ids[trial_id]
         if trial.state.is_finished() or step in trial.intermediate_values:
-            self._database.set_trial_intermediate_value(there, step, intermediate_value)  # which refuses, or replaces
+            self._database.set_trial_intermediate_value(
+                there, step, intermediate_value
+            )  # which refuses, or replaces
         else:
             _insert_value(self._database, there, step, intermediate_value)
         super().set_trial_intermediate_value(trial_id, step, intermediate_value)
@@ -117,11 +138,19 @@ class MirrorStorage(InMemoryStorage):
 def _insert(database: RDBStorage, study_id: int, trial: FrozenTrial) -> int:
     """Write a running trial with all it has; return its id in the database.
 
-    Optuna's own way looks the trial up again for each parameter, and the parameter in the trials before: half of what a trial cost.
+    Optuna's own way looks the trial up again for each parameter, and the parameter in the trials
+    before: half of what a trial cost.
     """
     with Session(database.engine) as session, session.begin():
-        _check_number(trial.number, session.query(models.TrialModel).filter_by(study_id=study_id).count())
-        row = models.TrialModel(study_id=study_id, number=trial.number, state=trial.state, datetime_start=trial.datetime_start)
+        _check_number(
+            trial.number, session.query(models.TrialModel).filter_by(study_id=study_id).count()
+        )
+        row = models.TrialModel(
+            study_id=study_id,
+            number=trial.number,
+            state=trial.state,
+            datetime_start=trial.datetime_start,
+        )
         row.params = [
             models.TrialParamModel(
                 param_name=name,
@@ -130,27 +159,44 @@ def _insert(database: RDBStorage, study_id: int, trial: FrozenTrial) -> int:
             )
             for name, distribution in trial.distributions.items()
         ]
-        row.user_attributes = [models.TrialUserAttributeModel(key=k, value_json=json.dumps(v)) for k, v in trial.user_attrs.items()]
-        row.system_attributes = [models.TrialSystemAttributeModel(key=k, value_json=json.dumps(v)) for k, v in trial.system_attrs.items()]
+        row.user_attributes = [
+            models.TrialUserAttributeModel(key=k, value_json=json.dumps(v))
+            for k, v in trial.user_attrs.items()
+        ]
+        row.system_attributes = [
+            models.TrialSystemAttributeModel(key=k, value_json=json.dumps(v))
+            for k, v in trial.system_attrs.items()
+        ]
         session.add(row)
         session.flush()
         return int(row.trial_id)
 
 
 def _insert_value(database: RDBStorage, trial_id: int, step: int, value: float) -> None:
-    """Write a value that is not there yet: one statement, where Optuna's own way first looks for the trial and the step."""
+    """Write a value that is not there yet: one statement, where Optuna's own way first looks for
+    the trial and the step.
+    """
     stored, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
-    row = {"trial_id": trial_id, "step": step, "intermediate_value": stored, "intermediate_value_type": kind}
+    row = {
+        "trial_id": trial_id,
+        "step": step,
+        "intermediate_value": stored,
+        "intermediate_value_type": kind,
+    }
     with database.engine.begin() as connection:
         connection.execute(insert(models.TrialIntermediateValueModel), row)
 
 
 def _check_number(expected: int, got: int) -> None:
     if got != expected:
-        raise StorageInternalError(f"another program has added trials: the next must be {expected}, got {got}")
+        raise StorageInternalError(
+            f"another program has added trials: the next must be {expected}, got {got}"
+        )
 
 
 def asking(study: Study) -> contextlib.AbstractContextManager[None]:
-    """Return the context in which a trial of `study` is to be asked for and its parameters suggested."""
+    """Return the context in which a trial of `study` is to be asked for and its parameters
+    suggested.
+    """
     storage = study._storage
     return storage.asking() if isinstance(storage, MirrorStorage) else contextlib.nullcontext()

@@ -1,4 +1,6 @@
-"""Opening a study: new, resumed, or refused because it is another one; and setting right what a killed coordinator left."""
+"""Opening a study: new, resumed, or refused because it is another one; and setting right what a
+killed coordinator left.
+"""
 
 import contextlib
 import sqlite3
@@ -41,7 +43,11 @@ def open_storage(paths: StudyPaths, given: str | None = None, slots: int = 1) ->
     sqlite = url.startswith("sqlite")
     if file is not None:
         _check_sqlite(file)
-    engine: dict[str, Any] = {"connect_args": {"timeout": LOCK_WAIT_S}} if sqlite else {"pool_size": slots + 4, "pool_pre_ping": True}
+    engine: dict[str, Any] = (
+        {"connect_args": {"timeout": LOCK_WAIT_S}}
+        if sqlite
+        else {"pool_size": slots + 4, "pool_pre_ping": True}
+    )
     try:
         storage = RDBStorage(url, engine_kwargs=engine)
         if sqlite:
@@ -50,7 +56,9 @@ def open_storage(paths: StudyPaths, given: str | None = None, slots: int = 1) ->
         return storage
     except (SQLAlchemyError, ImportError, RuntimeError) as error:
         text = redact(str(getattr(error, "orig", None) or error)).strip().splitlines()[0]
-        raise InputError(f"study.storage: must be a database that opens, got {redact(url)} ({text})") from error
+        raise InputError(
+            f"study.storage: must be a database that opens, got {redact(url)} ({text})"
+        ) from error
 
 
 def _address(paths: StudyPaths, given: str | None, *, read_only: bool) -> tuple[str, Path | None]:
@@ -63,10 +71,11 @@ def _address(paths: StudyPaths, given: str | None, *, read_only: bool) -> tuple[
 
 
 def _tune_sqlite(connection: Any, _: Any) -> None:
-    """Write ahead, and leave it to the system when the disk is reached: 5 ms less for each of a trial's small transactions.
+    """Write ahead, and leave it to the system when the disk is reached: 5 ms less for each of a
+    trial's small transactions.
 
-    The death of the process loses nothing; a power cut may undo the last transactions, never half of one, and what they said is told again
-    from the trials' own files (result.json, checkpoints).
+    The death of the process loses nothing; a power cut may undo the last transactions, never half
+    of one, and what they said is told again from the trials' own files (result.json, checkpoints).
     """
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
@@ -77,7 +86,8 @@ def open_study(
 ) -> tuple[optuna.Study, bool, list[str]]:
     """Return the study, whether it is resumed, and remarks for the user.
 
-    Raises InputError, with the differences, when a study of this name was made with another space, objective, data or fixed value.
+    Raises InputError, with the differences, when a study of this name was made with another space,
+    objective, data or fixed value.
     """
     with _refused():
         names = optuna.study.get_all_study_names(storage)
@@ -92,28 +102,40 @@ def open_study(
         attributes = study.user_attrs
     if FINGERPRINT not in attributes:
         if study.get_trials(deepcopy=False):
-            raise InputError(f"study {paths.name!r}: must have been made by this program, got one without its fingerprint")
+            raise InputError(
+                f"study {paths.name!r}: must have been made by this program, got one without its "
+                "fingerprint"
+            )
         study.set_user_attr(FINGERPRINT, mark)  # its coordinator was killed just after making it
         attributes = study.user_attrs
     if changed := differences(attributes[FINGERPRINT], mark):
-        lines = "; ".join(changed[:6]) + (f"; and {len(changed) - 6} more" if len(changed) > 6 else "")
+        lines = "; ".join(changed[:6]) + (
+            f"; and {len(changed) - 6} more" if len(changed) > 6 else ""
+        )
         raise InputError(
             f"study {paths.name!r}: a resumed study must be the same, got {lines}. "
-            f"Start another: study.name=NEW (study.fork={paths.name} takes over the trials that fit)"
+            f"Start another: study.name=NEW (study.fork={paths.name} takes over the trials that "
+            "fit)"
         )
     remarks = []
     if attributes.get(CODE, code) != code:
-        remarks.append(f"this study was begun by another version of the code ({attributes[CODE]}, now {code}); results may differ")
+        remarks.append(
+            f"this study was begun by another version of the code ({attributes[CODE]}, now "
+            f"{code}); results may differ"
+        )
     return study, True, remarks
 
 
 def _own(storage: RDBStorage, name: str) -> BaseStorage:
-    """Return the study's storage as its owner uses it: mirrored in memory, but for a server's database that others may write to."""
+    """Return the study's storage as its owner uses it: mirrored in memory, but for a server's
+    database that others may write to.
+    """
     return MirrorStorage(storage, name) if storage.url.startswith("sqlite") else storage
 
 
 def repair(study: optuna.Study, folder: Path) -> int:
-    """Put trials that a killed coordinator left RUNNING back into the queue, and remove its unfinished files; return how many trials.
+    """Put trials that a killed coordinator left RUNNING back into the queue, and remove its
+    unfinished files; return how many trials.
 
     Only the owner may do so.
     """
@@ -127,19 +149,26 @@ def repair(study: optuna.Study, folder: Path) -> int:
 
 
 def read_study(paths: StudyPaths, storage: str | None = None) -> optuna.Study:
-    """Open a study to read it, without making or changing anything; a running sweep is not disturbed.
+    """Open a study to read it, without making or changing anything; a running sweep is not
+    disturbed.
 
     Raises InputError when there is none.
     """
     url, file = _address(paths, storage, read_only=True)
     if file is not None:
         if not file.exists():
-            raise InputError(f"study.name: must name a study in {paths.root}, got {paths.name!r} (there are: {_names(paths.root)})")
+            raise InputError(
+                f"study.name: must name a study in {paths.root}, got {paths.name!r} (there are: "
+                f"{_names(paths.root)})"
+            )
         _check_sqlite(file)
     with _refused():
         store = RDBStorage(url, skip_table_creation=True, engine_kwargs={})
         if paths.name not in optuna.study.get_all_study_names(store):
-            raise InputError(f"study.name: must name a study in {redact(storage or str(paths.study_db))}, got {paths.name!r}")
+            raise InputError(
+                f"study.name: must name a study in {redact(storage or str(paths.study_db))}, got "
+                f"{paths.name!r}"
+            )
         return optuna.load_study(study_name=paths.name, storage=store)
 
 
@@ -157,7 +186,8 @@ def _check_sqlite(file: Path) -> None:
         raise StorageFailed(f"the study's database: {error}") from error
     if answer:
         raise InputError(
-            f"study: its database must be sound, got {answer} in {file}; it is left as it is, python -m pipeline.doctor says more"
+            f"study: its database must be sound, got {answer} in {file}; it is left as it is, "
+            "python -m pipeline.doctor says more"
         )
 
 

@@ -1,4 +1,6 @@
-"""One configuration as a study of one trial: epochs, checkpoints, events and files as in a sweep, and nothing searched."""
+"""One configuration as a study of one trial: epochs, checkpoints, events and files as in a sweep,
+and nothing searched.
+"""
 
 import time
 from collections.abc import Callable
@@ -31,7 +33,9 @@ from pipeline.tracking.progress import ProgressListener
 
 @dataclass(frozen=True)
 class Single:
-    """One composed configuration and where its files go: ``<root>/<study.name>/train/<digest of the spec>/``."""
+    """One composed configuration and where its files go: ``<root>/<study.name>/train/<digest of the
+    spec>/``.
+    """
 
     problem: Problem
     work: Work
@@ -47,7 +51,9 @@ class Single:
 
 
 def compose_single(config: Config, data: DataSpec, number: int) -> Single:
-    """Compose and check the one net; `number` chooses its random streams as a trial's number does. Raises InputError."""
+    """Compose and check the one net; `number` chooses its random streams as a trial's number does.
+    Raises InputError.
+    """
     problem = Problem(config, Space(()), data)
     problem.check()
     work = problem.work(number, ())
@@ -56,13 +62,23 @@ def compose_single(config: Config, data: DataSpec, number: int) -> Single:
 
 
 def train_single(single: Single, slot: Slot, stop: Stop, listeners: Listeners) -> Outcome:
-    """Train in `slot`, from the last checkpoint if there is one; tell the listeners and close them; keep the weights."""
+    """Train in `slot`, from the last checkpoint if there is one; tell the listeners and close them;
+    keep the weights.
+    """
     quiet_optuna()
     ledger = Ledger(optuna.create_study(direction="maximize"), 1, stop, max_failed=1)
     asked = ledger.ask(lambda trial: [])
     assert asked is not None
     deadline = single.problem.config.deadline
-    room = Room(single.problem, ledger, stop, listeners.emit, lambda seconds: None, deadline.epoch_s, deadline.trial_s)
+    room = Room(
+        single.problem,
+        ledger,
+        stop,
+        listeners.emit,
+        lambda seconds: None,
+        deadline.epoch_s,
+        deadline.trial_s,
+    )
     record = TrialRecord(single.paths)
     try:
         listeners.emit(_started(single, slot, resumed=record.paths.overrides.exists()))
@@ -102,7 +118,12 @@ def _ended(single: Single, outcome: Outcome) -> list[Event]:
     state = {"FAIL": "FAIL", "INTERRUPTED": "INTERRUPTED"}.get(outcome.state, "COMPLETE")
     best = number if outcome.state == "COMPLETE" else None
     done = StudyEnded(
-        state=state, reason=outcome.reason, trials={outcome.state: 1}, best_number=best, outside_training=0.0, time_s=time.time()
+        state=state,
+        reason=outcome.reason,
+        trials={outcome.state: 1},
+        best_number=best,
+        outside_training=0.0,
+        time_s=time.time(),
     )
     return [outcome.event(number, single.paths.folder), done]
 
@@ -116,11 +137,16 @@ Say = Callable[[str], None]
 
 
 def run(config: Config, data: DataSpec, number: int, say: Say) -> int:
-    """Train the net that `config` describes in one slot; return the exit code. Raises InputError before the first epoch."""
+    """Train the net that `config` describes in one slot; return the exit code. Raises InputError
+    before the first epoch.
+    """
     single = compose_single(config, data, number)
     known = single.finished()
     if known is not None:
-        say(f"{known.state} before: {_result(known)}; {single.paths.folder} holds it, and removing that trains again")
+        say(
+            f"{known.state} before: {_result(known)}; {single.paths.folder} holds it, and removing "
+            "that trains again"
+        )
         return 0 if known.state == "COMPLETE" else 1
     folder = writable_folder(single.paths.folder, "root")
     lock = OwnerLock(folder / "owner.json")
@@ -134,7 +160,9 @@ def run(config: Config, data: DataSpec, number: int, say: Say) -> int:
             stop = Stop()
             with SignalHandling(stop, say):
                 progress = ProgressListener(quiet=config.quiet, verbose=True)
-                listeners = make_listeners(config, folder, [LogListener(folder / "log.txt"), progress], stop)
+                listeners = make_listeners(
+                    config, folder, [LogListener(folder / "log.txt"), progress], stop
+                )
                 outcome = train_single(single, slots[0], stop, listeners)
         finally:
             for slot in slots:
@@ -142,15 +170,24 @@ def run(config: Config, data: DataSpec, number: int, say: Say) -> int:
     finally:
         lock.release()
     _draw(single)
-    files = ", ".join(sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")))
-    say(f"{outcome.state}: {_result(outcome)} after {outcome.epochs} epochs, {outcome.duration_s:.1f} s")
+    files = ", ".join(
+        sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    )
+    say(
+        f"{outcome.state}: {_result(outcome)} after {outcome.epochs} epochs, "
+        f"{outcome.duration_s:.1f} s"
+    )
     say(f"in {folder}: {files}")
     return stop.exit_code or (0 if outcome.state == "COMPLETE" else 1)
 
 
 def _show_net(single: Single, say: Say) -> None:
     data = single.spec.data
-    say(build_model(single.spec.model, data.image_shape, data.classes, np.random.default_rng(0)).summary())
+    say(
+        build_model(
+            single.spec.model, data.image_shape, data.classes, np.random.default_rng(0)
+        ).summary()
+    )
 
 
 def _result(outcome: Outcome) -> str:
@@ -160,4 +197,6 @@ def _result(outcome: Outcome) -> str:
 def _draw(single: Single) -> None:
     history = dict(enumerate(read_history(single.paths), 1))
     if history:
-        atomic_write_bytes(curve_path(single.paths), png(learning_curves(history, single.work.name)))
+        atomic_write_bytes(
+            curve_path(single.paths), png(learning_curves(history, single.work.name))
+        )

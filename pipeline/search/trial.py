@@ -1,4 +1,6 @@
-"""One trial: a chain of epochs in a slot, each saved, told to the listeners and judged before the next begins."""
+"""One trial: a chain of epochs in a slot, each saved, told to the listeners and judged before the
+next begins.
+"""
 
 import math
 import time
@@ -56,13 +58,20 @@ class Training:
         """Tell that the trial begins or goes on, and a checkpoint that could not be used."""
         room.emit(trial_started(self.work, len(self.rows), slot))
         if self.complaint:
-            room.emit(retried(self.work, len(self.rows), 0, f"checkpoint not used: {self.complaint}"))
+            room.emit(
+                retried(self.work, len(self.rows), 0, f"checkpoint not used: {self.complaint}")
+            )
 
     def advance(self, slot: Slot, room: Room) -> None:
         """Train one more epoch and save it. Raises Paused, WorkerDied, TimedOut, CallFailed."""
         deadline_s = epoch_deadline(room, self.spent_s)
         epoch = len(self.rows) + 1
-        self.state, row = attempt(lambda: room.problem.train_epoch(self.work, self.state, slot, deadline_s), self.work, epoch, room)
+        self.state, row = attempt(
+            lambda: room.problem.train_epoch(self.work, self.state, slot, deadline_s),
+            self.work,
+            epoch,
+            room,
+        )
         for reason in slot.repeats():
             room.emit(retried(self.work, epoch, 1, reason))
         self.rows.append(row)
@@ -70,7 +79,9 @@ class Training:
         self.record.save(self.state, self.rows, self.work.spec)
 
     def completed(self, problem: Problem) -> Outcome:
-        """Return the outcome of a trial that has all its epochs: COMPLETE with its objectives, or FAIL where they are not finite."""
+        """Return the outcome of a trial that has all its epochs: COMPLETE with its objectives, or
+        FAIL where they are not finite.
+        """
         assert self.state is not None
         values = problem.values(self.work, self.state)
         if not all(math.isfinite(value) for value in values):
@@ -94,7 +105,9 @@ class Training:
         )
 
 
-def run_trial(trial: optuna.Trial, work: Work, record: TrialRecord, slot: Slot, room: Room) -> Outcome:
+def run_trial(
+    trial: optuna.Trial, work: Work, record: TrialRecord, slot: Slot, room: Room
+) -> Outcome:
     """Train a trial to its end, from its last checkpoint if it has one, and return how it ended."""
     training = Training(work, record)
     training.begin(slot.index, room)
@@ -138,18 +151,31 @@ def attempt(call: Callable[[], Result], work: Work, epoch: int, room: Room) -> R
 
 
 def epoch_deadline(room: Room, spent_s: float) -> float | None:
-    """Return the seconds that the next epoch may take, by both deadlines. Raises TimedOut when the trial has had all of its own."""
+    """Return the seconds that the next epoch may take, by both deadlines. Raises TimedOut when the
+    trial has had all of its own.
+    """
     if room.trial_s is None:
         return room.epoch_s
     left_s = room.trial_s - spent_s
     if left_s <= 0:
-        raise TimedOut(f"timed out: the trial took {spent_s:.1f} s (deadline.trial_s={room.trial_s:g})")
+        raise TimedOut(
+            f"timed out: the trial took {spent_s:.1f} s (deadline.trial_s={room.trial_s:g})"
+        )
     return left_s if room.epoch_s is None else min(left_s, room.epoch_s)
 
 
 def not_finite(row: Mapping[str, float]) -> str:
-    """Return what a diverged epoch shows, such as "train_loss is nan"; "" for a sound one. (Norms of layers may overflow in peace.)"""
-    return next((f"{name} is {value}" for name, value in row.items() if "/" not in name and not math.isfinite(value)), "")
+    """Return what a diverged epoch shows, such as "train_loss is nan"; "" for a sound one. (Norms
+    of layers may overflow in peace.)
+    """
+    return next(
+        (
+            f"{name} is {value}"
+            for name, value in row.items()
+            if "/" not in name and not math.isfinite(value)
+        ),
+        "",
+    )
 
 
 def trial_started(work: Work, resumed_from: int, slot: int) -> TrialStarted:
@@ -169,9 +195,18 @@ def trial_started(work: Work, resumed_from: int, slot: int) -> TrialStarted:
 
 def epoch_done(work: Work, epoch: int, row: Mapping[str, float], slot: int, pid: int) -> EpochDone:
     """Return the event of one epoch, stamped now."""
-    return EpochDone(number=work.number, epoch=epoch, metrics=dict(row), slot=slot, worker_pid=pid, time_s=time.time())
+    return EpochDone(
+        number=work.number,
+        epoch=epoch,
+        metrics=dict(row),
+        slot=slot,
+        worker_pid=pid,
+        time_s=time.time(),
+    )
 
 
 def retried(work: Work, epoch: int, number: int, reason: str) -> TrialRetried:
     """Return the event of a repetition, stamped now."""
-    return TrialRetried(number=work.number, epoch=epoch, attempt=number, reason=reason, time_s=time.time())
+    return TrialRetried(
+        number=work.number, epoch=epoch, attempt=number, reason=reason, time_s=time.time()
+    )

@@ -1,4 +1,6 @@
-"""What a trial keeps on disk: how it was composed, its last two checkpoints, its history, its result before it is told, its weights."""
+"""What a trial keeps on disk: how it was composed, its last two checkpoints, its history, its
+result before it is told, its weights.
+"""
 
 import csv
 import io
@@ -57,17 +59,23 @@ class TrialRecord:
     def begin(self, number: int, seed: Sequence[int], overrides: Sequence[str]) -> None:
         """Write how the trial is composed."""
         content = {"number": number, "seed": list(seed), "overrides": list(overrides)}
-        atomic_write_text(self.paths.overrides, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+        atomic_write_text(
+            self.paths.overrides, yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+        )
 
     def save(self, state: TrainState, rows: Sequence[Mapping[str, float]], spec: Spec) -> None:
-        """Keep the state after an epoch, the one before it until the next is written, and the history."""
+        """Keep the state after an epoch, the one before it until the next is written, and the
+        history.
+        """
         if self.paths.checkpoint.exists():
             self.paths.checkpoint.replace(self._previous)
         checkpoint.save(self.paths.checkpoint, state, spec)
         self.write_history(rows)
 
     def load(self, spec: Spec) -> tuple[TrainState | None, str]:
-        """Return the newest whole checkpoint of this spec, or None to start over, and what was wrong with a newer one ("" if nothing)."""
+        """Return the newest whole checkpoint of this spec, or None to start over, and what was
+        wrong with a newer one ("" if nothing).
+        """
         complaints: list[str] = []
         for path in (self.paths.checkpoint, self._previous):
             if not path.exists():
@@ -79,7 +87,9 @@ class TrialRecord:
         return None, "; ".join(complaints)
 
     def rows(self, state: TrainState | None) -> list[dict[str, float]]:
-        """Return the metrics of the epochs that a state has behind it, durations (which no state holds) from history.csv."""
+        """Return the metrics of the epochs that a state has behind it, durations (which no state
+        holds) from history.csv.
+        """
         history = [] if state is None else state.history
         seconds = [row.get("epoch_s", 0.0) for row in read_history(self.paths)][: len(history)]
         seconds += [0.0] * (len(history) - len(seconds))
@@ -88,7 +98,8 @@ class TrialRecord:
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Write a row for each epoch; floats in full, so that they can be compared to the bit.
 
-        Whole or not at all, but not forced to the disk each time: all but the durations stands in the checkpoint too.
+        Whole or not at all, but not forced to the disk each time: all but the durations stands in
+        the checkpoint too.
         """
         if not rows:
             return
@@ -106,11 +117,17 @@ class TrialRecord:
             raise
 
     def write_result(self, outcome: Outcome, spec: Spec) -> None:
-        """Write the outcome before it is told to the study: after a crash between the two it is told, not trained again."""
-        atomic_write_text(self._result, json.dumps({**asdict(outcome), "spec": spec.digest()}) + "\n")
+        """Write the outcome before it is told to the study: after a crash between the two it is
+        told, not trained again.
+        """
+        atomic_write_text(
+            self._result, json.dumps({**asdict(outcome), "spec": spec.digest()}) + "\n"
+        )
 
     def result(self, spec: Spec | None) -> Outcome | None:
-        """Return the outcome of a finished trial of this spec (a deleted study may have left others), None standing for any."""
+        """Return the outcome of a finished trial of this spec (a deleted study may have left
+        others), None standing for any.
+        """
         if not self._result.exists():
             return None
         content: dict[str, Any] = json.loads(self._result.read_text())
@@ -130,16 +147,21 @@ def read_history(paths: TrialPaths) -> list[dict[str, float]]:
     if not paths.history.exists():
         return []
     with paths.history.open(newline="") as file:
-        return [{key: float(value) for key, value in row.items() if value != ""} for row in csv.DictReader(file)]
+        return [
+            {key: float(value) for key, value in row.items() if value != ""}
+            for row in csv.DictReader(file)
+        ]
 
 
 def weights_wanted(keep: str, outcome: Outcome, is_best: bool) -> bool:
-    """Tell whether the weights of a trial that just ended are kept, by ``tracking.keep_weights``."""
+    """Tell whether the weights of a just ended trial are kept, by ``tracking.keep_weights``."""
     return outcome.state == "COMPLETE" and (keep == "all" or (keep == "best" and is_best))
 
 
 def keep_weights(work: Work, record: TrialRecord, outcome: Outcome) -> None:
-    """Write weights.npz (see `cnn_core.checkpoint.load_weights`) and, after it, manifest.json, from the trial's last checkpoint."""
+    """Write weights.npz (see `cnn_core.checkpoint.load_weights`) and, after it, manifest.json, from
+    the trial's last checkpoint.
+    """
     state, _ = record.load(work.spec)
     if state is None:
         return
@@ -151,7 +173,11 @@ def keep_weights(work: Work, record: TrialRecord, outcome: Outcome) -> None:
         "data_digest": work.spec.data.digest,
     }
     save_weights(record.paths.weights, training.handed_on(work.spec, state), facts)
-    manifest = {"format": 1, **facts, "sha256": {record.paths.weights.name: sha256_file(record.paths.weights)}}
+    manifest = {
+        "format": 1,
+        **facts,
+        "sha256": {record.paths.weights.name: sha256_file(record.paths.weights)},
+    }
     atomic_write_text(record.paths.manifest, json.dumps(manifest, indent=2) + "\n")
 
 

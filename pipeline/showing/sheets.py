@@ -29,22 +29,29 @@ def augment_sheet(config: Config, output: str | None) -> Path:
     chosen = np.linspace(0, len(images) - 1, min(ROWS, len(images))).astype(int)
     name = config.choices.get("augment") or "none"
     place = _place(config, output, f"augment-{name}.png")
-    return write_augment_sheet(place, images[chosen], config.augment, seed=config.study.seed, frame=config.model.frame)
+    return write_augment_sheet(
+        place, images[chosen], config.augment, seed=config.study.seed, frame=config.model.frame
+    )
 
 
 def input_sheet(config: Config, path: str, normalize: str, output: str | None) -> tuple[Path, int]:
-    """Write a sheet of an input's first images as a net trained on ``data=``, of that ``model.frame``, would see them.
+    """Write a sheet of an input's first images as a net trained on ``data=``, of that
+    ``model.frame``, would see them.
 
     Return its path and how many are shown.
     """
     data = prepare(config.data, config.root)
     source = open_input(path, Wanted(image_shape=data.image_shape, classes=data.classes), normalize)
     block = next(iter(source.blocks(MOST_IMAGES)))
-    return write_sheet(_place(config, output, "input.png"), framed(block.images, config.model.frame)), len(block.images)
+    return write_sheet(
+        _place(config, output, "input.png"), framed(block.images, config.model.frame)
+    ), len(block.images)
 
 
 def framed(images: Images, frame: str) -> Images:
-    """Return images (N, C, H, W) uint8 as a net of that ``model.frame`` frames them when it predicts; in training the frame also varies."""
+    """Return images (N, C, H, W) uint8 as a net of that ``model.frame`` frames them when it
+    predicts; in training the frame also varies.
+    """
     if frame == "none":
         return images
     layer = MomentNormalization(frame)
@@ -54,11 +61,19 @@ def framed(images: Images, frame: str) -> Images:
 
 
 def write_augment_sheet(
-    path: Path, images: Images, fields: Mapping[str, Scalar], *, variants: int = 15, seed: int = 0, frame: str = "none"
+    path: Path,
+    images: Images,
+    fields: Mapping[str, Scalar],
+    *,
+    variants: int = 15,
+    seed: int = 0,
+    frame: str = "none",
 ) -> Path:
-    """Draw every image of (N, C, H, W) uint8 in a row with `variants` augmented copies, framed as `frame` says; return the path.
+    """Draw every image of (N, C, H, W) uint8 in a row with `variants` augmented copies, framed as
+    `frame` says; return the path.
 
-    fields: those of `AugmentSpec`, as `conf/augment` gives them. Raises InputError where one is out of range.
+    fields: those of `AugmentSpec`, as `conf/augment` gives them. Raises InputError where one is out
+    of range.
     """
     spec = AugmentSpec(**fields)  # type: ignore[arg-type]
     repeated = np.repeat(images, variants, axis=0)

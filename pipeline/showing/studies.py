@@ -31,57 +31,78 @@ def open_table(config: Config) -> StudyTable:
     except (FileNotFoundError, KeyError) as error:
         names = f"has {', '.join(known)}" if known else "has none"
         raise InputError(
-            f"study.name: must be a study of root={config.root}, which {names}, got {paths.name!r}{did_you_mean(paths.name, known)}"
+            f"study.name: must be a study of root={config.root}, which {names}, got "
+            f"{paths.name!r}{did_you_mean(paths.name, known)}"
         ) from error
 
 
 def known_studies(root: Path) -> list[str]:
     """Return the names of the studies below `root`."""
-    return sorted({path.parent.name for pattern in ("*/study.db", "*/train") for path in root.glob(pattern)})
+    return sorted(
+        {path.parent.name for pattern in ("*/study.db", "*/train") for path in root.glob(pattern)}
+    )
 
 
 def print_trials(console: Console, table: StudyTable) -> None:
     """Print a line a trial, and what a trial's own call is."""
     best = table.best
-    console.print(Text(f"study {table.name}: {len(table.trials)} trials, in {table.folder}", style="bold"))
+    console.print(
+        Text(f"study {table.name}: {len(table.trials)} trials, in {table.folder}", style="bold")
+    )
     print_rows(console, "trial", [(str(row.number), row, row is best) for row in table.trials])
     if table.trials:
         number = (best or table.trials[0]).number
-        console.print(f"one of them: {_command('show', table, number)}", markup=False, soft_wrap=True)
+        console.print(
+            f"one of them: {_command('show', table, number)}", markup=False, soft_wrap=True
+        )
 
 
 def print_rows(console: Console, what: str, rows: Sequence[tuple[str, TrialRow, bool]]) -> None:
     """Print a line for each (name, row, whether it is the best)."""
     wide = console.width >= WIDE
-    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2 if wide else 1, 0, 0))
+    grid = Table(
+        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2 if wide else 1, 0, 0)
+    )
     for name in (what, "state", "objective", *(("epochs", "time") if wide else ())):
         grid.add_column(name, justify="left" if name == "state" else "right", no_wrap=True)
     grid.add_column("what", overflow="fold")
     for name, row, best in rows:
         style = "bold green" if best else "dim" if row.state != "COMPLETE" else ""
-        words = row.name.removeprefix(f"t{row.number:03d} ") + (f" ({redact(row.reason)})" if row.reason and row.state == "FAIL" else "")
+        words = row.name.removeprefix(f"t{row.number:03d} ") + (
+            f" ({redact(row.reason)})" if row.reason and row.state == "FAIL" else ""
+        )
         times = (str(row.epochs), f"{row.duration_s:.1f} s") if wide else ()
-        grid.add_row(*(Text(cell) for cell in (name, row.state, _objective(row), *times, words)), style=style)
+        grid.add_row(
+            *(Text(cell) for cell in (name, row.state, _objective(row), *times, words)), style=style
+        )
     console.print(grid)
 
 
 def _command(name: str, table: StudyTable, number: int) -> str:
-    return command_of(name, table.folder.parent, override("study.name", table.name), override("trial", number))
+    return command_of(
+        name, table.folder.parent, override("study.name", table.name), override("trial", number)
+    )
 
 
 def _objective(row: TrialRow) -> str:
     if not row.objective:
         last = row.history.get(row.epochs, {}).get("valid_accuracy")
         return f"({last:.4f})" if last is not None else ""
-    return ", ".join(f"{value:.4f}" if abs(value) < 1000 else f"{value:,.0f}" for value in row.objective)
+    return ", ".join(
+        f"{value:.4f}" if abs(value) < 1000 else f"{value:,.0f}" for value in row.objective
+    )
 
 
 def print_trial(console: Console, table: StudyTable, config: Config, number: int) -> None:
-    """Print one trial: how it went, its configuration, its curves, and how to train it again. Raises InputError for an unknown number."""
+    """Print one trial: how it went, its configuration, its curves, and how to train it again.
+    Raises InputError for an unknown number.
+    """
     row = next((row for row in table.trials if row.number == number), None)
     if row is None:
         numbers = f"0 to {table.trials[-1].number}" if table.trials else "none yet"
-        raise InputError(f"trial: must be a trial of the study {table.name} ({numbers}), got {number}")
+        raise InputError(
+            f"trial: must be a trial of the study {table.name} ({numbers}), got {number}"
+        )
     console.print(Text(f"trial {number} of {table.name}: {row.name}", style="bold"))
     overrides = _overrides(StudyPaths(config.root, table.name), row)
     print_one(console, row, overrides)
@@ -90,9 +111,12 @@ def print_trial(console: Console, table: StudyTable, config: Config, number: int
 
 
 def print_one(console: Console, row: TrialRow, overrides: Sequence[str] | None) -> None:
-    """Print how a net's training went, its configuration where its overrides are known, its curves."""
+    """Print how a net's training went, its configuration if its overrides are known, its curves."""
     reason = f" ({redact(row.reason)})" if row.reason else ""
-    console.print(f"{row.state}{reason} {_objective(row)} after {row.epochs} epochs, {row.duration_s:.1f} s", markup=False)
+    console.print(
+        f"{row.state}{reason} {_objective(row)} after {row.epochs} epochs, {row.duration_s:.1f} s",
+        markup=False,
+    )
     if overrides is not None:
         node = compose(overrides).node
         shown = OmegaConf.create({section: node[section] for section in TRAINED_BY})
@@ -107,7 +131,11 @@ def _overrides(paths: StudyPaths, row: TrialRow) -> Sequence[str] | None:
         content = yaml.safe_load(paths.trial(row.number).overrides.read_text())
     except (OSError, yaml.YAMLError):
         return None
-    return [str(text) for text in content["overrides"]] if isinstance(content, dict) and "overrides" in content else None
+    return (
+        [str(text) for text in content["overrides"]]
+        if isinstance(content, dict) and "overrides" in content
+        else None
+    )
 
 
 def _print_curves(console: Console, row: TrialRow) -> None:
@@ -125,8 +153,11 @@ def _print_curves(console: Console, row: TrialRow) -> None:
                 console.print(line, markup=False, highlight=False, no_wrap=True)
 
 
-def text_plot(series: Mapping[str, Sequence[float]], *, width: int = 60, height: int = 10) -> list[str]:
-    """Return lines of a plot of several series over epochs 1, 2, ...; key: the mark, one character, in the order drawn.
+def text_plot(
+    series: Mapping[str, Sequence[float]], *, width: int = 60, height: int = 10
+) -> list[str]:
+    """Return lines of a plot of several series over epochs 1, 2, ...; key: the mark, one character,
+    in the order drawn.
 
     Values that are not finite leave a gap; nothing finite at all gives no lines.
     """

@@ -1,6 +1,8 @@
-"""Slots on a Dask cluster: the same two methods, a Dask worker behind each. State travels by value; data are sent once to who lacks them.
+"""Slots on a Dask cluster: the same two methods, a Dask worker behind each. State travels by value;
+data are sent once to who lacks them.
 
-The scheduler unpickles what it is sent, so any address but this machine's must be TLS. What is guarded against was met in practice.
+The scheduler unpickles what it is sent, so any address but this machine's must be TLS. What is
+guarded against was met in practice.
 """
 
 import socket
@@ -22,20 +24,25 @@ from pipeline.slots.slot import CallFailed, Machine, Result, TimedOut, WorkerDie
 
 CONNECT_S = 10.0
 POLL_S = 0.05
-MOST_STARTS = 3  # of one call: Dask runs a task again by itself when its worker dies, and we count with it
+MOST_STARTS = (
+    3  # of one call: Dask runs a task again by itself when its worker dies, and we count with it
+)
 INSTALL = 'pip install "numpy-cnn-sweep[cluster]"'
 
 
 def connect_slots(settings: SlotSettings, count: int | None, kernels: str) -> list["ClusterSlot"]:
     """Connect to the scheduler and return one slot a worker, or `count` if that is less.
 
-    Raises InputError for an address that does not answer, has no workers, or is neither this machine nor TLS, and for workers that compute
-    with other kernels than asked for.
+    Raises InputError for an address that does not answer, has no workers, or is neither this
+    machine nor TLS, and for workers that compute with other kernels than asked for.
     """
     try:
         from distributed import Client
     except ImportError as error:
-        raise InputError(f"slots: dask needs the library distributed, which is not installed; install it with: {INSTALL}") from error
+        raise InputError(
+            "slots: dask needs the library distributed, which is not installed; install it with: "
+            f"{INSTALL}"
+        ) from error
     address = settings.address or ""
     security = _security(settings)
     warnings.filterwarnings("ignore", message="Sending large graph", category=UserWarning)
@@ -44,11 +51,17 @@ def connect_slots(settings: SlotSettings, count: int | None, kernels: str) -> li
             address, timeout=CONNECT_S, set_as_default=False, security=security
         )
     except (OSError, ValueError, TimeoutError) as error:
-        raise InputError(f"slots.address: must be a Dask scheduler that answers, got {address} ({str(error).splitlines()[0]})") from error
+        raise InputError(
+            f"slots.address: must be a Dask scheduler that answers, got {address} "
+            f"({str(error).splitlines()[0]})"
+        ) from error
     workers = len(client.scheduler_info(n_workers=-1)["workers"])
     if workers == 0:
         client.close()
-        raise InputError(f"slots.address: the cluster must have a worker, got none at {address}; start one with: dask worker {address}")
+        raise InputError(
+            f"slots.address: the cluster must have a worker, got none at {address}; start one "
+            f"with: dask worker {address}"
+        )
     if kernels not in ("auto", "inherit"):
         _check_kernels(client, kernels)
     cluster = _Cluster(client, settings.memory_mb)
@@ -56,12 +69,15 @@ def connect_slots(settings: SlotSettings, count: int | None, kernels: str) -> li
 
 
 def _check_kernels(client: Any, wanted: str) -> None:
-    """A library that is loaded keeps its kernels. Raises InputError, with how to start the workers, where they are not those wanted."""
+    """A library that is loaded keeps its kernels. Raises InputError, with how to start the workers,
+    where they are not those wanted.
+    """
     found = set(client.run(dask_worker.kernels).values())
     if {name.lower() for name in found} != {wanted.lower()}:
         client.close()
         raise InputError(
-            f"blas.kernels: must be those that the cluster's workers were started with ({', '.join(sorted(found))}), got {wanted}; "
+            "blas.kernels: must be those that the cluster's workers were started with "
+            f"({', '.join(sorted(found))}), got {wanted}; "
             f"start the workers with OPENBLAS_CORETYPE={wanted}, or leave blas.kernels=auto"
         )
 
@@ -72,12 +88,21 @@ def _security(settings: SlotSettings) -> Any:
     parts = urlsplit(settings.address or "")
     if parts.scheme == "tls":
         if not (settings.tls_ca and settings.tls_cert and settings.tls_key):
-            raise InputError(f"slots.tls_ca, tls_cert, tls_key: must be given with a tls address, got {settings.address}")
+            raise InputError(
+                "slots.tls_ca, tls_cert, tls_key: must be given with a tls address, got "
+                f"{settings.address}"
+            )
         return Security(  # type: ignore[no-untyped-call]
-            tls_ca_file=settings.tls_ca, tls_client_cert=settings.tls_cert, tls_client_key=settings.tls_key, require_encryption=True
+            tls_ca_file=settings.tls_ca,
+            tls_client_cert=settings.tls_cert,
+            tls_client_key=settings.tls_key,
+            require_encryption=True,
         )
     if parts.scheme != "tcp" or not _is_here(parts.hostname or ""):
-        raise InputError(f"slots.address: must be tls://host:port, or tcp:// on this machine alone, got {settings.address}")
+        raise InputError(
+            "slots.address: must be tls://host:port, or tcp:// on this machine alone, got "
+            f"{settings.address}"
+        )
     return None
 
 
@@ -108,7 +133,7 @@ class _Cluster:
                 self._starts[message["call"]].append(message["address"])
 
     def begin(self, call: str) -> list[str]:
-        """Return the list that the addresses of the workers that start this call are appended to."""
+        """Return the list to which the addresses of workers that start this call are appended."""
         with self._lock:
             return self._starts.setdefault(call, [])
 
@@ -117,14 +142,17 @@ class _Cluster:
             self._starts.pop(call, None)
 
     def deaths(self, key: str) -> int:
-        """Return how many workers died while they held a task; the scheduler gives it to the next one without a word.
+        """Return how many workers died while they held a task; the scheduler gives it to the next
+        one without a word.
 
         (Announcements do not tell: the one of a worker that dies at once is lost with it.)
         """
         return int(self.client.run_on_scheduler(_suspicious, key=key))
 
     def kill_worker(self, address: str) -> None:
-        """Kill one worker process; its nanny starts another. (Cancelling alone would leave the task running.)"""
+        """Kill one worker process; its nanny starts another. (Cancelling alone would leave the task
+        running.)
+        """
         self.client.run(_kill, workers=[address], nanny=True, on_error="ignore")
 
 
@@ -142,7 +170,9 @@ def _suspicious(key: str, dask_scheduler: Any) -> int:
 
 
 class ClusterSlot:
-    """A place in the cluster's queue: never more of them than workers, so that a call starts at once."""
+    """A place in the cluster's queue: never more of them than workers, so that a call starts at
+    once.
+    """
 
     def __init__(self, index: int, cluster: _Cluster) -> None:
         self.index = index
@@ -152,8 +182,12 @@ class ClusterSlot:
         self._machine: Machine | None = None
         cluster.users += 1
 
-    def call(self, function: Callable[..., Result], *args: Any, deadline_s: float | None = None) -> Result:
-        """Return ``function(*args)`` of whichever worker is free; see `Slot.call`. The deadline begins when a worker has begun."""
+    def call(
+        self, function: Callable[..., Result], *args: Any, deadline_s: float | None = None
+    ) -> Result:
+        """Return ``function(*args)`` of whichever worker is free; see `Slot.call`. The deadline
+        begins when a worker has begun.
+        """
         while True:
             kind, value = self._once(function, args, deadline_s)
             if kind == DataAbsentError.__name__:
@@ -186,17 +220,23 @@ class ClusterSlot:
         if self._cluster.users == 0:
             self._cluster.client.close()
 
-    def _once(self, function: Callable[..., Any], args: tuple[Any, ...], deadline_s: float | None) -> tuple[str, Any]:
+    def _once(
+        self, function: Callable[..., Any], args: tuple[Any, ...], deadline_s: float | None
+    ) -> tuple[str, Any]:
         client, name = self._cluster.client, uuid.uuid4().hex
         starts = self._cluster.begin(name)
         done = threading.Event()
         try:
             call = (name, function, args, self._cluster.memory_mb)
-            future = client.submit(dask_worker.invoke, *call, pure=False, key=f"{dask_worker.TOPIC}-{name}")
+            future = client.submit(
+                dask_worker.invoke, *call, pure=False, key=f"{dask_worker.TOPIC}-{name}"
+            )
             future.add_done_callback(lambda _: done.set())
             self._wait(future, done, starts, deadline_s)
             kind, value = future.result()
-            self._repeats += ["worker died (replaced by the cluster)"] * self._cluster.deaths(future.key)
+            self._repeats += ["worker died (replaced by the cluster)"] * self._cluster.deaths(
+                future.key
+            )
             return kind, value
         except (WorkerDied, TimedOut):
             raise
@@ -207,15 +247,24 @@ class ClusterSlot:
         finally:
             self._cluster.end(name)
 
-    def _wait(self, future: Any, done: threading.Event, starts: list[str], deadline_s: float | None) -> None:
+    def _wait(
+        self, future: Any, done: threading.Event, starts: list[str], deadline_s: float | None
+    ) -> None:
         began: float | None = None
         while not done.wait(POLL_S):
             if began is None and starts:
                 began = time.monotonic()
             if self._stopped.is_set() or len(starts) > MOST_STARTS:
                 self._give_up(future, starts)
-                raise WorkerDied(f"worker died ({'stopped' if self._stopped.is_set() else f'{len(starts)} times running'})")
-            if deadline_s is not None and began is not None and time.monotonic() - began > deadline_s:
+                raise WorkerDied(
+                    "worker died "
+                    f"({'stopped' if self._stopped.is_set() else f'{len(starts)} times running'})"
+                )
+            if (
+                deadline_s is not None
+                and began is not None
+                and time.monotonic() - began > deadline_s
+            ):
                 self._give_up(future, starts)
                 raise TimedOut(f"timed out after {deadline_s:g} s")
 
@@ -228,10 +277,18 @@ class ClusterSlot:
         """Send the data that a worker lacks, once."""
         digest, address = message.split()
         for spec in (arg for arg in args if isinstance(arg, Spec)):
-            for folder, known in ((spec.data.folder, spec.data.digest), (spec.data.valid_folder, spec.data.valid_digest)):
+            for folder, known in (
+                (spec.data.folder, spec.data.digest),
+                (spec.data.valid_folder, spec.data.valid_digest),
+            ):
                 if folder is not None and known == digest:
                     files = {name: (Path(folder) / name).read_bytes() for name in dask_worker.FILES}
-                    future = self._cluster.client.submit(dask_worker.receive, digest, files, workers=[address], pure=False)
+                    future = self._cluster.client.submit(
+                        dask_worker.receive, digest, files, workers=[address], pure=False
+                    )
                     future.result(timeout=600)
                     return
-        raise CallFailed(DataAbsentError.__name__, f"data {digest[:12]} are asked for, but the call has none of that digest")
+        raise CallFailed(
+            DataAbsentError.__name__,
+            f"data {digest[:12]} are asked for, but the call has none of that digest",
+        )

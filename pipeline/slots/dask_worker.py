@@ -1,4 +1,6 @@
-"""What runs in a Dask worker: a call, announced when it begins, with its data found by digest wherever this machine keeps them."""
+"""What runs in a Dask worker: a call, announced when it begins, with its data found by digest
+wherever this machine keeps them.
+"""
 
 import contextlib
 import os
@@ -19,8 +21,11 @@ BEFORE = resource.getrlimit(resource.RLIMIT_AS)
 FILES = ("images.npy", "labels.npy", "manifest.json")
 
 
-def invoke(call: str, function: Callable[..., Any], args: tuple[Any, ...], memory_mb: int | None = None) -> tuple[str, Any]:
-    """Announce the call, then return what `worker.invoke` returns; ("DataAbsentError", "digest address") when data must be sent first.
+def invoke(
+    call: str, function: Callable[..., Any], args: tuple[Any, ...], memory_mb: int | None = None
+) -> tuple[str, Any]:
+    """Announce the call, then return what `worker.invoke` returns; ("DataAbsentError", "digest
+    address") when data must be sent first.
 
     `memory_mb` limits what the call may take beyond what the Dask worker's process takes by itself.
     """
@@ -38,12 +43,16 @@ def invoke(call: str, function: Callable[..., Any], args: tuple[Any, ...], memor
 
 @contextlib.contextmanager
 def limited(memory_mb: int | None) -> Iterator[None]:
-    """Limit this process's memory within it: the process is Dask's, and may serve another sweep next."""
+    """Limit this process's memory within it: the process is Dask's, and may serve another sweep
+    next.
+    """
     if memory_mb is None:
         yield
         return
     limit, hard = own_bytes() + memory_mb * 2**20, BEFORE[1]
-    resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+    resource.setrlimit(
+        resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard)
+    )
     try:
         yield
     finally:
@@ -65,7 +74,9 @@ def kernels() -> str:
 
 
 def store() -> Path:
-    """Return this machine's folder of data that coordinators have sent; only this user can write it."""
+    """Return this machine's folder of data that coordinators have sent; only this user can write
+    it.
+    """
     folder = Path(tempfile.gettempdir()) / f"cnn-sweep-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
@@ -74,7 +85,9 @@ def store() -> Path:
 
 
 def receive(digest: str, files: Mapping[str, bytes]) -> str:
-    """Keep prepared data that were sent, whole or not at all, and check their digest; return the folder."""
+    """Keep prepared data that were sent, whole or not at all, and check their digest; return the
+    folder.
+    """
     folder = store() / digest
     if not folder.exists():
         temporary = Path(tempfile.mkdtemp(dir=store()))
@@ -90,7 +103,9 @@ def receive(digest: str, files: Mapping[str, bytes]) -> str:
 
 
 def _with_data(spec: Spec) -> Spec:
-    """Return the spec with folders that exist here. Raises DataAbsentError with the digest that is missing."""
+    """Return the spec with folders that exist here. Raises DataAbsentError with the digest that is
+    missing.
+    """
     data: DataSpec = spec.data
     found: dict[str, Any] = {"folder": _locate(data.folder, data.digest)}
     if data.valid_folder is not None and data.valid_digest is not None:

@@ -1,6 +1,8 @@
-"""One coordinator a study: the owner holds a lock that the kernel, or the database server, drops with the process.
+"""One coordinator a study: the owner holds a lock that the kernel, or the database server, drops
+with the process.
 
-And what a coordinator that was killed outright may leave behind: stopped workers, and names in shared memory.
+And what a coordinator that was killed outright may leave behind: stopped workers, and names in
+shared memory.
 """
 
 import fcntl
@@ -23,7 +25,9 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 @dataclass(frozen=True, kw_only=True)
 class Owner:
-    """A process, so named that no other is taken for it: a pid returns, with another start or after another boot."""
+    """A process, so named that no other is taken for it: a pid returns, with another start or after
+    another boot.
+    """
 
     host: str
     boot: str
@@ -33,7 +37,12 @@ class Owner:
     @classmethod
     def here(cls) -> "Owner":
         """Return this process."""
-        return cls(host=platform.node(), boot=boot_id(), pid=os.getpid(), start=psutil.Process().create_time())
+        return cls(
+            host=platform.node(),
+            boot=boot_id(),
+            pid=os.getpid(),
+            start=psutil.Process().create_time(),
+        )
 
     def lives(self) -> bool:
         """Tell whether this process runs on this machine now."""
@@ -53,7 +62,8 @@ def boot_id() -> str:
 class OwnerLock:
     """Held from `acquire` to `release`, or to the end of the process however it comes.
 
-    The file stays, with its last owner's name: that is how the next owner knows whose workers to look for (`previous`).
+    The file stays, with its last owner's name: that is how the next owner knows whose workers to
+    look for (`previous`).
     """
 
     def __init__(self, path: Path) -> None:
@@ -71,7 +81,9 @@ class OwnerLock:
             os.close(descriptor)
             raise _taken(self.path, found) from None
         self.previous = _read(descriptor)
-        if self._elsewhere(self.previous):  # a file system that machines share may not share its locks
+        if self._elsewhere(
+            self.previous
+        ):  # a file system that machines share may not share its locks
             os.close(descriptor)
             raise _taken(self.path, self.previous)
         self._descriptor = descriptor
@@ -97,7 +109,9 @@ class OwnerLock:
 
 
 def read_owner(path: Path) -> Owner | None:
-    """Return the process that holds or last held the study without releasing it; None where none is named."""
+    """Return the process that holds or last held the study without releasing it; None where none is
+    named.
+    """
     if not path.exists():
         return None
     descriptor = os.open(path, os.O_RDONLY)
@@ -135,21 +149,33 @@ def _taken(path: Path, owner: Owner | None) -> InputError:
     who = f"process {owner.pid} on {owner.host}" if owner else "another process"
     elsewhere = owner is not None and owner.host != platform.node()
     hint = f"; if that machine is gone, remove {path}" if elsewhere else ""
-    return InputError(f"study {path.parent.name!r}: one sweep at a time may own a study, got a second while {who} runs it{hint}")
+    return InputError(
+        f"study {path.parent.name!r}: one sweep at a time may own a study, got a second while "
+        f"{who} runs it{hint}"
+    )
 
 
 def hold(engine: Engine, study: str) -> Connection | None:
-    """Take a study for as long as the returned connection lives. Raises InputError when another coordinator, anywhere, has it.
+    """Take a study for as long as the returned connection lives. Raises InputError when another
+    coordinator, anywhere, has it.
 
-    The folder's lock cannot see a coordinator with another root. Returns None for a server without advisory locks.
+    The folder's lock cannot see a coordinator with another root. Returns None for a server without
+    advisory locks.
     """
     if engine.dialect.name != "postgresql":
         return None
-    number = int.from_bytes(hashlib.sha256(f"cnn-sweep {study}".encode()).digest()[:8], "big", signed=True)
+    number = int.from_bytes(
+        hashlib.sha256(f"cnn-sweep {study}".encode()).digest()[:8], "big", signed=True
+    )
     connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-    if not connection.execute(text("select pg_try_advisory_lock(:number)"), {"number": number}).scalar():
+    if not connection.execute(
+        text("select pg_try_advisory_lock(:number)"), {"number": number}
+    ).scalar():
         connection.close()
-        raise InputError(f"study {study!r}: one sweep at a time may own a study, got a second while another runs it on the same database")
+        raise InputError(
+            f"study {study!r}: one sweep at a time may own a study, got a second while another "
+            "runs it on the same database"
+        )
     return connection
 
 
@@ -157,9 +183,11 @@ SHARED_MEMORY = Path("/dev/shm")
 
 
 def find_workers(study_folder: Path) -> list[psutil.Process]:
-    """Return the processes marked as workers of this study that are not this process's own; the caller holds the study.
+    """Return the processes marked as workers of this study that are not this process's own; the
+    caller holds the study.
 
-    The mark is in their environment, so no list of pids has to be kept, and a pid that is used again is not mistaken.
+    The mark is in their environment, so no list of pids has to be kept, and a pid that is used
+    again is not mistaken.
     """
     return [process for process in psutil.process_iter() if _is_orphan(process, str(study_folder))]
 
@@ -172,7 +200,9 @@ def _is_orphan(process: psutil.Process, folder: str) -> bool:
 
 
 def find_semaphores(coordinator_pid: int, before: float) -> list[Path]:
-    """Return loky's semaphores in shared memory made by that pid before the time `before` (seconds since the epoch)."""
+    """Return loky's semaphores in shared memory made by that pid before the time `before` (seconds
+    since the epoch).
+    """
     if not SHARED_MEMORY.is_dir():
         return []
     found = SHARED_MEMORY.glob(f"sem.loky-{coordinator_pid}-*")
@@ -180,7 +210,9 @@ def find_semaphores(coordinator_pid: int, before: float) -> list[Path]:
 
 
 def reap_after(previous: Owner | None, study_folder: Path) -> tuple[int, int]:
-    """Kill a dead coordinator's orphaned workers and remove its semaphores; return how many of each. The caller holds the study."""
+    """Kill a dead coordinator's orphaned workers and remove its semaphores; return how many of
+    each. The caller holds the study.
+    """
     if previous is None:  # it released the study, and with it all it had
         return 0, 0
     workers = find_workers(study_folder)

@@ -1,6 +1,8 @@
-"""Slots on this machine: joblib's loky, one executor with one worker each, so that a worker that dies takes nobody along.
+"""Slots on this machine: joblib's loky, one executor with one worker each, so that a worker that
+dies takes nobody along.
 
-This is the only file that imports loky. What it guards against was met in practice: see the comments.
+This is the only file that imports loky. What it guards against was met in practice: see the
+comments.
 """
 
 import contextlib
@@ -29,11 +31,12 @@ SIGNALS = {signal.SIGINT, signal.SIGTERM}
 
 
 def start_slots(count: int, settings: WorkerSettings) -> list["ProcessSlot"]:
-    """Start `count` workers and return at once; they load NumPy while the caller imports the rest."""
+    """Start `count` workers and return at once; they load NumPy as the caller imports the rest."""
     if settings.kernels == "auto":
         for pin in PINS:  # loky can add to a worker's environment, not take away
             os.environ.pop(pin, None)
-    with signals_blocked():  # else Ctrl-C in a terminal would end the trackers, and with them the semaphores of the workers
+    # else Ctrl-C in a terminal would end the trackers, and with them the semaphores of the workers
+    with signals_blocked():
         loky_tracker.ensure_running()
         resource_tracker.ensure_running()
     return [ProcessSlot(index, settings) for index in range(count)]
@@ -41,7 +44,8 @@ def start_slots(count: int, settings: WorkerSettings) -> list["ProcessSlot"]:
 
 @contextlib.contextmanager
 def signals_blocked() -> Iterator[None]:
-    """Block SIGINT and SIGTERM in this thread: a process started meanwhile inherits the mask, so they reach the coordinator alone.
+    """Block SIGINT and SIGTERM in this thread: a process started meanwhile inherits the mask, so
+    they reach the coordinator alone.
 
     (Ignoring them in the worker's initializer would leave a window while it starts.)
     """
@@ -64,7 +68,9 @@ class ProcessSlot:
         self._greeting: Future[tuple[str, Any]]
         self._renew()
 
-    def call(self, function: Callable[..., Result], *args: Any, deadline_s: float | None = None) -> Result:
+    def call(
+        self, function: Callable[..., Result], *args: Any, deadline_s: float | None = None
+    ) -> Result:
         """Return ``function(*args)`` of the worker; see `Slot.call`."""
         self._greet()
         kind, value = self._wait(self._submit(worker.invoke, function, args), deadline_s)
@@ -120,7 +126,9 @@ class ProcessSlot:
     def _died(self, error: Exception) -> WorkerDied:
         found = re.search(r"exit codes of the workers are \{(.*?)\}", str(error))
         self._renew()
-        return WorkerDied(f"worker died ({_signal_name(found.group(1)) if found else 'no exit code'})")
+        return WorkerDied(
+            f"worker died ({_signal_name(found.group(1)) if found else 'no exit code'})"
+        )
 
     def _renew(self) -> None:
         """Replace the executor (the first time: make it) and have the worker load what it needs."""
@@ -152,7 +160,9 @@ def _signal_name(exit_codes: str) -> str:
 
 
 def clear_pins(config: Config) -> None:
-    """Let OpenBLAS choose its kernels in the processes that predict, unless the configuration says otherwise."""
+    """Let OpenBLAS choose its kernels in the processes that predict, unless the configuration says
+    otherwise.
+    """
     for pin in PINS:
         if config.blas.kernels == "auto":
             os.environ.pop(pin, None)

@@ -1,4 +1,6 @@
-"""What a slot is: a place where one call at a time runs, in another process, and what can befall that call."""
+"""What a slot is: a place where one call at a time runs, in another process, and what can befall
+that call.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,11 +14,13 @@ class SlotError(Exception):
 
 
 class WorkerDied(SlotError):  # noqa: N818 - says what happened, as Timeout or KeyboardInterrupt do
-    """The worker went away during the call: killed, crashed, or its machine left. The call may be repeated."""
+    """The worker went away during the call: killed, crashed, or its machine left. The call may be
+    repeated.
+    """
 
 
 class TimedOut(SlotError):  # noqa: N818
-    """The call outlived its deadline and its worker was killed, so repeating it would hang again."""
+    """The call outlived its deadline and its worker was killed: repeating it would hang again."""
 
 
 class CallFailed(SlotError):  # noqa: N818
@@ -42,16 +46,24 @@ class Machine:
 
     def fingerprint(self) -> dict[str, str]:
         """Return what two machines must share so that equal specs give equal bits."""
-        return {"processor": self.processor, "kernels": self.kernels, "blas": self.blas, "numpy": self.numpy}
+        return {
+            "processor": self.processor,
+            "kernels": self.kernels,
+            "blas": self.blas,
+            "numpy": self.numpy,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerSettings:
     """How workers are started."""
 
-    study_folder: str = ""  # absolute; marks the worker's environment, so that an orphan can be told from others
+    study_folder: str = (
+        ""  # absolute; marks the worker's environment, so that an orphan can be told from others
+    )
     memory_mb: int | None = None
-    kernels: str = "auto"  # auto: OpenBLAS's own choice; inherit: as the environment says; else a kernel set's name
+    # auto: OpenBLAS's own choice; inherit: as the environment says; else a kernel set's name
+    kernels: str = "auto"
 
 
 class Slot(Protocol):
@@ -59,11 +71,13 @@ class Slot(Protocol):
 
     index: int
 
-    def call(self, function: Callable[..., Result], *args: Any, deadline_s: float | None = None) -> Result:
+    def call(
+        self, function: Callable[..., Result], *args: Any, deadline_s: float | None = None
+    ) -> Result:
         """Return ``function(*args)`` computed by the worker.
 
-        Raises WorkerDied, TimedOut (after `deadline_s` seconds on the monotonic clock) or CallFailed; after each of them
-        the slot can be called again.
+        Raises WorkerDied, TimedOut (after `deadline_s` seconds on the monotonic clock) or
+        CallFailed; after each of them the slot can be called again.
         """
         ...
 
@@ -76,7 +90,9 @@ class Slot(Protocol):
         ...
 
     def stop(self) -> None:
-        """Kill the worker at once; a call in progress raises WorkerDied and the slot starts no other worker."""
+        """Kill the worker at once; a call in progress raises WorkerDied and the slot starts no
+        other worker.
+        """
         ...
 
     def close(self) -> None:

@@ -1,4 +1,6 @@
-"""Why a sweep ends early, and how fast: one small object that signals, budgets and errors write and every slot's thread reads."""
+"""Why a sweep ends early, and how fast: one small object that signals, budgets and errors write and
+every slot's thread reads.
+"""
 
 import signal
 import threading
@@ -11,18 +13,24 @@ FAILED = 1
 
 
 class Stop:
-    """``requested``: finish the epoch in flight, start no other. ``now``: do not wait for it either."""
+    """``requested``: finish the epoch in flight, start no other. ``now``: do not wait for it
+    either.
+    """
 
     def __init__(self) -> None:
         self.requested = False
         self.now = False
         self.reason = ""
         self.exit_code = 0
-        self.on_request: list[Callable[[], None]] = []  # called at each request: wake what waits, kill what works
+        self.on_request: list[
+            Callable[[], None]
+        ] = []  # called at each request: wake what waits, kill what works
         self._lock = threading.Lock()
 
     def request(self, reason: str, exit_code: int, *, now: bool = False) -> None:
-        """End the sweep. The first reason stays, unless it was a good end and this one is a failure; a later call may make it faster."""
+        """End the sweep. The first reason stays, unless it was a good end and this one is a
+        failure; a later call may make it faster.
+        """
         with self._lock:
             if not self.requested or (self.exit_code == 0 and exit_code == FAILED):
                 self.reason, self.exit_code = reason, exit_code
@@ -33,9 +41,11 @@ class Stop:
 
 
 class SignalHandling:
-    """Within it, SIGINT and SIGTERM become requests: Ctrl-C once finishes the epochs in flight, twice or SIGTERM ends at once.
+    """Within it, SIGINT and SIGTERM become requests: Ctrl-C once finishes the epochs in flight,
+    twice or SIGTERM ends at once.
 
-    A terminating signal saves nothing more because nothing is left to save: every finished epoch is on disk already.
+    A terminating signal saves nothing more because nothing is left to save: every finished epoch is
+    on disk already.
     """
 
     def __init__(self, stop: Stop, say: Callable[[str], None]) -> None:
@@ -43,15 +53,24 @@ class SignalHandling:
         self._say = say
 
     def __enter__(self) -> "SignalHandling":
-        self._before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._before = {
+            number: signal.signal(number, self._handle)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
     def _handle(self, number: int, _: FrameType | None) -> None:
-        # A handler runs between two instructions of the main thread, which may hold any lock: hand over to a thread.
+        # A handler runs between two instructions of the main thread, which may hold any lock: hand
+        # over to a thread.
         threading.Thread(target=self._request, args=(number,), name="signal", daemon=True).start()
 
     def _request(self, number: int) -> None:

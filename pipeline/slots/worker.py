@@ -1,4 +1,6 @@
-"""What runs in a worker process. It imports the standard library alone, and NumPy with the first call."""
+"""What runs in a worker process. It imports the standard library alone, and NumPy with the first
+call.
+"""
 
 import ctypes
 import math
@@ -14,14 +16,21 @@ from typing import Any
 
 WATCH_S = 0.5
 STUDY_MARK = "CNN_SWEEP_STUDY"  # environment variable that names the study a worker belongs to
-THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+THREADS = (
+    "OPENBLAS_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
 ONE_THREAD = dict.fromkeys(THREADS, "1")
 
 
 def begin(coordinator_pid: int, memory_mb: int | None) -> None:
     """Prepare a fresh worker: limit its memory, and end it soon after its coordinator is gone.
 
-    The coordinator's pid is passed in: os.getppid() read here would already be another one if the coordinator had died.
+    The coordinator's pid is passed in: os.getppid() read here would already be another one if the
+    coordinator had died.
     """
     if memory_mb is not None:
         limit = memory_mb * 2**20
@@ -36,7 +45,9 @@ def _watch(coordinator_pid: int) -> None:
 
 
 def invoke(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[str, Any]:
-    """Return ("", function(*args)), or (kind, text) of what it raised: an exception would not survive the way back."""
+    """Return ("", function(*args)), or (kind, text) of what it raised: an exception would not
+    survive the way back.
+    """
     try:
         return "", function(*args)
     except (Exception, SystemExit) as error:
@@ -44,7 +55,9 @@ def invoke(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[str, An
 
 
 def describe() -> dict[str, Any]:
-    """Return the fields of `pipeline.slots.slot.Machine`, as this process sees them; loads NumPy and with it the BLAS."""
+    """Return the fields of `pipeline.slots.slot.Machine`, as this process sees them; loads NumPy
+    and with it the BLAS.
+    """
     import numpy as np
 
     dependencies: Any = np.show_config(mode="dicts")
@@ -61,7 +74,9 @@ def describe() -> dict[str, Any]:
 
 
 def _product_speed(size: int = 512, repeats: int = 4) -> float:
-    """Return the speed of the single-precision matrix product here, in GFLOP/s; takes some milliseconds."""
+    """Return the speed of the single-precision matrix product here, in GFLOP/s; takes some
+    milliseconds.
+    """
     import numpy as np
 
     a = np.ones((size, size), np.float32)
@@ -74,17 +89,26 @@ def _product_speed(size: int = 512, repeats: int = 4) -> float:
 
 
 def warm_up() -> dict[str, Any]:
-    """Import what an epoch needs and return `describe`; a slot's first call, so that the first epoch finds all loaded."""
+    """Import what an epoch needs and return `describe`; a slot's first call, so that the first
+    epoch finds all loaded.
+    """
     import cnn_core.training  # noqa: F401
 
     return describe()
 
 
 def openblas_kernels() -> str:
-    """Return the kernel set that the loaded OpenBLAS uses ("SkylakeX", "Zen", ...), "" when there is no OpenBLAS."""
+    """Return the kernel set that the loaded OpenBLAS uses ("SkylakeX", "Zen", ...), "" when there
+    is no OpenBLAS.
+    """
     for path in _loaded_libraries("openblas"):
         library = ctypes.CDLL(path)
-        for name in ("scipy_openblas_get_corename64_", "scipy_openblas_get_corename", "openblas_get_corename64_", "openblas_get_corename"):
+        for name in (
+            "scipy_openblas_get_corename64_",
+            "scipy_openblas_get_corename",
+            "openblas_get_corename64_",
+            "openblas_get_corename",
+        ):
             function = getattr(library, name, None)
             if function is not None:
                 function.restype = ctypes.c_char_p
@@ -97,7 +121,11 @@ def _loaded_libraries(word: str) -> list[str]:
     maps = Path("/proc/self/maps")
     if not maps.exists():
         return []
-    paths = {line.split(maxsplit=5)[5].strip() for line in maps.read_text().splitlines() if len(line.split(maxsplit=5)) == 6}
+    paths = {
+        line.split(maxsplit=5)[5].strip()
+        for line in maps.read_text().splitlines()
+        if len(line.split(maxsplit=5)) == 6
+    }
     return sorted(path for path in paths if word in Path(path).name)
 
 

@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import TextIO
 
 from pipeline.config import Config
-from pipeline.events import EpochDone, Event, Listener, StudyEnded, StudyStarted, TrialEnded, TrialRetried, TrialStarted
+from pipeline.events import (
+    EpochDone,
+    Event,
+    Listener,
+    StudyEnded,
+    StudyStarted,
+    TrialEnded,
+    TrialRetried,
+    TrialStarted,
+)
 from pipeline.redact import redact
 from pipeline.slots.stop import FAILED, Stop
 from pipeline.tracking.mlflow_listener import MlflowListener
@@ -17,9 +26,13 @@ logger = logging.getLogger(__name__)
 
 
 class Listeners:
-    """Passes each event to all; a listener that fails is reported once per kind of failure and hurts nobody."""
+    """Passes each event to all; a listener that fails is reported once per kind of failure and
+    hurts nobody.
+    """
 
-    def __init__(self, listeners: Sequence[Listener], tracking: MlflowListener | None = None) -> None:
+    def __init__(
+        self, listeners: Sequence[Listener], tracking: MlflowListener | None = None
+    ) -> None:
         self.tracking = tracking
         self._listeners = list(listeners)
         self._reported: set[str] = set()
@@ -40,7 +53,11 @@ class Listeners:
                 self._report(listener, error)
         if self.tracking is not None and self.tracking.problem:
             kept = self.tracking.journal
-            print(f"MLflow: {self.tracking.problem}; the runs are kept in {kept} and sent at the next start", file=sys.stderr)
+            print(
+                f"MLflow: {self.tracking.problem}; the runs are kept in {kept} and sent at the "
+                "next start",
+                file=sys.stderr,
+            )
 
     def _report(self, listener: Listener, error: Exception) -> None:
         text = redact(f"{type(listener).__name__}: {type(error).__name__}: {error}")
@@ -49,8 +66,11 @@ class Listeners:
             logger.warning("%s", text)
 
 
-def make_listeners(config: Config, folder: Path, others: Sequence[Listener], stop: Stop) -> Listeners:
-    """Return `others` and, where the configuration asks for it, the one that keeps a journal in `folder` and sends it to MLflow.
+def make_listeners(
+    config: Config, folder: Path, others: Sequence[Listener], stop: Stop
+) -> Listeners:
+    """Return `others` and, where the configuration asks for it, the one that keeps a journal in
+    `folder` and sends it to MLflow.
 
     A full disk under MLflow's own store ends the run by `stop`.
     """
@@ -90,18 +110,32 @@ def describe(event: Event) -> str:
     match event:
         case StudyStarted():
             total = "by time" if event.total is None else f"{event.total} trials"
-            return f"study {event.study} {'resumed' if event.resumed else 'started'}: {total}, {event.slots} slots; {dict(event.tags)}"
+            return (
+                f"study {event.study} {'resumed' if event.resumed else 'started'}: {total}, "
+                f"{event.slots} slots; {dict(event.tags)}"
+            )
         case TrialStarted():
             again = f" from epoch {event.resumed_from}" if event.resumed_from else ""
-            return f"trial {event.number} started{again} on slot {event.slot}: {' '.join(event.overrides)}"
+            return (
+                f"trial {event.number} started{again} on slot {event.slot}: "
+                f"{' '.join(event.overrides)}"
+            )
         case EpochDone():
             return ""
         case TrialRetried():
-            return f"trial {event.number} epoch {event.epoch}: {event.reason}; attempt {event.attempt}"
+            return (
+                f"trial {event.number} epoch {event.epoch}: {event.reason}; attempt {event.attempt}"
+            )
         case TrialEnded():
             values = " ".join(f"{value:.6g}" for value in event.objective)
             reason = f" ({event.reason})" if event.reason else ""
-            return f"trial {event.number} {event.state}{reason} {values} after {event.epochs} epochs, {event.duration_s:.1f} s"
+            return (
+                f"trial {event.number} {event.state}{reason} {values} after {event.epochs} "
+                f"epochs, {event.duration_s:.1f} s"
+            )
         case StudyEnded():
             reason = f" ({event.reason})" if event.reason else ""
-            return f"study {event.state}{reason}: {dict(event.trials)}; {event.outside_training:.1%} of the slots' time outside training"
+            return (
+                f"study {event.state}{reason}: {dict(event.trials)}; {event.outside_training:.1%} "
+                "of the slots' time outside training"
+            )

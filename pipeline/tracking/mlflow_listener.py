@@ -1,8 +1,10 @@
-"""The listener that brings a study into MLflow: best effort, never in the way of the sweep but when this machine's disk is full.
+"""The listener that brings a study into MLflow: best effort, never in the way of the sweep but when
+this machine's disk is full.
 
-The coordinator only appends to the journal (`spool.EventLog`). A process of its own (`sending`), the only user of MLflow, reads
-the journal and applies it (`replay.Replay`); how far it came is in `replayed.json`, so what was left by a dead server or a
-killed coordinator is sent at the next start, or by `replay_spool`.
+The coordinator only appends to the journal (`spool.EventLog`). A process of its own (`sending`),
+the only user of MLflow, reads the journal and applies it (`replay.Replay`); how far it came is in
+`replayed.json`, so what was left by a dead server or a killed coordinator is sent at the next
+start, or by `replay_spool`.
 """
 
 import contextlib
@@ -29,7 +31,8 @@ from pipeline.tracking.store import (
 )
 
 PATIENCE_S = 3.0  # at the end: how long to wait for a server that does not answer
-LOCAL_PATIENCE_S = 30.0  # the same for a database file: importing MLflow and making its schema is slow on a busy machine
+# the same for a database file: importing MLflow and making its schema is slow on a busy machine
+LOCAL_PATIENCE_S = 30.0
 CLOSE_S = 60.0  # how long to wait for a store that answers slowly; a server's share is a third
 RESTARTS = 3  # of a sending process that was killed
 
@@ -39,9 +42,10 @@ log = logging.getLogger(__name__)
 class MlflowListener:
     """Writes the journal and has it sent to MLflow by a process of its own.
 
-    `uri` None is the store below `root`. `handle` returns at once, whatever the store does; `close` waits for the store
-    while it answers, at most `close_s`, and `patience_s` for one that does not. `on_full` is told of a store on this machine whose
-    disk is full: unlike a server that is away, the sweep's own files and those of others are next.
+    `uri` None is the store below `root`. `handle` returns at once, whatever the store does; `close`
+    waits for the store while it answers, at most `close_s`, and `patience_s` for one that does not.
+    `on_full` is told of a store on this machine whose disk is full: unlike a server that is away,
+    the sweep's own files and those of others are next.
     """
 
     def __init__(
@@ -58,11 +62,25 @@ class MlflowListener:
     ) -> None:
         self._journal = journal.EventLog(folder)
         self._address = address = resolve_uri(uri, root)
-        self._patience_s = patience_s if patience_s is not None else PATIENCE_S if is_server(address) else LOCAL_PATIENCE_S
-        self._close_s = close_s if close_s is not None else CLOSE_S / 3 if is_server(address) else CLOSE_S
+        self._patience_s = (
+            patience_s
+            if patience_s is not None
+            else PATIENCE_S
+            if is_server(address)
+            else LOCAL_PATIENCE_S
+        )
+        self._close_s = (
+            close_s if close_s is not None else CLOSE_S / 3 if is_server(address) else CLOSE_S
+        )
         self._started, self._waited_s = time.monotonic(), 0.0
         self._given_up: str | None = None
-        settings = {"root": str(root), "folder": str(folder), "uri": address, "experiment": experiment, "figures": figures}
+        settings = {
+            "root": str(root),
+            "folder": str(folder),
+            "uri": address,
+            "experiment": experiment,
+            "figures": figures,
+        }
         self._process = _Process(settings, on_full)
 
     @property
@@ -80,7 +98,9 @@ class MlflowListener:
         return self._journal.path
 
     def links(self, study: str) -> list[str]:
-        """Lines with the addresses that open the study's runs and their curves; empty while the store has not been opened."""
+        """Lines with the addresses that open the study's runs and their curves; empty while the
+        store has not been opened.
+        """
         if self.experiment_id is None:
             return []
         address = self._address if is_server(self._address) else UI_ADDRESS
@@ -100,14 +120,24 @@ class MlflowListener:
         self._journal.close()
 
     def cost(self) -> str:
-        """What tracking took, once closed, in words: what ran beside the trials had the lowest priority, for the rest the sweep waited."""
+        """What tracking took, once closed, in words: what ran beside the trials had the lowest
+        priority, for the rest the sweep waited.
+        """
         length_s = time.monotonic() - self._started
-        beside = f"{self._process.told.spent_s:.1f} s of a processor beside the trials, at the lowest priority"
-        return f"tracking took {beside}, and {self._waited_s:.1f} s at the end: {self._waited_s / length_s:.1%} of {length_s:.0f} s"
+        beside = (
+            f"{self._process.told.spent_s:.1f} s of a processor beside the trials, at the lowest "
+            "priority"
+        )
+        return (
+            f"tracking took {beside}, and {self._waited_s:.1f} s at the end: "
+            f"{self._waited_s / length_s:.1%} of {length_s:.0f} s"
+        )
 
 
 class _Process:
-    """The sending process as its parent sees it: started with the first news, told of more, watched, closed."""
+    """The sending process as its parent sees it: started with the first news, told of more,
+    watched, closed.
+    """
 
     def __init__(self, settings: dict[str, Any], on_full: Callable[[str], None]) -> None:
         self.told = Told()
@@ -127,7 +157,9 @@ class _Process:
         self._say(b"news\n")
 
     def close(self, patience_s: float, close_s: float) -> str | None:
-        """Wait until everything is sent; return why not, where the store took too long and the process was ended."""
+        """Wait until everything is sent; return why not, where the store took too long and the
+        process was ended.
+        """
         self._closing = True
         if self._watcher is None:
             return None
@@ -149,13 +181,23 @@ class _Process:
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # the cores belong to the slots
         # A group of its own: Ctrl-C is for the sweep, which closes this process when it has ended.
         child = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, process_group=0, bufsize=0
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            process_group=0,
+            bufsize=0,
         )
         assert child.stdin is not None
         os.set_blocking(child.stdin.fileno(), False)
         with self._lock:
             self._child = child
-        self._say(json.dumps(self._settings).encode() + b"\nnews\n" + (b"close\n" if self._closing else b""))
+        self._say(
+            json.dumps(self._settings).encode()
+            + b"\nnews\n"
+            + (b"close\n" if self._closing else b"")
+        )
 
     def _child_now(self) -> subprocess.Popen[bytes]:
         assert self._child is not None
@@ -164,7 +206,10 @@ class _Process:
     def _say(self, line: bytes) -> None:
         child = self._child_now()
         assert child.stdin is not None
-        with self._lock, contextlib.suppress(OSError, ValueError):  # ended: the watcher sees it; full: it has news enough
+        with (
+            self._lock,
+            contextlib.suppress(OSError, ValueError),
+        ):  # ended: the watcher sees it; full: it has news enough
             child.stdin.write(line)
 
     def _watch(self) -> None:
@@ -189,7 +234,9 @@ class _Process:
     def _hear(self, told: Told) -> None:
         before, self.told, self._last_told = self.told, told, time.monotonic()
         if told.problem and not before.problem:
-            outlook = "the sweep stops" if told.full else "the sweep goes on and its runs are sent later"
+            outlook = (
+                "the sweep stops" if told.full else "the sweep goes on and its runs are sent later"
+            )
             log.warning("MLflow: %s; %s", told.problem, outlook)
         if told.full and not before.full:
             self._on_full(f"MLflow: {told.problem}")

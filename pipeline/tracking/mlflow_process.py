@@ -1,13 +1,17 @@
-"""The process that brings a study's journal to MLflow beside the trials, at a priority that leaves them the processor.
+"""The process that brings a study's journal to MLflow beside the trials, at a priority that leaves
+them the processor.
 
-    python -m pipeline.tracking.mlflow_process        started by `mlflow.MlflowListener` alone, which talks to it in lines
+    python -m pipeline.tracking.mlflow_process        started by `mlflow.MlflowListener` alone,
+                                                      which talks to it in lines
 
-stdin: first the settings (JSON; arguments could be read by every user of the machine), then "news" whenever the journal grew, then
-"close". Its end without "close" is the coordinator's death: this process ends with it, and what is not sent stays in the journal.
-stdout: what the listener should know (`Told`), whole, as a line of JSON whenever it changed.
+stdin: first the settings (JSON; arguments could be read by every user of the machine), then "news"
+whenever the journal grew, then "close". Its end without "close" is the coordinator's death: this
+process ends with it, and what is not sent stays in the journal. stdout: what the listener should
+know (`Told`), whole, as a line of JSON whenever it changed.
 
-The thread that works beside the trials has the lowest priority: it fills the pauses that slots make between epochs. After "close",
-when the sweep waits, the main thread does the rest at the usual priority, since only a superuser can raise one again.
+The thread that works beside the trials has the lowest priority: it fills the pauses that slots make
+between epochs. After "close", when the sweep waits, the main thread does the rest at the usual
+priority, since only a superuser can raise one again.
 """
 
 import contextlib
@@ -45,7 +49,9 @@ class Told:
 
 
 class Sending:
-    """Sends what the journal holds, again and again until it is closed; tells what there is to know."""
+    """Sends what the journal holds, again and again until it is closed; tells what there is to
+    know.
+    """
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self.closing = threading.Event()
@@ -64,12 +70,16 @@ class Sending:
                 self._rehearse()
                 self._tell(spent_s=time.thread_time())
                 self.news.wait()
-                self.closing.wait(GATHER_S)  # what comes together is sent together: a call costs more than what it carries
+                self.closing.wait(
+                    GATHER_S
+                )  # what comes together is sent together: a call costs more than what it carries
             else:
                 self.closing.wait(BACKOFF_S[min(self._failures, len(BACKOFF_S)) - 1])
 
     def the_rest(self) -> None:
-        """Run by the main thread after the close: all that is left, once more where the store failed for the first time."""
+        """Run by the main thread after the close: all that is left, once more where the store
+        failed for the first time.
+        """
         while not self._send() and self._failures < 2:
             time.sleep(BACKOFF_S[0])
 
@@ -87,15 +97,26 @@ class Sending:
 
     def _opened(self) -> "Sender":
         if self._sender is None:
-            from pipeline.tracking.mlflow_sender import Sender  # NumPy and our own modules: by the thread of low priority
+            from pipeline.tracking.mlflow_sender import (
+                Sender,
+            )  # NumPy and our own modules: by the thread of low priority
 
             root, folder = Path(self._settings["root"]), Path(self._settings["folder"])
             uri, experiment = self._settings["uri"], self._settings["experiment"]
-            self._sender = Sender(folder, root, uri, experiment, figures=self._settings["figures"], on_progress=self._progressed)
+            self._sender = Sender(
+                folder,
+                root,
+                uri,
+                experiment,
+                figures=self._settings["figures"],
+                on_progress=self._progressed,
+            )
         return self._sender
 
     def _rehearse(self) -> None:
-        """Draw once what the end will draw, while nobody waits for it: the second time takes half as long."""
+        """Draw once what the end will draw, while nobody waits for it: the second time takes half
+        as long.
+        """
         if self.closing.is_set():
             return
         with contextlib.suppress(Exception):  # whatever ails it will be said at the end
@@ -103,7 +124,10 @@ class Sending:
 
     def _described(self, error: Exception) -> dict[str, Any]:
         if place := full_disk(error, self._settings["uri"], Path(self._settings["root"])):
-            return {"problem": f"the disk of its store is full ({os.strerror(errno.ENOSPC)}: {place})", "full": True}
+            return {
+                "problem": f"the disk of its store is full ({os.strerror(errno.ENOSPC)}: {place})",
+                "full": True,
+            }
         text = str(error).strip() or type(error).__name__
         return {"problem": redact(text.splitlines()[0])[:300], "full": False}
 
@@ -136,7 +160,9 @@ def main() -> int:
     logging.disable(logging.WARNING)  # what matters is told, in one line
     settings = json.loads(sys.stdin.readline())
     sending = Sending(settings)
-    with locked(Path(settings["folder"]) / LOCK_NAME):  # one whose coordinator was killed may be at its last event
+    with locked(
+        Path(settings["folder"]) / LOCK_NAME
+    ):  # one whose coordinator was killed may be at its last event
         thread = threading.Thread(target=sending.beside_the_trials, name="beside", daemon=True)
         thread.start()
         for line in sys.stdin:

@@ -1,11 +1,22 @@
-"""Events to MLflow calls: a study is one parent run, a trial a child run, found again by tags. Replaying an event twice changes nothing."""
+"""Events to MLflow calls: a study is one parent run, a trial a child run, found again by tags.
+Replaying an event twice changes nothing.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.events import EpochDone, Event, Scalar, StudyEnded, StudyStarted, TrialEnded, TrialRetried, TrialStarted
+from pipeline.events import (
+    EpochDone,
+    Event,
+    Scalar,
+    StudyEnded,
+    StudyStarted,
+    TrialEnded,
+    TrialRetried,
+    TrialStarted,
+)
 from pipeline.redact import redact
 from pipeline.reporting.table import confirmed_metrics
 from pipeline.tracking import run_files
@@ -25,7 +36,8 @@ _DIGEST_LENGTH = 36
 class Runs:
     """The parent run of a study and its child runs. Raises what MLflow raises.
 
-    Runs are found by the tags `study_id` and `trial`, so one whose making was not acknowledged is not made twice.
+    Runs are found by the tags `study_id` and `trial`, so one whose making was not acknowledged is
+    not made twice.
     """
 
     def __init__(self, store: Store, study_id: str) -> None:
@@ -38,7 +50,12 @@ class Runs:
     def _find(self) -> None:
         token: str | None = None
         while True:
-            page = self.client.search_runs([self._experiment_id], f"tags.study_id = '{self._study_id}'", max_results=1000, page_token=token)
+            page = self.client.search_runs(
+                [self._experiment_id],
+                f"tags.study_id = '{self._study_id}'",
+                max_results=1000,
+                page_token=token,
+            )
             for run in page:
                 number = run.data.tags.get("trial")
                 if number is None:
@@ -49,9 +66,15 @@ class Runs:
             if not token:
                 return
 
-    def create(self, name: str, tags: Mapping[str, str], study: StudyStarted | None, time_s: float | None) -> str:
+    def create(
+        self, name: str, tags: Mapping[str, str], study: StudyStarted | None, time_s: float | None
+    ) -> str:
         """Makes a run, below the parent if there is one, and returns its id."""
-        own = {"study_id": self._study_id, "mlflow.source.type": "LOCAL", "mlflow.source.name": "pipeline"}
+        own = {
+            "study_id": self._study_id,
+            "mlflow.source.type": "LOCAL",
+            "mlflow.source.name": "pipeline",
+        }
         if study is not None:
             own |= {"study": study.study, "seed": str(study.seed)} | dict(study.tags)
             if code := study.tags.get("code"):
@@ -60,23 +83,40 @@ class Runs:
             own["mlflow.parentRunId"] = self.parent
         clean = {key: _tag_value(value) for key, value in (own | dict(tags)).items()}
         started = None if time_s is None else milliseconds(time_s)
-        run = self.client.create_run(self._experiment_id, start_time=started, tags=clean, run_name=name)
+        run = self.client.create_run(
+            self._experiment_id, start_time=started, tags=clean, run_name=name
+        )
         return str(run.info.run_id)
 
     def tag(self, run_id: str, tags: Mapping[str, object]) -> None:
         """Sets tags in one call."""
         from mlflow.entities import RunTag
 
-        self.client.log_batch(run_id, tags=[RunTag(key, _tag_value(value)) for key, value in tags.items()])
+        self.client.log_batch(
+            run_id, tags=[RunTag(key, _tag_value(value)) for key, value in tags.items()]
+        )
 
-    def describe(self, run_id: str, params: Mapping[str, Scalar], tags: Mapping[str, object]) -> None:
+    def describe(
+        self, run_id: str, params: Mapping[str, Scalar], tags: Mapping[str, object]
+    ) -> None:
         """Sets parameters and tags in one call."""
         from mlflow.entities import Param, RunTag
 
         told = [Param(key, _param_value(value)) for key, value in params.items()][:PARAMS_PER_CALL]
-        self.client.log_batch(run_id, params=told, tags=[RunTag(key, _tag_value(value)) for key, value in tags.items()])
+        self.client.log_batch(
+            run_id,
+            params=told,
+            tags=[RunTag(key, _tag_value(value)) for key, value in tags.items()],
+        )
 
-    def measure(self, run_id: str, values: Mapping[str, float], time_s: float, step: int, tags: Mapping[str, object] | None = None) -> None:
+    def measure(
+        self,
+        run_id: str,
+        values: Mapping[str, float],
+        time_s: float,
+        step: int,
+        tags: Mapping[str, object] | None = None,
+    ) -> None:
         """Logs metrics and tags in one call."""
         from mlflow.entities import RunTag
 
@@ -89,8 +129,15 @@ class Runs:
 
         name, digest = study.tags.get("data"), study.tags.get("data_digest")
         if name and digest:
-            data = Dataset(name=name, digest=digest[:_DIGEST_LENGTH], source_type="local", source=f'{{"sha256": "{digest}"}}')
-            self.client.log_inputs(run_id, [DatasetInput(data, [InputTag("mlflow.data.context", "training")])])
+            data = Dataset(
+                name=name,
+                digest=digest[:_DIGEST_LENGTH],
+                source_type="local",
+                source=f'{{"sha256": "{digest}"}}',
+            )
+            self.client.log_inputs(
+                run_id, [DatasetInput(data, [InputTag("mlflow.data.context", "training")])]
+            )
 
 
 def metrics_of(values: Mapping[str, float], time_s: float, step: int) -> Iterable["Metric"]:
@@ -118,7 +165,9 @@ STATUS = {"COMPLETE": "FINISHED", "FAIL": "FAILED", "PRUNED": "KILLED", "INTERRU
 
 @dataclass
 class Trial:
-    """What the journal has told of a trial so far; kept to draw its curves and to log an epoch once."""
+    """What the journal has told of a trial so far; kept to draw its curves and to log an epoch
+    once.
+    """
 
     number: int
     name: str = ""
@@ -131,13 +180,20 @@ class Trial:
 class Replay:
     """Applies a study's events to a store, in order.
 
-    `remember` takes an event that the store already holds (only state is built); `apply` sends it. The first report of an epoch
-    counts: an epoch that a resumed trial repeats keeps its first time stamp and value. Metrics are gathered and sent by `flush`,
-    many to a call. `skipped` lists what the store refused for good.
+    `remember` takes an event that the store already holds (only state is built); `apply` sends it.
+    The first report of an epoch counts: an epoch that a resumed trial repeats keeps its first time
+    stamp and value. Metrics are gathered and sent by `flush`, many to a call. `skipped` lists what
+    the store refused for good.
     """
 
     def __init__(
-        self, store: Store, study_id: str, folder: Path, *, figures: bool = True, on_progress: Callable[[], None] = lambda: None
+        self,
+        store: Store,
+        study_id: str,
+        folder: Path,
+        *,
+        figures: bool = True,
+        on_progress: Callable[[], None] = lambda: None,
     ) -> None:
         self.skipped: list[str] = []
         self._runs = Runs(store, study_id)
@@ -186,8 +242,12 @@ class Replay:
                 self._end_study(event)
 
     def rehearse(self, interrupted: Callable[[], bool]) -> bool:
-        """Draws the study's pictures as they are now and drops them; tells whether there was anything to draw yet."""
-        table = None if self._study is None else run_files.read_table(self._folder, self._study.study)
+        """Draws the study's pictures as they are now and drops them; tells whether there was
+        anything to draw yet.
+        """
+        table = (
+            None if self._study is None else run_files.read_table(self._folder, self._study.study)
+        )
         if table is None or len(table.complete) < run_files.FEWEST_FOR_OVERVIEW:
             return False
         from pipeline.reporting import net_pictures  # noqa: F401 - the best trial's net is drawn at the end
@@ -207,7 +267,9 @@ class Replay:
     def _send(self, trial: Trial) -> None:
         while trial.unsent:
             try:
-                self._runs.client.log_batch(self._run(trial.number), metrics=trial.unsent[:METRICS_PER_CALL])
+                self._runs.client.log_batch(
+                    self._run(trial.number), metrics=trial.unsent[:METRICS_PER_CALL]
+                )
             except Exception as error:
                 if not is_refusal(error):
                     raise
@@ -217,11 +279,17 @@ class Replay:
     def _trial(self, number: int) -> Trial:
         return self._trials.setdefault(number, Trial(number))
 
-    def _run(self, number: int, tags: Mapping[str, str] | None = None, time_s: float | None = None) -> str:
-        """The child run of a trial, made if there is none yet (also where the journal begins in the middle of it)."""
+    def _run(
+        self, number: int, tags: Mapping[str, str] | None = None, time_s: float | None = None
+    ) -> str:
+        """The child run of a trial, made if there is none yet (also where the journal begins in the
+        middle of it).
+        """
         if number not in self._runs.children:
             name = self._trial(number).name or f"t{number:03d}"
-            self._runs.children[number] = self._runs.create(name, {"trial": str(number), **(tags or {})}, self._study, time_s)
+            self._runs.children[number] = self._runs.create(
+                name, {"trial": str(number), **(tags or {})}, self._study, time_s
+            )
         return self._runs.children[number]
 
     def _start_study(self, event: StudyStarted) -> None:
@@ -231,14 +299,24 @@ class Replay:
         else:
             runs.client.update_run(runs.parent, status="RUNNING")
         wanted = "by time" if event.total is None else event.total
-        about = {"state": "RUNNING", "mlflow.note.content": event.note, "slots": event.slots, "trials_wanted": wanted}
+        about = {
+            "state": "RUNNING",
+            "mlflow.note.content": event.note,
+            "slots": event.slots,
+            "trials_wanted": wanted,
+        }
         runs.tag(runs.parent, {**event.tags, **about, "directions": ", ".join(event.directions)})
         runs.client.log_text(runs.parent, redact(event.config_yaml), "configuration.yaml")
         runs.use_data(runs.parent, event)
 
     def _start_trial(self, event: TrialStarted) -> None:
         runs = self._runs
-        tags = {"seed": str(event.seed), "state": "RUNNING", "slot": str(event.slot), "overrides": " ".join(event.overrides)}
+        tags = {
+            "seed": str(event.seed),
+            "state": "RUNNING",
+            "slot": str(event.slot),
+            "overrides": " ".join(event.overrides),
+        }
         new = event.number not in runs.children
         run_id = self._run(event.number, tags, event.time_s)
         if not new:
@@ -258,13 +336,25 @@ class Replay:
     def _end_trial(self, event: TrialEnded) -> None:
         runs, run_id, trial = self._runs, self._run(event.number), self._trial(event.number)
         names = ["objective", *(f"objective_{i}" for i in range(2, len(event.objective) + 1))]
-        values = {"duration_s": event.duration_s, **event.extra, **dict(zip(names, event.objective, strict=False))}
-        runs.measure(run_id, values, event.time_s, event.epochs, {"state": event.state, "reason": event.reason, "epochs": event.epochs})
+        values = {
+            "duration_s": event.duration_s,
+            **event.extra,
+            **dict(zip(names, event.objective, strict=False)),
+        }
+        runs.measure(
+            run_id,
+            values,
+            event.time_s,
+            event.epochs,
+            {"state": event.state, "reason": event.reason, "epochs": event.epochs},
+        )
         if event.state != "INTERRUPTED":
             history = {epoch: done.metrics for epoch, done in sorted(trial.epochs.items())}
             files = run_files.trial_artifacts(event, trial.name, history, figures=self._figures)
             run_files.log_artifacts(runs.client, run_id, files)
-        runs.client.set_terminated(run_id, STATUS.get(event.state, "FAILED"), milliseconds(event.time_s))
+        runs.client.set_terminated(
+            run_id, STATUS.get(event.state, "FAILED"), milliseconds(event.time_s)
+        )
 
     def _end_study(self, event: StudyEnded) -> None:
         runs, parent = self._runs, self._runs.parent
@@ -273,18 +363,30 @@ class Replay:
         counts = {f"trials_{state.lower()}": float(count) for state, count in event.trials.items()}
         best = "" if event.best_number is None else str(event.best_number)
         figures = {**counts, "outside_training": event.outside_training, **event.figures}
-        runs.measure(parent, figures, event.time_s, 0, {"state": event.state, "reason": event.reason, "best_trial": best})
+        runs.measure(
+            parent,
+            figures,
+            event.time_s,
+            0,
+            {"state": event.state, "reason": event.reason, "best_trial": best},
+        )
         for number, values in confirmed_metrics(self._folder).items():
             runs.measure(self._run(number), values, event.time_s, 0)
-        runs.client.set_terminated(parent, STATUS.get(event.state, "FAILED"), milliseconds(event.time_s))
+        runs.client.set_terminated(
+            parent, STATUS.get(event.state, "FAILED"), milliseconds(event.time_s)
+        )
         if self._figures and self._study is not None:
             for makers, run_id in self._overviews(self._study.study, parent, event.best_number):
                 for name, make in makers.items():
                     run_files.log_artifacts(runs.client, run_id, {name: make()})
                     self._on_progress()
 
-    def _overviews(self, study: str, parent: str, best: int | None) -> Iterator[tuple[Mapping[str, Callable[[], bytes]], str]]:
-        """What is drawn at the end: (file name -> maker, run), for the study and for its best trial."""
+    def _overviews(
+        self, study: str, parent: str, best: int | None
+    ) -> Iterator[tuple[Mapping[str, Callable[[], bytes]], str]]:
+        """What is drawn at the end: (file name -> maker, run), for the study and for its best
+        trial.
+        """
         table = run_files.read_table(self._folder, study)
         if table is not None:
             yield run_files.study_artifacts(table), parent

@@ -1,4 +1,6 @@
-"""Brings a study's journal to its MLflow store, from where it last came; how far that is stands in `replayed.json`."""
+"""Brings a study's journal to its MLflow store, from where it last came; how far that is stands in
+`replayed.json`.
+"""
 
 import json
 import os
@@ -11,7 +13,15 @@ from pipeline import journal
 from pipeline.events import EpochDone, Event
 from pipeline.redact import redact
 from pipeline.tracking.mlflow_runs import Replay
-from pipeline.tracking.store import LOCK_NAME, is_refusal, load_library, locked, open_store, resolve_uri, store_key
+from pipeline.tracking.store import (
+    LOCK_NAME,
+    is_refusal,
+    load_library,
+    locked,
+    open_store,
+    resolve_uri,
+    store_key,
+)
 
 POSITION_NAME = "replayed.json"
 CHUNK = 256  # events between two notes of how far the replay came
@@ -21,7 +31,14 @@ class Sender:
     """Brings a journal's new lines to a store, and notes how far it came."""
 
     def __init__(
-        self, folder: Path, root: Path, uri: str, experiment: str, *, figures: bool = True, on_progress: Callable[[], None] = lambda: None
+        self,
+        folder: Path,
+        root: Path,
+        uri: str,
+        experiment: str,
+        *,
+        figures: bool = True,
+        on_progress: Callable[[], None] = lambda: None,
     ) -> None:
         self.folder = folder
         self.experiment_id: str | None = None
@@ -39,7 +56,8 @@ class Sender:
         return [] if self._replay is None else self._replay.skipped
 
     def send(self, interrupted: Callable[[], bool] = lambda: False) -> None:
-        """Sends everything that the journal holds now, or stops between two events when `interrupted` says so.
+        """Sends everything that the journal holds now, or stops between two events when
+        `interrupted` says so.
 
         Raises what MLflow raises; call again to go on from there.
         """
@@ -48,7 +66,9 @@ class Sender:
             return
         while True:
             if not self._queue:
-                self._queue = list(islice(journal.read(self.folder / journal.FILE_NAME, self._offset), CHUNK))
+                self._queue = list(
+                    islice(journal.read(self.folder / journal.FILE_NAME, self._offset), CHUNK)
+                )
                 if not self._queue:
                     return
             while self._queue and not interrupted():
@@ -64,7 +84,9 @@ class Sender:
                 return
 
     def rehearse(self, interrupted: Callable[[], bool]) -> None:
-        """Draws once, for nobody, what the end of the study will draw: libraries, fonts and templates are then loaded."""
+        """Draws once, for nobody, what the end of the study will draw: libraries, fonts and
+        templates are then loaded.
+        """
         if self._figures and self._replay is not None and not self._rehearsed:
             self._rehearsed = self._replay.rehearse(interrupted)
 
@@ -90,8 +112,12 @@ class Sender:
         self.loaded = True
         self._on_progress()
         store = open_store(self._uri, self._root, self._experiment)
-        replay = Replay(store, study_id, self.folder, figures=self._figures, on_progress=self._on_progress)
-        done = self._read_position() if replay.has_parent else 0  # a store that was made anew gets everything
+        replay = Replay(
+            store, study_id, self.folder, figures=self._figures, on_progress=self._on_progress
+        )
+        done = (
+            self._read_position() if replay.has_parent else 0
+        )  # a store that was made anew gets everything
         for event, offset in journal.read(self.folder / journal.FILE_NAME):
             if offset > done:
                 break
@@ -112,14 +138,26 @@ class Sender:
     def _write_position(self) -> None:
         path = self.folder / POSITION_NAME
         new = path.with_name(f".{POSITION_NAME}.{os.getpid()}")
-        new.write_text(json.dumps({"store": store_key(self._uri), "offset": self._offset, "experiment_id": self.experiment_id}))
+        new.write_text(
+            json.dumps(
+                {
+                    "store": store_key(self._uri),
+                    "offset": self._offset,
+                    "experiment_id": self.experiment_id,
+                }
+            )
+        )
         new.replace(path)
 
 
-def replay_spool(folder: Path, root: Path, uri: str | None = None, experiment: str = "sweeps") -> list[str]:
-    """Sends what a study's journal still holds to its store, and returns what the store refused for good.
+def replay_spool(
+    folder: Path, root: Path, uri: str | None = None, experiment: str = "sweeps"
+) -> list[str]:
+    """Sends what a study's journal still holds to its store, and returns what the store refused for
+    good.
 
-    For a study that no coordinator runs. Raises: whatever MLflow raises when the store cannot be reached.
+    For a study that no coordinator runs. Raises: whatever MLflow raises when the store cannot be
+    reached.
     """
     sender = Sender(folder, root, resolve_uri(uri, root), experiment)
     with locked(folder / LOCK_NAME):

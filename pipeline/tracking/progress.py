@@ -12,7 +12,15 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline import journal
-from pipeline.events import EpochDone, Event, StudyEnded, StudyStarted, TrialEnded, TrialRetried, TrialStarted
+from pipeline.events import (
+    EpochDone,
+    Event,
+    StudyEnded,
+    StudyStarted,
+    TrialEnded,
+    TrialRetried,
+    TrialStarted,
+)
 from pipeline.reporting.table import clock, objective_text
 
 STYLES = {"COMPLETE": "", "PRUNED": "dim", "FAIL": "red", "INTERRUPTED": "yellow"}
@@ -65,17 +73,23 @@ class Board:
         if event.state != "COMPLETE" or not event.objective:
             return False
         value = event.objective[0]
-        better = self.best is None or (value > self.best.value if self.maximize else value < self.best.value)
+        better = self.best is None or (
+            value > self.best.value if self.maximize else value < self.best.value
+        )
         if better:
             self.best = Best(name, value)
         return better
 
     def left_s(self) -> float | None:
-        """Seconds to go by the pace so far, counting the parts of trials that run; None while unknown."""
+        """Seconds to go by the pace so far, counting the parts of trials that run; None while
+        unknown.
+        """
         done = self.counted - self.counted_before
         if self.total is None or done < 1:
             return None
-        partly = sum(row.epoch / max(row.epochs, 1) for row in self.slots.values() if row is not None)
+        partly = sum(
+            row.epoch / max(row.epochs, 1) for row in self.slots.values() if row is not None
+        )
         to_go = max(0.0, self.total - self.counted - partly)
         return (time.monotonic() - self.started) / (done + partly) * to_go
 
@@ -84,7 +98,11 @@ class Board:
         yield self._head(width)
         table = Table(box=None, show_header=False, padding=(0, 1), pad_edge=False, expand=False)
         table.add_column(justify="right", style="dim", no_wrap=True)
-        table.add_column(no_wrap=True, overflow="ellipsis", max_width=max(8, width - (42 if width >= WIDE else 24)))
+        table.add_column(
+            no_wrap=True,
+            overflow="ellipsis",
+            max_width=max(8, width - (42 if width >= WIDE else 24)),
+        )
         if width >= WIDE:
             table.add_column(width=16)
         table.add_column(justify="right", no_wrap=True)
@@ -93,7 +111,11 @@ class Board:
             table.add_row(*_cells(index, row, width))
         yield table
         if self.best is not None:
-            line = Text.assemble(("best ", "dim"), (objective_text(self.best.value), "bold green"), f"  {self.best.name}")
+            line = Text.assemble(
+                ("best ", "dim"),
+                (objective_text(self.best.value), "bold green"),
+                f"  {self.best.name}",
+            )
             line.truncate(width, overflow="ellipsis")
             yield line
 
@@ -109,19 +131,35 @@ class Board:
         left = self.left_s()
         if left is not None:
             parts.append((f"about {clock(left)} left", "dim"))
-        line = Text(" · " if width >= NARROW else " ").join(Text(text, style=style) for text, style in parts)
+        line = Text(" · " if width >= NARROW else " ").join(
+            Text(text, style=style) for text, style in parts
+        )
         line.truncate(width, overflow="ellipsis")
         return line
 
 
 def _cells(index: int, row: SlotRow | None, width: int) -> list[Text | ProgressBar]:
     if row is None:
-        idle: list[Text | ProgressBar] = [Text(f"slot {index}" if width >= NARROW else str(index)), Text("…", style="dim")]
+        idle: list[Text | ProgressBar] = [
+            Text(f"slot {index}" if width >= NARROW else str(index)),
+            Text("…", style="dim"),
+        ]
         return idle
     name = row.name if width >= NARROW else f"t{row.number:03d}"
-    cells: list[Text | ProgressBar] = [Text(f"slot {index}" if width >= NARROW else str(index)), Text(name)]
+    cells: list[Text | ProgressBar] = [
+        Text(f"slot {index}" if width >= NARROW else str(index)),
+        Text(name),
+    ]
     if width >= WIDE:
-        cells.append(ProgressBar(total=max(row.epochs, 1), completed=row.epoch, width=16, complete_style="cyan", finished_style="cyan"))
+        cells.append(
+            ProgressBar(
+                total=max(row.epochs, 1),
+                completed=row.epoch,
+                width=16,
+                complete_style="cyan",
+                finished_style="cyan",
+            )
+        )
     cells.append(Text(f"{row.epoch}/{row.epochs}"))
     cells.append(Text("" if row.accuracy is None else f"{row.accuracy:.2%}", style="cyan"))
     return cells
@@ -134,21 +172,31 @@ def ended_line(event: TrialEnded, name: str, board: Board, *, is_best: bool) -> 
     effort = f"{event.epochs} epochs  {event.duration_s:.1f} s"
     if event.state == "COMPLETE":
         values = "  ".join(objective_text(value) for value in event.objective)
-        return f"{count} {values:>8}  {name:<30}  {effort}{'  best so far' if is_best else ''}", "green" if is_best else ""
+        return (
+            f"{count} {values:>8}  {name:<30}  {effort}{'  best so far' if is_best else ''}",
+            "green" if is_best else "",
+        )
     reason = f"  {event.reason}" if event.reason else ""
-    return f"{count} {WORDS.get(event.state, event.state.lower()):>8}  {name:<30}  {effort}{reason}", STYLES.get(event.state, "")
+    return (
+        f"{count} {WORDS.get(event.state, event.state.lower()):>8}  {name:<30}  {effort}{reason}",
+        STYLES.get(event.state, ""),
+    )
 
 
 REFRESH_HZ = 2.0  # often enough to look alive, rarely enough to cost nothing
 
 
 class ProgressListener:
-    """Shows events on a console (standard output by default): a live table where it is a terminal, else a line for each end.
+    """Shows events on a console (standard output by default): a live table where it is a terminal,
+    else a line for each end.
 
-    quiet: nothing but the end. verbose: a line for each epoch too (and no table). Colours follow NO_COLOR and the terminal.
+    quiet: nothing but the end. verbose: a line for each epoch too (and no table). Colours follow
+    NO_COLOR and the terminal.
     """
 
-    def __init__(self, *, quiet: bool = False, verbose: bool = False, console: Console | None = None) -> None:
+    def __init__(
+        self, *, quiet: bool = False, verbose: bool = False, console: Console | None = None
+    ) -> None:
         self._console = console or Console(highlight=False, soft_wrap=False)
         self._quiet, self._verbose = quiet, verbose
         self._board = Board()
@@ -161,11 +209,15 @@ class ProgressListener:
                 case StudyStarted():
                     self._start(event)
                 case TrialStarted():
-                    self._board.slots[event.slot] = SlotRow(event.number, event.name, event.resumed_from, event.epochs, time.monotonic())
+                    self._board.slots[event.slot] = SlotRow(
+                        event.number, event.name, event.resumed_from, event.epochs, time.monotonic()
+                    )
                 case EpochDone():
                     self._epoch(event)
                 case TrialRetried():
-                    self._say(f"t{event.number:03d} epoch {event.epoch} again: {event.reason}", "yellow")
+                    self._say(
+                        f"t{event.number:03d} epoch {event.epoch} again: {event.reason}", "yellow"
+                    )
                 case TrialEnded():
                     self._end_trial(event)
                 case StudyEnded():
@@ -177,7 +229,11 @@ class ProgressListener:
 
     def _start(self, event: StudyStarted) -> None:
         board = self._board
-        board.study, board.total, board.maximize = event.study, event.total, event.directions[0] == "maximize"
+        board.study, board.total, board.maximize = (
+            event.study,
+            event.total,
+            event.directions[0] == "maximize",
+        )
         board.started = time.monotonic()
         board.slots = dict.fromkeys(range(event.slots))
         if event.resumed:
@@ -186,7 +242,9 @@ class ProgressListener:
                     board.count(past, f"t{past.number:03d}")
             board.counted_before = board.counted
         if self._console.is_terminal and not self._quiet and not self._verbose:
-            self._live = Live(board, console=self._console, refresh_per_second=REFRESH_HZ, transient=True)
+            self._live = Live(
+                board, console=self._console, refresh_per_second=REFRESH_HZ, transient=True
+            )
             self._live.start()
 
     def _epoch(self, event: EpochDone) -> None:
@@ -197,13 +255,26 @@ class ProgressListener:
         row.accuracy = event.metrics.get("valid_accuracy")
         if self._verbose:
             numbers = " ".join(
-                f"{key} {event.metrics[key]:.4f}" for key in ("train_loss", "valid_loss", "valid_accuracy") if key in event.metrics
+                f"{key} {event.metrics[key]:.4f}"
+                for key in ("train_loss", "valid_loss", "valid_accuracy")
+                if key in event.metrics
             )
-            self._say(f"{row.name}  epoch {event.epoch}/{row.epochs}  {numbers}  {event.metrics.get('epoch_s', 0.0):.2f} s", "dim")
+            self._say(
+                f"{row.name}  epoch {event.epoch}/{row.epochs}  {numbers}  "
+                f"{event.metrics.get('epoch_s', 0.0):.2f} s",
+                "dim",
+            )
 
     def _end_trial(self, event: TrialEnded) -> None:
         board = self._board
-        slot = next((index for index, row in board.slots.items() if row is not None and row.number == event.number), None)
+        slot = next(
+            (
+                index
+                for index, row in board.slots.items()
+                if row is not None and row.number == event.number
+            ),
+            None,
+        )
         row = board.slots.get(slot) if slot is not None else None
         name = row.name if row is not None else f"t{event.number:03d}"
         if slot is not None:
@@ -216,7 +287,9 @@ class ProgressListener:
     def _say(self, text: str, style: str) -> None:
         if not self._quiet:
             if self._console.is_terminal:
-                self._console.print(text, style=style, markup=False, overflow="ellipsis", no_wrap=True)
+                self._console.print(
+                    text, style=style, markup=False, overflow="ellipsis", no_wrap=True
+                )
             else:  # in a file no line is cut
                 self._console.print(text, style=style, markup=False, soft_wrap=True)
 

@@ -1,4 +1,6 @@
-"""Which files a run gets as artifacts, and when they are drawn: curves when a trial ends, overviews when the study ends."""
+"""Which files a run gets as artifacts, and when they are drawn: curves when a trial ends, overviews
+when the study ends.
+"""
 
 import csv
 import io
@@ -21,8 +23,16 @@ FEWEST_FOR_OVERVIEW = 2
 Artifacts = dict[str, bytes]
 
 
-def trial_artifacts(event: TrialEnded, name: str, history: Mapping[int, Mapping[str, float]], *, figures: bool = True) -> Artifacts:
-    """File name -> content for a trial that ended: its overrides, of a complete one its whole configuration, history, curves."""
+def trial_artifacts(
+    event: TrialEnded,
+    name: str,
+    history: Mapping[int, Mapping[str, float]],
+    *,
+    figures: bool = True,
+) -> Artifacts:
+    """File name -> content for a trial that ended: its overrides, of a complete one its whole
+    configuration, history, curves.
+    """
     files: Artifacts = {}
     overrides = event.folder / "overrides.yaml"
     if overrides.is_file():
@@ -40,7 +50,9 @@ def trial_artifacts(event: TrialEnded, name: str, history: Mapping[int, Mapping[
 
 
 def _composed(overrides: bytes) -> str | None:
-    """The configuration that a trial's overrides compose to, as YAML without secrets; None where they no longer do."""
+    """The configuration that a trial's overrides compose to, as YAML without secrets; None where
+    they no longer do.
+    """
     import yaml
 
     from cnn_core.errors import InputError
@@ -53,7 +65,9 @@ def _composed(overrides: bytes) -> str | None:
 
 
 def study_artifacts(table: StudyTable) -> dict[str, Callable[[], bytes]]:
-    """File name -> function that makes it, for a study that ended; what needs more trials than there are is left out."""
+    """File name -> function that makes it, for a study that ended; what needs more trials than
+    there are is left out.
+    """
     makers: dict[str, Callable[[], bytes]] = {}
     for file in STUDY_FILES:
         path = table.folder / file
@@ -79,7 +93,10 @@ def _overviews(table: StudyTable) -> dict[str, Callable[[], bytes]]:
         "pictures/slices.png": lambda: _draw("slices", table, names),
     }
     if regression is not None:
-        title = f"{table.name}: what the objective depends on ({regression.explained:.0%} explained, {regression.trials} trials)"
+        title = (
+            f"{table.name}: what the objective depends on ({regression.explained:.0%} explained, "
+            f"{regression.trials} trials)"
+        )
         makers["pictures/importances.png"] = lambda: _draw("importances", regression.shares, title)
     numbers = [name for name in names if _is_numeric(table, name)]
     if len(numbers) >= 2 and len(table.complete) >= 5:
@@ -99,7 +116,10 @@ def _history_csv(history: Mapping[int, Mapping[str, float]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["epoch", *names])
-    writer.writerows([epoch, *(metrics.get(name, "") for name in names)] for epoch, metrics in sorted(history.items()))
+    writer.writerows(
+        [epoch, *(metrics.get(name, "") for name in names)]
+        for epoch, metrics in sorted(history.items())
+    )
     return text.getvalue()
 
 
@@ -116,7 +136,9 @@ def log_artifacts(client: "MlflowClient", run_id: str, files: Mapping[str, bytes
 
 
 def read_table(folder: Path, name: str) -> StudyTable | None:
-    """The study's table: from its own database, else (another kind of database, one that is locked) from its journal."""
+    """The study's table: from its own database, else (another kind of database, one that is locked)
+    from its journal.
+    """
     try:
         return load_table(folder, name)
     except Exception:  # whatever ails the database must not stop the tracking of runs

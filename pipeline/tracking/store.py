@@ -1,4 +1,6 @@
-"""Where runs are kept: one MLflow store for all studies of a root, or a server; and the links that open it."""
+"""Where runs are kept: one MLflow store for all studies of a root, or a server; and the links that
+open it.
+"""
 
 import errno
 import fcntl
@@ -22,7 +24,8 @@ UI_ADDRESS = "http://127.0.0.1:5000"
 LOCK_NAME = ".sending.lock"  # in a study's folder: one process at a time sends its journal
 LEAST_FREE = 65536  # bytes; a database with less cannot even note that it failed
 
-# A dead server must cost seconds, not the four minutes of the library's own retries; and nothing here calls home.
+# A dead server must cost seconds, not the four minutes of the library's own retries; and nothing
+# here calls home.
 _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "4",
@@ -38,7 +41,13 @@ _ENVIRONMENT = {
 
 
 # What a store will never accept, however often it is asked: a value changed by hand, a deleted run.
-_REFUSALS = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "BAD_REQUEST", "INVALID_STATE"}
+_REFUSALS = {
+    "INVALID_PARAMETER_VALUE",
+    "RESOURCE_DOES_NOT_EXIST",
+    "RESOURCE_ALREADY_EXISTS",
+    "BAD_REQUEST",
+    "INVALID_STATE",
+}
 
 
 def is_refusal(error: Exception) -> bool:
@@ -47,21 +56,33 @@ def is_refusal(error: Exception) -> bool:
 
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-_FULL_WORDS = ("disk is full", os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))  # SQLite's, and the system's
+_FULL_WORDS = (
+    "disk is full",
+    os.strerror(errno.ENOSPC),
+    os.strerror(errno.EDQUOT),
+)  # SQLite's, and the system's
 
 
 def full_disk(error: BaseException, uri: str, root: Path) -> str:
-    """The folder without space that made a store on this machine fail, "" where the failure was another.
+    """The folder without space that made a store on this machine fail, "" where the failure was
+    another.
 
-    MLflow wraps what SQLite says, and SQLite says "disk I/O error" of some writes to a full disk: hence the look at the disk itself.
+    MLflow wraps what SQLite says, and SQLite says "disk I/O error" of some writes to a full disk:
+    hence the look at the disk itself.
     """
     if is_server(uri):
         return ""
     places = {root, (sqlite_file(uri) or root / "mlflow.db").parent}
-    full = [place for place in sorted(places) if place.is_dir() and shutil.disk_usage(place).free < LEAST_FREE]
+    full = [
+        place
+        for place in sorted(places)
+        if place.is_dir() and shutil.disk_usage(place).free < LEAST_FREE
+    ]
     cause: BaseException | None = error
     while cause is not None:
-        if (isinstance(cause, OSError) and cause.errno in _FULL) or any(words in str(cause) for words in _FULL_WORDS):
+        if (isinstance(cause, OSError) and cause.errno in _FULL) or any(
+            words in str(cause) for words in _FULL_WORDS
+        ):
             return str(full[0] if full else root)
         cause = cause.__cause__ or cause.__context__
     return str(full[0]) if full else ""
@@ -74,8 +95,9 @@ def quiet_environment() -> None:
 
 
 def resolve_uri(uri: str | None, root: Path) -> str:
-    """The tracking URI: the one given, or the absolute SQLite file below `root` (never MLflow's own default, which depends
-    on the working directory)."""
+    """The tracking URI: the one given, or the absolute SQLite file below `root` (never MLflow's own
+    default, which depends on the working directory).
+    """
     return uri if uri else sqlite_url((root / "mlflow.db").resolve())
 
 
@@ -106,7 +128,8 @@ def load_library() -> None:
 
 
 def open_store(uri: str, root: Path, experiment: str) -> Store:
-    """Opens (or makes) the store and the experiment; slow the first time (MLflow's import and its schema take about 2 s).
+    """Opens (or makes) the store and the experiment; slow the first time (MLflow's import and its
+    schema take about 2 s).
 
     Raises: whatever MLflow raises for a server that is down or a database that cannot be written.
     """
@@ -116,7 +139,9 @@ def open_store(uri: str, root: Path, experiment: str) -> Store:
     if is_server(uri):
         client = MlflowClient(tracking_uri=uri)
         return Store(client, _experiment(client, experiment, None), uri)
-    with locked(root / ".mlflow.lock"):  # the schema, when two processes make it at once, ends half made
+    with locked(
+        root / ".mlflow.lock"
+    ):  # the schema, when two processes make it at once, ends half made
         _make_database(uri)
         client = MlflowClient(tracking_uri=uri)
         artifacts = (root / "mlartifacts").resolve()
@@ -124,7 +149,9 @@ def open_store(uri: str, root: Path, experiment: str) -> Store:
 
 
 def _make_database(uri: str) -> None:
-    """Makes a SQLite store's file whole or not at all: MLflow never repairs a schema whose making was killed half way."""
+    """Makes a SQLite store's file whole or not at all: MLflow never repairs a schema whose making
+    was killed half way.
+    """
     path = sqlite_file(uri)
     if path is None or path.exists():
         return
@@ -155,7 +182,9 @@ def _experiment(client: "MlflowClient", name: str, artifact_location: str | None
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file at `path`, waiting for whoever holds it; a process that dies lets go of it."""
+    """Hold the lock file at `path`, waiting for whoever holds it; a process that dies lets go of
+    it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
@@ -165,10 +194,14 @@ def locked(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def runs_link(experiment_id: str, *, study: str | None = None, address: str = UI_ADDRESS, charts: bool = False) -> str:
-    """The MLflow page that lists an experiment's runs, children too, best objective first; `charts`: their curves.
+def runs_link(
+    experiment_id: str, *, study: str | None = None, address: str = UI_ADDRESS, charts: bool = False
+) -> str:
+    """The MLflow page that lists an experiment's runs, children too, best objective first;
+    `charts`: their curves.
 
-    The view is named in the link because the UI otherwise opens the last one used; children are listed when sorted by a metric.
+    The view is named in the link because the UI otherwise opens the last one used; children are
+    listed when sorted by a metric.
     """
     order = f"orderByKey={quote('metrics.`objective`')}&orderByAsc=false"
     link = f"{address}/#/experiments/{experiment_id}/runs?workflowType=machine_learning&{order}"

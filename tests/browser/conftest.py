@@ -29,7 +29,14 @@ FLAGS = [
 ]
 START_S = 180.0  # MLflow's server takes 4 s, or a minute on a machine that is busy
 # A net that reads drawn digits well enough after a few seconds of training.
-_CHOSEN = ("model.filters=24", "model.kernel=3", "model.dropout=0.1", "model.init=he", "optimizer=momentum", "optimizer.lr=0.08")
+_CHOSEN = (
+    "model.filters=24",
+    "model.kernel=3",
+    "model.dropout=0.1",
+    "model.init=he",
+    "optimizer=momentum",
+    "optimizer.lr=0.08",
+)
 GOOD_NET = "[[" + ",".join(f'"{override}"' for override in (*_CHOSEN, "train.batch_size=32")) + "]]"
 
 
@@ -40,7 +47,9 @@ def chromium() -> str | None:
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs a command of the project to its end; its output is shown when it fails."""
     command = [sys.executable, "-m", *arguments]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(
+        command, cwd=PROJECT, capture_output=True, text=True, timeout=600, check=False
+    )
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
     return done
 
@@ -53,9 +62,15 @@ def free_port() -> int:
 
 @contextmanager
 def serving(address: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Starts a server of the project and waits until `address` answers; stops it as Ctrl-C would."""
+    """Starts a server of the project, waits until `address` answers; stops it as Ctrl-C would."""
     log = subprocess.PIPE
-    server = subprocess.Popen([sys.executable, "-m", *arguments], cwd=PROJECT, stdout=log, stderr=subprocess.DEVNULL, text=True)
+    server = subprocess.Popen(
+        [sys.executable, "-m", *arguments],
+        cwd=PROJECT,
+        stdout=log,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
     try:
         _wait_for(address, server)
         yield server
@@ -90,7 +105,9 @@ class Watched:
                 self.errors.append(message.text)
 
         def request(asked: Any) -> None:
-            if not asked.url.startswith(("http://127.0.0.1", "http://localhost", "data:", "blob:", "file:", "about:")):
+            if not asked.url.startswith(
+                ("http://127.0.0.1", "http://localhost", "data:", "blob:", "file:", "about:")
+            ):
                 self.elsewhere.append(asked.url)
 
         self.page.on("console", console)
@@ -103,7 +120,9 @@ def browser() -> Iterator["Browser"]:
     program = chromium()
     if program is None:
         pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra browser)")
+    api = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed (extra browser)"
+    )
     with api.sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=program, args=FLAGS)
         yield started
@@ -118,9 +137,13 @@ def open_page(browser: "Browser") -> Iterator[Opener]:
     """Opens pages of a given width and scheme; they are closed at the end."""
     contexts = []
 
-    def opener(url: str, *, width: int = 1400, height: int = 900, dark: bool = False, touch: bool = False) -> Watched:
+    def opener(
+        url: str, *, width: int = 1400, height: int = 900, dark: bool = False, touch: bool = False
+    ) -> Watched:
         context = browser.new_context(
-            viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light", has_touch=touch
+            viewport={"width": width, "height": height},
+            color_scheme="dark" if dark else "light",
+            has_touch=touch,
         )
         contexts.append(context)
         context.set_default_timeout(60_000)

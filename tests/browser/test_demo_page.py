@@ -16,10 +16,32 @@ pytestmark = pytest.mark.slow
 
 Strokes = list[list[tuple[float, float]]]
 DIGITS: dict[int, Strokes] = {
-    0: [[(0.5, 0.15), (0.33, 0.25), (0.27, 0.5), (0.33, 0.75), (0.5, 0.85), (0.67, 0.75), (0.73, 0.5), (0.67, 0.25), (0.5, 0.15)]],
+    0: [
+        [
+            (0.5, 0.15),
+            (0.33, 0.25),
+            (0.27, 0.5),
+            (0.33, 0.75),
+            (0.5, 0.85),
+            (0.67, 0.75),
+            (0.73, 0.5),
+            (0.67, 0.25),
+            (0.5, 0.15),
+        ]
+    ],
     1: [[(0.5, 0.15), (0.5, 0.85)]],
     3: [[(0.3, 0.2), (0.6, 0.16), (0.7, 0.3), (0.5, 0.47), (0.72, 0.65), (0.6, 0.83), (0.3, 0.82)]],
-    5: [[(0.7, 0.17), (0.35, 0.17), (0.33, 0.45), (0.6, 0.45), (0.7, 0.65), (0.55, 0.83), (0.3, 0.8)]],
+    5: [
+        [
+            (0.7, 0.17),
+            (0.35, 0.17),
+            (0.33, 0.45),
+            (0.6, 0.45),
+            (0.7, 0.65),
+            (0.55, 0.83),
+            (0.3, 0.8),
+        ]
+    ],
     7: [[(0.25, 0.2), (0.75, 0.2), (0.55, 0.5), (0.42, 0.85)]],
 }
 
@@ -28,7 +50,12 @@ DIGITS: dict[int, Strokes] = {
 def address(root: Path) -> Iterator[str]:
     run("pipeline.export", f"root={root}", "study.name=drawn")
     address = f"http://127.0.0.1:{free_port()}/"
-    with serving(address, "pipeline.demo", f"bundle={root / 'drawn' / 'bundle'}", f"port={address[:-1].rpartition(':')[2]}"):
+    with serving(
+        address,
+        "pipeline.demo",
+        f"bundle={root / 'drawn' / 'bundle'}",
+        f"port={address[:-1].rpartition(':')[2]}",
+    ):
         yield address
 
 
@@ -63,7 +90,9 @@ def drawn_file(strokes: Strokes) -> bytes:
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1100, False), (390, True)])
-def test_drawn_digits_are_read(address: str, root: Path, open_page: Opener, screenshots: Path, width: int, dark: bool) -> None:
+def test_drawn_digits_are_read(
+    address: str, root: Path, open_page: Opener, screenshots: Path, width: int, dark: bool
+) -> None:
     manifest = json.loads((root / "drawn" / "bundle" / "manifest.json").read_text())
     filters = min(manifest["members"][0]["model"]["filters"], 32)
     seen = open_page(address, width=width, dark=dark)
@@ -79,7 +108,9 @@ def test_drawn_digits_are_read(address: str, root: Path, open_page: Opener, scre
     assert right >= 4, f"{right} of {len(DIGITS)} drawn digits were read right"
     assert page.locator("#rows td").count() == 10
     assert page.locator("#maps canvas").count() == filters
-    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    assert page.evaluate(
+        "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+    )
     assert seen.errors == []
     assert seen.elsewhere == []
 
@@ -91,17 +122,29 @@ def test_a_finger_draws_too(address: str, open_page: Opener) -> None:
     assert box is not None
     finger = page.context.new_cdp_session(page)
     for step in range(15):
-        point = {"x": box["x"] + 0.5 * box["width"], "y": box["y"] + (0.15 + 0.05 * step) * box["height"]}
-        finger.send("Input.dispatchTouchEvent", {"type": "touchMove" if step else "touchStart", "touchPoints": [point]})
+        point = {
+            "x": box["x"] + 0.5 * box["width"],
+            "y": box["y"] + (0.15 + 0.05 * step) * box["height"],
+        }
+        finger.send(
+            "Input.dispatchTouchEvent",
+            {"type": "touchMove" if step else "touchStart", "touchPoints": [point]},
+        )
     finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
     assert answered(page) == "1"
 
 
-def test_a_chosen_file_is_read_and_a_wrong_one_is_explained(address: str, open_page: Opener) -> None:
+def test_a_chosen_file_is_read_and_a_wrong_one_is_explained(
+    address: str, open_page: Opener
+) -> None:
     page = open_page(address).page
     page.locator("#heads th").first.wait_for()
-    page.set_input_files("#file", {"name": "seven.png", "mimeType": "image/png", "buffer": drawn_file(DIGITS[7])})
+    page.set_input_files(
+        "#file", {"name": "seven.png", "mimeType": "image/png", "buffer": drawn_file(DIGITS[7])}
+    )
     assert answered(page) == "7"
-    page.set_input_files("#file", {"name": "notes.png", "mimeType": "image/png", "buffer": b"no picture at all"})
+    page.set_input_files(
+        "#file", {"name": "notes.png", "mimeType": "image/png", "buffer": b"no picture at all"}
+    )
     page.locator("#problem").wait_for(state="visible")
     assert "must be PNG, JPEG or BMP" in page.inner_text("#problem")

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 @dataclass
 class Ui:
-    """A running MLflow UI: the links it printed, and the runs of its store, best objective first."""
+    """A running MLflow UI: the links it printed, and its store's runs, best objective first."""
 
     address: str
     links: list[str]
@@ -27,7 +27,11 @@ class Ui:
         return [run for run in self.runs if run.data.tags.get("study") == study]
 
     def trials(self, study: str) -> list[Any]:
-        return [run for run in self.of(study) if "trial" in run.data.tags and "objective" in run.data.metrics]
+        return [
+            run
+            for run in self.of(study)
+            if "trial" in run.data.tags and "objective" in run.data.metrics
+        ]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +42,9 @@ def ui(root: Path) -> Iterator[Ui]:
     experiment = client.get_experiment_by_name("sweeps")
     runs = list(client.search_runs([experiment.experiment_id], order_by=["metrics.objective DESC"]))
     address = f"http://127.0.0.1:{free_port()}"
-    with serving(f"{address}/health", "pipeline.ui", f"root={root}", f"port={address.rpartition(':')[2]}") as server:
+    with serving(
+        f"{address}/health", "pipeline.ui", f"root={root}", f"port={address.rpartition(':')[2]}"
+    ) as server:
         assert server.stdout is not None
         links = ["http" + server.stdout.readline().strip().partition("http")[2] for _ in range(2)]
         yield Ui(address, links, runs)
@@ -49,7 +55,9 @@ def positions(page: Any, names: list[str]) -> list[int]:
     return [text.index(name) for name in names]
 
 
-def test_the_printed_link_lists_parents_and_children_best_first(ui: Ui, open_page: Opener, screenshots: Path) -> None:
+def test_the_printed_link_lists_parents_and_children_best_first(
+    ui: Ui, open_page: Opener, screenshots: Path
+) -> None:
     seen = open_page(ui.links[0])
     names = [run.info.run_name for run in ui.trials("drawn")]
     seen.page.get_by_role("link", name=names[0], exact=True).wait_for()
@@ -61,7 +69,9 @@ def test_the_printed_link_lists_parents_and_children_best_first(ui: Ui, open_pag
     assert seen.elsewhere == []
 
 
-def test_a_study_is_filtered_by_its_tag_and_searches_of_the_readme_work(ui: Ui, open_page: Opener) -> None:
+def test_a_study_is_filtered_by_its_tag_and_searches_of_the_readme_work(
+    ui: Ui, open_page: Opener
+) -> None:
     experiment = ui.runs[0].info.experiment_id
     seen = open_page(runs_link(experiment, study="smoke", address=ui.address))
     trials = ui.trials("smoke")
@@ -69,7 +79,11 @@ def test_a_study_is_filtered_by_its_tag_and_searches_of_the_readme_work(ui: Ui, 
     assert f"{len(ui.of('smoke'))} matching runs" in " ".join(seen.page.inner_text("body").split())
     best = trials[0].data.params["optimizer"]
     search = quote(f"metrics.objective > 0.01 and params.optimizer = '{best}'")
-    found = [run for run in ui.runs if run.data.params.get("optimizer") == best and run.data.metrics.get("objective", 0) > 0.01]
+    found = [
+        run
+        for run in ui.runs
+        if run.data.params.get("optimizer") == best and run.data.metrics.get("objective", 0) > 0.01
+    ]
     seen = open_page(f"{runs_link(experiment, address=ui.address)}&searchFilter={search}")
     seen.page.get_by_role("link", name=trials[0].info.run_name, exact=True).wait_for()
     assert f"{len(found)} matching run" in " ".join(seen.page.inner_text("body").split())
@@ -81,7 +95,9 @@ def test_the_second_link_shows_the_curves(ui: Ui, open_page: Opener, screenshots
     search.wait_for()
     search.fill("valid_accuracy")
     seen.page.get_by_text("valid_accuracy").first.wait_for()
-    seen.page.wait_for_function("() => document.querySelectorAll('.js-plotly-plot .scatterlayer .trace').length >= 2")
+    seen.page.wait_for_function(
+        "() => document.querySelectorAll('.js-plotly-plot .scatterlayer .trace').length >= 2"
+    )
     seen.page.screenshot(path=screenshots / "mlflow_curves.png")
 
 
@@ -89,15 +105,26 @@ def test_two_studies_are_compared_on_one_page(ui: Ui, open_page: Opener, screens
     chosen = [*ui.trials("drawn")[:2], *ui.trials("smoke")[:2]]
     experiment = chosen[0].info.experiment_id
     ids = quote(json.dumps([run.info.run_id for run in chosen]))
-    seen = open_page(f"{ui.address}/#/compare-runs?runs={ids}&experiments={quote(json.dumps([experiment]))}", height=1400)
+    seen = open_page(
+        f"{ui.address}/#/compare-runs?runs={ids}&experiments={quote(json.dumps([experiment]))}",
+        height=1400,
+    )
     seen.page.get_by_text("Comparing 4 Runs").first.wait_for()
     text = " ".join(seen.page.inner_text("body").split())
-    for expected in ("optimizer_lr", "model_filters", "objective", "valid_accuracy", *(run.info.run_name for run in chosen)):
+    for expected in (
+        "optimizer_lr",
+        "model_filters",
+        "objective",
+        "valid_accuracy",
+        *(run.info.run_name for run in chosen),
+    ):
         assert expected in text, expected
     seen.page.screenshot(path=screenshots / "mlflow_compare.png")
 
 
-def test_a_trial_and_its_study_show_their_pictures(ui: Ui, open_page: Opener, screenshots: Path) -> None:
+def test_a_trial_and_its_study_show_their_pictures(
+    ui: Ui, open_page: Opener, screenshots: Path
+) -> None:
     parent = next(run for run in ui.of("drawn") if "best_trial" in run.data.tags)
     best = ui.trials("drawn")[0]
     for run, file in (
@@ -105,8 +132,13 @@ def test_a_trial_and_its_study_show_their_pictures(ui: Ui, open_page: Opener, sc
         (best, "pictures/confusion_matrix.png"),
         (best, "learning_curves.png"),
     ):
-        seen = open_page(f"{ui.address}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}/artifacts/{file}")
-        picture = seen.page.locator("img[src^='blob:'], img[src*='artifact'], .image-outer-container img, [class*=image] img").first
+        seen = open_page(
+            f"{ui.address}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}/artifacts/{file}"
+        )
+        picture = seen.page.locator(
+            "img[src^='blob:'], img[src*='artifact'], .image-outer-container img, [class*=image] "
+            "img"
+        ).first
         picture.wait_for()
         width = picture.evaluate("element => element.decode().then(() => element.naturalWidth)")
         assert width > 300, file

@@ -16,24 +16,34 @@ def report(root: Path) -> str:
 
 
 def overflow(seen: Watched) -> int:
-    return int(seen.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
+    return int(
+        seen.page.evaluate(
+            "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
+    )
 
 
-@pytest.mark.parametrize(("width", "dark"), [(1400, False), (1400, True), (768, False), (360, False), (360, True)])
+@pytest.mark.parametrize(
+    ("width", "dark"), [(1400, False), (1400, True), (768, False), (360, False), (360, True)]
+)
 def test_it_shows_its_pictures_without_an_error_at_any_width(
     report: str, open_page: Opener, screenshots: Path, width: int, dark: bool
 ) -> None:
     seen = open_page(report, width=width, dark=dark)
     assert seen.page.locator("h1").inner_text() == "Study drawn"
     assert seen.page.locator("figure.chart svg").count() >= 6
-    sizes = seen.page.eval_on_selector_all("img", "images => Promise.all(images.map(i => i.decode().then(() => i.naturalWidth)))")
+    sizes = seen.page.eval_on_selector_all(
+        "img", "images => Promise.all(images.map(i => i.decode().then(() => i.naturalWidth)))"
+    )
     assert len(sizes) == 3 and min(sizes) > 100
     boxes = [chart.bounding_box() for chart in seen.page.locator("figure.chart svg").all()]
     assert all(box is not None and box["width"] > 150 and box["height"] > 50 for box in boxes)
     assert overflow(seen) <= 0, "the page must not scroll sideways"
     background = seen.page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert background == ("rgb(22, 24, 27)" if dark else "rgb(255, 255, 255)")
-    seen.page.screenshot(path=screenshots / f"report_{width}{'_dark' if dark else ''}.png", full_page=True)
+    seen.page.screenshot(
+        path=screenshots / f"report_{width}{'_dark' if dark else ''}.png", full_page=True
+    )
     assert seen.errors == []
     assert seen.elsewhere == []
 
@@ -44,13 +54,17 @@ def test_columns_sort_by_keyboard(report: str, open_page: Opener) -> None:
     head.get_by_role("button").focus()
     page.keyboard.press("Enter")
     assert head.get_attribute("aria-sort") == "descending"
-    column = page.locator("table.sortable tbody tr td:nth-child(5)").evaluate_all("cells => cells.map(c => Number(c.dataset.value))")
+    column = page.locator("table.sortable tbody tr td:nth-child(5)").evaluate_all(
+        "cells => cells.map(c => Number(c.dataset.value))"
+    )
     assert column == sorted(column, reverse=True)
     page.keyboard.press("Space")
     assert head.get_attribute("aria-sort") == "ascending"
 
 
-def test_the_first_stop_of_the_keyboard_skips_to_the_findings(report: str, open_page: Opener) -> None:
+def test_the_first_stop_of_the_keyboard_skips_to_the_findings(
+    report: str, open_page: Opener
+) -> None:
     page = open_page(report).page
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
@@ -59,11 +73,14 @@ def test_the_first_stop_of_the_keyboard_skips_to_the_findings(report: str, open_
     assert page.url.endswith("#short")
 
 
-def test_every_picture_and_region_has_a_name_for_screen_readers(report: str, open_page: Opener) -> None:
+def test_every_picture_and_region_has_a_name_for_screen_readers(
+    report: str, open_page: Opener
+) -> None:
     page = open_page(report).page
     named = page.evaluate(
-        """() => [...document.querySelectorAll('svg[role=img]')].every(s => s.getAttribute('aria-labelledby').split(' ')
-        .every(id => document.getElementById(id)?.textContent.length > 5))"""
+        "() => [...document.querySelectorAll('svg[role=img]')]"
+        ".every(s => s.getAttribute('aria-labelledby').split(' ')\n"
+        "        .every(id => document.getElementById(id)?.textContent.length > 5))"
     )
     assert named
     assert page.locator("[role=region]:not([aria-label])").count() == 0

@@ -1,4 +1,6 @@
-"""One case a layer for the law table in test_layers.py: how to make it, and an image shape that it takes."""
+"""One case a layer for the law table in test_layers.py: how to make it, and an image shape that it
+takes.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,8 +27,9 @@ from cnn_core.layers import (
 
 @dataclass(frozen=True)
 class Case:
-    """A layer and the shapes it must give; `per_image` says that an image's output does not depend on the others of its batch,
-    `ink` that its input is never negative."""
+    """A layer and the shapes it must give; `per_image` says that an image's output does not depend
+    on the others of its batch, `ink` that its input is never negative.
+    """
 
     make: Callable[[], Layer]
     in_shape: Shape
@@ -38,10 +41,18 @@ class Case:
 CASES: dict[str, Case] = {
     "convolution": Case(lambda: Convolution(4, 3), (2, 7, 6), (4, 5, 4)),
     "convolution same": Case(lambda: Convolution(3, 5, padding="same"), (2, 7, 6), (3, 7, 6)),
-    "convolution strided": Case(lambda: Convolution(3, (3, 2), stride=(2, 3), padding=(1, 2), bias=False), (2, 7, 6), (3, 4, 3)),
+    "convolution strided": Case(
+        lambda: Convolution(3, (3, 2), stride=(2, 3), padding=(1, 2), bias=False),
+        (2, 7, 6),
+        (3, 4, 3),
+    ),
     "max_pooling": Case(lambda: MaxPooling(2), (3, 7, 6), (3, 3, 3)),
-    "max_pooling overlapping": Case(lambda: MaxPooling(3, stride=2, padding=1), (3, 7, 6), (3, 4, 3)),
-    "average_pooling": Case(lambda: AveragePooling((2, 3), stride=1, padding=1), (3, 5, 6), (3, 6, 6)),
+    "max_pooling overlapping": Case(
+        lambda: MaxPooling(3, stride=2, padding=1), (3, 7, 6), (3, 4, 3)
+    ),
+    "average_pooling": Case(
+        lambda: AveragePooling((2, 3), stride=1, padding=1), (3, 5, 6), (3, 6, 6)
+    ),
     "lp_pooling": Case(lambda: LpPooling(2, p=3.0), (3, 6, 6), (3, 3, 3)),
     "global_average_pooling": Case(GlobalAveragePooling, (3, 4, 5), (3,)),
     "dense": Case(lambda: Dense(5), (7,), (5,)),
@@ -49,10 +60,18 @@ CASES: dict[str, Case] = {
     "dropout": Case(lambda: Dropout(0.4), (2, 3, 4), (2, 3, 4), per_image=False),
     "batch_norm": Case(BatchNormalization, (3, 4, 4), (3, 4, 4), per_image=False),
     "batch_norm features": Case(BatchNormalization, (6,), (6,), per_image=False),
-    "moment_normalization similar": Case(lambda: MomentNormalization("similar"), (2, 9, 8), (2, 9, 8), ink=True),
-    "moment_normalization box": Case(lambda: MomentNormalization("box"), (1, 9, 8), (1, 9, 8), ink=True),
-    "moment_normalization beside": Case(lambda: MomentNormalization("box", beside=True), (2, 9, 8), (4, 9, 8), ink=True),
-    "moment_normalization width": Case(lambda: MomentNormalization("width"), (2, 8, 9), (2, 8, 9), ink=True),
+    "moment_normalization similar": Case(
+        lambda: MomentNormalization("similar"), (2, 9, 8), (2, 9, 8), ink=True
+    ),
+    "moment_normalization box": Case(
+        lambda: MomentNormalization("box"), (1, 9, 8), (1, 9, 8), ink=True
+    ),
+    "moment_normalization beside": Case(
+        lambda: MomentNormalization("box", beside=True), (2, 9, 8), (4, 9, 8), ink=True
+    ),
+    "moment_normalization width": Case(
+        lambda: MomentNormalization("width"), (2, 8, 9), (2, 8, 9), ink=True
+    ),
     "relu": Case(ReLU, (2, 3, 4), (2, 3, 4)),
     "leaky_relu": Case(lambda: LeakyReLU(0.1), (2, 3, 4), (2, 3, 4)),
     "sigmoid": Case(Sigmoid, (5,), (5,)),

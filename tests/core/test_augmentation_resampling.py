@@ -12,23 +12,44 @@ from cnn_core.augmentation.resampling import resample
 
 
 def _images(count: int, channels: int, height: int, width: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (count, channels, height, width), dtype=np.uint8)
+    return np.random.default_rng(seed).integers(
+        0, 256, (count, channels, height, width), dtype=np.uint8
+    )
 
 
-def _resample(images: np.ndarray, y: np.ndarray, x: np.ndarray, nearest: np.ndarray | None = None) -> np.ndarray:
+def _resample(
+    images: np.ndarray, y: np.ndarray, x: np.ndarray, nearest: np.ndarray | None = None
+) -> np.ndarray:
     count, channels, height, width = images.shape
     out = np.empty((channels, height, width, count), np.float32)
     return resample(images, y.astype(np.float32), x.astype(np.float32), nearest, out)
 
 
 def _projection(count: int, **values: float) -> Projection:
-    base = {"yy": 1.0, "yx": 0.0, "xy": 0.0, "xx": 1.0, "ty": 0.0, "tx": 0.0, "py": 0.0, "px": 0.0} | values
+    base = {
+        "yy": 1.0,
+        "yx": 0.0,
+        "xy": 0.0,
+        "xx": 1.0,
+        "ty": 0.0,
+        "tx": 0.0,
+        "py": 0.0,
+        "px": 0.0,
+    } | values
     return Projection(**{name: np.full(count, value, np.float32) for name, value in base.items()})
 
 
 @settings(max_examples=30, deadline=None)
-@given(count=st.integers(1, 5), channels=st.integers(1, 3), height=st.integers(1, 12), width=st.integers(1, 12), seed=st.integers(0, 99))
-def test_bilinear_equals_scipy(count: int, channels: int, height: int, width: int, seed: int) -> None:
+@given(
+    count=st.integers(1, 5),
+    channels=st.integers(1, 3),
+    height=st.integers(1, 12),
+    width=st.integers(1, 12),
+    seed=st.integers(0, 99),
+)
+def test_bilinear_equals_scipy(
+    count: int, channels: int, height: int, width: int, seed: int
+) -> None:
     images = _images(count, channels, height, width, seed)
     rng = np.random.default_rng(seed + 1)
     y = rng.uniform(-4, height + 4, (height, width, count)).astype(np.float32)
@@ -36,7 +57,13 @@ def test_bilinear_equals_scipy(count: int, channels: int, height: int, width: in
     got = _resample(images, y, x)
     for n in range(count):
         for c in range(channels):
-            want = map_coordinates(images[n, c].astype(np.float64), [y[..., n], x[..., n]], order=1, mode="grid-constant", cval=0.0)
+            want = map_coordinates(
+                images[n, c].astype(np.float64),
+                [y[..., n], x[..., n]],
+                order=1,
+                mode="grid-constant",
+                cval=0.0,
+            )
             np.testing.assert_allclose(got[c, :, :, n], want, atol=2e-3)
 
 
@@ -46,14 +73,22 @@ def test_nearest_equals_scipy_and_only_where_asked() -> None:
     y, x = rng.uniform(-2, 11, (2, 9, 9, 4)).astype(np.float32)
     got = _resample(images, y, x, np.array([True, False, True, False]))
     for n, order in enumerate((0, 1, 0, 1)):
-        want = map_coordinates(images[n, 0].astype(np.float64), [y[..., n], x[..., n]], order=order, mode="grid-constant", cval=0.0)
+        want = map_coordinates(
+            images[n, 0].astype(np.float64),
+            [y[..., n], x[..., n]],
+            order=order,
+            mode="grid-constant",
+            cval=0.0,
+        )
         np.testing.assert_allclose(got[0, :, :, n], want, atol=2e-3)
 
 
 def test_identity_map_returns_the_images() -> None:
     images = _images(3, 2, 7, 5)
     y, x = source_coordinates(_projection(3), (7, 5))
-    np.testing.assert_array_equal(_resample(images, *np.broadcast_arrays(y, x)), images.transpose(1, 2, 3, 0))
+    np.testing.assert_array_equal(
+        _resample(images, *np.broadcast_arrays(y, x)), images.transpose(1, 2, 3, 0)
+    )
 
 
 def test_shift_of_whole_pixels_moves_the_picture() -> None:
@@ -68,7 +103,9 @@ def test_shift_of_whole_pixels_moves_the_picture() -> None:
 def test_quarter_turn_is_rot90() -> None:
     images = _images(1, 1, 8, 8)
     y, x = source_coordinates(_projection(1, yy=0.0, yx=1.0, xy=-1.0, xx=0.0), (8, 8))
-    np.testing.assert_allclose(_resample(images, y, x)[0, :, :, 0], np.rot90(images[0, 0]), atol=1e-3)
+    np.testing.assert_allclose(
+        _resample(images, y, x)[0, :, :, 0], np.rot90(images[0, 0]), atol=1e-3
+    )
 
 
 def test_affine_part_equals_scipy_affine_transform() -> None:
@@ -80,7 +117,9 @@ def test_affine_part_equals_scipy_affine_transform() -> None:
     for n in range(2):
         matrix = np.array([[p.yy[n], p.yx[n]], [p.xy[n], p.xx[n]]], dtype=np.float64)
         offset = centre + np.array([p.ty[n], p.tx[n]]) - matrix @ centre
-        want = affine_transform(images[n, 0].astype(np.float64), matrix, offset, order=1, mode="grid-constant")
+        want = affine_transform(
+            images[n, 0].astype(np.float64), matrix, offset, order=1, mode="grid-constant"
+        )
         np.testing.assert_allclose(got[0, :, :, n], want, atol=0.02)
 
 

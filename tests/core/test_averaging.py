@@ -9,13 +9,23 @@ from cnn_core.streams import stream
 
 
 def test_recomputed_statistics_are_plain_means() -> None:
-    model = build_model(reference("contest", filters=3, batch_norm="before", dropout=0.0), (1, 6, 6), 4, stream((0,), "init"), np.float64)
+    model = build_model(
+        reference("contest", filters=3, batch_norm="before", dropout=0.0),
+        (1, 6, 6),
+        4,
+        stream((0,), "init"),
+        np.float64,
+    )
     inputs = np.random.default_rng(0).random((5, 1, 6, 6, 8))
     model.buffers["norm1.running_mean"][...] = 1e6
     buffers = recompute_statistics(model, 5, lambda i: inputs[i])
     outputs = [model.layers[0].forward(x, training=True).reshape(3, -1).copy() for x in inputs]
-    np.testing.assert_allclose(buffers["norm1.running_mean"], np.mean([y.mean(axis=1) for y in outputs], axis=0))
-    np.testing.assert_allclose(buffers["norm1.running_var"], np.mean([y.var(axis=1) for y in outputs], axis=0))
+    np.testing.assert_allclose(
+        buffers["norm1.running_mean"], np.mean([y.mean(axis=1) for y in outputs], axis=0)
+    )
+    np.testing.assert_allclose(
+        buffers["norm1.running_var"], np.mean([y.var(axis=1) for y in outputs], axis=0)
+    )
     assert model.layers[1].momentum == 0.9  # type: ignore[attr-defined]
     assert buffers["norm1.running_mean"] is not model.buffers["norm1.running_mean"]
 

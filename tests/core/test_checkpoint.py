@@ -21,17 +21,30 @@ Make = Callable[..., Spec]
 
 def small_state() -> TrainState:
     rng = np.random.default_rng(0)
-    arrays = {"conv1.W": rng.standard_normal((2, 1, 3, 3)).astype(np.float32), "conv1.b": np.zeros(2, np.float32)}
-    weights = Weights({k: a + 1 for k, a in arrays.items()}, {"norm1.running_mean": np.array([np.nan, -0.0], np.float32)})
-    history = [{"train_loss": 0.1 + 0.2, "valid_loss": float("nan")}, {"train_loss": 1e-300, "valid_loss": float("inf")}]
+    arrays = {
+        "conv1.W": rng.standard_normal((2, 1, 3, 3)).astype(np.float32),
+        "conv1.b": np.zeros(2, np.float32),
+    }
+    weights = Weights(
+        {k: a + 1 for k, a in arrays.items()},
+        {"norm1.running_mean": np.array([np.nan, -0.0], np.float32)},
+    )
+    history = [
+        {"train_loss": 0.1 + 0.2, "valid_loss": float("nan")},
+        {"train_loss": 1e-300, "valid_loss": float("inf")},
+    ]
     optimizer = {"step": np.array(7.0), "conv1.W:m": arrays["conv1.W"] * 2}
-    return TrainState(2, 7, arrays, dict(weights.buffers), optimizer, average=weights, best=None, history=history)
+    return TrainState(
+        2, 7, arrays, dict(weights.buffers), optimizer, average=weights, best=None, history=history
+    )
 
 
 def flat(state: TrainState) -> dict[str, bytes]:
     found = {}
     for name in ("params", "buffers", "optimizer"):
-        found |= {f"{name} {k} {a.dtype} {a.shape}": a.tobytes() for k, a in getattr(state, name).items()}
+        found |= {
+            f"{name} {k} {a.dtype} {a.shape}": a.tobytes() for k, a in getattr(state, name).items()
+        }
     for name in ("average", "best"):
         weights = getattr(state, name)
         for part in ({}, {}) if weights is None else weights:
@@ -51,7 +64,9 @@ def test_a_state_comes_back_to_the_bit(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("select", ["last", "average", "best"])
 def test_training_continues_to_the_same_bits(tiny_spec: Make, tmp_path: Path, select: str) -> None:
-    spec = tiny_spec(train=TrainSpec(epochs=3, batch_size=64, select=select), augment={"rotate": 10})
+    spec = tiny_spec(
+        train=TrainSpec(epochs=3, batch_size=64, select=select), augment={"rotate": 10}
+    )
     state, _ = train_epoch(spec, None)
     save(tmp_path / "c.npz", state, spec)
     straight, _ = train_epoch(spec, state)
@@ -69,7 +84,9 @@ def test_numpy_reads_it_without_pickle(tmp_path: Path) -> None:
     save(tmp_path / "c.npz", small_state())
     with np.load(tmp_path / "c.npz", allow_pickle=False) as archive:
         manifest = json.loads(archive["manifest"].tobytes())
-        assert manifest["epoch"] == 2 and set(manifest["sha256"]) == set(archive.files) - {"manifest"}
+        assert manifest["epoch"] == 2 and set(manifest["sha256"]) == set(archive.files) - {
+            "manifest"
+        }
 
 
 def test_any_damage_is_noticed_or_harmless(tmp_path: Path) -> None:
@@ -128,14 +145,22 @@ def _swap(m: dict[str, Any]) -> None:
     ("change", "message"),
     [
         (_swap, "array 'params/conv1.b' must have the digest"),
-        (lambda m: m["sha256"].pop("params/conv1.b"), "must hold the arrays that its manifest names"),
-        (lambda m: m.update(version=2), "must be a state file of version 1, got 'state', version 2"),
+        (
+            lambda m: m["sha256"].pop("params/conv1.b"),
+            "must hold the arrays that its manifest names",
+        ),
+        (
+            lambda m: m.update(version=2),
+            "must be a state file of version 1, got 'state', version 2",
+        ),
         (lambda m: m.pop("history"), "must describe a training state"),
         (lambda m: m.update(held=["x", 1]), "must describe a training state"),
         (lambda m: m.update(epoch="two"), "must describe a training state"),
     ],
 )
-def test_a_manifest_that_disagrees_is_refused(tmp_path: Path, change: Callable[[dict[str, Any]], None], message: str) -> None:
+def test_a_manifest_that_disagrees_is_refused(
+    tmp_path: Path, change: Callable[[dict[str, Any]], None], message: str
+) -> None:
     save(tmp_path / "c.npz", small_state())
     rewritten(tmp_path / "c.npz", change)
     with pytest.raises(CheckpointError, match=message):
@@ -151,7 +176,9 @@ def test_the_checkpoint_of_another_spec_is_refused(tiny_spec: Make, tmp_path: Pa
         load(tmp_path / "c.npz", replace(spec, seed=(1,)))
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_file_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "c.npz"
     save(path, small_state())
     before = path.read_bytes()
@@ -167,11 +194,17 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeyp
 
 
 def test_weights_come_back_with_the_facts_about_them(tmp_path: Path) -> None:
-    weights = Weights({"a.W": np.arange(6.0).reshape(2, 3)}, {"n.running_mean": np.ones(2, np.float32)})
+    weights = Weights(
+        {"a.W": np.arange(6.0).reshape(2, 3)}, {"n.running_mean": np.ones(2, np.float32)}
+    )
     save_weights(tmp_path / "w.npz", weights, {"trial": 3, "model": "contest"})
     loaded, about = load_weights(tmp_path / "w.npz")
     np.testing.assert_array_equal(loaded.params["a.W"], weights.params["a.W"])
     np.testing.assert_array_equal(loaded.buffers["n.running_mean"], 1)
     assert about == {"trial": 3, "model": "contest"}
     with zipfile.ZipFile(tmp_path / "w.npz") as archive:
-        assert sorted(archive.namelist()) == ["buffers/n.running_mean.npy", "manifest.npy", "params/a.W.npy"]
+        assert sorted(archive.namelist()) == [
+            "buffers/n.running_mean.npy",
+            "manifest.npy",
+            "params/a.W.npy",
+        ]

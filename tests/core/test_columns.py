@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 from numpy.random import default_rng
 
 from cnn_core.errors import InputError
-from cnn_core.kernels.window import Window, col2im, im2col, lower, make_window, raise_add, row_blocks
+from cnn_core.kernels.window import (
+    Window,
+    col2im,
+    im2col,
+    lower,
+    make_window,
+    raise_add,
+    row_blocks,
+)
 
 pairs = st.tuples(st.integers(1, 4), st.integers(1, 4))
 
@@ -19,7 +27,9 @@ def windows(draw: st.DrawFn) -> Window:
     padding = draw(st.sampled_from(["same", (0, 0), (1, 2), (2, 0)]))
     extra = (0, 0) if padding == "same" else (2 * padding[0], 2 * padding[1])
     kernel = tuple(min(k, n + e) for k, n, e in zip(draw(pairs), size, extra, strict=True))
-    return make_window("drawn", kernel, draw(st.tuples(st.integers(1, 3), st.integers(1, 3))), padding, size)
+    return make_window(
+        "drawn", kernel, draw(st.tuples(st.integers(1, 3), st.integers(1, 3))), padding, size
+    )
 
 
 def test_im2col_has_the_shape_of_the_lecture() -> None:
@@ -56,12 +66,19 @@ def test_im2col_copies_what_a_loop_copies(window: Window, n: int, c: int) -> Non
     top, bottom, left, right = window.padding
     padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
     (kh, kw), (sh, sw), (oh, ow) = window.kernel, window.stride, window.output
-    rows = [padded[m, :, r * sh : r * sh + kh, q * sw : q * sw + kw].ravel() for m in range(n) for r in range(oh) for q in range(ow)]
+    rows = [
+        padded[m, :, r * sh : r * sh + kh, q * sw : q * sw + kw].ravel()
+        for m in range(n)
+        for r in range(oh)
+        for q in range(ow)
+    ]
     if window.padding[0] == window.padding[1] and window.padding[2] == window.padding[3]:
         np.testing.assert_array_equal(im2col(x, window.kernel, window.stride, (top, left)), rows)
     columns = np.empty((c, kh, kw, oh, ow, n))
     lowered = lower(window, padded.transpose(1, 2, 3, 0), 0, oh, columns)
-    np.testing.assert_array_equal(lowered.reshape(c * kh * kw, oh * ow, n).transpose(2, 1, 0).reshape(n * oh * ow, -1), rows)
+    np.testing.assert_array_equal(
+        lowered.reshape(c * kh * kw, oh * ow, n).transpose(2, 1, 0).reshape(n * oh * ow, -1), rows
+    )
 
 
 @given(windows(), st.data())
@@ -81,7 +98,9 @@ def test_raise_add_is_the_transpose_of_lower(window: Window, data: st.DataObject
 
 
 @given(st.integers(1, 60), st.integers(1, 1000), st.integers(0, 20000))
-def test_row_blocks_cover_each_row_once_within_the_budget(rows: int, row_bytes: int, budget: int) -> None:
+def test_row_blocks_cover_each_row_once_within_the_budget(
+    rows: int, row_bytes: int, budget: int
+) -> None:
     blocks = row_blocks(rows, row_bytes, budget)
     assert [r for first, stop in blocks for r in range(first, stop)] == list(range(rows))
     sizes = {stop - first for first, stop in blocks}
@@ -90,15 +109,25 @@ def test_row_blocks_cover_each_row_once_within_the_budget(rows: int, row_bytes: 
 
 
 def test_windows_that_cannot_be_are_refused() -> None:
-    with pytest.raises(InputError, match=r"w: kernel must fit in the padded input, got kernel 5x5, input 3x3$"):
+    with pytest.raises(
+        InputError, match=r"w: kernel must fit in the padded input, got kernel 5x5, input 3x3$"
+    ):
         make_window("w", 5, 1, "valid", (3, 3))
     with pytest.raises(InputError, match="got kernel 6x6, input 3x3 padded to 5x5"):
         make_window("w", 6, 1, 1, (3, 3))
-    with pytest.raises(InputError, match="kernel and stride must be at least 1, got kernel 3x3, stride 0x0"):
+    with pytest.raises(
+        InputError, match="kernel and stride must be at least 1, got kernel 3x3, stride 0x0"
+    ):
         make_window("w", 3, 0, "valid", (3, 3))
-    with pytest.raises(InputError, match=r'padding must be "valid", "same", a number or a pair of numbers, got \'full\''):
+    with pytest.raises(
+        InputError,
+        match=r'padding must be "valid", "same", a number or a pair of numbers, got \'full\'',
+    ):
         make_window("w", 3, 1, "full", (3, 3))  # type: ignore[arg-type]
     with pytest.raises(InputError, match="padding must be at least 0, got 0x-1"):
         make_window("w", 3, 1, (0, -1), (3, 3))
-    with pytest.raises(InputError, match=r"col2im: columns must be \(8, 9\) for images \(2, 1, 4, 4\), got \(8, 8\)"):
+    with pytest.raises(
+        InputError,
+        match=r"col2im: columns must be \(8, 9\) for images \(2, 1, 4, 4\), got \(8, 8\)",
+    ):
         col2im(np.zeros((8, 8)), (2, 1, 4, 4), 3)

@@ -13,7 +13,9 @@ from cnn_core.kernels.direct import DirectCorrelation
 from cnn_core.layers import Convolution
 
 
-def naive(x: Array, W: Array, b: Array, stride: tuple[int, int], sides: tuple[int, int, int, int]) -> Array:
+def naive(
+    x: Array, W: Array, b: Array, stride: tuple[int, int], sides: tuple[int, int, int, int]
+) -> Array:
     """The definition, one multiplication at a time over the output's pixels."""
     top, bottom, left, right = sides
     padded = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
@@ -28,7 +30,9 @@ def naive(x: Array, W: Array, b: Array, stride: tuple[int, int], sides: tuple[in
     return y
 
 
-def naive_gradients(x: Array, W: Array, dy: Array, stride: tuple[int, int], sides: tuple[int, int, int, int]) -> tuple[Array, Array]:
+def naive_gradients(
+    x: Array, W: Array, dy: Array, stride: tuple[int, int], sides: tuple[int, int, int, int]
+) -> tuple[Array, Array]:
     """dx and dW by the same loop, transposed."""
     top, bottom, left, right = sides
     padded = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
@@ -60,7 +64,9 @@ def set_block_bytes(layer: Convolution, block_bytes: int) -> None:
     n=st.integers(1, 4),
     block_bytes=st.sampled_from([1, 3000, 1 << 20]),
 )
-def test_forward_and_backward_equal_the_naive_loop(channels, filters, kernel, stride, padding, size, n, block_bytes) -> None:  # type: ignore[no-untyped-def]
+def test_forward_and_backward_equal_the_naive_loop(
+    channels, filters, kernel, stride, padding, size, n, block_bytes
+) -> None:  # type: ignore[no-untyped-def]
     rng = default_rng(0)
     layer = Convolution(filters, kernel, stride, padding)
     layer.build((channels, *size), rng, np.float64)
@@ -69,7 +75,9 @@ def test_forward_and_backward_equal_the_naive_loop(channels, filters, kernel, st
     x = rng.standard_normal((channels, *size, n))
     y = layer.forward(x, training=True)
     sides = layer.window.padding
-    np.testing.assert_allclose(y, naive(x, layer.params["W"], layer.params["b"], stride, sides), atol=1e-10)
+    np.testing.assert_allclose(
+        y, naive(x, layer.params["W"], layer.params["b"], stride, sides), atol=1e-10
+    )
     dy = rng.standard_normal(y.shape)
     dx, dW = naive_gradients(x, layer.params["W"], dy, stride, sides)
     np.testing.assert_allclose(layer.backward(dy.copy()), dx, atol=1e-10)
@@ -86,7 +94,9 @@ def test_forward_equals_scipy(mode: str) -> None:
     y = layer.forward(x, training=False)
     for f in range(3):
         for n in range(4):
-            expected = sum(scipy_correlate(x[c, :, :, n], layer.params["W"][f, c], mode=mode) for c in range(2))
+            expected = sum(
+                scipy_correlate(x[c, :, :, n], layer.params["W"][f, c], mode=mode) for c in range(2)
+            )
             np.testing.assert_allclose(y[f, :, :, n], expected, atol=1e-10)
 
 
@@ -100,8 +110,12 @@ def test_a_worked_example_shows_that_the_kernel_is_not_flipped() -> None:
 
 @pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_the_same_seed_gives_the_same_bits_whatever_the_block_size(padding: str, stride: int) -> None:
-    """float32, few pairs (the direct algorithm): y, dx, dW and db of blocks of one row, of some rows and of the whole image."""
+def test_the_same_seed_gives_the_same_bits_whatever_the_block_size(
+    padding: str, stride: int
+) -> None:
+    """float32, few pairs (the direct algorithm): y, dx, dW and db of blocks of one row, of some
+    rows and of the whole image.
+    """
     rng = default_rng(2)
     x = rng.standard_normal((24, 13, 13, 20)).astype(np.float32)
     results = []
@@ -133,13 +147,22 @@ def test_without_need_the_input_gradient_is_not_computed() -> None:
 def test_errors_name_the_layer_the_rule_and_the_shapes() -> None:
     layer = Convolution(2, 5)
     layer.name = "conv1"
-    with pytest.raises(InputError, match='convolution "conv1": kernel must fit in the padded input, got kernel 5x5, input 3x3'):
+    with pytest.raises(
+        InputError,
+        match='convolution "conv1": kernel must fit in the padded input, got kernel 5x5, input 3x3',
+    ):
         layer.build((1, 3, 3), default_rng(0))
-    with pytest.raises(InputError, match=r'convolution "conv1": input must be \(C, H, W\), got shape \(9,\)'):
+    with pytest.raises(
+        InputError, match=r'convolution "conv1": input must be \(C, H, W\), got shape \(9,\)'
+    ):
         layer.build((9,), default_rng(0))
     Convolution(1, 55, padding="same").build((1, 28, 28), default_rng(0))
     for kernel, size in ((300, (28, 28)), ((3, 16), (28, 8)), ((16, 3), (8, 28))):
-        with pytest.raises(InputError, match=r"kernel must be at most \d+x\d+ on \d+x\d+ pixels \(padding .same.; .*\), got \d+x\d+$"):
+        with pytest.raises(
+            InputError,
+            match=r"kernel must be at most \d+x\d+ on \d+x\d+ pixels "
+            r"\(padding .same.; .*\), got \d+x\d+$",
+        ):
             Convolution(1, kernel, padding="same").build((1, *size), default_rng(0))
     with pytest.raises(InputError, match="convolution: filters must be at least 1, got 0"):
         Convolution(0, 3)

@@ -1,4 +1,6 @@
-"""Archives of arrays: what NumPy writes is read; what is hostile or damaged is refused, in little memory, and runs nothing."""
+"""Archives of arrays: what NumPy writes is read; what is hostile or damaged is refused, in little
+memory, and runs nothing.
+"""
 
 import io
 import pickle
@@ -53,7 +55,9 @@ def archive(path: Path, members: dict[str, bytes], compression: int = zipfile.ZI
     st.booleans(),
 )
 @settings(max_examples=40)
-def test_what_numpy_writes_comes_back(tmp_path_factory: pytest.TempPathFactory, array: Any, compressed: bool, fortran: bool) -> None:
+def test_what_numpy_writes_comes_back(
+    tmp_path_factory: pytest.TempPathFactory, array: Any, compressed: bool, fortran: bool
+) -> None:
     path = tmp_path_factory.getbasetemp() / "written.npz"
     array = np.asfortranarray(array) if fortran else array
     (np.savez_compressed if compressed else np.savez)(path, first=array, second=np.arange(3))
@@ -64,21 +68,51 @@ def test_what_numpy_writes_comes_back(tmp_path_factory: pytest.TempPathFactory, 
 
 
 HOSTILE: dict[str, tuple[dict[str, bytes], str]] = {
-    "object array": ({"a.npy": npy_header("'|O'", "(1,)") + pickle.dumps(Payload())}, r"a\.npy: offset 10: must be plain numbers or text"),
-    "object in a record": ({"a.npy": npy_header("[('x', '|O')]", "(1,)") + bytes(8)}, r"must be plain numbers or text \(no objects\)"),
-    "32 GiB header": ({"a.npy": npy_header("'|u1'", f"({32 << 30},)")}, r"shape \(34359738368,\) uint8 needs 34,359,738,368 bytes, got 0"),
-    "32 GiB array of nothing": ({"a.npy": npy_header("'|V0'", f"({32 << 30},)")}, "must be plain numbers or text"),
+    "object array": (
+        {"a.npy": npy_header("'|O'", "(1,)") + pickle.dumps(Payload())},
+        r"a\.npy: offset 10: must be plain numbers or text",
+    ),
+    "object in a record": (
+        {"a.npy": npy_header("[('x', '|O')]", "(1,)") + bytes(8)},
+        r"must be plain numbers or text \(no objects\)",
+    ),
+    "32 GiB header": (
+        {"a.npy": npy_header("'|u1'", f"({32 << 30},)")},
+        r"shape \(34359738368,\) uint8 needs 34,359,738,368 bytes, got 0",
+    ),
+    "32 GiB array of nothing": (
+        {"a.npy": npy_header("'|V0'", f"({32 << 30},)")},
+        "must be plain numbers or text",
+    ),
     "negative shape": ({"a.npy": npy_header("'|u1'", "(-1,)")}, "must be plain numbers or text"),
-    "bool as shape": ({"a.npy": npy_header("'|u1'", "(True,)") + b"x"}, "must be plain numbers or text"),
-    "expression": ({"a.npy": npy_header("__import__('os')", "(1,)")}, "a .npy header must give descr, fortran_order and shape"),
-    "deep expression": ({"a.npy": npy_header("(" * 900 + ")" * 900, "(1,)")}, "a .npy header must give"),
+    "bool as shape": (
+        {"a.npy": npy_header("'|u1'", "(True,)") + b"x"},
+        "must be plain numbers or text",
+    ),
+    "expression": (
+        {"a.npy": npy_header("__import__('os')", "(1,)")},
+        "a .npy header must give descr, fortran_order and shape",
+    ),
+    "deep expression": (
+        {"a.npy": npy_header("(" * 900 + ")" * 900, "(1,)")},
+        "a .npy header must give",
+    ),
     "unknown type": ({"a.npy": npy_header("'|x9'", "(1,)")}, "a .npy header must give"),
     "no list": ({"a.npy": npy_header("'|u1'", "3")}, "must be plain numbers or text"),
-    "long header": ({"a.npy": b"\x93NUMPY\x02\x00" + struct.pack("<I", 1 << 31)}, "may have at most 4096 bytes, it states 2,147,483,648"),
-    "other magic": ({"a.npy": b"GIF89a" + bytes(20)}, "offset 0: a .npy member begins with 93 'NUMPY'"),
+    "long header": (
+        {"a.npy": b"\x93NUMPY\x02\x00" + struct.pack("<I", 1 << 31)},
+        "may have at most 4096 bytes, it states 2,147,483,648",
+    ),
+    "other magic": (
+        {"a.npy": b"GIF89a" + bytes(20)},
+        "offset 0: a .npy member begins with 93 'NUMPY'",
+    ),
     "too short": ({"a.npy": npy(np.arange(4))[:-1]}, r"needs 32 bytes, got 31"),
     "too long": ({"a.npy": npy(np.arange(4)) + b"x"}, r"needs 32 bytes, got 33"),
-    "leaves the archive": ({"../a.npy": npy(np.arange(4))}, r"members must be arrays \(.npy\) inside the archive, got '../a.npy'"),
+    "leaves the archive": (
+        {"../a.npy": npy(np.arange(4))},
+        r"members must be arrays \(.npy\) inside the archive, got '../a.npy'",
+    ),
     "leaves it further in": ({"x/../../a.npy": npy(np.arange(4))}, "inside the archive"),
     "absolute": ({"/etc/a.npy": npy(np.arange(4))}, "inside the archive"),
     "no array": ({"a.pkl": pickle.dumps(Payload())}, "inside the archive, got 'a.pkl'"),
@@ -101,9 +135,16 @@ def test_hostile_members_are_refused(tmp_path: Path, name: str) -> None:
 
 def test_a_hundred_thousand_members_are_refused_unread(tmp_path: Path) -> None:
     path, count = tmp_path / "many.npz", 100_000
-    one = struct.pack("<4s6H3L5H2L", b"PK\x01\x02", 20, 20, 0, 0, 0, 33, 0, 0, 0, 10, 0, 0, 0, 0, 0, 0)
+    one = struct.pack(
+        "<4s6H3L5H2L", b"PK\x01\x02", 20, 20, 0, 0, 0, 33, 0, 0, 0, 10, 0, 0, 0, 0, 0, 0
+    )
     directory = b"".join(one + b"%06d.npy" % i for i in range(count))
-    path.write_bytes(directory + struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, count & 0xFFFF, count & 0xFFFF, len(directory), 0, 0))
+    path.write_bytes(
+        directory
+        + struct.pack(
+            "<4s4H2LH", b"PK\x05\x06", 0, 0, count & 0xFFFF, count & 0xFFFF, len(directory), 0, 0
+        )
+    )
     with zipfile.ZipFile(path) as file:
         assert len(file.namelist()) == count, "the directory is one that zipfile reads"
     with pytest.raises(InputError, match="an archive may hold at most 4096 members"):
@@ -123,7 +164,10 @@ def test_a_hundred_thousand_members_are_refused_unread(tmp_path: Path) -> None:
 def test_a_deflate_bomb_is_refused_unread(tmp_path: Path) -> None:
     content = npy_header("'|u1'", f"({1 << 28},)")
     path = tmp_path / "bomb.npz"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file, file.open("a.npy", "w") as member:
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file,
+        file.open("a.npy", "w") as member,
+    ):
         member.write(content)
         for _ in range(1 << 8):
             member.write(bytes(1 << 20))
@@ -144,7 +188,10 @@ def test_twice_the_same_name_is_refused(tmp_path: Path) -> None:
         read_npz(tmp_path / "twice.npz")
 
 
-@pytest.mark.parametrize("content", [b"", b"PK", b"no archive at all", b"PK\x05\x06" + bytes(4) + b"\x01\x00\x01\x00" + bytes(10)])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"PK", b"no archive at all", b"PK\x05\x06" + bytes(4) + b"\x01\x00\x01\x00" + bytes(10)],
+)
 def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.npz").write_bytes(content)
     with pytest.raises(InputError, match=r"must be a whole .npz archive"):
@@ -154,7 +201,9 @@ def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
 
 @given(st.data())
 @settings(max_examples=60)
-def test_a_flipped_bit_is_noticed_or_harmless(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_a_flipped_bit_is_noticed_or_harmless(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
     path = tmp_path_factory.getbasetemp() / "flipped.npz"
     good = {"a": np.arange(12.0).reshape(3, 4), "b": np.arange(3)}
     np.savez_compressed(path, **good)  # type: ignore[arg-type]
@@ -184,7 +233,11 @@ def test_a_labelled_archive(tmp_path: Path) -> None:
         "nan": (np.full((2, 3, 3), np.nan), labels, "pixels must be from 0 to 255, got nan"),
         "bright": (images + 250, labels, "pixels must be from 0 to 255, got 250 to 267"),
         "real labels": (images, np.array([0.0, 1.0]), "labels must be whole numbers"),
-        "row": (np.zeros((2, 7), np.uint8), labels, "a row must be a square image such as 784 = 28 x 28, got 7"),
+        "row": (
+            np.zeros((2, 7), np.uint8),
+            labels,
+            "a row must be a square image such as 784 = 28 x 28, got 7",
+        ),
         "none": (np.zeros((0, 3, 3), np.uint8), np.zeros(0, np.int64), "images must be numbers"),
     }
     for x, y, message in wrong.values():

@@ -19,7 +19,9 @@ LABELS = np.array([0, 1, 1, 0])
 @pytest.fixture
 def written(tmp_path: Path) -> tuple[Path, str]:
     open_prepared.cache_clear()
-    return tmp_path / "set", write_prepared(tmp_path / "set", IMAGES, LABELS, classes=2, name="tiny")
+    return tmp_path / "set", write_prepared(
+        tmp_path / "set", IMAGES, LABELS, classes=2, name="tiny"
+    )
 
 
 def test_written_and_opened(written: tuple[Path, str]) -> None:
@@ -27,21 +29,32 @@ def test_written_and_opened(written: tuple[Path, str]) -> None:
     opened = open_prepared(str(folder), digest)
     np.testing.assert_array_equal(opened.images, IMAGES)
     np.testing.assert_array_equal(opened.labels, LABELS)
-    assert (opened.classes, opened.name, opened.image_shape, opened.digest) == (2, "tiny", (1, 3, 3), digest)
+    assert (opened.classes, opened.name, opened.image_shape, opened.digest) == (
+        2,
+        "tiny",
+        (1, 3, 3),
+        digest,
+    )
     assert isinstance(opened.images.base, np.memmap) and not opened.images.flags.writeable
     assert sorted(p.name for p in folder.parent.iterdir()) == ["set"], "nothing temporary is left"
 
 
 def test_the_digest_is_of_the_content(tmp_path: Path, written: tuple[Path, str]) -> None:
     _, digest = written
-    assert write_prepared(tmp_path / "copy", IMAGES.copy(), LABELS, classes=2, name="other name") == digest
+    assert (
+        write_prepared(tmp_path / "copy", IMAGES.copy(), LABELS, classes=2, name="other name")
+        == digest
+    )
     others = [
         (IMAGES[::-1], LABELS, 2),
         (IMAGES, LABELS[::-1].copy() ^ 1, 2),
         (IMAGES, LABELS, 3),
         (IMAGES.reshape(4, 1, 9, 1), LABELS, 2),
     ]
-    digests = {write_prepared(tmp_path / f"o{i}", a, b, classes=c, name="tiny") for i, (a, b, c) in enumerate(others)}
+    digests = {
+        write_prepared(tmp_path / f"o{i}", a, b, classes=c, name="tiny")
+        for i, (a, b, c) in enumerate(others)
+    }
     assert digest not in digests
     assert len(digests) >= 3
 
@@ -57,7 +70,9 @@ def test_an_equal_set_is_kept_and_a_damaged_one_replaced(written: tuple[Path, st
     assert sorted(p.name for p in folder.parent.iterdir()) == ["set"]
 
 
-def test_what_another_process_wrote_meanwhile_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_another_process_wrote_meanwhile_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "set"
     sync = prepared._sync
 
@@ -73,7 +88,9 @@ def test_what_another_process_wrote_meanwhile_stays(tmp_path: Path, monkeypatch:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["set"]
 
 
-def test_a_writing_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_writing_that_fails_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fails(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
@@ -113,7 +130,9 @@ def test_a_damaged_manifest_is_refused(written: tuple[Path, str]) -> None:
 def test_absent_data_say_which(written: tuple[Path, str]) -> None:
     folder, digest = written
     shutil.rmtree(folder)
-    with pytest.raises(DataAbsentError, match=f"data {digest[:12]}: the prepared folder must exist"):
+    with pytest.raises(
+        DataAbsentError, match=f"data {digest[:12]}: the prepared folder must exist"
+    ):
         open_prepared(str(folder), digest)
 
 
@@ -128,7 +147,9 @@ def test_absent_data_say_which(written: tuple[Path, str]) -> None:
         (IMAGES, LABELS * 2, r"tiny: image 1: labels must be from 0 to 1, got 2"),
     ],
 )
-def test_what_is_no_labelled_set_is_not_written(tmp_path: Path, images: Any, labels: Any, message: str) -> None:
+def test_what_is_no_labelled_set_is_not_written(
+    tmp_path: Path, images: Any, labels: Any, message: str
+) -> None:
     with pytest.raises(InputError, match=message):
         write_prepared(tmp_path / "set", images, labels, classes=2, name="tiny")
     assert not list(tmp_path.iterdir())

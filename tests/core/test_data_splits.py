@@ -1,4 +1,6 @@
-"""Splits are disjoint, stratified, exact and depend on nothing but labels and spec; batches follow their order."""
+"""Splits are disjoint, stratified, exact and depend on nothing but labels and spec; batches follow
+their order.
+"""
 
 from collections import Counter
 from dataclasses import replace
@@ -21,12 +23,18 @@ SPEC = DataSpec(folder="", digest="", image_shape=(1, 8, 8), classes=10, valid_f
 
 @st.composite
 def labelled(draw: st.DrawFn) -> Labels:
-    count, classes, seed = draw(st.integers(20, 200)), draw(st.integers(2, 10)), draw(st.integers(0, 99))
+    count, classes, seed = (
+        draw(st.integers(20, 200)),
+        draw(st.integers(2, 10)),
+        draw(st.integers(0, 99)),
+    )
     return np.random.default_rng(seed).integers(0, classes, count)
 
 
 @given(labelled(), st.floats(0.05, 0.6), st.integers(0, 5), st.integers(0, 10))
-def test_disjoint_whole_and_stratified(labels: Labels, fraction: float, seed: int, reserve: int) -> None:
+def test_disjoint_whole_and_stratified(
+    labels: Labels, fraction: float, seed: int, reserve: int
+) -> None:
     spec = replace(SPEC, valid_fraction=fraction, split_seed=seed, reserve=reserve)
     chosen, kept = split(labels, spec), reserved(labels, spec)
     assert sorted([*chosen.train, *chosen.valid, *kept]) == list(range(len(labels)))
@@ -62,10 +70,16 @@ def test_limits_keep_a_stratified_part(digits: tuple[Images, Labels]) -> None:
 
 def test_only_the_split_seed_matters(digits: tuple[Images, Labels]) -> None:
     labels = digits[1]
-    np.testing.assert_array_equal(split(labels, SPEC).valid, split(labels, replace(SPEC, digest="other")).valid)
+    np.testing.assert_array_equal(
+        split(labels, SPEC).valid, split(labels, replace(SPEC, digest="other")).valid
+    )
     assert (split(labels, replace(SPEC, split_seed=1)).valid != split(labels, SPEC).valid).any()
-    # The same reserve under folds and under a share: the frozen images are the same for search and final training.
-    np.testing.assert_array_equal(reserved(labels, replace(SPEC, reserve=50)), reserved(labels, replace(SPEC, reserve=50, fold=1, folds=3)))
+    # The same reserve under folds and under a share: the frozen images are the same for search and
+    # final training.
+    np.testing.assert_array_equal(
+        reserved(labels, replace(SPEC, reserve=50)),
+        reserved(labels, replace(SPEC, reserve=50, fold=1, folds=3)),
+    )
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=10), st.data())
@@ -73,7 +87,10 @@ def test_quotas_sum_up_and_stay_near(counts: list[int], data: st.DataObject) -> 
     size = data.draw(st.integers(0, sum(counts)))
     shares = quotas(counts, size)
     assert sum(shares) == size
-    assert all(0 <= s <= n and abs(s - size * n / sum(counts)) < 1 for s, n in zip(shares, counts, strict=True))
+    assert all(
+        0 <= s <= n and abs(s - size * n / sum(counts)) < 1
+        for s, n in zip(shares, counts, strict=True)
+    )
 
 
 @pytest.mark.parametrize(
@@ -82,11 +99,17 @@ def test_quotas_sum_up_and_stay_near(counts: list[int], data: st.DataObject) -> 
         ({"fold": 1}, "data.fold: fold and folds must be given together, got fold=1, folds=None"),
         ({"fold": 3, "folds": 3}, "0 <= fold < folds and folds from 2 to 40, got fold=3, folds=3"),
         ({"fold": 0, "folds": 1}, "got fold=0, folds=1"),
-        ({"train_size": 33}, "data.train_size: must be from 1 to 32, the images of that split, got 33"),
+        (
+            {"train_size": 33},
+            "data.train_size: must be from 1 to 32, the images of that split, got 33",
+        ),
         ({"valid_size": 9}, "data.valid_size: must be from 1 to 8, .* got 9"),
         ({"reserve": 40}, "data.reserve: must be from 0 to 39, fewer than the images, got 40"),
         ({"valid_fraction": 0.99}, "must leave at least one training image of 40, got 0.99"),
-        ({"valid_fraction": 0.0, "valid_size": 1}, "data.valid_size: must be null where no image validates, got 1"),
+        (
+            {"valid_fraction": 0.0, "valid_size": 1},
+            "data.valid_size: must be null where no image validates, got 1",
+        ),
     ],
 )
 def test_splits_that_cannot_be_are_refused(changes: dict[str, Any], message: str) -> None:
@@ -95,7 +118,15 @@ def test_splits_that_cannot_be_are_refused(changes: dict[str, Any], message: str
         split(labels, replace(SPEC, **changes))
 
 
-@pytest.mark.parametrize("changes", [{"valid_fraction": 1.0}, {"valid_fraction": float("nan")}, {"split_seed": -1}, {"train_size": 0}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"valid_fraction": 1.0},
+        {"valid_fraction": float("nan")},
+        {"split_seed": -1},
+        {"train_size": 0},
+    ],
+)
 def test_values_out_of_range_are_refused_when_made(changes: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=f"data.{next(iter(changes))}: must be"):
         replace(SPEC, **changes)
@@ -112,12 +143,18 @@ def test_a_permutation_takes_every_image_once_before_any_again() -> None:
     assert [len(b) for b in batches] == [4, 4, 2, 4, 4, 2]
     for part in (batches[:3], batches[3:]):
         assert sorted(np.concatenate(part)) == list(train)
-    assert steps_in_epoch(10, 4, None) == 3 and steps_in_epoch(10, 4, 7) == 7 and steps_in_epoch(3, 100, None) == 1
+    assert (
+        steps_in_epoch(10, 4, None) == 3
+        and steps_in_epoch(10, 4, 7) == 7
+        and steps_in_epoch(3, 100, None) == 1
+    )
 
 
 def test_replacement_draws_from_all_images_every_time() -> None:
     train = np.arange(10)
-    batches = np.concatenate(list(epoch_batches(train, 50, 40, "replacement", stream((0,), "shuffle"))))
+    batches = np.concatenate(
+        list(epoch_batches(train, 50, 40, "replacement", stream((0,), "shuffle")))
+    )
     counts = np.bincount(batches, minlength=10)
     assert len(batches) == 2000 and (np.abs(counts - 200) < 5 * np.sqrt(180)).all()
 

@@ -19,9 +19,16 @@ def written(folder: Path, text: str | bytes) -> Path:
     return path
 
 
-@given(arrays(np.uint8, (3, 9)), st.sampled_from([" ", "  ", "\t", ","]), st.sampled_from(["\n", "\r\n"]), st.booleans())
+@given(
+    arrays(np.uint8, (3, 9)),
+    st.sampled_from([" ", "  ", "\t", ","]),
+    st.sampled_from(["\n", "\r\n"]),
+    st.booleans(),
+)
 @settings(max_examples=30)
-def test_a_contest_file_comes_back(tmp_path_factory: pytest.TempPathFactory, rows: Any, separator: str, newline: str, last: bool) -> None:
+def test_a_contest_file_comes_back(
+    tmp_path_factory: pytest.TempPathFactory, rows: Any, separator: str, newline: str, last: bool
+) -> None:
     text = newline.join(separator.join(map(str, row)) for row in rows) + (newline if last else "")
     images = images_of(read_table(written(tmp_path_factory.getbasetemp(), text)), None, 1)[0]
     np.testing.assert_array_equal(images, rows.reshape(3, 1, 3, 3))
@@ -49,18 +56,26 @@ def test_labels_may_stand_last_and_headers_be_absent(tmp_path: Path) -> None:
 
 
 def test_a_byte_order_mark_and_whole_floats_are_read(tmp_path: Path) -> None:
-    np.testing.assert_array_equal(read_table(written(tmp_path, b"\xef\xbb\xbf1.0 2\n3 4.\n")).values, [[1, 2], [3, 4]])
+    np.testing.assert_array_equal(
+        read_table(written(tmp_path, b"\xef\xbb\xbf1.0 2\n3 4.\n")).values, [[1, 2], [3, 4]]
+    )
 
 
 BAD: dict[str, tuple[str | bytes, str]] = {
     "empty file": ("", r"line 1: must be a row of numbers or a header, got none"),
-    "empty first line": ("\n1 2 3 4\n", r"line 1: must be a row of numbers or a header, got an empty line"),
+    "empty first line": (
+        "\n1 2 3 4\n",
+        r"line 1: must be a row of numbers or a header, got an empty line",
+    ),
     "header alone": ("a,b,c,d\n", r"line 2: must hold at least one row of numbers"),
     "width": ("1 2 3 4\n1 2 3\n", r"line 2: rows must have 4 numbers as the first one, got 3"),
     "word": ("1 2 3 4\n1 2 x 4\n", r"line 2, column 3: must be a whole number, got 'x'"),
     "fraction": ("1 2 3 4\n1 2 3.5 4\n", r"line 2, column 3: must be a whole number, got '3.5'"),
     "nan": ("1 2 3 4\n1 nan 3 4\n", r"line 2, column 2: must be a whole number, got 'nan'"),
-    "exponent": ("1 2 3 4\n1 1e400 3 4\n", r"line 2, column 2: must be a whole number, got '1e400'"),
+    "exponent": (
+        "1 2 3 4\n1 1e400 3 4\n",
+        r"line 2, column 2: must be a whole number, got '1e400'",
+    ),
     "empty cell": ("1,2,3,4\n1,,3,4\n", r"line 2, column 2: must be a whole number, got ''"),
     "huge": ("1 2 3 4\n1 2 3 9999999999\n", r"line 2, column 4: must be a whole number"),
     "hole": ("1 2 3 4\n\n1 2 3 4\n", r"line 3: rows must follow each other without empty lines"),
@@ -81,7 +96,9 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, name: str) -> None
 
 def test_a_late_mistake_is_named_with_its_own_line(tmp_path: Path) -> None:
     path = written(tmp_path, "1 2 3 4\n" * (ROWS_AT_ONCE + 10) + "1 2 3 oops\n")
-    with pytest.raises(InputError, match=rf"line {ROWS_AT_ONCE + 11}, column 4: must be a whole number, got 'oops'"):
+    with pytest.raises(
+        InputError, match=rf"line {ROWS_AT_ONCE + 11}, column 4: must be a whole number, got 'oops'"
+    ):
         read_table(path)
 
 
@@ -100,7 +117,9 @@ def test_label_columns_that_are_none(tmp_path: Path, column: int, message: str) 
 
 @given(st.text(max_size=80))
 @settings(max_examples=150)
-def test_arbitrary_text_never_raises_anything_else(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+def test_arbitrary_text_never_raises_anything_else(
+    tmp_path_factory: pytest.TempPathFactory, text: str
+) -> None:
     path = written(tmp_path_factory.getbasetemp(), text.encode("utf-8", "surrogatepass"))
     try:
         assert read_table(path).values.dtype == np.int32

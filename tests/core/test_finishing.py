@@ -11,8 +11,13 @@ from cnn_core.training import train_epoch
 Make = Callable[..., Spec]
 
 
-def test_finishing_is_a_pure_function_also_with_dropout_before_a_normalisation(tiny_spec: Make) -> None:
-    spec = tiny_spec(model=ModelSpec(name="mlp", hidden=(8, 8), dropout=0.5, batch_norm="before"), train=TrainSpec(epochs=1, batch_size=50))
+def test_finishing_is_a_pure_function_also_with_dropout_before_a_normalisation(
+    tiny_spec: Make,
+) -> None:
+    spec = tiny_spec(
+        model=ModelSpec(name="mlp", hidden=(8, 8), dropout=0.5, batch_norm="before"),
+        train=TrainSpec(epochs=1, batch_size=50),
+    )
     state, _ = train_epoch(spec, None)
     first = finished_weights(spec, state, 3)
     train_epoch(spec, state)

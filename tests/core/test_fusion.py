@@ -1,4 +1,6 @@
-"""A fused net equals the plain one to rounding: outputs, gradients, running statistics, in training and in inference."""
+"""A fused net equals the plain one to rounding: outputs, gradients, running statistics, in training
+and in inference.
+"""
 
 from collections.abc import Callable
 
@@ -13,12 +15,26 @@ from cnn_core.fused.first import FirstNormalizedBlock
 from cnn_core.fused.fuse import fuse
 from cnn_core.fused.max_chain import climb, descend
 from cnn_core.fused.small_batch import FEW_IMAGES
-from cnn_core.layers import BatchNormalization, Convolution, Dense, Dropout, Flatten, Layer, LeakyReLU, MaxPooling, ReLU
+from cnn_core.layers import (
+    BatchNormalization,
+    Convolution,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    LeakyReLU,
+    MaxPooling,
+    ReLU,
+)
 from cnn_core.model import Sequential
 
 
-def shaken(layers: list[Layer], shape: tuple[int, int, int], dtype: type = np.float64) -> Sequential:
-    """A built net whose biases, gammas and statistics are away from 0 and 1; some gammas are negative."""
+def shaken(
+    layers: list[Layer], shape: tuple[int, int, int], dtype: type = np.float64
+) -> Sequential:
+    """A built net whose biases, gammas and statistics are away from 0 and 1; some gammas are
+    negative.
+    """
     rng = default_rng(0)
     model = Sequential(layers).build(shape, rng, dtype)
     for name, p in model.params.items():
@@ -35,7 +51,10 @@ def assert_equal(model: Sequential, n: int, tolerance: float = 1e-9, seed: int =
     """Forward, backward and inference of the net and of its fused form, from equal states."""
     rng, fused = default_rng(seed), fuse(model)
     dtype = next(iter(model.params.values())).dtype
-    x, many = (rng.standard_normal((*model.image_shape, count)).astype(dtype) for count in (n, FEW_IMAGES + 1))
+    x, many = (
+        rng.standard_normal((*model.image_shape, count)).astype(dtype)
+        for count in (n, FEW_IMAGES + 1)
+    )
     start = {name: b.copy() for name, b in model.buffers.items()}
     results = []
     for net in (model, fused):
@@ -46,17 +65,25 @@ def assert_equal(model: Sequential, n: int, tolerance: float = 1e-9, seed: int =
         net.backward(default_rng(9).standard_normal(logits.shape).astype(dtype))
         grads = {name: g.copy() for name, g in net.grads.items()}
         buffers = {name: b.copy() for name, b in net.buffers.items()}
-        inference = [net.forward(images, training=False).copy() for images in (x, many, x[..., ::-1])]  # few are computed in another way
+        inference = [
+            net.forward(images, training=False).copy() for images in (x, many, x[..., ::-1])
+        ]  # few are computed in another way
         results.append((logits, grads, buffers, np.concatenate(inference, axis=1)))
     (logits, grads, buffers, proba), (flogits, fgrads, fbuffers, fproba) = results
-    np.testing.assert_allclose(flogits, logits, rtol=tolerance, atol=tolerance * np.abs(logits).max())
+    np.testing.assert_allclose(
+        flogits, logits, rtol=tolerance, atol=tolerance * np.abs(logits).max()
+    )
     np.testing.assert_allclose(fproba, proba, rtol=tolerance, atol=tolerance * np.abs(proba).max())
     assert fgrads.keys() == grads.keys()
     largest = max(np.abs(g).max() for g in grads.values())
     for name in grads:
-        np.testing.assert_allclose(fgrads[name], grads[name], rtol=tolerance, atol=tolerance * largest, err_msg=name)
+        np.testing.assert_allclose(
+            fgrads[name], grads[name], rtol=tolerance, atol=tolerance * largest, err_msg=name
+        )
     for name in buffers:
-        np.testing.assert_allclose(fbuffers[name], buffers[name], rtol=tolerance, atol=tolerance, err_msg=name)
+        np.testing.assert_allclose(
+            fbuffers[name], buffers[name], rtol=tolerance, atol=tolerance, err_msg=name
+        )
 
 
 @settings(max_examples=40, deadline=None)
@@ -76,13 +103,33 @@ def assert_equal(model: Sequential, n: int, tolerance: float = 1e-9, seed: int =
     n=st.integers(1, 4),
 )
 def test_a_block_equals_its_layers(  # type: ignore[no-untyped-def]
-    channels, filters, kernel, stride, padding, pool, relu_first, dropout, bias, batch_norm, deep, size, n
+    channels,
+    filters,
+    kernel,
+    stride,
+    padding,
+    pool,
+    relu_first,
+    dropout,
+    bias,
+    batch_norm,
+    deep,
+    size,
+    n,
 ) -> None:
-    layers: list[Layer] = [Convolution(2, 1)] if deep else []  # before which something is learned: the block returns an input gradient
+    layers: list[Layer] = (
+        [Convolution(2, 1)] if deep else []
+    )  # before which something is learned: the block returns an input gradient
     layers.append(Convolution(filters, kernel, stride, padding, bias=bias))
     if batch_norm:
         layers.append(BatchNormalization())
-    tail: list[Layer] = [ReLU()] if pool is None else [ReLU(), MaxPooling(pool)] if relu_first else [MaxPooling(pool), ReLU()]
+    tail: list[Layer] = (
+        [ReLU()]
+        if pool is None
+        else [ReLU(), MaxPooling(pool)]
+        if relu_first
+        else [MaxPooling(pool), ReLU()]
+    )
     layers += [*tail, Flatten(), *([Dropout(dropout)] if dropout else []), Dense(3)]
     try:
         model = shaken(layers, (channels, *size))
@@ -111,22 +158,39 @@ def test_every_named_net_equals_its_fused_form(name: str, batch_norm: str) -> No
     bias=st.booleans(),
     n=st.integers(2, 5),
 )
-def test_a_first_block_takes_its_statistics_from_the_images(channels, kernel, stride, padding, pool, relu, bias, n) -> None:  # type: ignore[no-untyped-def]
+def test_a_first_block_takes_its_statistics_from_the_images(
+    channels, kernel, stride, padding, pool, relu, bias, n
+) -> None:  # type: ignore[no-untyped-def]
     tail: list[Layer] = [*([] if pool is None else [MaxPooling(pool)]), *([ReLU()] if relu else [])]
-    layers = [Convolution(6, kernel, stride, padding, bias=bias), BatchNormalization(), *tail, Flatten(), Dense(3)]
+    layers = [
+        Convolution(6, kernel, stride, padding, bias=bias),
+        BatchNormalization(),
+        *tail,
+        Flatten(),
+        Dense(3),
+    ]
     try:
         model = shaken(layers, (channels, 9, 8))
     except ValueError:
         return  # a pooling window that does not fit
     height, width = model.layers[0].out_shape[1:]
     wholly = pool is None or (width % 2 == 0 and (pool != 2 or height % 2 == 0))
-    assert isinstance(fuse(model).layers[0], FirstNormalizedBlock) or not wholly or channels * kernel[0] * kernel[1] > 24
+    assert (
+        isinstance(fuse(model).layers[0], FirstNormalizedBlock)
+        or not wholly
+        or channels * kernel[0] * kernel[1] > 24
+    )
     assert_equal(model, n)
 
 
 def test_a_gamma_of_zero_stays_finite_and_learns() -> None:
-    """All pixels then tie: the plain net gives the gradient to the first of a window, the fused one to that of the largest u."""
-    model = shaken([Convolution(2, 3), BatchNormalization(), MaxPooling(2), ReLU(), Flatten(), Dense(3)], (1, 8, 8))
+    """All pixels then tie: the plain net gives the gradient to the first of a window, the fused one
+    to that of the largest u.
+    """
+    model = shaken(
+        [Convolution(2, 3), BatchNormalization(), MaxPooling(2), ReLU(), Flatten(), Dense(3)],
+        (1, 8, 8),
+    )
     model.params["norm1.gamma"][...] = 0
     model.params["norm1.beta"][...] = 1
     fused = fuse(model)
@@ -136,14 +200,22 @@ def test_a_gamma_of_zero_stays_finite_and_learns() -> None:
 
 
 def test_float32_stays_near_too() -> None:
-    assert_equal(build_model(reference("vgg_bn"), (1, 28, 28), 10, default_rng(0)), 7, tolerance=2e-3)
-    assert_equal(build_model(reference("contest"), (1, 28, 28), 10, default_rng(0)), 7, tolerance=1e-4)
+    assert_equal(
+        build_model(reference("vgg_bn"), (1, 28, 28), 10, default_rng(0)), 7, tolerance=2e-3
+    )
+    assert_equal(
+        build_model(reference("contest"), (1, 28, 28), 10, default_rng(0)), 7, tolerance=1e-4
+    )
 
 
 def test_the_contest_net_becomes_three_layers_and_shares_its_arrays() -> None:
     model = build_model(reference("contest"), (1, 28, 28), 10, default_rng(0))
     fused = fuse(model)
-    assert [type(layer).__name__ for layer in fused.layers] == ["ConvolutionBlock", "Flatten", "Dense"]
+    assert [type(layer).__name__ for layer in fused.layers] == [
+        "ConvolutionBlock",
+        "Flatten",
+        "Dense",
+    ]
     assert fused.params is model.params
     assert fused.summary() == model.summary()
     assert fused.multiply_adds() == model.multiply_adds()
@@ -167,15 +239,25 @@ def test_the_steady_state_allocates_no_arrays() -> None:
 
 
 def training_bytes(model: Sequential) -> int:
-    found = [part for layer in model.layers for part in (layer, getattr(layer, "correlation", None)) if part is not None]
+    found = [
+        part
+        for layer in model.layers
+        for part in (layer, getattr(layer, "correlation", None))
+        if part is not None
+    ]
     return sum(part._buffers.nbytes() for part in found)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 @pytest.mark.parametrize("form", [fuse, lambda model: model], ids=["fused", "plain"])
-def test_a_prediction_between_forward_and_backward_disturbs_nothing(name: str, form: Callable[[Sequential], Sequential]) -> None:
+def test_a_prediction_between_forward_and_backward_disturbs_nothing(
+    name: str, form: Callable[[Sequential], Sequential]
+) -> None:
     images = default_rng(2).integers(0, 256, (30, 1, 28, 28)).astype(np.uint8)
-    x, dlogits = default_rng(1).random((1, 28, 28, 4), np.float32), default_rng(3).standard_normal((10, 4)).astype(np.float32)
+    x, dlogits = (
+        default_rng(1).random((1, 28, 28, 4), np.float32),
+        default_rng(3).standard_normal((10, 4)).astype(np.float32),
+    )
     found = []
     for predicts in (False, True):
         model = form(build_model(reference(name, filters=8), (1, 28, 28), 10, default_rng(0)))
@@ -195,7 +277,11 @@ def test_a_prediction_between_forward_and_backward_disturbs_nothing(name: str, f
 
 
 @pytest.mark.parametrize(
-    "layers", [[Convolution(3, 4, bias=False), BatchNormalization(), ReLU(), Flatten()], [Flatten(), BatchNormalization()]]
+    "layers",
+    [
+        [Convolution(3, 4, bias=False), BatchNormalization(), ReLU(), Flatten()],
+        [Flatten(), BatchNormalization()],
+    ],
 )
 def test_a_batch_of_one_value_a_channel_leaves_the_running_statistics(layers: list[Layer]) -> None:
     for between in ([], [Convolution(2, 1)]):  # the first convolution's moments, and a later one's
@@ -209,7 +295,9 @@ def test_a_batch_of_one_value_a_channel_leaves_the_running_statistics(layers: li
 
 
 @given(st.integers(1, 6), st.integers(0, 2**31))
-def test_the_ladder_finds_the_first_maximum_and_gives_it_the_gradient(steps: int, seed: int) -> None:
+def test_the_ladder_finds_the_first_maximum_and_gives_it_the_gradient(
+    steps: int, seed: int
+) -> None:
     rng = default_rng(seed)
     values = rng.integers(0, 3, (steps, 4, 5)).astype(np.float64)  # many ties
     best, beaten = np.empty((4, 5)), np.empty((steps - 1, 4, 5), bool)

@@ -9,14 +9,16 @@ import cnn_core
 
 PACKAGE = Path(cnn_core.__file__).parent
 ALLOWED = {"numpy", "cnn_core"} | set(sys.stdlib_module_names)
-PROBE = """
-import sys
-import cnn_core.training, cnn_core.checkpoint, cnn_core.data.text
-known = set(sys.stdlib_module_names) | {"numpy", "cnn_core", "__main__"}
-found = {name.partition(".")[0] for name, module in sys.modules.items() if "site-packages" in (getattr(module, "__file__", None) or "")}
-print(",".join(sorted(name for name in found - known if not name.startswith("_"))))
-print(sum(name.startswith("pipeline") for name in sys.modules))
-"""
+PROBE = (
+    "\n"
+    "import sys\n"
+    "import cnn_core.training, cnn_core.checkpoint, cnn_core.data.text\n"
+    'known = set(sys.stdlib_module_names) | {"numpy", "cnn_core", "__main__"}\n'
+    'found = {name.partition(".")[0] for name, module in sys.modules.items() '
+    'if "site-packages" in (getattr(module, "__file__", None) or "")}\n'
+    'print(",".join(sorted(name for name in found - known if not name.startswith("_"))))\n'
+    'print(sum(name.startswith("pipeline") for name in sys.modules))\n'
+)
 
 
 def test_every_import_in_the_sources() -> None:
@@ -29,19 +31,40 @@ def test_every_import_in_the_sources() -> None:
             if isinstance(node, ast.ImportFrom):
                 assert node.level == 0, f"{file}:{node.lineno}: imports are absolute"
                 names = [node.module or ""]
-            foreign += [f"{file.name}:{node.lineno}: {name}" for name in names if name.partition(".")[0] not in ALLOWED]
+            foreign += [
+                f"{file.name}:{node.lineno}: {name}"
+                for name in names
+                if name.partition(".")[0] not in ALLOWED
+            ]
     assert not foreign
 
 
 def test_a_fresh_process_loads_nothing_else() -> None:
-    done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, cwd=PACKAGE.parent, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE],
+        capture_output=True,
+        text=True,
+        cwd=PACKAGE.parent,
+        check=True,
+    )
     foreign, from_pipeline = done.stdout.split("\n")[:2]
     assert foreign == "" and from_pipeline == "0"
 
 
 def test_a_sweep_starts_its_workers_before_it_loads_the_heavy_libraries() -> None:
-    """The first epoch is to run within seconds of the command; the workers load NumPy while the coordinator loads the rest."""
+    """The first epoch is to run within seconds of the command; the workers load NumPy while the
+    coordinator loads the rest.
+    """
     heavy = "scipy optuna sqlalchemy mlflow matplotlib pandas pooch requests"
-    probe = f"import sys, pipeline.sweep; print(*(name for name in '{heavy}'.split() if name in sys.modules))"
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=PACKAGE.parent, check=True)
+    probe = (
+        "import sys, pipeline.sweep; "
+        f"print(*(name for name in '{heavy}'.split() if name in sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", probe],
+        capture_output=True,
+        text=True,
+        cwd=PACKAGE.parent,
+        check=True,
+    )
     assert done.stdout.split() == []

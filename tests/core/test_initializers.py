@@ -1,4 +1,4 @@
-"""Initial weights have the mean and the spread that theory asks for, and streams are independent."""
+"""Initial weights have the mean and spread that theory asks for, and streams are independent."""
 
 import math
 
@@ -27,7 +27,8 @@ def test_every_initializer_has_a_theory_to_be_held_against() -> None:
 def test_moments(name: str) -> None:
     weights = INITIALIZERS[name](stream((3,), "init"), SHAPE, FANS)
     count, std = weights.size, SPREAD[name]
-    # Five standard errors: of the mean, of the standard deviation, of the kurtosis of a normal distribution.
+    # Five standard errors: of the mean, of the standard deviation, of the kurtosis of a normal
+    # distribution.
     assert abs(weights.mean()) < 5 * std / math.sqrt(count)
     assert abs(weights.std() / std - 1) < 5 / math.sqrt(2 * count)
     assert abs(np.mean((weights / std) ** 4) - 3) < 5 * math.sqrt(96 / count)
@@ -39,18 +40,26 @@ def test_zeros_are_zero() -> None:
 
 
 def test_normal_takes_its_spread() -> None:
-    assert initializer("normal", 0.05)(stream((1,), "init"), SHAPE, FANS).std() == pytest.approx(0.05, rel=0.02)
-    assert initializer("he", 0.05)(stream((1,), "init"), SHAPE, FANS).std() == pytest.approx(SPREAD["he"], rel=0.02)
+    assert initializer("normal", 0.05)(stream((1,), "init"), SHAPE, FANS).std() == pytest.approx(
+        0.05, rel=0.02
+    )
+    assert initializer("he", 0.05)(stream((1,), "init"), SHAPE, FANS).std() == pytest.approx(
+        SPREAD["he"], rel=0.02
+    )
 
 
 @pytest.mark.parametrize("std", [-0.1, math.nan, math.inf])
 def test_a_spread_that_is_none_is_refused(std: float) -> None:
-    with pytest.raises(InputError, match="initializer normal: std must be finite and at least 0, got"):
+    with pytest.raises(
+        InputError, match="initializer normal: std must be finite and at least 0, got"
+    ):
         normal(std)
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(InputError, match="must be one of zeros, normal, xavier, glorot, he, got 'her'"):
+    with pytest.raises(
+        InputError, match="must be one of zeros, normal, xavier, glorot, he, got 'her'"
+    ):
         initializer("her")
 
 
@@ -76,12 +85,17 @@ def test_streams_differ_in_every_part_of_their_name() -> None:
 
 
 def test_streams_are_uncorrelated() -> None:
-    draws = np.array([stream((5,), name, epoch).standard_normal(20_000) for name in NAMES for epoch in (0, 1)])
+    draws = np.array(
+        [stream((5,), name, epoch).standard_normal(20_000) for name in NAMES for epoch in (0, 1)]
+    )
     correlations = np.corrcoef(draws) - np.eye(len(draws))
     assert np.abs(correlations).max() < 5 / math.sqrt(20_000)
 
 
-@pytest.mark.parametrize(("seed", "name", "epoch"), [((1,), "shufle", 0), ((-1,), "shuffle", 0), ((1,), "shuffle", -1), ((), "shuffle", 0)])
+@pytest.mark.parametrize(
+    ("seed", "name", "epoch"),
+    [((1,), "shufle", 0), ((-1,), "shuffle", 0), ((1,), "shuffle", -1), ((), "shuffle", 0)],
+)
 def test_a_stream_that_cannot_be_is_refused(seed: tuple[int, ...], name: str, epoch: int) -> None:
     with pytest.raises(InputError, match=r"^stream"):
         stream(seed, name, epoch)

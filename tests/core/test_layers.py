@@ -10,14 +10,18 @@ from cnn_core.layers import LAYERS, Dense, Dropout, Layer, LeakyReLU, Sigmoid, T
 from tests.core.cases import CASES, Case
 
 names = pytest.mark.parametrize("name", CASES)
-differentiable = pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.make().differentiable])
+differentiable = pytest.mark.parametrize(
+    "name", [name for name, case in CASES.items() if case.make().differentiable]
+)
 
 
 def build(case: Case, rng: Generator, dtype: type = np.float64) -> Layer:
     layer = case.make()
     assert layer.build(case.in_shape, rng, dtype) == case.out_shape == layer.out_shape
     for value in layer.params.values():
-        value += 0.3 * rng.standard_normal(value.shape).astype(dtype)  # biases and scales away from 0 and 1
+        value += 0.3 * rng.standard_normal(value.shape).astype(
+            dtype
+        )  # biases and scales away from 0 and 1
     return layer
 
 
@@ -45,7 +49,10 @@ def test_backward_is_the_derivative_along_random_directions(name: str) -> None:
     dy = rng.standard_normal((*case.out_shape, x.shape[-1]))
     run(layer, x, training=True)
     dx = layer.backward(dy.copy()).copy()
-    for target, gradient in [(x, dx), *((layer.params[key], layer.grads[key].copy()) for key in layer.params)]:
+    for target, gradient in [
+        (x, dx),
+        *((layer.params[key], layer.grads[key].copy()) for key in layer.params),
+    ]:
         direction = rng.standard_normal(target.shape)
         target += h * direction
         above = run(layer, x, training=True)
@@ -73,7 +80,9 @@ def test_float32_agrees_with_float64(name: str) -> None:
         return
     run(single, x.astype(np.float32), training=True)
     run(double, x, training=True)
-    np.testing.assert_allclose(single.backward(dy.astype(np.float32)), double.backward(dy), rtol=2e-4, atol=2e-5)
+    np.testing.assert_allclose(
+        single.backward(dy.astype(np.float32)), double.backward(dy), rtol=2e-4, atol=2e-5
+    )
     for key in double.grads:
         assert single.grads[key].dtype == np.float32
         np.testing.assert_allclose(single.grads[key], double.grads[key], rtol=2e-4, atol=2e-4)
@@ -86,7 +95,12 @@ def test_a_batch_equals_its_images_one_by_one(name: str) -> None:
     x = images(case, rng, 5)
     whole = run(layer, x, training=False)
     for n in range(5):
-        np.testing.assert_allclose(run(layer, x[..., n : n + 1], training=False), whole[..., n : n + 1], rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(
+            run(layer, x[..., n : n + 1], training=False),
+            whole[..., n : n + 1],
+            rtol=1e-12,
+            atol=1e-12,
+        )
     if case.per_image:
         np.testing.assert_allclose(run(layer, x, training=True), whole, rtol=1e-12, atol=1e-12)
 
@@ -171,21 +185,31 @@ def test_sigmoid_and_tanh_stay_finite_for_any_float() -> None:
 def test_wrong_hyperparameters_and_shapes_are_refused_with_rule_and_value() -> None:
     dense = Dense(5)
     dense.name = "dense1"
-    with pytest.raises(InputError, match=r'dense "dense1": input must be flat, got shape \(1, 2, 3\)'):
+    with pytest.raises(
+        InputError, match=r'dense "dense1": input must be flat, got shape \(1, 2, 3\)'
+    ):
         dense.build((1, 2, 3), default_rng(0))
     with pytest.raises(InputError, match="dense: units must be at least 1, got 0"):
         Dense(0)
     with pytest.raises(InputError, match=r"dropout: rate must be at least 0 and below 1, got 1"):
         Dropout(1.0)
-    with pytest.raises(InputError, match=r"leaky_relu: slope must be at least 0 and below 1, got -1"):
+    with pytest.raises(
+        InputError, match=r"leaky_relu: slope must be at least 0 and below 1, got -1"
+    ):
         LeakyReLU(-1.0)
 
 
 @pytest.mark.parametrize(("units", "features"), [(10, 6272), (10, 6271), (3, 40), (40, 6272)])
-def test_dense_equals_its_definition_whatever_parts_it_is_cut_into(units: int, features: int) -> None:
+def test_dense_equals_its_definition_whatever_parts_it_is_cut_into(
+    units: int, features: int
+) -> None:
     rng, layer = default_rng(9), Dense(units)
     layer.build((features,), rng, np.float64)
     x, dy = rng.standard_normal((features, 100)), rng.standard_normal((units, 100))
-    np.testing.assert_allclose(layer.forward(x, training=True), np.einsum("ud,dn->un", layer.params["W"], x), atol=1e-9)
-    np.testing.assert_allclose(layer.backward(dy.copy()), np.einsum("ud,un->dn", layer.params["W"], dy), atol=1e-9)
+    np.testing.assert_allclose(
+        layer.forward(x, training=True), np.einsum("ud,dn->un", layer.params["W"], x), atol=1e-9
+    )
+    np.testing.assert_allclose(
+        layer.backward(dy.copy()), np.einsum("ud,un->dn", layer.params["W"], dy), atol=1e-9
+    )
     np.testing.assert_allclose(layer.grads["W"], np.einsum("un,dn->ud", dy, x), atol=1e-9)

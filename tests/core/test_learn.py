@@ -1,4 +1,6 @@
-"""The code on docs/learn/inside-a-cnn.md runs as it stands there, and its tables are what it prints."""
+"""The code on docs/learn/inside-a-cnn.md runs as it stands there, and its tables are what it
+prints.
+"""
 
 import re
 from pathlib import Path
@@ -22,7 +24,9 @@ def test_the_page_runs_in_order(capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, Any] = {}
     for line, text in code:
         # Empty lines before the block make a traceback name the page's own line.
-        exec(compile("\n" * (line - 1) + text, str(PAGE), "exec"), names)  # the page is ours: this test is its reader
+        exec(
+            compile("\n" * (line - 1) + text, str(PAGE), "exec"), names
+        )  # the page is ours: this test is its reader
     printed = capsys.readouterr().out
     for _, table in blocks("text"):
         assert table in printed

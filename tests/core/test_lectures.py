@@ -1,4 +1,6 @@
-"""What the lectures show holds here too: the same tables as `benchmarks/lectures.py`, trained briefly on small digits."""
+"""What the lectures show holds here too: the same tables as `benchmarks/lectures.py`, trained
+briefly on small digits.
+"""
 
 from dataclasses import replace
 
@@ -65,12 +67,21 @@ def test_penalties_reduce_the_gap_and_cost_accuracy(train) -> None:
     assert gap(strong) < gap(nothing)
     assert strong["valid_accuracy"] <= nothing["valid_accuracy"] + 0.02
     suppressed = train(table, "nothing", 1000, hidden=hidden, dropout=0.8)
-    assert suppressed["train_accuracy"] < nothing["train_accuracy"] - 0.1, "too much dropout suppresses too much"
+    assert suppressed["train_accuracy"] < nothing["train_accuracy"] - 0.1, (
+        "too much dropout suppresses too much"
+    )
 
 
-def test_every_row_of_every_table_trains(digits_data: DataSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_row_of_every_table_trains(
+    digits_data: DataSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(lectures, "STEPS_AN_EPOCH", 2)
-    for table in (lectures.vanishing(), lectures.optimizers(), lectures.overfitting(), lectures.convolution()):
+    for table in (
+        lectures.vanishing(),
+        lectures.optimizers(),
+        lectures.overfitting(),
+        lectures.convolution(),
+    ):
         small = replace(table, train_size=100)
         for row in table.rows:
             # 5x5 filters fit 8x8 images; the tables' own sizes are kept otherwise.

@@ -1,4 +1,6 @@
-"""Softmax with cross-entropy against SciPy, finite differences and numbers that would overflow; metrics against counting by hand."""
+"""Softmax with cross-entropy against SciPy, finite differences and numbers that would overflow;
+metrics against counting by hand.
+"""
 
 import math
 
@@ -38,7 +40,9 @@ def test_loss_is_the_cross_entropy_of_smoothed_targets(logits: Array, smoothing:
 def test_gradient_by_finite_differences(logits: Array, direction: Array) -> None:
     _, gradient = softmax_cross_entropy(logits, LABELS, 0.1)
     step = 1e-5
-    up, down = (softmax_cross_entropy(logits + sign * step * direction, LABELS, 0.1)[0] for sign in (1, -1))
+    up, down = (
+        softmax_cross_entropy(logits + sign * step * direction, LABELS, 0.1)[0] for sign in (1, -1)
+    )
     assert (up - down) / (2 * step) == pytest.approx(float((gradient * direction).sum()), abs=1e-8)
 
 
@@ -52,7 +56,9 @@ def test_huge_logits_give_a_large_loss_and_not_infinity() -> None:
 
 @pytest.mark.parametrize("smoothing", [-0.1, 1.0, math.nan])
 def test_smoothing_out_of_range_is_refused(smoothing: float) -> None:
-    with pytest.raises(InputError, match=r"train.label_smoothing: must be at least 0 and less than 1, got"):
+    with pytest.raises(
+        InputError, match=r"train.label_smoothing: must be at least 0 and less than 1, got"
+    ):
         softmax_cross_entropy(np.zeros((2, 1)), np.array([0]), smoothing)
 
 
@@ -61,6 +67,10 @@ def test_metrics_by_hand() -> None:
     labels = np.array([0, 1, 1, 2])
     assert accuracy(probabilities, labels) == 0.5
     assert correct_count(probabilities.T, labels) == 2
-    assert log_loss(probabilities, labels) == pytest.approx(-(math.log(0.7) + math.log(0.3) + math.log(0.5) + math.log(1e-12)) / 4)
+    assert log_loss(probabilities, labels) == pytest.approx(
+        -(math.log(0.7) + math.log(0.3) + math.log(0.5) + math.log(1e-12)) / 4
+    )
     expected = [[1, 0, 0], [0, 1, 1], [1, 0, 0]]
-    np.testing.assert_array_equal(confusion_matrix(probabilities.argmax(axis=1), labels, 3), expected)
+    np.testing.assert_array_equal(
+        confusion_matrix(probabilities.argmax(axis=1), labels, 3), expected
+    )

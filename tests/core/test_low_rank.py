@@ -14,24 +14,36 @@ from cnn_core.model import Sequential
 
 def test_kernels_of_low_rank_are_kept_exactly() -> None:
     rng = default_rng(0)
-    model = Sequential([Convolution(12, 3, stride=2, padding="same"), ReLU(), Flatten(), Dense(20), Dense(4)]).build(
-        (3, 9, 9), rng, np.float64
-    )
+    model = Sequential(
+        [Convolution(12, 3, stride=2, padding="same"), ReLU(), Flatten(), Dense(20), Dense(4)]
+    ).build((3, 9, 9), rng, np.float64)
     for layer, rank in ((model.layers[0], 3), (model.layers[3], 3)):
         W = layer.params["W"]
         flat = rng.standard_normal((len(W), rank)) @ rng.standard_normal((rank, W[0].size))
         W[...] = flat.reshape(W.shape)
         layer.params["b"][...] = rng.standard_normal(len(W))
     thin = compress(model, 3)
-    assert [layer.name for layer in thin.layers] == ["conv1_basis", "conv1", "relu1", "flatten1", "dense1_basis", "dense1", "dense2"]
+    assert [layer.name for layer in thin.layers] == [
+        "conv1_basis",
+        "conv1",
+        "relu1",
+        "flatten1",
+        "dense1_basis",
+        "dense1",
+        "dense2",
+    ]
     x = rng.standard_normal((3, 9, 9, 5))
-    np.testing.assert_allclose(thin.forward(x, training=False), model.forward(x, training=False), atol=1e-9)
+    np.testing.assert_allclose(
+        thin.forward(x, training=False), model.forward(x, training=False), atol=1e-9
+    )
     assert thin.multiply_adds() < model.multiply_adds()
     assert thin.parameter_count() < model.parameter_count()
 
 
 def test_the_error_is_that_of_the_values_left_out() -> None:
-    model = Sequential([Flatten(), Dense(30), Dense(2)]).build((1, 6, 6), default_rng(1), np.float64)
+    model = Sequential([Flatten(), Dense(30), Dense(2)]).build(
+        (1, 6, 6), default_rng(1), np.float64
+    )
     W = model.params["dense1.W"].copy()
     thin = compress(model, 5)
     product = thin.params["dense1.W"] @ thin.params["dense1_basis.W"]
@@ -48,7 +60,9 @@ def test_a_compressed_net_keeps_statistics_infers_fused_and_trains_on() -> None:
     assert [layer.name for layer in thin.layers] == [layer.name for layer in model.layers]
     np.testing.assert_array_equal(thin.forward(x, training=False), model.forward(x, training=False))
     thinner = compress(model, 4)
-    np.testing.assert_allclose(fuse(thinner).forward(x, training=False), thinner.forward(x, training=False), atol=1e-9)
+    np.testing.assert_allclose(
+        fuse(thinner).forward(x, training=False), thinner.forward(x, training=False), atol=1e-9
+    )
     logits = thinner.forward(x, training=True)
     thinner.backward(np.ones_like(logits))
     assert all(np.isfinite(g).all() for g in thinner.grads.values())
@@ -58,7 +72,9 @@ def test_more_rank_comes_nearer() -> None:
     model = build_model(reference("simple_convnet"), (1, 28, 28), 10, default_rng(4))
     x = default_rng(5).random((1, 28, 28, 20), np.float32)
     exact = model.forward(x, training=False).copy()
-    far, near = (np.linalg.norm(compress(model, rank).forward(x, training=False) - exact) for rank in (1, 90))
+    far, near = (
+        np.linalg.norm(compress(model, rank).forward(x, training=False) - exact) for rank in (1, 90)
+    )
     assert near < 0.8 * far
 
 

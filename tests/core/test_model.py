@@ -1,11 +1,20 @@
-"""Sequential: names, flat views, summary, and gradients of whole nets against finite differences in float64."""
+"""Sequential: names, flat views, summary, and gradients of whole nets against finite differences in
+float64.
+"""
 
 from typing import Any
 
 import numpy as np
 import pytest
 
-from cnn_core.architectures import ACTIVATIONS, ARCHITECTURES, BATCH_NORMS, REFERENCE, build_model, reference
+from cnn_core.architectures import (
+    ACTIVATIONS,
+    ARCHITECTURES,
+    BATCH_NORMS,
+    REFERENCE,
+    build_model,
+    reference,
+)
 from cnn_core.axes import Array, Shape
 from cnn_core.layers import Convolution, Dense, Dropout, Flatten, MaxPooling, ReLU
 from cnn_core.losses import softmax_cross_entropy
@@ -45,27 +54,63 @@ def small_net(spec: ModelSpec, dtype: Any = np.float64) -> Sequential:
 
 
 def test_the_slides_table() -> None:
-    assert build_model(reference("three_conv"), (1, 28, 28), 10, stream((0,), "init")).summary() == THREE_CONV
+    assert (
+        build_model(reference("three_conv"), (1, 28, 28), 10, stream((0,), "init")).summary()
+        == THREE_CONV
+    )
 
 
 def test_names_are_unique_and_views_are_live() -> None:
-    model = Sequential([Convolution(2, 3), ReLU(), MaxPooling(2), Convolution(3, 2), Flatten(), Dropout(0.5), Dense(4)])
+    model = Sequential(
+        [
+            Convolution(2, 3),
+            ReLU(),
+            MaxPooling(2),
+            Convolution(3, 2),
+            Flatten(),
+            Dropout(0.5),
+            Dense(4),
+        ]
+    )
     model.build((1, 8, 8), stream((0,), "init"))
-    assert [layer.name for layer in model.layers] == ["conv1", "relu1", "pool1", "conv2", "flatten1", "dropout1", "dense1"]
-    assert list(model.params) == ["conv1.W", "conv1.b", "conv2.W", "conv2.b", "dense1.W", "dense1.b"]
+    assert [layer.name for layer in model.layers] == [
+        "conv1",
+        "relu1",
+        "pool1",
+        "conv2",
+        "flatten1",
+        "dropout1",
+        "dense1",
+    ]
+    assert list(model.params) == [
+        "conv1.W",
+        "conv1.b",
+        "conv2.W",
+        "conv2.b",
+        "dense1.W",
+        "dense1.b",
+    ]
     model.params["conv1.W"][...] = 7
     assert (model.layers[0].params["W"] == 7).all()
     assert [layer.needs_input_gradient for layer in model.layers] == [False, *[True] * 6]
 
 
 def test_dropout_layers_draw_masks_of_their_own() -> None:
-    model = Sequential([Flatten(), Dropout(0.5), Dropout(0.5), Dropout(0.5)]).build((1, 8, 8), stream((0,), "init"))
+    model = Sequential([Flatten(), Dropout(0.5), Dropout(0.5), Dropout(0.5)]).build(
+        (1, 8, 8), stream((0,), "init")
+    )
     seen = []
     for epoch in (0, 1, 0):
         model.reseed((3,), epoch)
-        model.forward(np.ones((1, 8, 8, 10), np.float32), training=True, observe=lambda layer, y: seen.append((y > 0).copy()))
+        model.forward(
+            np.ones((1, 8, 8, 10), np.float32),
+            training=True,
+            observe=lambda layer, y: seen.append((y > 0).copy()),
+        )
     masks = [seen[i] for i in (1, 2, 3, 5, 9)]
-    assert masks[0].mean() > masks[1].mean() > masks[2].mean() > 0.05, "each layer drops of what the one before left"
+    assert masks[0].mean() > masks[1].mean() > masks[2].mean() > 0.05, (
+        "each layer drops of what the one before left"
+    )
     assert (masks[3] != masks[0]).any()
     np.testing.assert_array_equal(masks[4], masks[0])
 
@@ -96,7 +141,9 @@ def loss_and_gradient(model: Sequential, x: Array, labels: Any) -> tuple[float, 
 
 
 def directional_error(model: Sequential, seed: int) -> float:
-    """Return the relative difference between the loss's slope along a random direction and its finite difference."""
+    """Return the relative difference between the loss's slope along a random direction and its
+    finite difference.
+    """
     rng = np.random.default_rng(seed)
     x = rng.uniform(0.1, 1.0, (*model.image_shape, 5))
     labels = rng.integers(0, 3, 5)
@@ -122,7 +169,9 @@ def test_every_net_has_a_small_image() -> None:
 @pytest.mark.parametrize("batch_norm", BATCH_NORMS)
 def test_gradients_of_whole_nets(name: str, batch_norm: str) -> None:
     # tanh has no kinks; max pooling's are far away for random images.
-    spec = reference(name, filters=2, activation="tanh", batch_norm=batch_norm, init="xavier", dropout=0.3)
+    spec = reference(
+        name, filters=2, activation="tanh", batch_norm=batch_norm, init="xavier", dropout=0.3
+    )
     assert min(directional_error(small_net(spec), seed) for seed in (1, 2)) < 1e-5
 
 
@@ -130,9 +179,13 @@ def test_gradients_of_whole_nets(name: str, batch_norm: str) -> None:
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS.keys() - {"tanh"}))
 def test_gradients_with_the_other_activations(activation: str, batch_norm: str) -> None:
     for name in ("contest", "two_conv", "mlp"):
-        # A kink between the two points of the difference spoils a seed; that three in a row meet one is next to impossible.
+        # A kink between the two points of the difference spoils a seed; that three in a row meet
+        # one is next to impossible.
         errors = [
-            directional_error(small_net(reference(name, filters=2, activation=activation, batch_norm=batch_norm)), seed)
+            directional_error(
+                small_net(reference(name, filters=2, activation=activation, batch_norm=batch_norm)),
+                seed,
+            )
             for seed in (1, 2, 3)
         ]
         assert min(errors) < 1e-5
@@ -175,7 +228,9 @@ def test_prediction_of_nothing_and_of_a_wrong_size() -> None:
 def test_all_zero_weights_give_every_unit_the_same_gradient() -> None:
     model = small_net(ModelSpec(name="mlp", hidden=(4,), activation="sigmoid", init="zeros"))
     for _ in range(3):
-        _, grads = loss_and_gradient(model, np.random.default_rng(0).random((1, 5, 5, 6)), np.array([0, 1, 2, 0, 1, 0]))
+        _, grads = loss_and_gradient(
+            model, np.random.default_rng(0).random((1, 5, 5, 6)), np.array([0, 1, 2, 0, 1, 0])
+        )
         for name, p in model.params.items():
             p -= grads[name]
     first = model.params["dense1.W"]

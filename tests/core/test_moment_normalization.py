@@ -1,4 +1,4 @@
-"""Moment normalisation against SciPy's resampling, moments worked by hand, and what it must undo."""
+"""Moment normalisation against SciPy's resampling, moments by hand, and what it must undo."""
 
 from typing import Any
 
@@ -23,12 +23,21 @@ def from_the_middle(shape: tuple[int, int]) -> Image:
 
 
 def figure(
-    height: float = 8.0, width: float = 5.0, cy: float = 0.0, cx: float = 0.0, slant: float = 0.0, shape: tuple[int, int] = SQUARE
+    height: float = 8.0,
+    width: float = 5.0,
+    cy: float = 0.0,
+    cx: float = 0.0,
+    slant: float = 0.0,
+    shape: tuple[int, int] = SQUARE,
 ) -> Image:
-    """Return a disc with soft edges, its half axes in pixels, around (cy, cx) from the middle, leaning by `slant`."""
+    """Return a disc with soft edges, its half axes in pixels, around (cy, cx) from the middle,
+    leaning by `slant`.
+    """
     y, x = from_the_middle(shape)
     y, x = y - cy, x - cx
-    return 1 / (1 + np.exp(np.minimum(8 * (np.hypot(y / height, (x - slant * y) / width) - 1), 500)))
+    return 1 / (
+        1 + np.exp(np.minimum(8 * (np.hypot(y / height, (x - slant * y) / width) - 1), 500))
+    )
 
 
 def built(frame: str, shape: tuple[int, int] = SQUARE, jitter: float = 0.0) -> MomentNormalization:
@@ -38,7 +47,11 @@ def built(frame: str, shape: tuple[int, int] = SQUARE, jitter: float = 0.0) -> M
 
 
 def normalized(image: Image, frame: str) -> Image:
-    return built(frame, image.shape).forward(image[None, :, :, None], training=False)[0, :, :, 0].copy()
+    return (
+        built(frame, image.shape)
+        .forward(image[None, :, :, None], training=False)[0, :, :, 0]
+        .copy()
+    )
 
 
 def placement(image: Image, frame: str) -> NDArray[np.float64]:
@@ -64,7 +77,9 @@ def test_it_reads_where_the_moments_say_as_scipy_does(frame: str, about: dict[st
     y, x = from_the_middle(image.shape)
     mass = ink.sum()
     cy, cx = (ink * y).sum() / mass, (ink * x).sum() / mass
-    vyy, vyx, vxx = ((ink * p).sum() / mass for p in ((y - cy) ** 2, (y - cy) * (x - cx), (x - cx) ** 2))
+    vyy, vyx, vxx = (
+        (ink * p).sum() / mass for p in ((y - cy) ** 2, (y - cy) * (x - cx), (x - cx) ** 2)
+    )
     k = 0.0 if frame == "width" else np.clip(vyx / vyy, -1, 1)
     vxx += -2 * k * vyx + k * k * vyy
     tall, wide = image.shape[0] * HEIGHT, image.shape[1] * (NARROW if frame == "width" else WIDTH)
@@ -72,15 +87,27 @@ def test_it_reads_where_the_moments_say_as_scipy_does(frame: str, about: dict[st
     if frame == "similar":
         a = b = np.sqrt((vyy + vxx) / (tall**2 + wide**2))
     a, b = np.clip([a, b], 0.5, 1.6)
-    source = np.array([cy + a * y, cx + k * a * y + b * x]) + (np.array(image.shape).reshape(2, 1, 1) - 1) / 2
+    source = (
+        np.array([cy + a * y, cx + k * a * y + b * x])
+        + (np.array(image.shape).reshape(2, 1, 1) - 1) / 2
+    )
     expected = ndimage.map_coordinates(image, source, order=1, mode="grid-constant")
-    np.testing.assert_allclose(normalized(image, frame), expected, atol=3e-5)  # TINY moves the smallest by that much
+    np.testing.assert_allclose(
+        normalized(image, frame), expected, atol=3e-5
+    )  # TINY moves the smallest by that much
 
 
 def test_place_size_slant_and_proportions_are_undone() -> None:
-    """Figures that differ by what a frame takes out look alike behind it; by what it leaves, they do not."""
+    """Figures that differ by what a frame takes out look alike behind it; by what it leaves, they
+    do not.
+    """
     base = figure()
-    shifted, leaning, larger, wider = figure(cy=2, cx=-3), figure(slant=0.35), figure(9.6, 6.0), figure(width=7.0)
+    shifted, leaning, larger, wider = (
+        figure(cy=2, cx=-3),
+        figure(slant=0.35),
+        figure(9.6, 6.0),
+        figure(width=7.0),
+    )
     for frame, same, other in (
         ("similar", (shifted, leaning, larger), (wider,)),
         ("box", (shifted, leaning, larger, wider), ()),
@@ -94,9 +121,13 @@ def test_place_size_slant_and_proportions_are_undone() -> None:
 
 
 def test_dirt_and_noise_hardly_move_it() -> None:
-    """Specks on 3 % of the pixels move the centre by less than a third of a pixel, a plain centre of ink by more than half a pixel."""
+    """Specks on 3 % of the pixels move the centre by less than a third of a pixel, a plain centre
+    of ink by more than half a pixel.
+    """
     image, rng = figure(8.0, 5.0, 3.0, 3.0), default_rng(2)
-    dirty = np.where(rng.random(image.shape) < 0.03, 1.0, image) + np.abs(rng.normal(0, 0.04, image.shape))
+    dirty = np.where(rng.random(image.shape) < 0.03, 1.0, image) + np.abs(
+        rng.normal(0, 0.04, image.shape)
+    )
     clean, moved = placement(image, "box"), placement(dirty, "box")
     assert np.abs(moved[:2] - clean[:2]).max() < 1 / 3
     plain = [np.array(ndimage.center_of_mass(i)) for i in (image, dirty)]
@@ -123,12 +154,20 @@ class _Drawn:
 
 
 def test_jitter_by_hand() -> None:
-    """Of 30 rows and 20 columns: 0.1 of the side is 3 rows, 2 columns; zooms by e^(0.2 u), the slant by 0.2 u."""
+    """Of 30 rows and 20 columns: 0.1 of the side is 3 rows, 2 columns; zooms by e^(0.2 u), the
+    slant by 0.2 u.
+    """
     layer = built("box", (30, 20), jitter=0.1)
     layer.reseed(_Drawn())  # type: ignore[arg-type]
     before = np.array([[1.0, 2.0], [3.0, 4.0], [1.0, 1.5], [0.8, 1.0], [0.5, 0.0]])
     e = np.exp
-    expected = [[1 + 3, 2 - 1.5], [3 - 2, 4 + 0.5], [e(0.1), 1.5], [0.8 * e(-0.1), e(0.2)], [0.5 + 0.2, -0.04]]
+    expected = [
+        [1 + 3, 2 - 1.5],
+        [3 - 2, 4 + 0.5],
+        [e(0.1), 1.5],
+        [0.8 * e(-0.1), e(0.2)],
+        [0.5 + 0.2, -0.04],
+    ]
     np.testing.assert_allclose(layer.jittered(before), expected, atol=1e-12)
 
 
@@ -140,8 +179,12 @@ def test_jitter_moves_training_alone_and_repeats_with_its_stream() -> None:
     layer.reseed(default_rng(3))
     np.testing.assert_array_equal(layer.forward(images, training=True), first)
     assert np.abs(layer.forward(images, training=True) - first).max() > 0.1
-    assert np.abs(first[..., :1] - first[..., 1:]).max(axis=(0, 1, 2)).min() > 0.01  # each image's own
-    np.testing.assert_array_equal(layer.forward(images, training=False), steady.forward(images, training=True))
+    assert (
+        np.abs(first[..., :1] - first[..., 1:]).max(axis=(0, 1, 2)).min() > 0.01
+    )  # each image's own
+    np.testing.assert_array_equal(
+        layer.forward(images, training=False), steady.forward(images, training=True)
+    )
 
 
 def test_beside_keeps_the_images_as_they_are_before_the_framed_ones() -> None:
@@ -168,22 +211,43 @@ def test_beside_trains_with_the_images_unmoved_and_the_frame_varied() -> None:
 
 
 def test_a_net_with_a_frame_learns_behind_it_alone_and_says_what_is_wrong() -> None:
-    model = build_model(reference("contest", filters=4, frame="box", frame_jitter=0.1), (1, *SQUARE), 10, default_rng(0))
+    model = build_model(
+        reference("contest", filters=4, frame="box", frame_jitter=0.1),
+        (1, *SQUARE),
+        10,
+        default_rng(0),
+    )
     first, second = model.layers[:2]
     assert isinstance(first, MomentNormalization) and (first.frame, first.jitter) == ("box", 0.1)
     assert second.kind == "convolution" and not second.needs_input_gradient
     assert "input + frame1 (box)" in model.summary()
-    both = build_model(reference("contest", filters=4, frame="box", frame_beside=True), (1, *SQUARE), 10, default_rng(0))
+    both = build_model(
+        reference("contest", filters=4, frame="box", frame_beside=True),
+        (1, *SQUARE),
+        10,
+        default_rng(0),
+    )
     assert both.params["conv1.W"].shape == (4, 2, 5, 5)
     assert "\nframe1 (box beside the image)" in both.summary()
     for changes, message in (
         ({"frame": "boks"}, r"model\.frame: must be one of none, similar, box, width, got 'boks'"),
-        ({"frame_jitter": 0.7}, r"model\.frame_jitter: must be at least 0 and less than 0\.5, got 0\.7"),
+        (
+            {"frame_jitter": 0.7},
+            r"model\.frame_jitter: must be at least 0 and less than 0\.5, got 0\.7",
+        ),
     ):
         with pytest.raises(InputError, match=message):
             build_model(reference("contest", **changes), (1, *SQUARE), 10, default_rng(0))
     late = Sequential([Convolution(2, 3), MomentNormalization("box"), Flatten(), Dense(3)])
-    with pytest.raises(InputError, match=r'moment_normalization "frame1": must stand before all layers that learn.*got it behind "conv1"'):
+    with pytest.raises(
+        InputError,
+        match=r'moment_normalization "frame1": must stand before all layers that learn.*'
+        r'got it behind "conv1"',
+    ):
         late.build((1, 9, 9), default_rng(0))
-    with pytest.raises(InputError, match=r'moment_normalization "moment_normalization": input must be \(C, H, W\), got shape \(9,\)'):
+    with pytest.raises(
+        InputError,
+        match=r'moment_normalization "moment_normalization": input must be \(C, H, W\), '
+        r"got shape \(9,\)",
+    ):
         MomentNormalization("box").build((9,), default_rng(0))

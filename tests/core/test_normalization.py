@@ -40,7 +40,9 @@ def test_a_large_mean_does_not_swallow_the_variance_in_float32() -> None:
     layer.build((1, 10, 10), default_rng(0))
     x = (300 + default_rng(1).standard_normal((1, 10, 10, 50))).astype(np.float32)
     y = layer.forward(x, training=True)
-    np.testing.assert_allclose(y.ravel(), ((x - x.mean(dtype=np.float64)) / x.std(dtype=np.float64)).ravel(), atol=2e-3)
+    np.testing.assert_allclose(
+        y.ravel(), ((x - x.mean(dtype=np.float64)) / x.std(dtype=np.float64)).ravel(), atol=2e-3
+    )
 
 
 def test_wrong_hyperparameters_are_refused() -> None:

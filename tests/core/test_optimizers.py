@@ -1,4 +1,6 @@
-"""Optimizers against steps worked by hand, a parabola each, and the promise that a state continues to the same bits."""
+"""Optimizers against steps worked by hand, a parabola each, and the promise that a state continues
+to the same bits.
+"""
 
 import math
 from collections.abc import Callable
@@ -13,7 +15,8 @@ from cnn_core.errors import InputError
 from cnn_core.optimizers import OPTIMIZERS, make_optimizer
 from cnn_core.optimizers.optimizer import BLOCK
 
-# Two steps from w = 1 with gradients 0.5 and then -0.25, worked by hand (each line is the formula of the docstring).
+# Two steps from w = 1 with gradients 0.5 and then -0.25, worked by hand (each line is the formula
+# of the docstring).
 ROOT = math.sqrt
 
 
@@ -22,7 +25,11 @@ def _adam(w: float, b1: float, b2: float, lr: float, eps: float, corrected: bool
     for t, g in ((1, 0.5), (2, -0.25)):
         m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g * g
         m_hat, v_hat = m / (1 - b1**t), v / (1 - b2**t)
-        w -= lr * m_hat / (ROOT(v_hat) + eps) if corrected else lr * ROOT(1 - b2**t) / (1 - b1**t) * m / (ROOT(v) + eps)
+        w -= (
+            lr * m_hat / (ROOT(v_hat) + eps)
+            if corrected
+            else lr * ROOT(1 - b2**t) / (1 - b1**t) * m / (ROOT(v) + eps)
+        )
     return w
 
 
@@ -39,18 +46,36 @@ def _adadelta() -> float:
 HAND: dict[str, tuple[dict[str, Any], float]] = {
     "sgd": ({"lr": 0.1}, 1 - 0.05 + 0.025),
     "momentum": ({"lr": 0.1, "momentum": 0.9}, 1 - 0.05 + (0.9 * -0.05 + 0.025)),
-    "nesterov": ({"lr": 0.1, "momentum": 0.9}, 1 + (0.9 * -0.05 - 0.05) + (0.9 * (0.9 * -0.05 + 0.025) + 0.025)),
-    "adagrad": ({"lr": 0.1, "eps": 1e-2}, 1 - 0.1 * 0.5 / (0.5 + 1e-2) + 0.1 * 0.25 / (ROOT(0.3125) + 1e-2)),
+    "nesterov": (
+        {"lr": 0.1, "momentum": 0.9},
+        1 + (0.9 * -0.05 - 0.05) + (0.9 * (0.9 * -0.05 + 0.025) + 0.025),
+    ),
+    "adagrad": (
+        {"lr": 0.1, "eps": 1e-2},
+        1 - 0.1 * 0.5 / (0.5 + 1e-2) + 0.1 * 0.25 / (ROOT(0.3125) + 1e-2),
+    ),
     "rmsprop": (
         {"lr": 0.1, "decay": 0.9, "eps": 1e-2},
         1 - 0.1 * 0.5 / (ROOT(0.025) + 1e-2) + 0.1 * 0.25 / (ROOT(0.9 * 0.025 + 0.00625) + 1e-2),
     ),
     "adadelta": ({"lr": 0.5, "decay": 0.9, "eps": 1e-3}, _adadelta()),
-    "adam": ({"lr": 0.1, "beta1": 0.8, "beta2": 0.9, "eps": 1e-2}, _adam(1, 0.8, 0.9, 0.1, 1e-2, True)),
+    "adam": (
+        {"lr": 0.1, "beta1": 0.8, "beta2": 0.9, "eps": 1e-2},
+        _adam(1, 0.8, 0.9, 0.1, 1e-2, True),
+    ),
     "adamw": ({"lr": 0.1, "weight_decay": 0.0}, _adam(1, 0.9, 0.999, 0.1, 1e-8, True)),
 }
 # A rate at which each walks to the bottom of a narrow parabola within 400 steps.
-PARABOLA = {"sgd": 0.15, "momentum": 0.02, "nesterov": 0.02, "adagrad": 0.9, "rmsprop": 0.02, "adadelta": 30.0, "adam": 0.1, "adamw": 0.1}
+PARABOLA = {
+    "sgd": 0.15,
+    "momentum": 0.02,
+    "nesterov": 0.02,
+    "adagrad": 0.9,
+    "rmsprop": 0.02,
+    "adadelta": 30.0,
+    "adam": 0.1,
+    "adamw": 0.1,
+}
 
 
 def test_every_optimizer_has_its_rows() -> None:
@@ -128,14 +153,22 @@ def test_a_large_array_moves_as_its_elements_do(name: str) -> None:
 @settings(max_examples=10)
 def test_a_state_continues_to_the_same_bits(name: str, steps: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    params = {"a.W": rng.standard_normal((3, 2)).astype(np.float32), "a.b": rng.standard_normal(2).astype(np.float32)}
-    gradients = [{k: rng.standard_normal(p.shape).astype(np.float32) for k, p in params.items()} for _ in range(steps + 3)]
+    params = {
+        "a.W": rng.standard_normal((3, 2)).astype(np.float32),
+        "a.b": rng.standard_normal(2).astype(np.float32),
+    }
+    gradients = [
+        {k: rng.standard_normal(p.shape).astype(np.float32) for k, p in params.items()}
+        for _ in range(steps + 3)
+    ]
     optimizer = make_optimizer({"name": name, "lr": 0.1})
     for g in gradients[:steps]:
         optimizer.step(params, g)
     state, copy = optimizer.state(), {k: p.copy() for k, p in params.items()}
     other = make_optimizer({"name": name, "lr": 0.1})
-    other.step({"a.W": np.ones((3, 2), np.float32), "a.b": np.ones(2, np.float32)}, gradients[0])  # used before: all of it must go
+    other.step(
+        {"a.W": np.ones((3, 2), np.float32), "a.b": np.ones(2, np.float32)}, gradients[0]
+    )  # used before: all of it must go
     other.load_state(state)
     frozen = {k: v.copy() for k, v in state.items()}
     for g in gradients[steps:]:
@@ -144,7 +177,9 @@ def test_a_state_continues_to_the_same_bits(name: str, steps: int, seed: int) ->
     for k, p in params.items():
         np.testing.assert_array_equal(copy[k], p)
     for k, v in frozen.items():
-        np.testing.assert_array_equal(state[k], v, err_msg="the state that was handed out is a copy")
+        np.testing.assert_array_equal(
+            state[k], v, err_msg="the state that was handed out is a copy"
+        )
 
 
 def test_gradients_are_left_as_they_are() -> None:
@@ -158,19 +193,34 @@ def test_gradients_are_left_as_they_are() -> None:
     ("settings_", "message"),
     [
         ({"name": "adma"}, r"optimizer.name: must be one of sgd, .*, got 'adma'"),
-        ({"name": "adam", "momentum": 0.9}, r"optimizer.momentum: adam takes lr, beta1, .*, got 'momentum'"),
+        (
+            {"name": "adam", "momentum": 0.9},
+            r"optimizer.momentum: adam takes lr, beta1, .*, got 'momentum'",
+        ),
         ({"name": "sgd", "lr": 0.0}, r"optimizer.lr: must be greater than 0, got 0.0 \(sgd\)"),
         ({"name": "sgd", "lr": math.nan}, r"optimizer.lr: must be greater than 0, got nan"),
         ({"name": "sgd", "lr": math.inf}, r"optimizer.lr: must be finite, got inf"),
         ({"name": "sgd", "lr": "0.1"}, r"optimizer.lr: must be a number, got '0.1'"),
         ({"name": "sgd", "lr": True}, r"optimizer.lr: must be a number, got True"),
-        ({"name": "momentum", "momentum": 1.0}, r"optimizer.momentum: must be at least 0 and less than 1, got 1.0"),
+        (
+            {"name": "momentum", "momentum": 1.0},
+            r"optimizer.momentum: must be at least 0 and less than 1, got 1.0",
+        ),
         ({"name": "rmsprop", "decay": 1.01}, r"optimizer.decay: must be from 0 to 1, got 1.01"),
         ({"name": "rmsprop", "eps": 0.0}, r"optimizer.eps: must be greater than 0, got 0.0"),
         ({"name": "adagrad", "eps_outside": 1}, r"optimizer.eps_outside: must be a bool, got 1"),
-        ({"name": "adadelta", "decay": 1}, r"optimizer.decay: must be at least 0 and less than 1, got 1"),
-        ({"name": "adam", "beta2": -0.1}, r"optimizer.beta2: must be at least 0 and less than 1, got -0.1"),
-        ({"name": "adamw", "weight_decay": -1}, r"optimizer.weight_decay: must be at least 0, got -1"),
+        (
+            {"name": "adadelta", "decay": 1},
+            r"optimizer.decay: must be at least 0 and less than 1, got 1",
+        ),
+        (
+            {"name": "adam", "beta2": -0.1},
+            r"optimizer.beta2: must be at least 0 and less than 1, got -0.1",
+        ),
+        (
+            {"name": "adamw", "weight_decay": -1},
+            r"optimizer.weight_decay: must be at least 0, got -1",
+        ),
     ],
 )
 def test_hyperparameters_out_of_range_are_refused(settings_: dict[str, Any], message: str) -> None:
@@ -186,7 +236,9 @@ def _foreign_state(state: dict[str, Any]) -> None:
     state["a.W:h"] = state.pop("a.W:v")
 
 
-@pytest.mark.parametrize("damage", [_missing_state, _foreign_state, lambda state: state.pop("step")])
+@pytest.mark.parametrize(
+    "damage", [_missing_state, _foreign_state, lambda state: state.pop("step")]
+)
 def test_the_state_of_another_kind_is_refused(damage: Callable[[dict[str, Any]], Any]) -> None:
     optimizer = make_optimizer({"name": "adam"})
     optimizer.step({"a.W": np.ones(2)}, {"a.W": np.ones(2)})

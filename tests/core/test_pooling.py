@@ -22,14 +22,24 @@ def pooled(layer: Pooling, image: list[list[float]]) -> Array:
 
 def test_the_worked_example_of_the_course_slides() -> None:
     rest = [[8, 5, 2, 3], [4, 2, 1, 4]]
-    np.testing.assert_array_equal(pooled(MaxPooling(2), [[1, 3, 2, 9], [7, 4, 1, 5], *rest]), [[7, 9], [8, 4]])
-    np.testing.assert_array_equal(pooled(MaxPooling(2), [[7, 3, 2, 9], [1, 4, 1, 5], *rest]), [[7, 9], [8, 4]])
-    np.testing.assert_array_equal(pooled(AveragePooling(2), [[1, 3, 2, 9], [7, 4, 1, 5], *rest]), [[3.75, 4.25], [4.75, 2.5]])
+    np.testing.assert_array_equal(
+        pooled(MaxPooling(2), [[1, 3, 2, 9], [7, 4, 1, 5], *rest]), [[7, 9], [8, 4]]
+    )
+    np.testing.assert_array_equal(
+        pooled(MaxPooling(2), [[7, 3, 2, 9], [1, 4, 1, 5], *rest]), [[7, 9], [8, 4]]
+    )
+    np.testing.assert_array_equal(
+        pooled(AveragePooling(2), [[1, 3, 2, 9], [7, 4, 1, 5], *rest]), [[3.75, 4.25], [4.75, 2.5]]
+    )
 
 
 def test_padding_adds_zeros_to_a_mean_and_never_wins_a_maximum() -> None:
-    np.testing.assert_array_equal(pooled(AveragePooling(2, padding=1), [[4, 8], [12, 16]]), [[1, 2], [3, 4]])
-    np.testing.assert_array_equal(pooled(MaxPooling(2, padding=1), [[-4, -8], [-12, -16]]), [[-4, -8], [-12, -16]])
+    np.testing.assert_array_equal(
+        pooled(AveragePooling(2, padding=1), [[4, 8], [12, 16]]), [[1, 2], [3, 4]]
+    )
+    np.testing.assert_array_equal(
+        pooled(MaxPooling(2, padding=1), [[-4, -8], [-12, -16]]), [[-4, -8], [-12, -16]]
+    )
     assert pooled(MaxPooling(2, stride=1, padding=1), np.zeros((6, 6)).tolist()).shape == (7, 7)
 
 
@@ -49,12 +59,21 @@ def test_forward_and_backward_equal_a_naive_loop(size, stride, padding, shape, k
     layer.build(shape[:3], default_rng(0), np.float64)
     x = default_rng(1).standard_normal(shape)
     top, bottom, left, right = layer.window.padding
-    padded = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=-np.inf if kind == "max" else 0)
+    padded = np.pad(
+        x,
+        ((0, 0), (top, bottom), (left, right), (0, 0)),
+        constant_values=-np.inf if kind == "max" else 0,
+    )
     y = layer.forward(x, training=True)
     dy = default_rng(2).standard_normal(y.shape)
     dpadded = np.zeros_like(padded)
     for c, r, q, n in np.ndindex(y.shape):
-        at = (c, slice(r * stride[0], r * stride[0] + size[0]), slice(q * stride[1], q * stride[1] + size[1]), n)
+        at = (
+            c,
+            slice(r * stride[0], r * stride[0] + size[0]),
+            slice(q * stride[1], q * stride[1] + size[1]),
+            n,
+        )
         window, count = padded[at], size[0] * size[1]
         if kind == "max":
             expected, slope = window.max(), np.zeros(size)
@@ -67,29 +86,45 @@ def test_forward_and_backward_equal_a_naive_loop(size, stride, padding, shape, k
         assert y[c, r, q, n] == pytest.approx(expected, abs=1e-12)
         dpadded[at] += slope * dy[c, r, q, n]
     dx = layer.backward(dy.copy())
-    np.testing.assert_allclose(dx, dpadded[:, top : top + shape[1], left : left + shape[2]], atol=1e-10)
+    np.testing.assert_allclose(
+        dx, dpadded[:, top : top + shape[1], left : left + shape[2]], atol=1e-10
+    )
 
 
 def test_windows_of_stride_one_equal_scipy() -> None:
     image = default_rng(3).standard_normal((9, 8))
-    np.testing.assert_array_equal(pooled(MaxPooling(3, stride=1), image.tolist()), maximum_filter(image, 3)[1:-1, 1:-1])
-    np.testing.assert_allclose(pooled(AveragePooling(3, stride=1), image.tolist()), uniform_filter(image, 3)[1:-1, 1:-1], atol=1e-12)
+    np.testing.assert_array_equal(
+        pooled(MaxPooling(3, stride=1), image.tolist()), maximum_filter(image, 3)[1:-1, 1:-1]
+    )
+    np.testing.assert_allclose(
+        pooled(AveragePooling(3, stride=1), image.tolist()),
+        uniform_filter(image, 3)[1:-1, 1:-1],
+        atol=1e-12,
+    )
 
 
 def test_of_equal_pixels_the_first_gets_the_gradient() -> None:
     layer = MaxPooling(2)
     pooled(layer, [[5, 5], [5, 5]])
-    np.testing.assert_array_equal(layer.backward(np.full((1, 1, 1, 1), 3.0))[0, :, :, 0], [[3, 0], [0, 0]])
+    np.testing.assert_array_equal(
+        layer.backward(np.full((1, 1, 1, 1), 3.0))[0, :, :, 0], [[3, 0], [0, 0]]
+    )
 
 
 def test_lp_lies_between_mean_and_maximum_and_cannot_overflow() -> None:
     image = np.abs(default_rng(4).standard_normal((4, 4))).tolist()
-    np.testing.assert_allclose(pooled(LpPooling(2, p=1.0), image), pooled(AveragePooling(2), image), atol=1e-12)
-    np.testing.assert_allclose(pooled(LpPooling(2, p=400.0), image), pooled(MaxPooling(2), image), rtol=0.01)
+    np.testing.assert_allclose(
+        pooled(LpPooling(2, p=1.0), image), pooled(AveragePooling(2), image), atol=1e-12
+    )
+    np.testing.assert_allclose(
+        pooled(LpPooling(2, p=400.0), image), pooled(MaxPooling(2), image), rtol=0.01
+    )
     layer = LpPooling(2, p=30.0)
     layer.build((1, 2, 2), default_rng(0))
     x = np.array([1e30, 2e30, 0, 0], np.float32).reshape(1, 2, 2, 1)
-    assert layer.forward(x, training=True)[0, 0, 0, 0] == pytest.approx(2e30 * (1 / 4) ** (1 / 30), rel=1e-4)
+    assert layer.forward(x, training=True)[0, 0, 0, 0] == pytest.approx(
+        2e30 * (1 / 4) ** (1 / 30), rel=1e-4
+    )
     assert np.isfinite(layer.backward(np.ones((1, 1, 1, 1), np.float32))).all()
     layer.forward(np.zeros_like(x), training=True)
     assert not layer.backward(np.ones((1, 1, 1, 1), np.float32)).any()
@@ -106,11 +141,16 @@ def test_global_average_is_the_mean_of_each_channel() -> None:
 def test_wrong_windows_are_refused() -> None:
     layer = MaxPooling(3)
     layer.name = "pool3"
-    with pytest.raises(InputError, match='max_pooling "pool3": kernel must fit in the padded input, got kernel 3x3, input 2x2'):
+    with pytest.raises(
+        InputError,
+        match='max_pooling "pool3": kernel must fit in the padded input, got kernel 3x3, input 2x2',
+    ):
         layer.build((8, 2, 2), default_rng(0))
     with pytest.raises(InputError, match="at most 256 pixels, got 17x17"):
         MaxPooling(17).build((1, 20, 20), default_rng(0))
-    with pytest.raises(InputError, match="padding must be smaller than the window, got padding 2x0, window 2x2"):
+    with pytest.raises(
+        InputError, match="padding must be smaller than the window, got padding 2x0, window 2x2"
+    ):
         MaxPooling(2, padding=(2, 0)).build((1, 6, 6), default_rng(0))
     with pytest.raises(InputError, match="p must be at least 1 and finite"):
         LpPooling(2, p=float("inf"))

@@ -1,4 +1,6 @@
-"""Schedules against their formulas at chosen steps, their laws at all steps, and clipping and penalties by hand."""
+"""Schedules against their formulas at chosen steps, their laws at all steps, and clipping and
+penalties by hand.
+"""
 
 import itertools
 import math
@@ -24,7 +26,11 @@ BY_HAND: list[tuple[str, dict[str, Any], dict[int, float]]] = [
     ("exponential", {"gamma": 0.9}, {0: 1.0, 9: 1.0, 10: 0.9, 20: 0.81, 99: 0.9**9}),
     ("cosine", {}, {0: 1.0, 25: 0.5 * (1 + math.cos(math.pi / 4)), 50: 0.5}),
     ("cosine", {"final": 0.2, "warmup": 0.2}, {0: 1 / 20, 19: 20 / 20 * 1.0, 20: 1.0, 60: 0.6}),
-    ("one_cycle", {"warmup": 0.3, "start": 0.1, "final": 0.01}, {0: 0.1, 15: 0.55, 30: 1.0, 99: 0.01}),
+    (
+        "one_cycle",
+        {"warmup": 0.3, "start": 0.1, "final": 0.01},
+        {0: 0.1, 15: 0.55, 30: 1.0, 99: 0.01},
+    ),
 ]
 
 
@@ -39,27 +45,48 @@ def test_factors_by_hand(name: str, settings: dict[str, Any], expected: dict[int
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-@given(total=st.integers(1, 300), per_epoch=st.integers(1, 40), warmup=st.sampled_from([0.0, 0.1, 0.5]))
-def test_factors_stay_within_zero_and_one(name: str, total: int, per_epoch: int, warmup: float) -> None:
+@given(
+    total=st.integers(1, 300), per_epoch=st.integers(1, 40), warmup=st.sampled_from([0.0, 0.1, 0.5])
+)
+def test_factors_stay_within_zero_and_one(
+    name: str, total: int, per_epoch: int, warmup: float
+) -> None:
     schedule = make_schedule({"name": name, "warmup": warmup})
     factors = [schedule(step, total, per_epoch) for step in range(total)]
     assert all(0 <= f <= 1 + 1e-12 for f in factors)
     falling = factors[round(warmup * total) :]
-    assert all(later <= earlier + 1e-12 for earlier, later in itertools.pairwise(falling)), "after the warm-up none rises"
+    assert all(later <= earlier + 1e-12 for earlier, later in itertools.pairwise(falling)), (
+        "after the warm-up none rises"
+    )
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"name": "cosin"}, r"schedule.name: must be one of constant, .*, got 'cosin'"),
-        ({"name": "cosine", "gamma": 0.1}, r"schedule.gamma: cosine takes warmup, final, got 'gamma'"),
+        (
+            {"name": "cosine", "gamma": 0.1},
+            r"schedule.gamma: cosine takes warmup, final, got 'gamma'",
+        ),
         ({"name": "cosine", "final": math.nan}, r"schedule.final: must be from 0 to 1, got nan"),
         ({"name": "step", "every": 0}, r"schedule.every: must be at least 1 epoch, got 0"),
         ({"name": "step", "every": 1.5}, r"schedule.every: must be a number, got 1.5"),
-        ({"name": "step", "gamma": 0}, r"schedule.gamma: must be greater than 0 and at most 1, got 0"),
-        ({"name": "exponential", "gamma": 1.1}, r"schedule.gamma: must be greater than 0 and at most 1, got 1.1"),
-        ({"name": "one_cycle", "warmup": 1.0}, r"schedule.warmup: must be at least 0 and less than 1, got 1.0"),
-        ({"name": "one_cycle", "start": 0}, r"schedule.start: must be greater than 0 and at most 1, got 0"),
+        (
+            {"name": "step", "gamma": 0},
+            r"schedule.gamma: must be greater than 0 and at most 1, got 0",
+        ),
+        (
+            {"name": "exponential", "gamma": 1.1},
+            r"schedule.gamma: must be greater than 0 and at most 1, got 1.1",
+        ),
+        (
+            {"name": "one_cycle", "warmup": 1.0},
+            r"schedule.warmup: must be at least 0 and less than 1, got 1.0",
+        ),
+        (
+            {"name": "one_cycle", "start": 0},
+            r"schedule.start: must be greater than 0 and at most 1, got 0",
+        ),
     ],
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, Any], message: str) -> None:

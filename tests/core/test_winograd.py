@@ -30,14 +30,18 @@ def run(correlation: Correlation, x: Array, W: Array, dy: Array) -> tuple[Array,
 def test_the_transforms_compute_a_correlation_in_one_dimension(m: int, k: int) -> None:
     at, g, bt = transforms(m, k)
     d, kernel = default_rng(0).standard_normal(m + k - 1), np.array([1.0, -2.0, 5.0, 3.0, 0.5])[:k]
-    np.testing.assert_allclose(at @ ((g @ kernel) * (bt @ d)), [d[i : i + k] @ kernel for i in range(m)])
+    np.testing.assert_allclose(
+        at @ ((g @ kernel) * (bt @ d)), [d[i : i + k] @ kernel for i in range(m)]
+    )
 
 
 def test_the_transforms_of_two_are_the_published_ones_up_to_the_scale_of_rows() -> None:
     at, g, bt = transforms(2, 3)
     published = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
     np.testing.assert_allclose(np.abs(g), np.abs(published))
-    np.testing.assert_allclose(np.abs(bt), np.abs([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]]))
+    np.testing.assert_allclose(
+        np.abs(bt), np.abs([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]])
+    )
     np.testing.assert_allclose(np.abs(at), [[1, 1, 1, 0], [0, 1, 1, 1]])
 
 
@@ -50,7 +54,9 @@ def test_the_transforms_of_two_are_the_published_ones_up_to_the_scale_of_rows() 
     tiles=st.integers(1, 4),
     phases=st.sampled_from([1, 2]),
 )
-def test_strips_compute_a_correlation_along_an_axis(m, before, after, inputs, tiles, phases) -> None:  # type: ignore[no-untyped-def]
+def test_strips_compute_a_correlation_along_an_axis(
+    m, before, after, inputs, tiles, phases
+) -> None:  # type: ignore[no-untyped-def]
     """Border, part-filled last tiles and the order of the outputs are all in the matrices."""
     tiles *= 2 if m % phases else 1  # a strip begins at a whole pooling window
     outputs = (inputs + before + after - 2) // phases * phases
@@ -60,7 +66,9 @@ def test_strips_compute_a_correlation_along_an_axis(m, before, after, inputs, ti
     expected = np.correlate(np.pad(x, (before, after)), kernel)[:outputs]
     found = np.full(outputs, np.nan)
     for strip in strips(axis, tiles, np.float64, phases):
-        multiplied = (strip.into @ x[strip.inputs]).reshape(axis.n, strip.tiles) * (g @ kernel)[:, None]
+        multiplied = (strip.into @ x[strip.inputs]).reshape(axis.n, strip.tiles) * (g @ kernel)[
+            :, None
+        ]
         ordered = (strip.back @ multiplied.reshape(-1)).reshape(phases, -1).T
         found[strip.outputs] = ordered.reshape(-1)
     np.testing.assert_allclose(found, expected)
@@ -68,7 +76,9 @@ def test_strips_compute_a_correlation_along_an_axis(m, before, after, inputs, ti
 
 @settings(max_examples=60, deadline=None)
 @given(
-    k_and_tile=st.sampled_from([(3, (2, 2)), (3, (4, 4)), (3, (5, 5)), (3, (2, 5)), (3, (4, 2)), (5, (2, 4)), (5, (4, 4))]),
+    k_and_tile=st.sampled_from(
+        [(3, (2, 2)), (3, (4, 4)), (3, (5, 5)), (3, (2, 5)), (3, (4, 2)), (5, (2, 4)), (5, (4, 4))]
+    ),
     size=st.tuples(st.integers(5, 13), st.integers(5, 13)),
     pool=st.sampled_from([(1, 1), (2, 2), (2, 1), (3, 2)]),
     padding=st.sampled_from(["same", "valid", (2, 1)]),
@@ -76,7 +86,9 @@ def test_strips_compute_a_correlation_along_an_axis(m, before, after, inputs, ti
     filters=st.integers(1, 3),
     n=st.sampled_from([1, 2, 5, 70, 150]),  # the last two cut a row into several patches
 )
-def test_it_equals_the_direct_algorithm(k_and_tile, size, pool, padding, channels, filters, n) -> None:  # type: ignore[no-untyped-def]
+def test_it_equals_the_direct_algorithm(
+    k_and_tile, size, pool, padding, channels, filters, n
+) -> None:  # type: ignore[no-untyped-def]
     k, tile = k_and_tile
     window = make_window("w", k, 1, padding, size)
     rows, width = (out // p * p for out, p in zip(window.output, pool, strict=True))
@@ -84,7 +96,11 @@ def test_it_equals_the_direct_algorithm(k_and_tile, size, pool, padding, channel
         return
     rng = default_rng(0)
     shape = (filters, channels, k, k)
-    x, W, dy = rng.standard_normal((channels, *size, n)), rng.standard_normal(shape), rng.standard_normal((filters, rows, width, n))
+    x, W, dy = (
+        rng.standard_normal((channels, *size, n)),
+        rng.standard_normal(shape),
+        rng.standard_normal((filters, rows, width, n)),
+    )
     found = run(WinogradCorrelation(window, shape, np.float64, pool, tile), x, W, dy)
     expected = run(DirectCorrelation(window, shape, np.float64, pool), x, W, dy)
     for ours, theirs in zip(found, expected, strict=True):
@@ -93,7 +109,10 @@ def test_it_equals_the_direct_algorithm(k_and_tile, size, pool, padding, channel
 
 def test_a_smaller_last_batch_cuts_its_own_patches() -> None:
     rng, window, shape = default_rng(0), make_window("w", 3, 1, "same", (10, 10)), (2, 3, 3, 3)
-    W, kept = rng.standard_normal(shape), WinogradCorrelation(window, shape, np.float64, (1, 1), (4, 4))
+    W, kept = (
+        rng.standard_normal(shape),
+        WinogradCorrelation(window, shape, np.float64, (1, 1), (4, 4)),
+    )
     for n in (150, 20, 150):
         x, dy = rng.standard_normal((3, 10, 10, n)), rng.standard_normal((2, 10, 10, n))
         fresh = WinogradCorrelation(window, shape, np.float64, (1, 1), (4, 4))
@@ -101,21 +120,35 @@ def test_a_smaller_last_batch_cuts_its_own_patches() -> None:
             np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize(("m", "k", "bound"), [(2, 3, 1e-5), (4, 3, 1e-4), (5, 3, 1e-4), (4, 5, 1e-4)])
+@pytest.mark.parametrize(
+    ("m", "k", "bound"), [(2, 3, 1e-5), (4, 3, 1e-4), (5, 3, 1e-4), (4, 5, 1e-4)]
+)
 def test_the_error_in_float32_is_bounded(m: int, k: int, bound: float) -> None:
-    """The largest error of y, dW and dx, relative to their spread, for 64 channels of inputs as they leave a ReLU."""
+    """The largest error of y, dW and dx, relative to their spread, for 64 channels of inputs as
+    they leave a ReLU.
+    """
     rng, window, shape = default_rng(1), make_window("w", k, 1, "same", (12, 12)), (64, 64, k, k)
     x = np.maximum(rng.standard_normal((64, 12, 12, 8)), 0)
-    W, dy = rng.standard_normal(shape) * np.sqrt(2 / (64 * k * k)), rng.standard_normal((64, 12, 12, 8))
+    W, dy = (
+        rng.standard_normal(shape) * np.sqrt(2 / (64 * k * k)),
+        rng.standard_normal((64, 12, 12, 8)),
+    )
     exact = run(DirectCorrelation(window, shape, np.float64), x, W, dy)
     single = [a.astype(np.float32) for a in (x, W, dy)]
-    for found, expected in zip(run(WinogradCorrelation(window, shape, np.float32, (1, 1), (m, m)), *single), exact, strict=True):
+    for found, expected in zip(
+        run(WinogradCorrelation(window, shape, np.float32, (1, 1), (m, m)), *single),
+        exact,
+        strict=True,
+    ):
         assert np.abs(found - expected).max() < bound * expected.std()
 
 
 def test_the_tile_that_multiplies_least_is_chosen_for_each_axis() -> None:
     same = make_window("w", 3, 1, "same", (28, 28))
-    assert tile_of(same, (28, 28)) == (5, 5)  # 6 tiles of 7, as many multiplications as 7 tiles of 6
+    assert tile_of(same, (28, 28)) == (
+        5,
+        5,
+    )  # 6 tiles of 7, as many multiplications as 7 tiles of 6
     assert tile_of(same, (14, 14)) == (5, 5)  # 3 tiles of 7: 21; of 4 in 6: 24; of 2 in 4: 28
     assert tile_of(same, (2, 12)) == (2, 4)
     assert tile_of(make_window("w", 5, 1, "same", (28, 28)), (28, 28)) == (4, 4)

@@ -1,4 +1,6 @@
-"""What every fault test needs: a sweep as a subprocess with a cap, trouble put in its way, and the invariants checked afterwards."""
+"""What every fault test needs: a sweep as a subprocess with a cap, trouble put in its way, and the
+invariants checked afterwards.
+"""
 
 import contextlib
 import csv
@@ -71,8 +73,12 @@ class Running:
             self.process.wait(timeout=max(0.1, cap_s - (time.monotonic() - self.begin)))
         except subprocess.TimeoutExpired:
             self.kill_group()
-            raise AssertionError(f"the sweep did not end within {cap_s} s:\n{self.out}\n{self._err.read_text()}") from None
-        return Ended(self.process.returncode, self.out, self._err.read_text(), time.monotonic() - self.begin)
+            raise AssertionError(
+                f"the sweep did not end within {cap_s} s:\n{self.out}\n{self._err.read_text()}"
+            ) from None
+        return Ended(
+            self.process.returncode, self.out, self._err.read_text(), time.monotonic() - self.begin
+        )
 
 
 @dataclass
@@ -92,13 +98,19 @@ class Case:
 
     def command(self, *more: str) -> list[str]:
         common = [
-            "experiment=smoke", f"root={self.root}", f"study.name={self.study}", f"budget.trials={TRIALS}", "slots.n=2", "train.epochs=3",
-            "tracking=none",
+            "experiment=smoke", f"root={self.root}", f"study.name={self.study}",
+            f"budget.trials={TRIALS}", "slots.n=2", "train.epochs=3", "tracking=none",
         ]  # fmt: skip
         return [sys.executable, "-m", self.module, *common, *self.overrides, *more]
 
     def start(self, *more: str, env: Mapping[str, str] | None = None, **popen: Any) -> Running:
-        environment = {**os.environ, "TOY": str(self.toy), "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(REPOSITORY), **(env or {})}
+        environment = {
+            **os.environ,
+            "TOY": str(self.toy),
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONPATH": str(REPOSITORY),
+            **(env or {}),
+        }
         self.runs += 1
         out, err = (self.toy.parent / f"{name}-{self.runs}.txt" for name in ("out", "err"))
         with out.open("wb") as out_file, err.open("wb") as err_file:
@@ -125,22 +137,34 @@ class Case:
 
     def began(self, number: int, epoch: int) -> list[int]:
         """Return the pids of the workers that began this epoch, earliest first."""
-        files = sorted(self.toy.glob(f"at-{number}-{epoch}-*"), key=lambda path: path.stat().st_mtime_ns)
+        files = sorted(
+            self.toy.glob(f"at-{number}-{epoch}-*"), key=lambda path: path.stat().st_mtime_ns
+        )
         return [int(path.name.rsplit("-", 1)[1]) for path in files]
 
     def wait_for(self, number: int, epoch: int) -> int:
         """Wait until an epoch has begun; return its worker's pid."""
-        return wait_until(lambda: self.began(number, epoch), f"trial {number} epoch {epoch} to begin")[-1]
+        return wait_until(
+            lambda: self.began(number, epoch), f"trial {number} epoch {epoch} to begin"
+        )[-1]
 
     def trials(self) -> list[dict[str, Any]]:
-        """Return the study's trials, read from its file by plain SQL: number, state, value, and the values after each epoch."""
+        """Return the study's trials, read from its file by plain SQL: number, state, value, and the
+        values after each epoch.
+        """
         with sqlite3.connect(f"file:{self.folder / 'study.db'}?mode=ro", uri=True) as connection:
             rows = connection.execute(
-                "select t.trial_id, t.number, t.state, v.value from trials t left join trial_values v on v.trial_id = t.trial_id "
+                "select t.trial_id, t.number, t.state, v.value from trials t left join "
+                "trial_values v on v.trial_id = t.trial_id "
                 "order by t.number"
             ).fetchall()
-            steps = connection.execute("select trial_id, step, intermediate_value from trial_intermediate_values order by step").fetchall()
-            params = connection.execute("select trial_id, param_name, param_value from trial_params order by param_name").fetchall()
+            steps = connection.execute(
+                "select trial_id, step, intermediate_value from trial_intermediate_values order by "
+                "step"
+            ).fetchall()
+            params = connection.execute(
+                "select trial_id, param_name, param_value from trial_params order by param_name"
+            ).fetchall()
         connection.close()
         return [
             {
@@ -160,11 +184,19 @@ class Case:
         """Return what the independent log says was acknowledged: trial -> "STATE values"."""
         log = self.toy / "told.log"
         lines = log.read_text().splitlines() if log.exists() else []
-        return {int(line.split()[1]): " ".join(line.split()[2:]) for line in lines if line.startswith("told ")}
+        return {
+            int(line.split()[1]): " ".join(line.split()[2:])
+            for line in lines
+            if line.startswith("told ")
+        }
 
     def tellings(self) -> Counter[int]:
         log = self.toy / "told.log"
-        return Counter(int(line.split()[1]) for line in log.read_text().splitlines() if line.startswith("told "))
+        return Counter(
+            int(line.split()[1])
+            for line in log.read_text().splitlines()
+            if line.startswith("told ")
+        )
 
 
 def wait_until(look: Callable[[], Any], what: str, limit_s: float = CAP_S) -> Any:
@@ -181,7 +213,11 @@ def wait_until(look: Callable[[], Any], what: str, limit_s: float = CAP_S) -> An
 def small_disk(folder: Path, size: str) -> Iterator[None]:
     """Within it, `folder` is a file system of its own of that size."""
     folder.mkdir(parents=True, exist_ok=True)
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True, text=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)],
+        capture_output=True,
+        text=True,
+    )
     if mounted.returncode:
         pytest.skip(f"mounting a small file system takes root: {mounted.stderr.strip()}")
     try:
@@ -199,7 +235,10 @@ def workers_of(folder: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get(MARK) == str(folder) and process.status() != psutil.STATUS_ZOMBIE:
+            if (
+                process.environ().get(MARK) == str(folder)
+                and process.status() != psutil.STATUS_ZOMBIE
+            ):
                 found.append(process)
         except psutil.Error:
             continue
@@ -223,7 +262,9 @@ def check(case: Case, *, total: int = TRIALS, failed: int = 0) -> None:
     check_files(case.folder)
     wait_until(lambda: not workers_of(case.folder), "workers to be gone", 5.0)
     with (case.folder / "leaderboard.csv").open() as file:
-        assert len(list(csv.DictReader(file))) == sum(states[state] for state in ("COMPLETE", "PRUNED", "FAIL"))
+        assert len(list(csv.DictReader(file))) == sum(
+            states[state] for state in ("COMPLETE", "PRUNED", "FAIL")
+        )
 
 
 def check_files(folder: Path) -> None:

@@ -1,9 +1,11 @@
-"""`python -m tests.faults.soak --minutes 5 --seed N`: a sweep that is killed at random, again and again, and must lose nothing.
+"""`python -m tests.faults.soak --minutes 5 --seed N`: a sweep that is killed at random, again and
+again, and must lose nothing.
 
-A worker that is in the middle of an epoch is killed every five seconds on average, and every fifth time the coordinator (which is then
-started again by the same command). When, how far into an epoch, and which of the busy workers: all is drawn beforehand from the seed,
-so a failure is replayed by the same seed. At the end the sweep is left in peace to finish, and the study is compared with the log
-of acknowledged trials that the tests' plug-in keeps beside it.
+A worker that is in the middle of an epoch is killed every five seconds on average, and every fifth
+time the coordinator (which is then started again by the same command). When, how far into an epoch,
+and which of the busy workers: all is drawn beforehand from the seed, so a failure is replayed by
+the same seed. At the end the sweep is left in peace to finish, and the study is compared with the
+log of acknowledged trials that the tests' plug-in keeps beside it.
 """
 
 import argparse
@@ -34,7 +36,9 @@ AT_THE_END = 6  # trials that are trained in peace
 
 @dataclass(frozen=True)
 class Kill:
-    """One kill, as drawn: when, how far into the epoch that begins next, and of which of the busy workers (0 to 1)."""
+    """One kill, as drawn: when, how far into the epoch that begins next, and of which of the busy
+    workers (0 to 1).
+    """
 
     at_s: float
     depth: float
@@ -42,7 +46,9 @@ class Kill:
 
 
 def schedule(minutes: float, seed: int) -> list[Kill]:
-    """Return the kills of a soak, a pure function of its arguments: a Poisson process given its number of events."""
+    """Return the kills of a soak, a pure function of its arguments: a Poisson process given its
+    number of events.
+    """
     rng = random.Random(seed)
     times = sorted(rng.uniform(0, minutes * 60) for _ in range(round(minutes * 60 / MEAN_S)))
     return [Kill(at_s, rng.uniform(0.0, 0.9), rng.random()) for at_s in times]
@@ -50,11 +56,15 @@ def schedule(minutes: float, seed: int) -> list[Kill]:
 
 @dataclass
 class Epochs:
-    """The epochs that have begun, by the toy's marks. Marks are removed once seen, so that looking stays quick however long a soak is."""
+    """The epochs that have begun, by the toy's marks. Marks are removed once seen, so that looking
+    stays quick however long a soak is.
+    """
 
     folder: Path
     begun: Counter[tuple[int, int]] = field(default_factory=Counter)  # by trial and epoch
-    latest: list[int] = field(default_factory=list)  # the pids of the workers that began the last ones
+    latest: list[int] = field(
+        default_factory=list
+    )  # the pids of the workers that began the last ones
 
     def look(self) -> int:
         """Take in the new marks; return how many there were."""
@@ -84,7 +94,9 @@ class Soak:
         return self.case.start(env={"TOY_EPOCH_S": str(EPOCH_S)})
 
     def run(self, kills: list[Kill]) -> None:
-        """Kill as scheduled; one that comes late, because the sweep took its time to start again, is made up for at the next epoch."""
+        """Kill as scheduled; one that comes late, because the sweep took its time to start again,
+        is made up for at the next epoch.
+        """
         begin = time.monotonic()
         for number, kill in enumerate(kills, 1):
             time.sleep(max(0.0, begin + kill.at_s - time.monotonic()))
@@ -93,7 +105,9 @@ class Soak:
             print(f"{time.monotonic() - begin:7.1f} s  kill {number}: {victim}", flush=True)
 
     def _strike(self, number: int, kill: Kill) -> str | None:
-        """Wait for an epoch to begin, and kill in the middle of it; None when the worker meant is gone already."""
+        """Wait for an epoch to begin, and kill in the middle of it; None when the worker meant is
+        gone already.
+        """
         self.epochs.look()
         wait_until(self._epoch_begins, "an epoch to begin", START_S)
         time.sleep(kill.depth * EPOCH_S)
@@ -114,13 +128,19 @@ class Soak:
 
     def _epoch_begins(self) -> int:
         if (code := self.running.process.poll()) is not None:
-            raise AssertionError(f"the sweep ended by itself with exit code {code}:\n{self.running.end().err}")
+            raise AssertionError(
+                f"the sweep ended by itself with exit code {code}:\n{self.running.end().err}"
+            )
         return self.epochs.look()
 
     def finish(self) -> int:
-        """Interrupt the sweep as Ctrl-C does, go on with few trials more than it has, and return how many those make."""
+        """Interrupt the sweep as Ctrl-C does, go on with few trials more than it has, and return
+        how many those make.
+        """
         self.epochs.look()
-        wait_until(self._epoch_begins, "an epoch to begin", START_S)  # before it is up, a sweep cannot be asked to end
+        wait_until(
+            self._epoch_begins, "an epoch to begin", START_S
+        )  # before it is up, a sweep cannot be asked to end
         self.running.signal(signal.SIGINT)
         ended = self.running.end(time.monotonic() - self.running.begin + CAP_S + EPOCH_S)
         assert ended.code == 130, (ended.code, ended.err)
@@ -139,11 +159,15 @@ def report(soak: Soak, total: int, head: str) -> int:
     case, kills, epochs = soak.case, soak.kills, soak.epochs
     states, told = case.states(), case.told()
     lost = sorted(set(told) - {trial["number"] for trial in case.trials()})
-    unlucky = set(re.findall(r"trial (\d+) FAIL .*3 times running", (case.folder / "log.txt").read_text()))  # failures by the rules
+    unlucky = set(
+        re.findall(r"trial (\d+) FAIL .*3 times running", (case.folder / "log.txt").read_text())
+    )  # failures by the rules
     allowed = kills["worker"] + SLOTS * kills["coordinator"]  # one epoch a dead worker
     problems = [f"lost: trials {lost}"] if lost else []
     if states["FAIL"] != len(unlucky):
-        problems.append(f"{states['FAIL']} trials failed, {len(unlucky)} of them by three deaths in one epoch")
+        problems.append(
+            f"{states['FAIL']} trials failed, {len(unlucky)} of them by three deaths in one epoch"
+        )
     if epochs.repeated > allowed:
         problems.append(f"{epochs.repeated} epochs were trained again, {allowed} at most should be")
     try:
@@ -152,7 +176,10 @@ def report(soak: Soak, total: int, head: str) -> int:
         problems.append(f"{type(error).__name__}: {error}")
     by_kind = ", ".join(f"{count} of {kind}s" for kind, count in sorted(kills.items()))
     by_state = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-    done = f"{kills.total()} kills ({by_kind}), {case.runs} starts ({case.runs - 1} resumed), {sum(states.values())} trials ({by_state})"
+    done = (
+        f"{kills.total()} kills ({by_kind}), {case.runs} starts ({case.runs - 1} resumed), "
+        f"{sum(states.values())} trials ({by_state})"
+    )
     again = f"{epochs.begun.total()} epochs, {epochs.repeated} of them again (at most {allowed})"
     print(f"{head}: {done}, {len(told)} acknowledged, {len(lost)} lost; {again}")
     print(*problems, sep="\n", end="\n" if problems else "")
@@ -173,8 +200,15 @@ def main() -> int:
     print(f"{head}, in {base}", flush=True)
     prepare(compose(["experiment=smoke"]).data, base / "root")
     (base / "toy").mkdir()
-    most = round(arguments.minutes * 60 * SLOTS / (EPOCHS * EPOCH_S)) + 2 * AT_THE_END  # it never runs dry
-    fixed = [f"slots.n={SLOTS}", f"train.epochs={EPOCHS}", "budget.max_failed=1000", f"study.seed={arguments.seed}"]
+    most = (
+        round(arguments.minutes * 60 * SLOTS / (EPOCHS * EPOCH_S)) + 2 * AT_THE_END
+    )  # it never runs dry
+    fixed = [
+        f"slots.n={SLOTS}",
+        f"train.epochs={EPOCHS}",
+        "budget.max_failed=1000",
+        f"study.seed={arguments.seed}",
+    ]
     try:
         soak = Soak(Case(base / "root", base / "toy", [*fixed, f"budget.trials={most}"]))
         soak.run(schedule(arguments.minutes, arguments.seed))

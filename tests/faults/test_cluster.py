@@ -1,4 +1,6 @@
-"""The same sweep on a Dask cluster: a killed worker, a deadline, data that a worker lacks, addresses that are refused."""
+"""The same sweep on a Dask cluster: a killed worker, a deadline, data that a worker lacks,
+addresses that are refused.
+"""
 
 import contextlib
 import json
@@ -22,17 +24,37 @@ pytestmark = pytest.mark.slow
 
 @contextlib.contextmanager
 def started(case: Case, folder: Path, *flags: str, security: Any = None) -> Iterator[str]:
-    """A scheduler with two workers, each under its nanny, as a user starts them; yields the address."""
-    environment = {**os.environ, "TOY": str(case.toy), "PYTHONPATH": str(REPOSITORY), "DASK_DISTRIBUTED__ADMIN__TICK__LIMIT": "1h"}
+    """A scheduler with two workers, each under its nanny, as a user starts them; yields the
+    address.
+    """
+    environment = {
+        **os.environ,
+        "TOY": str(case.toy),
+        "PYTHONPATH": str(REPOSITORY),
+        "DASK_DISTRIBUTED__ADMIN__TICK__LIMIT": "1h",
+    }
     file, log = folder / "scheduler.json", folder / "cluster.log"
     scheduler = ["dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-show"]
     worker = ["dask_worker", "--nthreads", "1"]
     processes: list[subprocess.Popen[bytes]] = []
 
     def start(name: str, *arguments: str) -> None:
-        command = [sys.executable, "-m", f"distributed.cli.{name}", *arguments, "--no-dashboard", "--scheduler-file", str(file), *flags]
+        command = [
+            sys.executable,
+            "-m",
+            f"distributed.cli.{name}",
+            *arguments,
+            "--no-dashboard",
+            "--scheduler-file",
+            str(file),
+            *flags,
+        ]
         with log.open("ab") as written:
-            processes.append(subprocess.Popen(command, env=environment, cwd=folder, stdout=written, stderr=written))
+            processes.append(
+                subprocess.Popen(
+                    command, env=environment, cwd=folder, stdout=written, stderr=written
+                )
+            )
 
     try:
         start(*scheduler, *(["--protocol", "tls"] if security else []))
@@ -40,7 +62,9 @@ def started(case: Case, folder: Path, *flags: str, security: Any = None) -> Iter
         address = json.loads(file.read_text())["address"]
         for _ in range(2):
             start(*worker)
-        wait_until(lambda: workers_at(address, security) == 2, f"two workers (their log: {log})", 60)
+        wait_until(
+            lambda: workers_at(address, security) == 2, f"two workers (their log: {log})", 60
+        )
         yield address
     finally:
         for process in reversed(processes):
@@ -74,7 +98,9 @@ def test_a_killed_worker_costs_its_epoch_and_is_counted(case: Case, cluster: str
     assert ended.code == 0, ended.err
     check(case)
     log = (case.folder / "log.txt").read_text()
-    assert {key: count for key, count in epochs_begun(case).items() if count > 1} == {(1, 2): 2}, log
+    assert {key: count for key, count in epochs_begun(case).items() if count > 1} == {(1, 2): 2}, (
+        log
+    )
     assert "trial 1 epoch 2: worker died" in log
 
 
@@ -113,7 +139,9 @@ def test_a_stop_is_resumable(case: Case, cluster: str) -> None:
     check(case)
 
 
-def test_a_worker_that_lacks_the_data_is_sent_them_once(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_lacks_the_data_is_sent_them_once(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from distributed import LocalCluster
 
     from cnn_core import training
@@ -127,11 +155,27 @@ def test_a_worker_that_lacks_the_data_is_sent_them_once(case: Case, tmp_path: Pa
     import json
 
     manifest = json.loads((folder / "manifest.json").read_text())
-    data = DataSpec(folder=str(folder), digest=manifest["digest"], image_shape=(1, 8, 8), classes=10, train_size=100, valid_size=50)
-    spec = Spec(data=data, model=ModelSpec(filters=4, kernel=3), optimizer={"name": "sgd", "lr": 0.1}, train=TrainSpec(epochs=1))
+    data = DataSpec(
+        folder=str(folder),
+        digest=manifest["digest"],
+        image_shape=(1, 8, 8),
+        classes=10,
+        train_size=100,
+        valid_size=50,
+    )
+    spec = Spec(
+        data=data,
+        model=ModelSpec(filters=4, kernel=3),
+        optimizer={"name": "sgd", "lr": 0.1},
+        train=TrainSpec(epochs=1),
+    )
     here = training.train_epoch(spec, None)[0]
-    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None, processes=True) as made:
-        (slot,) = connect_slots(SlotSettings(name="dask", address=made.scheduler_address), 1, "auto")
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address=None, processes=True
+    ) as made:
+        (slot,) = connect_slots(
+            SlotSettings(name="dask", address=made.scheduler_address), 1, "auto"
+        )
         aside = folder.rename(folder.with_name("aside"))
         sent: list[str] = []
         original = slot._send
@@ -158,7 +202,9 @@ def test_a_worker_that_lacks_the_data_is_sent_them_once(case: Case, tmp_path: Pa
         ("tcp://127.0.0.1:9", "must be a Dask scheduler that answers"),
     ],
 )
-def test_an_address_that_is_not_safe_or_does_not_answer_is_refused(case: Case, address: str, rule: str) -> None:
+def test_an_address_that_is_not_safe_or_does_not_answer_is_refused(
+    case: Case, address: str, rule: str
+) -> None:
     ended = on(case, address).run(cap_s=60)
     assert ended.code == 2
     assert rule in ended.err
@@ -168,9 +214,17 @@ def test_tls_carries_a_sweep_and_refuses_a_plain_client(case: Case, tmp_path: Pa
     from distributed import Security
 
     security = Security.temporary()
-    for name, content in (("ca", security.tls_ca_file), ("cert", security.tls_client_cert), ("key", security.tls_client_key)):
+    for name, content in (
+        ("ca", security.tls_ca_file),
+        ("cert", security.tls_client_cert),
+        ("key", security.tls_client_key),
+    ):
         (tmp_path / name).write_text(content)
-    flags = [f"--tls-ca-file={tmp_path / 'ca'}", f"--tls-cert={tmp_path / 'cert'}", f"--tls-key={tmp_path / 'key'}"]
+    flags = [
+        f"--tls-ca-file={tmp_path / 'ca'}",
+        f"--tls-cert={tmp_path / 'cert'}",
+        f"--tls-key={tmp_path / 'key'}",
+    ]
     with started(case, tmp_path, *flags, security=security) as address:
         assert address.startswith("tls://")
         case.overrides = ["slots=dask", f"slots.address={address}"]
@@ -178,5 +232,7 @@ def test_tls_carries_a_sweep_and_refuses_a_plain_client(case: Case, tmp_path: Pa
         ended = case.run(*files, cap_s=60)
         assert ended.code == 0, ended.err
         check(case)
-        plain = case.run("study.name=plain", f"slots.address={address.replace('tls', 'tcp')}", cap_s=60)
+        plain = case.run(
+            "study.name=plain", f"slots.address={address.replace('tls', 'tcp')}", cap_s=60
+        )
         assert plain.code == 2

@@ -1,4 +1,6 @@
-"""Row 33: deterministic mode gives the same study to the bit with 1, 2 and 4 slots, and after an interruption."""
+"""Row 33: deterministic mode gives the same study to the bit with 1, 2 and 4 slots, and after an
+interruption.
+"""
 
 import shutil
 import signal
@@ -8,7 +10,12 @@ import pytest
 
 from tests.faults.harness import Case, check
 
-LOCKSTEP = ["study.deterministic=true", "study.round=3", "sampler.startup_trials=4", "train.epochs=4"]
+LOCKSTEP = [
+    "study.deterministic=true",
+    "study.round=3",
+    "sampler.startup_trials=4",
+    "train.epochs=4",
+]
 HALVING = ["pruner=successive_halving", "pruner.reduction_factor=2"]
 
 
@@ -29,7 +36,11 @@ def result_of(case: Case, *more: str, env: dict[str, str] | None = None) -> list
 
 @pytest.fixture(params=[pytest.param("median", marks=pytest.mark.slow), "halving"])
 def lockstep(case: Case, request: pytest.FixtureRequest) -> Case:
-    pruner = HALVING if request.param == "halving" else ["pruner=median", "pruner.startup_trials=3", "pruner.warmup_epochs=1"]
+    pruner = (
+        HALVING
+        if request.param == "halving"
+        else ["pruner=median", "pruner.startup_trials=3", "pruner.warmup_epochs=1"]
+    )
     case.overrides = [*LOCKSTEP, *pruner, "budget.trials=12"]
     return case
 
@@ -47,7 +58,9 @@ def test_slots_and_interruptions_change_no_bit(lockstep: Case) -> None:
 @pytest.mark.slow
 def test_a_termination_in_a_round_changes_no_bit(lockstep: Case) -> None:
     whole = result_of(lockstep)
-    victim = next(trial["number"] for trial in whole if trial["number"] >= 3 and trial["state"] == "COMPLETE")
+    victim = next(
+        trial["number"] for trial in whole if trial["number"] >= 3 and trial["state"] == "COMPLETE"
+    )
     case = fresh(lockstep, "interrupted")
     case.ask(f"hold-{victim}-2")
     running = case.start()

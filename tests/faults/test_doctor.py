@@ -12,7 +12,9 @@ from tests.faults.harness import REPOSITORY, Case, check
 
 def doctor(case: Case, *more: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "pipeline.doctor", f"root={case.root}", *more]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 def test_what_a_killed_sweep_left_is_found_and_mended(case: Case) -> None:

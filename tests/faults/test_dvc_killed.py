@@ -21,7 +21,12 @@ pytestmark = pytest.mark.slow
 def start(folder: Path) -> "subprocess.Popen[bytes]":
     """Begin `dvc repro sweep`, in a process group of its own."""
     binaries = Path(sys.executable).parent
-    environment = {**os.environ, "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(folder), "DVC_NO_ANALYTICS": "1"}
+    environment = {
+        **os.environ,
+        "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(folder),
+        "DVC_NO_ANALYTICS": "1",
+    }
     with (folder / "dvc.out").open("ab") as out:
         return subprocess.Popen(
             [str(binaries / "dvc"), "repro", "-s", "data", "sweep"],
@@ -51,7 +56,10 @@ def folder(tmp_path: Path) -> Path:
     text = (folder / "dvc.yaml").read_text()
     assert "budget.trials=6 train.epochs=12" in text
     (folder / "dvc.yaml").write_text(
-        text.replace("budget.trials=6 train.epochs=12", "budget.trials=6 train.epochs=150 pruner=none slots.n=2")
+        text.replace(
+            "budget.trials=6 train.epochs=12",
+            "budget.trials=6 train.epochs=150 pruner=none slots.n=2",
+        )
     )
     return folder
 
@@ -68,7 +76,9 @@ def test_killed_with_its_group_it_resumes_and_keeps_the_study(folder: Path) -> N
     second = start(folder)
     assert second.wait(240) == 0, (folder / "dvc.out").read_text()
     assert ended_trials(study) == Counter(COMPLETE=6)
-    assert kept == {path: path.stat().st_mtime_ns for path in kept}, "a finished trial was trained again"
+    assert kept == {path: path.stat().st_mtime_ns for path in kept}, (
+        "a finished trial was trained again"
+    )
 
 
 def test_killed_alone_its_sweep_lives_on_and_a_second_is_refused(folder: Path) -> None:
@@ -82,5 +92,11 @@ def test_killed_alone_its_sweep_lives_on_and_a_second_is_refused(folder: Path) -
     second = start(folder)
     assert second.wait(120) != 0
     assert f"process {owner}" in (folder / "dvc.out").read_text()
-    wait_until(lambda: not psutil.pid_exists(owner) or psutil.Process(owner).status() == psutil.STATUS_ZOMBIE, "the sweep to end", 240)
+    wait_until(
+        lambda: (
+            not psutil.pid_exists(owner) or psutil.Process(owner).status() == psutil.STATUS_ZOMBIE
+        ),
+        "the sweep to end",
+        240,
+    )
     assert ended_trials(study) == Counter(COMPLETE=6)

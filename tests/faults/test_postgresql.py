@@ -1,4 +1,6 @@
-"""A study on a real PostgreSQL server, started here: a sweep, a kill, a resume, a second coordinator that is refused, no password shown."""
+"""A study on a real PostgreSQL server, started here: a sweep, a kill, a resume, a second
+coordinator that is refused, no password shown.
+"""
 
 import getpass
 import os
@@ -24,7 +26,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     pytest.importorskip("psycopg")
     if not BIN or not (BIN[-1] / "initdb").exists():
         pytest.skip("PostgreSQL's server is not installed (apt-get install postgresql)")
-    user = "postgres" if os.geteuid() == 0 else getpass.getuser()  # the server refuses to run as root
+    user = (
+        "postgres" if os.geteuid() == 0 else getpass.getuser()
+    )  # the server refuses to run as root
     base = Path("/tmp") / f"pg-{os.getpid()}"
     base.mkdir()
     (base / "password").write_text(PASSWORD)
@@ -35,13 +39,33 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         port = free.getsockname()[1]
 
     def as_user(*command: str) -> None:
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, user=user if os.geteuid() == 0 else None, cwd=base)
+        subprocess.run(
+            command,
+            check=True,
+            stdout=subprocess.DEVNULL,
+            user=user if os.geteuid() == 0 else None,
+            cwd=base,
+        )
 
     tool = BIN[-1]
     data = base / "data"
-    as_user(str(tool / "initdb"), "-D", str(data), "-U", "sweeper", "-A", "scram-sha-256", f"--pwfile={base / 'password'}", "--no-sync")
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={base} -c fsync=off"
-    as_user(str(tool / "pg_ctl"), "-D", str(data), "-w", "-l", str(base / "log"), "-o", options, "start")
+    as_user(
+        str(tool / "initdb"),
+        "-D",
+        str(data),
+        "-U",
+        "sweeper",
+        "-A",
+        "scram-sha-256",
+        f"--pwfile={base / 'password'}",
+        "--no-sync",
+    )
+    options = (
+        f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={base} -c fsync=off"
+    )
+    as_user(
+        str(tool / "pg_ctl"), "-D", str(data), "-w", "-l", str(base / "log"), "-o", options, "start"
+    )
     try:
         yield f"postgresql+psycopg://sweeper:{PASSWORD}@127.0.0.1:{port}/postgres"
     finally:
@@ -53,7 +77,9 @@ def states(url: str, study: str) -> list[str]:
     import optuna
 
     storage = optuna.storages.RDBStorage(url)
-    names = [trial.state.name for trial in optuna.load_study(study_name=study, storage=storage).trials]
+    names = [
+        trial.state.name for trial in optuna.load_study(study_name=study, storage=storage).trials
+    ]
     storage.engine.dispose()
     return names
 
@@ -77,7 +103,9 @@ def test_a_second_coordinator_elsewhere_is_refused(case: Case, server: str, tmp_
     case.ask("hold-0-1")
     running = case.start()
     case.wait_for(0, 1)
-    other = Case(tmp_path / "other", case.toy, case.overrides, study="shared")  # another root, as on another machine
+    other = Case(
+        tmp_path / "other", case.toy, case.overrides, study="shared"
+    )  # another root, as on another machine
     refused = other.run(cap_s=40)
     assert refused.code == 2, (refused.code, refused.out, refused.err)
     assert "one sweep at a time may own a study" in refused.err

@@ -11,7 +11,9 @@ SLOW = [pytest.param(point, marks=pytest.mark.slow) for point in ("after-ask:3",
 
 
 @pytest.mark.parametrize("point", ["after-epoch:4", "before-tell:2", "during-export", *SLOW])
-def test_a_coordinator_killed_outright_is_resumed_by_the_same_command(case: Case, point: str) -> None:
+def test_a_coordinator_killed_outright_is_resumed_by_the_same_command(
+    case: Case, point: str
+) -> None:
     first = case.run(env={"PIPELINE_FAULT": point})
     assert first.code == -signal.SIGKILL
     wait_until(lambda: not workers_of(case.folder), "workers to be gone", 5.0)
@@ -21,11 +23,15 @@ def test_a_coordinator_killed_outright_is_resumed_by_the_same_command(case: Case
     assert second.code == 0, second.err
     check(case)
     again = {key: count for key, count in epochs_begun(case).items() if count > 1}
-    assert len(again) <= 2 and all(count == 2 for count in again.values()), f"more than one epoch a slot was repeated: {again}"
+    assert len(again) <= 2 and all(count == 2 for count in again.values()), (
+        f"more than one epoch a slot was repeated: {again}"
+    )
     assert all(number not in done_before for number, _ in again)
     if point == "before-tell:2":  # the finished result is adopted
         finished = {number for number, epoch in begun if epoch == 3}
-        assert not {number for number, _ in again} & finished - {number for number, _ in again if (number, 3) in again}
+        assert not {number for number, _ in again} & finished - {
+            number for number, _ in again if (number, 3) in again
+        }
 
 
 def test_sigterm_ends_at_once_and_is_resumable(case: Case) -> None:
@@ -60,7 +66,9 @@ def test_ctrl_c_once_finishes_the_epochs_in_flight(case: Case) -> None:
     assert "interrupted: finishing the epochs in flight" in ended.out
     assert "this goes on where it stopped: python -m pipeline.sweep" in ended.out
     no_traceback(ended)
-    assert not case.began(0, 3) and not case.began(1, 3), "an epoch was begun after the interruption"
+    assert not case.began(0, 3) and not case.began(1, 3), (
+        "an epoch was begun after the interruption"
+    )
     assert case.run().code == 0
     check(case)
     assert max(epochs_begun(case).values()) == 1, "an epoch in flight was not saved"

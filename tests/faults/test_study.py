@@ -10,7 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.harness import TRIALS, Case, check, grow_disk, no_traceback, small_disk, wait_until, workers_of
+from tests.faults.harness import (
+    TRIALS,
+    Case,
+    check,
+    grow_disk,
+    no_traceback,
+    small_disk,
+    wait_until,
+    workers_of,
+)
 from tests.faults.test_workers import epochs_begun
 
 
@@ -25,7 +34,9 @@ def refused(case: Case, *more: str, env: dict[str, str] | None = None) -> str:
 
 def test_an_output_folder_that_cannot_be_written_is_refused(case: Case, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    assert "root: must be a folder that can be written to" in refused(case, f"root={tmp_path / 'file' / 'below'}")
+    assert "root: must be a folder that can be written to" in refused(
+        case, f"root={tmp_path / 'file' / 'below'}"
+    )
 
 
 def test_a_corrupt_database_is_refused_and_kept(case: Case) -> None:
@@ -55,7 +66,9 @@ def test_a_second_sweep_names_the_owner(case: Case) -> None:
         ("data.train_size=150", "data.train_size: 200 in the study, 150 now"),
     ],
 )
-def test_another_study_of_that_name_is_refused_with_the_difference(finished: Case, change: str, difference: str) -> None:
+def test_another_study_of_that_name_is_refused_with_the_difference(
+    finished: Case, change: str, difference: str
+) -> None:
     line = refused(finished, change)
     assert difference in line
     assert "study.name=NEW" in line
@@ -92,7 +105,9 @@ def test_a_stale_owner_of_another_boot_is_replaced(case: Case) -> None:
 
 def test_an_owner_on_another_host_is_not_replaced(case: Case) -> None:
     case.folder.mkdir(parents=True)
-    (case.folder / "owner.json").write_text(json.dumps({"host": "elsewhere", "boot": "b", "pid": 1, "start": 1.0}))
+    (case.folder / "owner.json").write_text(
+        json.dumps({"host": "elsewhere", "boot": "b", "pid": 1, "start": 1.0})
+    )
     assert "on elsewhere" in refused(case)
 
 
@@ -102,7 +117,11 @@ def test_a_killed_group_leaves_nothing_after_the_next_start(case: Case) -> None:
     worker = case.wait_for(0, 2)
     os.kill(worker, signal.SIGSTOP)  # a stopped worker outlives its coordinator
     running.kill()
-    wait_until(lambda: [process.pid for process in workers_of(case.folder)] == [worker], "the others to be gone", 5.0)
+    wait_until(
+        lambda: [process.pid for process in workers_of(case.folder)] == [worker],
+        "the others to be gone",
+        5.0,
+    )
     semaphore = Path(f"/dev/shm/sem.loky-{running.process.pid}-test")
     semaphore.touch()
     os.utime(semaphore, (time.time() - 60, time.time() - 60))
@@ -142,7 +161,9 @@ def test_a_database_locked_for_good_ends_the_sweep_with_its_cause(case: Case) ->
     running = case.start()
     case.wait_for(1, 1)
     begun = threading.Event()
-    holder = threading.Thread(target=lock, args=(case.folder / "study.db", 45.0, begun), daemon=True)
+    holder = threading.Thread(
+        target=lock, args=(case.folder / "study.db", 45.0, begun), daemon=True
+    )
     holder.start()
     begun.wait(10)
     case.release("hold-1-1")

@@ -1,4 +1,6 @@
-"""Rows 12 (MLflow's store full), 15 and 16: a full disk, a server that dies, one that answers 500, and runs that agree with the study."""
+"""Rows 12 (MLflow's store full), 15 and 16: a full disk, a server that dies, one that answers 500,
+and runs that agree with the study.
+"""
 
 import http.server
 import os
@@ -43,14 +45,18 @@ def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def runs(client: Any) -> dict[int | None, list[Any]]:
     """Return the store's runs by trial; None for the parent."""
     found: dict[int | None, list[Any]] = {}
-    for run in client.search_runs([e.experiment_id for e in client.search_experiments()], max_results=1000):
+    for run in client.search_runs(
+        [e.experiment_id for e in client.search_experiments()], max_results=1000
+    ):
         trial = run.data.tags.get("trial")
         found.setdefault(None if trial is None else int(trial), []).append(run)
     return found
 
 
 def agree(case: Case, store: Path | None = None) -> None:
-    """Each trial has one run, of the status and objective that the study says; nothing was logged twice."""
+    """Each trial has one run, of the status and objective that the study says; nothing was logged
+    twice.
+    """
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient(f"sqlite:///{store or case.root / 'mlflow.db'}")
@@ -58,12 +64,16 @@ def agree(case: Case, store: Path | None = None) -> None:
     (parent,) = found.pop(None)
     assert parent.info.status == "FINISHED"
     trials = case.trials()
-    assert sorted(number for number in found if number is not None) == [trial["number"] for trial in trials]
+    assert sorted(number for number in found if number is not None) == [
+        trial["number"] for trial in trials
+    ]
     for trial in trials:
         (run,) = found[trial["number"]]
         assert run.info.status == STATUS[trial["state"]]
         assert run.data.tags["state"] == trial["state"]
-        history = [metric.step for metric in client.get_metric_history(run.info.run_id, "valid_accuracy")]
+        history = [
+            metric.step for metric in client.get_metric_history(run.info.run_id, "valid_accuracy")
+        ]
         assert history == list(range(1, len(history) + 1))
         assert trial["state"] != "COMPLETE" or len(history) == len(trial["steps"])
         if trial["state"] == "COMPLETE":
@@ -111,7 +121,9 @@ def angry_server() -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_a_server_that_answers_500_costs_bounded_time_and_the_spool_is_sent_later(tracked: Case, angry_server: str) -> None:
+def test_a_server_that_answers_500_costs_bounded_time_and_the_spool_is_sent_later(
+    tracked: Case, angry_server: str
+) -> None:
     ended = tracked.run(f"tracking.uri={angry_server}", cap_s=60)
     assert ended.code == 0, ended.err
     assert "kept in" in ended.err
@@ -161,7 +173,9 @@ class Server:
 
 
 @pytest.mark.slow
-def test_a_server_killed_during_the_sweep_gets_its_runs_when_it_is_back(tracked: Case, server: Server) -> None:
+def test_a_server_killed_during_the_sweep_gets_its_runs_when_it_is_back(
+    tracked: Case, server: Server
+) -> None:
     tracked.overrides.append(f"tracking.uri={server.address}")
     tracked.ask("hold-2-2")
     running = tracked.start()
@@ -185,11 +199,15 @@ def test_a_server_killed_during_the_sweep_gets_its_runs_when_it_is_back(tracked:
 
 
 @pytest.mark.slow
-def test_a_full_disk_under_the_store_alone_ends_cleanly_and_is_resumable(tracked: Case, tmp_path: Path, mlflow_store: Path) -> None:
+def test_a_full_disk_under_the_store_alone_ends_cleanly_and_is_resumable(
+    tracked: Case, tmp_path: Path, mlflow_store: Path
+) -> None:
     disk = tmp_path / "disk"
     store = disk / "mlflow.db"
     tracked.overrides += [f"tracking.uri=sqlite:///{store}", "budget.trials=8"]
-    tracked.ask("hold-7-3")  # the sweep is still there when MLflow, which lags behind, finds the disk full
+    tracked.ask(
+        "hold-7-3"
+    )  # the sweep is still there when MLflow, which lags behind, finds the disk full
     with small_disk(disk, "1m"):
         shutil.copy(mlflow_store, store)
         running = tracked.start()

@@ -64,7 +64,9 @@ def test_a_sweep_whose_every_trial_fails_stops_at_max_failed(case: Case) -> None
     assert (ended.out + ended.err).count("ValueError: a misdeed") - ended.out.count("FAIL") <= 3
     no_traceback(ended)
     failed = case.states()["FAIL"]
-    case.release("always")  # the cause is removed: what failed before is not held against the next run
+    case.release(
+        "always"
+    )  # the cause is removed: what failed before is not held against the next run
     assert case.run("budget.max_failed=3").code == 0
     check(case, failed=failed)
 
@@ -96,7 +98,9 @@ def test_a_memory_limit_fails_the_trial_that_exceeds_it(case: Case) -> None:
     assert "MemoryError" in (case.folder / "leaderboard.csv").read_text()
 
 
-@pytest.mark.parametrize("value", ["nan", *(pytest.param(value, marks=pytest.mark.slow) for value in ("inf", "-inf"))])
+@pytest.mark.parametrize(
+    "value", ["nan", *(pytest.param(value, marks=pytest.mark.slow) for value in ("inf", "-inf"))]
+)
 def test_a_trial_that_diverges_fails_and_is_never_best(case: Case, value: str) -> None:
     case.ask("always-1-2", value)
     ended: Ended = case.run()

@@ -1,8 +1,10 @@
-"""A toy epoch for fault tests: no training, values that follow from the trial alone, and trouble on request.
+"""A toy epoch for fault tests: no training, values that follow from the trial alone, and trouble on
+request.
 
-It runs in the sweep's worker processes. What a worker is to do at trial n, epoch e stands in files of the folder $TOY: ``hold-n-e`` keeps
-it waiting while the file exists, ``once-n-e`` holds the name of a misdeed that happens one time, ``always-n-e`` or ``always`` one that
-happens each time. It leaves ``at-n-e-pid`` behind when it begins.
+It runs in the sweep's worker processes. What a worker is to do at trial n, epoch e stands in files
+of the folder $TOY: ``hold-n-e`` keeps it waiting while the file exists, ``once-n-e`` holds the name
+of a misdeed that happens one time, ``always-n-e`` or ``always`` one that happens each time. It
+leaves ``at-n-e-pid`` behind when it begins.
 """
 
 import math
@@ -24,7 +26,7 @@ def folder() -> Path:
 
 
 def train_epoch(spec: Spec, state: TrainState | None) -> tuple[TrainState, dict[str, float]]:
-    """Pretend to train; the value depends on seed, hyperparameters and epoch, as a real net's does."""
+    """Pretend to train; the value depends on seed, hyperparameters and epoch, as a net's does."""
     number, epoch = spec.seed[1], 1 if state is None else state.epoch + 1
     begin = time.perf_counter()
     (folder() / f"at-{number}-{epoch}-{os.getpid()}").touch()
@@ -33,7 +35,9 @@ def train_epoch(spec: Spec, state: TrainState | None) -> tuple[TrainState, dict[
     metrics = values(spec, epoch) | trouble(number, epoch)
     weights = np.full(FLOATS, float(epoch), np.float32)
     history = [] if state is None else state.history
-    after = TrainState(epoch, epoch, {"W": weights}, {}, {"m": weights.copy()}, history=[*history, dict(metrics)])
+    after = TrainState(
+        epoch, epoch, {"W": weights}, {}, {"m": weights.copy()}, history=[*history, dict(metrics)]
+    )
     return after, {**metrics, "epoch_s": time.perf_counter() - begin}
 
 
@@ -42,7 +46,13 @@ def values(spec: Spec, epoch: int) -> dict[str, float]:
     noise = float(np.random.default_rng([*spec.seed, epoch]).random())
     level = 0.5 + 0.3 * spec.model.dropout + 0.01 * (spec.model.filters % 7) + 0.05 * noise
     accuracy = level * (1 - math.exp(-epoch))
-    return {"train_loss": 1 - accuracy, "train_accuracy": accuracy, "valid_loss": 1 - accuracy, "valid_accuracy": accuracy, "lr": 0.1}
+    return {
+        "train_loss": 1 - accuracy,
+        "train_accuracy": accuracy,
+        "valid_loss": 1 - accuracy,
+        "valid_accuracy": accuracy,
+        "lr": 0.1,
+    }
 
 
 def wait_while(path: Path, limit_s: float = 60.0) -> None:

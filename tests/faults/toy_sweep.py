@@ -1,7 +1,9 @@
-"""`python -m tests.faults.toy_sweep ...`: the sweep's own command with a toy epoch, a crash at a named point, and a log of its own.
+"""`python -m tests.faults.toy_sweep ...`: the sweep's own command with a toy epoch, a crash at a
+named point, and a log of its own.
 
-PIPELINE_FAULT=<point>[:<n>] kills this process outright when the n-th (first) time comes: after-ask, after-epoch (saved, not yet reported),
-before-tell, after-tell, during-export. $TOY/told.log gets a line before ("telling") and after ("told") every tell that reaches the study.
+PIPELINE_FAULT=<point>[:<n>] kills this process outright when the n-th (first) time comes:
+after-ask, after-epoch (saved, not yet reported), before-tell, after-tell, during-export.
+$TOY/told.log gets a line before ("telling") and after ("told") every tell that reaches the study.
 All is wrapped from outside: the product holds no test code.
 """
 
@@ -83,7 +85,9 @@ def install() -> None:
     after(TrialRecord, "save", "after-epoch")
     wrap_tell()
     wrap_export()
-    if jump := os.environ.get("TOY_CLOCK_JUMP_S"):  # the wall clock is wrong by that much from the third look on
+    if jump := os.environ.get(
+        "TOY_CLOCK_JUMP_S"
+    ):  # the wall clock is wrong by that much from the third look on
         real, looks = time.time, iter([0.0, 0.0])
         time.time = lambda: real() + next(looks, float(jump))
 

@@ -35,7 +35,9 @@ def made_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def final_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A root with the study "small": a sweep on digits, two final members on two folds, their ensemble and bundle (read it only)."""
+    """A root with the study "small": a sweep on digits, two final members on two folds, their
+    ensemble and bundle (read it only).
+    """
     from tests.pipeline.final_study import make_final_study
 
     return make_final_study(tmp_path_factory.mktemp("final"))

@@ -36,5 +36,10 @@ def make_final_study(root: Path) -> Path:
     """Run the chain below `root` and return it."""
     run_sweep(root)
     assert command_line(final.FINAL, [*FINAL_ARGUMENTS, f"root={root}"], final.main) == 0
-    assert command_line(export.COMMAND, ["study.name=small", "tracking=none", f"root={root}"], export.main) == 0
+    assert (
+        command_line(
+            export.COMMAND, ["study.name=small", "tracking=none", f"root={root}"], export.main
+        )
+        == 0
+    )
     return root

@@ -1,4 +1,6 @@
-"""final.after_sweep=true: one command from nothing to a bundle; the same command again opens no test split."""
+"""final.after_sweep=true: one command from nothing to a bundle; the same command again opens no
+test split.
+"""
 
 import csv
 from pathlib import Path
@@ -10,10 +12,19 @@ from pipeline.bundle import load_bundle
 from pipeline.config import SWEEP, command_line
 from tests.pipeline.final_study import SWEEP_ARGUMENTS
 
-ARGUMENTS = (*SWEEP_ARGUMENTS, "final.after_sweep=true", "final.members=2", "final.folds=2", "final.epochs=1", "ensemble=weighted")
+ARGUMENTS = (
+    *SWEEP_ARGUMENTS,
+    "final.after_sweep=true",
+    "final.members=2",
+    "final.folds=2",
+    "final.epochs=1",
+    "ensemble=weighted",
+)
 
 
-def test_one_command_from_nothing_to_a_bundle_and_once_more(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_command_from_nothing_to_a_bundle_and_once_more(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert command_line(SWEEP, [*ARGUMENTS, f"root={tmp_path}"], sweep.main) == 0
     folder = tmp_path / "small"
     bundle = load_bundle(folder / "bundle")
@@ -30,8 +41,16 @@ def test_one_command_from_nothing_to_a_bundle_and_once_more(tmp_path: Path, caps
     assert (folder / "bundle" / "manifest.json").stat().st_mtime_ns == written
 
 
-def test_data_without_a_test_split_are_exported_all_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = [*ARGUMENTS, "data.test_fraction=0", "data.reserve=0", "data.valid_images=clean", f"root={tmp_path}"]
+def test_data_without_a_test_split_are_exported_all_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [
+        *ARGUMENTS,
+        "data.test_fraction=0",
+        "data.reserve=0",
+        "data.valid_images=clean",
+        f"root={tmp_path}",
+    ]
     assert command_line(SWEEP, arguments, sweep.main) == 0
     assert "not evaluated: data=digits: a test split must be given" in capsys.readouterr().out
     assert load_bundle(tmp_path / "small" / "bundle").classes == 10

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from cnn_core.errors import InputError
-from pipeline.files import StudyPaths, atomic_write_bytes, atomic_write_text, sha256_bytes, sha256_file, writable_file, writable_folder
+from pipeline.files import (
+    StudyPaths,
+    atomic_write_bytes,
+    atomic_write_text,
+    sha256_bytes,
+    sha256_file,
+    writable_file,
+    writable_folder,
+)
 
 
 def test_written_whole_with_the_modes_of_a_plain_file(tmp_path: Path) -> None:
@@ -21,14 +29,18 @@ def test_written_whole_with_the_modes_of_a_plain_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_failure_keeps_the_old_file_and_leaves_no_other(call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_keeps_the_old_file_and_leaves_no_other(
+    call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "a.bin"
     atomic_write_bytes(path, b"old")
 
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", fail) if call == "fsync" else monkeypatch.setattr(Path, "replace", fail)
+    monkeypatch.setattr(os, "fsync", fail) if call == "fsync" else monkeypatch.setattr(
+        Path, "replace", fail
+    )
     with pytest.raises(OSError, match="No space"):
         atomic_write_bytes(path, b"new")
     monkeypatch.undo()
@@ -36,13 +48,22 @@ def test_a_failure_keeps_the_old_file_and_leaves_no_other(call: str, tmp_path: P
     assert [p.name for p in tmp_path.iterdir()] == ["a.bin"]
 
 
-def test_contents_are_on_disk_before_the_name_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_contents_are_on_disk_before_the_name_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     order: list[str] = []
     fsync, replace = os.fsync, Path.replace
     monkeypatch.setattr(
-        os, "fsync", lambda handle: order.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file") or fsync(handle)
+        os,
+        "fsync",
+        lambda handle: (
+            order.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
+            or fsync(handle)
+        ),
     )
-    monkeypatch.setattr(Path, "replace", lambda self, target: order.append("name") or replace(self, target))
+    monkeypatch.setattr(
+        Path, "replace", lambda self, target: order.append("name") or replace(self, target)
+    )
     atomic_write_bytes(tmp_path / "a", b"x")
     assert order == ["file", "name", "folder"]
 
@@ -50,30 +71,40 @@ def test_contents_are_on_disk_before_the_name_is(tmp_path: Path, monkeypatch: py
 def test_digests(tmp_path: Path) -> None:
     content = os.urandom(3_000_000)
     (tmp_path / "x").write_bytes(content)
-    assert sha256_file(tmp_path / "x") == sha256_bytes(content) == hashlib.sha256(content).hexdigest()
+    assert (
+        sha256_file(tmp_path / "x") == sha256_bytes(content) == hashlib.sha256(content).hexdigest()
+    )
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match=r"root: must be a folder that can be written to, got .*file"):
+    with pytest.raises(
+        InputError, match=r"root: must be a folder that can be written to, got .*file"
+    ):
         writable_folder(tmp_path / "file", "root")
     assert writable_folder(tmp_path / "a" / "b", "root").is_dir()
 
 
 def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match=r"output: must be a folder that can be written to, got .*file"):
+    with pytest.raises(
+        InputError, match=r"output: must be a folder that can be written to, got .*file"
+    ):
         writable_file(str(tmp_path / "file" / "x.json"), "output")
     with pytest.raises(InputError, match=r"output: must be the name of a file, got the folder "):
         writable_file(str(tmp_path), "output")
     assert writable_file(str(tmp_path / "new" / "x.json"), "output") == tmp_path / "new" / "x.json"
-    assert writable_file(str(tmp_path / "file"), "output") == tmp_path / "file"  # one that is there is replaced
+    assert (
+        writable_file(str(tmp_path / "file"), "output") == tmp_path / "file"
+    )  # one that is there is replaced
 
 
 def test_names_in_a_studys_folder(tmp_path: Path) -> None:
     paths = StudyPaths(tmp_path, "s")
     assert paths.trial(17).weights == tmp_path / "s" / "trials" / "17" / "weights.npz"
-    assert {p.name for p in (paths.study_db, paths.log, paths.leaderboard, paths.best, paths.report)} == {
+    assert {
+        p.name for p in (paths.study_db, paths.log, paths.leaderboard, paths.best, paths.report)
+    } == {
         "study.db",
         "log.txt",
         "leaderboard.csv",

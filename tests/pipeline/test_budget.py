@@ -1,4 +1,6 @@
-"""budget.minutes alone: what is measured of a space, with slots whose epochs take the time that the test says."""
+"""budget.minutes alone: what is measured of a space, with slots whose epochs take the time that the
+test says.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -29,7 +31,9 @@ class Stopwatch:
     steps: int = 0
     seen: list[Spec] = field(default_factory=list)
 
-    def call(self, function: Any, spec: Spec, state: None, deadline_s: float) -> tuple[None, dict[str, float]]:
+    def call(
+        self, function: Any, spec: Spec, state: None, deadline_s: float
+    ) -> tuple[None, dict[str, float]]:
         steps = spec.train.steps_per_epoch
         assert steps is not None
         self.steps += steps
@@ -44,7 +48,14 @@ def adam_is_dear(spec: Spec) -> float:
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Problem]:
     root = tmp_path_factory.mktemp("root")
-    keys = ["experiment=smoke", f"root={root}", SPACE, "budget.trials=null", "budget.minutes=60", "train.epochs=100"]
+    keys = [
+        "experiment=smoke",
+        f"root={root}",
+        SPACE,
+        "budget.trials=null",
+        "budget.minutes=60",
+        "train.epochs=100",
+    ]
     config = compose(keys)
     return config, make_problem(config)[0]
 
@@ -53,11 +64,18 @@ def test_every_branch_is_tried_and_the_second_is_the_dearest(asked: tuple[Config
     config, problem = asked
     slot = Stopwatch(adam_is_dear)
     screened = screen(corners(problem), problem.training_images, [slot])
-    assert [spec.optimizer["name"] for spec, _ in screened] == ["momentum", "momentum", "adam", "adam"]
+    assert [spec.optimizer["name"] for spec, _ in screened] == [
+        "momentum",
+        "momentum",
+        "adam",
+        "adam",
+    ]
     assert {spec.model.filters for spec, _ in screened} == {4, 8}
     choice = choose(config, problem, [Stopwatch(adam_is_dear)])
     steps = 200 // 50
-    assert choice.epoch_s == pytest.approx(steps * 0.3), "the geometric mean of both branches, 0.1 and 0.9 s a step"
+    assert choice.epoch_s == pytest.approx(steps * 0.3), (
+        "the geometric mean of both branches, 0.1 and 0.9 s a step"
+    )
     epochs = 3600 * (1 - OUTSIDE) / choice.epoch_s
     assert (choice.epochs, choice.trials) == (100, int(epochs / 100))
 
@@ -73,7 +91,9 @@ def test_many_dear_branches_make_the_middle_dear(asked: tuple[Config, Problem]) 
     assert choice.epoch_s == pytest.approx(4 * (0.1 * 1.6**3) ** 0.25)
 
 
-def test_screening_takes_few_steps_and_ends_in_time(asked: tuple[Config, Problem], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_screening_takes_few_steps_and_ends_in_time(
+    asked: tuple[Config, Problem], monkeypatch: pytest.MonkeyPatch
+) -> None:
     _, problem = asked
     slot = Stopwatch(adam_is_dear)
     screen(corners(problem), problem.training_images, [slot])

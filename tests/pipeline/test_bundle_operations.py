@@ -48,7 +48,12 @@ def _same(model: Sequential, images: np.ndarray) -> None:
 @pytest.mark.parametrize("name", sorted(ARCHITECTURES))
 def test_every_architecture_computes_the_same(name: str, batch_norm: str) -> None:
     filters = 6 if name in ("vgg_valid", "vgg_deep") else 4
-    model = build_model(reference(name, filters=filters, batch_norm=batch_norm), (1, 28, 28), 10, np.random.default_rng(0))
+    model = build_model(
+        reference(name, filters=filters, batch_norm=batch_norm),
+        (1, 28, 28),
+        10,
+        np.random.default_rng(0),
+    )
     _unsettle(model)
     _same(model, np.random.default_rng(1).integers(0, 256, (7, 1, 28, 28), dtype=np.uint8))
 
@@ -56,7 +61,14 @@ def test_every_architecture_computes_the_same(name: str, batch_norm: str) -> Non
 @pytest.mark.parametrize(
     "layers",
     [
-        [BatchNormalization(), Convolution(5, (3, 2), (2, 1), (1, 0)), Tanh(), AveragePooling(3, 2, 1), Flatten(), Dense(4)],
+        [
+            BatchNormalization(),
+            Convolution(5, (3, 2), (2, 1), (1, 0)),
+            Tanh(),
+            AveragePooling(3, 2, 1),
+            Flatten(),
+            Dense(4),
+        ],
         [
             Convolution(5, 3, 2, "same", bias=False),
             BatchNormalization(),
@@ -69,7 +81,16 @@ def test_every_architecture_computes_the_same(name: str, batch_norm: str) -> Non
         [MomentNormalization("similar"), Convolution(6, 3), ReLU(), Flatten(), Dense(4)],
         [MomentNormalization("box"), Convolution(6, 3), ReLU(), Flatten(), Dense(4)],
         [MomentNormalization("width"), Convolution(6, 3), ReLU(), Flatten(), Dense(4)],
-        [Convolution(6, 3), Sigmoid(), LpPooling(2, p=3.0), GlobalAveragePooling(), Dense(5), BatchNormalization(), ReLU(), Dense(4)],
+        [
+            Convolution(6, 3),
+            Sigmoid(),
+            LpPooling(2, p=3.0),
+            GlobalAveragePooling(),
+            Dense(5),
+            BatchNormalization(),
+            ReLU(),
+            Dense(4),
+        ],
     ],
 )
 def test_every_kind_of_layer_computes_the_same(layers: list[Layer]) -> None:
@@ -90,11 +111,17 @@ def test_convolution_equals_scipy_over_many_blocks(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("pipeline.bundle.operations._BLOCK_BYTES", 5000)
     rng = np.random.default_rng(0)
     x = rng.standard_normal((2, 9, 8, 3)).astype(np.float32)
-    arrays = {"W": rng.standard_normal((4, 2, 3, 3)).astype(np.float32), "b": rng.standard_normal(4).astype(np.float32)}
+    arrays = {
+        "W": rng.standard_normal((4, 2, 3, 3)).astype(np.float32),
+        "b": rng.standard_normal(4).astype(np.float32),
+    }
     got = convolution(x, {"W": "W", "b": "b", "stride": [1, 1], "padding": [1, 1, 1, 1]}, arrays)
     for f in range(4):
         for n in range(3):
-            want = sum(correlate2d(x[c, :, :, n], arrays["W"][f, c], mode="same") for c in range(2)) + arrays["b"][f]
+            want = (
+                sum(correlate2d(x[c, :, :, n], arrays["W"][f, c], mode="same") for c in range(2))
+                + arrays["b"][f]
+            )
             np.testing.assert_allclose(got[f, :, :, n], want, atol=1e-4)
 
 
@@ -106,20 +133,32 @@ def test_a_view_equals_scipy_affine_transform() -> None:
     offset = centre + np.array([view[2], view[5]]) - matrix @ centre
     for c in range(2):
         for n in range(3):
-            want = affine_transform(x[c, :, :, n].astype(np.float64), matrix, offset, order=1, mode="grid-constant")
+            want = affine_transform(
+                x[c, :, :, n].astype(np.float64), matrix, offset, order=1, mode="grid-constant"
+            )
             np.testing.assert_allclose(got[c, :, :, n], want, atol=1e-5)
     assert view_sampler(IDENTITY, (10, 10)) is None and resample_view(x, None) is x
 
 
 def test_the_views_are_the_image_turns_zooms_and_shifts() -> None:
     x = np.random.default_rng(0).random((1, 28, 28, 1)).astype(np.float32)
-    seen = [resample_view(x, view_sampler(view, (28, 28)))[0, :, :, 0] for view in views_of(9, (28, 28))]
+    seen = [
+        resample_view(x, view_sampler(view, (28, 28)))[0, :, :, 0] for view in views_of(9, (28, 28))
+    ]
     np.testing.assert_array_equal(seen[0], x[0, :, :, 0])
     for got, degrees in zip(seen[1:3], (10, -10), strict=True):
-        want = rotate(x[0, :, :, 0].astype(np.float64), degrees, reshape=False, order=1, mode="grid-constant")
+        want = rotate(
+            x[0, :, :, 0].astype(np.float64), degrees, reshape=False, order=1, mode="grid-constant"
+        )
         np.testing.assert_allclose(got, want, atol=1e-5)
     for got, factor in zip(seen[3:5], (1.08, 1 / 1.08), strict=True):
-        want = affine_transform(x[0, :, :, 0].astype(np.float64), [factor] * 2, 13.5 * (1 - factor), order=1, mode="grid-constant")
+        want = affine_transform(
+            x[0, :, :, 0].astype(np.float64),
+            [factor] * 2,
+            13.5 * (1 - factor),
+            order=1,
+            mode="grid-constant",
+        )
         np.testing.assert_allclose(got, want, atol=1e-5)
     for got, step in zip(seen[5:], ((-1, 0), (1, 0), (0, -1), (0, 1)), strict=True):
         np.testing.assert_allclose(got, shift(x[0, :, :, 0], step, order=0), atol=1e-6)

@@ -1,4 +1,6 @@
-"""Quick nets give what the nets of predict.py give, to rounding, whatever the convolution and the batch."""
+"""Quick nets give what the nets of predict.py give, to rounding, whatever the convolution and the
+batch.
+"""
 
 from pathlib import Path
 
@@ -15,9 +17,15 @@ from pipeline.bundle.running import QuickNet, quicken
 
 @st.composite
 def nets(draw: st.DrawFn) -> tuple[Net, tuple[int, int, int]]:
-    """A convolution of any window, mostly wide enough for Winograd, with a ReLU, and a second one behind it."""
+    """A convolution of any window, mostly wide enough for Winograd, with a ReLU, and a second one
+    behind it.
+    """
     rng = np.random.default_rng(draw(st.integers(0, 99)))
-    kernel = (draw(st.integers(1, 5)), draw(st.integers(1, 5))) if draw(st.booleans()) else (draw(st.sampled_from([3, 5])),) * 2
+    kernel = (
+        (draw(st.integers(1, 5)), draw(st.integers(1, 5)))
+        if draw(st.booleans())
+        else (draw(st.sampled_from([3, 5])),) * 2
+    )
     stride = draw(st.sampled_from([[1, 1], [1, 1], [2, 1], [2, 3]]))
     padding = [draw(st.integers(0, k - 1)) for k in (kernel[0], kernel[0], kernel[1], kernel[1])]
     channels, middle, last = draw(st.sampled_from([(1, 4, 3), (12, 16, 8)]))
@@ -34,18 +42,25 @@ def nets(draw: st.DrawFn) -> tuple[Net, tuple[int, int, int]]:
         {"op": "convolution", "W": "V", "b": "c", "stride": [1, 1], "padding": [0, 0, 0, 0]},
         {"op": "global_average_pooling"},
     ]
-    return Net(operations, {name: array.astype(np.float32) for name, array in arrays.items()}), (channels, *size)
+    return Net(operations, {name: array.astype(np.float32) for name, array in arrays.items()}), (
+        channels,
+        *size,
+    )
 
 
 @settings(max_examples=60, deadline=None)
 @given(nets(), st.lists(st.integers(1, 30), min_size=1, max_size=3))
-def test_quick_nets_equal_plain_ones(case: tuple[Net, tuple[int, int, int]], batches: list[int]) -> None:
+def test_quick_nets_equal_plain_ones(
+    case: tuple[Net, tuple[int, int, int]], batches: list[int]
+) -> None:
     net, shape = case
     quick = QuickNet(net.operations, net.arrays)
     for n in batches:
         x = np.random.default_rng(n).standard_normal((*shape, n)).astype(np.float32)
         want = net.logits(x)
-        np.testing.assert_allclose(quick.logits(x), want, atol=1e-4 * max(1.0, float(np.abs(want).max())))
+        np.testing.assert_allclose(
+            quick.logits(x), want, atol=1e-4 * max(1.0, float(np.abs(want).max()))
+        )
 
 
 def test_nets_that_share_memory_do_not_disturb_each_other() -> None:
@@ -57,12 +72,23 @@ def test_nets_that_share_memory_do_not_disturb_each_other() -> None:
     ]
 
     def net() -> Net:
-        arrays = {"W": rng.standard_normal((16, 16, 3, 3)), "V": rng.standard_normal((16, 16, 3, 3)), "b": rng.standard_normal(16)}
-        return Net(operations, {name: array.astype(np.float32) / 9 for name, array in arrays.items()})
+        arrays = {
+            "W": rng.standard_normal((16, 16, 3, 3)),
+            "V": rng.standard_normal((16, 16, 3, 3)),
+            "b": rng.standard_normal(16),
+        }
+        return Net(
+            operations, {name: array.astype(np.float32) / 9 for name, array in arrays.items()}
+        )
 
     member = {"name": "m", "temperature": 1.0, "nets": []}
     combine = {"method": "uniform", "weights": [0.5, 0.5], "temperature": 1.0}
-    manifest = {"image_shape": [16, 9, 9], "classes": 16, "members": [member, member], "combine": combine}
+    manifest = {
+        "image_shape": [16, 9, 9],
+        "classes": 16,
+        "members": [member, member],
+        "combine": combine,
+    }
     bundle = Bundle(manifest, [[net(), net()], [net()]])
     images = rng.integers(0, 256, (230, 16, 9, 9), dtype=np.uint8)
     want = bundle.member_proba(images)
@@ -73,11 +99,22 @@ def test_nets_that_share_memory_do_not_disturb_each_other() -> None:
 @pytest.mark.parametrize("operation", ["dense", "pooling", "scale_shift"])
 def test_other_operations_are_the_plain_ones(operation: str) -> None:
     rng = np.random.default_rng(0)
-    arrays = {"W": rng.standard_normal((3, 5)), "b": rng.standard_normal(3), "scale": rng.random(5), "shift": rng.random(5)}
+    arrays = {
+        "W": rng.standard_normal((3, 5)),
+        "b": rng.standard_normal(3),
+        "scale": rng.random(5),
+        "shift": rng.random(5),
+    }
     arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
     steps = {
         "dense": {"op": "dense", "W": "W", "b": "b"},
-        "pooling": {"op": "pooling", "kind": "max", "size": [2, 2], "stride": [2, 2], "padding": [0, 0, 0, 0]},
+        "pooling": {
+            "op": "pooling",
+            "kind": "max",
+            "size": [2, 2],
+            "stride": [2, 2],
+            "padding": [0, 0, 0, 0],
+        },
         "scale_shift": {"op": "scale_shift", "flat": True, "scale": "scale", "shift": "shift"},
     }
     x = rng.standard_normal((5, 4, 4, 7) if operation == "pooling" else (5, 7)).astype(np.float32)

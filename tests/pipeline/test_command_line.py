@@ -1,4 +1,6 @@
-"""Flags and manners of every command: help from where keys are defined, version, exit codes, widths and colours."""
+"""Flags and manners of every command: help from where keys are defined, version, exit codes, widths
+and colours.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,11 +54,17 @@ def test_own_keys_are_typed_and_arrive_as_arguments() -> None:
         ("port=0", "port: must be >= 1 and <= 65535, got 0"),
         ("port=x", "port: must be a whole number, got 'x'"),
         ("bundel=x", 'bundel: is no key of the configuration; did you mean "bundle"?'),
-        ("optimizer.lr=1", "optimizer.lr: means nothing to small, which listens to root, study, slots, bundle, port"),
+        (
+            "optimizer.lr=1",
+            "optimizer.lr: means nothing to small, which listens to root, study, slots, bundle, "
+            "port",
+        ),
         ("optimizer=adam", "optimizer: means nothing to small"),
     ],
 )
-def test_keys_that_a_command_does_not_have_are_refused(word: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_keys_that_a_command_does_not_have_are_refused(
+    word: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(SMALL, word) == (2, [])
     assert says in capsys.readouterr().err
 
@@ -73,7 +81,16 @@ def test_help_names_groups_keys_and_examples_in_any_width(
     for group, choices in groups().items():
         assert group in out
         assert all(choice in out for choice in choices)
-    for key in ("study.name", "budget.trials", "model.filters", "optimizer.lr", "train.epochs", "root", "--cfg job", "Exit codes"):
+    for key in (
+        "study.name",
+        "budget.trials",
+        "model.filters",
+        "optimizer.lr",
+        "train.epochs",
+        "root",
+        "--cfg job",
+        "Exit codes",
+    ):
         assert key in out
     assert "\x1b[3" not in out
 
@@ -88,7 +105,9 @@ def test_help_of_a_small_command_shows_its_keys_only(capsys: pytest.CaptureFixtu
     assert "optimizer" not in out
 
 
-def test_narrow_help_gives_meanings_a_line_of_their_own(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_narrow_help_gives_meanings_a_line_of_their_own(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     run(SMALL, "--help")
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
@@ -109,11 +128,18 @@ def test_cfg_job_prints_the_tree_and_runs_nothing(capsys: pytest.CaptureFixture[
     assert [line for line in out.splitlines() if line.startswith("space:")]
 
 
-def test_cfg_job_of_a_small_command_prints_its_keys_and_sections_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_cfg_job_of_a_small_command_prints_its_keys_and_sections_alone(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert run(SMALL, "--cfg", "job", "port=9000", "slots.n=3") == (0, [])
     tree = yaml.safe_load(capsys.readouterr().out)
     assert list(tree) == ["bundle", "port", "root", "study", "slots"]
-    assert (tree["bundle"], tree["port"], tree["slots"]["n"], tree["study"]["name"]) == (None, 9000, 3, "digits")
+    assert (tree["bundle"], tree["port"], tree["slots"]["n"], tree["study"]["name"]) == (
+        None,
+        9000,
+        3,
+        "digits",
+    )
 
 
 def test_ctrl_c_is_130(capsys: pytest.CaptureFixture[str]) -> None:
@@ -134,5 +160,9 @@ def test_an_error_of_the_program_keeps_its_traceback() -> None:
 
 def test_the_top_of_pipeline_holds_commands_alone() -> None:
     files = {file.name: file.read_text() for file in Path(pipeline.__file__).parent.glob("*.*")}
-    others = {name for name, text in files.items() if '\nif __name__ == "__main__":\n    sys.exit(command_line(' not in text}
+    others = {
+        name
+        for name, text in files.items()
+        if '\nif __name__ == "__main__":\n    sys.exit(command_line(' not in text
+    }
     assert others == {"__init__.py", "artifacts.py", "config.py"} and len(files) > 12

@@ -1,4 +1,6 @@
-"""Composing: every choice, every preset; the fast way against Hydra's own; threads; what the tree promises."""
+"""Composing: every choice, every preset; the fast way against Hydra's own; threads; what the tree
+promises.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -26,13 +28,17 @@ CHOICES = [(group, choice) for group, choices in groups().items() for choice in 
 
 
 def data_spec(name: str) -> DataSpec:
-    return DataSpec(folder="/nowhere", digest="0" * 64, image_shape=SHAPES.get(name, (1, 28, 28)), classes=10)
+    return DataSpec(
+        folder="/nowhere", digest="0" * 64, image_shape=SHAPES.get(name, (1, 28, 28)), classes=10
+    )
 
 
 def builds(overrides: list[str]) -> None:
     config = compose(overrides)
     spec = spec_of(config, data_spec(config.data.name), (1, 2))
-    net = build_model(spec.model, spec.data.image_shape, spec.data.classes, stream(spec.seed, "init"))
+    net = build_model(
+        spec.model, spec.data.image_shape, spec.data.classes, stream(spec.seed, "init")
+    )
     assert net.parameter_count() > 10
 
 
@@ -61,7 +67,10 @@ def test_a_preset_composes_with_other_choices_than_its_own(preset: str) -> None:
         "sampler=random",
         "ensemble=uniform",
     ):
-        assert compose([f"experiment={preset}", choice]).choices[choice.partition("=")[0]] == choice.partition("=")[2]
+        assert (
+            compose([f"experiment={preset}", choice]).choices[choice.partition("=")[0]]
+            == choice.partition("=")[2]
+        )
 
 
 @pytest.mark.parametrize("model", ["three_conv", "two_conv", "vgg_valid", "vgg_deep"])
@@ -91,7 +100,13 @@ def test_files_and_tables_name_the_same_choices(group: str, names: set[str]) -> 
         ["optimizer=momentum", "optimizer.lr=0.25", "model.filters=12", "study.note='a b'"],
         ["experiment=mnist", "optimizer=rmsprop", "model.dropout=0.1", "train.batch_size=64"],
         ["experiment=smoke", "data.train_size=null", "budget.trials=7", "model.hidden=[3,4]"],
-        ["schedule=one_cycle", "schedule.warmup=0.3", "augment=affine", "augment.shift=0.01", "tracking=none"],
+        [
+            "schedule=one_cycle",
+            "schedule.warmup=0.3",
+            "augment=affine",
+            "augment.shift=0.01",
+            "tracking=none",
+        ],
     ],
 )
 def test_fast_composition_equals_hydras_own(overrides: list[str]) -> None:
@@ -99,7 +114,11 @@ def test_fast_composition_equals_hydras_own(overrides: list[str]) -> None:
     own = hydra.compose("config", overrides=overrides)
     ours = compose(overrides).node
     for section in own:
-        wanted = OmegaConf.to_container(own[section], resolve=True) if isinstance(own[section], DictConfig) else own[section]
+        wanted = (
+            OmegaConf.to_container(own[section], resolve=True)
+            if isinstance(own[section], DictConfig)
+            else own[section]
+        )
         if isinstance(wanted, dict) and section != "space":
             got = OmegaConf.to_container(ours[section], resolve=True)
             assert {key: got[key] for key in wanted} == wanted, section
@@ -112,8 +131,14 @@ def test_fast_composition_equals_hydras_own(overrides: list[str]) -> None:
 def test_groups_are_composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     compose(["optimizer=nesterov", "optimizer.lr=0.1"])
     calls: list[object] = []
-    monkeypatch.setattr("pipeline.configuration.typed_tree.compose_groups", lambda *a: calls.append(a) or compose_groups(*a))
-    assert compose(["optimizer=nesterov", "optimizer.lr=0.2", "model.filters=9"]).optimizer["lr"] == 0.2
+    monkeypatch.setattr(
+        "pipeline.configuration.typed_tree.compose_groups",
+        lambda *a: calls.append(a) or compose_groups(*a),
+    )
+    assert (
+        compose(["optimizer=nesterov", "optimizer.lr=0.2", "model.filters=9"]).optimizer["lr"]
+        == 0.2
+    )
     assert compose(["optimizer=nesterov"]).optimizer["lr"] == 0.01  # the kept tree was not changed
     assert calls == []
 
@@ -134,14 +159,23 @@ def test_a_composition_owns_its_sections() -> None:
 def test_interpolations_follow_what_an_override_changes() -> None:
     assert compose(["data=mnist"]).study.name == "mnist"
     assert compose(["data=mnist", "model.filters=9"]).study.name == "mnist"
-    changed = compose(["data=mnist", "train.epochs=5", "model.filters=${train.epochs}", "budget.trials=${model.filters}"])
+    changed = compose(
+        [
+            "data=mnist",
+            "train.epochs=5",
+            "model.filters=${train.epochs}",
+            "budget.trials=${model.filters}",
+        ]
+    )
     assert (changed.model.filters, changed.budget.trials) == (5, 5)
     assert compose(["data=mnist"]).budget.trials == 20
 
 
 def test_interpolations_of_a_preset_follow_what_an_override_changes(tmp_path: Path) -> None:
     (tmp_path / "experiment").mkdir()
-    (tmp_path / "experiment" / "tied.yaml").write_text("# @package _global_\ntrain:\n  epochs: ${model.filters}\n")
+    (tmp_path / "experiment" / "tied.yaml").write_text(
+        "# @package _global_\ntrain:\n  epochs: ${model.filters}\n"
+    )
     tied = [search_path_override([str(tmp_path)]), "experiment=tied"]
     assert compose([*tied, "model.filters=9"]).train.epochs == 9
     assert compose([*tied, "model.filters=10"]).train.epochs == 10
@@ -151,7 +185,9 @@ def test_threads_compose_at_the_same_time() -> None:
     names = list(OPTIMIZERS)
 
     def one(number: int) -> tuple[object, object]:
-        config = compose([f"optimizer={names[number % len(names)]}", f"optimizer.lr={1 / (number + 2)!r}"])
+        config = compose(
+            [f"optimizer={names[number % len(names)]}", f"optimizer.lr={1 / (number + 2)!r}"]
+        )
         return config.optimizer["name"], config.optimizer["lr"]
 
     with ThreadPoolExecutor(8) as pool:
@@ -162,8 +198,13 @@ def test_threads_compose_at_the_same_time() -> None:
 def test_model_files_give_the_dimensions_of_their_sources() -> None:
     for name, reference in REFERENCE.items():
         model = spec_of(compose(["data=mnist", f"model={name}"]), data_spec("mnist"), (0,)).model
-        assert replace(model, init=reference.init) == reference  # how weights are drawn is not a dimension
-    assert (compose(["model=simple_convnet"]).model.init, compose(["model=simple_convnet"]).model.init_std) == ("normal", 0.01)
+        assert (
+            replace(model, init=reference.init) == reference
+        )  # how weights are drawn is not a dimension
+    assert (
+        compose(["model=simple_convnet"]).model.init,
+        compose(["model=simple_convnet"]).model.init_std,
+    ) == ("normal", 0.01)
 
 
 def test_a_number_is_taken_as_a_list_of_one_dense_layer() -> None:
@@ -184,23 +225,46 @@ def test_study_is_named_after_its_data_unless_named() -> None:
 
 def test_spec_carries_what_was_composed() -> None:
     config = compose(
-        ["optimizer=adamw", "optimizer.weight_decay=0.05", "schedule=cosine", "regularizer=l2", "data.train_size=70", "train.clip_norm=2"]
+        [
+            "optimizer=adamw",
+            "optimizer.weight_decay=0.05",
+            "schedule=cosine",
+            "regularizer=l2",
+            "data.train_size=70",
+            "train.clip_norm=2",
+        ]
     )
     spec = spec_of(config, data_spec("digits"), (5, 6))
     assert spec.optimizer["name"] == "adamw"
     assert spec.optimizer["weight_decay"] == 0.05
-    assert (spec.schedule["name"], spec.regularizer.l2, spec.data.train_size, spec.train.clip_norm) == ("cosine", 0.0001, 70, 2.0)
+    assert (
+        spec.schedule["name"],
+        spec.regularizer.l2,
+        spec.data.train_size,
+        spec.train.clip_norm,
+    ) == ("cosine", 0.0001, 70, 2.0)
     assert spec.seed == (5, 6)
     assert spec.data.valid_fraction == 0.2  # conf/data/digits.yaml, whatever the prepared spec said
 
 
 def test_report_5s_net_is_the_contest_model_and_is_enqueued_first() -> None:
     model = compose(["model=contest"]).model
-    assert (model.filters, model.kernel, model.pool, model.hidden, model.activation, model.dropout) == (32, 5, 2, [], "relu", 0.4)
+    assert (
+        model.filters,
+        model.kernel,
+        model.pool,
+        model.hidden,
+        model.activation,
+        model.dropout,
+    ) == (32, 5, 2, [], "relu", 0.4)
     for overrides in ([], ["experiment=mnist"]):
-        assert {"model.filters=32", "model.dropout=0.4", "model.init=he", "optimizer=adam", "train.batch_size=100"} <= set(
-            compose(overrides).study.enqueue[0]
-        )
+        assert {
+            "model.filters=32",
+            "model.dropout=0.4",
+            "model.init=he",
+            "optimizer=adam",
+            "train.batch_size=100",
+        } <= set(compose(overrides).study.enqueue[0])
 
 
 def test_conf_is_found_in_the_checkout() -> None:
@@ -224,7 +288,10 @@ def test_trials_to_try_first_are_given_as_quoted_overrides() -> None:
 
 def test_secrets_stay_out_of_the_stored_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_TOKEN", "s3cret-value")
-    overrides = ["tracking.uri=${oc.env:SOME_TOKEN}", "study.storage='postgresql+psycopg://me:hunter2@127.0.0.1/db'"]
+    overrides = [
+        "tracking.uri=${oc.env:SOME_TOKEN}",
+        "study.storage='postgresql+psycopg://me:hunter2@127.0.0.1/db'",
+    ]
     config = compose(overrides)
     assert config.tracking.uri == "s3cret-value"
     assert config.study.storage == "postgresql+psycopg://me:hunter2@127.0.0.1/db"
@@ -240,10 +307,23 @@ def test_the_contests_other_members_are_the_same_after_any_trial() -> None:
     mild = [compose(["experiment=contest", *final.overrides, *fixed]) for fixed in final.fixed]
     trials = (
         ["model=vgg_valid", "model.kernel=5", "model.filters=56", "model.frame=similar"],
-        ["model=vgg_deep", "model.frame=none", "optimizer=adamw", "optimizer.lr=0.02", "augment.rotate=35.0", "augment.elastic=0.0"],
+        [
+            "model=vgg_deep",
+            "model.frame=none",
+            "optimizer=adamw",
+            "optimizer.lr=0.02",
+            "augment.rotate=35.0",
+            "augment.elastic=0.0",
+        ],
     )
     first = compose(["experiment=contest"]).study.enqueue[1]
-    few = ["model.dropout=0.5", "model.init=xavier", "optimizer=adamw", "optimizer.lr=0.0087", "augment.mild=0.95"]
+    few = [
+        "model.dropout=0.5",
+        "model.init=xavier",
+        "optimizer=adamw",
+        "optimizer.lr=0.0087",
+        "augment.mild=0.95",
+    ]
     unlike = (
         ["model=vgg_deep", *few],
         ["model=vgg_deep", *few, "model.frame=box"],
@@ -252,9 +332,16 @@ def test_the_contests_other_members_are_the_same_after_any_trial() -> None:
     )
     recipes = [compose(["experiment=contest", *first, *recipe]) for recipe in unlike]
     for trial in trials:
-        again = [compose(["experiment=contest", *trial, *final.overrides, *fixed]) for fixed in final.fixed]
+        again = [
+            compose(["experiment=contest", *trial, *final.overrides, *fixed])
+            for fixed in final.fixed
+        ]
         for one, plain, recipe in zip(again, mild, recipes, strict=True):
-            assert (one.model, one.optimizer, one.augment) == (recipe.model, recipe.optimizer, recipe.augment)
+            assert (one.model, one.optimizer, one.augment) == (
+                recipe.model,
+                recipe.optimizer,
+                recipe.augment,
+            )
             assert (one.schedule, one.train) == (plain.schedule, plain.train)
             assert one.model.frame_beside and one.model.frame_jitter > 0
 
@@ -267,10 +354,19 @@ def test_what_a_net_without_a_frame_does_not_use_makes_it_no_other() -> None:
 
     jitter, beside = "model.frame_jitter=0.1", "model.frame_beside=true"
     assert digest() == digest(jitter, beside)
-    assert len({digest(), *(digest("model.frame=box", *more) for more in ([], [jitter], [beside]))}) == 4
+    assert (
+        len({digest(), *(digest("model.frame=box", *more) for more in ([], [jitter], [beside]))})
+        == 4
+    )
 
 
 def test_a_trial_is_called_by_its_frame_too() -> None:
     assert trial_name(7, compose(["model.filters=8"])) == "t007 adam he f8 d0.40"
-    assert trial_name(7, compose(["model.filters=8", "model.frame=box"])) == "t007 adam he f8 d0.40 box"
-    assert trial_name(7, compose(["model.filters=8", "model.frame=box", "model.frame_beside=true"])) == "t007 adam he f8 d0.40 box beside"
+    assert (
+        trial_name(7, compose(["model.filters=8", "model.frame=box"]))
+        == "t007 adam he f8 d0.40 box"
+    )
+    assert (
+        trial_name(7, compose(["model.filters=8", "model.frame=box", "model.frame_beside=true"]))
+        == "t007 adam he f8 d0.40 box beside"
+    )

@@ -1,4 +1,6 @@
-"""What a user gives wrong: exit code 2, one line on stderr that names the rule and the nearest key, before anything is done."""
+"""What a user gives wrong: exit code 2, one line on stderr that names the rule and the nearest key,
+before anything is done.
+"""
 
 import os
 import subprocess
@@ -12,12 +14,23 @@ from pipeline.config import SWEEP, Config, command_line
 # (override or overrides, what the line must say)
 BAD = [
     ("lrr=1", 'lrr: is no key of the configuration; did you mean "optimizer.lr"?'),
-    ("+lrr=1", "must not begin with + or ~, keys are neither added nor deleted, got '+lrr=1'; did you mean \"optimizer.lr\"?"),
+    (
+        "+lrr=1",
+        "must not begin with + or ~, keys are neither added nor deleted, got '+lrr=1'; did you "
+        'mean "optimizer.lr"?',
+    ),
     ("+model.filters=3", "must not begin with + or ~"),
     ("++model.filters=3", "must not begin with + or ~"),
     ("~optimizer", "must not begin with + or ~"),
-    ("data.file=x.csv", "data.file: is no key of data=digits, but of data=csv, npz or text (override data.file=x.csv)"),
-    ("optimizer.momentum=0.5", "optimizer.momentum: is no key of optimizer=adam, but of optimizer=momentum or nesterov"),
+    (
+        "data.file=x.csv",
+        "data.file: is no key of data=digits, but of data=csv, npz or text (override "
+        "data.file=x.csv)",
+    ),
+    (
+        "optimizer.momentum=0.5",
+        "optimizer.momentum: is no key of optimizer=adam, but of optimizer=momentum or nesterov",
+    ),
     ("optimizer.lrr=1", 'did you mean "optimizer.lr"?'),
     ("optimizer.lr=abc", "optimizer.lr: must be a number, got 'abc'"),
     ("optimizer.lr=", "optimizer.lr: must be a number, got ''"),
@@ -33,7 +46,10 @@ BAD = [
     ("optimizer={lr:1}", "optimizer: is a group of files, choose one by name"),
     ("optimizer.name=sgd", "optimizer.name: is set by choosing the group, as optimizer=NAME"),
     ("optimizer@x=adam", "a group goes to its own place"),
-    ("optimizer=adam,sgd", "must be one value, got 'optimizer=adam,sgd'; what to search is said by space="),
+    (
+        "optimizer=adam,sgd",
+        "must be one value, got 'optimizer=adam,sgd'; what to search is said by space=",
+    ),
     ("model.filters=range(1,4)", "must be one value"),
     ("slots.n=0", "slots.n: must be >= 1, got 0"),
     ("slots.n=1.5", "slots.n: must be a whole number or null, got 1.5"),
@@ -42,7 +58,10 @@ BAD = [
     ("model.dropout=-0.1", "model.dropout: must be >= 0 and < 1, got -0.1"),
     ("model.hidden=[0]", "model.hidden: must be >= 1, got 0"),
     ("model.hidden=[a]", "model.hidden: must be a list"),
-    ("model.activation=rely", "must be one of relu, leaky_relu, sigmoid, tanh, got 'rely'; did you mean \"relu\"?"),
+    (
+        "model.activation=rely",
+        "must be one of relu, leaky_relu, sigmoid, tanh, got 'rely'; did you mean \"relu\"?",
+    ),
     ("train.epochs=0", "train.epochs: must be >= 1, got 0"),
     ("train.epochs=2.5", "train.epochs: must be a whole number, got 2.5"),
     ("train.epoch=2", 'did you mean "train.epochs"?'),
@@ -52,7 +71,10 @@ BAD = [
     ("study.name=", "study.name: must be up to 100 letters"),
     ("study.seed=-1", "study.seed: must be >= 0, got -1"),
     ("study=5", "study: must be a mapping, got 5; set its keys as study.KEY=VALUE"),
-    ("study.objectives=[speed]", "study.objectives: must be among valid_accuracy, multiply_adds, got 'speed'"),
+    (
+        "study.objectives=[speed]",
+        "study.objectives: must be among valid_accuracy, multiply_adds, got 'speed'",
+    ),
     ("study.objectives=[valid_accuracy,multiply_adds]", "pruner: must be none with two objectives"),
     ("study.deterministic=true budget.minutes=3", "study.deterministic: excludes budget.minutes"),
     ("budget.minutes=0", "budget.minutes: must be > 0, got 0"),
@@ -69,7 +91,10 @@ BAD = [
     ("a=t,,", "must be KEY=VALUE in Hydra's grammar"),
     ("x._target_=os.getcwd", "a configuration never names code to run"),
     ("model._target_=os.getcwd", "a configuration never names code to run"),
-    ("space={model.filters:{_target_:os.getcwd,int:[1,2]}}", "a configuration never names code to run"),
+    (
+        "space={model.filters:{_target_:os.getcwd,int:[1,2]}}",
+        "a configuration never names code to run",
+    ),
     ("-m", "-m: is not how this project sweeps"),
     ("--multirun", "space="),
     ("--hlep", 'is no flag of this command; did you mean "--help"?'),
@@ -94,10 +119,14 @@ def test_refused_in_one_line(words: str, says: str, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize("place", ["model", "train", "space", "experiment"])
-def test_target_in_a_file_of_ones_own_is_refused_unread(place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_target_in_a_file_of_ones_own_is_refused_unread(
+    place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     proof = tmp_path / "ran"
     (tmp_path / place).mkdir()
-    (tmp_path / place / "evil.yaml").write_text(f"_target_: pathlib.Path.touch\nname: contest\n_args_: ['{proof}']\n")
+    (tmp_path / place / "evil.yaml").write_text(
+        f"_target_: pathlib.Path.touch\nname: contest\n_args_: ['{proof}']\n"
+    )
     assert command_line(SWEEP, [f"--config-dir={tmp_path}", f"{place}=evil"], never) == 2
     assert "a configuration never names code to run" in capsys.readouterr().err
     assert not proof.exists()
@@ -108,14 +137,22 @@ def test_target_in_a_file_of_ones_own_is_refused_unread(place: str, tmp_path: Pa
     [
         (
             "name: contest\nfiltres: 3\n",
-            'model.filtres: is no key of the configuration; did you mean "model.filters"? (conf/model/mine.yaml)',
+            (
+                'model.filtres: is no key of the configuration; did you mean "model.filters"? '
+                "(conf/model/mine.yaml)"
+            ),
         ),
-        ("name: contest\nfilters: many\n", "model.filters: must be a whole number, got 'many' (conf/model/mine.yaml)"),
+        (
+            "name: contest\nfilters: many\n",
+            "model.filters: must be a whole number, got 'many' (conf/model/mine.yaml)",
+        ),
         ("name: [contest\n", "configuration: must compose"),
         ("- 1\n", "model: must be a mapping, got [1] (conf/model/mine.yaml)"),
     ],
 )
-def test_faults_in_a_file_of_ones_own_name_it(text: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_faults_in_a_file_of_ones_own_name_it(
+    text: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "mine.yaml").write_text(text)
     assert command_line(SWEEP, ["-cd", str(tmp_path), "model=mine"], never) == 2
@@ -132,11 +169,15 @@ def test_credentials_do_not_reach_the_message(capsys: pytest.CaptureFixture[str]
     assert "abc" not in err
 
 
-@pytest.mark.parametrize("words", [["lrr=1"], ["model=null"], ["space={}"], ["data=mnist", "data.root=/no/such/folder"]])
+@pytest.mark.parametrize(
+    "words", [["lrr=1"], ["model=null"], ["space={}"], ["data=mnist", "data.root=/no/such/folder"]]
+)
 def test_real_process_refuses_before_the_first_trial(words: list[str], tmp_path: Path) -> None:
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "pipeline.sweep", f"root={tmp_path}", *words]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, timeout=60, check=False
+    )
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr

@@ -1,4 +1,6 @@
-"""Confirmation in whole sweeps: fresh seeds decide which trial is the best, and everything that names the best names that one."""
+"""Confirmation in whole sweeps: fresh seeds decide which trial is the best, and everything that
+names the best names that one.
+"""
 
 import csv
 import hashlib
@@ -35,7 +37,10 @@ def test_confirmation_ranks_by_fresh_seeds_and_is_done_once(tmp_path: Path) -> N
         assert float(row["mean"]) == pytest.approx(sum(values) / 3)
     with (tmp_path / "smoke" / "leaderboard.csv").open() as file:
         assert [row["trial"] for row in csv.DictReader(file)][:2] == [row["trial"] for row in rows]
-    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "smoke").glob("trials/*/confirm-*/result.json")}
+    times = {
+        path: path.stat().st_mtime_ns
+        for path in (tmp_path / "smoke").glob("trials/*/confirm-*/result.json")
+    }
     assert len(times) == 6
     assert command("sweep", tmp_path, *arguments).returncode == 0
     assert times == {path: path.stat().st_mtime_ns for path in times}
@@ -43,7 +48,9 @@ def test_confirmation_ranks_by_fresh_seeds_and_is_done_once(tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_the_best_after_confirmation_is_the_best_everywhere(tmp_path: Path) -> None:
-    """Fresh seeds turn the search's ranking round, so that the best by the lower bound is another trial than the search's own."""
+    """Fresh seeds turn the search's ranking round, so that the best by the lower bound is another
+    trial than the search's own.
+    """
     root, folder = tmp_path, tmp_path / "smoke"
     again = [*TINY, "tracking=mlflow", "tracking.figures=false", "train.epochs=6"]
     assert command("sweep", root, *again).returncode == 0
@@ -57,7 +64,9 @@ def test_the_best_after_confirmation_is_the_best_everywhere(tmp_path: Path) -> N
     done = command("sweep", root, *again, "study.confirm=2")
     assert done.returncode == 0, done.stderr
     agree_on(root, second, done.stdout)
-    looked = command("sweep", root, *again)  # without a confirmation of its own: what there is stays
+    looked = command(
+        "sweep", root, *again
+    )  # without a confirmation of its own: what there is stays
     agree_on(root, second, looked.stdout)
     assert f"trial {second}" in command("replay", root, "study.name=smoke").stdout
     more = command("sweep", root, *again, "budget.trials=5")
@@ -77,7 +86,9 @@ def leave_result(root: Path, paths: TrialPaths, number: int, index: int, value: 
 
 
 def agree_on(root: Path, best: int, said: str) -> None:
-    """The leaderboard, best.yaml, the weights kept, the summary, MLflow and the report name the same trial."""
+    """The leaderboard, best.yaml, the weights kept, the summary, MLflow and the report name the
+    same trial.
+    """
     folder = root / "smoke"
     with (folder / "leaderboard.csv").open() as file:
         assert int(next(csv.DictReader(file))["trial"]) == best
@@ -91,5 +102,8 @@ def agree_on(root: Path, best: int, said: str) -> None:
     assert table.ended is not None and table.ended.best_number == best
     assert table.best is not None and table.best.number == best
     assert manifest["objective"] == list(table.best.objective), "trained again, it is the same net"
-    assert gather(read_study(StudyPaths(root, "smoke")), StudyPaths(root, "smoke")).winner.number == best
+    assert (
+        gather(read_study(StudyPaths(root, "smoke")), StudyPaths(root, "smoke")).winner.number
+        == best
+    )
     assert finished_trials(StudyPaths(root, "smoke"))[0].number == best

@@ -1,4 +1,6 @@
-"""MNIST, with a small stand-in for its files: where it is looked for, how it is downloaded and verified, what is said offline."""
+"""MNIST, with a small stand-in for its files: where it is looked for, how it is downloaded and
+verified, what is said offline.
+"""
 
 import gzip
 import http.server
@@ -84,17 +86,23 @@ def settings(*overrides: str) -> DataSettings:
     return compose(["data=mnist", *overrides]).data
 
 
-def test_found_in_a_folder_that_is_named_compressed_or_not(cache: Path, files: Path, tmp_path: Path) -> None:
+def test_found_in_a_folder_that_is_named_compressed_or_not(
+    cache: Path, files: Path, tmp_path: Path
+) -> None:
     data = prepare(settings(f"data.root={files}"), tmp_path / "root")
     assert (data.image_shape, data.classes, data.valid_fraction) == ((1, 28, 28), 10, 1 / 6)
-    np.testing.assert_array_equal(open_prepared(data.folder, data.digest).images[:, 0], made(40, (28, 28))[0])
+    np.testing.assert_array_equal(
+        open_prepared(data.folder, data.digest).images[:, 0], made(40, (28, 28))[0]
+    )
     for path in list(files.glob("*.gz")):
         path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
         path.unlink()
     assert prepare(settings(f"data.root={files}"), tmp_path / "root").digest == data.digest
 
 
-def test_found_in_the_shared_folder_before_the_cache(cache: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_found_in_the_shared_folder_before_the_cache(
+    cache: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "shared").mkdir()
     files.rename(tmp_path / "shared" / "mnist")
     monkeypatch.setenv("CNN_DATA_DIR", str(tmp_path / "shared"))
@@ -102,9 +110,13 @@ def test_found_in_the_shared_folder_before_the_cache(cache: Path, files: Path, t
     assert not cache.exists()
 
 
-def test_downloaded_once_and_only_what_is_needed(cache: Path, server: Server, tmp_path: Path) -> None:
+def test_downloaded_once_and_only_what_is_needed(
+    cache: Path, server: Server, tmp_path: Path
+) -> None:
     data = prepare(settings(), tmp_path / "root")
-    assert server.asked == [f"/first/{name}.gz" for name in mnist.TRAIN]  # not a byte of the test set
+    assert server.asked == [
+        f"/first/{name}.gz" for name in mnist.TRAIN
+    ]  # not a byte of the test set
     assert prepare(settings(), tmp_path / "other").digest == data.digest
     assert len(server.asked) == 2
     with opened_for_evaluation():
@@ -116,15 +128,23 @@ def test_downloaded_once_and_only_what_is_needed(cache: Path, server: Server, tm
 WRONG = gzip.compress(b"\0\0\x08\x03" + b"\0\0\0\x01" * 3 + b"x")
 
 
-@pytest.mark.parametrize("answer", [b"", b"<html>not found</html>", WRONG], ids=["empty", "page", "another file"])
-def test_second_mirror_where_the_first_fails_or_lies(answer: bytes, cache: Path, server: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "answer", [b"", b"<html>not found</html>", WRONG], ids=["empty", "page", "another file"]
+)
+def test_second_mirror_where_the_first_fails_or_lies(
+    answer: bytes, cache: Path, server: Server, tmp_path: Path
+) -> None:
     server.answers["/first"] = answer
     assert prepare(settings(), tmp_path / "root").classes == 10
     assert [path.split("/")[1] for path in server.asked] == ["first", "second", "first", "second"]
-    assert sorted(path.name for path in cache.iterdir()) == sorted(f"{name}.gz" for name in mnist.TRAIN)
+    assert sorted(path.name for path in cache.iterdir()) == sorted(
+        f"{name}.gz" for name in mnist.TRAIN
+    )
 
 
-def test_offline_says_what_to_do_and_leaves_nothing_behind(cache: Path, files: Path, tmp_path: Path) -> None:
+def test_offline_says_what_to_do_and_leaves_nothing_behind(
+    cache: Path, files: Path, tmp_path: Path
+) -> None:
     with pytest.raises(InputError) as raised:
         prepare(settings(), tmp_path / "root")
     text = str(raised.value)
@@ -141,27 +161,50 @@ def test_download_can_be_forbidden(cache: Path, server: Server, tmp_path: Path) 
     assert server.asked == []
 
 
-def test_a_folder_without_the_files_is_refused_without_looking_elsewhere(cache: Path, server: Server, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"data.root: must hold train-images-idx3-ubyte and train-labels-idx1-ubyte"):
+def test_a_folder_without_the_files_is_refused_without_looking_elsewhere(
+    cache: Path, server: Server, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        InputError,
+        match=r"data.root: must hold train-images-idx3-ubyte and train-labels-idx1-ubyte",
+    ):
         prepare(settings(f"data.root={tmp_path}"), tmp_path / "root")
     assert server.asked == []
 
 
-def test_other_images_under_mnists_name_are_refused(cache: Path, files: Path, tmp_path: Path) -> None:
+def test_other_images_under_mnists_name_are_refused(
+    cache: Path, files: Path, tmp_path: Path
+) -> None:
     write_idx(files / "train-images-idx3-ubyte.gz", made(40, (28, 28), seed=5)[0])
-    with pytest.raises(InputError, match=r"train-images-idx3-ubyte.gz: must be MNIST's own, sha256"):
+    with pytest.raises(
+        InputError, match=r"train-images-idx3-ubyte.gz: must be MNIST's own, sha256"
+    ):
         prepare(settings(f"data.root={files}"), tmp_path / "root")
 
 
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("train-images-idx3-ubyte", b"\0\0\x08\x03\0\0\0\x28\0\0\0\x1c\0\0\0\x1c" + bytes(100), "offset 116: the file ends"),
-        ("train-images-idx3-ubyte", b"\0\0\x0d\x03" + bytes(12), "offset 0: an IDX file of unsigned bytes"),
-        ("train-labels-idx1-ubyte", b"\0\0\x08\x01\0\0\0\x02\x03\x0b", "offset 9: labels must be from 0 to 9, got 11"),
+        (
+            "train-images-idx3-ubyte",
+            b"\0\0\x08\x03\0\0\0\x28\0\0\0\x1c\0\0\0\x1c" + bytes(100),
+            "offset 116: the file ends",
+        ),
+        (
+            "train-images-idx3-ubyte",
+            b"\0\0\x0d\x03" + bytes(12),
+            "offset 0: an IDX file of unsigned bytes",
+        ),
+        (
+            "train-labels-idx1-ubyte",
+            b"\0\0\x08\x01\0\0\0\x02\x03\x0b",
+            "offset 9: labels must be from 0 to 9, got 11",
+        ),
     ],
 )
-def test_damage_is_named_with_file_and_offset(name: str, content: bytes, says: str, cache: Path, files: Path, tmp_path: Path) -> None:
+def test_damage_is_named_with_file_and_offset(
+    name: str, content: bytes, says: str, cache: Path, files: Path, tmp_path: Path
+) -> None:
     (files / f"{name}.gz").unlink()
     (files / name).write_bytes(content)
     with pytest.raises(InputError) as raised:

@@ -1,4 +1,6 @@
-"""Preparing: read once, found again by what the files look like, mended when damaged; and the lock on the test split."""
+"""Preparing: read once, found again by what the files look like, mended when damaged; and the lock
+on the test split.
+"""
 
 import ast
 import os
@@ -34,20 +36,31 @@ def counted(monkeypatch: pytest.MonkeyPatch, kind: str) -> list[str]:
     """Count how often the source is read."""
     reads: list[str] = []
     source = SOURCES[kind]
-    monkeypatch.setitem(SOURCES, kind, replace(source, read=lambda *a: reads.append(kind) or source.read(*a)))
+    monkeypatch.setitem(
+        SOURCES, kind, replace(source, read=lambda *a: reads.append(kind) or source.read(*a))
+    )
     return reads
 
 
-def test_a_second_start_reads_nothing(csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_start_reads_nothing(
+    csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reads = counted(monkeypatch, "csv")
     first = prepare(settings("data=csv", f"data.file={csv}"), tmp_path / "root")
-    again = prepare(settings("data=csv", f"data.file={csv}", "data.train_size=10", "data.split_seed=3"), tmp_path / "root")
+    again = prepare(
+        settings("data=csv", f"data.file={csv}", "data.train_size=10", "data.split_seed=3"),
+        tmp_path / "root",
+    )
     assert (again.folder, again.digest) == (first.folder, first.digest)
     assert reads == ["csv"]
 
 
-@pytest.mark.parametrize("change", [["data.test_fraction=0.5"], ["data.test_seed=1"], ["data.classes=9"]])
-def test_options_that_change_the_arrays_are_noticed(change: list[str], csv: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "change", [["data.test_fraction=0.5"], ["data.test_seed=1"], ["data.classes=9"]]
+)
+def test_options_that_change_the_arrays_are_noticed(
+    change: list[str], csv: Path, tmp_path: Path
+) -> None:
     base = ["data=csv", f"data.file={csv}"]
     first = prepare(settings(*base), tmp_path / "root")
     assert prepare(settings(*base, *change), tmp_path / "root").digest != first.digest
@@ -113,8 +126,15 @@ def test_a_failed_evaluation_closes_it_again(tmp_path: Path) -> None:
 def test_only_evaluate_opens_it() -> None:
     """No other module of the product so much as names the key."""
     package = Path(pipeline.__file__).parent
-    allowed = {package / "evaluate.py", package / "data" / "__init__.py", package / "data" / "test_split.py"}
+    allowed = {
+        package / "evaluate.py",
+        package / "data" / "__init__.py",
+        package / "data" / "test_split.py",
+    }
     for path in package.rglob("*.py"):
-        names = {getattr(node, "id", getattr(node, "name", None)) for node in ast.walk(ast.parse(path.read_text()))}
+        names = {
+            getattr(node, "id", getattr(node, "name", None))
+            for node in ast.walk(ast.parse(path.read_text()))
+        }
         if "opened_for_evaluation" in names:
             assert path in allowed, path

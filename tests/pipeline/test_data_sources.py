@@ -1,4 +1,6 @@
-"""Every data source: what is read is what was written, splits are disjoint, damaged files are refused by name."""
+"""Every data source: what is read is what was written, splits are disjoint, damaged files are
+refused by name.
+"""
 
 from pathlib import Path
 
@@ -69,7 +71,11 @@ def test_same_source_same_digest_and_a_changed_one_is_noticed(kind: str, tmp_pat
 
 @pytest.mark.parametrize("kind", [*KINDS, "digits"])
 def test_held_out_training_and_validation_images_share_none(kind: str, tmp_path: Path) -> None:
-    overrides = ["data=digits"] if kind == "digits" else [*write(kind, tmp_path)[:-1], "data.test_fraction=0.25"]
+    overrides = (
+        ["data=digits"]
+        if kind == "digits"
+        else [*write(kind, tmp_path)[:-1], "data.test_fraction=0.25"]
+    )
     data = prepare(settings(*overrides), tmp_path / "root")
     with opened_for_evaluation():
         test = prepare_test(settings(*overrides), tmp_path / "root")
@@ -80,7 +86,9 @@ def test_held_out_training_and_validation_images_share_none(kind: str, tmp_path:
     if kind != "digits":  # random images: none is there twice
         as_bytes = [{image.tobytes() for image in part.images} for part in (kept, held)]
         assert not as_bytes[0] & as_bytes[1]
-    counts = np.bincount(held.labels, minlength=data.classes) / np.bincount(np.r_[kept.labels, held.labels])
+    counts = np.bincount(held.labels, minlength=data.classes) / np.bincount(
+        np.r_[kept.labels, held.labels]
+    )
     np.testing.assert_allclose(counts, len(held.labels) / total, atol=0.05)  # stratified
     parts = split(kept.labels, data)
     assert not set(parts.train.tolist()) & set(parts.valid.tolist())
@@ -100,13 +108,30 @@ def test_digits_are_scikit_learns(tmp_path: Path) -> None:
     data = prepare(settings("data=digits", "data.test_fraction=0"), tmp_path)
     found, bunch = open_prepared(data.folder, data.digest), load_digits()
     np.testing.assert_array_equal(found.labels, bunch.target)
-    np.testing.assert_allclose(found.images[:, 0] / 255 * 16, bunch.images, atol=16 / 255 / 2 + 1e-9)
+    np.testing.assert_allclose(
+        found.images[:, 0] / 255 * 16, bunch.images, atol=16 / 255 / 2 + 1e-9
+    )
 
 
 def test_settings_of_the_split_reach_the_spec(tmp_path: Path) -> None:
-    data = prepare(settings("data=digits", "data.train_size=70", "data.valid_size=30", "data.split_seed=4", "data.reserve=5"), tmp_path)
+    data = prepare(
+        settings(
+            "data=digits",
+            "data.train_size=70",
+            "data.valid_size=30",
+            "data.split_seed=4",
+            "data.reserve=5",
+        ),
+        tmp_path,
+    )
     assert isinstance(data, DataSpec)
-    assert (data.train_size, data.valid_size, data.split_seed, data.reserve, data.valid_fraction) == (70, 30, 4, 5, 0.2)
+    assert (
+        data.train_size,
+        data.valid_size,
+        data.split_seed,
+        data.reserve,
+        data.valid_fraction,
+    ) == (70, 30, 4, 5, 0.2)
 
 
 @pytest.mark.parametrize("header", [True, False])
@@ -114,7 +139,12 @@ def test_settings_of_the_split_reach_the_spec(tmp_path: Path) -> None:
 def test_label_column_of_a_csv(header: bool, label: str, last: bool, tmp_path: Path) -> None:
     images, labels = made()
     write_csv(tmp_path / "x.csv", images, labels, header=header, label_last=last)
-    overrides = ("data=csv", f"data.file={tmp_path}/x.csv", f"data.label={label}", "data.test_fraction=0")
+    overrides = (
+        "data=csv",
+        f"data.file={tmp_path}/x.csv",
+        f"data.label={label}",
+        "data.test_fraction=0",
+    )
     data = prepare(settings(*overrides), tmp_path / "root")
     np.testing.assert_array_equal(open_prepared(data.folder, data.digest).labels, labels)
 
@@ -124,23 +154,44 @@ def test_label_column_by_name_and_found_anywhere_by_its_usual_name(tmp_path: Pat
     write_csv(tmp_path / "x.csv", images, labels, header=True, label_last=True)
     for label in ("auto", "label"):
         data = prepare(
-            settings("data=csv", f"data.file={tmp_path}/x.csv", f"data.label={label}", "data.test_fraction=0"), tmp_path / "root"
+            settings(
+                "data=csv",
+                f"data.file={tmp_path}/x.csv",
+                f"data.label={label}",
+                "data.test_fraction=0",
+            ),
+            tmp_path / "root",
         )
         np.testing.assert_array_equal(open_prepared(data.folder, data.digest).labels, labels)
-    with pytest.raises(InputError, match=r"x.csv: line 1: the header must name the label's column, got data.label='lable'; did you mean"):
-        prepare(settings("data=csv", f"data.file={tmp_path}/x.csv", "data.label=lable"), tmp_path / "root")
+    with pytest.raises(
+        InputError,
+        match=r"x.csv: line 1: the header must name the label's column, got data.label='lable'; "
+        r"did you mean",
+    ):
+        prepare(
+            settings("data=csv", f"data.file={tmp_path}/x.csv", "data.label=lable"),
+            tmp_path / "root",
+        )
 
 
 def test_images_that_are_not_square_or_grey(tmp_path: Path) -> None:
     images, labels = made(shape=(3, 4, 5))
     for label in ("first", "last"):
         write_csv(tmp_path / "x.csv", images, labels, header=False, label_last=label == "last")
-        overrides = ("data=csv", f"data.file={tmp_path}/x.csv", "data.shape=[3,4,5]", "data.test_fraction=0", f"data.label={label}")
+        overrides = (
+            "data=csv",
+            f"data.file={tmp_path}/x.csv",
+            "data.shape=[3,4,5]",
+            "data.test_fraction=0",
+            f"data.label={label}",
+        )
         data = prepare(settings(*overrides), tmp_path / "root")
         assert data.image_shape == (3, 4, 5)
         np.testing.assert_array_equal(open_prepared(data.folder, data.digest).images, images)
         np.testing.assert_array_equal(open_prepared(data.folder, data.digest).labels, labels)
-    with pytest.raises(InputError, match=r"data.shape: must be \[channels, height, width\] with a product of 60"):
+    with pytest.raises(
+        InputError, match=r"data.shape: must be \[channels, height, width\] with a product of 60"
+    ):
         prepare(settings(*overrides[:2], overrides[-1], "data.shape=[3,4,4]"), tmp_path / "root")
 
 
@@ -148,8 +199,13 @@ def test_images_that_are_not_square_or_grey(tmp_path: Path) -> None:
 def test_npz_with_channels_last(channels: int, tmp_path: Path) -> None:
     images, labels = made(shape=(6, 5, channels))
     np.savez(tmp_path / "x.npz", images=images, labels=labels)
-    data = prepare(settings("data=npz", f"data.file={tmp_path}/x.npz", "data.test_fraction=0"), tmp_path / "root")
-    np.testing.assert_array_equal(open_prepared(data.folder, data.digest).images, images.transpose(0, 3, 1, 2))
+    data = prepare(
+        settings("data=npz", f"data.file={tmp_path}/x.npz", "data.test_fraction=0"),
+        tmp_path / "root",
+    )
+    np.testing.assert_array_equal(
+        open_prepared(data.folder, data.digest).images, images.transpose(0, 3, 1, 2)
+    )
 
 
 def test_classes_of_test_pictures_are_those_of_the_training_pictures(tmp_path: Path) -> None:
@@ -159,14 +215,24 @@ def test_classes_of_test_pictures_are_those_of_the_training_pictures(tmp_path: P
     write_pictures(tmp_path / "other", images[:2], np.array([0, 7]))
     overrides = ("data=images", f"data.folder={tmp_path}/train")
     with opened_for_evaluation():
-        test = prepare_test(settings(*overrides, f"data.test_folder={tmp_path}/test"), tmp_path / "root")
+        test = prepare_test(
+            settings(*overrides, f"data.test_folder={tmp_path}/test"), tmp_path / "root"
+        )
         assert test.classes == 3
         np.testing.assert_array_equal(open_prepared(test.folder, test.digest).labels, [0, 2])
-        with pytest.raises(InputError, match=r"data.test_folder: must have classes of data.folder, 0, 1, 2, got 7"):
-            prepare_test(settings(*overrides, f"data.test_folder={tmp_path}/other"), tmp_path / "root")
-        write_pictures(tmp_path / "train", images[:1], np.array([1000]))  # a class more: what was read before no longer counts
+        with pytest.raises(
+            InputError, match=r"data.test_folder: must have classes of data.folder, 0, 1, 2, got 7"
+        ):
+            prepare_test(
+                settings(*overrides, f"data.test_folder={tmp_path}/other"), tmp_path / "root"
+            )
+        write_pictures(
+            tmp_path / "train", images[:1], np.array([1000])
+        )  # a class more: what was read before no longer counts
         (tmp_path / "train" / "1000").rename(tmp_path / "train" / "-1")
-        test = prepare_test(settings(*overrides, f"data.test_folder={tmp_path}/test"), tmp_path / "root")
+        test = prepare_test(
+            settings(*overrides, f"data.test_folder={tmp_path}/test"), tmp_path / "root"
+        )
         assert test.classes == 4
         np.testing.assert_array_equal(open_prepared(test.folder, test.digest).labels, [1, 3])
 
@@ -177,10 +243,24 @@ def test_test_images_must_be_of_the_training_images_size_and_classes(tmp_path: P
     np.savez(tmp_path / "x.npz", images=images, labels=labels, larger=larger, more=labels + 1)
     overrides = ("data=npz", f"data.file={tmp_path}/x.npz")
     with opened_for_evaluation():
-        with pytest.raises(InputError, match=r"data=npz: test images must be 1x6x6 \(CxHxW\) as the training images, got 1x8x8"):
-            prepare_test(settings(*overrides, "data.test_images=larger", "data.test_labels=labels"), tmp_path / "root")
-        with pytest.raises(InputError, match=rf"data=npz: test labels must be from 0 to {CLASSES - 1} as in training, got {CLASSES}"):
-            prepare_test(settings(*overrides, "data.test_images=images", "data.test_labels=more"), tmp_path / "root")
+        with pytest.raises(
+            InputError,
+            match=r"data=npz: test images must be 1x6x6 \(CxHxW\) as the training images, "
+            r"got 1x8x8",
+        ):
+            prepare_test(
+                settings(*overrides, "data.test_images=larger", "data.test_labels=labels"),
+                tmp_path / "root",
+            )
+        with pytest.raises(
+            InputError,
+            match=rf"data=npz: test labels must be from 0 to {CLASSES - 1} as in training, "
+            rf"got {CLASSES}",
+        ):
+            prepare_test(
+                settings(*overrides, "data.test_images=images", "data.test_labels=more"),
+                tmp_path / "root",
+            )
 
 
 @pytest.mark.parametrize(
@@ -193,7 +273,9 @@ def test_test_images_must_be_of_the_training_images_size_and_classes(tmp_path: P
         ("text", "data.test_file=/no/such.txt", "/no/such.txt must exist"),
     ],
 )
-def test_test_files_that_are_not_there_are_refused_before_anything_is_trained(kind: str, key: str, says: str, tmp_path: Path) -> None:
+def test_test_files_that_are_not_there_are_refused_before_anything_is_trained(
+    kind: str, key: str, says: str, tmp_path: Path
+) -> None:
     with pytest.raises(InputError) as raised:
         prepare(settings(*write(kind, tmp_path), f"data.root={tmp_path}", key), tmp_path / "root")
     assert says in str(raised.value)
@@ -201,40 +283,77 @@ def test_test_files_that_are_not_there_are_refused_before_anything_is_trained(ki
 
 def test_npz_with_channels_last_and_arrays_of_the_test(tmp_path: Path) -> None:
     images, labels = made(shape=(6, 6, 3))
-    np.savez(tmp_path / "x.npz", x_train=images, y_train=labels, x_test=images[:8], y_test=labels[:8])
-    overrides = ("data=npz", f"data.file={tmp_path}/x.npz", "data.test_images=x_test", "data.test_labels=y_test")
+    np.savez(
+        tmp_path / "x.npz", x_train=images, y_train=labels, x_test=images[:8], y_test=labels[:8]
+    )
+    overrides = (
+        "data=npz",
+        f"data.file={tmp_path}/x.npz",
+        "data.test_images=x_test",
+        "data.test_labels=y_test",
+    )
     data = prepare(settings(*overrides), tmp_path / "root")
-    np.testing.assert_array_equal(open_prepared(data.folder, data.digest).images, images.transpose(0, 3, 1, 2))
+    np.testing.assert_array_equal(
+        open_prepared(data.folder, data.digest).images, images.transpose(0, 3, 1, 2)
+    )
     with opened_for_evaluation():
         test = prepare_test(settings(*overrides), tmp_path / "root")
-    np.testing.assert_array_equal(open_prepared(test.folder, test.digest).images, images[:8].transpose(0, 3, 1, 2))
+    np.testing.assert_array_equal(
+        open_prepared(test.folder, test.digest).images, images[:8].transpose(0, 3, 1, 2)
+    )
 
 
 def test_pictures_are_resized_only_when_asked(tmp_path: Path) -> None:
     images, labels = made()
     write_pictures(tmp_path / "p", images, labels)
     write_pictures(tmp_path / "p", made(1, (9, 7))[0], np.array([0]), ".jpeg")
-    with pytest.raises(InputError, match=r"images must have one size, or data.size=\[height,width\] resizes them, got .*9x7|.*6x6"):
+    with pytest.raises(
+        InputError,
+        match=r"images must have one size, or data.size=\[height,width\] resizes them, "
+        r"got .*9x7|.*6x6",
+    ):
         prepare(settings("data=images", f"data.folder={tmp_path}/p"), tmp_path / "root")
-    data = prepare(settings("data=images", f"data.folder={tmp_path}/p", "data.size=[8,8]", "data.colour=rgb"), tmp_path / "root")
+    data = prepare(
+        settings("data=images", f"data.folder={tmp_path}/p", "data.size=[8,8]", "data.colour=rgb"),
+        tmp_path / "root",
+    )
     assert data.image_shape == (3, 8, 8)
-    data = prepare(settings("data=images", f"data.folder={tmp_path}/p", "data.size=[28,28]", "data.normalize=mnist"), tmp_path / "root")
+    data = prepare(
+        settings(
+            "data=images", f"data.folder={tmp_path}/p", "data.size=[28,28]", "data.normalize=mnist"
+        ),
+        tmp_path / "root",
+    )
     assert data.image_shape == (1, 28, 28)
 
 
-def test_relative_paths_start_from_data_root_or_the_shared_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_paths_start_from_data_root_or_the_shared_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "csv").mkdir()
     write("csv", tmp_path / "csv")
-    one = prepare(settings("data=csv", "data.file=train.csv", f"data.root={tmp_path}/csv"), tmp_path / "root")
+    one = prepare(
+        settings("data=csv", "data.file=train.csv", f"data.root={tmp_path}/csv"), tmp_path / "root"
+    )
     monkeypatch.setenv("CNN_DATA_DIR", str(tmp_path))
-    assert prepare(settings("data=csv", "data.file=train.csv"), tmp_path / "root").digest == one.digest
+    assert (
+        prepare(settings("data=csv", "data.file=train.csv"), tmp_path / "root").digest == one.digest
+    )
 
 
 @pytest.mark.parametrize(
     ("kind", "damage", "says"),
     [
-        ("idx", lambda f: (f / "images.gz").write_bytes((f / "images.gz").read_bytes()[:300]), "images.gz: gzip data must be whole"),
-        ("idx", lambda f: (f / "labels").write_bytes(b"\0\0\x08\x01\0\0\0\x05abc"), "labels: offset 11: the file ends"),
+        (
+            "idx",
+            lambda f: (f / "images.gz").write_bytes((f / "images.gz").read_bytes()[:300]),
+            "images.gz: gzip data must be whole",
+        ),
+        (
+            "idx",
+            lambda f: (f / "labels").write_bytes(b"\0\0\x08\x01\0\0\0\x05abc"),
+            "labels: offset 11: the file ends",
+        ),
         (
             "idx",
             lambda f: write_idx(f / "labels", np.zeros(59)),
@@ -245,15 +364,45 @@ def test_relative_paths_start_from_data_root_or_the_shared_folder(tmp_path: Path
             lambda f: (f / "train.csv").write_text("label,a,b\n1,2\n"),
             "train.csv: line 2: rows must have the 3 columns of the header, got 2",
         ),
-        ("csv", lambda f: (f / "train.csv").write_text("1,2,999,3,4\n"), "pixel 2: must be from 0 to 255, got 999"),
-        ("csv", lambda f: (f / "train.csv").write_text("-1,2,9,3,4\n"), "line 1: labels must be from 0 to"),
-        ("csv", lambda f: (f / "train.csv").write_text("1,2,9,3\n"), "a row must be a square image"),
-        ("csv", lambda f: (f / "train.csv").write_text(""), "train.csv: line 1: must be a row of numbers or a header, got none"),
+        (
+            "csv",
+            lambda f: (f / "train.csv").write_text("1,2,999,3,4\n"),
+            "pixel 2: must be from 0 to 255, got 999",
+        ),
+        (
+            "csv",
+            lambda f: (f / "train.csv").write_text("-1,2,9,3,4\n"),
+            "line 1: labels must be from 0 to",
+        ),
+        (
+            "csv",
+            lambda f: (f / "train.csv").write_text("1,2,9,3\n"),
+            "a row must be a square image",
+        ),
+        (
+            "csv",
+            lambda f: (f / "train.csv").write_text(""),
+            "train.csv: line 1: must be a row of numbers or a header, got none",
+        ),
         ("csv", lambda f: (f / "train.csv").unlink(), "train.csv must exist"),
         ("npz", lambda f: (f / "data.npz").write_bytes(b"PK nothing"), "data.npz"),
-        ("npz", lambda f: np.savez(f / "data.npz", pictures=np.zeros(3)), "must hold an array named images or x_train"),
-        ("npz", lambda f: np.savez(f / "data.npz", images=np.array([{}], object), labels=np.zeros(1, int)), "no objects"),
-        ("images", lambda f: (f / "pictures" / "0" / "0000.png").write_bytes(b"\x89PNG\r\n\x1a\nrest"), "0000.png"),
+        (
+            "npz",
+            lambda f: np.savez(f / "data.npz", pictures=np.zeros(3)),
+            "must hold an array named images or x_train",
+        ),
+        (
+            "npz",
+            lambda f: np.savez(
+                f / "data.npz", images=np.array([{}], object), labels=np.zeros(1, int)
+            ),
+            "no objects",
+        ),
+        (
+            "images",
+            lambda f: (f / "pictures" / "0" / "0000.png").write_bytes(b"\x89PNG\r\n\x1a\nrest"),
+            "0000.png",
+        ),
         (
             "images",
             lambda f: (f / "pictures" / "0" / "0000.png").write_text("hello"),
@@ -261,11 +410,21 @@ def test_relative_paths_start_from_data_root_or_the_shared_folder(tmp_path: Path
         ),
         ("images", lambda f: (f / "pictures" / "9").mkdir(), "every class must have an image"),
         ("text", lambda f: (f / "rows.txt").write_text("1 2 x 4\n"), "rows.txt: line 1"),
-        ("text", lambda f: (f / "labels.txt").write_text("1\n" * 59 + "-1\n"), "labels.txt: line 60: labels must be from 0 to"),
-        ("text", lambda f: (f / "labels.txt").write_text("1\n2\n"), "labels.txt: must hold one label a line for each of the 60 images"),
+        (
+            "text",
+            lambda f: (f / "labels.txt").write_text("1\n" * 59 + "-1\n"),
+            "labels.txt: line 60: labels must be from 0 to",
+        ),
+        (
+            "text",
+            lambda f: (f / "labels.txt").write_text("1\n2\n"),
+            "labels.txt: must hold one label a line for each of the 60 images",
+        ),
     ],
 )
-def test_damaged_files_are_refused_by_name(kind: str, damage: object, says: str, tmp_path: Path) -> None:
+def test_damaged_files_are_refused_by_name(
+    kind: str, damage: object, says: str, tmp_path: Path
+) -> None:
     overrides = write(kind, tmp_path)
     damage(tmp_path)  # type: ignore[operator]
     with pytest.raises(InputError) as raised:
@@ -281,7 +440,9 @@ def test_a_bomb_of_a_picture_is_refused_by_its_header(tmp_path: Path) -> None:
     overrides = write("images", tmp_path)
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
     chunk = b"IHDR" + header
-    bomb = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    bomb = (
+        b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    )
     (tmp_path / "pictures" / "0" / "0000.png").write_bytes(bomb)
     with pytest.raises(InputError, match=r"0000\.png"):
         prepare(settings(*overrides), tmp_path / "root")
@@ -293,13 +454,19 @@ def test_a_bomb_of_a_picture_is_refused_by_its_header(tmp_path: Path) -> None:
         (["data=csv"], "data.file: must be given with data=csv, as data.file=PATH"),
         (["data=images", "data.folder=/no/such/place"], "/no/such/place must exist"),
         (["data=digits", "data.test_fraction=0.0001"], None),
-        (["data=digits", "data.test_fraction=0.99999"], "data.test_fraction: must leave at least one training image"),
+        (
+            ["data=digits", "data.test_fraction=0.99999"],
+            "data.test_fraction: must leave at least one training image",
+        ),
     ],
 )
 def test_settings_that_cannot_be(overrides: list[str], says: str | None, tmp_path: Path) -> None:
     if says is None:
         prepare(settings(*overrides), tmp_path)  # nothing held out by rounding: training has all
-        with pytest.raises(InputError, match="must hold out at least one image"), opened_for_evaluation():
+        with (
+            pytest.raises(InputError, match="must hold out at least one image"),
+            opened_for_evaluation(),
+        ):
             prepare_test(settings(*overrides), tmp_path)
         return
     with pytest.raises(InputError) as raised:
@@ -308,5 +475,8 @@ def test_settings_that_cannot_be(overrides: list[str], says: str | None, tmp_pat
 
 
 def test_no_test_split_where_none_is_held_out(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="a test split must be given or held out"), opened_for_evaluation():
+    with (
+        pytest.raises(InputError, match="a test split must be given or held out"),
+        opened_for_evaluation(),
+    ):
         prepare_test(settings("data=digits", "data.test_fraction=0"), tmp_path)

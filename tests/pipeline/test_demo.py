@@ -26,18 +26,27 @@ from pipeline.demo_page.server import DemoServer
 
 def manifest(members: int, data: str = "digits") -> dict[str, Any]:
     return {
-        "study": "made-up", "image_shape": [1, 8, 8], "classes": 10, "digest": "0" * 64, "data": {"name": data},
+        "study": "made-up", "image_shape": [1, 8, 8], "classes": 10, "digest": "0" * 64,
+        "data": {"name": data},
         "members": [{"name": f"m{k}", "temperature": 1.0} for k in range(members)],
-        "combine": {"method": "uniform", "weights": [1 / members] * members, "temperature": 1.0}, "views": [],
+        "combine": {"method": "uniform", "weights": [1 / members] * members, "temperature": 1.0},
+        "views": [],
     }  # fmt: skip
 
 
 def net(seed: int) -> Net:
     rng = np.random.default_rng(seed)
-    convolution = {"op": "convolution", "W": "W", "b": "b", "padding": [1, 1, 1, 1], "stride": [1, 1]}
+    convolution = {
+        "op": "convolution",
+        "W": "W",
+        "b": "b",
+        "padding": [1, 1, 1, 1],
+        "stride": [1, 1],
+    }
     dense = {"op": "dense", "W": "V", "b": "c"}
     arrays = {
-        "W": rng.normal(size=(3, 1, 3, 3)), "b": np.zeros(3), "V": 0.1 * rng.normal(size=(10, 192)), "c": np.zeros(10),
+        "W": rng.normal(size=(3, 1, 3, 3)), "b": np.zeros(3),
+        "V": 0.1 * rng.normal(size=(10, 192)), "c": np.zeros(10),
     }  # fmt: skip
     steps = [convolution, {"op": "relu"}, {"op": "flatten"}, dense]
     return Net(steps, {name: array.astype(np.float32) for name, array in arrays.items()})
@@ -72,7 +81,11 @@ def drawn_one(polarity: int = 255) -> Image.Image:
 
 
 def ask(
-    server: DemoServer, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+    server: DemoServer,
+    method: str,
+    path: str,
+    body: bytes | None = None,
+    headers: dict[str, str] | None = None,
 ) -> tuple[int, bytes, Any]:
     connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
     connection.request(method, path, body, headers or {})
@@ -82,8 +95,14 @@ def ask(
     return response.status, content, response.headers
 
 
-def test_the_page_and_its_parts_are_served_and_load_nothing_from_elsewhere(server: DemoServer) -> None:
-    for path, kind in (("/", "text/html"), ("/demo.css", "text/css"), ("/demo.js", "text/javascript")):
+def test_the_page_and_its_parts_are_served_and_load_nothing_from_elsewhere(
+    server: DemoServer,
+) -> None:
+    for path, kind in (
+        ("/", "text/html"),
+        ("/demo.css", "text/css"),
+        ("/demo.js", "text/javascript"),
+    ):
         status, content, headers = ask(server, "GET", path)
         assert status == 200
         assert headers["Content-Type"].startswith(kind)
@@ -95,17 +114,22 @@ def test_about_says_which_model_it_is(server: DemoServer) -> None:
     status, content, _ = ask(server, "GET", "/about.json")
     assert status == 200
     assert json.loads(content) | {"digest": ""} == {
-        "study": "made-up", "classes": 10, "image": [1, 8, 8], "members": ["m0", "m1"], "method": "uniform", "data": "digits", "digest": "",
+        "study": "made-up", "classes": 10, "image": [1, 8, 8], "members": ["m0", "m1"],
+        "method": "uniform", "data": "digits", "digest": "",
     }  # fmt: skip
 
 
-def test_an_answer_holds_members_ensemble_input_and_maps(server: DemoServer, bundle: Bundle) -> None:
+def test_an_answer_holds_members_ensemble_input_and_maps(
+    server: DemoServer, bundle: Bundle
+) -> None:
     status, content, _ = ask(server, "POST", "/predict", png(drawn_one()))
     assert status == 200
     found = json.loads(content)
     image = input_of(png(drawn_one()), bundle)
     np.testing.assert_allclose(found["ensemble"], bundle.predict_proba(image)[0], atol=1e-6)
-    np.testing.assert_allclose([m["probabilities"] for m in found["members"]], bundle.member_proba(image)[:, 0], atol=1e-6)
+    np.testing.assert_allclose(
+        [m["probabilities"] for m in found["members"]], bundle.member_proba(image)[:, 0], atol=1e-6
+    )
     assert found["prediction"] == int(np.argmax(found["ensemble"]))
     assert found["seen"] == image[0, 0].tolist()
     assert np.shape(found["maps"]) == (3, 8, 8)
@@ -114,7 +138,9 @@ def test_an_answer_holds_members_ensemble_input_and_maps(server: DemoServer, bun
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP"])
 @pytest.mark.parametrize("polarity", [0, 255])
-def test_pictures_of_either_polarity_and_any_size_become_the_same_digit(bundle: Bundle, kind: str, polarity: int) -> None:
+def test_pictures_of_either_polarity_and_any_size_become_the_same_digit(
+    bundle: Bundle, kind: str, polarity: int
+) -> None:
     image = input_of(png(drawn_one(polarity).resize((100, 100)), kind), bundle)
     assert image.shape == (1, 1, 8, 8)
     assert (image[0, 0][:, 3:5] > 150).all()
@@ -139,7 +165,12 @@ def test_first_maps_are_the_first_convolution_rectified() -> None:
 
     one = net(5)
     image = np.random.default_rng(0).integers(0, 256, (1, 1, 8, 8)).astype(np.uint8)
-    expected = np.stack([np.maximum(correlate2d(image[0, 0] / 255, kernel[0], mode="same"), 0) for kernel in one.arrays["W"]])
+    expected = np.stack(
+        [
+            np.maximum(correlate2d(image[0, 0] / 255, kernel[0], mode="same"), 0)
+            for kernel in one.arrays["W"]
+        ]
+    )
     np.testing.assert_allclose(first_maps(one, image) / 255, expected / expected.max(), atol=0.003)
 
 
@@ -149,12 +180,19 @@ def test_a_framed_net_shows_what_it_sees_and_its_maps_of_that(bundle: Bundle) ->
     operations, _ = operations_of(Sequential([layer]))
     framed = Net([*operations, *one.operations], one.arrays)
     image = input_of(png(drawn_one()), bundle)
-    seen = np.rint(layer.forward(image.transpose(1, 2, 3, 0).astype(np.float32), training=False))[:, :, :, 0]
+    seen = np.rint(layer.forward(image.transpose(1, 2, 3, 0).astype(np.float32), training=False))[
+        :, :, :, 0
+    ]
     found = answer(Bundle(bundle.manifest, [[framed], *bundle.nets[1:]]), png(drawn_one()))
     assert found["seen"] == seen[0].astype(int).tolist() != image[0, 0].tolist()
     np.testing.assert_allclose(found["maps"], first_maps(one, seen[None].astype(np.uint8)), atol=3)
-    beside = Net([{**operations[0], "beside": True}, *two_channels(one).operations], two_channels(one).arrays)
-    assert answer(Bundle(bundle.manifest, [[beside], *bundle.nets[1:]]), png(drawn_one()))["seen"] == found["seen"]
+    beside = Net(
+        [{**operations[0], "beside": True}, *two_channels(one).operations], two_channels(one).arrays
+    )
+    assert (
+        answer(Bundle(bundle.manifest, [[beside], *bundle.nets[1:]]), png(drawn_one()))["seen"]
+        == found["seen"]
+    )
 
 
 def two_channels(one: Net) -> Net:
@@ -168,7 +206,9 @@ def test_a_net_without_convolution_has_no_maps() -> None:
     assert first_maps(flat, np.zeros((1, 1, 8, 8), np.uint8)).shape[0] == 0
 
 
-@pytest.mark.parametrize("content", [b"", b"not a picture", png(drawn_one())[:200], b"\x89PNG\r\n\x1a\n" + b"\0" * 40])
+@pytest.mark.parametrize(
+    "content", [b"", b"not a picture", png(drawn_one())[:200], b"\x89PNG\r\n\x1a\n" + b"\0" * 40]
+)
 def test_what_is_no_picture_is_refused_in_one_line(server: DemoServer, content: bytes) -> None:
     status, body, _ = ask(server, "POST", "/predict", content)
     assert status == 400
@@ -184,12 +224,17 @@ def test_bombs_and_floods_are_refused(server: DemoServer) -> None:
     assert status == 400
 
 
-@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/../server.py", 404), ("GET", "/manifest.json", 404), ("POST", "/", 400)])
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/../server.py", 404), ("GET", "/manifest.json", 404), ("POST", "/", 400)],
+)
 def test_other_paths_lead_nowhere(server: DemoServer, method: str, path: str, status: int) -> None:
     assert ask(server, method, path, b"x" if method == "POST" else None)[0] == status
 
 
-@pytest.mark.parametrize("headers", [{"Host": "evil.example:80"}, {"Origin": "http://evil.example"}])
+@pytest.mark.parametrize(
+    "headers", [{"Host": "evil.example:80"}, {"Origin": "http://evil.example"}]
+)
 def test_other_sites_cannot_ask(server: DemoServer, headers: dict[str, str]) -> None:
     status, _, _ = ask(server, "POST", "/predict", png(drawn_one()), headers)
     assert status == 403

@@ -1,4 +1,6 @@
-"""The documentation builds as a site, every internal link and anchor checked; links of the README lead somewhere too."""
+"""The documentation builds as a site, every internal link and anchor checked; links of the README
+lead somewhere too.
+"""
 
 import os
 import re
@@ -13,8 +15,21 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def build(source: Path, target: Path) -> subprocess.CompletedProcess[str]:
     """Build with the flags of `make docs`, so that what is tested is what is run."""
-    (recipe,) = re.findall(r"^docs:.*\n\t.*/mkdocs (build .*?)\s*(?:#.*)?$", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    words = [sys.executable, "-m", "mkdocs", *recipe.split(), "-f", str(source / "mkdocs.yml"), "-d", str(target)]
+    (recipe,) = re.findall(
+        r"^docs:.*\n\t.*/mkdocs (build .*?)\s*(?:#.*)?$",
+        (ROOT / "Makefile").read_text(),
+        re.MULTILINE,
+    )
+    words = [
+        sys.executable,
+        "-m",
+        "mkdocs",
+        *recipe.split(),
+        "-f",
+        str(source / "mkdocs.yml"),
+        "-d",
+        str(target),
+    ]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
     return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120)
 
@@ -35,9 +50,21 @@ BROKEN = {
         "",
         "'other.md#gone', but the doc 'other.md' does not contain an anchor '#gone'",
     ),
-    "an anchor of the same page": ("[gone](#gone)", "", "'#gone', but there is no such anchor on this page"),
-    "a page of the navigation": ("", "  - Gone: gone.md\n", "'gone.md' is included in the 'nav' configuration, which is not found"),
-    "a page outside the navigation": ("", "omit", "exist in the docs directory, but are not included in the"),
+    "an anchor of the same page": (
+        "[gone](#gone)",
+        "",
+        "'#gone', but there is no such anchor on this page",
+    ),
+    "a page of the navigation": (
+        "",
+        "  - Gone: gone.md\n",
+        "'gone.md' is included in the 'nav' configuration, which is not found",
+    ),
+    "a page outside the navigation": (
+        "",
+        "omit",
+        "exist in the docs directory, but are not included in the",
+    ),
 }
 
 

@@ -1,9 +1,10 @@
 """Every command in README and docs/ is run, as written and in the order in which a page gives them.
 
-A page's ``sh`` blocks share one folder, so that a page's later commands find what its earlier ones made. Long ones are run with a tiny
-budget: `BUDGETS` adds overrides, it takes nothing away. Installation lines (``pip``, ``venv``, ``git clone``) and the tests' own commands
-are what the continuous integration did to get here; of them only the files they name are checked. Servers are started, asked for a page,
-and interrupted.
+A page's ``sh`` blocks share one folder, so that a page's later commands find what its earlier ones
+made. Long ones are run with a tiny budget: `BUDGETS` adds overrides, it takes nothing away.
+Installation lines (``pip``, ``venv``, ``git clone``) and the tests' own commands are what the
+continuous integration did to get here; of them only the files they name are checked. Servers are
+started, asked for a page, and interrupted.
 """
 
 import os
@@ -34,7 +35,8 @@ INSTALLS = (
 BUDGETS = (
     (
         "experiment=contest",
-        "data.train_size=300 data.valid_size=100 train.epochs=1 budget.trials=2 final.epochs=1 final.members=1 "
+        "data.train_size=300 data.valid_size=100 train.epochs=1 budget.trials=2 final.epochs=1 "
+        "final.members=1 "
         "final.folds=2 'final.fixed=[]' ensemble.views=1",
     ),
     ("experiment=mnist", "data.train_size=300 data.valid_size=100 train.epochs=2 budget.trials=2"),
@@ -54,22 +56,40 @@ def commands(page: Path) -> list[str]:
 
 
 def with_budget(command: str) -> str:
-    """Return the command with the overrides of the first budget that fits it, those that it gives itself left out."""
+    """Return the command with the overrides of the first budget that fits it, those that it gives
+    itself left out.
+    """
     for mark, extra in BUDGETS:
         if mark in command:
             given = {word.partition("=")[0] for word in shlex.split(command)}
-            return " ".join([command, *(word for word in extra.split() if word.partition("=")[0] not in given)])
+            return " ".join(
+                [command, *(word for word in extra.split() if word.partition("=")[0] not in given)]
+            )
     return command
 
 
 def environment() -> dict[str, str]:
     binaries = Path(sys.executable).parent
-    return {**os.environ, "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    return {
+        **os.environ,
+        "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 def run(command: str, cwd: Path) -> None:
-    done = subprocess.run(["bash", "-ceu", command], cwd=cwd, env=environment(), capture_output=True, text=True, timeout=420)
-    assert done.returncode == 0, f"{command}\nexit {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    done = subprocess.run(
+        ["bash", "-ceu", command],
+        cwd=cwd,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=420,
+    )
+    assert done.returncode == 0, (
+        f"{command}\nexit {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    )
 
 
 def serve(command: str, cwd: Path) -> None:
@@ -111,18 +131,25 @@ def read_page(address: str) -> str:
 
 
 def as_run_here(command: str) -> str:
-    """Return the command with the environment's own interpreter and, for make, the checkout's Makefile with its tools in place."""
+    """Return the command with the environment's own interpreter and, for make, the checkout's
+    Makefile with its tools in place.
+    """
     command = command.replace(".venv/bin/", "")
     if command.startswith("make "):
         recipe = subprocess.run(
-            ["make", "-s", "-n", "-C", str(ROOT), *shlex.split(command)[1:]], capture_output=True, text=True, check=True
+            ["make", "-s", "-n", "-C", str(ROOT), *shlex.split(command)[1:]],
+            capture_output=True,
+            text=True,
+            check=True,
         )
         command = recipe.stdout.strip().splitlines()[-1].replace(".venv/bin/", "")
     return command
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if commands(page)], ids=lambda page: str(page.relative_to(ROOT))
+)
 def test_the_commands_of_a_page_work(page: Path, tmp_path: Path) -> None:
     (tmp_path / "benchmarks").symlink_to(ROOT / "benchmarks")
     for command in commands(page):
@@ -139,7 +166,9 @@ def test_the_commands_of_a_page_work(page: Path, tmp_path: Path) -> None:
 
 def test_a_page_holds_commands() -> None:
     assert "make sweep" in commands(ROOT / "README.md")
-    assert any(command.startswith("python -m pipeline.") for command in commands(ROOT / "README.md"))
+    assert any(
+        command.startswith("python -m pipeline.") for command in commands(ROOT / "README.md")
+    )
 
 
 def test_a_budget_adds_what_the_command_leaves_open() -> None:

@@ -10,11 +10,23 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-NEEDED = ("cnn_core", "pipeline", "conf", ".dvc/config", ".dvc/.gitignore", ".dvcignore", "dvc.yaml", "pyproject.toml", ".gitignore")
+NEEDED = (
+    "cnn_core",
+    "pipeline",
+    "conf",
+    ".dvc/config",
+    ".dvc/.gitignore",
+    ".dvcignore",
+    "dvc.yaml",
+    "pyproject.toml",
+    ".gitignore",
+)
 
 
 def copy_of_the_checkout(folder: Path) -> Path:
-    """Return a folder with what the stages need and a git repository of its own, as a fresh clone would have."""
+    """Return a folder with what the stages need and a git repository of its own, as a fresh clone
+    would have.
+    """
     for name in NEEDED:
         source, target = ROOT / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -28,8 +40,20 @@ def copy_of_the_checkout(folder: Path) -> Path:
 
 def dvc(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     binaries = Path(sys.executable).parent
-    environment = {**os.environ, "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(folder), "DVC_NO_ANALYTICS": "1"}
-    return subprocess.run([str(binaries / "dvc"), *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=900)
+    environment = {
+        **os.environ,
+        "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(folder),
+        "DVC_NO_ANALYTICS": "1",
+    }
+    return subprocess.run(
+        [str(binaries / "dvc"), *words],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
 
 
 @pytest.mark.slow
@@ -50,7 +74,10 @@ def test_repro_builds_everything_once(tmp_path: Path) -> None:
 
     metrics = json.loads(dvc(folder, "metrics", "show", "--json").stdout)
     (shown,) = metrics[""]["data"].values()
-    assert shown["data"]["accuracy"] == json.loads((outputs / "evaluation" / "test.json").read_text())["accuracy"]
+    assert (
+        shown["data"]["accuracy"]
+        == json.loads((outputs / "evaluation" / "test.json").read_text())["accuracy"]
+    )
     plots = dvc(folder, "plots", "show", "--json")
     assert plots.returncode == 0, plots.stderr
     assert "leaderboard.csv" in plots.stdout

@@ -1,4 +1,6 @@
-"""Small parts of the engine: the ledger's ticket, the mirror, the owner lock, the stop, confirmation's arithmetic, the time budget."""
+"""Small parts of the engine: the ledger's ticket, the mirror, the owner lock, the stop,
+confirmation's arithmetic, the time budget.
+"""
 
 import contextlib
 import math
@@ -46,7 +48,10 @@ def test_the_total_is_exact_with_failures_and_many_threads(threads: int) -> None
             trial, _ = asked
             failed = trial.number % 4 == 0
             ledger.tell(
-                trial, Outcome(state="FAIL", reason="every fourth") if failed else Outcome(state="COMPLETE", values=(trial.params["x"],))
+                trial,
+                Outcome(state="FAIL", reason="every fourth")
+                if failed
+                else Outcome(state="COMPLETE", values=(trial.params["x"],)),
             )
 
     workers = [threading.Thread(target=work) for _ in range(threads)]
@@ -81,7 +86,9 @@ def test_a_better_trial_names_the_one_it_beats() -> None:
     assert beaten == [None, None, 0]
 
 
-def test_a_slot_without_a_trial_left_is_idle_and_not_outside_training(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slot_without_a_trial_left_is_idle_and_not_outside_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     now = [100.0]
     monkeypatch.setattr("pipeline.search.queue.time", SimpleNamespace(monotonic=lambda: now[0]))
     ledger = ledger_of(1)
@@ -97,7 +104,9 @@ def test_a_slot_without_a_trial_left_is_idle_and_not_outside_training(monkeypatc
     waiting.join(30)
     assert answers == [None] and ledger.idle_s == 41.0
     # Two slots for 60 s: 75 s of the 79 in which there was something to train.
-    assert Usage(started=0.0, ended=60.0, training_s=75.0).outside(2, ledger.idle_s) == pytest.approx(4 / 79)
+    assert Usage(started=0.0, ended=60.0, training_s=75.0).outside(
+        2, ledger.idle_s
+    ) == pytest.approx(4 / 79)
     assert Usage(started=0.0, ended=60.0, training_s=75.0).outside(2) == pytest.approx(45 / 120)
 
 
@@ -105,11 +114,26 @@ def make_mirror(path: Path) -> tuple[RDBStorage, optuna.Study]:
     database = RDBStorage(f"sqlite:///{path}")
     if "s" not in optuna.get_all_study_names(database):
         optuna.create_study(study_name="s", storage=database, direction="maximize")
-    return database, optuna.load_study(study_name="s", storage=MirrorStorage(database, "s"), sampler=optuna.samplers.RandomSampler(seed=1))
+    return database, optuna.load_study(
+        study_name="s",
+        storage=MirrorStorage(database, "s"),
+        sampler=optuna.samplers.RandomSampler(seed=1),
+    )
 
 
 def plain(study: optuna.Study) -> list[tuple[Any, ...]]:
-    return [(t.number, t.state, t.values, t.params, t.intermediate_values, t.user_attrs, t.distributions) for t in study.trials]
+    return [
+        (
+            t.number,
+            t.state,
+            t.values,
+            t.params,
+            t.intermediate_values,
+            t.user_attrs,
+            t.distributions,
+        )
+        for t in study.trials
+    ]
 
 
 def test_the_mirror_and_the_database_agree_after_every_kind_of_change(tmp_path: Path) -> None:
@@ -138,14 +162,24 @@ def test_the_mirror_and_the_database_agree_after_every_kind_of_change(tmp_path: 
 
 def test_a_trial_that_is_asked_for_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     space = Space.parse(
-        {"x": {"float": [0.0, 1.0]}, "n": {"int": [1, 9]}, "k": {"choice": ["a", "b"]}, "r": {"float": [1e-3, 1.0], "log": True}}
+        {
+            "x": {"float": [0.0, 1.0]},
+            "n": {"int": [1, 9]},
+            "k": {"choice": ["a", "b"]},
+            "r": {"float": [1e-3, 1.0], "log": True},
+        }
     )
     database, study = make_mirror(tmp_path / "s.db")
     direct = optuna.load_study(study_name="s", storage=database)
     study.enqueue_trial({"x": 0.25, "n": 3, "k": "b", "r": 0.5})
     with asking(study):
         assert space.suggest(study.ask()) == ["x=0.25", "n=3", "k=b", "r=0.5"]
-        assert direct.trials[0].params == {"x": 0.25, "n": 3, "k": "b", "r": 0.5}  # it was in the queue, so it is written as it goes
+        assert direct.trials[0].params == {
+            "x": 0.25,
+            "n": 3,
+            "k": "b",
+            "r": 0.5,
+        }  # it was in the queue, so it is written as it goes
     with asking(study):
         trial = study.ask()
         study._storage.set_trial_system_attr(trial._trial_id, "sampler's", [1])
@@ -154,7 +188,10 @@ def test_a_trial_that_is_asked_for_is_written_whole_or_not_at_all(tmp_path: Path
         assert len(direct.trials) == 1
     trial.report(0.5, 1)
     assert plain(direct) == plain(study)
-    assert direct.trials[1].system_attrs == {"sampler's": [1]} and direct.trials[1].datetime_start == study.trials[1].datetime_start
+    assert (
+        direct.trials[1].system_attrs == {"sampler's": [1]}
+        and direct.trials[1].datetime_start == study.trials[1].datetime_start
+    )
     study.tell(trial, 0.75)
     assert plain(direct) == plain(study)
 
@@ -164,7 +201,10 @@ def test_a_trial_that_could_not_be_written_was_never_asked_for(tmp_path: Path) -
     study.sampler = make_sampler(compose(["sampler=random"]).sampler, 1, SPACE)
 
     with sqlite3.connect(tmp_path / "s.db") as other:
-        other.execute("CREATE TRIGGER refuse BEFORE INSERT ON trial_params BEGIN SELECT RAISE(ABORT, 'no parameters today'); END")
+        other.execute(
+            "CREATE TRIGGER refuse BEFORE INSERT ON trial_params BEGIN SELECT RAISE(ABORT, 'no "
+            "parameters today'); END"
+        )
     refused = []
     with pytest.raises(SQLAlchemyError, match="no parameters today"), asking(study):
         refused += SPACE.suggest(study.ask())
@@ -173,7 +213,9 @@ def test_a_trial_that_could_not_be_written_was_never_asked_for(tmp_path: Path) -
         other.execute("DROP TRIGGER refuse")
     with asking(study):
         trial = study.ask()
-        assert SPACE.suggest(trial) == refused  # the number's own, as if it had never been asked for
+        assert (
+            SPACE.suggest(trial) == refused
+        )  # the number's own, as if it had never been asked for
     assert trial.number == 0
     study.tell(trial, 0.5)
     assert plain(optuna.load_study(study_name="s", storage=database)) == plain(study)
@@ -208,7 +250,10 @@ def test_the_mirror_notices_another_writer(tmp_path: Path, held: bool) -> None:
     database, study = make_mirror(tmp_path / "s.db")
     optuna.load_study(study_name="s", storage=database).ask()
     context = asking(study) if held else contextlib.nullcontext()
-    refused = pytest.raises(optuna.exceptions.StorageInternalError, match="another program has added trials: the next must be 0, got 1")
+    refused = pytest.raises(
+        optuna.exceptions.StorageInternalError,
+        match="another program has added trials: the next must be 0, got 1",
+    )
     with refused, context:
         study.ask()
 
@@ -263,7 +308,9 @@ def test_the_clock_adds_up_over_runs(tmp_path: Path) -> None:
 def test_the_lower_bound_is_that_of_students_t() -> None:
     item = Confirmed(number=3, found=0.99, values=(0.96, 0.97, 0.98))
     assert item.mean == pytest.approx(0.97)
-    assert item.lower == pytest.approx(0.97 - 2.91999 * 0.01 / math.sqrt(3), abs=1e-6)  # scipy.stats.t.ppf(0.95, 2) = 2.91999
+    assert item.lower == pytest.approx(
+        0.97 - 2.91999 * 0.01 / math.sqrt(3), abs=1e-6
+    )  # scipy.stats.t.ppf(0.95, 2) = 2.91999
     erratic = Confirmed(number=4, found=0.999, values=(0.90, 0.999, 1.0))
     assert erratic.lower < item.lower
     text = "\n".join(confirmed_lines([item, erratic]))
@@ -288,7 +335,12 @@ def test_the_geometric_mean() -> None:
 
 def test_the_leaderboard_ranks_complete_before_pruned_and_keeps_a_confirmed_order() -> None:
     study = optuna.create_study(direction="maximize")
-    for value, state in ((0.5, TrialState.COMPLETE), (0.9, TrialState.PRUNED), (0.7, TrialState.COMPLETE), (None, TrialState.FAIL)):
+    for value, state in (
+        (0.5, TrialState.COMPLETE),
+        (0.9, TrialState.PRUNED),
+        (0.7, TrialState.COMPLETE),
+        (None, TrialState.FAIL),
+    ):
         trial = study.ask()
         trial.suggest_float("x", 0.0, 1.0)
         if state == TrialState.PRUNED and value is not None:
@@ -311,5 +363,7 @@ def test_two_objectives_rank_the_pareto_front_first() -> None:
 def test_pruners_hold_no_state_of_their_own() -> None:
     from pipeline.search.samplers import make_pruner
 
-    halving = make_pruner(SimpleNamespace(name="successive_halving", min_epochs=1, reduction_factor=3), 9)
+    halving = make_pruner(
+        SimpleNamespace(name="successive_halving", min_epochs=1, reduction_factor=3), 9
+    )
     assert getattr(halving, "_min_resource", None) == 1

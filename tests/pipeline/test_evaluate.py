@@ -1,4 +1,6 @@
-"""Evaluate: the only door to the test split, each opening noted, figures that agree with what predict says."""
+"""Evaluate: the only door to the test split, each opening noted, figures that agree with what
+predict says.
+"""
 
 import csv
 import json
@@ -26,7 +28,10 @@ from tests.pipeline.final_study import FINAL_ARGUMENTS, run_sweep
 @pytest.fixture(scope="module")
 def evaluated(final_root: Path) -> Path:
     """The evaluation folder of the study "small" after one run."""
-    assert command_line(evaluate.COMMAND, ["study.name=small", f"root={final_root}"], evaluate.main) == 0
+    assert (
+        command_line(evaluate.COMMAND, ["study.name=small", f"root={final_root}"], evaluate.main)
+        == 0
+    )
     return final_root / "small" / "evaluation"
 
 
@@ -38,17 +43,31 @@ def _test_split(root: Path) -> tuple[np.ndarray, np.ndarray]:
     return test.images, test.labels
 
 
-def test_the_figures_are_those_of_the_bundle_on_the_test_split(final_root: Path, evaluated: Path) -> None:
+def test_the_figures_are_those_of_the_bundle_on_the_test_split(
+    final_root: Path, evaluated: Path
+) -> None:
     images, labels = _test_split(final_root)
     predicted = load(final_root / "small" / "bundle").predict_proba(images).argmax(axis=1)
     figures = json.loads((evaluated / "test.json").read_text())
-    assert figures["accuracy"] == pytest.approx(np.mean(predicted == labels)) and figures["images"] == len(labels)
+    assert figures["accuracy"] == pytest.approx(np.mean(predicted == labels)) and figures[
+        "images"
+    ] == len(labels)
     assert figures["low"] < figures["accuracy"] < figures["high"]
-    precision, recall, f1, support = precision_recall_fscore_support(labels, predicted, labels=range(10), zero_division=0)
+    precision, recall, f1, support = precision_recall_fscore_support(
+        labels, predicted, labels=range(10), zero_division=0
+    )
     np.testing.assert_allclose([row["precision"] for row in figures["per_class"]], precision)
     np.testing.assert_allclose([row["recall"] for row in figures["per_class"]], recall)
     np.testing.assert_allclose([row["f1"] for row in figures["per_class"]], f1)
-    counts = np.array([row[1:] for row in list(csv.reader((evaluated / "test_confusion.csv").read_text().splitlines()))[1:]], int)
+    counts = np.array(
+        [
+            row[1:]
+            for row in list(
+                csv.reader((evaluated / "test_confusion.csv").read_text().splitlines())
+            )[1:]
+        ],
+        int,
+    )
     np.testing.assert_array_equal(counts.sum(axis=1), support)
     assert counts.trace() == np.sum(predicted == labels)
     with Image.open(evaluated / "test_misclassified.png") as sheet:
@@ -56,24 +75,34 @@ def test_the_figures_are_those_of_the_bundle_on_the_test_split(final_root: Path,
 
 
 def test_the_frozen_proxy_is_made_of_the_reserved_images(final_root: Path, evaluated: Path) -> None:
-    proxy, reserve = (json.loads((evaluated / f"{name}.json").read_text()) for name in ("proxy", "reserve"))
+    proxy, reserve = (
+        json.loads((evaluated / f"{name}.json").read_text()) for name in ("proxy", "reserve")
+    )
     assert proxy["images"] == reserve["images"] == 200 and proxy["accuracy"] < reserve["accuracy"]
     assert "gain_over_best_member" in proxy
 
 
 def test_every_opening_is_noted(final_root: Path, evaluated: Path) -> None:
     before = list(csv.DictReader((evaluated / "openings.csv").read_text().splitlines()))
-    assert command_line(evaluate.COMMAND, ["study.name=small", f"root={final_root}"], evaluate.main) == 0
+    assert (
+        command_line(evaluate.COMMAND, ["study.name=small", f"root={final_root}"], evaluate.main)
+        == 0
+    )
     after = list(csv.DictReader((evaluated / "openings.csv").read_text().splitlines()))
     assert after[: len(before)] == before and len(after) == len(before) + 1
     assert after[-1]["study"] == "small" and after[-1]["data"] == "digits"
 
 
-def test_a_labelled_file_is_scored_without_an_opening(final_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_labelled_file_is_scored_without_an_opening(
+    final_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     bundle = tmp_path / "copy" / "bundle"
     shutil.copytree(final_root / "small" / "bundle", bundle)
     images, labels = _test_split(final_root)
-    rows = [",".join(map(str, [label, *image.ravel()])) for image, label in zip(images, labels, strict=True)]
+    rows = [
+        ",".join(map(str, [label, *image.ravel()]))
+        for image, label in zip(images, labels, strict=True)
+    ]
     (tmp_path / "labelled.csv").write_text("\n".join(rows))
     arguments = [f"bundle={bundle}", f"input={tmp_path / 'labelled.csv'}", f"root={final_root}"]
     assert command_line(evaluate.COMMAND, arguments, evaluate.main) == 0
@@ -82,13 +111,24 @@ def test_a_labelled_file_is_scored_without_an_opening(final_root: Path, tmp_path
     assert figures["accuracy"] == pytest.approx(np.mean(predicted == labels))
     assert not (tmp_path / "copy" / "evaluation" / "openings.csv").exists()
     (tmp_path / "bare.csv").write_text("\n".join(row.split(",", 1)[1] for row in rows))
-    assert command_line(evaluate.COMMAND, [arguments[0], f"input={tmp_path / 'bare.csv'}"], evaluate.main) == 2
+    assert (
+        command_line(
+            evaluate.COMMAND, [arguments[0], f"input={tmp_path / 'bare.csv'}"], evaluate.main
+        )
+        == 2
+    )
     assert "evaluate needs labels" in capsys.readouterr().err
 
 
-def test_no_other_command_opens_the_test_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sweep, final, export and predict run to their ends while the test files cannot be reached at all."""
-    preparing = sys.modules["pipeline.data.preparation"]  # the name pipeline.data.preparation itself is the function
+def test_no_other_command_opens_the_test_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sweep, final, export and predict run to their ends while the test files cannot be reached at
+    all.
+    """
+    preparing = sys.modules[
+        "pipeline.data.preparation"
+    ]  # the name pipeline.data.preparation itself is the function
     opened: list[bool] = []
     original = preparing._prepared
 
@@ -100,10 +140,29 @@ def test_no_other_command_opens_the_test_split(tmp_path: Path, monkeypatch: pyte
     run_sweep(tmp_path)
     from pipeline import final
 
-    assert command_line(final.FINAL, [*FINAL_ARGUMENTS, "final.members=1", "final.epochs=1", f"root={tmp_path}"], final.main) == 0
-    assert command_line(export.COMMAND, ["study.name=small", "tracking=none", "onnx=false", f"root={tmp_path}"], export.main) == 0
+    assert (
+        command_line(
+            final.FINAL,
+            [*FINAL_ARGUMENTS, "final.members=1", "final.epochs=1", f"root={tmp_path}"],
+            final.main,
+        )
+        == 0
+    )
+    assert (
+        command_line(
+            export.COMMAND,
+            ["study.name=small", "tracking=none", "onnx=false", f"root={tmp_path}"],
+            export.main,
+        )
+        == 0
+    )
     np.save(tmp_path / "x.npy", np.zeros((2, 8, 8), np.uint8))
-    arguments = ["study.name=small", f"input={tmp_path / 'x.npy'}", f"output={tmp_path / 'y'}", f"root={tmp_path}"]
+    arguments = [
+        "study.name=small",
+        f"input={tmp_path / 'x.npy'}",
+        f"output={tmp_path / 'y'}",
+        f"root={tmp_path}",
+    ]
     assert command_line(predict.COMMAND, arguments, predict.main) == 0
     assert opened and not any(opened)
     config = compose(["data=digits", f"root={tmp_path}"])
@@ -114,27 +173,50 @@ def test_no_other_command_opens_the_test_split(tmp_path: Path, monkeypatch: pyte
 def test_only_evaluate_calls_the_door() -> None:
     root = Path(evaluate.__file__).parent
     door = re.compile(r"\b(opened_for_evaluation|prepare_test)\(")
-    callers = {path.relative_to(root).as_posix() for path in root.rglob("*.py") if door.search(path.read_text())}
+    callers = {
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*.py")
+        if door.search(path.read_text())
+    }
     assert callers == {"evaluate.py", "data/prepare.py", "data/test_split.py"}
 
 
-def test_a_study_without_anything_to_evaluate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command_line(evaluate.COMMAND, ["study.name=none", f"root={tmp_path}"], evaluate.main) == 2
+def test_a_study_without_anything_to_evaluate(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        command_line(evaluate.COMMAND, ["study.name=none", f"root={tmp_path}"], evaluate.main) == 2
+    )
     assert "needs a finished sweep or final models" in capsys.readouterr().err
 
 
-def test_the_best_trial_is_evaluated_where_there_is_no_ensemble(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_best_trial_is_evaluated_where_there_is_no_ensemble(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run_sweep(tmp_path)
-    assert command_line(evaluate.COMMAND, ["study.name=small", f"root={tmp_path}"], evaluate.main) == 0
-    assert len(json.loads((StudyPaths(tmp_path, "small").evaluation / "test.json").read_text())["member_accuracy"]) == 1
+    assert (
+        command_line(evaluate.COMMAND, ["study.name=small", f"root={tmp_path}"], evaluate.main) == 0
+    )
+    assert (
+        len(
+            json.loads((StudyPaths(tmp_path, "small").evaluation / "test.json").read_text())[
+                "member_accuracy"
+            ]
+        )
+        == 1
+    )
     weights = next((tmp_path / "small" / "trials").glob("*/weights.npz"))
     weights.write_bytes(weights.read_bytes()[:-10] + bytes(10))
     capsys.readouterr()
-    assert command_line(evaluate.COMMAND, ["study.name=small", f"root={tmp_path}"], evaluate.main) == 2
+    assert (
+        command_line(evaluate.COMMAND, ["study.name=small", f"root={tmp_path}"], evaluate.main) == 2
+    )
     assert "digest" in capsys.readouterr().err
 
 
-def test_a_frozen_proxy_that_changed_is_refused(final_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_frozen_proxy_that_changed_is_refused(
+    final_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = compose(["data=digits", "data.reserve=50", f"root={final_root}"])
     data = prepare(config.data, config.root)
     found = frozen_proxy(data)

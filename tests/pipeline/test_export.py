@@ -1,4 +1,6 @@
-"""A bundle leaves the house: verified when loaded, run with NumPy alone, the same in ONNX, in MLflow a model from code."""
+"""A bundle leaves the house: verified when loaded, run with NumPy alone, the same in ONNX, in
+MLflow a model from code.
+"""
 
 import json
 import re
@@ -43,24 +45,47 @@ def images() -> np.ndarray:
 def test_the_folder_holds_all_that_its_reader_needs(folder: Path) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     files = [net["file"] for member in manifest["members"] for net in member["nets"]]
-    assert len(files) == 4 and all("-all" in file for file in files), "where nets saw all images, they predict"
-    assert all(net["sha256"] == sha256_file(folder / net["file"]) for m in manifest["members"] for net in m["nets"])
-    for name in ("config.yaml", "scores.json", "LICENCE-DATA.txt", "predict.py", "README.md", "model.onnx"):
+    assert len(files) == 4 and all("-all" in file for file in files), (
+        "where nets saw all images, they predict"
+    )
+    assert all(
+        net["sha256"] == sha256_file(folder / net["file"])
+        for m in manifest["members"]
+        for net in m["nets"]
+    )
+    for name in (
+        "config.yaml",
+        "scores.json",
+        "LICENCE-DATA.txt",
+        "predict.py",
+        "README.md",
+        "model.onnx",
+    ):
         assert (folder / name).stat().st_size > 50
     assert "CC BY" in (folder / "LICENCE-DATA.txt").read_text()
     assert manifest["scores"]["out_of_fold"]["clean"]["accuracy"] > 0.3
 
 
-def test_the_ensemble_is_the_mean_of_views_nets_and_members_by_hand(folder: Path, images: np.ndarray) -> None:
+def test_the_ensemble_is_the_mean_of_views_nets_and_members_by_hand(
+    folder: Path, images: np.ndarray
+) -> None:
     bundle = load(folder)
     rolled = []
     x = images.transpose(1, 2, 3, 0).astype(np.float32) / 255
-    moved = rotate(x, 10, axes=(1, 2), reshape=False, order=1, mode="grid-constant")  # the second view
+    moved = rotate(
+        x, 10, axes=(1, 2), reshape=False, order=1, mode="grid-constant"
+    )  # the second view
     for member, nets in zip(bundle.manifest["members"], bundle.nets, strict=True):
-        powers = [np.exp(net.logits(view).astype(np.float64) / member["temperature"]) for view in (x, moved) for net in nets]
+        powers = [
+            np.exp(net.logits(view).astype(np.float64) / member["temperature"])
+            for view in (x, moved)
+            for net in nets
+        ]
         rolled.append(np.mean([p / p.sum(axis=0) for p in powers], axis=0).T)
     combine = bundle.manifest["combine"]
-    want = Combination(method="uniform", weights=tuple(combine["weights"]), temperature=combine["temperature"]).apply(np.stack(rolled))
+    want = Combination(
+        method="uniform", weights=tuple(combine["weights"]), temperature=combine["temperature"]
+    ).apply(np.stack(rolled))
     np.testing.assert_allclose(bundle.predict_proba(images), want, atol=2e-5)
     np.testing.assert_allclose(bundle.predict_proba(images.reshape(130, 64)), want, atol=2e-5)
 
@@ -71,12 +96,20 @@ def test_predict_py_runs_with_numpy_alone(folder: Path, images: np.ndarray, tmp_
         "import sys, runpy\n"
         "class Refuse:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        "        assert name.partition('.')[0] not in ('pipeline', 'cnn_core', 'scipy', 'joblib', 'hydra'), name\n"
+        "        assert name.partition('.')[0] not in ('pipeline', 'cnn_core', 'scipy', 'joblib', "
+        "'hydra'), name\n"
         "sys.meta_path.insert(0, Refuse())\n"
         f"sys.argv = ['predict.py', {str(tmp_path / 'x.npy')!r}, {str(tmp_path / 'y.txt')!r}]\n"
         f"runpy.run_path({str(folder / 'predict.py')!r}, run_name='__main__')\n"
     )
-    done = subprocess.run([sys.executable, "-I", "-c", guard], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", guard],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     labels = [int(line) for line in (tmp_path / "y.txt").read_text().split()]
     assert labels == load(folder).predict_proba(images).argmax(axis=1).tolist()
@@ -86,7 +119,9 @@ def test_changed_files_are_refused(folder: Path) -> None:
     weights = next((folder / "weights").iterdir())
     content = weights.read_bytes()
     weights.write_bytes(content[:-100] + bytes([content[-100] ^ 1]) + content[-99:])
-    with pytest.raises(InputError, match=r"changed after it was written: digest .* expected .*weights"):
+    with pytest.raises(
+        InputError, match=r"changed after it was written: digest .* expected .*weights"
+    ):
         open_bundle(folder)
     weights.unlink()
     with pytest.raises(InputError, match="file of the bundle is missing"):
@@ -106,7 +141,9 @@ def test_a_changed_or_foreign_manifest_is_refused(folder: Path) -> None:
     strange = json.loads(json.dumps(manifest))
     strange["members"][0]["nets"][0]["operations"][0]["op"] = "rotation"
     path.write_text(json.dumps(strange | {"digest": manifest_digest(strange)}))
-    with pytest.raises(InputError, match=r"operations must be known here, got rotation in .*manifest\.json"):
+    with pytest.raises(
+        InputError, match=r"operations must be known here, got rotation in .*manifest\.json"
+    ):
         open_bundle(folder)
     path.write_text("{")
     with pytest.raises(InputError, match="readable and complete"):
@@ -115,7 +152,11 @@ def test_a_changed_or_foreign_manifest_is_refused(folder: Path) -> None:
 
 def test_images_that_do_not_fit_are_refused(folder: Path) -> None:
     bundle = load(folder)
-    for wrong in (np.zeros((2, 28, 28), np.uint8), np.zeros((2, 8, 1, 8), np.uint8), np.zeros((2, 8, 8), np.float32)):
+    for wrong in (
+        np.zeros((2, 28, 28), np.uint8),
+        np.zeros((2, 8, 1, 8), np.uint8),
+        np.zeros((2, 8, 8), np.float32),
+    ):
         with pytest.raises(BundleError, match="images must be"):
             bundle.predict_proba(wrong)
 
@@ -128,7 +169,9 @@ def test_onnx_holds_the_whole_ensemble(folder: Path, images: np.ndarray) -> None
     np.testing.assert_array_equal(labels, want.argmax(axis=1))
 
 
-def _bundle(operations: list[dict[str, object]], arrays: dict[str, np.ndarray], combine: dict[str, object]) -> Bundle:
+def _bundle(
+    operations: list[dict[str, object]], arrays: dict[str, np.ndarray], combine: dict[str, object]
+) -> Bundle:
     view = [0.9, 0.1, 0.4, -0.1, 1.1, -0.6]
     member = {"name": "m", "temperature": 1.7, "nets": []}
     manifest = {
@@ -152,7 +195,10 @@ def test_onnx_of_every_operation_and_all_ways_of_joining(method: str) -> None:
         "f.scale": rng.uniform(0.5, 1, 6),
         "e.W": rng.standard_normal((4, 6)),
     }
-    arrays |= {name: rng.standard_normal(width) for name, width in (("c.b", 5), ("n.shift", 5), ("d.b", 6), ("f.shift", 6), ("e.b", 4))}
+    arrays |= {
+        name: rng.standard_normal(width)
+        for name, width in (("c.b", 5), ("n.shift", 5), ("d.b", 6), ("f.shift", 6), ("e.b", 4))
+    }
     pool = {"op": "pooling", "size": [2, 2], "stride": [2, 2], "padding": [1, 0, 0, 1]}
     operations: list[dict[str, object]] = [
         {"op": "convolution", "W": "c.W", "b": "c.b", "stride": [1, 1], "padding": [1, 0, 2, 1]},
@@ -161,7 +207,14 @@ def test_onnx_of_every_operation_and_all_ways_of_joining(method: str) -> None:
         pool | {"kind": "max", "padding": [0, 0, 0, 0]},
         pool | {"kind": "average"},
         {"op": "tanh"},
-        {"op": "pooling", "kind": "lp", "p": 3.0, "size": [2, 1], "stride": [1, 1], "padding": [0, 0, 0, 0]},
+        {
+            "op": "pooling",
+            "kind": "lp",
+            "p": 3.0,
+            "size": [2, 1],
+            "stride": [1, 1],
+            "padding": [0, 0, 0, 0],
+        },
         {"op": "sigmoid"},
         {"op": "flatten"},
         {"op": "dense", "W": "d.W", "b": "d.b"},
@@ -171,11 +224,17 @@ def test_onnx_of_every_operation_and_all_ways_of_joining(method: str) -> None:
     ]
     combine: dict[str, object] = {"method": method, "weights": [0.3, 0.7], "temperature": 0.8}
     if method == "stacking":
-        combine = {"method": "stacking", "coefficients": rng.standard_normal((4, 8)).tolist(), "intercepts": [0.1, 0.2, 0.3, 0.4]}
+        combine = {
+            "method": "stacking",
+            "coefficients": rng.standard_normal((4, 8)).tolist(),
+            "intercepts": [0.1, 0.2, 0.3, 0.4],
+        }
     x = np.zeros((2, 9, 8, 1), np.float32)
     features = x
     for operation in operations[:9]:  # the dense layer's width follows from what comes before it
-        features = Net([operation], {k: v.astype(np.float32) for k, v in arrays.items()}).logits(features)
+        features = Net([operation], {k: v.astype(np.float32) for k, v in arrays.items()}).logits(
+            features
+        )
     arrays["d.W"] = rng.standard_normal((6, features.shape[0])) / 5
     bundle = _bundle(operations, {k: v.astype(np.float32) for k, v in arrays.items()}, combine)
     model = onnx_model(bundle)
@@ -190,18 +249,33 @@ def test_onnx_of_every_operation_and_all_ways_of_joining(method: str) -> None:
 
 
 @pytest.mark.parametrize("frame", MomentNormalization.FRAMES)
-@pytest.mark.parametrize(("shape", "beside"), [((1, 28, 28), False), ((2, 12, 9), False), ((2, 12, 9), True)])
-def test_onnx_frames_images_as_numpy_does(frame: str, shape: tuple[int, int, int], beside: bool) -> None:
-    """Of blurred random images, an empty and a full one, a dot and a bar that leans; the net behind sees places."""
+@pytest.mark.parametrize(
+    ("shape", "beside"), [((1, 28, 28), False), ((2, 12, 9), False), ((2, 12, 9), True)]
+)
+def test_onnx_frames_images_as_numpy_does(
+    frame: str, shape: tuple[int, int, int], beside: bool
+) -> None:
+    """Of blurred random images, an empty and a full one, a dot and a bar that leans; the net behind
+    sees places.
+    """
     from scipy.ndimage import gaussian_filter
 
     from pipeline.bundle.onnx_model import check_against_numpy, onnx_model
 
     rng = np.random.default_rng(1)
-    model = Sequential([MomentNormalization(frame, 0.1, beside), Flatten(), Dense(4)]).build(shape, rng)
+    model = Sequential([MomentNormalization(frame, 0.1, beside), Flatten(), Dense(4)]).build(
+        shape, rng
+    )
     net = Net(*operations_of(model))
-    manifest = {"image_shape": shape, "classes": 4, "members": [{"name": "m", "temperature": 1.0, "nets": []}], "views": []}
-    bundle = Bundle(manifest | {"combine": {"method": "uniform", "weights": [1.0], "temperature": 1.0}}, [[net]])
+    manifest = {
+        "image_shape": shape,
+        "classes": 4,
+        "members": [{"name": "m", "temperature": 1.0, "nets": []}],
+        "views": [],
+    }
+    bundle = Bundle(
+        manifest | {"combine": {"method": "uniform", "weights": [1.0], "temperature": 1.0}}, [[net]]
+    )
     soft = gaussian_filter(rng.random((40, *shape)), (0, 0, 2, 1.5))
     images = (255 * np.clip(soft * 4 - 1.8, 0, 1)).astype(np.uint8)
     images[0], images[1], images[2:4] = 0, 255, 0
@@ -216,14 +290,25 @@ def test_onnx_frames_images_as_numpy_does(frame: str, shape: tuple[int, int, int
 def test_a_new_export_replaces_the_old_as_a_whole(final_root: Path, tmp_path: Path) -> None:
     target = shutil.copytree(final_root / "small" / "bundle", tmp_path / "out")
     (target / "stale.txt").write_text("old")
-    arguments = ["study.name=small", f"root={final_root}", f"output={target}", "tracking=none", "onnx=false"]
+    arguments = [
+        "study.name=small",
+        f"root={final_root}",
+        f"output={target}",
+        "tracking=none",
+        "onnx=false",
+    ]
     assert command_line(export.COMMAND, arguments, export.main) == 0
     assert not (target / "stale.txt").exists() and load(target).classes == 10
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 
 @pytest.mark.parametrize(
-    ("output", "says"), [("own", "which holds something else"), ("file", "which holds something else"), ("file/new", "output: ")]
+    ("output", "says"),
+    [
+        ("own", "which holds something else"),
+        ("file", "which holds something else"),
+        ("file/new", "output: "),
+    ],
 )
 def test_what_a_user_keeps_is_never_replaced(
     output: str, says: str, final_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -231,7 +316,13 @@ def test_what_a_user_keeps_is_never_replaced(
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "thesis.txt").write_text("years of work")
     (tmp_path / "file").write_text("kept")
-    arguments = ["study.name=small", f"root={final_root}", f"output={tmp_path / output}", "tracking=none", "onnx=false"]
+    arguments = [
+        "study.name=small",
+        f"root={final_root}",
+        f"output={tmp_path / output}",
+        "tracking=none",
+        "onnx=false",
+    ]
     assert command_line(export.COMMAND, arguments, export.main) == 2
     assert says in capsys.readouterr().err
     assert (tmp_path / "own" / "thesis.txt").read_text() == "years of work"
@@ -239,28 +330,40 @@ def test_what_a_user_keeps_is_never_replaced(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "own"]
 
 
-def test_nets_that_were_trained_anew_are_not_taken_for_the_ensemble_s(final_root: Path, tmp_path: Path) -> None:
+def test_nets_that_were_trained_anew_are_not_taken_for_the_ensemble_s(
+    final_root: Path, tmp_path: Path
+) -> None:
     shutil.copytree(final_root / "small", tmp_path / "small")
     paths = StudyPaths(tmp_path, "small")
-    shutil.copytree(next(paths.final.glob("m1-*/all1")), next(paths.final.glob("m1-*")) / "all2")  # left from an earlier plan
+    shutil.copytree(
+        next(paths.final.glob("m1-*/all1")), next(paths.final.glob("m1-*")) / "all2"
+    )  # left from an earlier plan
     assert [len(m["nets"]) for m in assemble(paths).manifest["members"]] == [2, 2]
     first, second = sorted(next(paths.final.glob("m1-*")).glob("all[01]/weights.npz"))
     shutil.copy(second, first)
-    with pytest.raises(InputError, match=r"weights of another configuration in .*all0.*pipeline.final again"):
+    with pytest.raises(
+        InputError, match=r"weights of another configuration in .*all0.*pipeline.final again"
+    ):
         assemble(paths)
     first.unlink()
     with pytest.raises(InputError, match="must be there"):
         assemble(paths)
 
 
-def test_an_ensemble_from_before_there_were_refits_is_understood(final_root: Path, tmp_path: Path) -> None:
+def test_an_ensemble_from_before_there_were_refits_is_understood(
+    final_root: Path, tmp_path: Path
+) -> None:
     shutil.copytree(final_root / "small", tmp_path / "small")
     path = StudyPaths(tmp_path, "small").ensemble / "ensemble.json"
     content = json.loads(path.read_text())
     for member in content["members"]:
         del member["refits"]
     path.write_text(json.dumps(content))
-    files = [net["file"] for member in assemble(StudyPaths(tmp_path, "small")).manifest["members"] for net in member["nets"]]
+    files = [
+        net["file"]
+        for member in assemble(StudyPaths(tmp_path, "small")).manifest["members"]
+        for net in member["nets"]
+    ]
     assert len(files) == 4 and all("-fold" in file for file in files)
 
 
@@ -271,25 +374,36 @@ def test_an_ensemble_from_before_there_were_refits_is_understood(final_root: Pat
             {"model": {"frame": "box", "no longer there": 1}},
             r"must compose the net that it was built of, got model\.frame='none' for 'box'",
         ),
-        ({"model": {}, "overrides": ["model.filters=9"]}, r"must be those of the net that their overrides compose: .*conv1\.W must have"),
+        (
+            {"model": {}, "overrides": ["model.filters=9"]},
+            r"must be those of the net that their overrides compose: .*conv1\.W must have",
+        ),
     ],
 )
-def test_a_preset_that_has_changed_since_is_said(changed: dict[str, Any], message: str, final_root: Path, tmp_path: Path) -> None:
+def test_a_preset_that_has_changed_since_is_said(
+    changed: dict[str, Any], message: str, final_root: Path, tmp_path: Path
+) -> None:
     shutil.copytree(final_root / "small", tmp_path / "small")
     path = StudyPaths(tmp_path, "small").ensemble / "ensemble.json"
     content = json.loads(path.read_text())
     content["members"][0]["model"] = changed["model"]
     content["members"][0]["overrides"] += changed.get("overrides", [])
     path.write_text(json.dumps(content))
-    with pytest.raises(InputError, match=rf"{message}.*a preset that the study names has changed since"):
+    with pytest.raises(
+        InputError, match=rf"{message}.*a preset that the study names has changed since"
+    ):
         assemble(StudyPaths(tmp_path, "small"))
 
 
-def test_assembled_in_memory_equals_the_written_bundle(final_root: Path, images: np.ndarray) -> None:
+def test_assembled_in_memory_equals_the_written_bundle(
+    final_root: Path, images: np.ndarray
+) -> None:
     assembled = assemble(StudyPaths(final_root, "small"))
     written = load(final_root / "small" / "bundle")
     assert assembled.manifest["digest"] == written.manifest["digest"]
-    np.testing.assert_array_equal(assembled.bundle().predict_proba(images), written.predict_proba(images))
+    np.testing.assert_array_equal(
+        assembled.bundle().predict_proba(images), written.predict_proba(images)
+    )
 
 
 def _without_specs(content: dict[str, Any]) -> str:
@@ -302,19 +416,39 @@ def _without_specs(content: dict[str, Any]) -> str:
     [
         (
             _without_specs,
-            r"got none of members\[1\].specs in .*ensemble.json; run python -m pipeline.final again",
+            r"got none of members\[1\].specs in .*ensemble.json; run python -m pipeline.final "
+            r"again",
         ),
-        (lambda content: json.dumps({"members": []}), r"got none of combine, views, out_of_fold, chosen_on, images, expected in"),
-        (lambda content: json.dumps(content)[:-30], r"an ensemble must be JSON with its members, got JSONDecodeError: .*ensemble.json"),
+        (
+            lambda content: json.dumps({"members": []}),
+            r"got none of combine, views, out_of_fold, chosen_on, images, expected in",
+        ),
+        (
+            lambda content: json.dumps(content)[:-30],
+            r"an ensemble must be JSON with its members, got JSONDecodeError: .*ensemble.json",
+        ),
         (lambda content: "[]", r"an ensemble must be JSON with its members, got TypeError: "),
     ],
 )
 def test_a_damaged_ensemble_is_refused_in_one_line(
-    damage: Callable[[dict[str, Any]], str], message: str, final_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    damage: Callable[[dict[str, Any]], str],
+    message: str,
+    final_root: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder = tmp_path / "small" / "ensemble"
     shutil.copytree(final_root / "small" / "ensemble", folder)
-    (folder / "ensemble.json").write_text(damage(json.loads((folder / "ensemble.json").read_text())))
-    assert command_line(export.COMMAND, ["study.name=small", "onnx=false", "register=false", f"root={tmp_path}"], export.main) == 2
+    (folder / "ensemble.json").write_text(
+        damage(json.loads((folder / "ensemble.json").read_text()))
+    )
+    assert (
+        command_line(
+            export.COMMAND,
+            ["study.name=small", "onnx=false", "register=false", f"root={tmp_path}"],
+            export.main,
+        )
+        == 2
+    )
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and re.search(message, error)

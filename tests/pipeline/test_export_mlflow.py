@@ -38,14 +38,21 @@ def registered(final_root: Path, mlflow_root: Path) -> tuple[str, str]:
 
 
 def test_mlflow_loads_the_model_from_code_without_a_pickle(
-    registered: tuple[str, str], final_root: Path, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    registered: tuple[str, str],
+    final_root: Path,
+    images: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import mlflow
 
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     mlflow.set_tracking_uri(registered[1])
     model = mlflow.pyfunc.load_model(registered[0])
-    np.testing.assert_allclose(model.predict(images), load(final_root / "small" / "bundle").predict_proba(images), atol=1e-6)
+    np.testing.assert_allclose(
+        model.predict(images),
+        load(final_root / "small" / "bundle").predict_proba(images),
+        atol=1e-6,
+    )
     schema = model.metadata.signature.inputs.inputs[0]
     assert schema.shape == (-1, 1, 8, 8) and schema.type == np.dtype(np.uint8)
     location = Path(mlflow.artifacts.download_artifacts(registered[0]))
@@ -77,14 +84,20 @@ def test_the_run_is_a_child_of_its_study_s_run(final_root: Path, mlflow_root: Pa
     config = compose(["study.name=small", f"root={mlflow_root}"])
     folder = final_root / "small" / "bundle"
     found = register(config, load(folder), folder)
-    (child,) = store.client.search_runs([store.experiment_id], f"tags.mlflow.parentRunId = '{parent}'")
-    assert child.info.status == "FINISHED" and child.data.metrics["out_of_fold_clean_accuracy"] > 0.3
+    (child,) = store.client.search_runs(
+        [store.experiment_id], f"tags.mlflow.parentRunId = '{parent}'"
+    )
+    assert (
+        child.info.status == "FINISHED" and child.data.metrics["out_of_fold_clean_accuracy"] > 0.3
+    )
     assert "final_model" in store.client.get_run(parent).data.tags
     assert store.client.get_model_version(found.name, found.version).run_id == child.info.run_id
 
 
 @pytest.mark.slow
-def test_mlflow_serves_it(registered: tuple[str, str], final_root: Path, images: np.ndarray) -> None:
+def test_mlflow_serves_it(
+    registered: tuple[str, str], final_root: Path, images: np.ndarray
+) -> None:
     import socket
     import time
 
@@ -92,19 +105,46 @@ def test_mlflow_serves_it(registered: tuple[str, str], final_root: Path, images:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     bin_folder = Path(sys.executable).parent
-    environment = os.environ | {"MLFLOW_TRACKING_URI": registered[1], "PATH": f"{bin_folder}:{os.environ['PATH']}"}
-    command = [bin_folder / "mlflow", "models", "serve", "-m", registered[0], "--env-manager", "local", "-h", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    environment = os.environ | {
+        "MLFLOW_TRACKING_URI": registered[1],
+        "PATH": f"{bin_folder}:{os.environ['PATH']}",
+    }
+    command = [
+        bin_folder / "mlflow",
+        "models",
+        "serve",
+        "-m",
+        registered[0],
+        "--env-manager",
+        "local",
+        "-h",
+        "127.0.0.1",
+        "-p",
+        str(port),
+    ]
+    server = subprocess.Popen(
+        command,
+        env=environment,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         body = json.dumps({"inputs": images[:5].tolist()}).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{port}/invocations", body, {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/invocations", body, {"Content-Type": "application/json"}
+        )
         for _ in range(120):
             try:
                 answer = json.load(urllib.request.urlopen(request, timeout=5))
                 break
             except OSError:
                 time.sleep(0.5)
-        np.testing.assert_allclose(answer["predictions"], load(final_root / "small" / "bundle").predict_proba(images[:5]), atol=1e-6)
+        np.testing.assert_allclose(
+            answer["predictions"],
+            load(final_root / "small" / "bundle").predict_proba(images[:5]),
+            atol=1e-6,
+        )
     finally:
         os.killpg(server.pid, 15)
         server.wait(20)

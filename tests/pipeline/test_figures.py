@@ -21,7 +21,15 @@ from pipeline.reporting.svg import axis_of, log_ticks, nice_ticks
 from pipeline.reporting.table import StudyTable, load_table
 from pipeline.tracking.run_files import study_artifacts
 
-HISTORY = {e: {"train_loss": 1 / e, "valid_loss": 1.2 / e, "train_accuracy": 0.9, "valid_accuracy": 1 - 0.2 / e} for e in range(1, 6)}
+HISTORY = {
+    e: {
+        "train_loss": 1 / e,
+        "valid_loss": 1.2 / e,
+        "train_accuracy": 0.9,
+        "valid_accuracy": 1 - 0.2 / e,
+    }
+    for e in range(1, 6)
+}
 DIGITS = [str(n) for n in range(10)]
 
 
@@ -56,24 +64,34 @@ def test_learning_curves_hold_every_value_with_gaps_for_what_is_not_finite() -> 
     drawn(figure)
 
 
-@pytest.mark.parametrize("history", [{1: HISTORY[1]}, {1: {"train_loss": float("inf")}}, {1: {}}, {}])
+@pytest.mark.parametrize(
+    "history", [{1: HISTORY[1]}, {1: {"train_loss": float("inf")}}, {1: {}}, {}]
+)
 def test_learning_curves_of_odd_histories(history: dict[int, dict[str, float]]) -> None:
     figure = figures.learning_curves(history)
     for axes, what in zip(figure.axes, ("loss", "accuracy"), strict=True):
         assert axes.get_ylabel() == what and axes.get_xlabel() == "epoch"
         for line, part in zip(axes.lines, ("train", "valid"), strict=True):
-            np.testing.assert_array_equal(line.get_ydata(), [row.get(f"{part}_{what}", np.nan) for row in history.values()])
+            np.testing.assert_array_equal(
+                line.get_ydata(), [row.get(f"{part}_{what}", np.nan) for row in history.values()]
+            )
     drawn(figure)
 
 
-@pytest.mark.parametrize("history", [HISTORY, {1: HISTORY[1]}, {1: {"train_loss": float("inf")}}, {1: {}}, {}])
+@pytest.mark.parametrize(
+    "history", [HISTORY, {1: HISTORY[1]}, {1: {"train_loss": float("inf")}}, {1: {}}, {}]
+)
 def test_quick_curves_of_any_history(history: dict[int, dict[str, float]]) -> None:
     picture = opened(learning_curves_png(history, "t000 momentum"))
     assert picture.size == (760, 290)
     blue, legend = (_blue(learning_curves_png(rows, "t000 momentum")) for rows in (history, {}))
-    finite = [row["valid_loss"] for row in history.values() if np.isfinite(row.get("valid_loss", np.nan))]
+    finite = [
+        row["valid_loss"] for row in history.values() if np.isfinite(row.get("valid_loss", np.nan))
+    ]
     found = (blue & ~legend)[:, :380].any()
-    assert found == bool(finite), "the panel of the loss holds a line or a dot where there is a value, else none"
+    assert found == bool(finite), (
+        "the panel of the loss holds a line or a dot where there is a value, else none"
+    )
 
 
 def _blue(png: bytes) -> NDArray[np.bool_]:
@@ -84,7 +102,11 @@ def _blue(png: bytes) -> NDArray[np.bool_]:
 
 def test_quick_curves_show_each_value_in_its_place() -> None:
     """A line from low to high rises to the right; a gap is left for what is not finite."""
-    rising = {1: {"valid_accuracy": 0.5}, 2: {"valid_accuracy": float("nan")}, 3: {"valid_accuracy": 0.9}}
+    rising = {
+        1: {"valid_accuracy": 0.5},
+        2: {"valid_accuracy": float("nan")},
+        3: {"valid_accuracy": 0.9},
+    }
     blue = _blue(learning_curves_png(rising))
     blue[:, :440] = False  # the other panel
     blue[210:260, 600:] = False  # the legend
@@ -108,7 +130,9 @@ def test_confusion_counts_pairs() -> None:
 
 def test_misclassified_shows_the_surest_mistakes_first() -> None:
     truth = np.array([1, 2, 3, 4])
-    images = np.full((4, 1, 8, 8), 10, np.uint8) * np.arange(1, 5, dtype=np.uint8).reshape(4, 1, 1, 1)
+    images = np.full((4, 1, 8, 8), 10, np.uint8) * np.arange(1, 5, dtype=np.uint8).reshape(
+        4, 1, 1, 1
+    )
     images[2] = 20
     chances = np.full((4, 10), 0.01)
     for row, (label, confidence) in enumerate([(7, 0.6), (2, 0.9), (8, 0.95), (4, 0.5)]):
@@ -118,7 +142,9 @@ def test_misclassified_shows_the_surest_mistakes_first() -> None:
     assert [text.get_text() for text in axes.texts] == ["3 → 8  95%", "1 → 7  60%"]
     assert figure.get_suptitle().startswith("2 of 4 wrong")
     tiles = np.asarray(axes.images[0].get_array())
-    assert (tiles[1:9, 1:9] == 20).all() and (tiles[1:9, 10:18] == 10).all(), "image 2 first, then image 0"
+    assert (tiles[1:9, 1:9] == 20).all() and (tiles[1:9, 10:18] == 10).all(), (
+        "image 2 first, then image 0"
+    )
     for text, left in zip(axes.texts, (1, 10), strict=True):
         x, y = text.get_position()
         assert left < x < left + 8 and 9 <= y < 11, "each caption stands below its own image"
@@ -131,7 +157,11 @@ def test_misclassified_images_keep_their_colours() -> None:
     figure = figures.misclassified(images, np.array([1]), np.eye(10)[[2]], DIGITS)
     tiles = np.asarray(figure.axes[0].images[0].get_array())
     assert (tiles[1:5, 1:5] == (0, 250, 0)).all() and (tiles[0] == 255).all()
-    assert figures.misclassified(images, np.array([2]), np.eye(10)[[2]], DIGITS).get_suptitle().startswith("0 of 1 wrong")
+    assert (
+        figures.misclassified(images, np.array([2]), np.eye(10)[[2]], DIGITS)
+        .get_suptitle()
+        .startswith("0 of 1 wrong")
+    )
 
 
 @pytest.mark.parametrize("shape", [(5, 1, 3, 3), (70, 3, 5, 5), (4, 64)])
@@ -140,7 +170,9 @@ def test_filters_of_convolutions_and_of_dense_layers_on_squares(shape: tuple[int
     figure = figures.first_layer_filters(weights)
     (image,) = figure.axes[0].images
     side = round(weights[0].size ** 0.5) if len(shape) == 2 else shape[-1]
-    first, last = (weights[n].reshape(-1, side, side).mean(axis=0) for n in (0, min(len(weights), 64) - 1))
+    first, last = (
+        weights[n].reshape(-1, side, side).mean(axis=0) for n in (0, min(len(weights), 64) - 1)
+    )
     tiles = np.ma.filled(image.get_array(), np.nan)
     np.testing.assert_allclose(tiles[1 : 1 + side, 1 : 1 + side], first)
     row, column = divmod(min(len(weights), 64) - 1, min(8, len(weights)))
@@ -148,8 +180,12 @@ def test_filters_of_convolutions_and_of_dense_layers_on_squares(shape: tuple[int
     np.testing.assert_allclose(tiles[top : top + side, left : left + side], last)
     assert np.isnan(tiles[0]).all() and np.isnan(tiles[:, 0]).all()
     low, high = image.get_clim()
-    assert -low == high == pytest.approx(np.nanmax(np.abs(tiles))), "zero is white: blue is negative, red positive"
-    assert figure.get_suptitle() == f"first layer, {min(len(weights), 64)} of {len(weights)} filters"
+    assert -low == high == pytest.approx(np.nanmax(np.abs(tiles))), (
+        "zero is white: blue is negative, red positive"
+    )
+    assert (
+        figure.get_suptitle() == f"first layer, {min(len(weights), 64)} of {len(weights)} filters"
+    )
     drawn(figure)
 
 
@@ -166,15 +202,27 @@ def test_the_history_shows_each_objective_and_the_best_so_far(made: StudyTable) 
     np.testing.assert_allclose(axes.collections[0].get_offsets(), truth)
     best = axes.lines[0]
     np.testing.assert_allclose(best.get_xdata(), [number for number, _ in truth])
-    np.testing.assert_allclose(best.get_ydata(), [max(value for _, value in truth[: k + 1]) for k in range(len(truth))])
+    np.testing.assert_allclose(
+        best.get_ydata(), [max(value for _, value in truth[: k + 1]) for k in range(len(truth))]
+    )
     failed = next(line for line in axes.lines if line.get_label() == "fail")
-    assert list(failed.get_xdata()) == [trial.number for trial in made.trials if trial.state == "FAIL"]
+    assert list(failed.get_xdata()) == [
+        trial.number for trial in made.trials if trial.state == "FAIL"
+    ]
     drawn(figure)
 
 
-def test_parallel_coordinates_end_at_each_objective_and_begin_at_its_parameters(made: StudyTable) -> None:
+def test_parallel_coordinates_end_at_each_objective_and_begin_at_its_parameters(
+    made: StudyTable,
+) -> None:
     names = strongest(made, fit_study(made))
-    assert set(names) == {"model_filters", "model_dropout", "model_init", "optimizer", "optimizer_lr"}
+    assert set(names) == {
+        "model_filters",
+        "model_dropout",
+        "model_init",
+        "optimizer",
+        "optimizer_lr",
+    }
     figure = study_figures.parallel_coordinates(made, names)
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_xticklabels()] == [*names, "objective"]
@@ -183,23 +231,33 @@ def test_parallel_coordinates_end_at_each_objective_and_begin_at_its_parameters(
     assert len(segments) == len(rows)
     values = [row.value for row in rows]
     ends = [(value - min(values)) / (max(values) - min(values)) for value in values]
-    np.testing.assert_allclose([segment[-1] for segment in segments], [(len(names), end) for end in ends])
+    np.testing.assert_allclose(
+        [segment[-1] for segment in segments], [(len(names), end) for end in ends]
+    )
     words = {"he": 0.0, "xavier": 1.0}
     at = names.index("model_init")
-    assert [segment[at][1] for segment in segments] == [words[str(row.params["model_init"])] for row in rows]
+    assert [segment[at][1] for segment in segments] == [
+        words[str(row.params["model_init"])] for row in rows
+    ]
     drawn(figure)
 
 
 def test_slices_show_the_objective_against_each_parameter(made: StudyTable) -> None:
     figure = study_figures.slices(made, ["optimizer_lr", "model_init"])
     rate, init = figure.axes
-    assert (rate.get_xlabel(), rate.get_ylabel(), init.get_xlabel()) == ("optimizer_lr", "objective", "model_init")
+    assert (rate.get_xlabel(), rate.get_ylabel(), init.get_xlabel()) == (
+        "optimizer_lr",
+        "objective",
+        "model_init",
+    )
     assert rate.get_xscale() == "log" and init.get_xscale() == "linear"
     truth = [(trial.params["optimizer_lr"], trial.value) for trial in made.complete]
     np.testing.assert_allclose(rate.collections[0].get_offsets(), truth)
     assert [label.get_text() for label in init.get_xticklabels()] == ["he", "xavier"]
     ranks = [round(float(x)) for x, _ in init.collections[0].get_offsets()]
-    assert ranks == [["he", "xavier"].index(str(trial.params["model_init"])) for trial in made.complete]
+    assert ranks == [
+        ["he", "xavier"].index(str(trial.params["model_init"])) for trial in made.complete
+    ]
     drawn(figure)
 
 
@@ -208,10 +266,18 @@ def test_the_contour_marks_the_trials_and_the_best(made: StudyTable) -> None:
     axes = figure.axes[0]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("model_filters", "optimizer_lr")
     best = next(found for found in axes.collections if found.get_label() == "best")
-    points = next(found for found in axes.collections if len(found.get_offsets()) == len(made.complete))
-    scales = [Scale([trial.params[name] for trial in made.complete]) for name in ("model_filters", "optimizer_lr")]
+    points = next(
+        found for found in axes.collections if len(found.get_offsets()) == len(made.complete)
+    )
+    scales = [
+        Scale([trial.params[name] for trial in made.complete])
+        for name in ("model_filters", "optimizer_lr")
+    ]
     places = [
-        [scale.place(trial.params[name]) for scale, name in zip(scales, ("model_filters", "optimizer_lr"), strict=True)]
+        [
+            scale.place(trial.params[name])
+            for scale, name in zip(scales, ("model_filters", "optimizer_lr"), strict=True)
+        ]
         for trial in made.complete
     ]
     np.testing.assert_allclose(points.get_offsets(), places)
@@ -221,12 +287,20 @@ def test_the_contour_marks_the_trials_and_the_best(made: StudyTable) -> None:
 
 
 def test_importances_are_bars_with_their_intervals() -> None:
-    figure = study_figures.importances([("lr", 0.6, 0.5, 0.8), ("init", 0.1, 0.0, 0.3)], "what matters")
+    figure = study_figures.importances(
+        [("lr", 0.6, 0.5, 0.8), ("init", 0.1, 0.0, 0.3)], "what matters"
+    )
     (axes,) = figure.axes
-    assert [bar.get_width() for bar in axes.patches] == [0.6, 0.1] and axes.get_title(loc="left") == "what matters"
-    assert dict(zip(axes.get_yticks(), (label.get_text() for label in axes.get_yticklabels()), strict=True)) == {1: "lr", 0: "init"}
+    assert [bar.get_width() for bar in axes.patches] == [0.6, 0.1] and axes.get_title(
+        loc="left"
+    ) == "what matters"
+    assert dict(
+        zip(axes.get_yticks(), (label.get_text() for label in axes.get_yticklabels()), strict=True)
+    ) == {1: "lr", 0: "init"}
     (spans,) = (found for found in axes.collections if isinstance(found, LineCollection))
-    np.testing.assert_allclose([segment[:, 0] for segment in spans.get_segments()], [[0.5, 0.8], [0.0, 0.3]])
+    np.testing.assert_allclose(
+        [segment[:, 0] for segment in spans.get_segments()], [[0.5, 0.8], [0.0, 0.3]]
+    )
 
 
 def test_the_timeline_has_a_bar_for_each_stay(made: StudyTable) -> None:
@@ -240,7 +314,10 @@ def test_figures_are_drawn_by_threads_at_once(made: StudyTable) -> None:
     """No state is shared: what threads draw together is what one draws alone."""
     alone = figures.png(figures.learning_curves(HISTORY))
     found: list[bytes] = []
-    threads = [threading.Thread(target=lambda: found.append(figures.png(figures.learning_curves(HISTORY)))) for _ in range(3)]
+    threads = [
+        threading.Thread(target=lambda: found.append(figures.png(figures.learning_curves(HISTORY))))
+        for _ in range(3)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -1,4 +1,6 @@
-"""Final models: which trials, which folds, resumed where they stopped, predictions that are out of fold."""
+"""Final models: which trials, which folds, resumed where they stopped, predictions that are out of
+fold.
+"""
 
 import json
 import shutil
@@ -53,11 +55,21 @@ def test_members_are_the_best_trials_on_all_folds_with_own_seeds(final_root: Pat
     for member in members:
         assert [spec.data.fold for spec in member.specs] == [0, 1]
         for spec in member.specs:
-            assert spec.train.epochs == 3 and spec.train.select == "average" and spec.schedule["name"] == "one_cycle"
-            assert spec.augment["rotate"] > 0 and spec.data.train_size is None and spec.data.valid_folder is not None
+            assert (
+                spec.train.epochs == 3
+                and spec.train.select == "average"
+                and spec.schedule["name"] == "one_cycle"
+            )
+            assert (
+                spec.augment["rotate"] > 0
+                and spec.data.train_size is None
+                and spec.data.valid_folder is not None
+            )
 
 
-def test_refits_learn_all_images_but_the_reserved_in_the_member_s_own_way(final_root: Path, paths: StudyPaths) -> None:
+def test_refits_learn_all_images_but_the_reserved_in_the_member_s_own_way(
+    final_root: Path, paths: StudyPaths
+) -> None:
     members = _planned(final_root, "final.refit=2").members
     assert len({spec.seed for m in members for spec in (*m.specs, *m.refits)}) == 8
     for member in members:
@@ -70,17 +82,23 @@ def test_refits_learn_all_images_but_the_reserved_in_the_member_s_own_way(final_
             assert len(free) == len(labels) - 200 and not len(split.valid)
             assert replace(spec, data=first.data, seed=first.seed) == first
     jobs = final.net_jobs(members, paths, 100)
-    assert [job.part for job in jobs[:4]] == ["all images 1/2", "all images 2/2"] * 2 and all("fold" in job.name for job in jobs[4:])
+    assert [job.part for job in jobs[:4]] == ["all images 1/2", "all images 2/2"] * 2 and all(
+        "fold" in job.name for job in jobs[4:]
+    )
     assert len({job.paths.folder for job in jobs}) == 8
 
 
-def test_folds_that_only_judge_may_train_for_a_share_of_the_epochs(final_root: Path, paths: StudyPaths) -> None:
+def test_folds_that_only_judge_may_train_for_a_share_of_the_epochs(
+    final_root: Path, paths: StudyPaths
+) -> None:
     members = _planned(final_root, "final.refit=1", "final.fold_share=0.5").members
     assert all([s.train.epochs for s in (*m.refits, *m.specs)] == [3, 2, 2] for m in members)
     for job in final.net_jobs(members, paths, 100):
         assert compose(job.overrides).train.epochs == job.spec.train.epochs
     whole = _planned(final_root, "final.refit=0", "final.fold_share=0.5").members
-    assert all(spec.train.epochs == 3 for m in whole for spec in m.specs), "without refits the folds' nets predict"
+    assert all(spec.train.epochs == 3 for m in whole for spec in m.specs), (
+        "without refits the folds' nets predict"
+    )
 
 
 def test_weights_are_chosen_without_the_refits(final_root: Path, tmp_path: Path) -> None:
@@ -101,22 +119,36 @@ def test_weights_are_chosen_without_the_refits(final_root: Path, tmp_path: Path)
 def test_another_number_of_refits_trains_those_alone(final_root: Path, tmp_path: Path) -> None:
     shutil.copytree(final_root, tmp_path, dirs_exist_ok=True)
     paths = StudyPaths(tmp_path, "small")
-    before = {p: p.stat().st_mtime_ns for p in (*paths.final.rglob("weights.npz"), *paths.final.rglob("out_of_fold.npz"))}
+    before = {
+        p: p.stat().st_mtime_ns
+        for p in (*paths.final.rglob("weights.npz"), *paths.final.rglob("out_of_fold.npz"))
+    }
     names = {0: ("-fold0", "-fold1"), 3: ("-all0", "-all1", "-all2")}
     digests = {assemble(paths).manifest["digest"]}
     for refit, parts in names.items():
-        assert command_line(final.FINAL, [*FINAL_ARGUMENTS, f"final.refit={refit}", f"root={tmp_path}"], final.main) == 0
+        assert (
+            command_line(
+                final.FINAL,
+                [*FINAL_ARGUMENTS, f"final.refit={refit}", f"root={tmp_path}"],
+                final.main,
+            )
+            == 0
+        )
         manifest = assemble(paths).manifest
         digests.add(manifest["digest"])
         for member in manifest["members"]:
-            assert [net["file"] for net in member["nets"]] == [f"weights/{member['name']}{part}.npz" for part in parts]
+            assert [net["file"] for net in member["nets"]] == [
+                f"weights/{member['name']}{part}.npz" for part in parts
+            ]
         assert ("judged" in manifest["scores"]) == (refit > 0)
     assert len(digests) == 3
     assert {p: p.stat().st_mtime_ns for p in before} == before
     assert len(list(paths.final.rglob("weights.npz"))) == 10
 
 
-def test_refits_need_a_rule_that_asks_no_validation(final_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_refits_need_a_rule_that_asks_no_validation(
+    final_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = [*FINAL_ARGUMENTS, "final.overrides=['train.select=best']", f"root={final_root}"]
     assert command_line(final.FINAL, arguments, final.main) == 2
     assert "final.refit: needs train.select=average or last" in capsys.readouterr().err
@@ -125,11 +157,15 @@ def test_refits_need_a_rule_that_asks_no_validation(final_root: Path, capsys: py
 def test_a_member_costs_what_its_nets_that_predict_cost(final_root: Path) -> None:
     for refit, ms in ((0, 1.0), (1, 0.5), (3, 1.5)):  # the two folds' nets together took 1 ms
         members = _planned(final_root, f"final.refit={refit}").members[:1]
-        content = build_ensemble(members, _specialists()[:1], LABELS, EnsembleSettings(), [[1, 0, 0, 0, 1, 0]] * 4)
+        content = build_ensemble(
+            members, _specialists()[:1], LABELS, EnsembleSettings(), [[1, 0, 0, 0, 1, 0]] * 4
+        )
         assert [one["ms_per_image"] for one in content["members"]] == [4 * ms]
 
 
-def test_each_member_keeps_its_own_trial_s_configuration(final_root: Path, paths: StudyPaths) -> None:
+def test_each_member_keeps_its_own_trial_s_configuration(
+    final_root: Path, paths: StudyPaths
+) -> None:
     for member in _planned(final_root, "train.batch_size=40").members:
         trial = compose(plan.whole_overrides(paths.trial(int(member.name.split("-t")[1]))))
         spec = member.specs[0]
@@ -149,59 +185,93 @@ def test_epochs_fit_the_time_given() -> None:
     assert fitting_epochs([30.0, 30.0, 20.0, 20.0, 20.0], 2, 710.0, 20) == 10
 
 
-def test_an_epoch_is_expected_to_take_what_it_took_the_trials_most_alike(final_root: Path, tmp_path: Path) -> None:
+def test_an_epoch_is_expected_to_take_what_it_took_the_trials_most_alike(
+    final_root: Path, tmp_path: Path
+) -> None:
     spec = _planned(final_root).members[0].specs[0]
 
     def net(kernel: int, filters: int, fold: int | None = 0, name: str = "contest") -> Spec:
         data = spec.data if fold is not None else plan.all_images(spec.data)
-        return replace(spec, data=data, model=replace(spec.model, name=name, kernel=kernel, filters=filters, pool=2))
+        return replace(
+            spec,
+            data=data,
+            model=replace(spec.model, name=name, kernel=kernel, filters=filters, pool=2),
+        )
 
     def trial(name: str, kernel: int, filters: int, *seconds: float) -> tuple[TrialPaths, Spec]:
         (tmp_path / name).mkdir()
-        (tmp_path / name / "history.csv").write_text("\n".join(["epoch,epoch_s", *(f"{k},{s}" for k, s in enumerate(seconds, 1))]) + "\n")
+        (tmp_path / name / "history.csv").write_text(
+            "\n".join(["epoch,epoch_s", *(f"{k},{s}" for k, s in enumerate(seconds, 1))]) + "\n"
+        )
         return TrialPaths(tmp_path / name), net(kernel, filters)
 
     tried = [trial("a", 3, 4, 2.0, 50.0, 2.0), trial("b", 5, 4, 7.0), trial("c", 3, 1, 1.5)]
-    # Twice the filters are twice the convolution and twice the dense layer; all images are two halves.
+    # Twice the filters are twice the convolution and twice the dense layer; all images are two
+    # halves.
     found = expected_s(tried, [net(3, 8), net(5, 4, None), net(5, 8)])
     assert found == pytest.approx([4.0, 14.0, 14.0], rel=0.01)
     assert expected_s(tried, [net(3, 1), net(7, 4)]) == pytest.approx([1.5, 7.0 * 49 / 25], rel=0.1)
-    # A trial of another architecture, one whose epochs' times were lost, one that saw a tenth of the images, one of few steps.
-    other, lost, small, steps = trial("d", 3, 8, 90.0), trial("e", 3, 8, 0.0, 0.0), trial("f", 3, 4, 2.0), trial("g", 3, 4, 2.0)
+    # A trial of another architecture, one whose epochs' times were lost, one that saw a tenth of
+    # the images, one of few steps.
+    other, lost, small, steps = (
+        trial("d", 3, 8, 90.0),
+        trial("e", 3, 8, 0.0, 0.0),
+        trial("f", 3, 4, 2.0),
+        trial("g", 3, 4, 2.0),
+    )
     other = (other[0], net(3, 8, name="simple_convnet"))
     assert expected_s([*tried, other, lost], [net(3, 8)]) == pytest.approx([4.0], rel=0.01)
     images = len(split_of(spec.data).train)
     small = (small[0], replace(small[1], data=replace(spec.data, train_size=images // 10)))
-    steps = (steps[0], replace(steps[1], train=replace(spec.train, batch_size=10, steps_per_epoch=7)))
+    steps = (
+        steps[0],
+        replace(steps[1], train=replace(spec.train, batch_size=10, steps_per_epoch=7)),
+    )
     assert expected_s([small], [net(3, 4)]) == pytest.approx([2.0 * images / (images // 10)])
     assert expected_s([steps], [net(3, 4)]) == pytest.approx([2.0 * images / 70])
-    assert expected_s([steps], [replace(net(3, 4), train=replace(spec.train, batch_size=5, steps_per_epoch=7))]) == pytest.approx([1.0])
+    assert expected_s(
+        [steps], [replace(net(3, 4), train=replace(spec.train, batch_size=5, steps_per_epoch=7))]
+    ) == pytest.approx([1.0])
     assert expected_s([], [net(3, 8)]) == expected_s([lost], [net(3, 8)]) == []
 
 
 def test_what_fitted_once_is_kept_for_the_restart(final_root: Path, paths: StudyPaths) -> None:
     arguments = ("final.epochs=500", "final.minutes=0.001")
-    assert {spec.train.epochs for m in _planned(final_root, *arguments).members for spec in m.specs} == {3}
+    assert {
+        spec.train.epochs for m in _planned(final_root, *arguments).members for spec in m.specs
+    } == {3}
     kept = paths.final / "epochs.json"
     kept.write_text(kept.read_text().replace('"epochs": 3}', '"epochs": 7}'))
-    assert {spec.train.epochs for m in _planned(final_root, *arguments).members for spec in m.specs} == {7}
-    assert {spec.train.epochs for m in _planned(final_root, *arguments, "slots.n=3").members for spec in m.specs} == {7}, (
-        "trained nets stay"
-    )
+    assert {
+        spec.train.epochs for m in _planned(final_root, *arguments).members for spec in m.specs
+    } == {7}
+    assert {
+        spec.train.epochs
+        for m in _planned(final_root, *arguments, "slots.n=3").members
+        for spec in m.specs
+    } == {7}, "trained nets stay"
     for other in ("final.refit=1", "final.minutes=0.002", "final.overrides=['model.filters=5']"):
         changed = kept.read_text()
-        assert {spec.train.epochs for m in _planned(final_root, *arguments, other).members for spec in m.specs} == {3}, other
+        assert {
+            spec.train.epochs
+            for m in _planned(final_root, *arguments, other).members
+            for spec in m.specs
+        } == {3}, other
         kept.write_text(changed)
     kept.unlink()
 
 
-def test_every_image_but_the_reserved_is_predicted_by_a_net_that_did_not_see_it(final_root: Path, paths: StudyPaths) -> None:
+def test_every_image_but_the_reserved_is_predicted_by_a_net_that_did_not_see_it(
+    final_root: Path, paths: StudyPaths
+) -> None:
     member = _planned(final_root).members[0]
     found = read_npz(member.folder(paths) / "out_of_fold.npz")
     data = member.specs[0].data
     source = open_prepared(data.folder, data.digest)
     held = reserved(source.labels, data)
-    np.testing.assert_array_equal(found["indices"], np.setdiff1d(np.arange(len(source.labels)), held))
+    np.testing.assert_array_equal(
+        found["indices"], np.setdiff1d(np.arange(len(source.labels)), held)
+    )
     assert len(held) == 200
     for fold, spec in enumerate(member.specs):
         valid = split_of(spec.data).valid
@@ -225,20 +295,32 @@ LABELS = np.arange(200) % 10
 
 
 def _specialists() -> list[OutOfFold]:
-    """One knows the proxy alone, the other ordinary images alone: nine of ten are right there, all elsewhere."""
+    """One knows the proxy alone, the other ordinary images alone: nine of ten are right there, all
+    elsewhere.
+    """
     right = 8.0 * np.eye(10, dtype=np.float32)[LABELS][None]
     mixed = np.where(np.arange(200)[None, :, None] < 20, np.roll(right, 1, axis=2), right)
-    return [OutOfFold(np.arange(200), mixed, right, 1.0), OutOfFold(np.arange(200), right, mixed, 1.0)]
+    return [
+        OutOfFold(np.arange(200), mixed, right, 1.0),
+        OutOfFold(np.arange(200), right, mixed, 1.0),
+    ]
 
 
 def _built(root: Path, found: Sequence[OutOfFold], **settings: Any) -> dict[str, Any]:
     members = _planned(root).members[: len(found)]
-    return build_ensemble(members, found, LABELS, EnsembleSettings(**settings), [[1, 0, 0, 0, 1, 0]])
+    return build_ensemble(
+        members, found, LABELS, EnsembleSettings(**settings), [[1, 0, 0, 0, 1, 0]]
+    )
 
 
 @pytest.mark.parametrize(
     ("ordinary", "figures", "main"),
-    [(0.0, (0.9, 1.0), "proxy"), (0.3, (0.9, 1.0), "proxy"), (0.7, (1.0, 0.9), "proxy"), (1.0, (1.0, 0.9), "clean")],
+    [
+        (0.0, (0.9, 1.0), "proxy"),
+        (0.3, (0.9, 1.0), "proxy"),
+        (0.7, (1.0, 0.9), "proxy"),
+        (1.0, (1.0, 0.9), "clean"),
+    ],
 )
 def test_the_share_of_ordinary_images_decides_between_specialists(
     final_root: Path, ordinary: float, figures: tuple[float, float], main: str
@@ -248,12 +330,16 @@ def test_the_share_of_ordinary_images_decides_between_specialists(
     assert (content["chosen_on"], content["ordinary"]) == (main, ordinary)
 
 
-@pytest.mark.parametrize(("ordinary", "name", "figures"), [(0.0, "m1", (0.9, 1.0)), (1.0, "m2", (1.0, 0.9))])
+@pytest.mark.parametrize(
+    ("ordinary", "name", "figures"), [(0.0, "m1", (0.9, 1.0)), (1.0, "m2", (1.0, 0.9))]
+)
 def test_both_figures_are_those_of_the_ensemble_that_was_chosen(
     final_root: Path, ordinary: float, name: str, figures: tuple[float, float]
 ) -> None:
     content = _built(final_root, _specialists(), name="greedy", ordinary=ordinary)
-    assert [one["name"][:2] for one in content["members"]] == [name] and len(content["no_weight"]) == 1
+    assert [one["name"][:2] for one in content["members"]] == [name] and len(
+        content["no_weight"]
+    ) == 1
     assert tuple(content["out_of_fold"][one]["accuracy"] for one in ("clean", "proxy")) == figures
 
 
@@ -262,9 +348,15 @@ def test_one_member_and_no_proxy_make_an_ensemble_with_every_method(final_root: 
     alone = [replace(whole[0], proxy=None)]
     for method in ("auto", "uniform", "weighted", "greedy", "geometric", "stacking"):
         content = _built(final_root, alone, name=method, ordinary=0.4)
-        assert (content["chosen_on"], content["ordinary"], list(content["out_of_fold"])) == ("clean", 1.0, ["clean"])
+        assert (content["chosen_on"], content["ordinary"], list(content["out_of_fold"])) == (
+            "clean",
+            1.0,
+            ["clean"],
+        )
     content = _built(final_root, whole, name="auto", ordinary=0.4, max_ms=1.5)
-    assert [one["name"][:2] for one in content["members"]] == ["m1"] and [name[:2] for name in content["left_out"]] == ["m2"]
+    assert [one["name"][:2] for one in content["members"]] == ["m1"] and [
+        name[:2] for name in content["left_out"]
+    ] == ["m2"]
     assert set(content["methods"]) == {"uniform", "weighted", "greedy", "geometric", "stacking"}
 
 
@@ -273,22 +365,46 @@ def test_fixed_members_share_the_time(final_root: Path, paths: StudyPaths) -> No
     epoch_s = statistics.median(row["epoch_s"] for row in read_history(trial))
 
     def epochs(*members: str) -> int:
-        limits = ("slots.n=1", "final.refit=0", "final.epochs=500", f"final.minutes={2 * 100 * epoch_s / 60}")
-        found = {spec.train.epochs for m in _planned(final_root, *members, *limits).members for spec in m.specs}
+        limits = (
+            "slots.n=1",
+            "final.refit=0",
+            "final.epochs=500",
+            f"final.minutes={2 * 100 * epoch_s / 60}",
+        )
+        found = {
+            spec.train.epochs
+            for m in _planned(final_root, *members, *limits).members
+            for spec in m.specs
+        }
         (paths.final / "epochs.json").unlink()
         return found.pop()
 
     two = 'final.fixed=[["model.dropout=0.3"],["model.dropout=0.4"]]'
-    alone, three, fixed = epochs("final.members=1"), epochs("final.members=1", two), epochs("final.members=0", two)
+    alone, three, fixed = (
+        epochs("final.members=1"),
+        epochs("final.members=1", two),
+        epochs("final.members=0", two),
+    )
     assert 3 < alone < 500
     assert alone / 3 - 1 <= three <= alone / 3 and alone / 2 - 1 <= fixed <= alone / 2
 
 
-def test_folds_that_train_for_a_share_of_the_epochs_leave_time_to_the_others(final_root: Path, paths: StudyPaths) -> None:
-    """Two folds of half the images and the refit cost two nets of all images; at half the epochs the folds cost one half of a net."""
+def test_folds_that_train_for_a_share_of_the_epochs_leave_time_to_the_others(
+    final_root: Path, paths: StudyPaths
+) -> None:
+    """Two folds of half the images and the refit cost two nets of all images; at half the epochs
+    the folds cost one half of a net.
+    """
 
     def epochs(share: float) -> int:
-        limits = ("final.members=1", "final.refit=1", f"final.fold_share={share}", "slots.n=1", "final.epochs=50000", "final.minutes=20")
+        limits = (
+            "final.members=1",
+            "final.refit=1",
+            f"final.fold_share={share}",
+            "slots.n=1",
+            "final.epochs=50000",
+            "final.minutes=20",
+        )
         member = _planned(final_root, *limits).members[0]
         (paths.final / "epochs.json").unlink()
         return member.refits[0].train.epochs
@@ -298,19 +414,29 @@ def test_folds_that_train_for_a_share_of_the_epochs_leave_time_to_the_others(fin
     assert half / whole == pytest.approx(2 / 1.5, rel=0.03)
 
 
-def test_a_second_run_trains_nothing_again(final_root: Path, paths: StudyPaths, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_second_run_trains_nothing_again(
+    final_root: Path, paths: StudyPaths, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = {p: p.stat().st_mtime_ns for p in paths.final.rglob("weights.npz")}
     assert command_line(final.FINAL, [*FINAL_ARGUMENTS, f"root={final_root}"], final.main) == 0
-    assert {p: p.stat().st_mtime_ns for p in paths.final.rglob("weights.npz")} == before and len(before) == 8
+    assert {p: p.stat().st_mtime_ns for p in paths.final.rglob("weights.npz")} == before and len(
+        before
+    ) == 8
     assert "epoch" not in capsys.readouterr().out
 
 
-def test_quiet_keeps_to_results(final_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_keeps_to_results(
+    final_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     shutil.copytree(final_root, tmp_path, dirs_exist_ok=True)
     next(StudyPaths(tmp_path, "small").final.rglob("weights.npz")).unlink()
     assert command_line(final.FINAL, ["-q", *FINAL_ARGUMENTS, f"root={tmp_path}"], final.main) == 0
     out = capsys.readouterr().out
-    assert " epoch " not in out and "ensemble (uniform) on proxy images" in out and "nets that predict were trained on all images" in out
+    assert (
+        " epoch " not in out
+        and "ensemble (uniform) on proxy images" in out
+        and "nets that predict were trained on all images" in out
+    )
     assert len(list(StudyPaths(tmp_path, "small").final.rglob("weights.npz"))) == 8
 
 
@@ -343,7 +469,9 @@ def _train(jobs: Sequence[Job], slot: _Slot, stop: Stop, events: NetEvents | Non
 
 
 @pytest.mark.parametrize("net", [0, -1])  # on all images, without a fold
-def test_interrupted_training_goes_on_with_the_next_epoch_to_the_same_bits(final_root: Path, tmp_path: Path, net: int) -> None:
+def test_interrupted_training_goes_on_with_the_next_epoch_to_the_same_bits(
+    final_root: Path, tmp_path: Path, net: int
+) -> None:
     member = _planned(final_root).members[0]
     jobs = [final.net_jobs([member], StudyPaths(tmp_path, "small"), 100)[net]]
     stop = Stop()
@@ -355,7 +483,9 @@ def test_interrupted_training_goes_on_with_the_next_epoch_to_the_same_bits(final
     _train(jobs, second, stop)
     assert second.calls == 2 and stop.exit_code == 0  # the third epoch, and the statistics
     resumed, _ = checkpoint.load_weights(jobs[0].paths.weights)
-    uninterrupted = [final.net_jobs([member], StudyPaths(tmp_path / "other", "small"), 100)[net]]  # in this process: the same kernels
+    uninterrupted = [
+        final.net_jobs([member], StudyPaths(tmp_path / "other", "small"), 100)[net]
+    ]  # in this process: the same kernels
     _train(uninterrupted, _Slot(Stop()), Stop())
     whole, _ = checkpoint.load_weights(uninterrupted[0].paths.weights)
     for name, array in (whole.params | whole.buffers).items():
@@ -368,14 +498,21 @@ def test_the_time_left_is_told_by_the_work_left(final_root: Path, tmp_path: Path
     jobs = final.net_jobs([member], StudyPaths(tmp_path, "small"), 0)
     trainer = NetTrainer(jobs, [_Slot(Stop())] * 2, Stop(), print, NetEvents(lambda event: None))
     row = {"train_loss": 0.5, "epoch_s": 600.0}
-    # Three epochs of one net on all images and of two on half of them are six epochs of the first, on two slots.
+    # Three epochs of one net on all images and of two on half of them are six epochs of the first,
+    # on two slots.
     assert trainer._line(jobs[0], [row]).endswith(
-        "final m1-" + member.name[3:] + " all images 1/1 epoch 1/3: loss 0.5000, 600.0 s; about 30 min left"
+        "final m1-"
+        + member.name[3:]
+        + " all images 1/1 epoch 1/3: loss 0.5000, 600.0 s; about 30 min left"
     )
-    assert trainer._line(jobs[1], [row | {"valid_accuracy": 0.5}]).endswith("validation 50.00%, 600.0 s; about 60 min left")
+    assert trainer._line(jobs[1], [row | {"valid_accuracy": 0.5}]).endswith(
+        "validation 50.00%, 600.0 s; about 60 min left"
+    )
 
 
-def test_weights_of_another_configuration_are_trained_again(final_root: Path, paths: StudyPaths, tmp_path: Path) -> None:
+def test_weights_of_another_configuration_are_trained_again(
+    final_root: Path, paths: StudyPaths, tmp_path: Path
+) -> None:
     shutil.copytree(paths.final, tmp_path / "small" / "final")
     other = StudyPaths(tmp_path, "small")
     same = final.net_jobs(_planned(final_root).members, other, 100)
@@ -385,10 +522,14 @@ def test_weights_of_another_configuration_are_trained_again(final_root: Path, pa
 
 
 def test_a_diverging_net_ends_with_its_reason(final_root: Path, tmp_path: Path) -> None:
-    member = _planned(final_root, "final.overrides=['optimizer=sgd','optimizer.lr=1e38']").members[0]
+    member = _planned(final_root, "final.overrides=['optimizer=sgd','optimizer.lr=1e38']").members[
+        0
+    ]
     stop = Stop()
     _train(final.net_jobs([member], StudyPaths(tmp_path, "small"), 0)[:1], _Slot(stop), stop)
-    assert stop.exit_code == 1 and "must stay finite, got train_loss is nan in epoch 1" in stop.reason
+    assert (
+        stop.exit_code == 1 and "must stay finite, got train_loss is nan in epoch 1" in stop.reason
+    )
 
 
 def test_kinds_of_nets_come_first_then_the_best_again() -> None:
@@ -424,9 +565,17 @@ def test_a_kind_that_is_much_weaker_waits_for_its_turn() -> None:
 
 
 def test_fixed_members_need_no_sweep(tmp_path: Path) -> None:
-    arguments = ["experiment=contest_ensemble", "data=digits", "data.reserve=100", "model.filters=3", f"root={tmp_path}"]
+    arguments = [
+        "experiment=contest_ensemble",
+        "data=digits",
+        "data.reserve=100",
+        "model.filters=3",
+        f"root={tmp_path}",
+    ]
     members = final.plan(compose(arguments, final.FINAL)).members
-    kinds = [(spec.model.kernel, spec.model.pool) for member in members for spec in member.specs[:1]]
+    kinds = [
+        (spec.model.kernel, spec.model.pool) for member in members for spec in member.specs[:1]
+    ]
     assert kinds == [(3, 2), (5, 2), (3, 4)]
 
 

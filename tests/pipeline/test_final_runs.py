@@ -1,4 +1,6 @@
-"""Final nets in MLflow: runs below one parent, with curves, whatever was trained before or interrupted in between."""
+"""Final nets in MLflow: runs below one parent, with curves, whatever was trained before or
+interrupted in between.
+"""
 
 import io
 import shutil
@@ -20,8 +22,12 @@ ARGUMENTS = [*(text for text in FINAL_ARGUMENTS if text != "tracking=none"), "sl
 
 
 @pytest.fixture(scope="module")
-def tracked(final_root: Path, mlflow_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study whose final nets are there but one, which is trained now; run again, interrupted in the middle, and run to its end."""
+def tracked(
+    final_root: Path, mlflow_template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A study whose final nets are there but one, which is trained now; run again, interrupted in
+    the middle, and run to its end.
+    """
     root = tmp_path_factory.mktemp("tracked")
     shutil.copytree(final_root, root, dirs_exist_ok=True)
     shutil.copy(mlflow_template, root / "mlflow.db")
@@ -70,19 +76,44 @@ def _runs(root: Path) -> tuple[Any, dict[str, Any], Any]:
     return found.pop("small final"), found, client
 
 
-def test_each_net_is_a_run_with_its_curves_below_a_parent_that_names_the_study(tracked: Path) -> None:
+def test_each_net_is_a_run_with_its_curves_below_a_parent_that_names_the_study(
+    tracked: Path,
+) -> None:
     parent, nets, client = _runs(tracked)
-    assert parent.data.tags["study"] == "small" and parent.data.tags["kind"] == "final" and parent.info.status == "FINISHED"
-    assert {name.split(" ", 2)[2] for name in nets} == {"all images 1/2", "all images 2/2", "fold 1/2", "fold 2/2"}
+    assert (
+        parent.data.tags["study"] == "small"
+        and parent.data.tags["kind"] == "final"
+        and parent.info.status == "FINISHED"
+    )
+    assert {name.split(" ", 2)[2] for name in nets} == {
+        "all images 1/2",
+        "all images 2/2",
+        "fold 1/2",
+        "fold 2/2",
+    }
     for name, run in nets.items():
-        assert name.startswith("final m") and run.info.status == "FINISHED" and run.data.tags["state"] == "COMPLETE"
-        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id and run.data.tags["study"] == "small"
-        assert run.data.params["member"] == name.split()[1] and float(run.data.params["optimizer_lr"]) > 0
+        assert (
+            name.startswith("final m")
+            and run.info.status == "FINISHED"
+            and run.data.tags["state"] == "COMPLETE"
+        )
+        assert (
+            run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+            and run.data.tags["study"] == "small"
+        )
+        assert (
+            run.data.params["member"] == name.split()[1]
+            and float(run.data.params["optimizer_lr"]) > 0
+        )
         judged = "fold" in name  # where all images train, none validates
-        history = client.get_metric_history(run.info.run_id, "valid_accuracy" if judged else "train_loss")
+        history = client.get_metric_history(
+            run.info.run_id, "valid_accuracy" if judged else "train_loss"
+        )
         assert [metric.step for metric in history] == [1, 2, 3]
         times = [metric.timestamp for metric in history]
-        assert times == sorted(times) and run.data.metrics.get("objective") == (history[-1].value if judged else None)
+        assert times == sorted(times) and run.data.metrics.get("objective") == (
+            history[-1].value if judged else None
+        )
         assert ("valid_accuracy" in run.data.metrics) == judged
         assert {item.path for item in client.list_artifacts(run.info.run_id)} >= {
             "history.csv",
@@ -95,26 +126,46 @@ def test_the_parent_holds_the_ensemble(tracked: Path) -> None:
     parent, nets, client = _runs(tracked)
     metrics = parent.data.metrics
     assert (
-        metrics["objective"] == metrics["ensemble_proxy_accuracy"] and metrics["members"] == 2 and metrics["trials_complete"] == len(nets)
+        metrics["objective"] == metrics["ensemble_proxy_accuracy"]
+        and metrics["members"] == 2
+        and metrics["trials_complete"] == len(nets)
     )
-    assert metrics["gain_proxy"] == pytest.approx(metrics["ensemble_proxy_accuracy"] - metrics["best_member_proxy_accuracy"])
-    assert {item.path for item in client.list_artifacts(parent.info.run_id)} >= {"ensemble.json", "configuration.yaml", "pictures"}
-    assert [item.path for item in client.list_artifacts(parent.info.run_id, "pictures")] == ["pictures/timeline.png"]
+    assert metrics["gain_proxy"] == pytest.approx(
+        metrics["ensemble_proxy_accuracy"] - metrics["best_member_proxy_accuracy"]
+    )
+    assert {item.path for item in client.list_artifacts(parent.info.run_id)} >= {
+        "ensemble.json",
+        "configuration.yaml",
+        "pictures",
+    }
+    assert [item.path for item in client.list_artifacts(parent.info.run_id, "pictures")] == [
+        "pictures/timeline.png"
+    ]
 
 
 def test_the_journal_holds_each_epoch_once_and_the_interruption(tracked: Path) -> None:
     (folder,) = StudyPaths(tracked, "small").final.glob("runs/*")
     events = journal.read_all(folder)
-    epochs = [(event.number, event.epoch) for event in events if isinstance(event, journal.events.EpochDone)]
+    epochs = [
+        (event.number, event.epoch)
+        for event in events
+        if isinstance(event, journal.events.EpochDone)
+    ]
     assert sorted(epochs) == [(net, epoch) for net in range(8) for epoch in (1, 2, 3)]
     ends = [event.state for event in events if isinstance(event, journal.events.TrialEnded)]
     assert sorted(ends) == ["COMPLETE"] * 8 + ["INTERRUPTED"]
-    assert [event.state for event in events if isinstance(event, journal.events.StudyEnded)] == ["INTERRUPTED", "COMPLETE", "COMPLETE"]
+    assert [event.state for event in events if isinstance(event, journal.events.StudyEnded)] == [
+        "INTERRUPTED",
+        "COMPLETE",
+        "COMPLETE",
+    ]
 
 
 def test_another_plan_has_a_parent_of_its_own(tracked: Path) -> None:
     def folder(*more: str) -> Path:
-        members = final.plan(final.compose([*ARGUMENTS, *more, f"root={tracked}"], final.FINAL)).members
+        members = final.plan(
+            final.compose([*ARGUMENTS, *more, f"root={tracked}"], final.FINAL)
+        ).members
         paths = StudyPaths(tracked, "small")
         return runs_folder(paths, final.net_jobs(members, paths, 100))
 

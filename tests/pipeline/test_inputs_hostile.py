@@ -1,4 +1,6 @@
-"""Bombs and hostile files are refused in one line, with little memory, before anything of theirs runs."""
+"""Bombs and hostile files are refused in one line, with little memory, before anything of theirs
+runs.
+"""
 
 import gzip
 import io
@@ -70,7 +72,9 @@ def test_hostile_archives_are_refused_unread(tmp_path: Path) -> None:
         archive.writestr("images.npy", header + bytes(100))
     _refused(path, "header may have at most")
     content = _npz(images=np.zeros((1, 28, 28), np.uint8))
-    path.write_bytes(content.replace(struct.pack("<H", 1) + struct.pack("<H", 1), struct.pack("<H", 60000) * 2))
+    path.write_bytes(
+        content.replace(struct.pack("<H", 1) + struct.pack("<H", 1), struct.pack("<H", 60000) * 2)
+    )
     _refused(path, "members")
 
 
@@ -81,7 +85,9 @@ def test_pictures_that_are_bombs_or_broken(tmp_path: Path, monkeypatch: pytest.M
         _refused(big, "at most 40,000,000 pixels, got 9000x9000")
     assert peak.bytes < 10e6
     whole = io.BytesIO()
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 60), dtype=np.uint8)).save(whole, format="PNG")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 60), dtype=np.uint8)).save(
+        whole, format="PNG"
+    )
     cut = tmp_path / "cut.png"
     cut.write_bytes(whole.getvalue()[:-500])
     _refused(cut, "whole and readable")

@@ -1,4 +1,6 @@
-"""Pictures of any size and polarity become what MNIST's images are; MNIST-like images stay what they are."""
+"""Pictures of any size and polarity become what MNIST's images are; MNIST-like images stay what
+they are.
+"""
 
 from pathlib import Path
 
@@ -14,7 +16,14 @@ from pipeline.inputs.normalize import as_mnist, ink_of
 WANTED = Wanted(image_shape=(1, 28, 28), classes=10)
 
 
-def _seven(width: int, height: int, ink: int = 0, paper: int = 255, at: tuple[int, int] = (0, 0), zoom: float = 1.0) -> np.ndarray:
+def _seven(
+    width: int,
+    height: int,
+    ink: int = 0,
+    paper: int = 255,
+    at: tuple[int, int] = (0, 0),
+    zoom: float = 1.0,
+) -> np.ndarray:
     picture = Image.new("L", (width, height), paper)
     points = [(at[0] + zoom * x, at[1] + zoom * y) for x, y in ((10, 10), (70, 10), (35, 90))]
     ImageDraw.Draw(picture).line(points, fill=ink, width=round(12 * zoom))
@@ -86,7 +95,9 @@ def test_a_folder_of_mixed_sizes_is_normalised_as_a_whole(tmp_path: Path) -> Non
     np.testing.assert_array_equal(alone.images[0, 0], corner)
     Image.fromarray(_seven(90, 100)).save(tmp_path / "b.png")
     (mixed,) = open_input(tmp_path, WANTED).blocks(9)
-    np.testing.assert_allclose(center_of_mass(mixed.images[0, 0].astype(float)), (14, 14), atol=0.75)
+    np.testing.assert_allclose(
+        center_of_mass(mixed.images[0, 0].astype(float)), (14, 14), atol=0.75
+    )
 
 
 def test_normalize_none_asks_for_the_size_and_mnist_moves_even_arrays(tmp_path: Path) -> None:
@@ -99,4 +110,6 @@ def test_normalize_none_asks_for_the_size_and_mnist_moves_even_arrays(tmp_path: 
     (plain,) = open_input(tmp_path / "x.npy", WANTED).blocks(9)
     np.testing.assert_array_equal(plain.images[:, 0], corner)
     (moved,) = open_input(tmp_path / "x.npy", WANTED, "mnist").blocks(9)
-    np.testing.assert_allclose(center_of_mass(moved.images[0, 0].astype(float)), (14, 14), atol=0.75)
+    np.testing.assert_allclose(
+        center_of_mass(moved.images[0, 0].astype(float)), (14, 14), atol=0.75
+    )

@@ -1,4 +1,6 @@
-"""The wheel holds all that a sweep needs: it is built, unpacked elsewhere, and used from a folder outside the checkout."""
+"""The wheel holds all that a sweep needs: it is built, unpacked elsewhere, and used from a folder
+outside the checkout.
+"""
 
 import os
 import subprocess
@@ -14,30 +16,69 @@ ROOT = Path(__file__).resolve().parents[2]
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder into which the built wheel was installed, without its dependencies."""
     folder = tmp_path_factory.mktemp("wheel")
-    run = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder / "dist"), str(ROOT)]
+    run = [
+        sys.executable,
+        "-m",
+        "build",
+        "--wheel",
+        "--no-isolation",
+        "--outdir",
+        str(folder / "dist"),
+        str(ROOT),
+    ]
     subprocess.run(run, check=True, capture_output=True, text=True)
     (wheel,) = (folder / "dist").glob("*.whl")
-    install = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "-q", "--target", str(folder / "site"), str(wheel)]
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--no-deps",
+        "--no-index",
+        "-q",
+        "--target",
+        str(folder / "site"),
+        str(wheel),
+    ]
     subprocess.run(install, check=True, capture_output=True, text=True)
     return folder / "site"
 
 
 def run_installed(site: Path, cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(site)}
-    return subprocess.run([sys.executable, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
 
 
 @pytest.mark.slow
 def test_the_wheel_brings_its_configuration(installed: Path, tmp_path: Path) -> None:
-    done = run_installed(installed, tmp_path, "-c", "import pipeline, cnn_core; print(pipeline.__path__[0]); print(cnn_core.__file__)")
+    done = run_installed(
+        installed,
+        tmp_path,
+        "-c",
+        "import pipeline, cnn_core; print(pipeline.__path__[0]); print(cnn_core.__file__)",
+    )
     assert done.returncode == 0, done.stderr
     assert all(line.startswith(str(installed)) for line in done.stdout.splitlines())
     names = {path.relative_to(ROOT / "conf") for path in (ROOT / "conf").rglob("*.yaml")}
-    assert names == {path.relative_to(installed / "pipeline" / "conf") for path in (installed / "pipeline" / "conf").rglob("*.yaml")}
+    assert names == {
+        path.relative_to(installed / "pipeline" / "conf")
+        for path in (installed / "pipeline" / "conf").rglob("*.yaml")
+    }
 
 
 @pytest.mark.slow
 def test_a_smoke_sweep_runs_from_the_wheel(installed: Path, tmp_path: Path) -> None:
-    done = run_installed(installed, tmp_path, "-m", "pipeline.sweep", "experiment=smoke", "slots.n=2")
+    done = run_installed(
+        installed, tmp_path, "-m", "pipeline.sweep", "experiment=smoke", "slots.n=2"
+    )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len((tmp_path / "outputs" / "smoke" / "leaderboard.csv").read_text().splitlines()) == 1 + 4
+    assert (
+        len((tmp_path / "outputs" / "smoke" / "leaderboard.csv").read_text().splitlines()) == 1 + 4
+    )

@@ -1,4 +1,4 @@
-"""What the report says of deterministic mode's cost: by hand for a few epochs, and of a real study."""
+"""What the report says of deterministic mode's cost: a few epochs by hand, and a real study."""
 
 import re
 from pathlib import Path
@@ -23,7 +23,15 @@ def test_a_round_takes_each_epochs_slowest_and_free_slots_go_on() -> None:
 
 @pytest.mark.slow
 def test_the_report_of_a_deterministic_study_says_what_it_cost(tmp_path: Path) -> None:
-    done = command("sweep", tmp_path, *TINY, "study.deterministic=true", "study.round=3", "tracking=mlflow", "tracking.figures=false")
+    done = command(
+        "sweep",
+        tmp_path,
+        *TINY,
+        "study.deterministic=true",
+        "study.round=3",
+        "tracking=mlflow",
+        "tracking.figures=false",
+    )
     assert done.returncode == 0, done.stderr
     paths = StudyPaths(tmp_path, "smoke")
     facts = gather(read_study(paths), paths)
@@ -31,9 +39,18 @@ def test_the_report_of_a_deterministic_study_says_what_it_cost(tmp_path: Path) -
     cost = lockstep(facts.table)
     assert cost is not None
     assert cost.slots == 2
-    assert cost.trained_s == pytest.approx(sum(row["epoch_s"] for trial in facts.table.trials for row in trial.history.values()))
-    assert cost.trained_s / 2 <= cost.free_s <= cost.lockstep_s  # three trials, and one alone, leave a slot without work
-    alone_s = sum(row["epoch_s"] for trial in facts.table.trials if trial.number == 3 for row in trial.history.values())
+    assert cost.trained_s == pytest.approx(
+        sum(row["epoch_s"] for trial in facts.table.trials for row in trial.history.values())
+    )
+    assert (
+        cost.trained_s / 2 <= cost.free_s <= cost.lockstep_s
+    )  # three trials, and one alone, leave a slot without work
+    alone_s = sum(
+        row["epoch_s"]
+        for trial in facts.table.trials
+        if trial.number == 3
+        for row in trial.history.values()
+    )
     assert (
         alone_s / (2 * cost.lockstep_s) <= cost.waiting <= 0.5
     )  # the last trial's whole time on one slot, and never more than one slot of two
@@ -44,4 +61,9 @@ def test_the_report_of_a_deterministic_study_says_what_it_cost(tmp_path: Path) -
 def test_a_free_study_has_no_such_cost() -> None:
     from pipeline.reporting.table import StudyTable, TrialRow
 
-    assert lockstep(StudyTable("s", Path(), ("maximize",), [TrialRow(0, history={1: {"epoch_s": 1.0}})])) is None
+    assert (
+        lockstep(
+            StudyTable("s", Path(), ("maximize",), [TrialRow(0, history={1: {"epoch_s": 1.0}})])
+        )
+        is None
+    )

@@ -16,8 +16,18 @@ def run(*words: str) -> int:
     return command_line(prepare.COMMAND, words, prepare.main)
 
 
-def test_it_says_what_came_of_the_data_and_writes_samples(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(f"root={tmp_path}", *SIZES, f"output={tmp_path}/new/data.json", f"samples={tmp_path}/x.npy") == 0
+def test_it_says_what_came_of_the_data_and_writes_samples(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        run(
+            f"root={tmp_path}",
+            *SIZES,
+            f"output={tmp_path}/new/data.json",
+            f"samples={tmp_path}/x.npy",
+        )
+        == 0
+    )
     text = capsys.readouterr().out
     assert (tmp_path / "new" / "data.json").read_text() == text
     said = json.loads(text)
@@ -28,7 +38,9 @@ def test_it_says_what_came_of_the_data_and_writes_samples(tmp_path: Path, capsys
 
 
 @pytest.mark.parametrize("key", ["output", "samples"])
-def test_an_output_that_cannot_be_written_is_refused(key: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_output_that_cannot_be_written_is_refused(
+    key: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(f"root={tmp_path}", f"{key}={tmp_path}") == 2
     assert f"error: {key}: must be the name of a file, got the folder" in capsys.readouterr().err
     assert not (tmp_path / "prepared").exists()

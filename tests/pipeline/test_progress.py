@@ -13,14 +13,30 @@ from pipeline.events import Event, TrialRetried
 from pipeline.journal import EventLog
 from pipeline.reporting.table import clock, objective_text
 from pipeline.tracking.progress import Best, Board, ProgressListener, SlotRow
-from tests.pipeline.studies import START_S, epoch_done, small_events, study_ended, study_started, trial_ended, trial_started
+from tests.pipeline.studies import (
+    START_S,
+    epoch_done,
+    small_events,
+    study_ended,
+    study_started,
+    trial_ended,
+    trial_started,
+)
 
 
 def shown(
-    events: list[Event], *, width: int = 100, terminal: bool = False, quiet: bool = False, verbose: bool = False, colour: bool = False
+    events: list[Event],
+    *,
+    width: int = 100,
+    terminal: bool = False,
+    quiet: bool = False,
+    verbose: bool = False,
+    colour: bool = False,
 ) -> str:
     out = io.StringIO()
-    console = Console(file=out, width=width, force_terminal=terminal, no_color=not colour, highlight=False)
+    console = Console(
+        file=out, width=width, force_terminal=terminal, no_color=not colour, highlight=False
+    )
     listener = ProgressListener(console=console, quiet=quiet, verbose=verbose)
     for event in events:
         listener.handle(event)
@@ -31,7 +47,22 @@ def shown(
 def test_elsewhere_than_in_a_terminal_each_end_is_one_line(tmp_path: Path) -> None:
     lines = shown(small_events(tmp_path / "digits")).splitlines()
     assert len(lines) == 4
-    assert lines[0].split() == ["[1/4]", "94.00%", "t000", "momentum", "he", "f32", "d0.40", "4", "epochs", "2.0", "s", "best", "so", "far"]
+    assert lines[0].split() == [
+        "[1/4]",
+        "94.00%",
+        "t000",
+        "momentum",
+        "he",
+        "f32",
+        "d0.40",
+        "4",
+        "epochs",
+        "2.0",
+        "s",
+        "best",
+        "so",
+        "far",
+    ]
     assert "pruned" in lines[1] and "after epoch 2 of 4" in lines[1]
     assert "failed" in lines[2] and lines[2].endswith("diverged: train_loss is nan in epoch 1")
     assert lines[2].startswith("[2/4]"), "a failed trial does not count"
@@ -40,7 +71,11 @@ def test_elsewhere_than_in_a_terminal_each_end_is_one_line(tmp_path: Path) -> No
 
 
 def test_long_lines_are_whole_in_a_file(tmp_path: Path) -> None:
-    events = [study_started(tmp_path), trial_started(0), trial_ended(0, tmp_path, state="FAIL", reason="r" * 300)]
+    events = [
+        study_started(tmp_path),
+        trial_started(0),
+        trial_ended(0, tmp_path, state="FAIL", reason="r" * 300),
+    ]
     (line,) = shown(events, width=40).splitlines()
     assert "r" * 300 in line
 
@@ -53,14 +88,21 @@ def test_quiet_says_nothing_and_verbose_each_epoch(tmp_path: Path) -> None:
 
 
 def test_a_retry_is_told(tmp_path: Path) -> None:
-    retry = TrialRetried(number=0, epoch=2, attempt=1, reason="worker died (SIGKILL)", time_s=START_S)
-    assert "t000 epoch 2 again: worker died (SIGKILL)" in shown([study_started(tmp_path), trial_started(0), retry])
+    retry = TrialRetried(
+        number=0, epoch=2, attempt=1, reason="worker died (SIGKILL)", time_s=START_S
+    )
+    assert "t000 epoch 2 again: worker died (SIGKILL)" in shown(
+        [study_started(tmp_path), trial_started(0), retry]
+    )
 
 
 @pytest.mark.parametrize("width", [20, 42, 60, 80, 200])
 def test_the_live_table_fits_any_terminal(width: int) -> None:
     board = Board(
-        study="digits", total=20, slots={0: SlotRow(3, "t003 momentum he f32 d0.40", 2, 5, 0.0, 0.9), 1: None}, best=Best("t001 adam", 0.97)
+        study="digits",
+        total=20,
+        slots={0: SlotRow(3, "t003 momentum he f32 d0.40", 2, 5, 0.0, 0.9), 1: None},
+        best=Best("t001 adam", 0.97),
     )
     board.states["COMPLETE"] = 2
     console = Console(file=io.StringIO(), width=width, record=True, no_color=True)
@@ -98,16 +140,28 @@ def test_a_resumed_study_counts_what_was_there(tmp_path: Path) -> None:
     for event in small_events(folder):
         log.handle(event)
     log.close()
-    again = [study_started(folder, trials=6, resumed=True), trial_started(4), trial_ended(4, folder, objective=(0.95,))]
+    again = [
+        study_started(folder, trials=6, resumed=True),
+        trial_started(4),
+        trial_ended(4, folder, objective=(0.95,)),
+    ]
     assert "[4/6]" in shown(again)
-    worse = [study_started(folder, trials=6, resumed=True), trial_started(4), trial_ended(4, folder, objective=(0.9,))]
+    worse = [
+        study_started(folder, trials=6, resumed=True),
+        trial_started(4),
+        trial_ended(4, folder, objective=(0.9,)),
+    ]
     assert "best so far" not in shown(worse)
 
 
 def test_the_best_of_a_minimised_objective_is_the_least(tmp_path: Path) -> None:
     events: list[Event] = [study_started(tmp_path, directions=("minimize",))]
     for number, value in enumerate((3.0, 5.0, 2.0)):
-        events += [trial_started(number), epoch_done(number, 1), trial_ended(number, tmp_path, objective=(value,))]
+        events += [
+            trial_started(number),
+            epoch_done(number, 1),
+            trial_ended(number, tmp_path, objective=(value,)),
+        ]
     lines = shown([*events, study_ended({"COMPLETE": 3}, 2)]).splitlines()
     assert [line.endswith("best so far") for line in lines] == [True, False, True]
 

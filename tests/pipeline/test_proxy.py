@@ -1,4 +1,6 @@
-"""The contest proxy: harder images by code of its own, aligned with the clean ones, the same every time."""
+"""The contest proxy: harder images by code of its own, aligned with the clean ones, the same every
+time.
+"""
 
 import ast
 from pathlib import Path
@@ -11,9 +13,27 @@ from cnn_core.data.prepared import open_prepared
 from cnn_core.data.splits import reserved, split
 from pipeline.config import compose, spec_of
 from pipeline.data import prepare, proxy
-from pipeline.data.proxy import FROZEN_SEED, VALIDATION_SEED, ProxyRecipe, digest, disturb, frozen_proxy
+from pipeline.data.proxy import (
+    FROZEN_SEED,
+    VALIDATION_SEED,
+    ProxyRecipe,
+    digest,
+    disturb,
+    frozen_proxy,
+)
 
-STILL = ProxyRecipe(rotate=0, shift=0, scale=(1, 1), shear=0, nearest=1, specks=0, dilate=0, erode=0, blur=0, noise=0)
+STILL = ProxyRecipe(
+    rotate=0,
+    shift=0,
+    scale=(1, 1),
+    shear=0,
+    nearest=1,
+    specks=0,
+    dilate=0,
+    erode=0,
+    blur=0,
+    noise=0,
+)
 
 
 @pytest.fixture(scope="module")
@@ -46,14 +66,27 @@ def test_shift_and_scale_stay_in_their_ranges() -> None:
     assert 3.5 < np.abs(y).max() <= 4 * 29 / 28 + 0.01
     box = np.zeros((300, 1, 28, 28), np.uint8)
     box[:, :, 8:20, 8:20] = 255
-    area = disturb(box, 3, replace(STILL, scale=(0.75, 1.25), nearest=0.0)).sum(axis=(1, 2, 3)) / (255 * 144)
+    area = disturb(box, 3, replace(STILL, scale=(0.75, 1.25), nearest=0.0)).sum(axis=(1, 2, 3)) / (
+        255 * 144
+    )
     assert 0.5 < area.min() < 0.65 and 1.4 < area.max() < 1.6
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("specks", 1.0), ("dilate", 1.0), ("erode", 1.0), ("blur", 1.0), ("noise", 1.0), ("rotate", 30.0), ("shear", 0.25)]
+    ("field", "value"),
+    [
+        ("specks", 1.0),
+        ("dilate", 1.0),
+        ("erode", 1.0),
+        ("blur", 1.0),
+        ("noise", 1.0),
+        ("rotate", 30.0),
+        ("shear", 0.25),
+    ],
 )
-def test_every_disturbance_alone_changes_images(field: str, value: float, digits: np.ndarray) -> None:
+def test_every_disturbance_alone_changes_images(
+    field: str, value: float, digits: np.ndarray
+) -> None:
     from dataclasses import replace
 
     changed = disturb(digits, 1, replace(STILL, nearest=0.0, **{field: value})).astype(int)
@@ -71,7 +104,9 @@ def test_it_shares_no_code_with_the_augmentation() -> None:
 
 
 def test_validation_reads_disturbed_copies_and_training_clean_ones(tmp_path: Path) -> None:
-    config = compose(["data=digits", "data.valid_images=proxy", "data.reserve=150", f"root={tmp_path}"])
+    config = compose(
+        ["data=digits", "data.valid_images=proxy", "data.reserve=150", f"root={tmp_path}"]
+    )
     spec = spec_of(config, prepare(config.data, config.root), (0,))
     data = data_of(spec.data)
     clean = open_prepared(spec.data.folder, spec.data.digest)
@@ -79,18 +114,28 @@ def test_validation_reads_disturbed_copies_and_training_clean_ones(tmp_path: Pat
     np.testing.assert_array_equal(data.valid_images, disturb(clean.images, VALIDATION_SEED))
     held = reserved(clean.labels, spec.data)
     chosen = split(clean.labels, spec.data)
-    assert len(held) == 150 and not np.intersect1d(held, np.concatenate([chosen.train, chosen.valid])).size
+    assert (
+        len(held) == 150
+        and not np.intersect1d(held, np.concatenate([chosen.train, chosen.valid])).size
+    )
     frozen = frozen_proxy(spec.data)
     assert frozen is not None
     np.testing.assert_array_equal(frozen.clean, clean.images[held])
     np.testing.assert_array_equal(frozen.images, disturb(clean.images[held], FROZEN_SEED))
-    assert frozen_proxy(prepare(compose(["data=digits", f"root={tmp_path}"]).data, tmp_path)) is None
+    assert (
+        frozen_proxy(prepare(compose(["data=digits", f"root={tmp_path}"]).data, tmp_path)) is None
+    )
     again = prepare(config.data, config.root)
-    assert (again.valid_folder, again.valid_digest) == (spec.data.valid_folder, spec.data.valid_digest)
+    assert (again.valid_folder, again.valid_digest) == (
+        spec.data.valid_folder,
+        spec.data.valid_digest,
+    )
 
 
 def test_the_digest_of_mnist_s_frozen_proxy_is_committed() -> None:
     import json
 
     committed = json.loads(proxy.COMMITTED.read_text())
-    assert [key.split(":")[1:] for key in committed] == [["5000", "0"]] and all(len(value) == 64 for value in committed.values())
+    assert [key.split(":")[1:] for key in committed] == [["5000", "0"]] and all(
+        len(value) == 64 for value in committed.values()
+    )

@@ -1,4 +1,6 @@
-"""The report page: whole, self-contained, readable by machines, small; made from studies of every kind."""
+"""The report page: whole, self-contained, readable by machines, small; made from studies of every
+kind.
+"""
 
 import html.parser
 import json
@@ -64,8 +66,12 @@ def checked(text: str) -> Checker:
     checker.feed(text)
     assert checker.open == []
     assert len(checker.ids) == len(set(checker.ids))
-    assert all(target[1:] in checker.ids for target in checker.targets), "every link leads somewhere"
-    assert all(address.startswith("data:") for address in checker.loaded), "nothing is loaded from elsewhere"
+    assert all(target[1:] in checker.ids for target in checker.targets), (
+        "every link leads somewhere"
+    )
+    assert all(address.startswith("data:") for address in checker.loaded), (
+        "nothing is loaded from elsewhere"
+    )
     assert checker.unnamed == [], "every picture has words"
     assert checker.headings[0] == "h1"
     assert checker.headings.count("h1") == 1
@@ -119,7 +125,13 @@ def test_names_and_notes_cannot_inject_markup(tmp_path: Path) -> None:
     folder = tmp_path / "made"
     log = EventLog(folder)
     make_study(folder, 12)
-    log.handle(replace(study_started(folder), note="<script>alert(1)</script>", tags={"command": "x <b>", "code": '"><i>'}))
+    log.handle(
+        replace(
+            study_started(folder),
+            note="<script>alert(1)</script>",
+            tags={"command": "x <b>", "code": '"><i>'},
+        )
+    )
     log.close()
     text = report_of(folder)
     checked(text)
@@ -137,7 +149,9 @@ def test_small_studies_have_a_page_too(tmp_path: Path, trials: int) -> None:
 def test_a_study_without_a_complete_trial_says_so(tmp_path: Path) -> None:
     folder = tmp_path / "empty"
     folder.mkdir()
-    study = optuna.create_study(study_name="empty", storage=f"sqlite:///{folder / 'study.db'}", direction="maximize")
+    study = optuna.create_study(
+        study_name="empty", storage=f"sqlite:///{folder / 'study.db'}", direction="maximize"
+    )
     trial = study.ask({"x": optuna.distributions.FloatDistribution(0, 1)})
     study.tell(trial, state=optuna.trial.TrialState.FAIL)
     text = report_of(folder)
@@ -163,24 +177,44 @@ def test_without_a_journal_the_database_alone_is_told(tmp_path: Path) -> None:
 def test_confirmed_trials_and_the_ensemble_are_told_when_there(tmp_path: Path) -> None:
     folder = tmp_path / "final"
     make_study(folder, 30)
-    gain = {"gain": 0.002, "low": 0.001, "high": 0.003, "errors_best": 10, "errors_ensemble": 8, "errors_removed": 0.2}
+    gain = {
+        "gain": 0.002,
+        "low": 0.001,
+        "high": 0.003,
+        "errors_best": 10,
+        "errors_ensemble": 8,
+        "errors_removed": 0.2,
+    }
     ensemble = {
-        "chosen_on": "proxy", "ordinary": 0.75, "images": 1437, "combine": {"method": "uniform", "weights": [1.0]},
-        "members": [{"name": "m0", "overrides": ["model.filters=8"], "clean_accuracy": 0.97, "proxy_accuracy": 0.84, "refits": ["ab"]}],
+        "chosen_on": "proxy", "ordinary": 0.75, "images": 1437,
+        "combine": {"method": "uniform", "weights": [1.0]},
+        "members": [{
+            "name": "m0", "overrides": ["model.filters=8"], "clean_accuracy": 0.97,
+            "proxy_accuracy": 0.84, "refits": ["ab"],
+        }],
         "out_of_fold": {name: {"accuracy": 0.99, "gain": gain} for name in ("clean", "proxy")},
     }  # fmt: skip
     (folder / "ensemble").mkdir()
     (folder / "ensemble" / "ensemble.json").write_text(json.dumps(ensemble))
     probabilities = np.eye(10, dtype=np.float32)[[0, 1, 2, 4]]  # the last of four is wrong
     images = np.zeros((4, 1, 8, 8), np.uint8)
-    write_scored(folder / "evaluation", Scored("test", images, np.array([0, 1, 2, 3]), probabilities[None], probabilities))
+    write_scored(
+        folder / "evaluation",
+        Scored("test", images, np.array([0, 1, 2, 3]), probabilities[None], probabilities),
+    )
     text = report_of(folder)
     checked(text)
     assert '<th scope="row">test split</th><td>4</td><td>75.00%</td>' in text
     assert "1 members joined by uniform" in text
-    assert "chosen out of fold on 1,437 proxy images (25%) and the same images undisturbed (75%)" in text
+    assert (
+        "chosen out of fold on 1,437 proxy images (25%) and the same images undisturbed (75%)"
+        in text
+    )
     assert "<td>97.000%</td><td>84.000%</td>" in text
-    assert "+0.200 points over its best member (95 % interval +0.100 to +0.300); 20% of that member" in text
+    assert (
+        "+0.200 points over its best member (95 % interval +0.100 to +0.300); 20% of that member"
+        in text
+    )
     assert "the nets that predict were trained on all images but the reserved" in text
 
 
@@ -188,8 +222,13 @@ def test_what_fresh_seeds_found_is_told_and_chooses_the_winner(tmp_path: Path) -
     folder = tmp_path / "sure"
     make_study(folder, 30)
     first, second = load_table(folder, "sure").best_first[:2]
-    rows = [f"1,{second.number},0.98,0.981,0.0004,3,0.9803,x", f"2,{first.number},0.99,{first.value - 0.002},0.0006,3,0.97,x"]
-    (folder / "confirmed.csv").write_text("\n".join(["rank,trial,search,mean,std,seeds,lower_95,values", *rows]) + "\n")
+    rows = [
+        f"1,{second.number},0.98,0.981,0.0004,3,0.9803,x",
+        f"2,{first.number},0.99,{first.value - 0.002},0.0006,3,0.97,x",
+    ]
+    (folder / "confirmed.csv").write_text(
+        "\n".join(["rank,trial,search,mean,std,seeds,lower_95,values", *rows]) + "\n"
+    )
     text = report_of(folder)
     checked(text)
     assert f"Trial {second.number} is best" in text
@@ -204,7 +243,9 @@ def test_reasons_are_counted_together_whatever_their_epoch(made_study: Path) -> 
     assert failed[1] == 6
 
 
-def test_the_command_writes_the_file_and_names_it(made_study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_the_file_and_names_it(
+    made_study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = compose([f"root={made_study.parent}", f"study.name={made_study.name}"], COMMAND)
     assert main(config) == 0
     assert (made_study / "report.html").read_text().startswith("<!doctype html>")

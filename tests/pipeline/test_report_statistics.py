@@ -25,9 +25,17 @@ def made(made_study: Path) -> StudyTable:
     return load_table(made_study, made_study.name)
 
 
-def table_of_values(values: list[float], direction: str = "maximize", **suggested: list[float]) -> StudyTable:
+def table_of_values(
+    values: list[float], direction: str = "maximize", **suggested: list[float]
+) -> StudyTable:
     rows = [
-        TrialRow(n, name=f"t{n:03d}", state="COMPLETE", objective=(value,), suggested={key: column[n] for key, column in suggested.items()})
+        TrialRow(
+            n,
+            name=f"t{n:03d}",
+            state="COMPLETE",
+            objective=(value,),
+            suggested={key: column[n] for key, column in suggested.items()},
+        )
         for n, value in enumerate(values)
     ]
     return StudyTable("values", Path("values"), (direction,), rows)
@@ -44,7 +52,10 @@ def test_a_known_difference_is_found_within_its_interval(made: StudyTable) -> No
 
 
 def test_a_known_optimum_is_found(made: StudyTable) -> None:
-    found = {effect.name: effect for effect in effects(made, fit_study(made) or pytest.fail("too few trials"))}
+    found = {
+        effect.name: effect
+        for effect in effects(made, fit_study(made) or pytest.fail("too few trials"))
+    }
     low, high = LR_RANGES["momentum"]
     truth = low * (high / low) ** 0.7
     best = float(found["momentum.lr"].text.split()[2])
@@ -61,7 +72,9 @@ def test_disasters_do_not_decide(made: StudyTable) -> None:
     spoiled = [row for row in rows if row.objective and row.suggested["model.init"] == "he"][:5]
     for row in spoiled:
         row.objective = (0.1,)
-    regression = fit_study(StudyTable(made.name, made.folder, made.directions, rows, made.distributions))
+    regression = fit_study(
+        StudyTable(made.name, made.folder, made.directions, rows, made.distributions)
+    )
     assert regression is not None
     assert abs(regression.contrast("model.init", "he", "xavier")[0] - HE_POINTS) < HE_POINTS / 2
 
@@ -95,10 +108,21 @@ def test_an_interaction_is_told_and_a_constant_difference_is_not() -> None:
     def study(depends: bool) -> StudyTable:
         table = table_of_values([0.0] * 80)
         for row in table.trials:
-            row.suggested = {"init": str(rng.choice(["he", "xavier"])), "activation": str(rng.choice(["relu", "tanh"]))}
-            gain = 0.02 if row.suggested["init"] == "he" and (row.suggested["activation"] == "relu" or not depends) else 0.0
+            row.suggested = {
+                "init": str(rng.choice(["he", "xavier"])),
+                "activation": str(rng.choice(["relu", "tanh"])),
+            }
+            gain = (
+                0.02
+                if row.suggested["init"] == "he"
+                and (row.suggested["activation"] == "relu" or not depends)
+                else 0.0
+            )
             row.objective = (0.9 + gain + 0.002 * float(rng.normal()),)
-        table.distributions = {"init": CategoricalDistribution(["he", "xavier"]), "activation": CategoricalDistribution(["relu", "tanh"])}
+        table.distributions = {
+            "init": CategoricalDistribution(["he", "xavier"]),
+            "activation": CategoricalDistribution(["relu", "tanh"]),
+        }
         return table
 
     def told(table: StudyTable) -> list[str]:
@@ -107,20 +131,28 @@ def test_an_interaction_is_told_and_a_constant_difference_is_not() -> None:
         return [effect.text for effect in effects(table, regression) if "depends" in effect.text]
 
     dependent = told(study(True))
-    assert any("he over xavier depends: with relu +1.98" in text and "with tanh +0.0" in text for text in dependent)
+    assert any(
+        "he over xavier depends: with relu +1.98" in text and "with tanh +0.0" in text
+        for text in dependent
+    )
     assert told(study(False)) == []
 
 
 @pytest.mark.parametrize(
     "distribution",
-    [FloatDistribution(1e-4, 1e-1, log=True), FloatDistribution(0, 0.6), IntDistribution(8, 64, log=True), IntDistribution(1, 9)],
+    [
+        FloatDistribution(1e-4, 1e-1, log=True),
+        FloatDistribution(0, 0.6),
+        IntDistribution(8, 64, log=True),
+        IntDistribution(1, 9),
+    ],
 )
 def test_places_in_a_range_and_back(distribution: FloatDistribution | IntDistribution) -> None:
     assert unit_position(distribution, distribution.low) == pytest.approx(0.0)
     assert unit_position(distribution, distribution.high) == pytest.approx(1.0)
-    assert value_at(distribution, unit_position(distribution, 3e-2 if distribution.low < 1 else 8)) == pytest.approx(
-        3e-2 if distribution.low < 1 else 8
-    )
+    assert value_at(
+        distribution, unit_position(distribution, 3e-2 if distribution.low < 1 else 8)
+    ) == pytest.approx(3e-2 if distribution.low < 1 else 8)
 
 
 def test_wilson_by_hand() -> None:
@@ -130,7 +162,9 @@ def test_wilson_by_hand() -> None:
 
 
 def test_the_winner_of_pure_noise_is_flattered_by_the_expected_maximum() -> None:
-    """All true values equal: the excess is the mean of the largest of n normal values times the noise (n = 50: 2.249)."""
+    """All true values equal: the excess is the mean of the largest of n normal values times the
+    noise (n = 50: 2.249).
+    """
     rng = np.random.default_rng(3)
     found = np.mean([optimism(0.9 + 0.01 * rng.normal(size=100), 0.01, seed=n) for n in range(20)])
     assert 0.01 * 1.5 < found < 0.01 * 2.6
@@ -160,8 +194,18 @@ SPACE = {
     "model.filters": {"int": [8, 64], "log": True},
     "model.dropout": {"float": [0.0, 0.6], "step": 0.05},
     "optimizer": {"group": ["momentum", "adam"]},
-    "momentum.lr": {"path": "optimizer.lr", "float": [1e-3, 0.3], "log": True, "when": {"optimizer": "momentum"}},
-    "adam.lr": {"path": "optimizer.lr", "float": [1e-4, 1e-2], "log": True, "when": {"optimizer": "adam"}},
+    "momentum.lr": {
+        "path": "optimizer.lr",
+        "float": [1e-3, 0.3],
+        "log": True,
+        "when": {"optimizer": "momentum"},
+    },
+    "adam.lr": {
+        "path": "optimizer.lr",
+        "float": [1e-4, 1e-2],
+        "log": True,
+        "when": {"optimizer": "adam"},
+    },
 }
 
 
@@ -175,7 +219,12 @@ def bordering(direction: str = "maximize") -> StudyTable:
         if row.number % 2:  # as a sampler does, half of the trials are drawn where it is good
             filters, dropout = int(rng.integers(60, 65)), 0.05 * int(rng.integers(0, 2))
         optimizer = str(rng.choice(["momentum", "adam"]))
-        row.suggested = {"model.filters": filters, "model.dropout": dropout, "optimizer": optimizer, f"{optimizer}.lr": 0.005}
+        row.suggested = {
+            "model.filters": filters,
+            "model.dropout": dropout,
+            "optimizer": optimizer,
+            f"{optimizer}.lr": 0.005,
+        }
         good = 0.05 * math.log(filters / 8) - 0.2 * dropout - 0.05 * (optimizer == "adam")
         row.objective = (0.8 + sign * (good + 0.001 * float(rng.normal())),)
     table.distributions = {
@@ -196,7 +245,12 @@ def test_borders_are_seen_and_ranges_moved(direction: str) -> None:
     assert not found["model.filters"].at_limit
     assert (found["model.dropout"].side, found["model.dropout"].at_limit) == ("lower", True)
     assert found["momentum.lr"].side == ""
-    following = next_space(SPACE, table, fit_study(table), {name: entry.get("path", name) for name, entry in SPACE.items()})
+    following = next_space(
+        SPACE,
+        table,
+        fit_study(table),
+        {name: entry.get("path", name) for name, entry in SPACE.items()},
+    )
     assert following["model.filters"]["int"][1] > 64
     assert following["model.dropout"]["float"][0] == 0.0
     assert following["model.dropout"]["float"][1] < 0.6

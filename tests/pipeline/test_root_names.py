@@ -1,4 +1,6 @@
-"""A root of any name: whatever a folder may be called, a study in it is finalised, evaluated, exported and read."""
+"""A root of any name: whatever a folder may be called, a study in it is finalised, evaluated,
+exported and read.
+"""
 
 import sqlite3
 from pathlib import Path
@@ -70,9 +72,18 @@ def test_a_damaged_database_is_refused_whatever_its_folder_is_called(tmp_path: P
     assert {path.name for path in tmp_path.iterdir()} == {"#1"}
 
 
-def test_the_whole_chain_in_a_folder_of_an_awkward_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_whole_chain_in_a_folder_of_an_awkward_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     root = tmp_path / ALL_AT_ONCE
-    chain = ("final.after_sweep=true", "final.members=2", "final.folds=2", "final.epochs=1", "tracking=mlflow", override("root", root))
+    chain = (
+        "final.after_sweep=true",
+        "final.members=2",
+        "final.folds=2",
+        "final.epochs=1",
+        "tracking=mlflow",
+        override("root", root),
+    )
     assert command_line(SWEEP, [*SWEEP_ARGUMENTS, *chain], sweep.main) == 0, capsys.readouterr().err
     assert len(load_bundle(root / "small" / "bundle").nets) == 2
     assert (root / "small" / "evaluation" / "test.json").exists()

@@ -1,4 +1,6 @@
-"""Samplers: fresh for each trial from (seed, number), a grid that knows conditions, refusal of what is not installed."""
+"""Samplers: fresh for each trial from (seed, number), a grid that knows conditions, refusal of what
+is not installed.
+"""
 
 import importlib.util
 import itertools
@@ -36,8 +38,16 @@ def score(params: dict[str, Any]) -> float:
 
 
 def run(sampler: Callable[[], BaseSampler], storage: str | None, upto: int) -> list[dict[str, Any]]:
-    """Ask and tell until the study has `upto` trials, as a resumed coordinator does: with a new sampler."""
-    study = optuna.create_study(storage=storage, study_name="s", load_if_exists=True, direction="maximize", sampler=sampler())
+    """Ask and tell until the study has `upto` trials, as a resumed coordinator does: with a new
+    sampler.
+    """
+    study = optuna.create_study(
+        storage=storage,
+        study_name="s",
+        load_if_exists=True,
+        direction="maximize",
+        sampler=sampler(),
+    )
     while len(study.trials) < upto:
         trial = study.ask()
         SPACE.suggest(trial)
@@ -63,7 +73,9 @@ def test_a_resumed_study_goes_on_as_if_it_had_never_stopped(name: str, tmp_path:
 
 
 def test_seeds_differ() -> None:
-    first, second = (run(lambda s=seed: make_sampler(SETTINGS["random"], s, SPACE), None, 5) for seed in (1, 2))  # type: ignore[misc]
+    first, second = (
+        run(lambda s=seed: make_sampler(SETTINGS["random"], s, SPACE), None, 5) for seed in (1, 2)
+    )  # type: ignore[misc]
     assert first != second
 
 
@@ -80,7 +92,9 @@ def test_a_grid_holds_every_distinct_configuration_once() -> None:
 def test_a_grid_sampler_tries_each_point_once() -> None:
     points = grid(SPACE)
     params = run(lambda: make_sampler(SETTINGS["grid"], 0, SPACE), None, len(points))
-    assert sorted(tuple(sorted(p.items())) for p in params) == sorted(tuple(sorted(p.items())) for p in points)
+    assert sorted(tuple(sorted(p.items())) for p in params) == sorted(
+        tuple(sorted(p.items())) for p in points
+    )
 
 
 def test_a_grid_too_large_is_refused() -> None:
@@ -89,9 +103,13 @@ def test_a_grid_too_large_is_refused() -> None:
         grid(space)
 
 
-def test_an_absent_library_is_named_with_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_absent_library_is_named_with_the_line_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(NEEDS, "tpe", ("no_such_library", 'pip install "numpy-cnn-sweep[none]"'))
-    with pytest.raises(InputError, match=r'not installed; install it with: pip install "numpy-cnn-sweep\[none\]"'):
+    with pytest.raises(
+        InputError, match=r'not installed; install it with: pip install "numpy-cnn-sweep\[none\]"'
+    ):
         make_sampler(SETTINGS["tpe"], 0, SPACE)
 
 

@@ -16,10 +16,16 @@ def _pixels(png: bytes) -> np.ndarray:
 
 
 def test_images_stand_in_rows_enlarged() -> None:
-    images = (np.arange(3, dtype=np.uint8) * 100)[:, None, None, None] * np.ones((1, 1, 4, 5), np.uint8)
+    images = (np.arange(3, dtype=np.uint8) * 100)[:, None, None, None] * np.ones(
+        (1, 1, 4, 5), np.uint8
+    )
     sheet = _pixels(sheet_png(images, columns=2, zoom=3))
     assert sheet.shape == (2 * (12 + 2) + 2, 2 * (15 + 2) + 2, 3)
-    assert (sheet[2:14, 2:17] == 0).all() and (sheet[2:14, 19:34] == 100).all() and (sheet[16:28, 2:17] == 200).all()
+    assert (
+        (sheet[2:14, 2:17] == 0).all()
+        and (sheet[2:14, 19:34] == 100).all()
+        and (sheet[16:28, 2:17] == 200).all()
+    )
 
 
 def test_colour_captions_and_other_channels() -> None:
@@ -28,7 +34,9 @@ def test_colour_captions_and_other_channels() -> None:
     sheet = _pixels(sheet_png(images, captions=["3 as 5"]))
     assert (sheet[3, 3] == (0, 250, 0)).all() and sheet.shape[0] == 2 + 16 + 11 + 2
     two = np.stack([np.full((8, 8), 100, np.uint8), np.full((8, 8), 201, np.uint8)])
-    assert (_pixels(sheet_png(two[None]))[3, 3] == 150).all()  # other numbers of channels: their mean
+    assert (
+        _pixels(sheet_png(two[None]))[3, 3] == 150
+    ).all()  # other numbers of channels: their mean
 
 
 def test_an_augmentation_sheet_begins_each_row_with_the_image_itself(tmp_path: Path) -> None:
@@ -41,11 +49,17 @@ def test_an_augmentation_sheet_begins_each_row_with_the_image_itself(tmp_path: P
 
 
 def test_a_frame_shows_the_copies_as_its_net_sees_them(tmp_path: Path) -> None:
-    """A block in a corner comes to the middle in the copy, which nothing else changes, and stays in the image itself."""
+    """A block in a corner comes to the middle in the copy, which nothing else changes, and stays in
+    the image itself.
+    """
     images = np.zeros((1, 1, 28, 28), np.uint8)
     images[0, 0, 1:10, 2:8] = 255
     np.testing.assert_array_equal(framed(images, "none"), images)
-    sheet = _pixels(write_augment_sheet(tmp_path / "sheet.png", images, {}, variants=1, frame="box").read_bytes())[2::2, 2::2, 0]
+    sheet = _pixels(
+        write_augment_sheet(
+            tmp_path / "sheet.png", images, {}, variants=1, frame="box"
+        ).read_bytes()
+    )[2::2, 2::2, 0]
     np.testing.assert_array_equal(sheet[:28, :28], images[0, 0])
     copy = sheet[:28, 29:57].astype(float)
     np.testing.assert_array_equal(copy, framed(images, "box")[0, 0])

@@ -1,4 +1,6 @@
-"""A slot: one worker process behind `call`, replaced when it dies, clean in its imports and environment."""
+"""A slot: one worker process behind `call`, replaced when it dies, clean in its imports and
+environment.
+"""
 
 import os
 import signal
@@ -38,7 +40,10 @@ def test_a_call_returns_what_the_function_returns_from_another_process(slot: Pro
     assert slot.call(os.getpid) == slot.machine().pid != os.getpid()
 
 
-IMPORTED = "sorted({name.partition('.')[0] for name in __import__('sys').modules} - set(__import__('sys').stdlib_module_names))"
+IMPORTED = (
+    "sorted({name.partition('.')[0] for name in __import__('sys').modules} "
+    "- set(__import__('sys').stdlib_module_names))"
+)
 
 
 def test_a_worker_imports_numpy_and_cnn_core_alone() -> None:
@@ -48,7 +53,15 @@ def test_a_worker_imports_numpy_and_cnn_core_alone() -> None:
     finally:
         slot.close()
     assert {"numpy", "cnn_core", "pipeline"} <= found
-    assert found <= {"numpy", "cnn_core", "pipeline", "joblib", "cloudpickle", "psutil", "cython_runtime"}  # loky's own are among them
+    assert found <= {
+        "numpy",
+        "cnn_core",
+        "pipeline",
+        "joblib",
+        "cloudpickle",
+        "psutil",
+        "cython_runtime",
+    }  # loky's own are among them
 
 
 def test_one_blas_thread_and_no_pinned_kernels(slot: ProcessSlot) -> None:
@@ -68,7 +81,9 @@ def test_a_named_kernel_set_is_what_the_worker_uses(slot: ProcessSlot) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
-def test_a_dead_worker_is_named_by_its_signal_and_replaced(slot: ProcessSlot, number: signal.Signals) -> None:
+def test_a_dead_worker_is_named_by_its_signal_and_replaced(
+    slot: ProcessSlot, number: signal.Signals
+) -> None:
     before = slot.machine().pid
     with pytest.raises(WorkerDied, match=number.name):
         slot.call(die, int(number))
@@ -104,7 +119,11 @@ def test_a_stopped_slot_starts_no_other_worker() -> None:
         slot.call(divmod, 1, 1)
     slot.close()
     end = time.monotonic() + 5
-    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE and time.monotonic() < end:
+    while (
+        psutil.pid_exists(pid)
+        and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        and time.monotonic() < end
+    ):
         time.sleep(0.01)
     assert time.monotonic() < end, "the worker lives on"
 

@@ -1,4 +1,6 @@
-"""Whole sweeps on a few digits: what they leave on disk, replay, fork, two objectives, a time budget, overlap in time."""
+"""Whole sweeps on a few digits: what they leave on disk, replay, fork, two objectives, a time
+budget, overlap in time.
+"""
 
 import csv
 import json
@@ -14,7 +16,13 @@ import yaml
 from pipeline.reporting.table import load_table
 
 REPOSITORY = Path(__file__).parents[2]
-TINY = ["experiment=smoke", "tracking=none", "data.train_size=60", "data.valid_size=50", "slots.n=2"]
+TINY = [
+    "experiment=smoke",
+    "tracking=none",
+    "data.train_size=60",
+    "data.valid_size=50",
+    "slots.n=2",
+]
 
 
 def command(module: str, root: Path, *more: str) -> "subprocess.CompletedProcess[str]":
@@ -27,9 +35,13 @@ def command(module: str, root: Path, *more: str) -> "subprocess.CompletedProcess
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A root with a finished study "smoke" of four trials, its journal in place of MLflow (read it only)."""
+    """A root with a finished study "smoke" of four trials, its journal in place of MLflow (read it
+    only).
+    """
     root = tmp_path_factory.mktemp("swept")
-    done = command("sweep", root, *TINY, "tracking=mlflow", "tracking.figures=false", "train.epochs=6")
+    done = command(
+        "sweep", root, *TINY, "tracking=mlflow", "tracking.figures=false", "train.epochs=6"
+    )
     assert done.returncode == 0, done.stderr
     return root
 
@@ -54,7 +66,9 @@ def test_a_sweep_leaves_named_files(swept: Path) -> None:
 
 
 def test_two_trials_overlap_in_processes_of_their_own(swept: Path) -> None:
-    events = [json.loads(line) for line in (swept / "smoke" / "events.jsonl").read_text().splitlines()]
+    events = [
+        json.loads(line) for line in (swept / "smoke" / "events.jsonl").read_text().splitlines()
+    ]
     spans: dict[int, tuple[float, float, int]] = {}
     for event in events:
         if event["event"] == "EpochDone":
@@ -65,10 +79,16 @@ def test_two_trials_overlap_in_processes_of_their_own(swept: Path) -> None:
     owner = json.loads((swept / "smoke" / "owner.json").read_text())["pid"]
     assert len(pids) == 2 and owner not in pids
     trials = list(spans.values())
-    assert any(a[0] < b[1] and b[0] < a[1] and a[2] != b[2] for i, a in enumerate(trials) for b in trials[i + 1 :])
+    assert any(
+        a[0] < b[1] and b[0] < a[1] and a[2] != b[2]
+        for i, a in enumerate(trials)
+        for b in trials[i + 1 :]
+    )
 
 
-def test_a_replay_is_the_same_to_the_bit_and_finds_what_was_altered(swept: Path, tmp_path: Path) -> None:
+def test_a_replay_is_the_same_to_the_bit_and_finds_what_was_altered(
+    swept: Path, tmp_path: Path
+) -> None:
     root = tmp_path / "copy"
     shutil.copytree(swept, root)
     trial = root / "smoke" / "trials" / "1"
@@ -82,7 +102,10 @@ def test_a_replay_is_the_same_to_the_bit_and_finds_what_was_altered(swept: Path,
     history.write_text(text.replace(stored, repr(float(stored) * (1 + 1e-12)), 1))
     altered = command("replay", root, "study.name=smoke", "trial=1")
     assert altered.returncode == 1
-    assert "trial 1 epoch 4: DIFFERENT" in altered.stdout and "trial 1: 1 of 6 epochs differ" in altered.stdout
+    assert (
+        "trial 1 epoch 4: DIFFERENT" in altered.stdout
+        and "trial 1: 1 of 6 epochs differ" in altered.stdout
+    )
     history.write_text(text)
     about = yaml.safe_load((trial / "overrides.yaml").read_text())
     (trial / "overrides.yaml").write_text(yaml.safe_dump({**about, "seed": [0, 99]}))
@@ -95,8 +118,8 @@ def test_a_fork_takes_over_the_trials_that_fit(swept: Path, tmp_path: Path) -> N
     root = tmp_path / "copy"
     shutil.copytree(swept, root)
     same = [*TINY, "train.epochs=6", "study.name=wider", "study.fork=smoke", "budget.trials=5"]
-    wider = "space={model.filters:{int:[2,16]},model.dropout:{float:[0.0,0.6]},model.init:{choice:[xavier,he]},"
-    wider += "optimizer:{group:[adam,momentum]}}"
+    wider = "space={model.filters:{int:[2,16]},model.dropout:{float:[0.0,0.6]},"
+    wider += "model.init:{choice:[xavier,he]},optimizer:{group:[adam,momentum]}}"
     refused = command("sweep", root, *same, wider, "data.valid_fraction=0.3")
     assert "study.fork: 0 of 4 trials" in refused.stdout
     shutil.rmtree(root / "wider")
@@ -105,26 +128,50 @@ def test_a_fork_takes_over_the_trials_that_fit(swept: Path, tmp_path: Path) -> N
     done = command("sweep", root, *same, wider[:-1] + lr)
     assert done.returncode == 0, done.stderr
     assert "study.fork: 4 of 4 trials of 'smoke' fit and are taken over; they count" in done.stdout
-    assert len(list((root / "wider" / "trials").glob("*/history.csv"))) == 1, "one trial was left to train"
+    assert len(list((root / "wider" / "trials").glob("*/history.csv"))) == 1, (
+        "one trial was left to train"
+    )
 
 
 def test_a_deterministic_fork_still_tries_what_is_enqueued(swept: Path, tmp_path: Path) -> None:
     root = tmp_path / "copy"
     shutil.copytree(swept, root)
     known = load_table(root / "smoke", "smoke").trials[0]
-    new = ["model.filters=7", "model.dropout=0.2", "model.init=he", "optimizer=adam", "optimizer.lr=0.0042"]
+    new = [
+        "model.filters=7",
+        "model.dropout=0.2",
+        "model.init=he",
+        "optimizer=adam",
+        "optimizer.lr=0.0042",
+    ]
     first = json.dumps([list(known.overrides), new])
-    forked = [*TINY, "train.epochs=6", "study.name=exact", "study.fork=smoke", "study.deterministic=true", f"study.enqueue={first}"]
+    forked = [
+        *TINY,
+        "train.epochs=6",
+        "study.name=exact",
+        "study.fork=smoke",
+        "study.deterministic=true",
+        f"study.enqueue={first}",
+    ]
     done = command("sweep", root, *forked, "budget.trials=6")
     assert done.returncode == 0, done.stderr
     trials = load_table(root / "exact", "exact").trials
-    assert trials[4].suggested["adam.lr"] == 0.0042, "the first that is trained; the other was taken over"
+    assert trials[4].suggested["adam.lr"] == 0.0042, (
+        "the first that is trained; the other was taken over"
+    )
     assert trials[5].suggested != trials[0].suggested
 
 
 @pytest.mark.slow
 def test_two_objectives_rank_the_pareto_front(tmp_path: Path) -> None:
-    done = command("sweep", tmp_path, *TINY, "sampler=nsga2", "study.objectives=[valid_accuracy,multiply_adds]", "budget.trials=5")
+    done = command(
+        "sweep",
+        tmp_path,
+        *TINY,
+        "sampler=nsga2",
+        "study.objectives=[valid_accuracy,multiply_adds]",
+        "budget.trials=5",
+    )
     assert done.returncode == 0, done.stderr
     assert "Pareto front: trials" in done.stdout
     with (tmp_path / "smoke" / "leaderboard.csv").open() as file:
@@ -134,7 +181,9 @@ def test_two_objectives_rank_the_pareto_front(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_minutes_alone_choose_epochs_and_are_kept(tmp_path: Path) -> None:
-    done = command("sweep", tmp_path, *TINY, "budget.trials=null", "budget.minutes=0.1", "train.epochs=20")
+    done = command(
+        "sweep", tmp_path, *TINY, "budget.trials=null", "budget.minutes=0.1", "train.epochs=20"
+    )
     assert done.returncode == 0, done.stderr
     assert "0.1 minutes: " in done.stdout and "epochs a trial" in done.stdout
     assert json.loads((tmp_path / "smoke" / "clock.json").read_text())["used_s"] < 6 + 3
@@ -143,8 +192,9 @@ def test_minutes_alone_choose_epochs_and_are_kept(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_real_nets_in_lockstep_give_the_same_bits_with_any_number_of_slots(tmp_path: Path) -> None:
     lockstep = [
-        "experiment=smoke", "tracking=none", "study.deterministic=true", "budget.trials=16", "sampler.startup_trials=5", "train.epochs=4",
-        "pruner=median", "pruner.startup_trials=4", "pruner.warmup_epochs=1", "augment=affine",
+        "experiment=smoke", "tracking=none", "study.deterministic=true", "budget.trials=16",
+        "sampler.startup_trials=5", "train.epochs=4", "pruner=median", "pruner.startup_trials=4",
+        "pruner.warmup_epochs=1", "augment=affine",
     ]  # fmt: skip
     boards = []
     for slots in (1, 2, 4):

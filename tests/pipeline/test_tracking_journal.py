@@ -15,27 +15,40 @@ from tests.pipeline.studies import epoch_done, small_events, study_started
 
 def test_every_kind_of_event_comes_back_as_it_was(tmp_path: Path) -> None:
     events = small_events(tmp_path / "study")
-    assert {type(event) for event in events} | {journal.events.TrialRetried} == set(journal.EVENT_TYPES.values())
+    assert {type(event) for event in events} | {journal.events.TrialRetried} == set(
+        journal.EVENT_TYPES.values()
+    )
     for event in events:
         assert journal.decode(journal.encode(event)) == event
 
 
 def test_numpy_scalars_and_not_finite_numbers_are_kept() -> None:
-    event = EpochDone(number=np.int64(3), epoch=1, metrics={"a": np.float32(0.5), "b": math.inf}, slot=0, worker_pid=1, time_s=1.0)  # type: ignore[arg-type]
+    event = EpochDone(
+        number=np.int64(3),
+        epoch=1,
+        metrics={"a": np.float32(0.5), "b": math.inf},
+        slot=0,
+        worker_pid=1,
+        time_s=1.0,
+    )  # type: ignore[arg-type]
     back = journal.decode(journal.encode(event))
     assert isinstance(back, EpochDone)
     assert back.number == 3
     assert back.metrics == {"a": 0.5, "b": math.inf}
 
 
-@pytest.mark.parametrize("line", ["", "{", '{"event": "Unknown"}', '{"event": "EpochDone", "number": 1}', "[1]", "null"])
+@pytest.mark.parametrize(
+    "line", ["", "{", '{"event": "Unknown"}', '{"event": "EpochDone", "number": 1}', "[1]", "null"]
+)
 def test_lines_that_are_not_understood_are_none(line: str) -> None:
     assert journal.decode(line) is None
 
 
 def test_fields_of_a_later_version_are_ignored(tmp_path: Path) -> None:
     event = epoch_done(1, 1)
-    assert journal.decode(json.dumps({**json.loads(journal.encode(event)), "colour": "red"})) == event
+    assert (
+        journal.decode(json.dumps({**json.loads(journal.encode(event)), "colour": "red"})) == event
+    )
 
 
 def test_a_torn_last_line_is_cut_before_the_next_event(tmp_path: Path) -> None:
@@ -62,7 +75,10 @@ def test_an_event_that_cannot_be_written_is_written_later(tmp_path: Path) -> Non
     log.handle(epoch_done(0, 2))
     log.close()
     assert log.error is None
-    assert [event.epoch for event in journal.read_all(folder) if isinstance(event, EpochDone)] == [1, 2]
+    assert [event.epoch for event in journal.read_all(folder) if isinstance(event, EpochDone)] == [
+        1,
+        2,
+    ]
 
 
 def test_reading_from_an_offset_gives_what_follows(tmp_path: Path) -> None:
@@ -71,7 +87,9 @@ def test_reading_from_an_offset_gives_what_follows(tmp_path: Path) -> None:
         log.handle(epoch_done(0, epoch))
     log.close()
     (_, first), *_ = list(journal.read(log.path))
-    assert [event.epoch for event, _ in journal.read(log.path, first) if isinstance(event, EpochDone)] == [2, 3]
+    assert [
+        event.epoch for event, _ in journal.read(log.path, first) if isinstance(event, EpochDone)
+    ] == [2, 3]
 
 
 @pytest.mark.parametrize(
@@ -88,10 +106,20 @@ def test_secrets_are_hidden(text: str, hidden: str) -> None:
     assert "host" in redact(text) or "password" in redact(text)
 
 
-def test_a_secret_of_the_environment_never_reaches_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_of_the_environment_never_reaches_the_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "tok-123456789")
     log = journal.EventLog(tmp_path)
-    log.handle(StudyStarted(**{**vars(study_started(tmp_path)), "note": "with tok-123456789", "config_yaml": "a: tok-123456789"}))
+    log.handle(
+        StudyStarted(
+            **{
+                **vars(study_started(tmp_path)),
+                "note": "with tok-123456789",
+                "config_yaml": "a: tok-123456789",
+            }
+        )
+    )
     log.close()
     text = log.path.read_text()
     assert "tok-123456789" not in text

@@ -1,4 +1,6 @@
-"""What a study's journal becomes in MLflow: names, statuses, tags; nothing twice, whatever dies in between."""
+"""What a study's journal becomes in MLflow: names, statuses, tags; nothing twice, whatever dies in
+between.
+"""
 
 import http.server
 import re
@@ -16,7 +18,15 @@ from pipeline.events import EpochDone, Event, StudyEnded
 from pipeline.journal import EventLog
 from pipeline.tracking.mlflow_listener import MlflowListener
 from pipeline.tracking.mlflow_sender import POSITION_NAME, Sender, backlog, replay_spool
-from tests.pipeline.studies import epoch_done, make_study, small_events, study_ended, study_started, trial_ended, trial_started
+from tests.pipeline.studies import (
+    epoch_done,
+    make_study,
+    small_events,
+    study_ended,
+    study_started,
+    trial_ended,
+    trial_started,
+)
 
 
 def write_journal(folder: Path, events: Sequence[Event]) -> None:
@@ -47,7 +57,9 @@ def artifacts_of(root: Path, run: Any, folder: str = "") -> set[str]:
 
 
 def values_of(root: Path, run: Any, key: str) -> list[tuple[int, float]]:
-    return sorted((m.step, m.value) for m in client_of(root).get_metric_history(run.info.run_id, key))
+    return sorted(
+        (m.step, m.value) for m in client_of(root).get_metric_history(run.info.run_id, key)
+    )
 
 
 def test_a_study_becomes_a_parent_run_with_its_trials_as_children(mlflow_root: Path) -> None:
@@ -57,7 +69,9 @@ def test_a_study_becomes_a_parent_run_with_its_trials_as_children(mlflow_root: P
     runs = runs_of(mlflow_root)
     assert set(runs) == {"parent", "0", "1", "2", "3"}
     parent = runs["parent"]
-    assert {run.data.tags.get("mlflow.parentRunId") for key, run in runs.items() if key != "parent"} == {parent.info.run_id}
+    assert {
+        run.data.tags.get("mlflow.parentRunId") for key, run in runs.items() if key != "parent"
+    } == {parent.info.run_id}
     assert {key: run.info.status for key, run in runs.items()} == {
         "parent": "FINISHED", "0": "FINISHED", "1": "KILLED", "2": "FAILED", "3": "FINISHED",
     }  # fmt: skip
@@ -96,7 +110,9 @@ def test_a_trial_has_its_parameters_curves_tags_and_data(mlflow_root: Path) -> N
         "duration_s",
     }
     assert wanted <= set(run.data.metrics)
-    assert values_of(mlflow_root, run, "valid_accuracy") == [(e, pytest.approx(0.903 + 0.01 * e)) for e in range(1, 5)]
+    assert values_of(mlflow_root, run, "valid_accuracy") == [
+        (e, pytest.approx(0.903 + 0.01 * e)) for e in range(1, 5)
+    ]
     assert values_of(mlflow_root, run, "objective") == [(4, pytest.approx(0.943))]
     (data,) = run.inputs.dataset_inputs
     assert (data.dataset.name, data.dataset.digest) == ("digits", ("ab" * 32)[:36])
@@ -116,7 +132,10 @@ def test_replaying_again_changes_nothing_even_when_the_position_is_lost(mlflow_r
     folder = mlflow_root / "digits"
     write_journal(folder, small_events(folder))
     replay_spool(folder, mlflow_root)
-    before = {key: (run.info.run_id, run.data.to_dictionary()) for key, run in runs_of(mlflow_root).items()}
+    before = {
+        key: (run.info.run_id, run.data.to_dictionary())
+        for key, run in runs_of(mlflow_root).items()
+    }
     replay_spool(folder, mlflow_root)
     (folder / POSITION_NAME).unlink()
     replay_spool(folder, mlflow_root)
@@ -126,7 +145,9 @@ def test_replaying_again_changes_nothing_even_when_the_position_is_lost(mlflow_r
     assert len(values_of(mlflow_root, runs["3"], "objective")) == 1
 
 
-def test_a_killed_replay_goes_on_where_it_was_without_doubling(mlflow_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_replay_goes_on_where_it_was_without_doubling(
+    mlflow_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from mlflow.tracking import MlflowClient
 
     folder = mlflow_root / "digits"
@@ -157,8 +178,16 @@ def test_a_killed_replay_goes_on_where_it_was_without_doubling(mlflow_root: Path
 
 def test_an_interrupted_trial_goes_on_under_the_same_run(mlflow_root: Path) -> None:
     folder = mlflow_root / "digits"
-    first = [study_started(folder), trial_started(0), epoch_done(0, 1, accuracy=0.5), epoch_done(0, 2, accuracy=0.6)]
-    paused = [trial_ended(0, folder, state="INTERRUPTED", epochs=2), study_ended({"INTERRUPTED": 1}, None, state="INTERRUPTED")]
+    first = [
+        study_started(folder),
+        trial_started(0),
+        epoch_done(0, 1, accuracy=0.5),
+        epoch_done(0, 2, accuracy=0.6),
+    ]
+    paused = [
+        trial_ended(0, folder, state="INTERRUPTED", epochs=2),
+        study_ended({"INTERRUPTED": 1}, None, state="INTERRUPTED"),
+    ]
     write_journal(folder, [*first, *paused])
     replay_spool(folder, mlflow_root)
     before = runs_of(mlflow_root)
@@ -170,13 +199,22 @@ def test_an_interrupted_trial_goes_on_under_the_same_run(mlflow_root: Path) -> N
     between = runs_of(mlflow_root)
     assert (between["0"].info.status, between["parent"].info.status) == ("RUNNING", "RUNNING")
 
-    again = [epoch_done(0, 2, accuracy=0.99, time_s=2e9), epoch_done(0, 3), epoch_done(0, 4), trial_ended(0, folder)]
+    again = [
+        epoch_done(0, 2, accuracy=0.99, time_s=2e9),
+        epoch_done(0, 3),
+        epoch_done(0, 4),
+        trial_ended(0, folder),
+    ]
     write_journal(folder, [*again, study_ended({"COMPLETE": 1}, 0)])
     replay_spool(folder, mlflow_root)
     after = runs_of(mlflow_root)
-    assert {key: run.info.run_id for key, run in after.items()} == {key: run.info.run_id for key, run in before.items()}
+    assert {key: run.info.run_id for key, run in after.items()} == {
+        key: run.info.run_id for key, run in before.items()
+    }
     assert (after["0"].info.status, after["0"].data.tags["state"]) == ("FINISHED", "COMPLETE")
-    assert values_of(mlflow_root, after["0"], "valid_accuracy")[:2] == [(1, 0.5), (2, 0.6)], "the first report of an epoch counts"
+    assert values_of(mlflow_root, after["0"], "valid_accuracy")[:2] == [(1, 0.5), (2, 0.6)], (
+        "the first report of an epoch counts"
+    )
 
 
 def test_a_store_made_anew_gets_the_whole_journal(mlflow_root: Path, mlflow_template: Path) -> None:
@@ -214,11 +252,16 @@ def test_the_listener_sends_in_the_background_and_close_waits_for_it(mlflow_root
     listener.close()
     assert listener.problem is None
     assert backlog(folder) == 0
-    said = r"tracking took (.*) s of a processor beside the trials, at the lowest priority, and (.*) s at the end: .*% of \d+ s"
+    said = (
+        r"tracking took (.*) s of a processor beside the trials, at the lowest priority, "
+        r"and (.*) s at the end: .*% of \d+ s"
+    )
     found = re.fullmatch(said, listener.cost())
     assert found is not None and float(found[1]) > 0 and float(found[2]) > 0
     listener._waited_s, listener._started = 1.0, time.monotonic() - 100.0
-    assert listener.cost().endswith("1.0 s at the end: 1.0% of 100 s"), "the sweep waits for the end alone"
+    assert listener.cost().endswith("1.0 s at the end: 1.0% of 100 s"), (
+        "the sweep waits for the end alone"
+    )
     runs = runs_of(mlflow_root)
     assert listener.experiment_id == runs["parent"].info.experiment_id
     assert len(runs) == 15
@@ -229,23 +272,34 @@ def test_the_listener_sends_in_the_background_and_close_waits_for_it(mlflow_root
     assert "interactive.html" in artifacts_of(mlflow_root, runs["parent"])
 
 
-def test_overviews_are_drawn_from_the_journal_where_the_database_is_elsewhere(mlflow_root: Path) -> None:
+def test_overviews_are_drawn_from_the_journal_where_the_database_is_elsewhere(
+    mlflow_root: Path,
+) -> None:
     folder = mlflow_root / "made"
     make_study(folder, 6)
     (folder / "study.db").unlink()
     replay_spool(folder, mlflow_root)
     parent = runs_of(mlflow_root)["parent"]
-    assert {"pictures/optimisation_history.png", "pictures/timeline.png"} <= artifacts_of(mlflow_root, parent, "pictures")
+    assert {"pictures/optimisation_history.png", "pictures/timeline.png"} <= artifacts_of(
+        mlflow_root, parent, "pictures"
+    )
 
 
 def test_what_fresh_seeds_found_becomes_metrics(mlflow_root: Path) -> None:
     folder = mlflow_root / "digits"
     write_journal(folder, small_events(folder))
     head = "rank,trial,search,mean,std,seeds,lower_95,values"
-    (folder / "confirmed.csv").write_text(f"{head}\n1,3,0.943,0.941,0.002,3,0.938,a\n2,0,0.94,0.93,nan,1,-inf,b\n")
+    (folder / "confirmed.csv").write_text(
+        f"{head}\n1,3,0.943,0.941,0.002,3,0.938,a\n2,0,0.94,0.93,nan,1,-inf,b\n"
+    )
     replay_spool(folder, mlflow_root)
     runs = runs_of(mlflow_root)
-    expected = {"confirmed_mean": 0.941, "confirmed_std": 0.002, "confirmed_lower_95": 0.938, "confirmed_seeds": 3.0}
+    expected = {
+        "confirmed_mean": 0.941,
+        "confirmed_std": 0.002,
+        "confirmed_lower_95": 0.938,
+        "confirmed_seeds": 3.0,
+    }
     assert expected.items() <= runs["3"].data.metrics.items()
     assert "confirmed_std" not in runs["0"].data.metrics
 
@@ -311,7 +365,9 @@ def test_a_server_that_does_not_work_costs_nothing_and_is_made_up_for_later(
     port = request.getfixturevalue(server)
     folder = mlflow_root / "digits"
     events = small_events(folder)
-    listener = MlflowListener(root=mlflow_root, folder=folder, uri=f"http://ann:s3cr3t@127.0.0.1:{port}", patience_s=0.3)
+    listener = MlflowListener(
+        root=mlflow_root, folder=folder, uri=f"http://ann:s3cr3t@127.0.0.1:{port}", patience_s=0.3
+    )
     for event in events:
         listener.handle(event)
     listener.close()
@@ -321,13 +377,20 @@ def test_a_server_that_does_not_work_costs_nothing_and_is_made_up_for_later(
     assert backlog(folder) == (folder / "events.jsonl").stat().st_size, "nothing is taken for sent"
     replay_spool(folder, mlflow_root)
     assert backlog(folder) == 0
-    assert {key: run.info.status for key, run in runs_of(mlflow_root).items() if key in "03"} == {"0": "FINISHED", "3": "FINISHED"}
+    assert {key: run.info.status for key, run in runs_of(mlflow_root).items() if key in "03"} == {
+        "0": "FINISHED",
+        "3": "FINISHED",
+    }
 
 
 def test_two_objectives_are_two_metrics(mlflow_root: Path) -> None:
     folder = mlflow_root / "two"
     directions = ("maximize", "minimize")
-    events: list[Event] = [study_started(folder, directions=directions), trial_started(0), trial_ended(0, folder, objective=(0.97, 5e5))]
+    events: list[Event] = [
+        study_started(folder, directions=directions),
+        trial_started(0),
+        trial_ended(0, folder, objective=(0.97, 5e5)),
+    ]
     write_journal(folder, events)
     replay_spool(folder, mlflow_root)
     metrics = runs_of(mlflow_root)["0"].data.metrics
@@ -339,7 +402,9 @@ def test_events_out_of_the_ordinary_do_not_stop_the_replay(mlflow_root: Path) ->
     odd: list[Event] = [
         study_started(folder),
         epoch_done(7, 1),  # a trial that was never announced
-        replace(epoch_done(7, 2), metrics={"valid_loss": float("nan"), "valid_accuracy": float("inf")}),
+        replace(
+            epoch_done(7, 2), metrics={"valid_loss": float("nan"), "valid_accuracy": float("inf")}
+        ),
         trial_ended(7, folder, state="FAIL", reason="x" * 9000, epochs=0),
         study_ended({"FAIL": 1}, None, state="FAIL"),
     ]

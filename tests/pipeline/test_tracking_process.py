@@ -1,4 +1,6 @@
-"""The process that sends to MLflow: killed, it comes back; its coordinator dead, it goes; beside the trials it has the lowest priority."""
+"""The process that sends to MLflow: killed, it comes back; its coordinator dead, it goes; beside
+the trials it has the lowest priority.
+"""
 
 import json
 import subprocess
@@ -28,11 +30,15 @@ def wait_until(look: Callable[[], object]) -> None:
 
 
 def senders() -> list[psutil.Process]:
-    living = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    living = [
+        child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE
+    ]
     return [child for child in living if "pipeline.tracking.mlflow_process" in child.cmdline()]
 
 
-def test_a_killed_process_is_started_again_and_nothing_is_lost_or_twice(mlflow_root: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_killed_process_is_started_again_and_nothing_is_lost_or_twice(
+    mlflow_root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     folder = mlflow_root / "digits"
     events = small_events(folder)
     listener = MlflowListener(root=mlflow_root, folder=folder, figures=False)
@@ -48,13 +54,22 @@ def test_a_killed_process_is_started_again_and_nothing_is_lost_or_twice(mlflow_r
     assert listener.problem is None
     assert "ended with code -9; started again" in caplog.text
     assert backlog(folder) == 0
-    assert {key: run.info.status for key, run in runs_of(mlflow_root).items() if key in "03"} == {"0": "FINISHED", "3": "FINISHED"}
+    assert {key: run.info.status for key, run in runs_of(mlflow_root).items() if key in "03"} == {
+        "0": "FINISHED",
+        "3": "FINISHED",
+    }
     assert not senders()
 
 
 def sending(root: Path, folder: Path) -> subprocess.Popen[str]:
     uri = f"sqlite:///{root / 'mlflow.db'}"
-    settings = {"root": str(root), "folder": str(folder), "uri": uri, "experiment": "sweeps", "figures": False}
+    settings = {
+        "root": str(root),
+        "folder": str(folder),
+        "uri": uri,
+        "experiment": "sweeps",
+        "figures": False,
+    }
     command = [sys.executable, "-m", "pipeline.tracking.mlflow_process"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None
@@ -92,17 +107,26 @@ def test_it_waits_for_another_that_sends_the_same_journal(mlflow_root: Path) -> 
 def test_a_disk_that_is_full_after_another_problem_stops_the_sweep_once() -> None:
     reasons: list[str] = []
     process = _Process({}, reasons.append)
-    for told in (Told(problem="locked"), Told(problem="the disk is full", full=True), Told(problem="the disk is full", full=True)):
+    for told in (
+        Told(problem="locked"),
+        Told(problem="the disk is full", full=True),
+        Told(problem="the disk is full", full=True),
+    ):
         process._hear(told)
     assert reasons == ["MLflow: the disk is full"]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux alone")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="threads have priorities of their own on Linux alone"
+)
 def test_beside_the_trials_it_has_the_lowest_priority(mlflow_root: Path) -> None:
     folder = mlflow_root / "digits"
     write_journal(folder, small_events(folder))
     with sending(mlflow_root, folder) as process:
         wait_until((folder / "replayed.json").exists)
-        nice = {int((task / "stat").read_text().rsplit(")", 1)[1].split()[16]) for task in Path(f"/proc/{process.pid}/task").iterdir()}
+        nice = {
+            int((task / "stat").read_text().rsplit(")", 1)[1].split()[16])
+            for task in Path(f"/proc/{process.pid}/task").iterdir()
+        }
         assert nice >= {0, 19}, "the main thread keeps its own for the end, when the sweep waits"
         process.kill()

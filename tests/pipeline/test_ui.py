@@ -30,16 +30,22 @@ def test_the_links_open_the_training_view_sorted_by_objective() -> None:
     assert query(runs_link("7", charts=True))["compareRunsMode"] == ["CHART"]
 
 
-def test_the_store_is_an_absolute_database_below_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_store_is_an_absolute_database_below_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert resolve_uri(None, Path("out")) == f"sqlite:///{tmp_path}/out/mlflow.db"
     assert resolve_uri("http://127.0.0.1:1", Path("out")) == "http://127.0.0.1:1"
     assert store_key("a") != store_key("b")
     assert command_of("ui", Path("it's")) == """python -m pipeline.ui 'root='"'"'it\\'"'"'s'"'"''"""
-    assert command_of("ui", Path.cwd() / "outputs") == "python -m pipeline.ui", "the usual one need not be named"
+    assert command_of("ui", Path.cwd() / "outputs") == "python -m pipeline.ui", (
+        "the usual one need not be named"
+    )
 
 
-def test_the_server_listens_on_this_machine_with_that_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_server_listens_on_this_machine_with_that_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", os.environ["PATH"])
     command = ui.server_command("sqlite:////x/mlflow.db", tmp_path, 5055)
     assert command[command.index("--host") + 1] == "127.0.0.1"
@@ -54,7 +60,9 @@ def test_a_port_that_is_taken_is_refused() -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(InputError, match=rf"port: must be free on 127.0.0.1, got {port}.*port={port + 1}"):
+        with pytest.raises(
+            InputError, match=rf"port: must be free on 127.0.0.1, got {port}.*port={port + 1}"
+        ):
             ui.refuse_used_port(port)
 
 
