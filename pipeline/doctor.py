@@ -82,11 +82,8 @@ def _environment(config: Config) -> list[Finding]:
             Finding("environment", f"{', '.join(pins)} pins OpenBLAS's kernels; {effect}")
         )
     try:
-        (slot,) = open_slots(config, config.root, count=1)
-        try:
-            machine = slot.machine()
-        finally:
-            slot.close()
+        with open_slots(config, config.root, count=1) as slots:
+            machine = slots[0].machine()
         kernels = f", {machine.kernels} kernels" if machine.kernels else ""
         findings.append(
             Finding(

@@ -7,10 +7,21 @@ and never blocks it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
 Scalar = str | int | float | bool | None
+
+
+class State(StrEnum):
+    """How a trial, or a study, stands."""
+
+    RUNNING = "RUNNING"
+    COMPLETE = "COMPLETE"
+    PRUNED = "PRUNED"
+    FAIL = "FAIL"
+    INTERRUPTED = "INTERRUPTED"  # paused: it goes on when the same command runs again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +78,7 @@ class TrialRetried:
 @dataclass(frozen=True, kw_only=True)
 class TrialEnded:
     number: int
-    state: str  # COMPLETE | PRUNED | FAIL | INTERRUPTED
+    state: State
     reason: str  # "" for COMPLETE
     objective: tuple[float, ...]  # empty unless COMPLETE
     epochs: int
@@ -79,7 +90,7 @@ class TrialEnded:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyEnded:
-    state: str  # COMPLETE | INTERRUPTED | FAIL
+    state: State
     reason: str
     trials: Mapping[str, int]  # count by state
     best_number: int | None

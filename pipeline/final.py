@@ -2,6 +2,7 @@
 ensemble; resumable at every epoch.
 """
 
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,18 +10,30 @@ from typing import Any
 
 import joblib
 
+from pipeline import journal
 from pipeline.config import Command, Config, command_line, command_of, compose, override
 from pipeline.data import prepare
 from pipeline.ensemble.build import build_ensemble, summary_lines, write_ensemble
-from pipeline.ensemble.nets import NetTrainer
+from pipeline.ensemble.nets import (
+    FinalJobs,
+    Net,
+    Say,
+    final_ended,
+    final_started,
+    net_jobs,
+    one_line_at_a_time,
+    runs_folder,
+)
 from pipeline.ensemble.out_of_fold import labels_of, predict_members
-from pipeline.ensemble.plan import Member, in_order, plan_members, study_base, views_of
-from pipeline.ensemble.telling import FinalRuns, Job, Say, one_line_at_a_time
-from pipeline.files import StudyPaths, TrialPaths, writable_folder
-from pipeline.slots.owner import OwnerLock, reap_after
-from pipeline.slots.pool import open_slots
+from pipeline.ensemble.plan import Member, plan_members, study_base, views_of
+from pipeline.files import atomic_write_text, writable_folder
+from pipeline.redact import redact
+from pipeline.search.runner import Runner, Usage
+from pipeline.search.trial import Context
+from pipeline.slots.pool import open_slots, owned
 from pipeline.slots.slot import Slot
-from pipeline.slots.stop import SignalHandling, Stop
+from pipeline.slots.stop import FAILED, SignalHandling, Stop
+from pipeline.tracking.listeners import LogListener, make_listeners
 
 FINAL = Command(
     name="final",
@@ -45,19 +58,10 @@ class FinalPlan:
 def main(config: Config) -> int:
     """Build the final models of the study that `config` names; return the exit code."""
     folder = writable_folder(config.paths.folder, "root")
-    lock = OwnerLock(config.paths.owner)
-    lock.acquire()
-    try:
-        reap_after(lock.previous, folder)
+    with owned(folder):
         planned = plan(config)
-        slots = open_slots(planned.config, folder)
-        try:
+        with open_slots(planned.config, folder) as slots:
             return build(planned, slots, print)
-        finally:
-            for slot in slots:
-                slot.close()
-    finally:
-        lock.release()
 
 
 def plan(config: Config) -> FinalPlan:
@@ -83,29 +87,56 @@ def build(planned: FinalPlan, slots: Sequence[Slot], say: Say) -> int:
     """
     config, members = planned.config, planned.members
     stop, say = Stop(), one_line_at_a_time(say)
-    jobs = net_jobs(members, config.paths, config.final.statistics_batches)
+    nets = net_jobs(members, config.paths)
     refits = (
         f" and {config.final.refit} on all images but the reserved" if config.final.refit else ""
     )
     say(
-        f"final: {len(members)} members x {config.final.folds} folds{refits}, {len(jobs)} nets, "
+        f"final: {len(members)} members x {config.final.folds} folds{refits}, {len(nets)} nets, "
         f"{len(slots)} at once"
     )
-    with FinalRuns(config, jobs, slots, stop) as runs:
-        with SignalHandling(stop, say):
-            told = (lambda line: None) if config.quiet else say
-            trainer = NetTrainer(jobs, slots, stop, told, runs.events, config.deadline.epoch_s)
-            trainer.run()
-        runs.outside = trainer.usage.outside(len(slots))
-        if not stop.requested:
-            runs.content = join(planned)
+    content = train(planned, nets, slots, stop, say)
     if stop.requested:
         say(f"final: {stop.reason}; the same command goes on where it stopped")
         return stop.exit_code
-    for line in summary_lines(runs.content):
+    for line in summary_lines(content):
         say(line)
-    say(f"next: {command_of('export', config.root, override('study.name', config.study.name))}")
+    export = command_of("export", config.root, override("study.name", config.study.name))
+    say(f"next: {export}")
     return 0
+
+
+def train(
+    planned: FinalPlan, nets: Sequence[Net], slots: Sequence[Slot], stop: Stop, say: Say
+) -> dict[str, Any]:
+    """Train the nets that are not there yet, then join them; return the content of ensemble.json,
+    empty where the run stopped. Listeners hear of it as of a study whose trials are the nets.
+    """
+    config, folder = planned.config, runs_folder(planned.config.paths, nets)
+    folder.mkdir(parents=True, exist_ok=True)
+    known = journal.read_all(folder)
+    listeners = make_listeners(config, folder, [LogListener(config.paths.log)], stop)
+    started, content = final_started(config, nets, slots), {}
+    listeners.emit(started)
+    usage, told = Usage(), (lambda line: None) if config.quiet else say
+    context = Context(stop, listeners.emit, usage.trained, config.deadline.epoch_s)
+    batches = config.final.statistics_batches
+    jobs = FinalJobs(context, nets, told, batches, known, len(slots))
+    try:
+        with SignalHandling(stop, say):
+            jobs.tell_done()
+            Runner(jobs, slots, context, usage, config.paths.log).run()
+        if not stop.requested:
+            content = join(planned)
+            text = json.dumps(content, indent=2) + "\n"
+            atomic_write_text(folder / "ensemble.json", text)
+        return content
+    except BaseException as error:
+        stop.request(redact(str(error)), FAILED)
+        raise
+    finally:
+        listeners.emit(final_ended(stop, jobs.counts, usage.outside(len(slots)), content))
+        listeners.close()
 
 
 def join(planned: FinalPlan) -> dict[str, Any]:
@@ -121,22 +152,6 @@ def join(planned: FinalPlan) -> dict[str, Any]:
     )
     write_ensemble(config.paths, content)
     return content
-
-
-def net_jobs(members: Sequence[Member], paths: StudyPaths, statistics_batches: int) -> list[Job]:
-    """Return one job a net, in the order of their training."""
-    return [
-        Job(
-            number=number,
-            member=net.member.name,
-            part=net.part,
-            spec=net.spec,
-            paths=TrialPaths(net.member.folder(paths) / net.folder),
-            overrides=net.overrides,
-            statistics_batches=statistics_batches,
-        )
-        for number, net in enumerate(in_order(members))
-    ]
 
 
 if __name__ == "__main__":

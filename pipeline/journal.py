@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import events
-from pipeline.events import Event
+from pipeline.events import Event, State
 from pipeline.redact import redact
 
 FILE_NAME = "events.jsonl"
@@ -72,6 +72,8 @@ def _plain(value: Any) -> Any:
 def _typed(name: str, value: Any) -> Any:
     if name == "folder":
         return Path(value)
+    if name == "state":
+        return State(value)
     return tuple(value) if name in _TUPLES else value
 
 

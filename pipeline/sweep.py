@@ -6,24 +6,14 @@ import sys
 
 from pipeline.config import SWEEP, Config, command_line
 from pipeline.files import writable_folder
-from pipeline.slots.owner import OwnerLock, reap_after
-from pipeline.slots.pool import open_slots
+from pipeline.slots.pool import open_slots, owned
 
 
 def main(config: Config) -> int:
     """Run the sweep that `config` describes; return its exit code."""
     folder = writable_folder(config.paths.folder, "root")
-    lock = OwnerLock(config.paths.owner)
-    lock.acquire()
-    try:
-        reap_after(lock.previous, folder)
-        slots = open_slots(
-            config, folder
-        )  # the workers load NumPy while Optuna and the rest are imported here
-    except BaseException:
-        lock.release()
-        raise
-    try:
+    with owned(folder), open_slots(config, folder) as slots:
+        # The workers load NumPy while Optuna and the rest are imported here.
         from pipeline.search.run_sweep import run
 
         code = run(config, slots)
@@ -32,10 +22,6 @@ def main(config: Config) -> int:
 
             code = after_sweep(config, slots, print)
         return code
-    finally:
-        for slot in slots:
-            slot.close()
-        lock.release()
 
 
 if __name__ == "__main__":

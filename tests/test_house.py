@@ -1,119 +1,13 @@
-"""The house holds: imports point down, rooms form no loops, and a name says one thing.
-
-The floors stand in docs/ARCHITECTURE.md too; a new room is added to both.
-"""
+"""The house holds: imports point down, rooms form no loops, and a name says one thing."""
 
 import ast
 from collections import Counter
-from functools import cache
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-# From the ground up: a room imports rooms of lower floors alone. A room is a folder, or a file at
-# the top of pipeline/.
-FLOORS: tuple[tuple[str, ...], ...] = (
-    ("cnn_core",),
-    ("events", "redact"),
-    ("files", "journal", "inputs"),
-    ("configuration",),
-    ("data",),
-    ("slots", "reporting"),
-    ("tracking",),
-    ("search", "bundle"),
-    ("ensemble", "showing", "predictions", "demo_page"),
-    (
-        "demo",
-        "doctor",
-        "evaluate",
-        "export",
-        "final",
-        "predict",
-        "prepare",
-        "replay",
-        "report",
-        "show",
-        "train",
-        "ui",
-    ),
-    ("after_sweep",),
-    ("sweep",),
-)
-COMMANDS = {*FLOORS[-3], *FLOORS[-1]}
-# The same inside cnn_core, where a file at the top is a room too.
-CORE: tuple[tuple[str, ...], ...] = (
-    ("axes", "errors"),
-    ("initializers", "losses", "metrics", "schedules", "spec", "streams"),
-    ("kernels", "optimizers", "augmentation", "data", "state"),
-    ("layers", "regularizers", "checkpoint"),
-    ("model",),
-    ("averaging", "architectures", "fused", "low_rank"),
-    ("caches",),
-    ("training",),
-    ("finishing",),
-)
+from benchmarks.house import BEGIN, COMMANDS, CORE, FLOORS, PAGE, arrows, dotted, files, imported
+
 MOST_FLOORS = 12
-
-
-@cache
-def files() -> tuple[Path, ...]:
-    return tuple(
-        sorted(
-            path for package in ("cnn_core", "pipeline") for path in (ROOT / package).rglob("*.py")
-        )
-    )
-
-
-def imported(path: Path) -> set[str]:
-    """Return the modules of this project that a file imports, anywhere in it."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            below = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= {name for name in below if is_module(name)} or {node.module}
-    return {name for name in found if name.split(".")[0] in ("cnn_core", "pipeline")}
-
-
-def is_module(name: str) -> bool:
-    place = ROOT / name.replace(".", "/")
-    return place.with_suffix(".py").is_file() or (place / "__init__.py").is_file()
-
-
-def dotted(path: Path) -> str:
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-
-
-def room_of(name: str, inside: str = "") -> str:
-    """Return the room of a module: ``cnn_core`` as a whole, a folder or file of pipeline; or,
-    `inside` cnn_core, of that.
-    """
-    parts = name.split(".")
-    if name == "pipeline.config":  # the door to configuration
-        return "configuration"
-    if parts[0] == "cnn_core":
-        return (parts[1] if len(parts) > 1 else "") if inside else "cnn_core"
-    return parts[1] if len(parts) > 1 else ""
-
-
-def arrows(inside: str = "") -> set[tuple[str, str, str, str]]:
-    """Return (room, room it imports, file, module) of the whole house, or of cnn_core alone."""
-    found = set()
-    for path in files():
-        here = dotted(path)
-        if inside and not here.startswith(f"{inside}."):
-            continue
-        for name in imported(path):
-            pair = room_of(here, inside), room_of(name, inside)
-            if (
-                "" not in pair
-                and pair[0] != pair[1]
-                and (not inside or name.startswith(f"{inside}."))
-            ):
-                found.add((*pair, here, name))
-    return found
 
 
 @pytest.mark.parametrize(("floors", "inside"), [(FLOORS, ""), (CORE, "cnn_core")])
@@ -169,3 +63,8 @@ def test_no_file_is_longer_than_a_reader_can_hold() -> None:
         for path in files()
         if (lines := len(path.read_text().splitlines())) > 300
     }
+
+
+def test_the_map_names_every_room() -> None:
+    listed = PAGE.read_text().partition(BEGIN)[2]
+    assert not [room for floor in FLOORS for room in floor if f"| {room} |" not in listed]

@@ -32,7 +32,7 @@ def simulated_session(root: Path, *, trials: int, epochs: int = 4) -> Session:
     )
     config.paths.folder.mkdir(parents=True)
     problem, _ = make_problem(config)
-    return open_session(config, problem, 64)
+    return open_session(problem, 64)
 
 
 class SimulatedSlot:

@@ -9,8 +9,9 @@ import optuna
 
 from benchmarks.sweep_parts.part import Part, Row
 from benchmarks.sweep_parts.simulated import SimulatedSlot, simulated_session
-from pipeline.search.coordinator import Coordinator, Usage
-from pipeline.search.trial import Room
+from pipeline.search.run_sweep import jobs_of
+from pipeline.search.runner import Runner, Usage
+from pipeline.search.trial import Context
 
 EPOCH_S, EPOCHS = 1.0, 4
 FEWEST_TRIALS = (
@@ -29,17 +30,16 @@ def _run(count: int, trials: int, epoch_s: float) -> Row:
         session = simulated_session(Path(root), trials=trials, epochs=EPOCHS)
         session.study.pruner = optuna.pruners.MedianPruner(n_startup_trials=10**6)
         usage = Usage()
-        room = Room(
-            session.problem, session.ledger, session.stop, lambda event: None, usage.trained
-        )
+        context = Context(session.stop, trained=usage.trained)
+        jobs, log = jobs_of(session, context), session.config.paths.log
         slots = [SimulatedSlot(index, epoch_s) for index in range(count)]
         wall, cpu = time.monotonic(), time.process_time()
-        Coordinator(room, slots, session.config.paths, session.clock, usage).run()
+        Runner(jobs, slots, context, usage, log, session.clock).run()
         wall, cpu = time.monotonic() - wall, time.process_time() - cpu
     return {
         "slots": count,
         "epoch_ms": 1e3 * cpu / (trials * EPOCHS),
-        "outside_training": usage.outside(count, session.ledger.idle_s),
+        "outside_training": usage.outside(count, session.queue.idle_s),
         "over_ideal": wall / (-(-trials // count) * EPOCHS * EPOCH_S),
     }
 

@@ -17,10 +17,10 @@ from optuna.trial import TrialState, create_trial
 
 from benchmarks.sweep_parts.part import Part, Row
 from benchmarks.sweep_parts.simulated import simulated_session
-from pipeline.search.queue import Ledger
+from pipeline.events import State, TrialEnded
+from pipeline.search.queue import TrialQueue
 from pipeline.search.run_sweep import Session
 from pipeline.search.samplers import PerTrialSampler
-from pipeline.search.trial_folder import Outcome
 from pipeline.slots.stop import Stop
 
 MEASURED = 10  # trials at each size
@@ -43,7 +43,7 @@ def _costs(session: Session) -> Row:
     """Return milliseconds of asking and telling, the sampler's share of them, and of reporting an
     epoch: medians.
     """
-    ledger = Ledger(session.study, None, Stop(), MEASURED)
+    ledger = TrialQueue(session.study, None, Stop(), MEASURED)
     trials: list[float] = []
     samplers: list[float] = []
     reports: list[float] = []
@@ -53,13 +53,27 @@ def _costs(session: Session) -> Row:
             trial, _ = timed(trial_s, lambda: ledger.ask(session.problem.suggest))
             for epoch in (1, 2, 3):
                 timed(reports, lambda: ledger.report(trial, epoch, 0.5 + 0.1 * epoch))  # noqa: B023 - called at once
-            timed(trial_s, lambda: ledger.tell(trial, Outcome(state="COMPLETE", values=(0.9,))))  # noqa: B023
+            timed(trial_s, lambda: ledger.tell(trial, _complete(trial.number)))  # noqa: B023
         trials.append(sum(trial_s))
         samplers.append(sum(sampler_s))
     return {
         key: 1e3 * statistics.median(s)
         for key, s in (("trial_ms", trials), ("sampler_ms", samplers), ("epoch_ms", reports))
     }
+
+
+def _complete(number: int) -> TrialEnded:
+    """Return the end of a trial that reached 0.9."""
+    return TrialEnded(
+        number=number,
+        state=State.COMPLETE,
+        reason="",
+        objective=(0.9,),
+        epochs=3,
+        duration_s=0.0,
+        folder=Path(),
+        time_s=0.0,
+    )
 
 
 @contextmanager

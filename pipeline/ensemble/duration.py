@@ -14,8 +14,8 @@ from cnn_core.data.splits import split_of
 from cnn_core.spec import Spec
 from pipeline.config import Config
 from pipeline.files import TrialPaths, atomic_write_text
-from pipeline.search.problem import model_cost
-from pipeline.search.trial_folder import read_history
+from pipeline.search.problem import costs_of
+from pipeline.trial_folder import TrialFolder
 
 FEWEST = 3  # epochs, however little time there is
 
@@ -92,7 +92,7 @@ def _expected_image_s(timed: Sequence[Timed], net: Spec) -> float:
 
 def multiply_adds(spec: Spec) -> float:
     """Return the multiply-adds of one image's forward pass."""
-    return model_cost(spec.model, spec.data.image_shape, spec.data.classes)["multiply_adds"]
+    return costs_of(spec)["multiply_adds"]
 
 
 def work_of(spec: Spec) -> float:
@@ -133,4 +133,4 @@ def longest_slot(lengths: Sequence[float], slots: int) -> float:
 
 def _seconds(trial: TrialPaths) -> list[float]:
     # A row that was lost with a crash is known by its place alone: it took 0 s.
-    return [row["epoch_s"] for row in read_history(trial) if row.get("epoch_s", 0.0) > 0]
+    return [row["epoch_s"] for row in TrialFolder(trial).history() if row.get("epoch_s", 0.0) > 0]

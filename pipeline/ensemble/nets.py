@@ -1,191 +1,243 @@
-"""Training the nets of all members in slots: the same epochs as a trial's, saved after each, so
-that a restart goes on.
+"""The nets of all members as jobs of the runner: the same epochs as a trial's, saved after each, so
+that a restart goes on; and what their listeners hear: a study of its own whose trials are the nets.
 """
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from cnn_core import checkpoint
-from cnn_core.errors import InputError
 from cnn_core.finishing import finished_weights
-from cnn_core.state import TrainState, Weights
-from cnn_core.training import train_epoch
+from cnn_core.spec import Spec
+from pipeline import journal
+from pipeline.config import Config, compose
 from pipeline.ensemble.duration import work_of
-from pipeline.ensemble.telling import Job, NetEvents, Say
-from pipeline.search.coordinator import Usage
-from pipeline.search.trial import RETRIES, not_finite
-from pipeline.search.trial_folder import TrialRecord
-from pipeline.slots.slot import Slot, SlotError, WorkerDied
+from pipeline.ensemble.plan import Member, in_order
+from pipeline.events import EpochDone, Event, State, StudyEnded, StudyStarted, TrialEnded
+from pipeline.files import StudyPaths, TrialPaths, sha256_bytes
+from pipeline.search.announce import run_tags, study_ended, study_started
+from pipeline.search.problem import Job, costs_of, shown_params
+from pipeline.search.runner import JobList
+from pipeline.search.trial import Context, Paused, Training, attempt, not_finite
+from pipeline.slots.slot import Slot, SlotError
 from pipeline.slots.stop import FAILED, Stop
+from pipeline.trial_folder import TrialFolder
 
-Result = TypeVar("Result")
-
-
-def load_net(job: Job) -> Weights | None:
-    """Return the finished weights of a job, None where they are not there yet or belong to another
-    configuration.
-    """
-    if not job.paths.weights.exists():
-        return None
-    weights, about = checkpoint.load_weights(job.paths.weights)
-    return weights if about.get("spec") == job.spec.digest() else None
+Say = Callable[[str], None]
+Net = tuple[Job, TrialFolder]
 
 
-class NetTrainer:
-    """Hands jobs to slots until all are trained or the stop says so; why it ended stands in
-    ``stop``.
+def net_jobs(members: Sequence[Member], paths: StudyPaths) -> list[Net]:
+    """Return one job a net with its folder, in the order of their training."""
+    jobs = []
+    for number, net in enumerate(in_order(members)):
+        shown = shown_params(compose(net.overrides), net.overrides)
+        job = Job(
+            number=number,
+            name=f"final {net.member.name} {net.part}",
+            seed=net.spec.seed,
+            overrides=net.overrides,
+            spec=net.spec,
+            params={"member": net.member.name, "part": net.part, **shown},
+            extra=costs_of(net.spec),
+        )
+        jobs.append((job, TrialFolder(TrialPaths(net.member.folder(paths) / net.folder))))
+    return jobs
+
+
+def is_trained(job: Job, folder: TrialFolder) -> bool:
+    """Tell whether the finished weights of exactly this net are there."""
+    if not folder.paths.weights.exists():
+        return False
+    _, about = checkpoint.load_weights(folder.paths.weights)
+    return bool(about.get("spec") == job.spec.digest())
+
+
+class FinalJobs(JobList):
+    """Nets that are not trained yet; one that cannot be trained stops the run.
+
+    `known` are the events that listeners have had of these nets, in earlier runs: epochs that they
+    have not, because they were trained before there was a journal, are told late.
     """
 
     def __init__(
         self,
-        jobs: Sequence[Job],
-        slots: Sequence[Slot],
-        stop: Stop,
+        context: Context,
+        nets: Sequence[Net],
         say: Say,
-        events: NetEvents,
-        epoch_s: float | None = None,
+        statistics_batches: int,
+        known: Sequence[Event] = (),
+        slots: int = 1,
     ) -> None:
-        self._done = [job for job in jobs if load_net(job) is not None]
-        self._open = [job for job in jobs if job not in self._done]
-        self._slots, self._stop, self._say, self._events, self._epoch_s = (
-            slots,
-            stop,
-            say,
-            events,
-            epoch_s,
-        )
-        self.usage = Usage()
+        self._done = [net for net in nets if is_trained(*net)]
+        rest = [net for net in nets if net not in self._done]
+        super().__init__(context, rest)
+        self._say, self._statistics_batches, self._slots = say, statistics_batches, slots
+        self._told = {(e.number, e.epoch) for e in known if isinstance(e, EpochDone)}
+        self._told_complete = {
+            e.number for e in known if isinstance(e, TrialEnded) and e.state == State.COMPLETE
+        }
+        self.counts: Counter[str] = Counter()
         self._lock = threading.Lock()
-        self._work_left = sum(work_of(job.spec) * job.spec.train.epochs for job in self._open)
-        stop.on_request.append(self._stop_slots)
+        self._work_left = sum(work_of(job.spec) * job.epochs for job, _ in rest)
 
-    def run(self) -> None:
-        """Return when no net is left or all slots have stopped."""
-        for job in self._done:
-            self._events.found(job)
-        threads = [
-            threading.Thread(
-                target=self._loop, args=(slot,), name=f"final-{slot.index}", daemon=True
-            )
-            for slot in self._slots
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            while thread.is_alive():
-                thread.join(0.2)  # signals are handled in between
+    def tell_done(self) -> None:
+        """Tell of the nets that were trained before, those that listeners have not had."""
+        for job, folder in self._done:
+            self.counts[State.COMPLETE] += 1
+            if job.number in self._told_complete or not (rows := folder.history()):
+                continue
+            training, end_s = Training(job, folder), folder.paths.weights.stat().st_mtime
+            training.rows = rows
+            self._tell_late(training, 0, end_s)
+            self.context.emit(self._end(training, State.COMPLETE, "", end_s))
 
-    def _loop(self, slot: Slot) -> None:
-        try:
-            self.usage.begin()
-            while not self._stop.requested and (job := self._take()) is not None:
-                self._train(job, slot)
-            self.usage.end()
-        except (SlotError, checkpoint.CheckpointError, InputError) as error:
-            self._stop.request(str(error), FAILED)
-        except OSError as error:
-            self._stop.request(f"writing the final nets: {error.strerror or error}", FAILED)
-        except Exception as error:
-            self._stop.request(f"{type(error).__name__}: {error}", FAILED)
+    def begin(self, training: Training, slot: Slot) -> None:
+        if training.complaint:
+            self._say(f"{training.job.name}: checkpoint not used: {training.complaint}")
+        self._count(training.job, training.epoch)
+        self._tell_late(training, slot.index, time.time())
 
-    def _take(self) -> Job | None:
-        with self._lock:
-            return self._open.pop(0) if self._open else None
+    def told(self, training: Training) -> set[int]:
+        return set(range(1, training.epoch + 1))
 
-    def _train(self, job: Job, slot: Slot) -> None:
-        record = TrialRecord(job.paths)
-        record.begin(0, job.spec.seed, job.overrides)
-        state, complaint = record.load(job.spec)
-        if complaint:
-            self._say(f"final {job.name}: checkpoint not used: {complaint}")
-        rows = record.rows(state)
-        self._count(job, len(rows))
-        self._events.begin(job, rows, slot.index)
-        ended, reason = "INTERRUPTED", ""
-        try:
-            if self._epochs(job, slot, record, state, rows):
-                ended = "COMPLETE"
-        except BaseException as error:
-            ended, reason = "FAIL" if isinstance(error, InputError) else ended, str(error)
-            raise
-        finally:
-            self._events.end(
-                job, rows, ended, reason if ended != "INTERRUPTED" else reason or self._stop.reason
-            )
-
-    def _epochs(
-        self,
-        job: Job,
-        slot: Slot,
-        record: TrialRecord,
-        state: TrainState | None,
-        rows: list[dict[str, float]],
-    ) -> bool:
-        """Train the epochs that `rows` lacks, then the statistics; tell whether the net was
-        finished (not when the stop came).
-        """
-        while len(rows) < job.spec.train.epochs:
-            outcome = self._call(slot, train_epoch, job.spec, state)
-            if outcome is None:
-                return False
-            state, row = outcome
-            rows.append(row)
-            record.save(state, rows, job.spec)
-            self._count(job, 1)
-            self.usage.trained(row["epoch_s"])
-            self._events.epoch(job, len(rows), row, slot.index, slot.machine().pid)
-            if bad := not_finite(row):
-                raise InputError(
-                    f"final {job.name}: training must stay finite, got {bad} in epoch {len(rows)}"
-                )
-            self._say(self._line(job, rows))
-        assert state is not None
-        weights = self._call(slot, finished_weights, job.spec, state, job.statistics_batches)
-        if weights is None:
-            return False
-        checkpoint.save_weights(
-            job.paths.weights, weights, {"spec": job.spec.digest(), "epochs": job.spec.train.epochs}
-        )
-        record.finish()
-        return True
-
-    def _call(
-        self, slot: Slot, function: Callable[..., Result], *arguments: object
-    ) -> Result | None:
-        """Return the call's value, None when the stop came; a worker that dies is replaced and the
-        call repeated.
-        """
-        for attempt in range(RETRIES + 1):
-            if self._stop.requested:
-                return None
-            try:
-                return slot.call(function, *arguments, deadline_s=self._epoch_s)
-            except WorkerDied as error:
-                if self._stop.now:
-                    return None
-                if attempt == RETRIES:
-                    raise
-                self._say(f"final: {error}, once more")
+    def judge(self, training: Training, epoch: int, slot: Slot) -> TrialEnded | None:
+        self._count(training.job, 1)
+        training.tell_epoch(epoch, slot.index, slot.machine().pid, self.context)
+        if bad := not_finite(training.rows[epoch - 1]):
+            rule = f"{training.job.name}: training must stay finite"
+            return self._end(training, State.FAIL, f"{rule}, got {bad} in epoch {epoch}")
+        self._say(self.line(training))
         return None
 
-    def _line(self, job: Job, rows: Sequence[dict[str, float]]) -> str:
-        row = rows[-1]
-        left_s = self._work_left / work_of(job.spec) * row["epoch_s"] / max(1, len(self._slots))
+    def complete(self, training: Training, slot: Slot) -> TrialEnded:
+        """Draw the statistics of the finished net in the slot and keep its weights."""
+        job, folder = training.job, training.folder
+
+        def finish() -> Any:
+            arguments = (job.spec, training.state, self._statistics_batches)
+            return slot.call(finished_weights, *arguments, deadline_s=self.context.epoch_s)
+
+        weights = attempt(finish, job, job.epochs, self.context)
+        about = {"spec": job.spec.digest(), "epochs": job.epochs}
+        checkpoint.save_weights(folder.paths.weights, weights, about)
+        folder.finish()
+        return self._end(training, State.COMPLETE)
+
+    def lost(self, training: Training, error: Paused | SlotError) -> None:
+        """End a net that the same command goes on with; what befell it ends the run."""
+        del self._current[next(k for k, held in self._current.items() if held is training)]
+        if isinstance(error, SlotError):
+            self.context.stop.request(str(error), FAILED)
+        self.ended(training, self._end(training, State.INTERRUPTED, str(error)))
+
+    def ended(self, training: Training, ended: TrialEnded) -> None:
+        self.counts[ended.state] += 1
+        self.context.emit(ended)
+        if ended.state == State.FAIL:
+            self.context.stop.request(ended.reason, FAILED)
+
+    def line(self, training: Training) -> str:
+        """Return an epoch in words, with the time that the nets left should take."""
+        job, row = training.job, training.rows[-1]
+        left_s = self._work_left / work_of(job.spec) * row["epoch_s"] / max(1, self._slots)
         validation = f", validation {row['valid_accuracy']:.2%}" if "valid_accuracy" in row else ""
         shown = f"loss {row['train_loss']:.4f}{validation}, {row['epoch_s']:.1f} s"
-        done = (
-            f"{time.strftime('%H:%M:%S')} final {job.name} epoch "
-            f"{len(rows)}/{job.spec.train.epochs}"
-        )
+        done = f"{time.strftime('%H:%M:%S')} {job.name} epoch {training.epoch}/{job.epochs}"
         return f"{done}: {shown}; about {left_s / 60:.0f} min left"
+
+    def _tell_late(self, training: Training, slot: int, end_s: float) -> None:
+        """Tell that a net began, and the epochs that nobody was told of, the last at `end_s`."""
+        spent_s = sum(row["epoch_s"] for row in training.rows)
+        training.begin(slot, self.context, end_s - spent_s)
+        number = training.job.number
+        told = {epoch for known, epoch in self._told if known == number}
+        training.tell_past(slot, self.context, told, end_s)
+
+    def _end(
+        self, training: Training, state: State, reason: str = "", time_s: float | None = None
+    ) -> TrialEnded:
+        """Return how a net ended; a complete one's objective is the accuracy on its fold, if any,
+        of the weights that are kept.
+        """
+        spec, rows = training.job.spec, training.rows
+        judged = state == State.COMPLETE and spec.data.fold is not None
+        ended = training.end(state, reason, _objective(spec, rows) if judged else ())
+        seconds = sum(row["epoch_s"] for row in rows)
+        return replace(ended, duration_s=seconds, time_s=ended.time_s if time_s is None else time_s)
 
     def _count(self, job: Job, epochs: int) -> None:
         with self._lock:
             self._work_left -= work_of(job.spec) * epochs
 
-    def _stop_slots(self) -> None:
-        if self._stop.now:
-            for slot in self._slots:
-                slot.stop()
+
+def _objective(spec: Spec, rows: Sequence[Mapping[str, float]]) -> tuple[float, ...]:
+    best = spec.train.select == "best"
+    chosen = min(rows, key=lambda row: row["valid_loss"]) if best else rows[-1]
+    return (chosen["valid_accuracy"],)
+
+
+def runs_folder(paths: StudyPaths, nets: Sequence[Net]) -> Path:
+    """Return where a plan of nets has its journal: the same command goes on in the same runs,
+    another plan gets its own.
+    """
+    digests = "".join(job.spec.digest() for job, _ in nets)
+    return paths.final / "runs" / sha256_bytes(digests.encode())[:12]
+
+
+def final_started(config: Config, nets: Sequence[Net], slots: Sequence[Slot]) -> StudyStarted:
+    """Return the event of a run of final training that begins, stamped now."""
+    name, folder = config.study.name, runs_folder(config.paths, nets)
+    note = f"final nets of the study {name}: members x (folds + refits); {config.study.note}"
+    tags = run_tags(config, nets[0][0].spec.data.digest, slots[0].machine(), "final")
+    return study_started(
+        config,
+        {**tags, "study": name, "kind": "final"},
+        study=f"{name} final",
+        folder=folder,
+        note=note.rstrip("; "),
+        resumed=bool(journal.read_all(folder)),
+        total=len(nets),
+        slots=len(slots),
+    )
+
+
+def final_ended(
+    stop: Stop, counts: Mapping[str, int], outside: float, content: Mapping[str, Any]
+) -> StudyEnded:
+    """Return the event of its end; `content` is that of ensemble.json, empty without one."""
+    return study_ended(
+        stop, trials=counts, outside_training=outside, figures=ensemble_figures(content)
+    )
+
+
+def ensemble_figures(content: Mapping[str, Any]) -> dict[str, float]:
+    """Return what MLflow shows of an ensemble: out-of-fold scores and gains; the objective is the
+    accuracy on what it is for.
+    """
+    found: dict[str, float] = {}
+    for name, score in content.get("out_of_fold", {}).items():
+        found[f"ensemble_{name}_accuracy"] = score["accuracy"]
+        found[f"ensemble_{name}_log_loss"] = score["log_loss"]
+        found[f"best_member_{name}_accuracy"] = score["best_member_accuracy"]
+        found[f"gain_{name}"] = score["gain"]["gain"]
+        found[f"errors_removed_{name}"] = score["gain"]["errors_removed"]
+    if found:
+        found["objective"] = found[f"ensemble_{content['chosen_on']}_accuracy"]
+        found["members"] = float(len(content["members"]))
+    return found
+
+
+def one_line_at_a_time(say: Say) -> Say:
+    """Return `say` for several threads: a line is whole before the next begins."""
+    lock = threading.Lock()
+
+    def said(line: str) -> None:
+        with lock:
+            say(line)
+
+    return said

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cnn_core.errors import InputError
 from cnn_core.spec import DataSpec, Spec
 from pipeline.config import Config, compose, override, spec_of
 from pipeline.ensemble.duration import epochs_that_fit
+from pipeline.events import State
 from pipeline.files import StudyPaths, TrialPaths
 from pipeline.search.problem import of_the_net
+from pipeline.trial_folder import StoredTrial, TrialFolder
 
 _SHIFT = 1 / 28  # of the side: one pixel of 28
 _TURN = math.radians(10)
@@ -71,46 +71,15 @@ class Member:
         return TrialPaths(self.folder(paths) / f"fold{fold}")
 
 
-@dataclass(frozen=True)
-class Finished:
-    """A complete trial as its files tell it: number, objective, the overrides that compose it."""
-
-    number: int
-    value: float
-    overrides: tuple[str, ...]
-
-
-def finished_trials(paths: StudyPaths) -> list[Finished]:
+def finished_trials(paths: StudyPaths) -> list[StoredTrial]:
     """Return the complete trials, best first, in the order of leaderboard.csv (after confirmation
-    where there was one).
+    where there was one). Raises InputError where the folder of one is gone or damaged.
     """
     if not paths.leaderboard.exists():
         return []
     with paths.leaderboard.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["state"] == "COMPLETE"]
-    return [
-        Finished(
-            int(row["trial"]), _objective(row), whole_overrides(paths.trial(int(row["trial"])))
-        )
-        for row in rows
-    ]
-
-
-def _objective(row: dict[str, Any]) -> float:
-    return float(row.get("valid_accuracy") or "nan")
-
-
-def whole_overrides(trial: TrialPaths) -> tuple[str, ...]:
-    """Return the overrides that compose a trial. Raises InputError where its file is gone or
-    damaged.
-    """
-    try:
-        content = yaml.safe_load(trial.overrides.read_text(encoding="utf-8"))
-        return tuple(str(text) for text in content["overrides"])
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
-        raise InputError(
-            f"a trial's overrides must be readable, got {trial.overrides} ({type(error).__name__})"
-        ) from None
+        rows = [row for row in csv.DictReader(file) if row["state"] == State.COMPLETE]
+    return [TrialFolder(paths.trial(int(row["trial"]))).read() for row in rows]
 
 
 def study_base(paths: StudyPaths) -> tuple[str, ...]:
@@ -199,7 +168,7 @@ def in_order(members: Sequence[Member]) -> list[FinalNet]:
     ]
 
 
-def _diverse(trials: Sequence[Finished], count: int, kind_errors: float) -> list[Finished]:
+def _diverse(trials: Sequence[StoredTrial], count: int, kind_errors: float) -> list[StoredTrial]:
     """Return `count` trials: first the best of each kind of net that is nearly as good as any, then
     the others, then the best again.
 
@@ -210,8 +179,8 @@ def _diverse(trials: Sequence[Finished], count: int, kind_errors: float) -> list
     allowed = kind_errors * min((1 - trial.value for trial in trials), default=0.0)
     kinds: set[tuple[Any, ...]] = set()
     seen: set[str] = set()
-    first: list[Finished] = []
-    rest: list[Finished] = []
+    first: list[StoredTrial] = []
+    rest: list[StoredTrial] = []
     for trial in trials:
         config = compose(of_the_net(trial.overrides))
         whole = spec_key(config)

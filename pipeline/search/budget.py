@@ -6,16 +6,15 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from queue import SimpleQueue
 
 from cnn_core import training
 from cnn_core.spec import Spec
 from pipeline.config import Config, compose, override
 from pipeline.files import atomic_write_text
 from pipeline.search.problem import Problem
+from pipeline.slots.pool import spread
 from pipeline.slots.slot import Slot
 
 SAVE_EVERY_S = 5.0  # a coordinator killed outright forgets at most this much
@@ -147,45 +146,37 @@ def corners(problem: Problem) -> list[Spec]:
     """Return the configurations at both ends of every branch of the space, no two alike, those with
     the most multiply-adds first.
     """
-    works = [
-        problem.work(0, overrides)
+    jobs = [
+        problem.job(0, overrides)
         for dearest in (True, False)
         for overrides in problem.space.corners(dearest=dearest)
     ]
-    unlike = {work.spec.digest(): work for work in works}.values()
-    return [work.spec for work in sorted(unlike, key=lambda work: -work.extra["multiply_adds"])]
+    unlike = {job.spec.digest(): job for job in jobs}.values()
+    return [job.spec for job in sorted(unlike, key=lambda job: -job.extra["multiply_adds"])]
 
 
 def screen(specs: Sequence[Spec], images: int, slots: Sequence[Slot]) -> list[tuple[Spec, float]]:
     """Return specs with the rough seconds of an epoch, from a step or two of each, the cheapest
     first; those that SCREEN_S suffices for.
     """
-    idle: SimpleQueue[Slot] = SimpleQueue()
-    for slot in slots:
-        idle.put(slot)
     end = time.monotonic() + SCREEN_S
 
-    def cost(spec: Spec) -> float | None:
-        slot = idle.get()
-        try:
-            if time.monotonic() > end and spec is not specs[0]:
-                return None
-            slot.call(
-                training.train_epoch, shortened(spec, 1), None, deadline_s=60.0
-            )  # the first step allocates
-            seconds = slot.call(
-                training.train_epoch, shortened(spec, SCREEN_STEPS), None, deadline_s=60.0
-            )[1]["epoch_s"]
-            return seconds / SCREEN_STEPS * steps_of(spec, images)
-        finally:
-            idle.put(slot)
-
-    with ThreadPoolExecutor(len(slots)) as pool:
-        costs = pool.map(cost, specs)
-        return sorted(
-            ((spec, found) for spec, found in zip(specs, costs, strict=True) if found is not None),
-            key=lambda pair: pair[1],
+    def cost(slot: Slot, spec: Spec) -> float | None:
+        if time.monotonic() > end and spec is not specs[0]:
+            return None
+        timed_epoch(slot, shortened(spec, 1))  # the first step allocates
+        return (
+            timed_epoch(slot, shortened(spec, SCREEN_STEPS)) / SCREEN_STEPS * steps_of(spec, images)
         )
+
+    costs = zip(specs, spread(cost, specs, slots), strict=True)
+    return sorted(((spec, s) for spec, s in costs if s is not None), key=lambda pair: pair[1])
+
+
+def timed_epoch(slot: Slot, spec: Spec) -> float:
+    """Return the seconds of a new net's first epoch."""
+    _, metrics = slot.call(training.train_epoch, spec, None, deadline_s=60.0)
+    return metrics["epoch_s"]
 
 
 def steps_of(spec: Spec, images: int) -> int:
@@ -208,19 +199,15 @@ def epoch_seconds(spec: Spec, images: int, slots: Sequence[Slot]) -> float:
     probed = min(PROBE_STEPS, steps)
     probe = shortened(spec, probed)
 
-    def timed(slot: Slot) -> float:
-        slot.call(training.train_epoch, probe, None, deadline_s=60.0)  # the first one allocates
+    def timed(slot: Slot, _: Slot) -> float:
+        timed_epoch(slot, probe)  # the first one allocates
         times: list[float] = []
         end = time.monotonic() + PROBE_S
         while len(times) < 3 and time.monotonic() < end:
-            times.append(
-                slot.call(training.train_epoch, probe, None, deadline_s=60.0)[1]["epoch_s"]
-            )
+            times.append(timed_epoch(slot, probe))
         return min(times)
 
-    with ThreadPoolExecutor(len(slots)) as pool:
-        seconds = max(pool.map(timed, slots))
-    return seconds / probed * steps
+    return max(spread(timed, slots, slots)) / probed * steps
 
 
 def geometric_mean(values: Sequence[float]) -> float:

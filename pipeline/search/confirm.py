@@ -10,29 +10,24 @@ are ranked by the lower end of the one-sided 95 % interval of their fresh mean, 
 import csv
 import io
 import math
-import queue
 import shutil
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from joblib import Parallel, delayed
-
+from pipeline.events import Event, State, TrialRetried
 from pipeline.files import StudyPaths, TrialPaths, atomic_write_text
-from pipeline.search.leaderboard import CONFIRMED, Row
-from pipeline.search.problem import Problem
-from pipeline.search.trial import Paused, Room, Training, not_finite
-from pipeline.search.trial_folder import Outcome, TrialRecord, drop_weights, keep_weights
-from pipeline.slots.slot import Slot, SlotError
+from pipeline.reporting.table import TrialRow
+from pipeline.search.leaderboard import CONFIRMED
+from pipeline.search.problem import Job, Problem
+from pipeline.search.runner import JobList, Runner, Usage
+from pipeline.search.trial import Context
+from pipeline.slots.slot import Slot
+from pipeline.trial_folder import TrialFolder
 
 SEEDS = 3  # fresh runs of each configuration
-T_95 = {
-    1: 6.314,
-    2: 2.920,
-    3: 2.353,
-    4: 2.132,
-    5: 2.015,
-}  # quantile 0.95 of Student's t, by degrees of freedom
+# Quantile 0.95 of Student's t, by degrees of freedom.
+T_95 = {1: 6.314, 2: 2.920, 3: 2.353, 4: 2.132, 5: 2.015}
 
 
 @dataclass(frozen=True)
@@ -60,65 +55,48 @@ class Confirmed:
         return self.mean - T_95[k - 1] * self.spread / math.sqrt(k) if k > 1 else -math.inf
 
 
+def unheard(context: Context) -> Context:
+    """Return a context in which listeners hear of repetitions alone: the trials that these runs
+    belong to have ended.
+    """
+
+    def emit(event: Event) -> None:
+        if isinstance(event, TrialRetried):
+            context.emit(event)
+
+    return replace(context, emit=emit, trained=lambda seconds: None)
+
+
 def confirm(
-    rows: Sequence[Row], count: int, room: Room, slots: Sequence[Slot], paths: StudyPaths
+    rows: Sequence[TrialRow], problem: Problem, context: Context, slots: Sequence[Slot], count: int
 ) -> list[Confirmed] | None:
     """Run the best `count` complete trials with SEEDS other seeds each; return them by lower bound,
     or None when the sweep stops.
 
     Each run is saved after every epoch, so an interrupted confirmation goes on where it stopped.
     """
-    best = [row for row in rows if row.state == "COMPLETE"][:count]
-    idle: queue.SimpleQueue[Slot] = queue.SimpleQueue()
-    for slot in slots:
-        idle.put(slot)
-    runs = [(row, index) for index in range(1, SEEDS + 1) for row in best]
-    # Threads, each with a slot: a worker that dies costs one epoch here, too.
-    outcomes = Parallel(n_jobs=len(slots), backend="threading")(
-        delayed(_run_once)(row, index, room, idle, paths.trial(row.number)) for row, index in runs
-    )
-    if any(outcome.state == "INTERRUPTED" for outcome in outcomes):
+    paths, study_seed = problem.config.paths, problem.config.study.seed
+    best = [row for row in rows if row.state == State.COMPLETE][:count]
+    jobs: list[tuple[Job, TrialFolder]] = []
+    folders: dict[int, list[TrialFolder]] = {row.number: [] for row in best}
+    for index in range(1, SEEDS + 1):
+        for row in best:
+            place = TrialPaths(paths.trial(row.number).folder / f"confirm-{index}")
+            folders[row.number].append(TrialFolder(place))
+            seed = (study_seed, row.number, index)
+            job = problem.job(row.number, row.overrides, seed=seed)
+            jobs.append((job, folders[row.number][-1]))
+    context = unheard(context)
+    runs = JobList(context, jobs, problem.objectives)
+    Runner(runs, slots, context, Usage(), paths.log).run()
+    if context.stop.requested and not runs.all_ended(jobs):
         return None
-    found: dict[int, list[float]] = {row.number: [] for row in best}
-    for (row, _), outcome in zip(runs, outcomes, strict=True):
-        found[row.number] += outcome.values[:1] if outcome.state == "COMPLETE" else []
-    confirmed = [Confirmed(row.number, row.values[0], tuple(found[row.number])) for row in best]
+    confirmed = []
+    for row in best:
+        ends = [runs.ends[folder.paths.folder] for folder in folders[row.number]]
+        values = tuple(end.objective[0] for end in ends if end.state == State.COMPLETE)
+        confirmed.append(Confirmed(row.number, row.objective[0], values))
     return sorted(confirmed, key=lambda item: (-item.lower, -item.mean, item.number))
-
-
-def _run_once(
-    row: Row, index: int, room: Room, idle: "queue.SimpleQueue[Slot]", paths: TrialPaths
-) -> Outcome:
-    problem: Problem = room.problem
-    work = problem.work(
-        row.number, row.overrides, seed=(problem.config.study.seed, row.number, index)
-    )
-    record = TrialRecord(TrialPaths(paths.folder / f"confirm-{index}"))
-    if (known := record.result(work.spec)) is not None:
-        return known
-    slot = idle.get()
-    try:
-        record.begin(row.number, work.seed, [*problem.base, *row.overrides])
-        outcome = _train(Training(work, record), slot, room)
-    finally:
-        idle.put(slot)
-    if outcome.state != "INTERRUPTED":
-        record.write_result(outcome, work.spec)
-        record.finish()
-    return outcome
-
-
-def _train(training: Training, slot: Slot, room: Room) -> Outcome:
-    try:
-        while len(training.rows) < training.work.epochs:
-            training.advance(slot, room)
-            if bad := not_finite(training.rows[-1]):
-                return training.end("FAIL", f"diverged: {bad}")
-    except Paused as pause:
-        return training.end("INTERRUPTED", str(pause))
-    except SlotError as error:
-        return training.failed(error)
-    return training.completed(room.problem)
 
 
 def write_confirmed(confirmed: Sequence[Confirmed], paths: StudyPaths) -> None:
@@ -150,32 +128,33 @@ def forget(paths: StudyPaths) -> bool:
     return known
 
 
-def keep_best(rows: Sequence[Row], room: Room, slots: Sequence[Slot], paths: StudyPaths) -> None:
+def keep_best(
+    rows: Sequence[TrialRow], problem: Problem, context: Context, slots: Sequence[Slot]
+) -> None:
     """Keep the weights of the best trial alone.
 
     Where the search dropped them, because another trial looked better then, it is trained again:
     the same net to the bit.
     """
-    problem, best = room.problem, rows[0]
+    paths, best = problem.config.paths, rows[0]
     place = paths.trial(best.number)
-    if (
-        not place.weights.exists() and place.overrides.exists()
-    ):  # a trial of a forked study has no folder here
-        work = problem.work(best.number, best.overrides)
-        record = TrialRecord(TrialPaths(place.folder / "again"))
-        record.begin(best.number, work.seed, [*problem.base, *best.overrides])
-        outcome = _train(Training(work, record), slots[0], room)
-        if outcome.state != "COMPLETE":  # paused, or not to be had again
+    # A trial of a forked study has no folder here.
+    if not place.weights.exists() and place.overrides.exists():
+        job = problem.job(best.number, best.overrides)
+        again = TrialFolder(TrialPaths(place.folder / "again"))
+        context = unheard(context)
+        jobs = JobList(context, [(job, again)], problem.objectives, keep_weights=True)
+        Runner(jobs, slots[:1], context, Usage(), paths.log).run()
+        if not again.paths.weights.exists():  # paused, or not to be had again
             return
-        keep_weights(work, record, outcome)
         for new, final in (
-            (record.paths.weights, place.weights),
-            (record.paths.manifest, place.manifest),
+            (again.paths.weights, place.weights),
+            (again.paths.manifest, place.manifest),
         ):
             new.replace(final)
-        shutil.rmtree(record.paths.folder)
+        shutil.rmtree(again.paths.folder)
     for row in rows[1:]:
-        drop_weights(paths.trial(row.number))
+        TrialFolder(paths.trial(row.number)).drop_weights()
 
 
 def confirmed_lines(

@@ -2,17 +2,15 @@
 interrupted, give the same study to the bit.
 
 All live trials of a round finish epoch e; then, in the order of their numbers, they are reported,
-and after that pruned or told. A copy of the study (`shadow`), made anew for each round from the
-trials before it, decides; the study on disk records. After an interruption the round is played
-again on such a copy with the epochs that are known already, and comes to the same decisions.
+and after that pruned or told. A copy of the study, made anew for each round from the trials before
+it, decides; the study on disk records. After an interruption the round is played again on such a
+copy with the epochs that are known already, and comes to the same decisions.
 """
 
 import math
-import queue
+import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from threading import Thread
 
 import optuna
 from optuna.pruners import BasePruner
@@ -20,17 +18,20 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from pipeline.configuration.overrides import Value
+from pipeline.events import State, TrialEnded
 from pipeline.files import StudyPaths
-from pipeline.search.budget import StudyClock
-from pipeline.search.coordinator import Coordinator, Usage
 from pipeline.search.fork import FORKED_FROM
-from pipeline.search.queue import storage_errors
-from pipeline.search.trial import Paused, Room, Training, epoch_done, not_finite
-from pipeline.search.trial_folder import Outcome
+from pipeline.search.problem import Problem
+from pipeline.search.queue import COUNTED, TrialQueue, storage_errors
+from pipeline.search.search_jobs import SearchJobs
+from pipeline.search.trial import Context, Paused, Training
 from pipeline.slots.slot import Slot, SlotError
+from pipeline.trial_folder import TrialFolder
+
+ROUND = "round"  # user attribute of a trial: the number of its round's first
 
 
-class Shadow:
+class StudyCopies:
     """Makes a copy of a study as it stood when a round began."""
 
     def __init__(
@@ -86,21 +87,18 @@ class Shadow:
         return trial
 
 
-ROUND = "round"  # user attribute of a trial: the number of its round's first
-
-
 @dataclass
 class RoundTrial:
     """A trial of a round."""
 
-    shadow: optuna.Trial  # decides
-    trial: optuna.Trial  # records
+    copy: optuna.Trial  # of the study's copy, which decides
     stored: FrozenTrial  # as the study held it when the round was begun or taken up again
     training: Training
-    slot: int = 0
+    begun: bool = False  # in this run
+    slot: int = 0  # that trained its last epoch
     pid: int = 0
     error: SlotError | None = None
-    outcome: Outcome | None = None
+    ended: TrialEnded | None = None
 
     @property
     def was_told(self) -> bool:
@@ -110,198 +108,217 @@ class RoundTrial:
         """Return the value after an epoch; None when the trial did not get so far."""
         if self.was_told:
             return self.stored.intermediate_values.get(epoch)
-        return (
-            self.training.rows[epoch - 1]["valid_accuracy"]
-            if epoch <= len(self.training.rows)
-            else None
-        )
+        rows = self.training.rows
+        return rows[epoch - 1]["valid_accuracy"] if epoch <= len(rows) else None
+
+    def is_behind(self, epoch: int) -> bool:
+        """Tell whether the epoch is still to be trained."""
+        known = self.was_told or epoch <= self.training.epoch
+        return self.ended is None and self.error is None and not known
 
 
-class Rounds(Coordinator):
-    """A coordinator that asks for rounds of `size` trials; what a trial gets depends on no slot and
-    no clock.
-    """
+class LockstepJobs(SearchJobs):
+    """Rounds of `size` trials; what a trial gets depends on no slot and no clock."""
 
     def __init__(
         self,
-        room: Room,
-        slots: Sequence[Slot],
+        context: Context,
+        problem: Problem,
+        queue: TrialQueue,
         paths: StudyPaths,
-        clock: StudyClock,
-        usage: Usage,
-        *,
+        copies: StudyCopies,
         size: int,
-        shadow: Shadow,
     ) -> None:
-        super().__init__(room, slots, paths, clock, usage)
-        self._size = size
-        self._shadow = shadow
-        self._idle: queue.SimpleQueue[Slot] = queue.SimpleQueue()
-        for slot in slots:
-            self._idle.put(slot)
+        super().__init__(context, problem, queue, paths)
+        self._copies, self._size = copies, size
+        self._round: list[RoundTrial] = []
+        self._epoch = 0  # that the round is at
+        self._waiting: list[RoundTrial] = []  # for a slot that trains their epoch
+        self._in_slots = 0
+        self._changed = threading.Condition()
+        context.stop.on_request.append(self._wake)
 
-    def threads(self) -> list[Thread]:
-        """Return the one thread that leads the rounds."""
-        return [Thread(target=self._lead, name="rounds", daemon=True)]
+    def take(self, slot: Slot) -> Training | None:
+        """Return a trial of the round that lacks this epoch; the slot that finds all of them there
+        judges the epoch and begins the next.
+        """
+        with self._changed:
+            while self.context.stop.requested or not self._waiting:
+                if self._in_slots:
+                    self._changed.wait()
+                elif not self._next_epoch():
+                    self._changed.notify_all()
+                    return None
+            trial = self._waiting.pop(0)
+            if not trial.begun:
+                trial.begun = True
+                trial.training.begin(slot.index, self.context)
+            self._in_slots += 1
+            return trial.training
 
-    def _lead(self) -> None:
-        with self.guarded(), ThreadPoolExecutor(len(self.slots), thread_name_prefix="slot") as pool:
-            self.slots[0].machine()
-            self.usage.begin()
-            while not self.room.stop.requested and self.room.ledger.left:
-                self._round(pool)
-            self.usage.end()
+    def advanced(self, training: Training, slot: Slot) -> None:
+        with self._changed:
+            trial = self._trial_of(training)
+            trial.slot, trial.pid = slot.index, slot.machine().pid
+            self._arrived()
 
-    def _round(self, pool: ThreadPoolExecutor) -> None:
-        members = self._members()
-        decider = members[0].shadow.study
-        for epoch in range(1, max(member.training.work.epochs for member in members) + 1):
-            live = [member for member in members if member.outcome is None]
-            list(pool.map(lambda member: self._train(member, epoch), live))  # noqa: B023 - used up at once
-            if any(
-                member.value(epoch) is None and member.error is None and not member.was_told
-                for member in live
-            ):  # the sweep stops
-                for member in live:
-                    self._pause(member)
-                return
-            for member in live:
-                self._report(member, epoch)
-            for member in live:
-                self._judge(member, epoch, decider)
+    def lost(self, training: Training, error: Paused | SlotError) -> None:
+        with self._changed:
+            if isinstance(error, SlotError):
+                self._trial_of(training).error = error
+            self._arrived()
 
-    def _members(self) -> list[RoundTrial]:
+    def _arrived(self) -> None:
+        self._in_slots -= 1
+        self._changed.notify_all()
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def _trial_of(self, training: Training) -> RoundTrial:
+        return next(trial for trial in self._round if trial.training is training)
+
+    def _next_epoch(self) -> bool:
+        """Judge the epoch that all live trials have come to and begin the next one, or the next
+        round; return False where there is none, or the sweep stops.
+        """
+        live = self._live()
+        if live and not any(trial.is_behind(self._epoch) for trial in live):
+            self._judge_all(live)
+            live = self._live()
+        if self.context.stop.requested:
+            for trial in live:
+                if not trial.was_told:
+                    reason = self.context.stop.reason
+                    self.ended(trial.training, trial.training.end(State.INTERRUPTED, reason))
+            self._round = []
+            return False
+        if live:
+            self._epoch += 1
+        elif self.queue.left:
+            self._round, self._epoch = self._new_round(), 1
+        else:
+            return False
+        self._waiting = [trial for trial in self._round if trial.is_behind(self._epoch)]
+        return True
+
+    def _live(self) -> list[RoundTrial]:
+        return [trial for trial in self._round if trial.ended is None]
+
+    def _judge_all(self, live: Sequence[RoundTrial]) -> None:
+        for trial in live:
+            self._report(trial, self._epoch)
+        for trial in live:
+            self._end_or_go_on(trial, self._epoch)
+
+    def _new_round(self) -> list[RoundTrial]:
         """Ask for a round, or take up the one that an interruption broke off."""
-        ledger, study = self.room.ledger, self.room.ledger.study
         with storage_errors():
-            trials = study.get_trials(deepcopy=False)
-        first = next(
-            (t.user_attrs[ROUND] for t in trials if not t.state.is_finished()), len(trials)
-        )
+            trials = self.queue.study.get_trials(deepcopy=False)
+        open_rounds = (t.user_attrs[ROUND] for t in trials if not t.state.is_finished())
+        first = next(open_rounds, len(trials))
         before, begun = trials[:first], trials[first:]
-        counted = sum(t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in before)
-        size = self._size if ledger.total is None else min(self._size, ledger.total - counted)
-        decider = self._shadow.copy(before)
-        members = []
+        counted = sum(t.state in COUNTED for t in before)
+        total = self.queue.total
+        size = self._size if total is None else min(self._size, total - counted)
+        decider = self._copies.copy(before)
+        found = []
         for number in range(first, first + max(size, len(begun))):
-            shadow = self._shadow.ask(decider, number)
-            overrides = self.room.problem.suggest(shadow)
+            copy = self._copies.ask(decider, number)
+            overrides = self.problem.suggest(copy)
             stored = begun[number - first] if number - first < len(begun) else None
-            members.append(self._member(shadow, overrides, stored, first))
-        return members
+            found.append(self._round_trial(copy, overrides, stored, first))
+        return found
 
-    def _member(
-        self, shadow: optuna.Trial, overrides: list[str], stored: FrozenTrial | None, first: int
+    def _round_trial(
+        self, copy: optuna.Trial, overrides: list[str], stored: FrozenTrial | None, first: int
     ) -> RoundTrial:
-        study, problem = self.room.ledger.study, self.room.problem
-        params, distributions = shadow.params, shadow.distributions
+        stored = self._recorded(copy, stored, first)
+        if not stored.state.is_finished():
+            self.queue.enter()
+        self._asked[copy.number] = optuna.Trial(self.queue.study, stored._trial_id)
+        folder = TrialFolder(self.paths.trial(copy.number))
+        job = self.problem.job(copy.number, overrides)
+        trial = RoundTrial(copy, stored, Training(job, folder))
+        trial.training.resumed = False  # the round itself judges what is known
+        if not trial.was_told:
+            folder.begin(job.number, job.seed, job.whole)
+        return trial
+
+    def _recorded(self, copy: optuna.Trial, stored: FrozenTrial | None, first: int) -> FrozenTrial:
+        """Return the trial as the study on disk holds it, added there where it is new."""
+        study, params = self.queue.study, copy.params
         with storage_errors():
             if stored is None:
                 running = create_trial(
                     state=TrialState.RUNNING,
                     params=params,
-                    distributions=distributions,
+                    distributions=copy.distributions,
                     user_attrs={ROUND: first},
                 )
                 study.add_trial(running)
-                stored = study.get_trials(deepcopy=False)[shadow.number]
-            elif stored.params != params:
-                raise RuntimeError(
-                    f"deterministic mode: trial {shadow.number} must be {stored.params} again, got "
-                    f"{params}"
-                )
-            elif stored.state == TrialState.WAITING:
+                return study.get_trials(deepcopy=False)[copy.number]
+            if stored.params != params:
+                must = f"trial {copy.number} must be {stored.params} again"
+                raise RuntimeError(f"deterministic mode: {must}, got {params}")
+            if stored.state == TrialState.WAITING:
                 study._storage.set_trial_state_values(stored._trial_id, TrialState.RUNNING)
-            trial = optuna.Trial(study, stored._trial_id)
-        if not stored.state.is_finished():
-            self.room.ledger.enter()
-        record = self.record(shadow.number)
-        work = problem.work(shadow.number, overrides)
-        member = RoundTrial(shadow, trial, stored, Training(work, record))
-        if not member.was_told:
-            record.begin(shadow.number, work.seed, [*problem.base, *overrides])
-            member.training.begin(shadow.number % len(self.slots), self.room)
-        return member
+            return stored
 
-    def _train(self, member: RoundTrial, epoch: int) -> None:
-        """Have an epoch trained by whichever slot is idle, unless it is known."""
-        if member.was_told or epoch <= len(member.training.rows):
-            return
-        slot = self._idle.get()
-        try:
-            member.training.advance(slot, self.room)
-            member.slot, member.pid = slot.index, slot.machine().pid
-        except Paused:
-            pass
-        except SlotError as error:
-            member.error = error
-        finally:
-            self._idle.put(slot)
-
-    def _report(self, member: RoundTrial, epoch: int) -> None:
-        value = member.value(epoch)
+    def _report(self, trial: RoundTrial, epoch: int) -> None:
+        value = trial.value(epoch)
         if value is None or not math.isfinite(value):
             return
-        if self.room.ledger.single:
-            member.shadow.report(value, epoch)
-        if not member.was_told and epoch not in member.stored.intermediate_values:
-            row = member.training.rows[epoch - 1]
-            self.room.emit(epoch_done(member.training.work, epoch, row, member.slot, member.pid))
-            self.room.ledger.report(member.trial, epoch, value)
+        if self.queue.single:
+            trial.copy.report(value, epoch)
+        if not trial.was_told and epoch not in trial.stored.intermediate_values:
+            trial.training.tell_epoch(epoch, trial.slot, trial.pid, self.context)
+            self.queue.report(self._asked[trial.copy.number], epoch, value)
 
-    def _judge(self, member: RoundTrial, epoch: int, decider: optuna.Study) -> None:
+    def _end_or_go_on(self, trial: RoundTrial, epoch: int) -> None:
         """Decide whether a trial ends here, tell the copy, and tell the study unless it knows."""
-        outcome = self._ending(member, epoch)
-        if outcome is None:
+        ended = self._ending(trial, epoch)
+        if ended is None:
             return
-        member.outcome = outcome
-        decider.tell(member.shadow, list(outcome.values) or None, TrialState[outcome.state])
-        if not member.was_told:
-            # what samplers and pruners noted on the copy is needed by the copies of later rounds
-            with storage_errors():
-                for key, note in decider._storage.get_trial_system_attrs(
-                    member.shadow._trial_id
-                ).items():
-                    self.room.ledger.study._storage.set_trial_system_attr(
-                        member.stored._trial_id, key, note
-                    )
-            known = member.training.record.result(member.training.work.spec)
-            self.finish(
-                member.trial, member.training.work, known or outcome, member.training.record
-            )
+        trial.ended, decider, study = ended, trial.copy.study, self.queue.study
+        decider.tell(trial.copy, list(ended.objective) or None, TrialState[ended.state])
+        if trial.was_told:
+            return
+        # What samplers and pruners noted on the copy is needed by the copies of later rounds.
+        with storage_errors():
+            notes = decider._storage.get_trial_system_attrs(trial.copy._trial_id)
+            for key, note in notes.items():
+                study._storage.set_trial_system_attr(trial.stored._trial_id, key, note)
+        job, folder = trial.training.job, trial.training.folder
+        self.finish(job, folder, folder.result(job.spec) or ended)
 
-    def _ending(self, member: RoundTrial, epoch: int) -> Outcome | None:
-        training = member.training
-        if member.was_told:
-            return self._told_ending(member, epoch)
-        if member.error is not None:
-            return training.failed(member.error)
-        if bad := not_finite(training.rows[epoch - 1]):
-            return training.end("FAIL", f"diverged: {bad} in epoch {epoch}")
-        if epoch == training.work.epochs:
-            return training.completed(self.room.problem)
-        if self._prune(member):
-            return training.end("PRUNED", f"after epoch {epoch} of {training.work.epochs}")
+    def _ending(self, trial: RoundTrial, epoch: int) -> TrialEnded | None:
+        training = trial.training
+        if trial.was_told:
+            return self._told_ending(trial, epoch)
+        if trial.error is not None:
+            return training.failed(trial.error)
+        if (diverged := training.diverged(epoch)) is not None:
+            return diverged
+        if epoch == training.job.epochs:
+            return training.completed(self.objectives)
+        if self._prune(trial):
+            return training.end(State.PRUNED, f"after epoch {epoch} of {training.job.epochs}")
         return None
 
-    def _told_ending(self, member: RoundTrial, epoch: int) -> Outcome | None:
+    def _told_ending(self, trial: RoundTrial, epoch: int) -> TrialEnded | None:
         """Play an ended trial again: the copy's pruner is asked as it was then, since it notes what
         it saw for those that follow.
         """
-        stored = member.stored
-        if stored.state != TrialState.COMPLETE or epoch < (stored.last_step or 0):
-            self._prune(member)
-        if epoch < (stored.last_step or 0):
+        stored, last = trial.stored, trial.stored.last_step or 0
+        complete = stored.state == TrialState.COMPLETE
+        if not complete or epoch < last:
+            self._prune(trial)
+        if epoch < last:
             return None
-        return Outcome(
-            state=stored.state.name,
-            values=tuple(stored.values) if stored.state == TrialState.COMPLETE else (),
-        )
+        objective = tuple(stored.values) if complete else ()
+        return trial.training.end(State(stored.state.name), objective=objective)
 
-    def _prune(self, member: RoundTrial) -> bool:
-        return self.room.ledger.single and member.shadow.should_prune()
-
-    def _pause(self, member: RoundTrial) -> None:
-        if not member.was_told:
-            outcome = member.training.end("INTERRUPTED", self.room.stop.reason)
-            self.finish(member.trial, member.training.work, outcome, member.training.record)
+    def _prune(self, trial: RoundTrial) -> bool:
+        return self.queue.single and trial.copy.should_prune()

@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 import optuna
-import yaml
 from optuna.trial import FrozenTrial, create_trial
 
 from cnn_core.errors import InputError
@@ -15,6 +14,7 @@ from pipeline.search.fingerprint import FINGERPRINT, Fingerprint, flat
 from pipeline.search.queue import COUNTED
 from pipeline.search.space import Space
 from pipeline.search.study import read_study
+from pipeline.trial_folder import TrialFolder
 
 MUST_AGREE = ("study.objectives", "data.digest")
 FORKED_FROM = "forked_from"  # user attribute of a trial: [study, number]
@@ -64,7 +64,7 @@ def _translate(
     if not file.exists():
         return None
     try:
-        tried = compose(yaml.safe_load(file.read_text())["overrides"])
+        tried = compose(TrialFolder(paths.trial(trial.number)).read().overrides)
     except InputError:  # of an older version of the program
         return None
     values = flat(tried)

@@ -3,13 +3,15 @@ and how to go on.
 """
 
 import shlex
-from collections.abc import Sequence
+import statistics
+from collections.abc import Collection, Sequence
 
-from pipeline.config import Config, command_of
+from pipeline.config import Config, command_of, override
 from pipeline.redact import redact
-from pipeline.search.leaderboard import Row, table
-from pipeline.search.problem import Problem, Work
-from pipeline.search.queue import Ledger
+from pipeline.reporting.table import TrialRow
+from pipeline.search.leaderboard import table
+from pipeline.search.problem import Job, Problem
+from pipeline.search.queue import TrialQueue
 from pipeline.slots.slot import Machine
 from pipeline.slots.stop import Stop
 from pipeline.tracking.store import is_server, resolve_uri
@@ -26,10 +28,10 @@ STORE_BYTES = 2_000_000  # of the empty databases
 
 
 def plan_lines(
-    config: Config, problem: Problem, ledger: Ledger, slots: int, machine: Machine
+    config: Config, problem: Problem, queue: TrialQueue, slots: int, machine: Machine
 ) -> list[str]:
     """Return the lines that say what will run."""
-    left = ledger.left
+    left = queue.left
     objective = " and ".join(problem.objectives)
     kernels = f" ({machine.kernels} kernels)" if machine.kernels else ""
     epochs = f"at most {config.train.epochs} epochs each, by {objective}"
@@ -41,11 +43,9 @@ def plan_lines(
         f"{slots} slot{'s' if slots > 1 else ''} on {machine.processor}, {machine.blas}{kernels}, "
         f"{config.sampler.name} sampler, {config.pruner.name} pruner",
     ]
-    works = sample_works(problem)
-    seconds = sum(epoch_seconds(work, problem.training_images, machine) for work in works) / len(
-        works
-    )
-    parameters = max(work.extra["parameters"] for work in works)
+    jobs = sample_jobs(problem)
+    seconds = statistics.fmean(epoch_seconds(job, problem.training_images, machine) for job in jobs)
+    parameters = max(job.extra["parameters"] for job in jobs)
     disk = STORE_BYTES + (left or 20) * RUN_BYTES + slots * 2 * 4 * parameters * 4
     if left is not None:
         whole = left * (config.train.epochs * seconds + TRIAL_S) / slots
@@ -61,20 +61,20 @@ def plan_lines(
     return lines
 
 
-def sample_works(problem: Problem) -> list[Work]:
+def sample_jobs(problem: Problem) -> list[Job]:
     """Return the cheapest and dearest configuration of the space's branches, composed."""
     corners = [next(iter(problem.space.corners(dearest=dearest))) for dearest in (False, True)]
-    return [problem.work(0, corner) for corner in corners]
+    return [problem.job(0, corner) for corner in corners]
 
 
-def epoch_seconds(work: Work, images: int, machine: Machine) -> float:
+def epoch_seconds(job: Job, images: int, machine: Machine) -> float:
     """Return about how long an epoch takes, from its multiply-adds and the machine's measured speed
     of products.
     """
-    train = work.spec.train
+    train = job.spec.train
     seen = images if train.steps_per_epoch is None else train.steps_per_epoch * train.batch_size
     products_s = (
-        2 * PASSES * work.extra["multiply_adds"] * seen / (EFFICIENCY * machine.gflops * 1e9)
+        2 * PASSES * job.extra["multiply_adds"] * seen / (EFFICIENCY * machine.gflops * 1e9)
     )
     return products_s + seen / train.batch_size * STEP_S + EPOCH_S
 
@@ -97,23 +97,19 @@ def _duration(seconds: float) -> str:
 
 
 def closing_lines(
-    config: Config, rows: Sequence[Row], problem: Problem, outside: float | None
+    problem: Problem, rows: Sequence[TrialRow], front: Collection[int], outside: float | None
 ) -> list[str]:
-    """Return the lines; `outside` is the share of the slots' time outside training, None when
-    nothing ran.
+    """Return the lines; `front` are the numbers of the best trials, `outside` is the share of the
+    slots' time outside training, None when nothing ran.
     """
+    config = problem.config
     lines = ["", *table(rows, problem.objectives)]
-    best = [row for row in rows if row.front]
-    if best:
+    if front:
+        best = [row for row in rows if row.number in front]
         words = "best trial" if len(problem.objectives) == 1 else "Pareto front: trials"
-        lines += [
-            "",
-            f"{words} {', '.join(str(row.number) for row in best)}: {' '.join(best[0].overrides)}",
-        ]
-        lines.append(
-            "train it alone: python -m pipeline.train "
-            f"{shlex.join([*problem.base, *best[0].overrides])}"
-        )
+        numbers = ", ".join(str(row.number) for row in best)
+        lines += ["", f"{words} {numbers}: {' '.join(best[0].overrides)}"]
+        lines.append(f"train it alone: {train_command(config, problem, best[0])}")
     if outside is not None:
         lines.append(f"{outside:.1%} of the slots' time was spent outside training")
     if config.tracking.name == "mlflow":
@@ -125,12 +121,19 @@ def closing_lines(
     return lines
 
 
-def next_step(config: Config, ledger: Ledger, stop: Stop) -> str:
+def train_command(config: Config, problem: Problem, trial: TrialRow) -> str:
+    """Return the command that trains a trial alone, in its study's root, to the same bits."""
+    study = [override("study.name", config.study.name), override("study.seed", config.study.seed)]
+    number = override("trial", trial.number)
+    return redact(command_of("train", config.root, *problem.base, *trial.overrides, *study, number))
+
+
+def next_step(config: Config, queue: TrialQueue, stop: Stop) -> str:
     """Return the line that says how to go on."""
     if stop.exit_code:
         return f"{stop.reason}; this goes on where it stopped: {resume_command(config)}"
-    if ledger.total is not None and not stop.reason:
-        more = f"budget.trials={2 * ledger.total}"
+    if queue.total is not None and not stop.reason:
+        more = f"budget.trials={2 * queue.total}"
     else:
         more = f"budget.minutes={2 * (config.budget.minutes or 1):g}"
     done = stop.reason or "the study has all its trials"

@@ -15,12 +15,10 @@ from cnn_core.architectures import build_model
 from cnn_core.data.splits import Split, split_of
 from cnn_core.errors import InputError
 from cnn_core.spec import DataSpec, ModelSpec, Scalar, Spec
-from cnn_core.training import TrainState
 from pipeline.config import Config, compose, spec_of
 from pipeline.configuration.overrides import parse_override
 from pipeline.search.fingerprint import SECTIONS
 from pipeline.search.space import Space
-from pipeline.slots.slot import Slot
 
 ALWAYS_SHOWN = (
     "model.name",
@@ -34,18 +32,22 @@ ALWAYS_SHOWN = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
-    """One trial, composed."""
+class Job:
+    """One net to train, composed."""
 
     number: int
     name: str
     seed: tuple[int, ...]
-    overrides: tuple[
-        str, ...
-    ]  # what the search chose; with the command line's before them, the whole trial
+    overrides: tuple[str, ...]  # what was chosen for it
+    base: tuple[str, ...] = ()  # what it shares with the others, before its own
     spec: Spec
     params: Mapping[str, Scalar]
-    extra: Mapping[str, float] = field(default_factory=dict)
+    extra: Mapping[str, float] = field(default_factory=dict)  # multiply_adds, parameters
+
+    @property
+    def whole(self) -> tuple[str, ...]:
+        """The overrides that compose it."""
+        return (*self.base, *self.overrides)
 
     @property
     def epochs(self) -> int:
@@ -74,9 +76,9 @@ class Problem:
         self.space.check(self.base)
         for dearest in (False, True):
             for overrides in self.space.corners(dearest=dearest):
-                work = self.work(0, overrides)
+                job = self.job(0, overrides)
                 try:
-                    training.check_spec(work.spec)
+                    training.check_spec(job.spec)
                 except InputError as error:
                     raise InputError(
                         f"{error}; in the branch {' '.join(overrides)} of the space"
@@ -100,35 +102,27 @@ class Problem:
         """Return the overrides that the study chooses for a trial."""
         return self.space.suggest(trial)
 
-    def work(
+    def job(
         self, number: int, overrides: Sequence[str], seed: tuple[int, ...] | None = None
-    ) -> Work:
+    ) -> Job:
         """Compose a trial. Raises InputError when the overrides do not fit together."""
         config = compose([*self.base, *overrides])
-        seed = (self.config.study.seed, number) if seed is None else seed
-        spec = spec_of(config, self.data, seed)
-        return Work(
+        spec = spec_of(config, self.data, seed or (self.config.study.seed, number))
+        return Job(
             number=number,
             name=trial_name(number, config),
-            seed=seed,
+            seed=spec.seed,
             overrides=tuple(overrides),
+            base=self.base,
             spec=spec,
             params=shown_params(config, overrides),
-            extra=model_cost(spec.model, spec.data.image_shape, spec.data.classes),
+            extra=costs_of(spec),
         )
 
-    def train_epoch(
-        self, work: Work, state: TrainState | None, slot: Slot, deadline_s: float | None
-    ) -> tuple[TrainState, dict[str, float]]:
-        """Train one epoch in a slot."""
-        return slot.call(training.train_epoch, work.spec, state, deadline_s=deadline_s)
 
-    def values(self, work: Work, state: TrainState) -> tuple[float, ...]:
-        """Return the objectives of a trained net; no training is needed for it, the state's history
-        holds what counts.
-        """
-        known = {**work.extra, "valid_accuracy": training.objective(work.spec, state)}
-        return tuple(float(known[name]) for name in self.objectives)
+def costs_of(spec: Spec) -> dict[str, float]:
+    """Return the multiply-adds of one image's forward pass and the number of parameters."""
+    return model_cost(spec.model, spec.data.image_shape, spec.data.classes)
 
 
 def of_the_net(overrides: Sequence[str]) -> tuple[str, ...]:

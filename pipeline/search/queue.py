@@ -14,9 +14,9 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
+from pipeline.events import State, TrialEnded
 from pipeline.redact import redact
 from pipeline.search.storage import asking
-from pipeline.search.trial_folder import Outcome
 from pipeline.slots.stop import FAILED, Stop
 
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -28,7 +28,7 @@ class StorageFailed(Exception):  # noqa: N818 - said as the other ends of a swee
     """
 
 
-class Ledger:
+class TrialQueue:
     """Trials asked for and told. The ticket (counted + in flight < total) keeps the total exact
     with any number of slots.
     """
@@ -117,7 +117,7 @@ class Ledger:
         with self._changed, storage_errors():
             return set(self.study._storage.get_trial(trial._trial_id).intermediate_values)
 
-    def tell(self, trial: optuna.Trial, outcome: Outcome) -> int | None:
+    def tell(self, trial: optuna.Trial, ended: TrialEnded) -> int | None:
         """Store how the trial ended; return the number of the trial that it beat as the best so
         far, if there was one.
 
@@ -125,24 +125,19 @@ class Ledger:
         """
         with self._changed:
             with storage_errors():
-                if outcome.state == "INTERRUPTED":
+                if ended.state == State.INTERRUPTED:
                     self.study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
                 else:
-                    if outcome.reason:
-                        trial.set_user_attr("reason", redact(outcome.reason))
-                    self.study.tell(trial, list(outcome.values) or None, TrialState[outcome.state])
-            return self._count(trial.number, outcome)
+                    if ended.reason:
+                        trial.set_user_attr("reason", redact(ended.reason))
+                    self.study.tell(trial, list(ended.objective) or None, TrialState[ended.state])
+            return self._count(trial.number, ended)
 
-    def release(self) -> None:
-        """Give back the ticket of a trial that could not be told."""
-        with self._changed:
-            self._in_flight -= 1
-            self._changed.notify_all()
-
-    def is_best(self, number: int, outcome: Outcome) -> bool:
+    def is_best(self, number: int, ended: TrialEnded) -> bool:
         """Tell whether a trial that is about to be told is the best complete one so far."""
         return (
-            outcome.state == "COMPLETE" and (self._score(outcome.values[0]), -number) > self._best
+            ended.state == State.COMPLETE
+            and (self._score(ended.objective[0]), -number) > self._best
         )
 
     @property
@@ -159,16 +154,16 @@ class Ledger:
             Counter("INTERRUPTED" if name in ("WAITING", "RUNNING") else name for name in names)
         )
 
-    def _count(self, number: int, outcome: Outcome) -> int | None:
+    def _count(self, number: int, ended: TrialEnded) -> int | None:
         beaten = None
         self._in_flight -= 1
-        if outcome.state in ("COMPLETE", "PRUNED"):
+        if ended.state in (State.COMPLETE, State.PRUNED):
             self._counted += 1
-        if self.is_best(number, outcome):
+        if self.is_best(number, ended):
             beaten = None if self._best[0] == -math.inf else -self._best[1]
-            self._best = (self._score(outcome.values[0]), -number)
-        if outcome.state == "FAIL":
-            self._fail(outcome.reason)
+            self._best = (self._score(ended.objective[0]), -number)
+        if ended.state == State.FAIL:
+            self._fail(ended.reason)
         self._changed.notify_all()
         return beaten
 

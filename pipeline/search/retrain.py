@@ -1,22 +1,24 @@
 """Training a stored trial again: is it what the study says it is?"""
 
 import math
+import tempfile
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
 
-import yaml
-
-from cnn_core import training
 from cnn_core.errors import InputError
-from cnn_core.spec import Spec
 from pipeline.config import Config, compose, spec_of
 from pipeline.data import prepare
+from pipeline.events import State, TrialEnded
 from pipeline.files import TrialPaths
 from pipeline.search.leaderboard import best_number
+from pipeline.search.problem import Job
+from pipeline.search.runner import JobList, Runner, Usage
 from pipeline.search.study import MACHINE, read_study
-from pipeline.search.trial_folder import read_history
+from pipeline.search.trial import Context, Training
 from pipeline.slots.pool import open_slots
 from pipeline.slots.slot import Slot
+from pipeline.slots.stop import Stop
+from pipeline.trial_folder import StoredTrial, TrialFolder
 
 NOT_COMPARED = ("epoch", "epoch_s")
 
@@ -30,68 +32,91 @@ def replay(config: Config) -> int:
     if number is None:
         number = best_number(study, config.paths)
         if number is None:
-            raise InputError(
-                "trial: must be given for a study without a complete trial, got null "
-                f"({config.paths.name!r})"
-            )
-    paths = config.paths.trial(number)
-    spec, stored = stored_trial(config, paths, number)
-    slots = open_slots(config, config.paths.folder, count=1)
-    try:
-        machine = slots[0].machine().fingerprint()
-        differing = {
-            key: (old, machine[key])
-            for key, old in study.user_attrs.get(MACHINE, {}).items()
-            if old != machine.get(key)
-        }
+            rule = "trial: must be given for a study without a complete trial"
+            raise InputError(f"{rule}, got null ({config.paths.name!r})")
+    job, stored = stored_job(config, number)
+    with open_slots(config, config.paths.folder, count=1) as slots:
+        machine, kept = slots[0].machine().fingerprint(), study.user_attrs.get(MACHINE, {})
+        differing = {key: old for key, old in kept.items() if old != machine.get(key)}
         tolerance = config.arguments.tolerance if differing else 0.0
-        for key, (old, new) in differing.items():
+        for key, old in differing.items():
+            new = machine[key]
             print(
                 f"{key} was {old}, is {new}: metrics are compared to {tolerance:g}, not to the bit"
             )
-        return _compare(spec, stored, slots[0], number, tolerance)
-    finally:
-        for slot in slots:
-            slot.close()
+        return _compare(job, stored, slots, tolerance)
 
 
-def stored_trial(
-    config: Config, paths: TrialPaths, number: int
-) -> tuple[Spec, list[dict[str, float]]]:
-    """Return a trial's spec, composed from its stored overrides, and its stored metrics. Raises
-    InputError where they are missing.
+def stored_job(config: Config, number: int) -> tuple[Job, StoredTrial]:
+    """Return a trial as a job, composed from its stored overrides, and what is stored of it.
+
+    Raises InputError where that is missing.
     """
-    stored = read_history(paths)
-    if not paths.overrides.exists() or not stored:
-        raise InputError(
-            f"trial: must be one that has trained an epoch, got {number} (nothing in "
-            f"{paths.folder})"
-        )
-    about: dict[str, Any] = yaml.safe_load(paths.overrides.read_text())
-    tried = compose(about["overrides"])
-    return spec_of(tried, prepare(tried.data, config.root), tuple(about["seed"])), stored
+    paths = config.paths.trial(number)
+    folder = TrialFolder(paths)
+    if not paths.overrides.exists() or not folder.history():
+        rule = "trial: must be one that has trained an epoch"
+        raise InputError(f"{rule}, got {number} (nothing in {paths.folder})")
+    stored = folder.read()
+    tried = compose(stored.overrides)
+    spec = spec_of(tried, prepare(tried.data, config.root), stored.seed)
+    job = Job(
+        number=number,
+        name=f"trial {number}",
+        seed=stored.seed,
+        overrides=stored.overrides,
+        spec=spec,
+        params={},
+    )
+    return job, stored
 
 
-def _compare(
-    spec: Spec, stored: Sequence[Mapping[str, float]], slot: Slot, number: int, tolerance: float
-) -> int:
-    state, different = None, 0
-    for epoch, row in enumerate(stored, 1):
-        state, metrics = slot.call(training.train_epoch, spec, state)
-        lines = [
-            f"  {name}: stored {row.get(name)!r}, again {metrics.get(name)!r}"
-            for name in sorted({*row, *metrics} - {*NOT_COMPARED})
-            if not _same(row.get(name), metrics.get(name), tolerance)
-        ]
-        different += bool(lines)
-        print(f"trial {number} epoch {epoch}: {'DIFFERENT' if lines else 'same'}")
+class Comparison(JobList):
+    """One trial once more, as far as it came: each epoch is held against the stored one."""
+
+    def __init__(
+        self, context: Context, job: Job, folder: TrialFolder, stored: StoredTrial, tolerance: float
+    ) -> None:
+        super().__init__(context, [(job, folder)])
+        self.stored, self.tolerance = stored, tolerance
+        self.different = 0
+
+    def judge(self, training: Training, epoch: int, slot: Slot) -> TrialEnded | None:
+        lines = unlike(self.stored.history[epoch - 1], training.rows[epoch - 1], self.tolerance)
+        self.different += bool(lines)
+        print(f"trial {self.stored.number} epoch {epoch}: {'DIFFERENT' if lines else 'same'}")
         print(*lines, sep="\n", end="\n" if lines else "")
-    words = "to the bit" if tolerance == 0 else f"to {tolerance:g}"
-    if different:
-        print(f"trial {number}: {different} of {len(stored)} epochs differ")
+        return training.end(State.COMPLETE) if epoch == len(self.stored.history) else None
+
+    def complete(self, training: Training, slot: Slot) -> TrialEnded:
+        return training.end(State.COMPLETE)
+
+
+def _compare(job: Job, stored: StoredTrial, slots: Sequence[Slot], tolerance: float) -> int:
+    number, epochs, context = stored.number, len(stored.history), Context(Stop())
+    with tempfile.TemporaryDirectory(prefix="replay-") as name:
+        folder = TrialFolder(TrialPaths(Path(name)))
+        comparison = Comparison(context, job, folder, stored, tolerance)
+        Runner(comparison, slots, context, Usage(), Path(name) / "log.txt").run()
+    ends = [end for end in comparison.ends.values() if end.state == State.FAIL]
+    if context.stop.requested or ends:
+        print(f"trial {number}: {context.stop.reason or ends[0].reason}")
         return 1
-    print(f"trial {number}: {len(stored)} epochs are the same {words}")
+    if comparison.different:
+        print(f"trial {number}: {comparison.different} of {epochs} epochs differ")
+        return 1
+    words = "to the bit" if tolerance == 0 else f"to {tolerance:g}"
+    print(f"trial {number}: {epochs} epochs are the same {words}")
     return 0
+
+
+def unlike(stored: Mapping[str, float], again: Mapping[str, float], tolerance: float) -> list[str]:
+    """Return a line for each metric that is not the same."""
+    return [
+        f"  {name}: stored {stored.get(name)!r}, again {again.get(name)!r}"
+        for name in sorted({*stored, *again} - {*NOT_COMPARED})
+        if not _same(stored.get(name), again.get(name), tolerance)
+    ]
 
 
 def _same(stored: float | None, again: float | None, tolerance: float) -> bool:

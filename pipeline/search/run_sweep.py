@@ -2,59 +2,91 @@
 what came of it.
 """
 
-import shlex
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import optuna
-from optuna.pruners import BasePruner, NopPruner
-from optuna.samplers import BaseSampler, RandomSampler
+from optuna.pruners import NopPruner
+from optuna.samplers import RandomSampler
 from sqlalchemy import Connection
 
 from pipeline.config import Config
-from pipeline.configuration.overrides import Value
+from pipeline.configuration.overrides import override
 from pipeline.data import prepare
-from pipeline.events import StudyEnded, StudyStarted
+from pipeline.events import State, StudyEnded
 from pipeline.redact import redact
+from pipeline.reporting.ranking import front_of
+from pipeline.reporting.table import table_of
 from pipeline.search import leaderboard
+from pipeline.search.announce import listeners_of, run_tags, study_ended, study_started
 from pipeline.search.budget import StudyClock, calibrated
 from pipeline.search.confirm import confirm, confirmed_lines, forget, keep_best, write_confirmed
-from pipeline.search.coordinator import Coordinator, Usage
-from pipeline.search.deterministic import Rounds, Shadow
+from pipeline.search.deterministic import LockstepJobs, StudyCopies
 from pipeline.search.fingerprint import code_version, fingerprint
 from pipeline.search.fork import nothing_of_its_own, take_over
 from pipeline.search.messages import closing_lines, next_step, plan_lines, resume_command
 from pipeline.search.problem import Problem
-from pipeline.search.queue import Ledger, StorageFailed, storage_errors
+from pipeline.search.queue import StorageFailed, TrialQueue, storage_errors
+from pipeline.search.runner import Runner, Usage
 from pipeline.search.samplers import grid, make_pruner, make_sampler
+from pipeline.search.search_jobs import SearchJobs
 from pipeline.search.space import searched
 from pipeline.search.study import MACHINE, open_storage, open_study, quiet_optuna, repair
-from pipeline.search.trial import Room
+from pipeline.search.trial import Context
 from pipeline.slots.owner import hold
 from pipeline.slots.slot import Machine, Slot, SlotError
 from pipeline.slots.stop import FAILED, SignalHandling, Stop
-from pipeline.tracking.listeners import Listeners, LogListener, make_listeners
 from pipeline.tracking.mlflow_sender import backlog
-from pipeline.tracking.progress import ProgressListener
+
+# User attribute of a study: the last run has exported everything, with that many confirmed trials;
+# -1: it has not.
+ENDED = "ended"
 
 
 @dataclass
 class Session:
     """What is open while a sweep runs."""
 
-    config: Config
     problem: Problem
     study: optuna.Study
     resumed: bool
-    ledger: Ledger
+    queue: TrialQueue
     stop: Stop
     clock: StudyClock
-    sampler: BaseSampler
-    pruner: BasePruner
-    enqueued: list[dict[str, Value]]
+    copies: StudyCopies  # that decide in deterministic mode
     held: Connection | None  # keeps a study on a server ours
+
+    @property
+    def config(self) -> Config:
+        return self.problem.config
+
+
+def run(config: Config, slots: Sequence[Slot]) -> int:
+    """Run a sweep in `slots`; return the exit code.
+
+    Raises InputError before the first trial for whatever the user gave wrong.
+    """
+    try:
+        problem, remarks = make_problem(config)
+        print(*remarks, sep="\n", end="\n" if remarks else "")
+        if config.budget.trials is None:
+            config, plan = calibrated(config, problem, slots)
+            slots = slots[: plan.slots]
+            print(plan.line(config.budget.minutes or 0.0))
+            problem, _ = make_problem(config)
+        session = open_session(problem, len(slots))
+        if session.queue.finished and _nothing_left(session):
+            return _look(session)
+        machine = slots[0].machine()
+        if not config.quiet:
+            print(*plan_lines(config, problem, session.queue, len(slots), machine), sep="\n")
+        return _run(session, slots, machine)
+    except BrokenPipeError:  # the reader of our output has gone; the command line knows what to do
+        raise
+    except (StorageFailed, SlotError, OSError) as error:
+        _complain(f"{error}; when that is mended, the same command goes on")
+        return FAILED
 
 
 def make_problem(config: Config) -> tuple[Problem, list[str]]:
@@ -67,14 +99,14 @@ def make_problem(config: Config) -> tuple[Problem, list[str]]:
     return problem, remarks
 
 
-def open_session(config: Config, problem: Problem, slots: int) -> Session:
+def open_session(problem: Problem, slots: int) -> Session:
     """Open the study, new or resumed. Raises InputError when it is another one, StorageFailed when
     its database does not answer.
     """
     quiet_optuna()
-    space = problem.space
-    remarks: list[str] = []
+    config, space = problem.config, problem.space
     sampler = make_sampler(config.sampler, config.study.seed, space)
+    pruner = make_pruner(config.pruner, config.train.epochs)
     enqueued, notes = space.enqueued(config.study.enqueue)
     mark = fingerprint(config, space, problem.data.digest)
     storage = open_storage(config.paths, config.study.storage, slots)
@@ -82,113 +114,28 @@ def open_session(config: Config, problem: Problem, slots: int) -> Session:
     study, resumed, more = open_study(
         config.paths, storage, problem.directions, mark, code_version()
     )
-    pruner = make_pruner(config.pruner, config.train.epochs)
-    if config.study.deterministic:  # its copies decide, see `rounds`
-        study.sampler, study.pruner = RandomSampler(), NopPruner()
-    else:
-        study.sampler, study.pruner = sampler, pruner
+    deciding = (RandomSampler(), NopPruner()) if config.study.deterministic else (sampler, pruner)
+    study.sampler, study.pruner = deciding  # in deterministic mode its copies decide
     repair(study, config.paths.folder)
     if config.study.fork is not None and nothing_of_its_own(study):
-        remarks.append(take_over(study, config, space, mark))
+        notes = [take_over(study, config, space, mark), *notes]
     for params in [] if config.study.deterministic else enqueued:
         study.enqueue_trial(params, skip_if_exists=True)
-    for line in [*remarks, *notes, *more]:
+    for line in [*notes, *more]:
         print(line)
-    stop = Stop()
-    total = config.budget.trials
+    stop, total = Stop(), config.budget.trials
     if config.sampler.name == "grid":
         total = min(total or len(grid(space)), len(grid(space)))
-    ledger = Ledger(study, total, stop, config.budget.max_failed)
-    clock = StudyClock(config.paths.folder / "clock.json", config.budget.minutes)
     return Session(
-        config, problem, study, resumed, ledger, stop, clock, sampler, pruner, enqueued, held
+        problem,
+        study,
+        resumed,
+        TrialQueue(study, total, stop, config.budget.max_failed),
+        stop,
+        StudyClock(config.paths.folder / "clock.json", config.budget.minutes),
+        StudyCopies(problem.directions, config.study.name, sampler, pruner, enqueued),
+        held,
     )
-
-
-def run_tags(config: Config, data_digest: str, machine: Machine, command: str) -> dict[str, str]:
-    """Return what marks all runs of a command: code, machine, data, and the line that was typed."""
-    return {
-        "code": code_version(),
-        "kernels": machine.kernels,
-        "processor": machine.processor,
-        "blas": machine.blas,
-        "numpy": machine.numpy,
-        "data": config.data.name,
-        "data_digest": data_digest,
-        "command": redact(shlex.join(["python", "-m", f"pipeline.{command}", *config.overrides])),
-        "mlflow.source.name": f"pipeline.{command}",
-    }
-
-
-def study_started(session: Session, slots: int, machine: Machine) -> StudyStarted:
-    """Return the event of a run that begins, stamped now."""
-    config = session.config
-    return StudyStarted(
-        study=config.study.name,
-        folder=config.paths.folder,
-        note=config.study.note,
-        seed=config.study.seed,
-        resumed=session.resumed,
-        total=session.ledger.total,
-        slots=slots,
-        directions=session.problem.directions,
-        tags=run_tags(config, session.problem.data.digest, machine, "sweep"),
-        config_yaml=config.yaml,
-        time_s=time.time(),
-    )
-
-
-def study_ended(session: Session, outside: float) -> StudyEnded:
-    """Return the event of a run that ends; a database that fails now makes it a failure."""
-    stop = session.stop
-    state = {0: "COMPLETE", FAILED: "FAIL"}.get(stop.exit_code, "INTERRUPTED")
-    try:
-        counts = session.ledger.counts()
-        best = leaderboard.best_number(session.study, session.config.paths)
-    except StorageFailed as error:
-        stop.request(str(error), FAILED)
-        counts, best = {}, None
-    return StudyEnded(
-        state=state,
-        reason=stop.reason,
-        trials=counts,
-        best_number=best,
-        outside_training=outside,
-        time_s=time.time(),
-    )
-
-
-# user attribute of a study: the last run has exported everything, with that many confirmed trials;
-# -1: it has not
-ENDED = "ended"
-
-
-def run(config: Config, slots: Sequence[Slot]) -> int:
-    """Run a sweep in `slots`; return the exit code. Raises InputError before the first trial for
-    whatever the user gave wrong.
-    """
-    try:
-        problem, remarks = make_problem(config)
-        print(*remarks, sep="\n", end="\n" if remarks else "")
-        if config.budget.trials is None:
-            config, choice = calibrated(config, problem, slots)
-            slots = slots[: choice.slots]
-            print(choice.line(config.budget.minutes or 0.0))
-            problem, _ = make_problem(config)
-        session = open_session(config, problem, len(slots))
-        if session.ledger.finished and _nothing_left(session):
-            return _look(session)
-        machine = slots[0].machine()
-        if not config.quiet:
-            print(*plan_lines(config, problem, session.ledger, len(slots), machine), sep="\n")
-        return _run(session, slots, machine)
-    except (
-        BrokenPipeError
-    ):  # the reader of our output has gone; the command line's frame knows what to do
-        raise
-    except (StorageFailed, SlotError, OSError) as error:
-        _complain(f"{error}; when that is mended, the same command goes on")
-        return FAILED
 
 
 def _nothing_left(session: Session) -> bool:
@@ -201,17 +148,17 @@ def _nothing_left(session: Session) -> bool:
 
 def _look(session: Session) -> int:
     """Show what a finished study holds; send MLflow what a dead server has missed."""
-    config, stop = session.config, session.stop
+    config = session.config
     print(*_close(session, None), sep="\n")
     if config.tracking.name == "mlflow" and backlog(config.paths.folder):
-        listeners = _listeners(config, stop)
-        listeners.emit(study_ended(session, 0.0))
+        listeners = listeners_of(config, config.paths.folder, session.stop, verbose=config.verbose)
+        listeners.emit(_ended(session, 0.0))
         listeners.close()
     return _end(session)
 
 
 def _run(session: Session, slots: Sequence[Slot], machine: Machine) -> int:
-    config, stop = session.config, session.stop
+    config, stop, problem = session.config, session.stop, session.problem
     with storage_errors():
         session.study.set_user_attr(ENDED, -1)
         session.study.set_user_attr(MACHINE, machine.fingerprint())
@@ -220,25 +167,29 @@ def _run(session: Session, slots: Sequence[Slot], machine: Machine) -> int:
             "the confirmation knew nothing of what is tried now; study.confirm=K does it again and "
             "keeps what it has trained"
         )
-    listeners = _listeners(config, stop)
-    usage = Usage()
-    room = Room(
-        session.problem,
-        session.ledger,
-        stop,
-        listeners.emit,
-        usage.trained,
-        config.deadline.epoch_s,
-        config.deadline.trial_s,
+    listeners = listeners_of(config, config.paths.folder, stop, verbose=config.verbose)
+    usage, limits = Usage(), config.deadline
+    context = Context(stop, listeners.emit, usage.trained, limits.epoch_s, limits.trial_s)
+    listeners.emit(
+        study_started(
+            config,
+            run_tags(config, problem.data.digest, machine, "sweep"),
+            resumed=session.resumed,
+            total=session.queue.total,
+            slots=len(slots),
+            directions=problem.directions,
+        )
     )
-    listeners.emit(study_started(session, len(slots), machine))
     with SignalHandling(stop, print):
-        coordinator = make_coordinator(session, room, slots, usage)
-        coordinator.run()
-        outside = usage.outside(len(slots), session.ledger.idle_s)
-        confirmed = _confirm(session, coordinator)
+        jobs = jobs_of(session, context)
+        runner = Runner(jobs, slots, context, usage, config.paths.log, session.clock)
+        runner.run()
+        outside = usage.outside(len(slots), session.queue.idle_s)
+        confirmed: list[str] = []
+        with runner.guarded():
+            confirmed = _confirm(session, context, slots)
         lines = _close(session, outside)
-        listeners.emit(study_ended(session, outside))
+        listeners.emit(_ended(session, outside))
         listeners.close()
     tracking = listeners.tracking
     links = [] if tracking is None else [*tracking.links(config.study.name), tracking.cost()]
@@ -246,81 +197,70 @@ def _run(session: Session, slots: Sequence[Slot], machine: Machine) -> int:
     return _end(session)
 
 
-def _listeners(config: Config, stop: Stop) -> Listeners:
-    progress = ProgressListener(quiet=config.quiet, verbose=config.verbose)
-    return make_listeners(
-        config, config.paths.folder, [LogListener(config.paths.log), progress], stop
-    )
+def jobs_of(session: Session, context: Context) -> SearchJobs:
+    """Return the trials to come, in the order that the configuration asks for."""
+    problem, queue, study = session.problem, session.queue, session.config.study
+    paths = session.config.paths
+    if study.deterministic:
+        return LockstepJobs(context, problem, queue, paths, session.copies, study.round)
+    return SearchJobs(context, problem, queue, paths)
 
 
-def make_coordinator(
-    session: Session, room: Room, slots: Sequence[Slot], usage: Usage
-) -> Coordinator:
-    """Return the coordinator that the configuration asks for."""
-    config = session.config
-    if not config.study.deterministic:
-        return Coordinator(room, slots, config.paths, session.clock, usage)
-    shadow = Shadow(
-        room.problem.directions,
-        config.study.name,
-        session.sampler,
-        session.pruner,
-        session.enqueued,
-    )
-    return Rounds(
-        room, slots, config.paths, session.clock, usage, size=config.study.round, shadow=shadow
-    )
-
-
-def _confirm(session: Session, coordinator: Coordinator) -> list[str]:
+def _confirm(session: Session, context: Context, slots: Sequence[Slot]) -> list[str]:
     """Run the best trials with fresh seeds, if asked to, and keep the weights of the best; return
     what to say of it.
     """
-    config, stop = session.config, session.stop
-    if stop.requested:
-        if not (config.study.confirm and session.ledger.counted and stop.exit_code == 0):
+    problem, config, count = session.problem, session.config, session.config.study.confirm
+    if session.stop.requested:
+        return [_no_time(session)] if count and _ended_well(session) else []
+    rows, lines = leaderboard.rank(session.study, problem.space, config.paths), []
+    if count:
+        confirmed = confirm(rows, problem, context, slots, count)
+        if confirmed is None:
             return []
-        more = resume_command(
-            config,
-            f"budget.trials={session.ledger.counted}",
-            f"budget.minutes={2 * (config.budget.minutes or 1):g}",
-        )
-        return [f"study.confirm: no time was left for it; this does it: {more}"]
-    lines: list[str] = []
-    with coordinator.guarded():
-        rows = leaderboard.rank(session.study, session.problem.space)
-        if config.study.confirm:
-            confirmed = confirm(
-                rows, config.study.confirm, coordinator.room, coordinator.slots, config.paths
-            )
-            if confirmed is None:
-                return []
-            write_confirmed(confirmed, config.paths)
-            lines = confirmed_lines(confirmed)
-            rows = _ranked(session)
-        if config.tracking.keep_weights == "best" and rows and rows[0].state == "COMPLETE":
-            keep_best(rows, coordinator.room, coordinator.slots, config.paths)
+        write_confirmed(confirmed, config.paths)
+        lines = confirmed_lines(confirmed)
+        rows = leaderboard.rank(session.study, problem.space, config.paths)
+    if config.tracking.keep_weights == "best" and rows and rows[0].state == State.COMPLETE:
+        keep_best(rows, problem, context, slots)
     return lines
 
 
-def _ranked(session: Session) -> list[leaderboard.Row]:
-    return leaderboard.rank(
-        session.study, session.problem.space, leaderboard.confirmed_order(session.config.paths)
-    )
+def _ended_well(session: Session) -> bool:
+    return bool(session.queue.counted) and session.stop.exit_code == 0
+
+
+def _no_time(session: Session) -> str:
+    config = session.config
+    minutes = override("budget.minutes", 2 * (config.budget.minutes or 1))
+    command = resume_command(config, override("budget.trials", session.queue.counted), minutes)
+    return f"study.confirm: no time was left for it; this does it: {command}"
+
+
+def _ended(session: Session, outside: float) -> StudyEnded:
+    """Return the event of a run that ends; a database that fails now makes it a failure."""
+    try:
+        counts = session.queue.counts()
+        best = leaderboard.best_number(session.study, session.config.paths)
+    except StorageFailed as error:
+        session.stop.request(str(error), FAILED)
+        counts, best = {}, None
+    return study_ended(session.stop, trials=counts, best_number=best, outside_training=outside)
 
 
 def _close(session: Session, outside: float | None) -> list[str]:
     """Write the leaderboard; return the lines to show. What fails now changes the exit code, not
     the trials.
     """
-    config, stop = session.config, session.stop
+    problem, stop, paths = session.problem, session.stop, session.config.paths
     try:
         with storage_errors():
-            rows = _ranked(session)
-            leaderboard.write(rows, session.problem.objectives, session.problem.base, config.paths)
+            rows = leaderboard.rank(session.study, problem.space, paths)
+            leaderboard.write(rows, problem.objectives, problem.base, paths)
             if stop.exit_code == 0 and outside is not None:
-                session.study.set_user_attr(ENDED, config.study.confirm)
-        return closing_lines(config, rows, session.problem, outside)
+                session.study.set_user_attr(ENDED, session.config.study.confirm)
+            front = front_of(table_of(session.study, paths.folder))
+        return closing_lines(problem, rows, front, outside)
     except (StorageFailed, OSError) as error:
         stop.request(str(error), FAILED)
         return []
@@ -330,12 +270,10 @@ def _end(session: Session) -> int:
     """Say how the run ended and how to go on; return the exit code."""
     config, stop = session.config, session.stop
     if stop.exit_code == FAILED:
-        _complain(
-            f"{stop.reason}; when that is mended, this goes on where it stopped: "
-            f"{resume_command(config)}"
-        )
+        on = f"this goes on where it stopped: {resume_command(config)}"
+        _complain(f"{stop.reason}; when that is mended, {on}")
     else:
-        print(next_step(config, session.ledger, stop))
+        print(next_step(config, session.queue, stop))
     return stop.exit_code
 
 

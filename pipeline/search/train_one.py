@@ -1,202 +1,121 @@
-"""One configuration as a study of one trial: epochs, checkpoints, events and files as in a sweep,
-and nothing searched.
+"""`pipeline.train` from configuration to exit code: one configuration as a study of one trial, with
+epochs, checkpoints, events and files as in a sweep, and nothing searched.
 """
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import optuna
 
 from cnn_core.architectures import build_model
 from cnn_core.spec import DataSpec, Spec
 from pipeline.config import Config
-from pipeline.events import Event, StudyEnded, StudyStarted
-from pipeline.files import StudyPaths, TrialPaths, atomic_write_bytes, writable_folder
+from pipeline.events import State, TrialEnded
+from pipeline.files import TrialPaths, atomic_write_bytes, writable_folder
 from pipeline.reporting.figures import learning_curves, png
-from pipeline.search.problem import Problem, Work
-from pipeline.search.queue import Ledger
-from pipeline.search.run_sweep import run_tags
+from pipeline.search.announce import listeners_of, run_tags, study_ended, study_started
+from pipeline.search.problem import Job, Problem
+from pipeline.search.runner import JobList, Runner, Usage
 from pipeline.search.space import Space
-from pipeline.search.study import quiet_optuna
-from pipeline.search.trial import Room, run_trial
-from pipeline.search.trial_folder import Outcome, TrialRecord, keep_weights, read_history
-from pipeline.slots.owner import OwnerLock, reap_after
-from pipeline.slots.pool import open_slots
+from pipeline.search.trial import Context
+from pipeline.slots.pool import open_slots, owned
 from pipeline.slots.slot import Slot
 from pipeline.slots.stop import SignalHandling, Stop
-from pipeline.tracking.listeners import Listeners, LogListener, make_listeners
-from pipeline.tracking.progress import ProgressListener
-
-
-@dataclass(frozen=True)
-class Single:
-    """One composed configuration and where its files go: ``<root>/<study.name>/train/<digest of the
-    spec>/``.
-    """
-
-    problem: Problem
-    work: Work
-    paths: TrialPaths
-
-    @property
-    def spec(self) -> Spec:
-        return self.work.spec
-
-    def finished(self) -> Outcome | None:
-        """Return how it ended, if it was trained before."""
-        return TrialRecord(self.paths).result(self.spec)
-
-
-def compose_single(config: Config, data: DataSpec, number: int) -> Single:
-    """Compose and check the one net; `number` chooses its random streams as a trial's number does.
-    Raises InputError.
-    """
-    problem = Problem(config, Space(()), data)
-    problem.check()
-    work = problem.work(number, ())
-    folder = StudyPaths(config.root, config.study.name).folder / "train" / work.spec.digest()[:12]
-    return Single(problem, work, TrialPaths(folder))
-
-
-def train_single(single: Single, slot: Slot, stop: Stop, listeners: Listeners) -> Outcome:
-    """Train in `slot`, from the last checkpoint if there is one; tell the listeners and close them;
-    keep the weights.
-    """
-    quiet_optuna()
-    ledger = Ledger(optuna.create_study(direction="maximize"), 1, stop, max_failed=1)
-    asked = ledger.ask(lambda trial: [])
-    assert asked is not None
-    deadline = single.problem.config.deadline
-    room = Room(
-        single.problem,
-        ledger,
-        stop,
-        listeners.emit,
-        lambda seconds: None,
-        deadline.epoch_s,
-        deadline.trial_s,
-    )
-    record = TrialRecord(single.paths)
-    try:
-        listeners.emit(_started(single, slot, resumed=record.paths.overrides.exists()))
-        record.begin(single.work.number, single.work.seed, single.problem.base)
-        outcome = run_trial(asked[0], single.work, record, slot, room)
-        if outcome.state == "COMPLETE":
-            keep_weights(single.work, record, outcome)
-        if outcome.state != "INTERRUPTED":
-            record.write_result(outcome, single.spec)
-            record.finish()
-        for event in _ended(single, outcome):
-            listeners.emit(event)
-    finally:
-        listeners.close()
-    return outcome
-
-
-def _started(single: Single, slot: Slot, *, resumed: bool) -> StudyStarted:
-    config = single.problem.config
-    return StudyStarted(
-        study=f"{config.study.name} train {single.paths.folder.name}",
-        folder=single.paths.folder,
-        note=config.study.note,
-        seed=config.study.seed,
-        resumed=resumed,
-        total=1,
-        slots=1,
-        directions=("maximize",),
-        tags=run_tags(config, single.problem.data.digest, slot.machine(), "train"),
-        config_yaml=config.yaml,
-        time_s=time.time(),
-    )
-
-
-def _ended(single: Single, outcome: Outcome) -> list[Event]:
-    number = single.work.number
-    state = {"FAIL": "FAIL", "INTERRUPTED": "INTERRUPTED"}.get(outcome.state, "COMPLETE")
-    best = number if outcome.state == "COMPLETE" else None
-    done = StudyEnded(
-        state=state,
-        reason=outcome.reason,
-        trials={outcome.state: 1},
-        best_number=best,
-        outside_training=0.0,
-        time_s=time.time(),
-    )
-    return [outcome.event(number, single.paths.folder), done]
-
-
-def curve_path(paths: TrialPaths) -> Path:
-    """Return where the picture of the learning curves goes."""
-    return paths.folder / "learning_curves.png"
-
+from pipeline.tracking.listeners import Listeners
+from pipeline.trial_folder import TrialFolder
 
 Say = Callable[[str], None]
 
 
 def run(config: Config, data: DataSpec, number: int, say: Say) -> int:
-    """Train the net that `config` describes in one slot; return the exit code. Raises InputError
-    before the first epoch.
+    """Train the net that `config` describes in one slot; `number` chooses its random streams as a
+    trial's number does. Return the exit code. Raises InputError before the first epoch.
     """
-    single = compose_single(config, data, number)
-    known = single.finished()
-    if known is not None:
+    problem = Problem(config, Space(()), data)
+    problem.check()
+    job = problem.job(number, ())
+    folder = TrialFolder(TrialPaths(config.paths.folder / "train" / job.spec.digest()[:12]))
+    if (known := folder.result(job.spec)) is not None:
+        place = folder.paths.folder
         say(
-            f"{known.state} before: {_result(known)}; {single.paths.folder} holds it, and removing "
-            "that trains again"
+            f"{known.state} before: {_result(known)}; {place} holds it, and removing that trains "
+            "again"
         )
-        return 0 if known.state == "COMPLETE" else 1
-    folder = writable_folder(single.paths.folder, "root")
-    lock = OwnerLock(folder / "owner.json")
-    lock.acquire()
+        return 0 if known.state == State.COMPLETE else 1
+    place = writable_folder(folder.paths.folder, "root")
+    with owned(place), open_slots(config, place) as slots:
+        if not config.quiet:
+            _show_net(job.spec, say)
+        stop = Stop()
+        with SignalHandling(stop, say):
+            listeners = listeners_of(config, place, stop, verbose=True)
+            ended = train(problem, job, folder, slots[0], (stop, listeners))
+    _draw(folder, job.name)
+    files = ", ".join(sorted(p.name for p in place.iterdir() if not p.name.startswith(".")))
+    if ended is None:
+        say(f"FAIL: {stop.reason}")
+        return stop.exit_code
+    say(f"{ended.state}: {_result(ended)} after {ended.epochs} epochs, {ended.duration_s:.1f} s")
+    say(f"in {place}: {files}")
+    return stop.exit_code or (0 if ended.state == State.COMPLETE else 1)
+
+
+def train(
+    problem: Problem,
+    job: Job,
+    folder: TrialFolder,
+    slot: Slot,
+    around: tuple[Stop, Listeners],
+) -> TrialEnded | None:
+    """Train in `slot`, from the last checkpoint if there is one, and keep the weights; tell the
+    listeners and close them. None where it was the run that failed.
+    """
+    (stop, listeners), config, place = around, problem.config, folder.paths.folder
+    deadline = config.deadline
+    context = Context(stop, listeners.emit, epoch_s=deadline.epoch_s, trial_s=deadline.trial_s)
+    tags = run_tags(config, problem.data.digest, slot.machine(), "train")
+    started = study_started(
+        config,
+        tags,
+        study=f"{config.study.name} train {place.name}",
+        folder=place,
+        resumed=folder.paths.overrides.exists(),
+        total=1,
+        slots=1,
+    )
     try:
-        reap_after(lock.previous, folder)
-        slots = open_slots(config, folder)
-        try:
-            if not config.quiet:
-                _show_net(single, say)
-            stop = Stop()
-            with SignalHandling(stop, say):
-                progress = ProgressListener(quiet=config.quiet, verbose=True)
-                listeners = make_listeners(
-                    config, folder, [LogListener(folder / "log.txt"), progress], stop
-                )
-                outcome = train_single(single, slots[0], stop, listeners)
-        finally:
-            for slot in slots:
-                slot.close()
-    finally:
-        lock.release()
-    _draw(single)
-    files = ", ".join(
-        sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-    )
-    say(
-        f"{outcome.state}: {_result(outcome)} after {outcome.epochs} epochs, "
-        f"{outcome.duration_s:.1f} s"
-    )
-    say(f"in {folder}: {files}")
-    return stop.exit_code or (0 if outcome.state == "COMPLETE" else 1)
-
-
-def _show_net(single: Single, say: Say) -> None:
-    data = single.spec.data
-    say(
-        build_model(
-            single.spec.model, data.image_shape, data.classes, np.random.default_rng(0)
-        ).summary()
-    )
-
-
-def _result(outcome: Outcome) -> str:
-    return f"objective {outcome.values[0]:.4f}" if outcome.values else outcome.reason
-
-
-def _draw(single: Single) -> None:
-    history = dict(enumerate(read_history(single.paths), 1))
-    if history:
-        atomic_write_bytes(
-            curve_path(single.paths), png(learning_curves(history, single.work.name))
+        listeners.emit(started)
+        jobs = JobList(context, [(job, folder)], problem.objectives, keep_weights=True)
+        Runner(jobs, [slot], context, Usage(), place / "log.txt").run()
+        ended = jobs.ends.get(place)
+        if ended is None:
+            listeners.emit(study_ended(stop))
+            return None
+        whole = ended.state in (State.FAIL, State.INTERRUPTED)
+        listeners.emit(
+            study_ended(
+                stop,
+                state=ended.state if whole else State.COMPLETE,
+                reason=ended.reason,
+                trials={ended.state: 1},
+                best_number=job.number if ended.state == State.COMPLETE else None,
+            )
         )
+        return ended
+    finally:
+        listeners.close()
+
+
+def _show_net(spec: Spec, say: Say) -> None:
+    data, rng = spec.data, np.random.default_rng(0)
+    say(build_model(spec.model, data.image_shape, data.classes, rng).summary())
+
+
+def _result(ended: TrialEnded) -> str:
+    return f"objective {ended.objective[0]:.4f}" if ended.objective else ended.reason
+
+
+def _draw(folder: TrialFolder, name: str) -> None:
+    history = dict(enumerate(folder.history(), 1))
+    if history:
+        path = folder.paths.folder / "learning_curves.png"
+        atomic_write_bytes(path, png(learning_curves(history, name)))

@@ -12,13 +12,15 @@ import os
 import platform
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
-from sqlalchemy import Connection, Engine, text
 
 from cnn_core.errors import InputError
 from pipeline.slots.worker import STUDY_MARK
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -155,7 +157,7 @@ def _taken(path: Path, owner: Owner | None) -> InputError:
     )
 
 
-def hold(engine: Engine, study: str) -> Connection | None:
+def hold(engine: "Engine", study: str) -> "Connection | None":
     """Take a study for as long as the returned connection lives. Raises InputError when another
     coordinator, anywhere, has it.
 
@@ -164,6 +166,8 @@ def hold(engine: Engine, study: str) -> Connection | None:
     """
     if engine.dialect.name != "postgresql":
         return None
+    from sqlalchemy import text
+
     number = int.from_bytes(
         hashlib.sha256(f"cnn-sweep {study}".encode()).digest()[:8], "big", signed=True
     )

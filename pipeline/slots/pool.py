@@ -1,18 +1,71 @@
-"""Slots as the configuration asks for them."""
+"""Slots as the configuration asks for them, and work spread over them."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
+from typing import TypeVar
 
 import joblib
 
 from pipeline.config import Config
+from pipeline.slots.owner import OwnerLock, reap_after
 from pipeline.slots.slot import Slot, WorkerSettings
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
-def open_slots(config: Config, study_folder: Path, count: int | None = None) -> Sequence[Slot]:
-    """Start the workers (`count`, or ``slots.n``) and return at once. Raises InputError for a
-    cluster that cannot be reached.
+
+@contextlib.contextmanager
+def owned(folder: Path) -> Iterator[None]:
+    """Hold a study's (or net's) folder within it, and make good what a killed owner left there.
+
+    Raises InputError when another process holds it.
     """
+    lock = OwnerLock(folder / "owner.json")
+    lock.acquire()
+    try:
+        reap_after(lock.previous, folder)
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def open_slots(config: Config, folder: Path, count: int | None = None) -> Iterator[Sequence[Slot]]:
+    """Start the workers (`count`, or ``slots.n``), at once; within it they are open.
+
+    Raises InputError for a cluster that cannot be reached.
+    """
+    slots = _start(config, folder, count)
+    try:
+        yield slots
+    finally:
+        for slot in slots:
+            slot.close()
+
+
+def spread(
+    function: Callable[[Slot, Item], Result], items: Sequence[Item], slots: Sequence[Slot]
+) -> list[Result]:
+    """Return ``function(slot, item)`` of each item, each by whichever slot is idle."""
+    idle: SimpleQueue[Slot] = SimpleQueue()
+    for slot in slots:
+        idle.put(slot)
+
+    def one(item: Item) -> Result:
+        slot = idle.get()
+        try:
+            return function(slot, item)
+        finally:
+            idle.put(slot)
+
+    with ThreadPoolExecutor(len(slots)) as pool:
+        return list(pool.map(one, items))
+
+
+def _start(config: Config, study_folder: Path, count: int | None) -> Sequence[Slot]:
     if config.slots.name == "dask":
         from pipeline.slots.dask import connect_slots
 

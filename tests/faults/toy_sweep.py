@@ -15,10 +15,11 @@ from collections.abc import Callable
 from typing import Any
 
 from pipeline.config import SWEEP, command_line
-from pipeline.search import leaderboard, problem
-from pipeline.search.queue import Ledger
-from pipeline.search.trial_folder import Outcome, TrialRecord
+from pipeline.events import TrialEnded
+from pipeline.search import leaderboard, trial
+from pipeline.search.queue import TrialQueue
 from pipeline.sweep import main
+from pipeline.trial_folder import TrialFolder
 from tests.faults import toy
 
 POINT, _, COUNT = os.environ.get("PIPELINE_FAULT", "").partition(":")
@@ -53,19 +54,19 @@ def log(line: str) -> None:
 
 
 def wrap_tell() -> None:
-    original = Ledger.tell
+    original = TrialQueue.tell
 
-    def tell(self: Ledger, trial: Any, outcome: Outcome) -> int | None:
-        if outcome.state == "INTERRUPTED":
-            return original(self, trial, outcome)
+    def tell(self: TrialQueue, asked: Any, ended: TrialEnded) -> int | None:
+        if ended.state == "INTERRUPTED":
+            return original(self, asked, ended)
         crash_at("before-tell")
-        log(f"telling {trial.number}")
-        result = original(self, trial, outcome)
-        log(f"told {trial.number} {outcome.state} {','.join(map(repr, outcome.values))}")
+        log(f"telling {asked.number}")
+        result = original(self, asked, ended)
+        log(f"told {asked.number} {ended.state} {','.join(map(repr, ended.objective))}")
         crash_at("after-tell")
         return result
 
-    Ledger.tell = tell  # type: ignore[method-assign]
+    TrialQueue.tell = tell  # type: ignore[method-assign]
 
 
 def wrap_export() -> None:
@@ -80,9 +81,9 @@ def wrap_export() -> None:
 
 def install() -> None:
     """Put the toy in the place of training and set the crash points."""
-    problem.training.train_epoch = toy.train_epoch
-    after(Ledger, "ask", "after-ask")
-    after(TrialRecord, "save", "after-epoch")
+    trial.training.train_epoch = toy.train_epoch
+    after(TrialQueue, "ask", "after-ask")
+    after(TrialFolder, "save", "after-epoch")
     wrap_tell()
     wrap_export()
     if jump := os.environ.get(

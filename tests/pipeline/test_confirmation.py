@@ -17,7 +17,8 @@ from pipeline.files import StudyPaths, TrialPaths
 from pipeline.reporting.facts import gather
 from pipeline.reporting.table import load_table
 from pipeline.search.study import read_study
-from pipeline.search.trial_folder import Outcome, TrialRecord
+from pipeline.trial_folder import TrialFolder
+from tests.ends import ended
 from tests.pipeline.test_sweep_commands import TINY, command
 
 
@@ -80,9 +81,9 @@ def leave_result(root: Path, paths: TrialPaths, number: int, index: int, value: 
     """Leave the result that a run with a fresh seed would have left."""
     config = compose(yaml.safe_load(paths.overrides.read_text())["overrides"])
     spec = spec_of(config, prepare(config.data, root), (config.study.seed, number, index))
-    record = TrialRecord(TrialPaths(paths.folder / f"confirm-{index}"))
+    record = TrialFolder(TrialPaths(paths.folder / f"confirm-{index}"))
     record.paths.folder.mkdir()
-    record.write_result(Outcome(state="COMPLETE", values=(value,), epochs=6), spec)
+    record.write_result(ended("COMPLETE", value, epochs=6), spec)
 
 
 def agree_on(root: Path, best: int, said: str) -> None:

@@ -18,25 +18,28 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cnn_core.errors import InputError
 from pipeline.config import compose
+from pipeline.files import StudyPaths
+from pipeline.reporting.ranking import front_of
+from pipeline.reporting.table import table_of
 from pipeline.search.budget import StudyClock, geometric_mean
-from pipeline.search.confirm import Confirmed, confirmed_lines
-from pipeline.search.coordinator import Usage
+from pipeline.search.confirm import Confirmed, confirmed_lines, write_confirmed
 from pipeline.search.fingerprint import differences
-from pipeline.search.leaderboard import best_trials, rank, table
-from pipeline.search.queue import Ledger
+from pipeline.search.leaderboard import rank, table
+from pipeline.search.queue import TrialQueue
+from pipeline.search.runner import Usage
 from pipeline.search.samplers import make_sampler
 from pipeline.search.space import Space
 from pipeline.search.storage import MirrorStorage, asking
-from pipeline.search.trial_folder import Outcome
 from pipeline.slots.owner import Owner, OwnerLock, is_locked, read_owner
 from pipeline.slots.stop import Stop
+from tests.ends import ended
 
 SPACE = Space.parse({"x": {"float": [0.0, 1.0]}})
 
 
-def ledger_of(total: int | None, max_failed: int = 100) -> Ledger:
+def ledger_of(total: int | None, max_failed: int = 100) -> TrialQueue:
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
-    return Ledger(study, total, Stop(), max_failed)
+    return TrialQueue(study, total, Stop(), max_failed)
 
 
 @pytest.mark.parametrize("threads", [1, 8])
@@ -49,9 +52,9 @@ def test_the_total_is_exact_with_failures_and_many_threads(threads: int) -> None
             failed = trial.number % 4 == 0
             ledger.tell(
                 trial,
-                Outcome(state="FAIL", reason="every fourth")
+                ended("FAIL", reason="every fourth")
                 if failed
-                else Outcome(state="COMPLETE", values=(trial.params["x"],)),
+                else ended("COMPLETE", trial.params["x"]),
             )
 
     workers = [threading.Thread(target=work) for _ in range(threads)]
@@ -70,7 +73,7 @@ def test_too_many_failures_stop_the_sweep_with_the_first_reason() -> None:
     for reason in ("one", "two"):
         asked = ledger.ask(SPACE.suggest)
         assert asked is not None
-        ledger.tell(asked[0], Outcome(state="FAIL", reason=reason))
+        ledger.tell(asked[0], ended("FAIL", reason=reason))
     assert ledger._stop.requested and ledger._stop.exit_code == 1
     assert "2 trials failed in this run" in ledger._stop.reason and "one" in ledger._stop.reason
     assert ledger.ask(SPACE.suggest) is None
@@ -82,7 +85,7 @@ def test_a_better_trial_names_the_one_it_beats() -> None:
     for value in (0.5, 0.4, 0.6):
         asked = ledger.ask(SPACE.suggest)
         assert asked is not None
-        beaten.append(ledger.tell(asked[0], Outcome(state="COMPLETE", values=(value,))))
+        beaten.append(ledger.tell(asked[0], ended("COMPLETE", value)))
     assert beaten == [None, None, 0]
 
 
@@ -100,7 +103,7 @@ def test_a_slot_without_a_trial_left_is_idle_and_not_outside_training(
     while not ledger._changed._waiters:  # type: ignore[attr-defined]
         assert waiting.is_alive()
     now[0] += 41.0
-    ledger.tell(asked[0], Outcome(state="COMPLETE", values=(0.5,)))
+    ledger.tell(asked[0], ended("COMPLETE", 0.5))
     waiting.join(30)
     assert answers == [None] and ledger.idle_s == 41.0
     # Two slots for 60 s: 75 s of the 79 in which there was something to train.
@@ -230,7 +233,7 @@ def test_the_ledger_writes_a_trial_when_its_parameters_are_chosen(tmp_path: Path
         seen.append(len(direct.trials))
         return SPACE.suggest(trial)
 
-    ledger = Ledger(study, 2, Stop(), 100)
+    ledger = TrialQueue(study, 2, Stop(), 100)
     assert ledger.ask(suggest) is not None and ledger.ask(suggest) is not None
     assert seen == [0, 1]
     assert plain(direct) == plain(study)
@@ -333,7 +336,9 @@ def test_the_geometric_mean() -> None:
     assert geometric_mean([1.0, 4.0, 16.0]) == pytest.approx(4.0)
 
 
-def test_the_leaderboard_ranks_complete_before_pruned_and_keeps_a_confirmed_order() -> None:
+def test_the_leaderboard_ranks_complete_before_pruned_and_keeps_a_confirmed_order(
+    tmp_path: Path,
+) -> None:
     study = optuna.create_study(direction="maximize")
     for value, state in (
         (0.5, TrialState.COMPLETE),
@@ -346,18 +351,20 @@ def test_the_leaderboard_ranks_complete_before_pruned_and_keeps_a_confirmed_orde
         if state == TrialState.PRUNED and value is not None:
             trial.report(value, 1)
         study.tell(trial, value if state == TrialState.COMPLETE else None, state)
-    assert [row.number for row in rank(study, SPACE)] == [2, 0, 1, 3]
-    assert [row.number for row in rank(study, SPACE, confirmed=[0, 2])] == [0, 2, 1, 3]
-    assert "0.7000" in table(rank(study, SPACE), ("valid_accuracy",))[1]
+    paths = StudyPaths(tmp_path, "s")
+    assert [row.number for row in rank(study, SPACE, paths)] == [2, 0, 1, 3]
+    assert "0.7000" in table(rank(study, SPACE, paths), ("valid_accuracy",))[1]
+    assert "0.9000" in table(rank(study, SPACE, paths), ("valid_accuracy",))[3]
+    write_confirmed([Confirmed(0, 0.5, (0.5, 0.5)), Confirmed(2, 0.7, (0.1, 0.1))], paths)
+    assert [row.number for row in rank(study, SPACE, paths)] == [0, 2, 1, 3]
 
 
-def test_two_objectives_rank_the_pareto_front_first() -> None:
+def test_two_objectives_rank_the_pareto_front_first(tmp_path: Path) -> None:
     study = optuna.create_study(directions=["maximize", "minimize"])
     for values in ((0.9, 100.0), (0.8, 200.0), (0.7, 50.0), (0.6, 60.0)):
         study.tell(study.ask(), values)
-    assert {trial.number for trial in best_trials(study)} == {0, 2}
-    assert [row.number for row in rank(study, SPACE)] == [0, 2, 1, 3]
-    assert [row.front for row in rank(study, SPACE)] == [True, True, False, False]
+    assert front_of(table_of(study, tmp_path)) == {0, 2}
+    assert [row.number for row in rank(study, SPACE, StudyPaths(tmp_path, "s"))] == [0, 2, 1, 3]
 
 
 def test_pruners_hold_no_state_of_their_own() -> None:

@@ -23,18 +23,20 @@ from cnn_core.training import predict_proba
 from pipeline import final
 from pipeline.config import command_line, compose
 from pipeline.configuration.settings import EnsembleSettings
-from pipeline.ensemble import nets, plan
+from pipeline.ensemble import plan
 from pipeline.ensemble.assemble import assemble
 from pipeline.ensemble.build import build_ensemble
 from pipeline.ensemble.duration import expected_s, fitting_epochs
 from pipeline.ensemble.methods import softmax
-from pipeline.ensemble.nets import NetTrainer
+from pipeline.ensemble.nets import FinalJobs, Net, is_trained, net_jobs
 from pipeline.ensemble.out_of_fold import OutOfFold
-from pipeline.ensemble.telling import Job, NetEvents
 from pipeline.files import StudyPaths, TrialPaths
-from pipeline.search.trial_folder import read_history
+from pipeline.search.runner import Runner, Usage
+from pipeline.search.trial import Context, Training
 from pipeline.slots.slot import Machine
 from pipeline.slots.stop import Stop
+from pipeline.trial_folder import StoredTrial, TrialFolder
+from tests.ends import ended
 from tests.pipeline.final_study import FINAL_ARGUMENTS
 
 
@@ -167,7 +169,7 @@ def test_each_member_keeps_its_own_trial_s_configuration(
     final_root: Path, paths: StudyPaths
 ) -> None:
     for member in _planned(final_root, "train.batch_size=40").members:
-        trial = compose(plan.whole_overrides(paths.trial(int(member.name.split("-t")[1]))))
+        trial = compose(TrialFolder(paths.trial(int(member.name.split("-t")[1]))).read().overrides)
         spec = member.specs[0]
         assert (spec.model.filters, spec.model.init) == (trial.model.filters, trial.model.init)
         assert spec.optimizer["lr"] == trial.optimizer["lr"] and spec.train.batch_size == 40
@@ -362,7 +364,7 @@ def test_one_member_and_no_proxy_make_an_ensemble_with_every_method(final_root: 
 
 def test_fixed_members_share_the_time(final_root: Path, paths: StudyPaths) -> None:
     trial = paths.trial(plan.finished_trials(paths)[0].number)
-    epoch_s = statistics.median(row["epoch_s"] for row in read_history(trial))
+    epoch_s = statistics.median(row["epoch_s"] for row in TrialFolder(trial).history())
 
     def epochs(*members: str) -> int:
         limits = (
@@ -463,9 +465,16 @@ class _Slot:
 
     def close(self) -> None: ...
 
+    def repeats(self) -> list[str]:
+        return []
 
-def _train(jobs: Sequence[Job], slot: _Slot, stop: Stop, events: NetEvents | None = None) -> None:
-    NetTrainer(jobs, [slot], stop, print, events or NetEvents(lambda event: None)).run()
+
+def _train(nets: Sequence[Net], slot: _Slot, stop: Stop, statistics_batches: int = 100) -> None:
+    context = Context(stop)
+    jobs = FinalJobs(context, nets, print, statistics_batches)
+    folder = nets[0][1].paths.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    Runner(jobs, [slot], context, Usage(), folder / "log.txt").run()
 
 
 @pytest.mark.parametrize("net", [0, -1])  # on all images, without a fold
@@ -473,41 +482,41 @@ def test_interrupted_training_goes_on_with_the_next_epoch_to_the_same_bits(
     final_root: Path, tmp_path: Path, net: int
 ) -> None:
     member = _planned(final_root).members[0]
-    jobs = [final.net_jobs([member], StudyPaths(tmp_path, "small"), 100)[net]]
+    jobs = [net_jobs([member], StudyPaths(tmp_path, "small"))[net]]
+    paths = jobs[0][1].paths
     stop = Stop()
     first = _Slot(stop, epochs=2)
     _train(jobs, first, stop)
-    assert stop.exit_code == 130 and first.calls == 2 and not jobs[0].paths.weights.exists()
+    assert stop.exit_code == 130 and first.calls == 2 and not paths.weights.exists()
     stop = Stop()
     second = _Slot(stop)
     _train(jobs, second, stop)
     assert second.calls == 2 and stop.exit_code == 0  # the third epoch, and the statistics
-    resumed, _ = checkpoint.load_weights(jobs[0].paths.weights)
+    resumed, _ = checkpoint.load_weights(paths.weights)
     uninterrupted = [
-        final.net_jobs([member], StudyPaths(tmp_path / "other", "small"), 100)[net]
+        net_jobs([member], StudyPaths(tmp_path / "other", "small"))[net]
     ]  # in this process: the same kernels
     _train(uninterrupted, _Slot(Stop()), Stop())
-    whole, _ = checkpoint.load_weights(uninterrupted[0].paths.weights)
+    whole, _ = checkpoint.load_weights(uninterrupted[0][1].paths.weights)
     for name, array in (whole.params | whole.buffers).items():
         np.testing.assert_array_equal((resumed.params | resumed.buffers)[name], array)
-    assert not jobs[0].paths.checkpoint.exists()
+    assert not paths.checkpoint.exists()
 
 
 def test_the_time_left_is_told_by_the_work_left(final_root: Path, tmp_path: Path) -> None:
     member = _planned(final_root, "final.refit=1").members[0]
-    jobs = final.net_jobs([member], StudyPaths(tmp_path, "small"), 0)
-    trainer = NetTrainer(jobs, [_Slot(Stop())] * 2, Stop(), print, NetEvents(lambda event: None))
+    nets = net_jobs([member], StudyPaths(tmp_path, "small"))
+    jobs = FinalJobs(Context(Stop()), nets, print, 0, slots=2)
     row = {"train_loss": 0.5, "epoch_s": 600.0}
+    refit, fold = (Training(*net) for net in nets[:2])
     # Three epochs of one net on all images and of two on half of them are six epochs of the first,
     # on two slots.
-    assert trainer._line(jobs[0], [row]).endswith(
-        "final m1-"
-        + member.name[3:]
-        + " all images 1/1 epoch 1/3: loss 0.5000, 600.0 s; about 30 min left"
-    )
-    assert trainer._line(jobs[1], [row | {"valid_accuracy": 0.5}]).endswith(
-        "validation 50.00%, 600.0 s; about 60 min left"
-    )
+    refit.rows = [row]
+    name = member.name[3:]
+    shown = f"final m1-{name} all images 1/1 epoch 1/3: loss 0.5000, 600.0 s; about 30 min left"
+    assert jobs.line(refit).endswith(shown)
+    fold.rows = [row | {"valid_accuracy": 0.5}]
+    assert jobs.line(fold).endswith("validation 50.00%, 600.0 s; about 60 min left")
 
 
 def test_weights_of_another_configuration_are_trained_again(
@@ -515,10 +524,10 @@ def test_weights_of_another_configuration_are_trained_again(
 ) -> None:
     shutil.copytree(paths.final, tmp_path / "small" / "final")
     other = StudyPaths(tmp_path, "small")
-    same = final.net_jobs(_planned(final_root).members, other, 100)
-    changed = final.net_jobs(_planned(final_root, "final.epochs=4").members, other, 100)
-    assert all(nets.load_net(job) is not None for job in same)
-    assert all(nets.load_net(job) is None for job in changed)
+    same = net_jobs(_planned(final_root).members, other)
+    changed = net_jobs(_planned(final_root, "final.epochs=4").members, other)
+    assert all(is_trained(*net) for net in same)
+    assert not any(is_trained(*net) for net in changed)
 
 
 def test_a_diverging_net_ends_with_its_reason(final_root: Path, tmp_path: Path) -> None:
@@ -526,15 +535,21 @@ def test_a_diverging_net_ends_with_its_reason(final_root: Path, tmp_path: Path) 
         0
     ]
     stop = Stop()
-    _train(final.net_jobs([member], StudyPaths(tmp_path, "small"), 0)[:1], _Slot(stop), stop)
+    _train(net_jobs([member], StudyPaths(tmp_path, "small"))[:1], _Slot(stop), stop, 0)
     assert (
         stop.exit_code == 1 and "must stay finite, got train_loss is nan in epoch 1" in stop.reason
     )
 
 
+def stored(number: int, value: float, *overrides: str) -> StoredTrial:
+    return StoredTrial(
+        number=number, seed=(0, number), overrides=overrides, ended=ended("COMPLETE", value)
+    )
+
+
 def test_kinds_of_nets_come_first_then_the_best_again() -> None:
-    def trial(number: int, *overrides: str) -> plan.Finished:
-        return plan.Finished(number, 0.9, overrides)
+    def trial(number: int, *overrides: str) -> StoredTrial:
+        return stored(number, 0.9, *overrides)
 
     trials = [
         trial(4, "model.kernel=5"),
@@ -556,9 +571,9 @@ def test_kinds_of_nets_come_first_then_the_best_again() -> None:
 
 def test_a_kind_that_is_much_weaker_waits_for_its_turn() -> None:
     trials = [
-        plan.Finished(5, 0.98, ("model.kernel=5",)),
-        plan.Finished(6, 0.979, ("model.kernel=5", "model.dropout=0.1")),
-        plan.Finished(7, 0.97, ("model.kernel=3",)),  # 1.5 times the errors of the best
+        stored(5, 0.98, "model.kernel=5"),
+        stored(6, 0.979, "model.kernel=5", "model.dropout=0.1"),
+        stored(7, 0.97, "model.kernel=3"),  # 1.5 times the errors of the best
     ]
     assert [t.number for t in plan._diverse(trials, 3, 1.4)] == [5, 6, 7]
     assert [t.number for t in plan._diverse(trials, 3, 1.6)] == [5, 7, 6]

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline import final, journal
 from pipeline.config import command_line
-from pipeline.ensemble.telling import one_line_at_a_time, runs_folder
+from pipeline.ensemble.nets import net_jobs, one_line_at_a_time, runs_folder
 from pipeline.files import StudyPaths
 from pipeline.slots.stop import Stop
 from tests.pipeline.final_study import FINAL_ARGUMENTS
@@ -54,14 +54,14 @@ def _interrupted(root: Path) -> int:
                 super().__init__()
                 stops.append(self)
 
-        line = final.NetTrainer._line
+        line = final.FinalJobs.line
 
         def stopping(self: Any, *arguments: Any) -> str:
             stops[0].request("interrupted", 130)
             return line(self, *arguments)
 
         patch.setattr(final, "Stop", Kept)
-        patch.setattr(final.NetTrainer, "_line", stopping)
+        patch.setattr(final.FinalJobs, "line", stopping)
         return _run(root)
 
 
@@ -167,7 +167,7 @@ def test_another_plan_has_a_parent_of_its_own(tracked: Path) -> None:
             final.compose([*ARGUMENTS, *more, f"root={tracked}"], final.FINAL)
         ).members
         paths = StudyPaths(tracked, "small")
-        return runs_folder(paths, final.net_jobs(members, paths, 100))
+        return runs_folder(paths, net_jobs(members, paths))
 
     assert folder().is_dir() and not folder("final.epochs=4").exists()
 

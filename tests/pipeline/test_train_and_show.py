@@ -13,7 +13,7 @@ from pipeline import show, train
 from pipeline.config import Command, command_line, compose, spec_of
 from pipeline.data import prepare
 from pipeline.events import EpochDone, Event
-from pipeline.search import train_one
+from pipeline.search import announce, train_one
 from pipeline.search.space import searched
 from pipeline.slots.stop import Stop
 from pipeline.tracking.progress import ProgressListener
@@ -123,7 +123,7 @@ def test_interrupted_it_goes_on_to_the_same_bits(
 
     with monkeypatch.context() as patch:
         patch.setattr(train_one, "Stop", lambda: stop)
-        patch.setattr(train_one, "ProgressListener", Interrupting)
+        patch.setattr(announce, "ProgressListener", Interrupting)
         assert run(train, f"root={tmp_path}", *TINY, "trial=3") == 130
     assert (folder_of(tmp_path) / "checkpoint.npz").exists()
     assert not (folder_of(tmp_path) / "weights.npz").exists()

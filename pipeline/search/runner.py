@@ -1,0 +1,271 @@
+"""The one runner of jobs over slots: a thread a slot asks for a training, has its next epoch
+trained, and says so; it sleeps while its slot works.
+
+A sweep, a confirmation, a net alone, a repetition and final nets differ in where their trainings
+come from and what comes of an epoch: each is a `Jobs`.
+"""
+
+import contextlib
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from cnn_core.errors import InputError
+from pipeline.events import State, TrialEnded
+from pipeline.redact import redact
+from pipeline.search.budget import StudyClock
+from pipeline.search.problem import Job
+from pipeline.search.queue import StorageFailed
+from pipeline.search.trial import Context, Paused, Training
+from pipeline.slots.slot import Slot, SlotError
+from pipeline.slots.stop import FAILED
+from pipeline.trial_folder import TrialFolder
+
+POLL_S = 0.1  # how often the main thread looks at the clock; signals wake it by themselves
+
+
+@dataclass
+class Usage:
+    """How the slots' time was spent, from the first job until a slot found none left."""
+
+    started: float | None = None
+    ended: float | None = None
+    training_s: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def begin(self) -> None:
+        with self._lock:
+            self.started = self.started or time.monotonic()
+
+    def end(self) -> None:
+        with self._lock:
+            self.ended = self.ended or time.monotonic()
+
+    def trained(self, seconds: float) -> None:
+        with self._lock:
+            if self.ended is None:
+                self.training_s += seconds
+
+    def outside(self, slots: int, idle_s: float = 0.0) -> float:
+        """Return the share of the slots' time that was not training; `idle_s`, when a slot had no
+        trial to train, does not count.
+        """
+        if self.started is None:
+            return 0.0
+        busy = slots * ((self.ended or time.monotonic()) - self.started) - idle_s
+        return max(0.0, 1.0 - self.training_s / busy) if busy > 0 else 0.0
+
+
+class Jobs(Protocol):
+    """Where trainings come from, and what comes of their epochs; many threads call it at once."""
+
+    def take(self, slot: Slot) -> Training | None:
+        """Return the training whose next epoch this slot trains, None where nothing is left for
+        it; waits while something may still come.
+        """
+
+    def advanced(self, training: Training, slot: Slot) -> None:
+        """Hear that one more epoch is trained and saved, or of a training that an earlier run left
+        (``training.resumed``). Raises Paused, SlotError as an epoch.
+        """
+
+    def lost(self, training: Training, error: Paused | SlotError) -> None:
+        """Hear that the next epoch could not be had."""
+
+
+class Runner:
+    """Runs jobs in slots until there are no more, the stop says so, or the time is used up."""
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        slots: Sequence[Slot],
+        context: Context,
+        usage: Usage,
+        log: Path,
+        clock: StudyClock | None = None,
+    ) -> None:
+        self._jobs, self._slots, self._context = jobs, slots, context
+        self._usage, self._log, self._clock = usage, log, clock
+        context.stop.on_request.append(self._stop_slots)
+
+    def run(self) -> None:
+        """Return when all slots are idle for good; how it ended stands in the context's stop."""
+        threads = [
+            threading.Thread(
+                target=self._loop, args=(slot,), name=f"slot-{slot.index}", daemon=True
+            )
+            for slot in self._slots
+        ]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            next(thread for thread in threads if thread.is_alive()).join(POLL_S)
+            self._look_at_the_clock()
+        if self._clock is not None:
+            with self.guarded():
+                self._clock.save(now=True)
+
+    def _loop(self, slot: Slot) -> None:
+        with self.guarded():
+            slot.machine()  # a worker that cannot start is said before any job is taken
+            self._usage.begin()
+            while (training := self._jobs.take(slot)) is not None:
+                try:
+                    if not training.resumed:
+                        training.advance(slot, self._context)
+                    self._jobs.advanced(training, slot)
+                except (Paused, SlotError) as error:
+                    self._jobs.lost(training, error)
+            self._usage.end()
+
+    def _look_at_the_clock(self) -> None:
+        if self._clock is not None:
+            if self._clock.left_s == 0.0:
+                self._context.stop.request("budget.minutes is used up", 0)
+            with self.guarded():
+                self._clock.save()
+
+    @contextlib.contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Turn what breaks the run itself (a full disk, a database that is locked or gone) into
+        its end.
+        """
+        stop = self._context.stop
+        try:
+            yield
+        except (StorageFailed, SlotError, InputError) as error:
+            stop.request(str(error), FAILED)
+        except OSError as error:
+            place = f" ({Path(error.filename).name})" if isinstance(error.filename, str) else ""
+            what = f"{error.strerror or error}{place}"
+            stop.request(f"writing to {self._log.parent}: {what}", FAILED)
+        except Exception as error:  # a mistake of this program: its place goes into the log
+            with contextlib.suppress(OSError), self._log.open("a", encoding="utf-8") as log:
+                log.write(redact(traceback.format_exc()))
+            stop.request(f"{type(error).__name__}: {error} (see {self._log.name})", FAILED)
+
+    def _stop_slots(self) -> None:
+        if self._context.stop.now:
+            for slot in self._slots:
+                slot.stop()
+
+
+class InOrder:
+    """Jobs one after the other, each trained to its end in the slot that took it.
+
+    A subclass says where they come from (`next_training`) and what becomes of their ends (`ended`).
+    """
+
+    def __init__(self, context: Context, objectives: Sequence[str] = ("valid_accuracy",)) -> None:
+        self.context = context
+        self.objectives = tuple(objectives)
+        self._current: dict[int, Training] = {}  # by slot
+
+    def next_training(self, slot: Slot) -> Training | None:
+        """Return a training that has begun; None where there is no other."""
+        raise NotImplementedError
+
+    def ended(self, training: Training, ended: TrialEnded) -> None:
+        """Keep and tell how a training ended."""
+        raise NotImplementedError
+
+    def told(self, training: Training) -> set[int]:
+        """Return the epochs of earlier runs that were told and judged in them."""
+        return set()
+
+    def judge(self, training: Training, epoch: int, slot: Slot) -> TrialEnded | None:
+        """Tell of an epoch; return how the training ends with it, None where it goes on."""
+        training.tell_epoch(epoch, slot.index, slot.machine().pid, self.context)
+        return training.diverged(epoch)
+
+    def complete(self, training: Training, slot: Slot) -> TrialEnded:
+        """Return how a training ends that has all its epochs."""
+        return training.completed(self.objectives)
+
+    def take(self, slot: Slot) -> Training | None:
+        """Return the training that this slot is at, or the next one."""
+        training = self._current.get(slot.index) or self.next_training(slot)
+        if training is not None:
+            self._current[slot.index] = training
+        return training
+
+    def advanced(self, training: Training, slot: Slot) -> None:
+        if (ended := self._judged(training, slot)) is not None:
+            del self._current[slot.index]
+            self.ended(training, ended)
+
+    def _judged(self, training: Training, slot: Slot) -> TrialEnded | None:
+        """Judge the epochs that are not judged yet; return how the training ends with them."""
+        told = self.told(training) if training.resumed else ()
+        training.resumed = False
+        for epoch in range(training.judged + 1, training.epoch + 1):
+            training.judged = epoch
+            if epoch not in told and (ended := self.judge(training, epoch, slot)) is not None:
+                return ended
+        return self.complete(training, slot) if training.epoch >= training.job.epochs else None
+
+    def lost(self, training: Training, error: Paused | SlotError) -> None:
+        for index in [index for index, held in self._current.items() if held is training]:
+            del self._current[index]
+        if isinstance(error, SlotError):
+            self.ended(training, training.failed(error))
+        else:
+            self.ended(training, training.end(State.INTERRUPTED, str(error)))
+
+
+class JobList(InOrder):
+    """Jobs that are known beforehand, each with its folder; `ends` says, by folder, how those
+    ended that have: now, or in an earlier run.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        jobs: Sequence[tuple[Job, TrialFolder]],
+        objectives: Sequence[str] = ("valid_accuracy",),
+        *,
+        keep_weights: bool = False,
+    ) -> None:
+        super().__init__(context, objectives)
+        self.ends: dict[Path, TrialEnded] = {}
+        self._keep_weights = keep_weights
+        self._open = deque(jobs)
+        self._taking = threading.Lock()
+
+    def next_training(self, slot: Slot) -> Training | None:
+        with self._taking:
+            while self._open and not self.context.stop.requested:
+                job, folder = self._open.popleft()
+                if (known := folder.result(job.spec)) is not None:
+                    self.ends[folder.paths.folder] = known
+                    continue
+                folder.begin(job.number, job.seed, job.whole)
+                training = Training(job, folder)
+                self.begin(training, slot)
+                return training
+        return None
+
+    def begin(self, training: Training, slot: Slot) -> None:
+        """Tell that a training begins or goes on."""
+        training.begin(slot.index, self.context)
+
+    def all_ended(self, jobs: Sequence[tuple[Job, TrialFolder]]) -> bool:
+        """Tell whether none of these is open or paused."""
+        ends = [self.ends.get(folder.paths.folder) for _, folder in jobs]
+        return all(end is not None and end.state != State.INTERRUPTED for end in ends)
+
+    def ended(self, training: Training, ended: TrialEnded) -> None:
+        job, folder = training.job, training.folder
+        self.ends[folder.paths.folder] = ended
+        if self._keep_weights and ended.state == State.COMPLETE:
+            folder.keep_weights(job.spec, ended, job.overrides)
+        if ended.state != State.INTERRUPTED:
+            folder.write_result(ended, job.spec)
+            folder.finish()
+        self.context.emit(ended)

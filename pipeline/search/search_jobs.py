@@ -1,0 +1,104 @@
+"""The trials of a search as jobs: asked of the study, reported after each epoch, pruned or told."""
+
+import time
+from collections.abc import Sequence
+
+import optuna
+
+from cnn_core.errors import InputError
+from pipeline.events import State, TrialEnded
+from pipeline.files import StudyPaths
+from pipeline.search.problem import Job, Problem
+from pipeline.search.queue import TrialQueue
+from pipeline.search.runner import InOrder
+from pipeline.search.trial import Context, Training
+from pipeline.slots.slot import Slot
+from pipeline.trial_folder import TrialFolder, weights_wanted
+
+
+class SearchJobs(InOrder):
+    """What a sweep trains: the study says which trial is next and which is pruned."""
+
+    def __init__(
+        self, context: Context, problem: Problem, queue: TrialQueue, paths: StudyPaths
+    ) -> None:
+        super().__init__(context, problem.objectives)
+        self.problem, self.queue, self.paths = problem, queue, paths
+        self._asked: dict[int, optuna.Trial] = {}
+
+    def next_training(self, slot: Slot) -> Training | None:
+        while (asked := self.queue.ask(self.problem.suggest)) is not None:
+            if (training := self.open(*asked)) is not None:
+                training.begin(slot.index, self.context)
+                return training
+        return None
+
+    def open(self, trial: optuna.Trial, overrides: Sequence[str]) -> Training | None:
+        """Return a trial's training; None for one that is told at once: it cannot be composed, or
+        a killed run left its end without telling it.
+        """
+        folder = TrialFolder(self.paths.trial(trial.number))
+        self._asked[trial.number] = trial
+        try:
+            job = self.problem.job(trial.number, overrides)
+        except InputError as error:
+            self._tell(_not_composed(trial.number, str(error), folder))
+            return None
+        folder.begin(job.number, job.seed, job.whole)
+        if (known := folder.result(job.spec)) is None:
+            return Training(job, folder)
+        self.finish(job, folder, known)
+        return None
+
+    def told(self, training: Training) -> set[int]:
+        return self.queue.reported(self._asked[training.job.number])
+
+    def judge(self, training: Training, epoch: int, slot: Slot) -> TrialEnded | None:
+        training.tell_epoch(epoch, slot.index, slot.machine().pid, self.context)
+        if (diverged := training.diverged(epoch)) is not None:
+            return diverged
+        trial, value = self._asked[training.job.number], training.rows[epoch - 1]["valid_accuracy"]
+        pruned, last = self.queue.report(trial, epoch, value), training.job.epochs
+        if pruned and epoch < last:
+            return training.end(State.PRUNED, f"after epoch {epoch} of {last}")
+        return None
+
+    def ended(self, training: Training, ended: TrialEnded) -> None:
+        if ended.state == State.INTERRUPTED:
+            self._tell(ended)
+        else:
+            self.finish(training.job, training.folder, ended)
+
+    def finish(self, job: Job, folder: TrialFolder, ended: TrialEnded) -> None:
+        """Keep what a trial hands on, and tell how it ended."""
+        keep = self.problem.config.tracking.keep_weights
+        if weights_wanted(keep, ended, self.queue.is_best(job.number, ended)):
+            folder.keep_weights(job.spec, ended, job.overrides)
+        folder.write_result(ended, job.spec)
+        beaten = self._tell(ended)
+        folder.finish()
+        if keep == "best":  # two trials may end at once, each better than all before
+            if beaten is not None:
+                TrialFolder(self.paths.trial(beaten)).drop_weights()
+            if self.queue.best_number != job.number:
+                folder.drop_weights()
+
+    def _tell(self, ended: TrialEnded) -> int | None:
+        """Tell an end: listeners first, the study last, so that what the study knows the listeners
+        know too.
+        """
+        self.context.emit(ended)
+        return self.queue.tell(self._asked.pop(ended.number), ended)
+
+
+def _not_composed(number: int, reason: str, folder: TrialFolder) -> TrialEnded:
+    return TrialEnded(
+        number=number,
+        state=State.FAIL,
+        reason=reason,
+        objective=(),
+        epochs=0,
+        duration_s=0.0,
+        folder=folder.paths.folder,
+        time_s=time.time(),
+    )
