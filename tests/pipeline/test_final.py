@@ -45,7 +45,7 @@ def paths(final_root: Path) -> StudyPaths:
     return StudyPaths(final_root, "small")
 
 
-def _planned(root: Path, *more: str) -> final.Prepared:
+def _planned(root: Path, *more: str) -> final.FinalPlan:
     return final.plan(compose([*FINAL_ARGUMENTS, *more, f"root={root}"], final.FINAL))
 
 
