@@ -12,7 +12,8 @@ from cnn_core.axes import Array
 from cnn_core.kernels.window import Pair, Window
 from cnn_core.kernels.workspace import Buffers
 
-# beyond that the columns of a whole batch leave the cache, and rows are quicker (docs/LOG.md)
+# Beyond that the columns of a whole batch leave the cache, and rows are quicker (docs/LOG.md,
+# Speed: inference).
 FEW_IMAGES = 8
 
 

@@ -24,7 +24,7 @@ from cnn_core.kernels.workspace import Buffers, cache_bytes
 # OpenBLAS multiplies without packing its operands when m * n * k is at most this (its small-matrix
 # kernels). For products of few rows and columns packing costs more than multiplying: a first
 # layer's 32 x 25 x 2800 runs at 170 GFLOP/s whole and 209 in four parts, its weight gradient at 84
-# and 166 (docs/LOG.md).
+# and 166 (docs/LOG.md, Speed: convolution).
 SMALL_PRODUCT = 1_000_000
 FEWEST_COLUMNS = 500  # thinner parts cost more calls than they save
 

@@ -129,7 +129,7 @@ TILES = {3: (5, 4, 2), 5: (4,)}  # outputs of a tile along an axis, by kernel
 
 # From this many pairs of channel and filter on, the saved multiplications outweigh the transforms:
 # 8 x 8 takes 0.8 to 0.9 of the direct time, 8 x 16 0.6 to 0.8, 32 x 32 to 64 x 64 about half,
-# forward and backward (docs/LOG.md).
+# forward and backward (docs/LOG.md, Speed: convolution).
 FEWEST_PAIRS = 128
 # A matrix times a transposed one runs at half the speed of products of 64 x 64 pairs; fewer cost
 # less than the transposing copy.

@@ -13,7 +13,7 @@ from cnn_core.errors import InputError
 
 # Elements updated at once: parameter, gradient, two states and the work array of a block stay in a
 # second-level cache of 1 MB, and nearly so with twice as many; smaller blocks pay more for the
-# calls than they gain (docs/LOG.md).
+# calls than they gain (docs/LOG.md, Speed: whole steps).
 BLOCK = 32768
 
 State = dict[str, Array]

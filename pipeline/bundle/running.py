@@ -65,7 +65,8 @@ def predict_blocks(
             yield from zip(held, parallel(tasks), strict=True)
 
 
-# images computed at once: with fewer, the calls for small tiles cost too much (docs/LOG.md)
+# Images computed at once: with fewer, the calls for small tiles cost too much (docs/LOG.md, Speed:
+# inference).
 BATCH = 100
 Correlations = dict[
     tuple[Window, tuple[int, ...]], Correlation

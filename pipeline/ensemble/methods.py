@@ -150,8 +150,8 @@ def geometric(members: Probabilities, labels: Labels, counts: Counts | None = No
     Members' evidence is multiplied: the v need not sum to one, and a v of 0 leaves a member out.
     They are told as weights v / sum(v) and the temperature 1 / sum(v). A member that is often wrong
     and sure keeps a small say, where the log loss of an arithmetic mean leaves it none
-    (docs/LOG.md). Source: the logarithmic opinion pool, Genest and Zidek, Statistical Science 1986;
-    fitted as in Heskes, NIPS 1998.
+    (docs/LOG.md, Accuracy: ensembles). Source: the logarithmic opinion pool, Genest and Zidek,
+    Statistical Science 1986; fitted as in Heskes, NIPS 1998.
     """
     logs = logarithms(members)
     right = _right(logs, labels)

@@ -27,8 +27,8 @@ def views_of(count: int, image_size: tuple[int, int]) -> list[list[float]]:
     """Return the first `count` of nine views: the image itself, two turns, two zooms, four shifts.
 
     Turns come first, for a net behind a frame sees the same image whatever the shift, and nearly so
-    whatever the zoom (docs/LOG.md). A view is (yy, yx, ty, xy, xx, tx): where an output pixel is
-    read, counted from the centre, in pixels.
+    whatever the zoom (docs/LOG.md, Frames). A view is (yy, yx, ty, xy, xx, tx): where an output
+    pixel is read, counted from the centre, in pixels.
     """
     dy, dx = _SHIFT * image_size[0], _SHIFT * image_size[1]
     cos, sin = math.cos(_TURN), math.sin(_TURN)
