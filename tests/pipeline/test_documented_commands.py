@@ -171,6 +171,19 @@ def test_a_page_holds_commands() -> None:
     )
 
 
+def test_without_make_the_same_locks_are_installed() -> None:
+    recipe = subprocess.run(
+        ["make", "-s", "-n", "-B", "-C", str(ROOT), ".venv/dev.stamp"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    by_hand = "\n".join(c for c in commands(ROOT / "README.md") if " pip install " in c)
+    name = r"requirements/[\w.]+"
+    assert re.findall(name, by_hand) == re.findall(name, recipe.stdout)
+    assert len(re.findall(name, by_hand)) == 3
+
+
 def test_a_budget_adds_what_the_command_leaves_open() -> None:
     bounded = with_budget("python -m pipeline.sweep experiment=mnist budget.trials=40").split()
     assert "budget.trials=40" in bounded
