@@ -14,11 +14,10 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from cnn_core.errors import InputError
-from pipeline.configuration.command import Command
 from pipeline.configuration.compose import compose
 from pipeline.configuration.help import print_help
 from pipeline.configuration.hydra_tree import search_path_override
-from pipeline.configuration.tree import Config
+from pipeline.configuration.tree import Command, Config
 from pipeline.redact import redact
 
 DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130

@@ -12,12 +12,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from cnn_core.errors import InputError
-from pipeline.configuration.command import SWEEP
-from pipeline.configuration.hints import did_you_mean, first_line, keys_of
-from pipeline.configuration.hydra_tree import groups
-from pipeline.configuration.tree import ROOT_KEYS
-from pipeline.configuration.typed_tree import typed_tree
+from cnn_core.errors import InputError, did_you_mean
+from pipeline.configuration.hydra_tree import first_line, groups
+from pipeline.configuration.tree import ROOT_KEYS, SWEEP
+from pipeline.configuration.typed_tree import keys_of, typed_tree
 
 Value = str | int | float | bool | None
 _LOCK = threading.RLock()  # of Hydra's parser
