@@ -92,9 +92,8 @@ def _job(config: Config, command: Command) -> str:
     ]
     tree = OmegaConf.to_container(config.node, resolve=False)
     ordered: dict[str, Any] = {str(key): tree[key] for key in (*own, *sections)}  # type: ignore[index]
-    ordered.get("study", {})["name"] = (
-        config.study.name
-    )  # which may come from a section that is not shown
+    # Which may come from a section that is not shown.
+    ordered.get("study", {})["name"] = config.study.name
     return redact(OmegaConf.to_yaml(OmegaConf.create(ordered)))
 
 

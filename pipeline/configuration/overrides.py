@@ -25,9 +25,7 @@ def override(key: str, value: Value | Path) -> str:
     """Return ``key=value`` such that composing it gives the value back: no override is written in
     any other way.
     """
-    if isinstance(
-        value, Path
-    ):  # a folder may bear any name, also one that would else be read as an interpolation
+    if isinstance(value, Path):  # whose name would else be read as an interpolation
         text = re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", str(value))
         return f"{key}={_quoted(text)}"
     return f"{key}={literal(value)}"

@@ -34,7 +34,11 @@ class StudySettings:
     enqueue: list[list[str]] = setting(
         [], "trials to try first, each a list of overrides of searched keys"
     )
-    objectives: list[str] = setting(["valid_accuracy"], "valid_accuracy, or also multiply_adds")
+    objectives: list[str] = setting(
+        ["valid_accuracy"],
+        "what trials are compared by, the first always",
+        choices=("valid_accuracy", "multiply_adds"),
+    )
 
 
 @dataclass

@@ -74,7 +74,7 @@ BAD = [
     ("study=5", "study: must be a mapping, got 5; set its keys as study.KEY=VALUE"),
     (
         "study.objectives=[speed]",
-        "study.objectives: must be among valid_accuracy, multiply_adds, got 'speed'",
+        "study.objectives: must be one of valid_accuracy, multiply_adds, got 'speed'",
     ),
     ("study.objectives=[valid_accuracy,multiply_adds]", "pruner: must be none with two objectives"),
     ("study.deterministic=true budget.minutes=3", "study.deterministic: excludes budget.minutes"),
