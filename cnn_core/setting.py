@@ -63,7 +63,9 @@ def check_settings(section: str, settings: object) -> None:
     """
     kind: Any = type(settings)
     for rule in _rules(kind):
-        rule.check(f"{section}.{rule.name}" if section else rule.name, getattr(settings, rule.name))
+        broken = rule.broken_by(getattr(settings, rule.name))
+        if broken:
+            raise InputError(f"{section}{'.' if section else ''}{rule.name}: {broken}")
 
 
 def make_named(
@@ -95,30 +97,32 @@ class _Rule:
     limits: Mapping[str, float]
     choices: tuple[str, ...]
 
-    def check(self, key: str, value: Any) -> None:
+    def broken_by(self, value: Any) -> str | None:
+        """Return what must be and what was received, or None where all is well."""
         if value is None and self.optional:
-            return
-        if self.many and not isinstance(value, list | tuple):
-            raise InputError(f"{key}: must be {A_LIST}, got {value!r}")
-        for one in value if self.many else (value,):
-            self._check_one(key, one)
+            return None
+        if not self.many:
+            return self._broken_by(value)
+        if not isinstance(value, list | tuple):
+            return f"must be {A_LIST}, got {value!r}"
+        return next(filter(None, map(self._broken_by, value)), None)
 
-    def _check_one(self, key: str, value: Any) -> None:
-        accepted: Any = int | float if self.kind is float else self.kind
+    def _broken_by(self, value: Any) -> str | None:
+        accepted = (int, float) if self.kind is float else self.kind
         if self.kind in KINDS and (
             not isinstance(value, accepted) or isinstance(value, bool) != (self.kind is bool)
         ):
             null = " or null" if self.optional else ""
-            raise InputError(f"{key}: must be {KINDS[self.kind]}{null}, got {value!r}")
+            return f"must be {KINDS[self.kind]}{null}, got {value!r}"
         if isinstance(value, float) and not math.isfinite(value):
-            raise InputError(f"{key}: must be finite, got {value!r}")
-        if not all(_LIMITS[name][1](value, limit) for name, limit in self.limits.items()):
-            raise InputError(f"{key}: must be {self._sentence()}, got {value!r}")
+            return f"must be finite, got {value!r}"
+        for name, limit in self.limits.items():
+            if not _LIMITS[name][1](value, limit):
+                return f"must be {self._sentence()}, got {value!r}"
         if self.choices and value not in self.choices:
-            raise InputError(
-                f"{key}: must be one of {', '.join(self.choices)}, got "
-                f"{value!r}{did_you_mean(str(value), self.choices)}"
-            )
+            hint = did_you_mean(str(value), self.choices)
+            return f"must be one of {', '.join(self.choices)}, got {value!r}{hint}"
+        return None
 
     def _sentence(self) -> str:
         if self.limits.keys() == {"low", "high"}:

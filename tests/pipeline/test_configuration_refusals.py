@@ -53,7 +53,11 @@ BAD = [
     ("model.filters=range(1,4)", "must be one value"),
     ("slots.n=0", "slots.n: must be at least 1, got 0"),
     ("slots.n=1.5", "slots.n: must be a whole number or null, got 1.5"),
-    ("slots=dask", "slots.address: must be given with slots=dask"),
+    (
+        "slots=dask",
+        "slots.address: must be given with slots=dask, as slots.address=tcp://127.0.0.1:8786, "
+        "got null",
+    ),
     ("model.dropout=1", "model.dropout: must be at least 0 and less than 1, got 1.0"),
     ("model.dropout=-0.1", "model.dropout: must be at least 0 and less than 1, got -0.1"),
     ("model.hidden=[0]", "model.hidden: must be at least 1, got 0"),
@@ -76,7 +80,16 @@ BAD = [
         "study.objectives=[speed]",
         "study.objectives: must be one of valid_accuracy, multiply_adds, got 'speed'",
     ),
+    (
+        "study.objectives=[multiply_adds]",
+        "study.objectives: must begin with valid_accuracy and name each once, got "
+        "['multiply_adds']",
+    ),
     ("study.objectives=[valid_accuracy,multiply_adds]", "pruner: must be none with two objectives"),
+    (
+        "study.objectives=[valid_accuracy,multiply_adds] pruner=none sampler=cmaes",
+        "sampler: must be nsga2, tpe, random or grid with two objectives, got cmaes",
+    ),
     ("study.deterministic=true budget.minutes=3", "study.deterministic: excludes budget.minutes"),
     ("budget.minutes=0", "budget.minutes: must be greater than 0, got 0.0"),
     ("root=", "root: must be a folder, got ''"),
