@@ -39,6 +39,7 @@ COMMANDS = {*FLOORS[-3], *FLOORS[-1]}
 # The same inside cnn_core, where a file at the top is a room too.
 CORE: tuple[tuple[str, ...], ...] = (
     ("axes", "errors"),
+    ("setting",),
     ("initializers", "losses", "metrics", "schedules", "spec", "streams"),
     ("kernels", "optimizers", "augmentation", "data", "state"),
     ("layers", "regularizers", "checkpoint"),

@@ -36,8 +36,6 @@ ACTIVATIONS: dict[str, type[Layer]] = {
     "sigmoid": Sigmoid,
     "tanh": Tanh,
 }
-BATCH_NORMS = ("none", "before", "after")
-FRAMES = ("none", *MomentNormalization.FRAMES)
 
 
 def _activated(layer: Layer, spec: ModelSpec) -> list[Layer]:
@@ -213,33 +211,6 @@ REFERENCE: dict[str, ModelSpec] = {
 }
 
 
-def check_model(spec: ModelSpec) -> None:
-    """Raise InputError for a name that is in no table or a dimension out of range."""
-    for key, value, table in (
-        ("name", spec.name, tuple(ARCHITECTURES)),
-        ("activation", spec.activation, tuple(ACTIVATIONS)),
-        ("batch_norm", spec.batch_norm, BATCH_NORMS),
-        ("frame", spec.frame, FRAMES),
-    ):
-        if value not in table:
-            raise InputError(f"model.{key}: must be one of {', '.join(table)}, got {value!r}")
-    for key, number in (
-        ("filters", spec.filters),
-        ("kernel", spec.kernel),
-        ("pool", spec.pool),
-        *(("hidden", units) for units in spec.hidden),
-    ):
-        if number < 1:
-            raise InputError(f"model.{key}: must be at least 1, got {number}")
-    if not 0 <= spec.dropout < 1:
-        raise InputError(f"model.dropout: must be at least 0 and less than 1, got {spec.dropout}")
-    if not 0 <= spec.frame_jitter < 0.5:
-        raise InputError(
-            f"model.frame_jitter: must be at least 0 and less than 0.5, got {spec.frame_jitter}"
-        )
-    initializer(spec.init, spec.init_std)
-
-
 def build_model(
     spec: ModelSpec, image_shape: Shape, classes: int, rng: Generator, dtype: DTypeLike = np.float32
 ) -> Sequential:
@@ -249,7 +220,10 @@ def build_model(
     Raises InputError for a value out of range, and, with the shapes, for a net that does not fit
     the image.
     """
-    check_model(spec)
+    if spec.name not in ARCHITECTURES:
+        raise InputError(
+            f"model.name: must be one of {', '.join(ARCHITECTURES)}, got {spec.name!r}"
+        )
     if len(image_shape) != 3 or min(image_shape) < 1 or classes < 2:
         raise InputError(
             f"model {spec.name}: images must be (C, H, W) of at least 2 classes, got "

@@ -7,27 +7,19 @@ steps), during which its own factor is multiplied by (step + 1) / (warm-up steps
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-from cnn_core.errors import InputError
+from cnn_core.setting import check_settings, make_named, setting
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """Warm-up and checks; a subclass writes `factor`."""
+    """The warm-up; a subclass has its settings as fields and writes `factor`."""
 
-    warmup: float = 0.0
+    warmup: float = setting(0.0, "share of all steps in which the rate rises", low=0, below=1)
 
     def __post_init__(self) -> None:
-        self.require("warmup", 0 <= self.warmup < 1, "at least 0 and less than 1")
-
-    def require(self, name: str, holds: bool, rule: str) -> None:
-        """Raise InputError unless the rule holds; write rules so that nan breaks them."""
-        if not holds:
-            raise InputError(
-                f"schedule.{name}: must be {rule}, got {getattr(self, name)} "
-                f"({type(self).__name__.lower()})"
-            )
+        check_settings("schedule", self)
 
     def factor(self, step: int, total_steps: int, steps_per_epoch: int) -> float:
         """Return the factor at `step` without the warm-up."""
@@ -52,13 +44,8 @@ class Constant(Schedule):
 class Step(Schedule):
     """``gamma^(epoch // every)``, epochs counted from 0."""
 
-    gamma: float = 0.1
-    every: int = 10
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require("gamma", 0 < self.gamma <= 1, "greater than 0 and at most 1")
-        self.require("every", self.every >= 1, "at least 1 epoch")
+    gamma: float = setting(0.1, "factor at each fall", above=0, high=1)
+    every: int = setting(10, "epochs from one fall to the next", low=1)
 
     def factor(self, step: int, total_steps: int, steps_per_epoch: int) -> float:
         return self.gamma ** (step // steps_per_epoch // self.every)
@@ -68,11 +55,7 @@ class Step(Schedule):
 class Exponential(Schedule):
     """``gamma^epoch``, epochs counted from 0; the NumPy article's decay is gamma = 0.9."""
 
-    gamma: float = 0.9
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require("gamma", 0 < self.gamma <= 1, "greater than 0 and at most 1")
+    gamma: float = setting(0.9, "factor of each epoch", above=0, high=1)
 
     def factor(self, step: int, total_steps: int, steps_per_epoch: int) -> float:
         return float(self.gamma ** (step // steps_per_epoch))
@@ -89,11 +72,7 @@ class Cosine(Schedule):
     Hutter (2017), equation 5, no restarts.
     """
 
-    final: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require("final", 0 <= self.final <= 1, "from 0 to 1")
+    final: float = setting(0.0, "factor at the end", low=0, high=1)
 
     def factor(self, step: int, total_steps: int, steps_per_epoch: int) -> float:
         rising = round(self.warmup * total_steps)
@@ -109,14 +88,9 @@ class OneCycle(Schedule):
     it is.
     """
 
-    warmup: float = 0.25
-    start: float = 0.04
-    final: float = 1e-4
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require("start", 0 < self.start <= 1, "greater than 0 and at most 1")
-        self.require("final", 0 <= self.final <= 1, "from 0 to 1")
+    warmup: float = setting(0.25, "share of all steps in which the rate rises", low=0, below=1)
+    start: float = setting(0.04, "factor at the beginning", above=0, high=1)
+    final: float = setting(1e-4, "factor at the end", low=0, high=1)
 
     def factor(self, step: int, total_steps: int, steps_per_epoch: int) -> float:
         rising = round(self.warmup * total_steps)
@@ -142,19 +116,4 @@ def make_schedule(settings: Mapping[str, object]) -> Schedule:
     """Return the schedule of ``{"name": "cosine", ...}``; raise InputError for an unknown name, key
     or value out of range.
     """
-    arguments = dict(settings)
-    name = arguments.pop("name", None)
-    if name not in SCHEDULES:
-        raise InputError(f"schedule.name: must be one of {', '.join(SCHEDULES)}, got {name!r}")
-    kind = SCHEDULES[str(name)]
-    known = {f.name: f.type for f in fields(kind)}
-    for key, value in arguments.items():
-        if key not in known:
-            raise InputError(f"schedule.{key}: {name} takes {', '.join(known)}, got {key!r}")
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or (known[key] is int and not isinstance(value, int))
-        ):
-            raise InputError(f"schedule.{key}: must be a number, got {value!r} ({name})")
-    return kind(**arguments)  # type: ignore[arg-type]
+    return make_named("schedule", SCHEDULES, settings)

@@ -4,106 +4,115 @@ training and replay.
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import cached_property
+from typing import Any
 
 from cnn_core.errors import InputError
+from cnn_core.setting import check_settings, setting
 
 Scalar = str | int | float | bool | None
-SAMPLING = ("permutation", "replacement")
-SELECT = ("last", "average", "best")
-
-
-def _require(section: str, name: str, value: object, holds: bool, rule: str) -> None:
-    """Raise InputError unless the rule holds; rules are written so that nan breaks them."""
-    if not holds:
-        raise InputError(f"{section}.{name}: must be {rule}, got {value!r}")
-
-
-def _require_counts(section: str, spec: object, *names: str) -> None:
-    for name in names:
-        value = getattr(spec, name)
-        _require(
-            section,
-            name,
-            value,
-            value is None or (type(value) is int and value >= 1),
-            "a whole number of at least 1",
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataSpec:
+class SplitSpec:
+    """How the training images are split. Limits on sizes are stratified and come after the split;
+    ``reserve`` images are neither trained on nor validated on (the frozen contest proxy is made of
+    them).
+    """
+
+    valid_fraction: float = setting(
+        1 / 6, "share of the training images held out for validation", low=0, below=1
+    )
+    split_seed: int = setting(
+        0, "of the validation split; the same in all studies, so that they can be compared", low=0
+    )
+    train_size: int | None = setting(None, "training images used; null: all", low=1)
+    valid_size: int | None = setting(None, "validation images used; null: all", low=1)
+    reserve: int = setting(
+        0, "images taken out before any split, neither trained on nor validated on", low=0
+    )
+
+    def __post_init__(self) -> None:
+        check_settings("data", self)
+
+    @property
+    def split(self) -> dict[str, Any]:
+        """The fields of the split alone, by name."""
+        return {item.name: getattr(self, item.name) for item in fields(SplitSpec)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSpec(SplitSpec):
     """Prepared arrays (see `cnn_core.data.prepared`) and how they are split.
 
-    ``train_size`` and ``valid_size`` keep that many images of the split, stratified; None keeps
-    all. ``reserve`` images, stratified, are taken out before any split: neither trained on nor
-    validated on (the frozen contest proxy is made of them). ``valid_folder`` holds prepared images
-    in the same order as ``folder``, such as disturbed copies: validation reads them there.
+    With ``folds``, ``fold`` of the training split validates instead of ``valid_fraction``.
+    ``valid_folder`` holds prepared images in the same order as ``folder``, such as disturbed
+    copies: validation reads them there.
     """
 
     folder: str
     digest: str
     image_shape: tuple[int, int, int]  # C, H, W
-    classes: int
-    valid_fraction: float = 1 / 6
-    split_seed: int = 0
-    train_size: int | None = None
-    valid_size: int | None = None
-    fold: int | None = (
-        # with `folds`: validate on this fold of the training split instead of `valid_fraction`
-        None
-    )
-    folds: int | None = None
-    reserve: int = 0
+    classes: int = setting(MISSING, "number of classes", low=1)
+    fold: int | None = None
+    folds: int | None = setting(None, "folds of the training split", low=1)
     valid_folder: str | None = None
     valid_digest: str | None = None
 
     def __post_init__(self) -> None:
-        _require(
-            "data",
-            "valid_fraction",
-            self.valid_fraction,
-            0 <= self.valid_fraction < 1,
-            "at least 0 and less than 1",
-        )
-        _require("data", "split_seed", self.split_seed, self.split_seed >= 0, "at least 0")
-        _require("data", "reserve", self.reserve, self.reserve >= 0, "at least 0")
-        _require_counts("data", self, "classes", "train_size", "valid_size", "folds")
-        together = (self.valid_folder is None) == (self.valid_digest is None)
-        _require(
-            "data",
-            "valid_folder",
-            self.valid_folder,
-            together,
-            "given together with data.valid_digest",
-        )
+        super().__post_init__()
+        if (self.valid_folder is None) != (self.valid_digest is None):
+            raise InputError(
+                "data.valid_folder: must be given together with data.valid_digest, got "
+                f"{self.valid_folder!r}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
     """A named architecture (`cnn_core.architectures.ARCHITECTURES`) and its dimensions."""
 
-    name: str = "contest"
-    filters: int = 32  # of the first block; later blocks keep the net's ratios
-    kernel: int = 5
-    pool: int = 2
-    hidden: tuple[int, ...] = ()
-    activation: str = "relu"
-    init: str = "he"
-    init_std: float = 0.01  # for init=normal
-    dropout: float = 0.0
-    batch_norm: str = "none"  # none | before | after the activation
-    # none, or what `MomentNormalization` takes out of every image: similar | box | width
-    frame: str = "none"
-    frame_beside: bool = (
-        False  # the net has the image as it is as well, as channels before the framed ones
+    name: str = setting("contest", "named architecture")
+    filters: int = setting(
+        32, "filters of the first block; later blocks keep the net's ratios", low=1
     )
-    frame_jitter: float = (
-        0.0  # how much placement, size and slant vary in training, behind the frame
+    kernel: int = setting(5, "side of the convolutions' kernels", low=1)
+    pool: int = setting(2, "side and stride of the pooling windows", low=1)
+    hidden: tuple[int, ...] = setting((), "units of the dense layers before the last", low=1)
+    activation: str = setting(
+        "relu",
+        "after convolutions and dense layers",
+        choices=("relu", "leaky_relu", "sigmoid", "tanh"),
     )
+    init: str = setting(
+        "he", "how weights are drawn", choices=("zeros", "normal", "xavier", "glorot", "he")
+    )
+    init_std: float = setting(0.01, "standard deviation for init=normal", low=0)
+    dropout: float = setting(0.0, "share of units dropped in training", low=0, below=1)
+    batch_norm: str = setting(
+        "none",
+        "batch normalisation relative to the activation",
+        choices=("none", "before", "after"),
+    )
+    frame: str = setting(
+        "none",
+        "what images' own moments take out of bright figures on black",
+        choices=("none", "similar", "box", "width"),
+    )
+    frame_beside: bool = setting(
+        False,
+        "where there is a frame: the net has the image as it is as well, as channels before the "
+        "framed ones",
+    )
+    frame_jitter: float = setting(
+        0.0, "how much place, size and slant vary behind the frame in training", low=0, below=0.5
+    )
+
+    def __post_init__(self) -> None:
+        check_settings("model", self)
+        object.__setattr__(self, "hidden", tuple(self.hidden))  # read from a file it is a list
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,67 +121,46 @@ class RegularizerSpec:
     added to the loss.
     """
 
-    l1: float = 0.0
-    l2: float = 0.0
+    l1: float = setting(0.0, "l1 * sum |W| is added to the loss", low=0)
+    l2: float = setting(0.0, "l2 / 2 * sum W^2 is added to the loss", low=0)
 
     def __post_init__(self) -> None:
-        for name in ("l1", "l2"):
-            value = getattr(self, name)
-            _require("regularizer", name, value, 0 <= value < math.inf, "finite and at least 0")
+        check_settings("regularizer", self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSpec:
     """How long and on what an epoch trains."""
 
-    epochs: int = 10
-    batch_size: int = 100
-    steps_per_epoch: int | None = None  # None: one pass
-    sampling: str = "permutation"  # or replacement
-    eval_size: int | None = (
-        # images of each split for metrics; None: all of validation, the epoch's own batches of
-        # training
-        None
+    epochs: int = setting(10, "epochs of a trial", low=1)
+    batch_size: int = setting(100, "images a step", low=1)
+    steps_per_epoch: int | None = setting(
+        None, "batches in an epoch; null: one pass over the training images", low=1
     )
-    label_smoothing: float = 0.0
-    clip_norm: float | None = None
-    average_decay: float = 0.999  # of the moving average of weights (select=average)
-    select: str = "last"  # last | average | best (lowest validation loss)
+    sampling: str = setting(
+        "permutation", "how batches are drawn", choices=("permutation", "replacement")
+    )
+    # None: all of validation, and of training the epoch's own batches.
+    eval_size: int | None = setting(
+        None, "images of each split that metrics are computed on; null: all", low=1
+    )
+    label_smoothing: float = setting(
+        0.0, "share of the target spread over all classes", low=0, below=1
+    )
+    clip_norm: float | None = setting(
+        None, "largest norm of the gradient; null: no clipping", above=0
+    )
+    average_decay: float = setting(
+        0.999, "of the moving average of weights (train.select=average)", low=0, below=1
+    )
+    select: str = setting(
+        "last",
+        "weights handed on: last, moving average, or lowest validation loss",
+        choices=("last", "average", "best"),
+    )
 
     def __post_init__(self) -> None:
-        _require_counts("train", self, "epochs", "batch_size", "steps_per_epoch", "eval_size")
-        _require(
-            "train",
-            "sampling",
-            self.sampling,
-            self.sampling in SAMPLING,
-            f"one of {', '.join(SAMPLING)}",
-        )
-        _require(
-            "train", "select", self.select, self.select in SELECT, f"one of {', '.join(SELECT)}"
-        )
-        _require(
-            "train",
-            "label_smoothing",
-            self.label_smoothing,
-            0 <= self.label_smoothing < 1,
-            "at least 0 and less than 1",
-        )
-        clip = self.clip_norm
-        _require(
-            "train",
-            "clip_norm",
-            clip,
-            clip is None or 0 < clip < math.inf,
-            "finite and greater than 0, or null",
-        )
-        _require(
-            "train",
-            "average_decay",
-            self.average_decay,
-            0 <= self.average_decay < 1,
-            "at least 0 and less than 1",
-        )
+        check_settings("train", self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,20 +169,16 @@ class Spec:
 
     data: DataSpec
     model: ModelSpec
-    optimizer: Mapping[
-        str, Scalar
-    ]  # {"name": "adam", "lr": 0.001, ...}: a key of OPTIMIZERS and its constructor's arguments
-    schedule: Mapping[str, Scalar] = field(
-        default_factory=lambda: {"name": "constant"}
-    )  # the same, of SCHEDULES
+    # {"name": "adam", "lr": 0.001, ...}: a key of OPTIMIZERS and its constructor's arguments
+    optimizer: Mapping[str, Scalar]
+    # the same, of SCHEDULES
+    schedule: Mapping[str, Scalar] = field(default_factory=lambda: {"name": "constant"})
     regularizer: RegularizerSpec = RegularizerSpec()
-    augment: Mapping[str, Scalar] = field(
-        default_factory=dict
-    )  # fields of cnn_core.augmentation.AugmentSpec; empty: none
+    # fields of cnn_core.augmentation.AugmentSpec; empty: none
+    augment: Mapping[str, Scalar] = field(default_factory=dict)
     train: TrainSpec = TrainSpec()
-    seed: tuple[int, ...] = (
-        0,
-    )  # entropy of the trial's SeedSequence, such as (study seed, trial number)
+    # entropy of the trial's SeedSequence, such as (study seed, trial number)
+    seed: tuple[int, ...] = (0,)
 
     def digest(self) -> str:
         """Return the sha256 of everything that decides the net; where the data lie does not (their

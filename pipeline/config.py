@@ -2,13 +2,12 @@
 Spec``, and the frame of a command.
 """
 
-from pipeline.configuration.command import SWEEP, Command
+from cnn_core.setting import setting
 from pipeline.configuration.command_line import command_line, version
 from pipeline.configuration.compose import compose
 from pipeline.configuration.hydra_tree import conf_dir
 from pipeline.configuration.overrides import command_of, override
-from pipeline.configuration.settings import setting
-from pipeline.configuration.tree import Config, spec_of
+from pipeline.configuration.tree import SWEEP, Command, Config, spec_of
 
 __all__ = [
     "SWEEP",

@@ -1,87 +1,53 @@
 """Which random changes a training image may undergo, and how strong they are."""
 
-import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import Any
 
-from cnn_core.errors import InputError
+from cnn_core.setting import check_settings, setting
 
-# Field -> (lowest, highest, unit shown in the error).
-_LIMITS: dict[str, tuple[float, float, str]] = {
-    "shift": (0.0, 0.5, "of the image's side"),
-    "rotate": (0.0, 180.0, "degrees"),
-    "scale": (0.0, 0.9, "of the size"),
-    "shear": (0.0, 1.0, "tangent"),
-    "perspective": (0.0, 0.5, "of the size at the border"),
-    "elastic": (0.0, 0.2, "of the image's side"),
-    "elastic_sigma": (0.02, 1.0, "of the image's side"),
-    "nearest": (0.0, 1.0, "probability"),
-    "strokes": (0.0, 1.0, "probability"),
-    "stroke_strength": (0.0, 1.0, "share"),
-    "blur": (0.0, 1.0, "probability"),
-    "blur_strength": (0.0, 1.0, "share"),
-    "specks": (0.0, 1.0, "probability"),
-    "speck_share": (0.0, 0.5, "of the pixels"),
-    "cutout": (0.0, 1.0, "probability"),
-    "cutout_size": (0.0, 1.0, "of the image's side"),
-    "contrast": (0.0, 1.0, "share"),
-    "noise": (0.0, 1.0, "of full white"),
-    "mild": (0.0, 1.0, "share of the images"),
-}
+
+def _up_to(high: float, about: str, default: float = 0.0) -> Any:
+    """Return the field of a strength from 0 to `high`."""
+    return setting(default, about, low=0, high=high)
 
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentSpec:
-    """Strengths of all transforms; each image draws its own values up to them. Every default is
-    "off".
+    """Strengths of all transforms; each image draws its own values up to them, uniformly. Every
+    default is "off".
 
-    Lengths are shares of the image's side, so that one preset serves 8x8 and 28x28 images. Uniform
-    draws: shift in [-shift, shift] along both axes; angle in [-rotate, rotate]; zoom in [1 - scale,
-    1 + scale]; tangent of the shear in [-shear, shear]; perspective as the relative change of size
-    at the image's border. `elastic` is the largest root mean square displacement of a field
-    smoothed by a Gaussian of `elastic_sigma` (Simard, Steinkraus, Platt 2003; there sigma is 4 to 8
-    pixels of 29). `nearest` is the share of images resampled by nearest neighbour instead of
-    bilinearly. `strokes`, `blur`, `specks` and `cutout` are the shares of images that undergo them,
-    with strengths uniform up to the field beside (strokes thicken or thin, equally often).
-    `contrast` c multiplies by a factor in [1 - c, 1 + c]; `noise` is the largest standard deviation
-    of Gaussian noise. `mild` is the share of images that are moved by a third of what was drawn
-    (elastic displacement apart) and keep their pixels: a net that learns strong changes alone does
-    less well on ordinary images.
+    Lengths are shares of the image's side, so that one preset serves 8x8 and 28x28 images. `scale`
+    zooms by a factor in [1 - scale, 1 + scale], `contrast` multiplies by one in [1 - c, 1 + c].
+    `elastic` is the largest root mean square displacement of a field smoothed by a Gaussian of
+    `elastic_sigma` (Simard, Steinkraus, Platt 2003; there sigma is 4 to 8 pixels of 29). Strokes
+    thicken or thin, equally often. `mild` images move by a third of what was drawn (elastic
+    displacement apart): a net that learns strong changes alone does less well on ordinary images.
     """
 
-    shift: float = 0.0
-    rotate: float = 0.0
-    scale: float = 0.0
-    shear: float = 0.0
-    perspective: float = 0.0
-    elastic: float = 0.0
-    elastic_sigma: float = 0.17
-    nearest: float = 0.0
-    strokes: float = 0.0
-    stroke_strength: float = 1.0
-    blur: float = 0.0
-    blur_strength: float = 1.0
-    specks: float = 0.0
-    speck_share: float = 0.03
-    cutout: float = 0.0
-    cutout_size: float = 0.3
-    contrast: float = 0.0
-    noise: float = 0.0
-    mild: float = 0.0
+    shift: float = _up_to(0.5, "largest shift along each axis, a share of the image's side")
+    rotate: float = _up_to(180, "largest turn either way, degrees")
+    scale: float = _up_to(0.9, "largest change of the size, a share of it")
+    shear: float = _up_to(1, "largest tangent of the shear")
+    perspective: float = _up_to(0.5, "largest relative change of the size at the border")
+    elastic: float = _up_to(0.2, "largest elastic displacement, a share of the image's side")
+    elastic_sigma: float = setting(
+        0.17, "smoothness of that displacement, a share of the image's side", low=0.02, high=1
+    )
+    nearest: float = _up_to(1, "share of images resampled by nearest neighbour, not bilinearly")
+    strokes: float = _up_to(1, "share of images whose strokes thicken or thin")
+    stroke_strength: float = _up_to(1, "how much they do at most", 1.0)
+    blur: float = _up_to(1, "share of images that are blurred")
+    blur_strength: float = _up_to(1, "how much at most", 1.0)
+    specks: float = _up_to(1, "share of images with light specks")
+    speck_share: float = _up_to(0.5, "largest share of the pixels under specks", 0.03)
+    cutout: float = _up_to(1, "share of images with a square cut out")
+    cutout_size: float = _up_to(1, "largest side of that square, a share of the image's", 0.3)
+    contrast: float = _up_to(1, "largest relative change of the contrast")
+    noise: float = _up_to(1, "largest standard deviation of the noise, a share of full white")
+    mild: float = _up_to(1, "share of images that move a third as far and keep their pixels")
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            low, high, unit = _LIMITS[field.name]
-            value = getattr(self, field.name)
-            if (
-                isinstance(value, bool)
-                or not isinstance(value, int | float)
-                or not math.isfinite(value)
-                or not low <= value <= high
-            ):
-                raise InputError(
-                    f"augment.{field.name} must be between {low:g} and {high:g} ({unit}), got "
-                    f"{value!r}"
-                )
+        check_settings("augment", self)
 
     @property
     def geometric(self) -> bool:

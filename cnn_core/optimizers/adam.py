@@ -7,7 +7,8 @@ import numpy as np
 
 from cnn_core.axes import Array
 from cnn_core.optimizers.adaptive import divide_by_root
-from cnn_core.optimizers.optimizer import Optimizer, State
+from cnn_core.optimizers.optimizer import Optimizer, State, learning_rate
+from cnn_core.setting import setting
 
 
 @dataclass(kw_only=True)
@@ -20,17 +21,11 @@ class Adam(Optimizer):
     to float32's last digits unless gradients are nearly 0.
     """
 
-    lr: float = 0.001
-    beta1: float = 0.9
-    beta2: float = 0.999
-    eps: float = 1e-8
-    eps_corrected: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require("beta1", 0 <= self.beta1 < 1, "at least 0 and less than 1")
-        self.require("beta2", 0 <= self.beta2 < 1, "at least 0 and less than 1")
-        self.require("eps", self.eps > 0, "greater than 0")
+    lr: float = learning_rate(0.001)
+    beta1: float = setting(0.9, "decay of the gradient's average", low=0, below=1)
+    beta2: float = setting(0.999, "decay of the squared gradient's average", low=0, below=1)
+    eps: float = setting(1e-8, "keeps the divisor above 0", above=0)
+    eps_corrected: bool = setting(True, "eps is scaled as the second moment in the first steps")
 
     def init_one(self, p: Array) -> State:
         return {"m": np.zeros_like(p), "v": np.zeros_like(p)}
@@ -64,8 +59,4 @@ class AdamW(Adam):
     libraries do.
     """
 
-    weight_decay: float = 0.01
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require("weight_decay", self.weight_decay >= 0, "at least 0")
+    weight_decay: float = setting(0.01, "share of a weight lost at a step, times lr", low=0)

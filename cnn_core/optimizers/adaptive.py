@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnn_core.axes import Array
-from cnn_core.optimizers.optimizer import Optimizer, State
+from cnn_core.optimizers.optimizer import Optimizer, State, learning_rate
+from cnn_core.setting import setting
 
 
 def divide_by_root(numerator: Array, h: Array, eps: float, outside: bool, out: Array) -> None:
@@ -29,13 +30,9 @@ class AdaGrad(Optimizer):
     1e-4); ``eps_outside=False`` puts it under the root.
     """
 
-    lr: float = 0.001
-    eps: float = 1e-7
-    eps_outside: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require("eps", self.eps > 0, "greater than 0")
+    lr: float = learning_rate(0.001)
+    eps: float = setting(1e-7, "keeps the divisor above 0", above=0)
+    eps_outside: bool = setting(True, "eps is added to the root, not under it")
 
     def init_one(self, p: Array) -> State:
         return {"h": np.zeros_like(p)}
@@ -60,15 +57,10 @@ class RMSProp(Optimizer):
     / eps, and the net saturates, which the course notes show.
     """
 
-    lr: float = 0.001
-    decay: float = 0.9
-    eps: float = 1e-7
-    eps_outside: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require("decay", 0 <= self.decay <= 1, "from 0 to 1")
-        self.require("eps", self.eps > 0, "greater than 0")
+    lr: float = learning_rate(0.001)
+    decay: float = setting(0.9, "decay of the squared gradient's average", low=0, high=1)
+    eps: float = setting(1e-7, "keeps the divisor above 0", above=0)
+    eps_outside: bool = setting(True, "eps is added to the root, not under it")
 
     def init_one(self, p: Array) -> State:
         return {"h": np.zeros_like(p)}
@@ -95,14 +87,9 @@ class AdaDelta(Optimizer):
     under both roots.
     """
 
-    lr: float = 1.0
-    decay: float = 0.95
-    eps: float = 1e-6
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require("decay", 0 <= self.decay < 1, "at least 0 and less than 1")
-        self.require("eps", self.eps > 0, "greater than 0")
+    lr: float = learning_rate(1.0)
+    decay: float = setting(0.95, "decay of both averages", low=0, below=1)
+    eps: float = setting(1e-6, "keeps the divisor above 0", above=0)
 
     def init_one(self, p: Array) -> State:
         return {"h": np.zeros_like(p), "s": np.zeros_like(p)}

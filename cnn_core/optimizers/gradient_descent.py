@@ -6,6 +6,7 @@ import numpy as np
 
 from cnn_core.axes import Array
 from cnn_core.optimizers.optimizer import Optimizer, State
+from cnn_core.setting import setting
 
 
 @dataclass(kw_only=True)
@@ -25,11 +26,7 @@ class Momentum(Optimizer):
     (2013) and of the course notes.
     """
 
-    momentum: float = 0.9
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require("momentum", 0 <= self.momentum < 1, "at least 0 and less than 1")
+    momentum: float = setting(0.9, "share of the last step that is kept", low=0, below=1)
 
     def init_one(self, p: Array) -> State:
         return {"v": np.zeros_like(p)}

@@ -2,14 +2,14 @@
 walk over the parameters.
 """
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from cnn_core.axes import Array
-from cnn_core.errors import InputError
+from cnn_core.setting import check_settings, setting
 
 # Elements updated at once: parameter, gradient, two states and the work array of a block stay in a
 # second-level cache of 1 MB, and nearly so with twice as many; smaller blocks pay more for the
@@ -24,6 +24,11 @@ def is_weight(name: str) -> bool:
     gamma and beta.
     """
     return name.rpartition(".")[2] == "W"
+
+
+def learning_rate(default: float) -> Any:
+    """Return the field `lr`, whose default depends on the optimizer."""
+    return setting(default, "learning rate", above=0)
 
 
 @dataclass(frozen=True)
@@ -44,13 +49,13 @@ class Optimizer:
     """Walks over parameters, counts steps, applies the learning-rate factor; a subclass says how
     one array moves.
 
-    A subclass is a dataclass whose fields are its hyperparameters. It writes `init_one`, which
-    returns the state of one parameter, and `update_one`, which moves it in place. Steady training
-    allocates nothing: `work` are two arrays of the block's shape to use freely. `step` raises
-    ValueError when parameters and gradients have different names or shapes.
+    A subclass is a dataclass whose hyperparameters are fields made by `setting`. It writes
+    `init_one`, which returns the state of one parameter, and `update_one`, which moves it in place.
+    Steady training allocates nothing: `work` are two arrays of the block's shape to use freely.
+    `step` raises ValueError when parameters and gradients have different names or shapes.
     """
 
-    lr: float = 0.01
+    lr: float = learning_rate(0.01)
     _steps: int = field(default=0, init=False, repr=False)
     _states: dict[str, State] = field(default_factory=dict, init=False, repr=False)
     _bound: list[tuple[Array, Array]] = field(default_factory=list, init=False, repr=False)
@@ -59,18 +64,7 @@ class Optimizer:
     weight_decay = 0.0  # decoupled, of weights only; AdamW makes it a field
 
     def __post_init__(self) -> None:
-        self.require("lr", self.lr > 0, "greater than 0")
-        for f in fields(self):
-            if f.init and f.type in (float, "float"):
-                self.require(f.name, math.isfinite(getattr(self, f.name)), "finite")
-
-    def require(self, name: str, holds: bool, rule: str) -> None:
-        """Raise InputError unless the rule holds; write rules so that nan breaks them."""
-        if not holds:
-            raise InputError(
-                f"optimizer.{name}: must be {rule}, got {getattr(self, name)} "
-                f"({type(self).__name__.lower()})"
-            )
+        check_settings("optimizer", self)
 
     def init_one(self, p: Array) -> State:
         """Return the state of one parameter: arrays of its shape and dtype by name."""

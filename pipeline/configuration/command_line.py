@@ -14,11 +14,10 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from cnn_core.errors import InputError
-from pipeline.configuration.command import Command
 from pipeline.configuration.compose import compose
 from pipeline.configuration.help import print_help
 from pipeline.configuration.hydra_tree import search_path_override
-from pipeline.configuration.tree import Config
+from pipeline.configuration.tree import Command, Config
 from pipeline.redact import redact
 
 DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
@@ -93,9 +92,8 @@ def _job(config: Config, command: Command) -> str:
     ]
     tree = OmegaConf.to_container(config.node, resolve=False)
     ordered: dict[str, Any] = {str(key): tree[key] for key in (*own, *sections)}  # type: ignore[index]
-    ordered.get("study", {})["name"] = (
-        config.study.name
-    )  # which may come from a section that is not shown
+    # Which may come from a section that is not shown.
+    ordered.get("study", {})["name"] = config.study.name
     return redact(OmegaConf.to_yaml(OmegaConf.create(ordered)))
 
 

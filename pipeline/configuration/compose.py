@@ -12,13 +12,13 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from cnn_core.errors import InputError
-from pipeline.configuration.choices import check_by_construction
-from pipeline.configuration.command import SWEEP, Command
-from pipeline.configuration.hints import first_line
-from pipeline.configuration.hydra_tree import SEARCH_PATH, check_choice, groups
+from cnn_core.optimizers import make_optimizer
+from cnn_core.schedules import make_schedule
+from cnn_core.setting import check_settings
+from pipeline.configuration.hydra_tree import SEARCH_PATH, check_choice, first_line, groups
 from pipeline.configuration.overrides import parse_override
-from pipeline.configuration.rules import check_config, check_limits, refuse_targets
-from pipeline.configuration.tree import FREE_SECTIONS, ROOT_KEYS, SECTIONS, Config
+from pipeline.configuration.rules import check_config, refuse_targets
+from pipeline.configuration.tree import FREE_SECTIONS, ROOT_KEYS, SECTIONS, SWEEP, Command, Config
 from pipeline.configuration.typed_tree import TypedTree, set_typed, typed_tree
 
 _LOCK = threading.RLock()
@@ -139,10 +139,11 @@ def _to_config(
             f"configuration: interpolations must resolve, got {first_line(error)}"
         ) from error
     if own is not None:
-        check_limits("", own)
+        check_settings("", own)
     for section in ("optimizer", "schedule", "augment"):
         sections[section] = dict(vars(sections[section]))
-    check_by_construction(sections["optimizer"], sections["schedule"], sections["augment"])
+    make_optimizer(sections["optimizer"])  # whose own checks then speak
+    make_schedule(sections["schedule"])
     config = Config(
         command=command.name,
         overrides=overrides,

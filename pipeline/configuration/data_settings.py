@@ -1,27 +1,22 @@
 """What ``data=`` can be: one dataclass a source, shared fields first."""
-# ruff: noqa: RUF009 - setting() is dataclasses.field() with words
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from pipeline.configuration.settings import setting
+from cnn_core.setting import setting
+from cnn_core.spec import SplitSpec
 
 
-@dataclass
-class DataSettings:
-    """Fields of every source. Limits on sizes are stratified and come after the split."""
-
+@dataclass(frozen=True, kw_only=True)
+class SourceName:
     name: str = setting("digits", "where the images come from")
-    valid_fraction: float = setting(
-        1 / 6, "share of the training images held out for validation", above=0, below=1
-    )
-    split_seed: int = setting(
-        0, "of the validation split; the same in all studies, so that they can be compared", low=0
-    )
-    train_size: int | None = setting(None, "training images used; null: all", low=1)
-    valid_size: int | None = setting(None, "validation images used; null: all", low=1)
-    reserve: int = setting(
-        0, "images taken out before any split, neither trained on nor validated on", low=0
-    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings(SplitSpec, SourceName):
+    """Fields of every source. `module` is the module of `pipeline.data` that reads it."""
+
+    module: ClassVar[str]
     valid_images: str = setting(
         "clean",
         "validate on images as they are, or on disturbed copies (the contest proxy)",
@@ -29,7 +24,7 @@ class DataSettings:
     )
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class HeldOutSettings(DataSettings):
     """Sources without a test set of their own: a fixed, stratified share is set aside before
     anything else is done.
@@ -41,25 +36,29 @@ class HeldOutSettings(DataSettings):
     test_seed: int = setting(0, "of that share", low=0)
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class DigitsSettings(HeldOutSettings):
     """scikit-learn's 1,797 real 8x8 digits, always there."""
 
+    module = "digits"
 
-@dataclass
+
+@dataclass(frozen=True, kw_only=True)
 class MnistSettings(DataSettings):
     """The 70,000 images of MNIST, found or downloaded, verified by digest."""
 
+    module = "mnist"
     root: str | None = setting(
         None, "folder of the four files; null: $CNN_DATA_DIR/mnist, the user's cache, or a download"
     )
     download: bool = setting(True, "whether files that are not found may be downloaded")
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class FileSettings(HeldOutSettings):
     """Sources read from one's own files."""
 
+    module = "labelled_files"
     root: str | None = setting(
         None,
         "folder that relative paths start from; null: $CNN_DATA_DIR/<data>, or the working "
@@ -70,7 +69,7 @@ class FileSettings(HeldOutSettings):
     )
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class IdxSettings(FileSettings):
     images: str | None = setting(None, "IDX file of images, also .gz")
     labels: str | None = setting(None, "IDX file of labels, also .gz")
@@ -80,7 +79,7 @@ class IdxSettings(FileSettings):
     test_labels: str | None = setting(None, "IDX file of test labels")
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class CsvSettings(FileSettings):
     file: str | None = setting(None, "CSV file, a row an image: a label and its pixels")
     test_file: str | None = setting(
@@ -92,7 +91,7 @@ class CsvSettings(FileSettings):
     )
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class NpzSettings(FileSettings):
     file: str | None = setting(None, ".npz with arrays of images and labels, no pickles")
     images: str = setting(
@@ -105,8 +104,9 @@ class NpzSettings(FileSettings):
     test_labels: str | None = setting(None, "name of the array of test labels")
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class ImagesSettings(FileSettings):
+    module = "images"
     folder: str | None = setting(None, "folder with one folder of PNG or JPEG files a class")
     test_folder: str | None = setting(
         None, "the same for the test; null: test_fraction is held out"
@@ -122,7 +122,7 @@ class ImagesSettings(FileSettings):
     )
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class TextSettings(FileSettings):
     file: str | None = setting(
         None, "text file, a row of integers an image, blanks or commas between"

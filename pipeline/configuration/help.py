@@ -13,9 +13,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.configuration.command import Command
 from pipeline.configuration.hydra_tree import groups
-from pipeline.configuration.tree import FREE_SECTIONS, ROOT_KEYS, SECTIONS, section_type
+from pipeline.configuration.tree import FREE_SECTIONS, ROOT_KEYS, SECTIONS, Command, section_type
 from pipeline.configuration.typed_tree import typed_tree
 
 WIDE = 80  # columns from which keys, defaults and meanings stand side by side

@@ -13,8 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from cnn_core.errors import InputError
-from pipeline.configuration.hints import did_you_mean, first_line
+from cnn_core.errors import InputError, did_you_mean
 
 _LOCK = threading.RLock()
 _initialized_for: Path | None = None
@@ -123,3 +122,12 @@ def check_choice(group: str, choice: object, search_path: tuple[str, ...] = ()) 
         f"{group}: must be one of {', '.join(known)}, got "
         f"{choice!r}{did_you_mean(str(choice), known)}"
     )
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an exception's message that says something."""
+    if isinstance(error, OmegaConfBaseException) and error.msg:
+        text = error.msg
+    else:
+        text = str(error)
+    return next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)

@@ -12,12 +12,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from cnn_core.errors import InputError
-from pipeline.configuration.command import SWEEP
-from pipeline.configuration.hints import did_you_mean, first_line, keys_of
-from pipeline.configuration.hydra_tree import groups
-from pipeline.configuration.tree import ROOT_KEYS
-from pipeline.configuration.typed_tree import typed_tree
+from cnn_core.errors import InputError, did_you_mean
+from pipeline.configuration.hydra_tree import first_line, groups
+from pipeline.configuration.tree import ROOT_KEYS, SWEEP
+from pipeline.configuration.typed_tree import keys_of, typed_tree
 
 Value = str | int | float | bool | None
 _LOCK = threading.RLock()  # of Hydra's parser
@@ -27,9 +25,7 @@ def override(key: str, value: Value | Path) -> str:
     """Return ``key=value`` such that composing it gives the value back: no override is written in
     any other way.
     """
-    if isinstance(
-        value, Path
-    ):  # a folder may bear any name, also one that would else be read as an interpolation
+    if isinstance(value, Path):  # whose name would else be read as an interpolation
         text = re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", str(value))
         return f"{key}={_quoted(text)}"
     return f"{key}={literal(value)}"

@@ -1,36 +1,11 @@
-"""The typed tree: one dataclass a section. A field says its default, what it means and its limits;
-help and checks read them here.
+"""The typed tree: one dataclass a section, but for those that are cnn_core's own specs. A field
+says its default, what it means and its limits; help and checks read them here.
 """
-# ruff: noqa: RUF009 - setting() is dataclasses.field() with words
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
+from cnn_core.setting import setting
 from pipeline.inputs import LABEL, NORMALIZE
-
-
-def setting(
-    default: Any,
-    about: str,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    above: float | None = None,
-    below: float | None = None,
-    choices: tuple[str, ...] = (),
-) -> Any:
-    """Return a dataclass field: `about` for --help; limits ``low <= x <= high``, ``above < x <
-    below``; words from `choices`.
-    """
-    limits = {"low": low, "high": high, "above": above, "below": below}
-    metadata = {
-        "about": about,
-        "limits": {k: v for k, v in limits.items() if v is not None},
-        "choices": choices,
-    }
-    if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
 
 
 @dataclass
@@ -59,7 +34,11 @@ class StudySettings:
     enqueue: list[list[str]] = setting(
         [], "trials to try first, each a list of overrides of searched keys"
     )
-    objectives: list[str] = setting(["valid_accuracy"], "valid_accuracy, or also multiply_adds")
+    objectives: list[str] = setting(
+        ["valid_accuracy"],
+        "what trials are compared by, the first always",
+        choices=("valid_accuracy", "multiply_adds"),
+    )
 
 
 @dataclass
@@ -102,77 +81,74 @@ class BlasSettings:
 
 
 @dataclass
-class ModelSettings:
-    name: str = setting("contest", "named architecture")
-    filters: int = setting(
-        32, "filters of the first block; later blocks keep the net's ratios", low=1
-    )
-    kernel: int = setting(5, "side of the convolutions' kernels", low=1)
-    pool: int = setting(2, "side and stride of the pooling windows", low=1)
-    hidden: list[int] = setting([], "units of the dense layers before the last", low=1)
-    activation: str = setting(
-        "relu",
-        "after convolutions and dense layers",
-        choices=("relu", "leaky_relu", "sigmoid", "tanh"),
-    )
-    init: str = setting(
-        "he", "how weights are drawn", choices=("zeros", "normal", "xavier", "glorot", "he")
-    )
-    init_std: float = setting(0.01, "standard deviation for init=normal", low=0)
-    dropout: float = setting(0.0, "share of units dropped in training", low=0, below=1)
-    batch_norm: str = setting(
-        "none",
-        "batch normalisation relative to the activation",
-        choices=("none", "before", "after"),
-    )
-    frame: str = setting(
-        "none",
-        "what images' own moments take out of bright figures on black",
-        choices=("none", "similar", "box", "width"),
-    )
-    frame_beside: bool = setting(
-        False,
-        "where there is a frame: the net has the image as it is as well, as channels before the "
-        "framed ones",
-    )
-    frame_jitter: float = setting(
-        0.0, "how much place, size and slant vary behind the frame in training", low=0, below=0.5
+class SamplerSettings:
+    name: str = setting("tpe", "how the next trial is chosen")
+
+
+@dataclass
+class TpeSettings(SamplerSettings):
+    startup_trials: int = setting(8, "random trials before the model is used", low=1)
+    candidates: int = setting(24, "candidates scored for each suggestion", low=1)
+
+
+@dataclass
+class CmaesSettings(SamplerSettings):
+    startup_trials: int = setting(1, "random trials before the model is used", low=1)
+    sigma: float | None = setting(
+        None, "first step size, as a share of the space; null: the library's choice", above=0
     )
 
 
 @dataclass
-class RegularizerSettings:
-    l1: float = setting(0.0, "l1 * sum |W| is added to the loss", low=0)
-    l2: float = setting(0.0, "l2 / 2 * sum W^2 is added to the loss", low=0)
+class GpSettings(SamplerSettings):
+    startup_trials: int = setting(10, "random trials before the model is used", low=1)
 
 
 @dataclass
-class TrainSettings:
-    epochs: int = setting(10, "epochs of a trial", low=1)
-    batch_size: int = setting(100, "images a step", low=1)
-    steps_per_epoch: int | None = setting(
-        None, "batches in an epoch; null: one pass over the training images", low=1
-    )
-    sampling: str = setting(
-        "permutation", "how batches are drawn", choices=("permutation", "replacement")
-    )
-    eval_size: int | None = setting(
-        None, "images of each split that metrics are computed on; null: all", low=1
-    )
-    label_smoothing: float = setting(
-        0.0, "share of the target spread over all classes", low=0, below=1
-    )
-    clip_norm: float | None = setting(
-        None, "largest norm of the gradient; null: no clipping", above=0
-    )
-    average_decay: float = setting(
-        0.999, "of the moving average of weights (train.select=average)", low=0, below=1
-    )
-    select: str = setting(
-        "last",
-        "weights handed on: last, moving average, or lowest validation loss",
-        choices=("last", "average", "best"),
-    )
+class Nsga2Settings(SamplerSettings):
+    population: int = setting(20, "trials in a generation", low=2)
+
+
+SAMPLERS: dict[str, type[SamplerSettings]] = {
+    "tpe": TpeSettings,
+    "random": SamplerSettings,
+    "grid": SamplerSettings,
+    "cmaes": CmaesSettings,
+    "gp": GpSettings,
+    "nsga2": Nsga2Settings,
+}
+
+
+@dataclass
+class PrunerSettings:
+    name: str = setting("none", "which trials are stopped early")
+
+
+@dataclass
+class MedianSettings(PrunerSettings):
+    startup_trials: int = setting(5, "trials that are never pruned", low=0)
+    warmup_epochs: int = setting(1, "epochs before a trial can be pruned", low=0)
+
+
+@dataclass
+class HalvingSettings(PrunerSettings):
+    min_epochs: int = setting(1, "epochs before the first decision", low=1)
+    reduction_factor: int = setting(3, "one trial in so many is promoted at each rung", low=2)
+
+
+@dataclass
+class PatientSettings(PrunerSettings):
+    patience: int = setting(3, "epochs without improvement before a trial can be pruned", low=0)
+    min_delta: float = setting(0.0, "what counts as an improvement", low=0)
+
+
+PRUNERS: dict[str, type[PrunerSettings]] = {
+    "none": PrunerSettings,
+    "median": MedianSettings,
+    "successive_halving": HalvingSettings,
+    "hyperband": HalvingSettings,
+    "patient": PatientSettings,
+}
 
 
 @dataclass

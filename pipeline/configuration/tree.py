@@ -1,45 +1,85 @@
-"""The whole tree as types: which class a section of the composed configuration is checked against,
-and the result, `Config`.
+"""The whole tree as types: what a command is, which class a section of the composed configuration
+is checked against, and the result, `Config`.
 """
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 
+from cnn_core.augmentation import AugmentSpec
 from cnn_core.errors import InputError
+from cnn_core.optimizers import OPTIMIZERS
+from cnn_core.schedules import SCHEDULES
 from cnn_core.spec import DataSpec, ModelSpec, RegularizerSpec, Scalar, Spec, TrainSpec
-from pipeline.configuration.choices import (
-    PRUNERS,
-    SAMPLERS,
-    PrunerSettings,
-    SamplerSettings,
-    augment_settings,
-    optimizer_settings,
-    schedule_settings,
-)
-from pipeline.configuration.command import Command
 from pipeline.configuration.data_settings import DATA, DataSettings
 from pipeline.configuration.hydra_tree import groups
 from pipeline.configuration.settings import (
+    PRUNERS,
+    SAMPLERS,
     BlasSettings,
     BudgetSettings,
     DeadlineSettings,
     EnsembleSettings,
     FinalSettings,
-    ModelSettings,
-    RegularizerSettings,
+    PrunerSettings,
+    SamplerSettings,
     SlotSettings,
     StudySettings,
     TrackingSettings,
-    TrainSettings,
 )
 from pipeline.files import StudyPaths
 from pipeline.redact import redact
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of ``python -m pipeline.<name>``.
+
+    `keys` is a dataclass of the command's own top-level keys, its fields made with `setting`; an
+    instance arrives as ``config.arguments``. `sections` are the sections of the tree that it
+    listens to; None: all. An override of any other is refused, since it would do nothing.
+    """
+
+    name: str
+    about: str = ""
+    examples: tuple[str, ...] = ()
+    keys: type | None = None
+    sections: tuple[str, ...] | None = None
+
+
+SWEEP = Command(
+    name="sweep",
+    about="Searches hyperparameters: many trials at once, logged in MLflow. Interrupted, the same "
+    "command goes on where it stopped.",
+    examples=(
+        "python -m pipeline.sweep                                   20 trials on 1,797 small "
+        "digits, about a minute",
+        "python -m pipeline.sweep experiment=mnist slots.n=2        30 trials on MNIST",
+        "python -m pipeline.sweep data=csv data.file=train.csv study.name=mine budget.minutes=30",
+        "python -m pipeline.sweep optimizer=adam model.dropout=0.4  fixes two values that would be "
+        "searched",
+        "python -m pipeline.sweep study.name=small 'space={model.filters:{int:[8,32]}}'",
+    ),
+)
+
+
+def settings_of(source: type, name: str) -> type:
+    """Return a dataclass of `name` and the settings of an optimizer or a schedule: cnn_core's
+    classes are the schema.
+    """
+    hints = get_type_hints(source)
+    given: list[Any] = [("name", str, field(default=name))]
+    for item in dataclasses.fields(source):
+        if item.init:
+            copied = field(default=item.default, metadata=item.metadata)
+            given.append((item.name, hints[item.name], copied))
+    return dataclasses.make_dataclass(f"{source.__name__}Settings", given)
+
 
 # Section -> class, or a function of the section's `name`.
 SECTIONS: dict[str, type | Callable[[str], type]] = {
@@ -49,12 +89,12 @@ SECTIONS: dict[str, type | Callable[[str], type]] = {
     "slots": SlotSettings,
     "blas": BlasSettings,
     "data": DATA.__getitem__,
-    "model": ModelSettings,
-    "optimizer": optimizer_settings,
-    "schedule": schedule_settings,
-    "regularizer": RegularizerSettings,
-    "augment": lambda _: augment_settings(),
-    "train": TrainSettings,
+    "model": ModelSpec,
+    "optimizer": lambda name: settings_of(OPTIMIZERS[name], name),
+    "schedule": lambda name: settings_of(SCHEDULES[name], name),
+    "regularizer": RegularizerSpec,
+    "augment": AugmentSpec,
+    "train": TrainSpec,
     "sampler": SAMPLERS.__getitem__,
     "pruner": PRUNERS.__getitem__,
     "tracking": TrackingSettings,
@@ -102,9 +142,8 @@ class Config:
     """A composed configuration: typed sections, and the node and overrides that they came from."""
 
     command: str
-    overrides: tuple[
-        str, ...
-    ]  # as given, the command's own keys left out, so that they can be composed again
+    # as given, the command's own keys left out, so that they can be composed again
+    overrides: tuple[str, ...]
     node: DictConfig  # unresolved
     root: Path
     study: StudySettings
@@ -113,12 +152,12 @@ class Config:
     slots: SlotSettings
     blas: BlasSettings
     data: DataSettings
-    model: ModelSettings
+    model: ModelSpec
     optimizer: Mapping[str, Scalar]
     schedule: Mapping[str, Scalar]
-    regularizer: RegularizerSettings
+    regularizer: RegularizerSpec
     augment: Mapping[str, Scalar]
-    train: TrainSettings
+    train: TrainSpec
     space: Mapping[str, Any]
     sampler: SamplerSettings
     pruner: PrunerSettings
@@ -152,25 +191,16 @@ def spec_of(config: Config, data: DataSpec, seed: tuple[int, ...]) -> Spec:
     """Return the spec of one net; `data` comes from `pipeline.data.preparation`, its split follows
     ``config.data``.
     """
-    split: dict[str, Any] = {
-        name: getattr(config.data, name)
-        for name in ("valid_fraction", "split_seed", "train_size", "valid_size", "reserve")
-    }
-    # What a net does not use must not make it another.
-    plain = {"frame_beside": False, "frame_jitter": 0.0} if config.model.frame == "none" else {}
+    model = config.model
+    if model.frame == "none":  # what a net does not use must not make it another
+        model = replace(model, frame_beside=False, frame_jitter=0.0)
     return Spec(
-        data=replace(data, **split),
-        model=ModelSpec(
-            **_fields(ModelSpec, config.model) | {"hidden": tuple(config.model.hidden)} | plain
-        ),
+        data=replace(data, **config.data.split),
+        model=model,
         optimizer=dict(config.optimizer),
         schedule=dict(config.schedule),
-        regularizer=RegularizerSpec(**_fields(RegularizerSpec, config.regularizer)),
+        regularizer=config.regularizer,
         augment=dict(config.augment),
-        train=TrainSpec(**_fields(TrainSpec, config.train)),
+        train=config.train,
         seed=seed,
     )
-
-
-def _fields(target: type, settings: Any) -> dict[str, Any]:
-    return {item.name: getattr(settings, item.name) for item in fields(target)}

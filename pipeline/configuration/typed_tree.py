@@ -12,15 +12,15 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from cnn_core.errors import InputError
-from pipeline.configuration.command import Command
-from pipeline.configuration.hints import did_you_mean, keys_of, kind_of_key
+from cnn_core.errors import InputError, did_you_mean
+from cnn_core.setting import A_LIST, KINDS, check_settings
 from pipeline.configuration.hydra_tree import compose_groups, groups
-from pipeline.configuration.rules import check_limits, refuse_targets
+from pipeline.configuration.rules import refuse_targets
 from pipeline.configuration.tree import (
     FREE_SECTIONS,
     ROOT_KEYS,
     SECTIONS,
+    Command,
     choices_with,
     section_type,
 )
@@ -34,9 +34,8 @@ class TypedTree:
 
     tree: DictConfig
     chosen: dict[str, str | None]  # group -> chosen file
-    _objects: dict[str, Any] = field(
-        default_factory=dict
-    )  # sections of `tree` itself as objects, once they were asked for
+    # sections of `tree` itself as objects, once they were asked for
+    _objects: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def _shared(self) -> dict[str, Any]:
@@ -77,8 +76,8 @@ class TypedTree:
 
 def _checked(node: DictConfig, section: str) -> Any:
     value = OmegaConf.to_object(node[section])
-    if section not in FREE_SECTIONS:
-        check_limits(section, value)
+    if section not in FREE_SECTIONS and not hasattr(value, "__post_init__"):
+        check_settings(section, value)  # cnn_core's specs have checked themselves
     return value
 
 
@@ -122,6 +121,7 @@ def _typed_section(section: str, plain: Any, chosen: str | None) -> DictConfig:
         raise InputError(f"{section}: must be a mapping, got {values!r} ({place})")
     typed = OmegaConf.structured(section_type(section, values.get("name")))
     OmegaConf.set_struct(typed, True)
+    OmegaConf.set_readonly(typed, None)  # which a frozen dataclass makes it
     for key, value in values.items():
         set_typed(typed, str(key), value, f"{section}.", place)
     return typed  # type: ignore[no-any-return]
@@ -161,8 +161,32 @@ def set_typed(node: DictConfig, key: str, value: Any, prefix: str, place: str) -
 
 
 def _kind(node: DictConfig, key: str) -> str:
-    """Return what may stand at `key` in words, nothing where there is no such key."""
+    """Return in words what may stand at `key`, such as "a whole number or null"; nothing where
+    there is no such key.
+    """
+    parent, _, last = key.rpartition(".")
     try:
-        return kind_of_key(node, key)
+        holder = OmegaConf.select(node, parent) if parent else node
+        child: Any = holder._get_node(last)
+        reference, optional = child._metadata.ref_type, child._metadata.optional
     except (OmegaConfBaseException, AttributeError):
         return ""
+    if reference in KINDS:
+        return f"{KINDS[reference]} or null" if optional else KINDS[reference]
+    return A_LIST if OmegaConf.is_list(child) else "a value"
+
+
+def keys_of(node: DictConfig, prefix: str = "") -> list[str]:
+    """Return a tree's dotted keys, sections included, the free mapping ``space`` as one key."""
+    keys: list[str] = []
+    for key in map(str, node):
+        name = f"{prefix}{key}"
+        keys.append(name)
+        child = node._get_node(key)
+        if (
+            isinstance(child, DictConfig)
+            and name != "space"
+            and not (child._is_none() or child._is_interpolation())
+        ):
+            keys.extend(keys_of(child, f"{name}."))
+    return keys

@@ -10,7 +10,7 @@ from cnn_core.data.checks import check_labels
 from cnn_core.data.idx import read_idx_images, read_idx_labels
 from cnn_core.data.npz import read_labelled_npz, read_npz
 from cnn_core.data.text import Table, images_of, read_table
-from cnn_core.errors import InputError
+from cnn_core.errors import InputError, did_you_mean
 from pipeline.configuration.data_settings import (
     CsvSettings,
     FileSettings,
@@ -18,7 +18,6 @@ from pipeline.configuration.data_settings import (
     NpzSettings,
     TextSettings,
 )
-from pipeline.configuration.hints import did_you_mean
 from pipeline.data.source import MOST_CLASSES, DataSource, Labelled, labelled, required, resolve
 
 

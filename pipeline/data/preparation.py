@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +14,9 @@ from cnn_core.data.prepared import array_sha256, digest_of, write_prepared
 from cnn_core.errors import InputError
 from cnn_core.spec import DataSpec
 from pipeline.configuration.data_settings import DataSettings, FileSettings, HeldOutSettings
-from pipeline.data.digits import DIGITS
-from pipeline.data.images import IMAGES
-from pipeline.data.labelled_files import CSV, IDX, NPZ, TEXT
-from pipeline.data.mnist import MNIST
 from pipeline.data.source import DataSource, Labelled, hold_out
 from pipeline.files import atomic_write_text, sha256_bytes, writable_folder
 
-SOURCES: dict[str, DataSource[Any]] = {
-    "digits": DIGITS,
-    "mnist": MNIST,
-    "idx": IDX,
-    "csv": CSV,
-    "npz": NPZ,
-    "images": IMAGES,
-    "text": TEXT,
-}
 VERSION = 1  # of how sources become arrays
 
 
@@ -68,12 +56,21 @@ def prepare_test(settings: DataSettings, root: Path) -> DataSpec:
     return test
 
 
+def source_of(settings: DataSettings) -> DataSource[Any]:
+    """Return the source that the settings are of: its module's constant, such as CSV of
+    ``data=csv``.
+    """
+    module = import_module(f"pipeline.data.{settings.module}")
+    found: DataSource[Any] = getattr(module, settings.name.upper())
+    return found
+
+
 def _prepared(settings: DataSettings, root: Path, *, test: bool, beside: str = "") -> DataSpec:
     """Return where one part's arrays lie; those of the test are found again `beside` the same
     training images only.
     """
     folder = writable_folder(root / "prepared", "root")
-    source = SOURCES[settings.name]
+    source = source_of(settings)
     own_test = source.own_test(settings)
     held_out = not own_test and isinstance(settings, HeldOutSettings) and settings.test_fraction > 0
     if test and not own_test and not held_out:
@@ -83,9 +80,8 @@ def _prepared(settings: DataSettings, root: Path, *, test: bool, beside: str = "
         )
     files = source.files(settings, test and own_test)
     if own_test and isinstance(settings, FileSettings):
-        source.files(
-            settings, True
-        )  # test files that are not there are refused now, not after hours of search
+        # Test files that are not there are refused now, not after hours of search.
+        source.files(settings, True)
     part = f"test beside {beside}" if test else "train"
     index = folder / "index" / f"{_outside(source, settings, files, part, held_out)}.json"
     known = _look_up(index)
@@ -97,11 +93,7 @@ def _prepared(settings: DataSettings, root: Path, *, test: bool, beside: str = "
         digest=known["digest"],
         image_shape=(known["shape"][0], known["shape"][1], known["shape"][2]),
         classes=known["classes"],
-        valid_fraction=settings.valid_fraction,
-        split_seed=settings.split_seed,
-        train_size=settings.train_size,
-        valid_size=settings.valid_size,
-        reserve=settings.reserve,
+        **settings.split,
     )
 
 

@@ -189,40 +189,39 @@ def _lines(path: Path, longest: int) -> Iterator[tuple[int, str]]:
     """Yield (line number, line) of the lines that are not blank, refusing what is not text, too
     long, or a compression bomb.
     """
+    for number, raw in enumerate(_raw_lines(path, longest), 1):
+        if len(raw) > longest:
+            raise InputError(
+                f"a line must have at most {longest} characters, got more on line {number} of "
+                f"{path}"
+            )
+        try:
+            line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+        except UnicodeDecodeError:
+            raise InputError(
+                f"a table must be text, got other bytes on line {number} of {path}"
+            ) from None
+        if "\x00" in line:
+            raise InputError(f"a table must be text, got a zero byte on line {number} of {path}")
+        if line:
+            yield number, line
+
+
+def _raw_lines(path: Path, longest: int) -> Iterator[bytes]:
+    """Yield a file's lines, decompressed, at most one byte more than `longest` of each."""
     with path.open("rb") as file:
         compressed = file.read(2) == b"\x1f\x8b"
     size, read = path.stat().st_size, 0
     with gzip.open(path, "rb") if compressed else path.open("rb") as stream:
         reader = io.BufferedReader(stream)
-        number = 0
-        while True:
-            try:
-                raw = reader.readline(longest + 1)
-            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-                raise InputError(f"compressed data must be whole, got {error} in {path}") from None
-            if not raw:
-                return
-            number += 1
-            read += len(raw)
-            if len(raw) > longest:
-                raise InputError(
-                    f"a line must have at most {longest} characters, got more on line {number} of "
-                    f"{path}"
-                )
-            if compressed and read > _FREE_BYTES and read > _MAX_RATIO * size:
-                raise InputError(
-                    f"compressed text may grow at most {_MAX_RATIO} times, got more after {read:,} "
-                    f"bytes of {path}"
-                )
-            try:
-                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-            except UnicodeDecodeError:
-                raise InputError(
-                    f"a table must be text, got other bytes on line {number} of {path}"
-                ) from None
-            if "\x00" in line:
-                raise InputError(
-                    f"a table must be text, got a zero byte on line {number} of {path}"
-                )
-            if line:
-                yield number, line
+        try:
+            while raw := reader.readline(longest + 1):
+                yield raw
+                read += len(raw)
+                if compressed and read > max(_FREE_BYTES, _MAX_RATIO * size):
+                    raise InputError(
+                        f"compressed text may grow at most {_MAX_RATIO} times, got more after "
+                        f"{read:,} bytes of {path}"
+                    )
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise InputError(f"compressed data must be whole, got {error} in {path}") from None

@@ -15,8 +15,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from cnn_core.errors import InputError
-from pipeline.configuration.hints import did_you_mean
+from cnn_core.errors import InputError, did_you_mean
 from pipeline.configuration.overrides import Value, literal, override
 
 KINDS = ("int", "float", "choice", "group")

@@ -11,9 +11,8 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution
 
-from cnn_core.errors import InputError
+from cnn_core.errors import InputError, did_you_mean
 from pipeline.configuration.compose import compose
-from pipeline.configuration.hints import did_you_mean
 from pipeline.configuration.overrides import Value, parse_override
 from pipeline.configuration.tree import Config
 from pipeline.search.parameter import Parameter, parse_parameter

@@ -11,9 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cnn_core.errors import InputError
+from cnn_core.errors import InputError, did_you_mean
 from pipeline.config import Config, command_of, compose, override
-from pipeline.configuration.hints import did_you_mean
 from pipeline.files import StudyPaths
 from pipeline.redact import redact
 from pipeline.reporting.table import StudyTable, TrialRow, load_table

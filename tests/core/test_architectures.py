@@ -12,7 +12,6 @@ import pytest
 from cnn_core.architectures import (
     ACTIVATIONS,
     ARCHITECTURES,
-    BATCH_NORMS,
     REFERENCE,
     build_model,
     reference,
@@ -85,7 +84,9 @@ def test_multiply_adds_of_the_nets_that_do_best() -> None:
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_option_builds_in_every_net(name: str) -> None:
-    for activation, init, batch_norm in itertools.product(ACTIVATIONS, INITIALIZERS, BATCH_NORMS):
+    for activation, init, batch_norm in itertools.product(
+        ACTIVATIONS, INITIALIZERS, ("none", "before", "after")
+    ):
         spec = replace(
             REFERENCE[name],
             filters=2,
@@ -190,7 +191,7 @@ def test_a_net_that_does_not_fit_is_refused_with_the_shapes() -> None:
         ({"pool": -1}, r"model.pool: must be at least 1, got -1"),
         ({"hidden": (10, 0)}, r"model.hidden: must be at least 1, got 0"),
         ({"dropout": 1.0}, r"model.dropout: must be at least 0 and less than 1, got 1.0"),
-        ({"dropout": float("nan")}, r"model.dropout: must be at least 0 and less than 1, got nan"),
+        ({"dropout": float("nan")}, r"model.dropout: must be finite, got nan"),
     ],
 )
 def test_options_out_of_range_are_refused(changes: dict[str, Any], message: str) -> None:

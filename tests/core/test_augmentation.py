@@ -96,7 +96,7 @@ def test_every_strength_alone_changes_images(name: str) -> None:
     ],
 )
 def test_a_strength_out_of_range_is_refused_with_rule_and_value(name: str, value: object) -> None:
-    with pytest.raises(InputError, match=rf"augment\.{name} must be between .* got {value!r}"):
+    with pytest.raises(InputError, match=rf"augment\.{name}: must be .*, got {value!r}"):
         AugmentSpec(**{name: value})  # type: ignore[arg-type]
 
 

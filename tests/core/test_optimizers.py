@@ -197,8 +197,8 @@ def test_gradients_are_left_as_they_are() -> None:
             {"name": "adam", "momentum": 0.9},
             r"optimizer.momentum: adam takes lr, beta1, .*, got 'momentum'",
         ),
-        ({"name": "sgd", "lr": 0.0}, r"optimizer.lr: must be greater than 0, got 0.0 \(sgd\)"),
-        ({"name": "sgd", "lr": math.nan}, r"optimizer.lr: must be greater than 0, got nan"),
+        ({"name": "sgd", "lr": 0.0}, r"optimizer.lr: must be greater than 0, got 0.0"),
+        ({"name": "sgd", "lr": math.nan}, r"optimizer.lr: must be finite, got nan"),
         ({"name": "sgd", "lr": math.inf}, r"optimizer.lr: must be finite, got inf"),
         ({"name": "sgd", "lr": "0.1"}, r"optimizer.lr: must be a number, got '0.1'"),
         ({"name": "sgd", "lr": True}, r"optimizer.lr: must be a number, got True"),
@@ -208,7 +208,10 @@ def test_gradients_are_left_as_they_are() -> None:
         ),
         ({"name": "rmsprop", "decay": 1.01}, r"optimizer.decay: must be from 0 to 1, got 1.01"),
         ({"name": "rmsprop", "eps": 0.0}, r"optimizer.eps: must be greater than 0, got 0.0"),
-        ({"name": "adagrad", "eps_outside": 1}, r"optimizer.eps_outside: must be a bool, got 1"),
+        (
+            {"name": "adagrad", "eps_outside": 1},
+            r"eps_outside: must be true or false, got 1",
+        ),
         (
             {"name": "adadelta", "decay": 1},
             r"optimizer.decay: must be at least 0 and less than 1, got 1",

@@ -68,9 +68,9 @@ def test_factors_stay_within_zero_and_one(
             {"name": "cosine", "gamma": 0.1},
             r"schedule.gamma: cosine takes warmup, final, got 'gamma'",
         ),
-        ({"name": "cosine", "final": math.nan}, r"schedule.final: must be from 0 to 1, got nan"),
-        ({"name": "step", "every": 0}, r"schedule.every: must be at least 1 epoch, got 0"),
-        ({"name": "step", "every": 1.5}, r"schedule.every: must be a number, got 1.5"),
+        ({"name": "cosine", "final": math.nan}, r"schedule.final: must be finite, got nan"),
+        ({"name": "step", "every": 0}, r"schedule.every: must be at least 1, got 0"),
+        ({"name": "step", "every": 1.5}, r"schedule.every: must be a whole number, got 1.5"),
         (
             {"name": "step", "gamma": 0},
             r"schedule.gamma: must be greater than 0 and at most 1, got 0",
@@ -147,5 +147,5 @@ def test_gradients_whose_squares_overflow_float32_are_clipped_too() -> None:
 
 @pytest.mark.parametrize("value", [-0.1, math.nan, math.inf])
 def test_a_penalty_out_of_range_is_refused(value: float) -> None:
-    with pytest.raises(InputError, match=r"regularizer.l2: must be finite and at least 0, got"):
+    with pytest.raises(InputError, match=r"regularizer.l2: must be (finite|at least 0), got"):
         RegularizerSpec(l2=value)

@@ -51,7 +51,7 @@ def test_own_keys_are_typed_and_arrive_as_arguments() -> None:
 @pytest.mark.parametrize(
     ("word", "says"),
     [
-        ("port=0", "port: must be >= 1 and <= 65535, got 0"),
+        ("port=0", "port: must be from 1 to 65535, got 0"),
         ("port=x", "port: must be a whole number, got 'x'"),
         ("bundel=x", 'bundel: is no key of the configuration; did you mean "bundle"?'),
         (

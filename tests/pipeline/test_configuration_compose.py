@@ -18,9 +18,9 @@ from cnn_core.schedules import SCHEDULES
 from cnn_core.spec import DataSpec
 from cnn_core.streams import stream
 from pipeline.config import compose, conf_dir, spec_of
-from pipeline.configuration.choices import PRUNERS, SAMPLERS
 from pipeline.configuration.data_settings import DATA
 from pipeline.configuration.hydra_tree import compose_groups, groups, search_path_override
+from pipeline.configuration.settings import PRUNERS, SAMPLERS
 from pipeline.search.problem import trial_name
 
 SHAPES = {"digits": (1, 8, 8)}
@@ -145,13 +145,13 @@ def test_groups_are_composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_composition_owns_its_sections() -> None:
     first = compose(["model.filters=9"])
-    first.train.epochs = 77
+    first.final.epochs = 77
     first.final.overrides.append("train.epochs=1")
     first.node["model"]["filters"] = 11
     with pytest.raises(ReadonlyConfigError):
         first.node["final"]["epochs"] = 99  # shared with the kept tree
     second = compose(["model.filters=9"])
-    assert (second.train.epochs, second.model.filters) == (compose().train.epochs, 9)
+    assert (second.final.epochs, second.model.filters) == (compose().final.epochs, 9)
     assert "train.epochs=1" not in second.final.overrides
     assert compose(["final.epochs=3"]).node["final"]["epochs"] == 3 != second.final.epochs
 
@@ -208,7 +208,7 @@ def test_model_files_give_the_dimensions_of_their_sources() -> None:
 
 
 def test_a_number_is_taken_as_a_list_of_one_dense_layer() -> None:
-    assert compose(["model.hidden=50"]).model.hidden == [50]
+    assert compose(["model.hidden=50"]).model.hidden == (50,)
     assert spec_of(compose(["model.hidden=50"]), data_spec("digits"), (0,)).model.hidden == (50,)
 
 
@@ -256,7 +256,7 @@ def test_report_5s_net_is_the_contest_model_and_is_enqueued_first() -> None:
         model.hidden,
         model.activation,
         model.dropout,
-    ) == (32, 5, 2, [], "relu", 0.4)
+    ) == (32, 5, 2, (), "relu", 0.4)
     for overrides in ([], ["experiment=mnist"]):
         assert {
             "model.filters=32",

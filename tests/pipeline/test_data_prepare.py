@@ -15,9 +15,9 @@ import pipeline
 from cnn_core.data.prepared import open_prepared
 from cnn_core.errors import InputError
 from pipeline.config import compose
-from pipeline.configuration.data_settings import DataSettings
+from pipeline.configuration.data_settings import DATA, DataSettings
 from pipeline.data import TestSplitClosedError, opened_for_evaluation, prepare, prepare_test
-from pipeline.data.preparation import SOURCES
+from pipeline.data.preparation import source_of
 from pipeline.data.source import Labelled, hold_out
 from tests.pipeline.sources import made, write_csv
 
@@ -35,9 +35,10 @@ def csv(tmp_path: Path) -> Path:
 def counted(monkeypatch: pytest.MonkeyPatch, kind: str) -> list[str]:
     """Count how often the source is read."""
     reads: list[str] = []
-    source = SOURCES[kind]
-    monkeypatch.setitem(
-        SOURCES, kind, replace(source, read=lambda *a: reads.append(kind) or source.read(*a))
+    source = source_of(settings(f"data={kind}"))
+    monkeypatch.setattr(
+        f"pipeline.data.{DATA[kind].module}.{kind.upper()}",
+        replace(source, read=lambda *a: reads.append(kind) or source.read(*a)),
     )
     return reads
 

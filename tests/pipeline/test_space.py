@@ -253,7 +253,7 @@ def test_fingerprints_differ_exactly_where_spaces_do() -> None:
 
 def test_lists_are_choices_too() -> None:
     parameter = parse_parameter("model.hidden", {"choice": [[10], [100, 50]]})
-    assert compose([parameter.override(parameter.choices[1])]).model.hidden == [100, 50]
+    assert compose([parameter.override(parameter.choices[1])]).model.hidden == (100, 50)
 
 
 BAD = [
@@ -320,7 +320,8 @@ BAD = [
     ("{nothing.here:{int:[1,2]}}", "nothing.here: is no key of the configuration"),
     (
         "{model.dropout:{float:[0,1]}}",
-        "model.dropout: must be >= 0 and < 1, got 1; in the branch model.dropout=1.0",
+        "model.dropout: must be at least 0 and less than 1, got 1.0; in the branch "
+        "model.dropout=1.0",
     ),
     ("{optimizer:{group:[adam,sg]}}", "optimizer: must be one of"),
     (

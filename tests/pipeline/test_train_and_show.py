@@ -1,6 +1,7 @@
 """`pipeline.train` on one configuration; `pipeline.show` on spaces, studies, trials and inputs."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -196,8 +197,11 @@ def test_presets_of_one_net_train_for_a_short_epoch(preset: str, tmp_path: Path)
             "data.classes=10",
         ]
     )
-    config.train.epochs, config.train.steps_per_epoch, config.train.eval_size = 1, 2, 20
-    config.data.train_size = None
+    config = replace(
+        config,
+        train=replace(config.train, epochs=1, steps_per_epoch=2, eval_size=20),
+        data=replace(config.data, train_size=None),
+    )
     state = fit(spec_of(config, prepare(config.data, tmp_path / "root"), (0, 0)))
     assert np.isfinite(state.history[0]["valid_loss"])
 
