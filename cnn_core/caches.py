@@ -20,7 +20,7 @@ from cnn_core.data.prepared import Prepared, open_prepared
 from cnn_core.data.splits import split_of, subset
 from cnn_core.errors import InputError
 from cnn_core.fused.fuse import fuse
-from cnn_core.kernels.workspace import Buffers
+from cnn_core.kernels.workspace import Workspace
 from cnn_core.losses import softmax_cross_entropy
 from cnn_core.metrics import correct_count
 from cnn_core.model import Sequential
@@ -99,7 +99,7 @@ class TrainingNet:
     ) -> None:
         self.plain: Sequential = build_model(spec, image_shape, classes, stream(seed, "init"))
         self.fused = fuse(self.plain)
-        self.work = Buffers()  # of the regularizers
+        self.work = Workspace()  # of the regularizers
         channels, height, width = image_shape
         self.batcher = Batcher((channels, height, width))
 

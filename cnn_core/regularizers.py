@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from cnn_core.axes import Array
-from cnn_core.kernels.workspace import Buffers
+from cnn_core.kernels.workspace import Workspace
 from cnn_core.optimizers.optimizer import is_weight
 from cnn_core.spec import RegularizerSpec
 
 
 def add_penalty_gradient(
-    params: Mapping[str, Array], grads: Mapping[str, Array], spec: RegularizerSpec, work: Buffers
+    params: Mapping[str, Array], grads: Mapping[str, Array], spec: RegularizerSpec, work: Workspace
 ) -> None:
     """Add the slope of ``l1 * sum |W| + l2 / 2 * sum W^2``, ``l1 * sign(W) + l2 * W``, to the
     weights' gradients, in place.

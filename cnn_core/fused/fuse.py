@@ -16,7 +16,7 @@ Everything else stays as it is.
 from collections.abc import Sequence
 
 from cnn_core.fused.block import ConvolutionBlock
-from cnn_core.fused.first import FirstNormalizedBlock, knows_its_statistics
+from cnn_core.fused.first import FirstNormalizedBlock, can_use_moments
 from cnn_core.fused.normalized import NormalizedBlock
 from cnn_core.layers import (
     BatchNormalization,
@@ -85,7 +85,7 @@ def _join(layers: Sequence[Layer]) -> tuple[list[Layer], int]:
             break
         used += 1
     if norm is not None:
-        block_type = FirstNormalizedBlock if knows_its_statistics(first) else NormalizedBlock
+        block_type = FirstNormalizedBlock if can_use_moments(first) else NormalizedBlock
         return [block_type(first, norm, pooling, relu)], used
     if not relu and pooling is None:
         return [first], 1

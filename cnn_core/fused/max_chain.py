@@ -7,25 +7,25 @@ import numpy as np
 from cnn_core.axes import Array
 
 
-def climb(steps: Sequence[Array], best: Array, beaten: Array | None) -> None:
-    """Write the maximum of `steps` into best, and into beaten[k - 1], bool, where step k is above
+def chained_max(steps: Sequence[Array], best: Array, mask: Array | None) -> None:
+    """Write the maximum of `steps` into best, and into mask[k - 1], bool, where step k is above
     all before it.
 
     Each comparison is strict, so of equal values the first wins, as in `MaxPooling`. Without
-    `beaten` only the maximum is taken.
+    `mask` only the maximum is taken.
     """
     if len(steps) == 1:
         best[...] = steps[0]
         return
     highest = steps[0]
     for k, step in enumerate(steps[1:]):
-        if beaten is not None:
-            np.less(highest, step, out=beaten[k])
+        if mask is not None:
+            np.less(highest, step, out=mask[k])
         np.maximum(highest, step, out=best)
         highest = best
 
 
-def descend(gradient: Array, beaten: Array, steps: Sequence[Array], work: Array) -> None:
+def route_gradient(gradient: Array, mask: Array, steps: Sequence[Array], work: Array) -> None:
     """Write the gradient into the step that won, zeros into the others; `work`, of the gradient's
     shape or the gradient itself, is used up.
 
@@ -37,6 +37,6 @@ def descend(gradient: Array, beaten: Array, steps: Sequence[Array], work: Array)
             steps[0][...] = gradient
         return
     for k in range(len(steps) - 1, 0, -1):
-        np.multiply(gradient, beaten[k - 1], out=steps[k])
+        np.multiply(gradient, mask[k - 1], out=steps[k])
         np.subtract(gradient, steps[k], out=work if k > 1 else steps[0])
         gradient = work

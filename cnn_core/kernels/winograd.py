@@ -2,7 +2,7 @@
 to a strip of tiles at once.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from math import gcd, lcm
@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from cnn_core.axes import Array
-from cnn_core.kernels.direct import Correlation, DirectCorrelation
+from cnn_core.kernels.direct import Correlation, DirectCorrelation, UseBlock
 from cnn_core.kernels.window import Pair, Window
-from cnn_core.kernels.workspace import Buffers
 
 # The finite points of tiles n wide; infinity is the last one.
 POINTS = {
@@ -170,10 +169,8 @@ def choose_correlation(
     return WinogradCorrelation(window, kernels, dtype, pool, tile)
 
 
-class WinogradCorrelation:
-    """The same correlation as `DirectCorrelation` computes, by tiles of m x m' outputs; see
-    `cnn_core.kernels.direct.Correlation`.
-    """
+class WinogradCorrelation(Correlation):
+    """The same correlation as `DirectCorrelation` computes, by tiles of m x m' outputs."""
 
     def __init__(
         self,
@@ -183,25 +180,22 @@ class WinogradCorrelation:
         pool: Pair,
         tile: Pair,
     ) -> None:
-        self.window, self.pool = window, pool
-        self.filters, self.channels = kernels[:2]
-        rows, self.width = (size // p * p for size, p in zip(window.output, pool, strict=True))
+        super().__init__(window, kernels, dtype, pool)
         (top, _, left, _), (height, width) = window.padding, window.size
-        vertical = TileAxis(window.kernel[0], top, height, rows, tile[0])
+        vertical = TileAxis(window.kernel[0], top, height, self.rows, tile[0])
         self._horizontal = TileAxis(window.kernel[1], left, width, self.width, tile[1])
         self.n: Pair = (vertical.n, self._horizontal.n)
-        step = lcm(tile[0], pool[0])
-        self.blocks: Sequence[Pair] = [(row, min(row + step, rows)) for row in range(0, rows, step)]
+        self._step = lcm(tile[0], pool[0])
         self._rows = strips(vertical, 1, dtype)
         self._columns: list[Strip] = []
         self._columns_of = 0  # images in a batch
         self._kernels = np.kron(
             *(transforms(m, k)[1] for m, k in zip(tile, window.kernel, strict=True))
         ).astype(dtype)
-        self._buffers = Buffers()
-        self._dtype = np.dtype(dtype)
 
-    def load(self, x: Array, W: Array) -> None:
+    def forward(
+        self, x: Array, W: Array, y: Array | None = None, use: UseBlock | None = None
+    ) -> None:
         self._x = x
         flat = np.ascontiguousarray(W.transpose(2, 3, 0, 1)).reshape(self._kernels.shape[1], -1)
         self._U = np.matmul(self._kernels, flat).reshape(*self.n, self.filters, self.channels)
@@ -210,56 +204,51 @@ class WinogradCorrelation:
             self._columns = strips(
                 self._horizontal, self._tiles_in_patch(x.shape[3]), self._dtype, self.pool[1]
             )
+        for first in range(0, self.rows, self._step):
+            block = self._block(y, first, min(first + self._step, self.rows))
+            for rows, columns in self._patches(first):
+                V = self._transformed(rows, columns)
+                M = self._positions("M", self.filters, columns)
+                np.matmul(self._U, self._apart(V, columns), out=self._apart(M, columns))
+                half = self._take("half", self.filters, self.n[0], len(columns.back))
+                np.matmul(columns.back, M.swapaxes(0, 1), out=half)
+                out = self._pixels(block, first, rows, columns)
+                np.matmul(rows.back, self._by_phase(half), out=out)
+            if use is not None:
+                use(first, block)
 
-    def correlate(self, first: int, stop: int, y: Array) -> None:
-        for rows, columns in self._patches(first, stop):
-            V = self._transformed(rows, columns)
-            M = self._positions("M", self.filters, columns)
-            np.matmul(self._U, self._apart(V, columns), out=self._apart(M, columns))
-            half = self._take("half", self.filters, self.n[0], len(columns.back))
-            np.matmul(columns.back, M.swapaxes(0, 1), out=half)
-            np.matmul(rows.back, self._by_phase(half), out=self._pixels(y, first, rows, columns))
-
-    def start(self, dx: Array | None, scale: Array | None = None) -> None:
-        self._dx, self._scale = dx, scale
-        if scale is not None:
-            self._U *= scale[:, None]
-        self._dU = self._buffers.take("dU", self._U.shape, self._dtype)
-        self._dU.fill(0)
+    def gradients(
+        self, dx: Array | None, dW: Array, fill: UseBlock, scale: Array | None = None
+    ) -> None:
+        U = self._U if scale is None else self._U * scale[:, None]
+        dU = self._workspace.take("dU", U.shape, self._dtype)
+        dU.fill(0)
+        product = self._workspace.take("product", dU.shape, self._dtype)
         if dx is not None:  # pixels that pooling leaves out have a gradient too
             dx[:, self._rows[-1].inputs.stop :] = 0
             dx[:, :, self._columns[-1].inputs.stop :] = 0
-
-    def dy_rows(self, first: int, stop: int) -> Array:
-        self._first = first
-        self._dy = self._buffers.take(
-            "dy", (stop - first, self.filters, self.width, self._x.shape[3]), self._dtype
-        ).swapaxes(0, 1)
-        return self._dy
-
-    def accumulate(self, first: int, stop: int) -> None:
-        product = self._buffers.take("product", self._dU.shape, self._dtype)
-        for rows, columns in self._patches(first, stop):
-            half = self._take("half", self.filters, self.n[0], len(columns.back))
-            np.matmul(
-                rows.back.T, self._pixels(self._dy, first, rows, columns), out=self._by_phase(half)
-            )
-            M = self._positions("M", self.filters, columns)
-            np.matmul(columns.back.T, half, out=M.swapaxes(0, 1))
-            E, V = self._apart(M, columns), self._transformed(rows, columns)
-            np.matmul(E, self._turned(V, columns), out=product)
-            self._dU += product
-            if self._dx is not None:
-                np.matmul(self._U.swapaxes(2, 3), E, out=self._apart(V, columns))  # V becomes dV
-                self._add(V, rows, columns, self._dx)
-
-    def finish(self, dW: Array) -> None:
-        flat = np.matmul(self._kernels.T, self._dU.reshape(len(self._kernels), -1))
+        for first in range(0, self.rows, self._step):
+            count = min(self._step, self.rows - first)
+            dy = self._take("dy", count, self.filters, self.width).swapaxes(0, 1)
+            fill(first, dy)
+            for rows, columns in self._patches(first):
+                half = self._take("half", self.filters, self.n[0], len(columns.back))
+                pixels = self._pixels(dy, first, rows, columns)
+                np.matmul(rows.back.T, pixels, out=self._by_phase(half))
+                M = self._positions("M", self.filters, columns)
+                np.matmul(columns.back.T, half, out=M.swapaxes(0, 1))
+                E, V = self._apart(M, columns), self._transformed(rows, columns)
+                np.matmul(E, self._turned(V, columns), out=product)
+                dU += product
+                if dx is not None:
+                    np.matmul(U.swapaxes(2, 3), E, out=self._apart(V, columns))  # V becomes dV
+                    self._add(V, rows, columns, dx)
+        flat = np.matmul(self._kernels.T, dU.reshape(len(self._kernels), -1))
         dW[...] = flat.reshape(*self.window.kernel, self.filters, self.channels).transpose(
             2, 3, 0, 1
         )
-        if self._scale is not None:
-            dW *= self._scale[:, None, None, None]
+        if scale is not None:
+            dW *= scale[:, None, None, None]
 
     def _tiles_in_patch(self, n: int) -> int:
         """Return how many tiles lie side by side in a patch: shapes alone decide. Patches begin at
@@ -268,14 +257,15 @@ class WinogradCorrelation:
         unit = self.pool[1] // gcd(self._horizontal.m, self.pool[1])
         return -(-max(1, round(COLUMNS / n)) // unit) * unit
 
-    def _patches(self, first: int, stop: int) -> Iterator[tuple[Strip, Strip]]:
+    def _patches(self, first: int) -> Iterator[tuple[Strip, Strip]]:
+        """Yield the patches of the block that begins at row `first`."""
         for rows in self._rows:
-            if first <= rows.outputs.start < stop:
+            if first <= rows.outputs.start < first + self._step:
                 for columns in self._columns:
                     yield rows, columns
 
     def _take(self, name: str, *shape: int) -> Array:
-        return self._buffers.take(name, (*shape, self._x.shape[3]), self._dtype)
+        return self._workspace.take(name, (*shape, self._x.shape[3]), self._dtype)
 
     def _positions(self, name: str, depth: int, columns: Strip) -> Array:
         """Return the buffer of V or M, (n, depth, n' * tiles, N)."""
@@ -294,7 +284,7 @@ class WinogradCorrelation:
         turned = self._apart(V, columns).swapaxes(2, 3)
         if self.filters * self.channels < FEWEST_PAIRS_TO_TURN:
             return turned
-        copied: Array = self._buffers.take("turned", turned.shape, self._dtype)
+        copied: Array = self._workspace.take("turned", turned.shape, self._dtype)
         copied[...] = turned
         return copied
 
@@ -352,5 +342,5 @@ class WinogradCorrelation:
         ):
             if met.size:
                 met += np.matmul(
-                    transform, values, out=self._buffers.take("met", met.shape, self._dtype)
+                    transform, values, out=self._workspace.take("met", met.shape, self._dtype)
                 )

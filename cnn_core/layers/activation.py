@@ -19,14 +19,14 @@ class Activation(Layer):
         self._y: Array | None = None
 
     def forward(self, x: Array, *, training: bool) -> Array:
-        y = self._buffers.take("y", x.shape, x.dtype)
+        y = self._workspace.take("y", x.shape, x.dtype)
         self.apply(x, y)
         self._y = y if training else None
         return y
 
     def backward(self, dy: Array) -> Array:
         assert self._y is not None, "backward follows forward(training=True)"
-        dx = self._buffers.take("dx", dy.shape, dy.dtype)
+        dx = self._workspace.take("dx", dy.shape, dy.dtype)
         self.differentiate(self._y, dy, dx)
         return dx
 

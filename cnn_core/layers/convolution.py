@@ -83,10 +83,8 @@ class Convolution(Layer):
         return twin
 
     def forward(self, x: Array, *, training: bool) -> Array:
-        y = self._buffers.take("y", (*self.out_shape, x.shape[3]), x.dtype)
-        self.correlation.load(x, self.params["W"])
-        for first, stop in self.correlation.blocks:
-            self.correlation.correlate(first, stop, y[:, first:stop])
+        y = self._workspace.take("y", (*self.out_shape, x.shape[3]), x.dtype)
+        self.correlation.forward(x, self.params["W"], y)
         if self.bias:
             y += self.params["b"][:, None, None, None]
         self._loaded = training
@@ -96,12 +94,12 @@ class Convolution(Layer):
         assert self._loaded, "backward follows forward(training=True)"
         if self.bias:
             np.sum(dy, axis=(1, 2, 3), out=self.grads["b"])
-        dx = self._buffers.take("dx", (*self.in_shape, dy.shape[3]), dy.dtype)
-        self.correlation.start(dx if self.needs_input_gradient else None)
-        for first, stop in self.correlation.blocks:
-            self.correlation.dy_rows(first, stop)[...] = dy[:, first:stop]
-            self.correlation.accumulate(first, stop)
-        self.correlation.finish(self.grads["W"])
+        dx = self._workspace.take("dx", (*self.in_shape, dy.shape[3]), dy.dtype)
+
+        def fill(first: int, block: Array) -> None:
+            block[...] = dy[:, first : first + block.shape[1]]
+
+        self.correlation.gradients(dx if self.needs_input_gradient else None, self.grads["W"], fill)
         return dx
 
     def describe(self) -> dict[str, Any]:

@@ -42,14 +42,14 @@ class Dropout(Layer):
     def forward(self, x: Array, *, training: bool) -> Array:
         if not training or self.threshold == 0:
             return x
-        y = self._buffers.take("y", x.shape, x.dtype)
+        y = self._workspace.take("y", x.shape, x.dtype)
         np.multiply(x, self.draw(x.shape), out=y)
         y *= self.scale
         return y
 
     def backward(self, dy: Array) -> Array:
         if self.threshold:
-            dy *= self._buffers.take("keep", dy.shape, np.bool_)
+            dy *= self._workspace.take("keep", dy.shape, np.bool_)
             dy *= self.scale
         return dy
 
@@ -59,7 +59,7 @@ class Dropout(Layer):
         """
         size = prod(shape)
         words = self._random.random_raw(-(-size // 8))
-        keep = self._buffers.take("keep", shape, np.bool_)
+        keep = self._workspace.take("keep", shape, np.bool_)
         np.greater_equal(words.view(np.uint8)[:size].reshape(shape), self.threshold, out=keep)
         return keep
 

@@ -8,7 +8,7 @@ from numpy.random import Generator
 from numpy.typing import DTypeLike
 
 from cnn_core.axes import Array, Shape
-from cnn_core.kernels.workspace import Buffers
+from cnn_core.kernels.workspace import Workspace
 
 
 class Layer:
@@ -31,7 +31,7 @@ class Layer:
         self.buffers: dict[str, Array] = {}
         self.in_shape: Shape = ()
         self.out_shape: Shape = ()
-        self._buffers = Buffers()  # working memory
+        self._workspace = Workspace()  # working memory
         self.needs_input_gradient = (
             True  # Sequential clears it for the layers before which nothing is learned
         )
@@ -58,7 +58,7 @@ class Layer:
         are shared, working memory is not.
         """
         twin = copy.copy(self)
-        twin._buffers = Buffers()
+        twin._workspace = Workspace()
         return twin
 
     def reseed(self, rng: Generator) -> None:

@@ -82,10 +82,10 @@ class MomentNormalization(Layer):
         source_y = cy + a * rows
         source_y += x.dtype.type((height - 1) / 2)
         source_x = np.multiply(
-            columns, b, out=self._buffers.take("source_x", (height, width, n), x.dtype)
+            columns, b, out=self._workspace.take("source_x", (height, width, n), x.dtype)
         )
         source_x += (cx + lean * a * rows + x.dtype.type((width - 1) / 2))[:, None]
-        y = self._buffers.take("y", (*self.out_shape, n), x.dtype)
+        y = self._workspace.take("y", (*self.out_shape, n), x.dtype)
         if self.beside:
             y[:channels] = x
         self._read(x, source_y, source_x, y[-channels:])
@@ -95,7 +95,7 @@ class MomentNormalization(Layer):
         """Return cy, cx, a, b and k, (5, N), of images (C, H, W, N); the centre is counted from the
         middle of the image.
         """
-        ink = self._buffers.take("ink64", (self.powers.shape[1], x.shape[3]), np.float64)
+        ink = self._workspace.take("ink64", (self.powers.shape[1], x.shape[3]), np.float64)
         np.copyto(ink, self._ink(x).reshape(ink.shape))
         mass, *moments = self.powers @ ink
         cy, cx, yy, yx, xx = (moment / (mass + TINY) for moment in moments)
@@ -133,18 +133,18 @@ class MomentNormalization(Layer):
     def _ink(self, x: Array) -> Array:
         """Return the cube of the mean over channels and over 3x3 pixels, 0 outside: (H, W, N)."""
         channels, height, width, n = x.shape
-        padded = self._buffers.take("padded", (height + 2, width + 2, n), x.dtype, zeroed=True)
+        padded = self._workspace.take("padded", (height + 2, width + 2, n), x.dtype, zeroed=True)
         np.copyto(padded[1:-1, 1:-1], x[0])
         for channel in x[1:]:
             padded[1:-1, 1:-1] += channel
-        tall = self._buffers.take("tall", (height, width + 2, n), x.dtype)
+        tall = self._workspace.take("tall", (height, width + 2, n), x.dtype)
         np.add(padded[:-2], padded[2:], out=tall)
         tall += padded[1:-1]
-        mean = self._buffers.take("mean", (height, width, n), x.dtype)
+        mean = self._workspace.take("mean", (height, width, n), x.dtype)
         np.add(tall[:, :-2], tall[:, 2:], out=mean)
         mean += tall[:, 1:-1]
         mean *= x.dtype.type(1 / (9 * channels))
-        ink = np.multiply(mean, mean, out=self._buffers.take("ink", mean.shape, x.dtype))
+        ink = np.multiply(mean, mean, out=self._workspace.take("ink", mean.shape, x.dtype))
         ink *= mean
         return ink
 
@@ -154,7 +154,7 @@ class MomentNormalization(Layer):
         """
         channels, height, width, n = x.shape
         across = width + 3
-        padded = self._buffers.take(
+        padded = self._workspace.take(
             "framed", (channels, height + 3, across, n), x.dtype, zeroed=True
         )
         padded[:, 1:-2, 1:-2] = x
@@ -162,14 +162,14 @@ class MomentNormalization(Layer):
         np.clip(source_x, -1, width, out=source_x)
         top, left = (
             np.floor(source_y),
-            np.floor(source_x, out=self._buffers.take("left", source_x.shape, x.dtype)),
+            np.floor(source_x, out=self._workspace.take("left", source_x.shape, x.dtype)),
         )
         down, right = (source_y - top)[:, None], np.subtract(source_x, left, out=source_x)
-        index: Any = self._buffers.take("index", source_x.shape, np.intp)
+        index: Any = self._workspace.take("index", source_x.shape, np.intp)
         np.copyto(index, left, casting="unsafe")
         index *= n
         index += ((top.astype(np.intp) + 1) * (across * n) + n + np.arange(n))[:, None]
-        corners = [self._buffers.take(f"corner{k}", source_x.shape, x.dtype) for k in range(3)]
+        corners = [self._workspace.take(f"corner{k}", source_x.shape, x.dtype) for k in range(3)]
         for plane, out in zip(padded.reshape(channels, -1), y, strict=True):
             upper_right, lower, lower_right = corners
             for offset, corner in (

@@ -9,20 +9,18 @@ from numpy.random import default_rng
 from cnn_core.axes import Array
 from cnn_core.kernels.direct import Correlation, DirectCorrelation
 from cnn_core.kernels.window import make_window
-from cnn_core.kernels.winograd import Axis, WinogradCorrelation, strips, tile_of, transforms
+from cnn_core.kernels.winograd import TileAxis, WinogradCorrelation, strips, tile_of, transforms
 
 
 def run(correlation: Correlation, x: Array, W: Array, dy: Array) -> tuple[Array, Array, Array]:
     """Return y, dW and dx of an algorithm."""
     y, dx, dW = np.empty_like(dy), np.empty_like(x), np.empty_like(W)
-    correlation.load(x, W)
-    for first, stop in correlation.blocks:
-        correlation.correlate(first, stop, y[:, first:stop])
-    correlation.start(dx)
-    for first, stop in correlation.blocks:
-        correlation.dy_rows(first, stop)[...] = dy[:, first:stop]
-        correlation.accumulate(first, stop)
-    correlation.finish(dW)
+    correlation.forward(x, W, y)
+
+    def fill(first: int, block: Array) -> None:
+        block[...] = dy[:, first : first + block.shape[1]]
+
+    correlation.gradients(dx, dW, fill)
     return y, dW, dx
 
 
@@ -60,7 +58,7 @@ def test_strips_compute_a_correlation_along_an_axis(
     """Border, part-filled last tiles and the order of the outputs are all in the matrices."""
     tiles *= 2 if m % phases else 1  # a strip begins at a whole pooling window
     outputs = (inputs + before + after - 2) // phases * phases
-    axis = Axis(kernel=3, before=before, inputs=inputs, outputs=outputs, m=m)
+    axis = TileAxis(kernel=3, before=before, inputs=inputs, outputs=outputs, m=m)
     g = transforms(m, 3)[1]
     x, kernel = default_rng(0).standard_normal(inputs), np.array([1.0, -2.0, 5.0])
     expected = np.correlate(np.pad(x, (before, after)), kernel)[:outputs]
