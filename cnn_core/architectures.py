@@ -255,12 +255,12 @@ def build_model(
             f"model {spec.name}: images must be (C, H, W) of at least 2 classes, got "
             f"{tuple(image_shape)} and {classes}"
         )
-    framed: list[Layer] = (
+    normalization: list[Layer] = (
         []
         if spec.frame == "none"
         else [MomentNormalization(spec.frame, spec.frame_jitter, spec.frame_beside)]
     )
-    model = Sequential([*framed, *ARCHITECTURES[spec.name](spec, classes)])
+    model = Sequential([*normalization, *ARCHITECTURES[spec.name](spec, classes)])
     try:
         return model.build(image_shape, rng, dtype)
     except InputError as error:

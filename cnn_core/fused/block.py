@@ -1,4 +1,4 @@
-"""Convolution, max pooling, bias, ReLU and dropout in one pass over rows."""
+"""Convolution, max pooling, bias, ReLU and dropout, fused into one pass over rows."""
 
 from typing import Any
 
@@ -22,10 +22,10 @@ class ConvolutionBlock(Layer):
 
     Bias and ReLU do not decrease, so they commute with the maximum and work on a pooled row; the
     row of the convolution is pooled while it is in cache and never leaves it. Kept for backward are
-    the pooled output and, one byte a comparison, which pixel won. ReLU is positively homogeneous,
-    so dropout's 1 / P(keep) is carried by the kernels and bias; and what dropout or ReLU cleared is
-    zero in y, so one comparison masks the gradient of both. W, b and their gradients are the plain
-    layers' own arrays.
+    the pooled output and the max-pool mask, one byte per comparison. ReLU is positively
+    homogeneous, so kernels and bias carry dropout's 1 / P(keep); and what dropout or ReLU set to
+    zero is zero in y, so one comparison masks the gradient of both. W, b and their gradients are
+    the plain layers' own arrays.
     """
 
     kind = "convolution"
@@ -130,7 +130,7 @@ class ConvolutionBlock(Layer):
         return dx, db
 
     def _relu_gradient(self, gradient: Array, y: Array, out: Array) -> Array:
-        """Write the gradient to out, zeros where ReLU or dropout cleared y; return out."""
+        """Write the gradient to out, zeros where y is zero by ReLU or dropout; return out."""
         positive = np.greater(y, 0, out=self._workspace.take("positive", y.shape, np.bool_))
         return np.multiply(gradient, positive, out=out)
 

@@ -10,23 +10,23 @@ from cnn_core.kernels.direct import DirectCorrelation
 from cnn_core.kernels.winograd import choose_correlation
 from cnn_core.layers.convolution import Convolution
 
-COLUMNS_A_FILTER = 4  # moments of longer columns would cost more than they save
+VALUES_PER_FILTER = 4  # moments of longer columns would cost more than they save
 
 
 def can_use_moments(convolution: Convolution) -> bool:
-    """Tell whether the form below is right and quick: no input gradient is needed, and columns are
-    short, as of images of few channels.
+    """Tell whether `FirstNormalizedBlock` applies and saves time: no input gradient is needed, the
+    direct algorithm is used, and columns are short, as with few input channels.
     """
     W = convolution.params["W"]
     direct = isinstance(choose_correlation(convolution.window, W.shape, W.dtype), DirectCorrelation)
     return (
-        not convolution.needs_input_gradient and direct and W[0].size <= COLUMNS_A_FILTER * len(W)
+        not convolution.needs_input_gradient and direct and W[0].size <= VALUES_PER_FILTER * len(W)
     )
 
 
 class FirstNormalizedBlock(NormalizedBlock):
-    """What `NormalizedBlock` computes, where nothing is learned before it, with the convolution's
-    outputs v = W x_col never kept.
+    """What `NormalizedBlock` computes, where no layer before it has parameters, without keeping the
+    convolution's outputs v = W x_col.
 
     With S, the sum of all columns x_col, and G, the sum of x_col x_col^T (K x K, small), over n
     pixels:

@@ -1,4 +1,4 @@
-"""The maximum of a few arrays, step by step, and the way back of its gradient."""
+"""The elementwise maximum of several arrays, pair by pair, and its gradient."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,10 @@ from cnn_core.axes import Array
 
 
 def chained_max(steps: Sequence[Array], best: Array, mask: Array | None) -> None:
-    """Write the maximum of `steps` into best, and into mask[k - 1], bool, where step k is above
-    all before it.
+    """Write the maximum of `steps` into best, and into mask[k - 1], bool, where step k exceeds all
+    before it.
 
-    Each comparison is strict, so of equal values the first wins, as in `MaxPooling`. Without
+    Each comparison is strict, so of equal values the first counts, as in `MaxPooling`. Without
     `mask` only the maximum is taken.
     """
     if len(steps) == 1:
@@ -26,11 +26,10 @@ def chained_max(steps: Sequence[Array], best: Array, mask: Array | None) -> None
 
 
 def route_gradient(gradient: Array, mask: Array, steps: Sequence[Array], work: Array) -> None:
-    """Write the gradient into the step that won, zeros into the others; `work`, of the gradient's
-    shape or the gradient itself, is used up.
+    """Write the gradient into the step that held the maximum, zeros into the others; `work`, of the
+    gradient's shape or the gradient itself, is overwritten.
 
-    From the top: a step that was above all before it takes the whole gradient and leaves nothing
-    for those.
+    From the last step to the first: one that exceeds all before it takes the whole gradient.
     """
     if len(steps) == 1:
         if steps[0] is not gradient:

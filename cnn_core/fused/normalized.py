@@ -15,10 +15,10 @@ class NormalizedBlock(ConvolutionBlock):
     """y = relu(max pool(gamma (v - mean) / sqrt(var + eps) + beta)), v = W * x + b.
 
     Forward takes the sums for mean and variance from each row of the convolution while it is in
-    cache. Kernels of filters with a negative gamma are used with their sign turned (u = sign(gamma)
-    v), so that the normalisation, a u + c with a >= 0, never decreases: pooling then comes first,
-    in the same pass, and scale, shift and ReLU work on pooled rows. The bias cancels out and its
-    gradient is zero.
+    cache. The kernels of a negative gamma are used with the opposite sign (u = sign(gamma) v), so
+    that the normalisation, a u + c with a >= 0, never decreases: pooling then comes first, in the
+    same pass, and scale, shift and ReLU work on pooled rows. The bias cancels out and its gradient
+    is zero.
 
     Backward needs two sums of the masked gradient g, of g and of g u, for which the pooled u
     suffice; then row by row du = a (g + p u + q), which goes straight into the gradient of the
@@ -145,7 +145,7 @@ class NormalizedBlock(ConvolutionBlock):
         return self.params.get("b", 0.0)
 
     def _u(self, like: Array) -> Array:
-        """Return the buffer of the convolution's rows, (OH, F, OW, N)."""
+        """Return the array of the convolution's rows, (OH, F, OW, N)."""
         filters, rows, width = self.convolution.out_shape
         return self._workspace.take("u", (rows, filters, width, like.shape[3]), like.dtype)
 

@@ -1,4 +1,4 @@
-"""Convolution, max pooling, bias and ReLU of a few images in inference: each step is one call for
+"""Convolution, max pooling, bias and ReLU of a small batch in inference: each step is one call for
 all rows.
 
 Row by row, as batches are computed, a single image costs some hundred calls of a microsecond each;
@@ -18,7 +18,7 @@ SMALL_BATCH = 8
 
 class SmallBatchConvolution:
     """y = relu(max pool(W * x) + b) for x (C, H, W, N): one lowering of whole images, one product,
-    one maximum an axis of the pooling.
+    one maximum per axis of the pooling.
     """
 
     def __init__(self, window: Window, pool: Pair = (1, 1), relu: bool = False) -> None:

@@ -98,7 +98,7 @@ class DirectCorrelation(Correlation):
         (kh, kw), (filters, channels) = window.kernel, kernels[:2]
         self.budget = 4 * cache_bytes()  # of the rows that are lowered together
         self._kernels = np.empty((filters, kh, channels, kw), dtype)
-        self._turned = np.empty((channels, kw, kh, filters), dtype)
+        self._transposed = np.empty((channels, kw, kh, filters), dtype)
         self._shifts = list(self._all_shifts())
 
     def forward(
@@ -130,8 +130,8 @@ class DirectCorrelation(Correlation):
             fill(first, block.swapaxes(0, 1))
             for row, values in enumerate(block, first):
                 # Columns first: the transposed order of the operands runs at half the speed.
-                turned = values.reshape(self.filters, self._parts, -1).transpose(1, 2, 0)
-                np.matmul(self._columns(row), turned, out=product if row else total)
+                transposed = values.reshape(self.filters, self._parts, -1).transpose(1, 2, 0)
+                np.matmul(self._columns(row), transposed, out=product if row else total)
                 if row:
                     total += product
         dW[...] = (
@@ -183,10 +183,10 @@ class DirectCorrelation(Correlation):
         # Kernel rows from the last to the first, so that output rows ascend; those of one residue
         # modulo the stride lie side by side.
         descending = sorted(range(kh), key=lambda i: (i % sh, -i))
-        self._turned[...] = self._kernels[:, descending].transpose(2, 3, 1, 0)
+        self._transposed[...] = self._kernels[:, descending].transpose(2, 3, 1, 0)
         if scale is not None:
-            self._turned *= scale
-        turned = self._turned.reshape(self.channels * kw, kh * self.filters)
+            self._transposed *= scale
+        transposed = self._transposed.reshape(self.channels * kw, kh * self.filters)
         product = self._workspace.take(
             "spread", (self.channels, kw, self.width, dx.shape[3]), dx.dtype
         )
@@ -201,7 +201,7 @@ class DirectCorrelation(Correlation):
             if met:
                 first = (p + top - descending[met[0]]) // sh
                 rows = dy[first : first + len(met)].reshape(len(met) * self.filters, -1)
-                kernels = turned[:, met[0] * self.filters : (met[-1] + 1) * self.filters]
+                kernels = transposed[:, met[0] * self.filters : (met[-1] + 1) * self.filters]
                 np.matmul(kernels, rows, out=product.reshape(self.channels * kw, -1))
                 self._add_shifted(product, row)
 

@@ -49,7 +49,7 @@ def transforms(m: int, kernel: int) -> tuple[Array, Array, Array]:
 @dataclass(frozen=True)
 class TileAxis:
     """One direction of a correlation at stride 1: kernel size, padding before, input and output
-    size, and outputs a tile, m.
+    size, and m outputs per tile.
     """
 
     kernel: int
@@ -132,14 +132,14 @@ TILES = {3: (5, 4, 2), 5: (4,)}  # outputs of a tile along an axis, by kernel
 FEWEST_PAIRS = 128
 # A matrix times a transposed one runs at half the speed of products of 64 x 64 pairs; fewer cost
 # less than the transposing copy.
-FEWEST_PAIRS_TO_TURN = 2048
+FEWEST_PAIRS_TO_TRANSPOSE = 2048
 # A patch's products have about this many columns: with more, V and M leave the second-level cache;
 # with fewer, calls cost too much.
 COLUMNS = 200
 
 
 def tile_of(window: Window, outputs: Pair) -> Pair | None:
-    """Return the tile (m, m') that needs the fewest multiplications, the larger of equals; None
+    """Return the tile (m, m') that needs the fewest multiplications, of equals the larger; None
     where Winograd does not apply.
     """
     kernel = window.kernel[0]
@@ -238,7 +238,7 @@ class WinogradCorrelation(Correlation):
                 M = self._positions("M", self.filters, columns)
                 np.matmul(columns.back.T, half, out=M.swapaxes(0, 1))
                 E, V = self._apart(M, columns), self._transformed(rows, columns)
-                np.matmul(E, self._turned(V, columns), out=product)
+                np.matmul(E, self._transposed(V, columns), out=product)
                 dU += product
                 if dx is not None:
                     np.matmul(U.swapaxes(2, 3), E, out=self._apart(V, columns))  # V becomes dV
@@ -268,7 +268,7 @@ class WinogradCorrelation(Correlation):
         return self._workspace.take(name, (*shape, self._x.shape[3]), self._dtype)
 
     def _positions(self, name: str, depth: int, columns: Strip) -> Array:
-        """Return the buffer of V or M, (n, depth, n' * tiles, N)."""
+        """Return the array of V or M, (n, depth, n' * tiles, N)."""
         return self._take(name, self.n[0], depth, self.n[1] * columns.tiles)
 
     def _apart(self, values: Array, columns: Strip) -> Array:
@@ -277,15 +277,15 @@ class WinogradCorrelation(Correlation):
         """
         return values.reshape(self.n[0], values.shape[1], self.n[1], -1).swapaxes(1, 2)
 
-    def _turned(self, V: Array, columns: Strip) -> Array:
+    def _transposed(self, V: Array, columns: Strip) -> Array:
         """Return V with each position's matrix transposed, (n, n', tiles * N, C): by copy where the
         product gains more than that costs.
         """
-        turned = self._apart(V, columns).swapaxes(2, 3)
-        if self.filters * self.channels < FEWEST_PAIRS_TO_TURN:
-            return turned
-        copied: Array = self._workspace.take("turned", turned.shape, self._dtype)
-        copied[...] = turned
+        transposed = self._apart(V, columns).swapaxes(2, 3)
+        if self.filters * self.channels < FEWEST_PAIRS_TO_TRANSPOSE:
+            return transposed
+        copied: Array = self._workspace.take("transposed", transposed.shape, self._dtype)
+        copied[...] = transposed
         return copied
 
     def _by_phase(self, half: Array) -> Array:

@@ -1,5 +1,5 @@
-"""Arrays that are allocated once and used again by every batch, and the size of the cache that
-blocks should fit into.
+"""Arrays that are allocated once and reused by every batch, and the size of the cache that blocks
+should fit into.
 """
 
 import os

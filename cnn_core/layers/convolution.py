@@ -1,4 +1,4 @@
-"""Convolution: the layer. Its arithmetic is in correlation.py."""
+"""Convolution: the layer. Its arithmetic is in cnn_core.kernels."""
 
 from typing import Any, Self
 
@@ -77,10 +77,10 @@ class Convolution(Layer):
         W = self.params["W"]
         self.correlation: Correlation = choose_correlation(self.window, W.shape, W.dtype)
 
-    def twin(self) -> Self:
-        twin = super().twin()
-        twin._choose()
-        return twin
+    def inference_copy(self) -> Self:
+        made = super().inference_copy()
+        made._choose()
+        return made
 
     def forward(self, x: Array, *, training: bool) -> Array:
         y = self._workspace.take("y", (*self.out_shape, x.shape[3]), x.dtype)

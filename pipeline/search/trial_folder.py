@@ -172,7 +172,7 @@ def keep_weights(work: Work, record: TrialRecord, outcome: Outcome) -> None:
         "objective": list(outcome.values),
         "data_digest": work.spec.data.digest,
     }
-    save_weights(record.paths.weights, training.handed_on(work.spec, state), facts)
+    save_weights(record.paths.weights, training.selected_weights(work.spec, state), facts)
     manifest = {
         "format": 1,
         **facts,
