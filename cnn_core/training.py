@@ -285,7 +285,7 @@ def check_spec(spec: Spec) -> None:
     ]
     if (
         single and spec.train.batch_size == 1
-    ):  # one value a feature has no variance: every output would be beta
+    ):  # one value per feature has no variance: every output would be beta
         raise InputError(
             "train.batch_size: must be at least 2 with batch normalisation of dense layers "
             f"({single[0]}), got 1"

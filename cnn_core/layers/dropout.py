@@ -1,4 +1,4 @@
-"""Dropout by random bytes."""
+"""Dropout, its mask drawn as random bytes."""
 
 from math import prod
 from typing import Any
@@ -15,8 +15,8 @@ class Dropout(Layer):
     """y = x * keep / P(keep) in training, y = x otherwise (inverted dropout: nothing is left to
     scale at inference).
 
-    `keep` compares one random byte a value with a threshold, so the rate is rounded to 256ths; the
-    scale is that of the rounded rate and the expectation stays exact. Source: Srivastava et al.
+    `keep` compares one random byte per value with a threshold, so the rate is rounded to 256ths;
+    the scale is that of the rounded rate and the expectation stays exact. Source: Srivastava et al.
     (2014), who scale at inference instead.
     """
 

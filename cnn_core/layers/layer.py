@@ -1,4 +1,4 @@
-"""What every layer is: parameters, their gradients, buffers, and three methods."""
+"""The base class of layers: parameters, their gradients, buffers, and three methods."""
 
 import copy
 from typing import Any, Self

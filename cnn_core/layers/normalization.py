@@ -18,8 +18,8 @@ class BatchNormalization(Layer):
     Training takes mean and (biased) variance of the batch and moves `running_mean` and
     `running_var` towards them, ``running <- momentum running + (1 - momentum) batch``; inference
     uses those. Source: Ioffe and Szegedy (2015); they correct the running variance by M / (M - 1),
-    we do not. A batch of one value a channel has no variance: y is beta, and the running statistics
-    stay.
+    we do not. A batch of one value per channel has no variance: y is beta, and the running
+    statistics stay.
     """
 
     kind = "batch_norm"
@@ -59,8 +59,8 @@ class BatchNormalization(Layer):
         return y.reshape(x.shape)
 
     def move_running(self, mean: Array, var: Array, count: int) -> None:
-        """Move the running statistics towards those of a batch with `count` values a channel,
-        unless it has but one.
+        """Move the running statistics towards those of a batch with `count` values per channel,
+        unless that is 1.
         """
         if count == 1:
             return

@@ -1,4 +1,4 @@
-"""Pooling: what a window of pixels is summed up to. No parameters; channels are kept."""
+"""Pooling: each window of pixels is reduced to one value. No parameters; channels are kept."""
 
 import math
 from typing import Any
@@ -17,11 +17,11 @@ class Pooling(Layer):
     """A window that slides over each channel: (C, H, W, N) -> (C, OH, OW, N). `stride` is the
     window's size unless given.
 
-    Pixels of a last row or column that no window covers are left out, as everywhere. Raises
+    Pixels of a last row or column that no window covers are left out, as is usual. Raises
     InputError where the window does not fit.
     """
 
-    border = 0.0  # what padding holds
+    border = 0.0  # the value of padding
 
     def __init__(
         self, size: int | Pair, stride: int | Pair | None = None, padding: Padding = "valid"
@@ -65,8 +65,8 @@ class Pooling(Layer):
 
 
 class MaxPooling(Pooling):
-    """y = max of the window. Forward keeps which pixel it was, one byte a window, the first where
-    several are equal; padding never wins.
+    """y = max of the window. Forward keeps the index of its pixel, one byte per window, the first
+    where several are equal; padding is never the maximum.
     """
 
     kind = "max_pooling"
@@ -179,8 +179,8 @@ class LpPooling(Pooling):
         return y
 
     def backward(self, dy: Array) -> Array:
-        # dy/dx = sign(x) (|x| / y)^(p-1) / pixels; where y is 0 all pixels are 0 and so is the
-        # slope taken there.
+        # dy/dx = sign(x) (|x| / y)^(p-1) / pixels; where y is 0 all pixels are 0, and the
+        # derivative is taken as 0.
         y = self._workspace.take("y", dy.shape, dy.dtype)
         dy /= self.size[0] * self.size[1]
         divisor = np.where(y > 0, y, 1)
