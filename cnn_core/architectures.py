@@ -41,7 +41,7 @@ FRAMES = ("none", *MomentNormalization.FRAMES)
 
 
 def _activated(layer: Layer, spec: ModelSpec) -> list[Layer]:
-    """Put the activation behind a layer, and batch normalisation before or after it."""
+    """Put the activation after a layer, and batch normalisation before or after it."""
     activation = ACTIVATIONS[spec.activation]()
     if spec.batch_norm == "before":
         return [layer, BatchNormalization(), activation]
@@ -53,7 +53,7 @@ def _activated(layer: Layer, spec: ModelSpec) -> list[Layer]:
 
 
 def _convolution(spec: ModelSpec, filters: int, kernel: int, padding: Padding) -> list[Layer]:
-    # Batch normalisation right behind a convolution subtracts any bias again.
+    # Batch normalisation directly after a convolution subtracts any bias again.
     bias = spec.batch_norm != "before"
     return _activated(
         Convolution(

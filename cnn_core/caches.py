@@ -1,6 +1,6 @@
 """What a process keeps between epochs: the net's arrays, the mapped images, the split.
 
-A worker runs many epochs of many trials; opening data, splitting and allocating the net anew each
+A worker runs many epochs of many trials; opening data, splitting and allocating the net again each
 time would cost more than a short epoch. Nothing here carries information from one epoch to the
 next: parameters, buffers and streams are set from the state at every start, which
 `tests/core/test_training.py` checks bit for bit.

@@ -7,7 +7,6 @@ import numpy as np
 from cnn_core.axes import Array
 from cnn_core.fused.max_chain import chained_max, route_gradient
 from cnn_core.fused.small_batch import SMALL_BATCH, SmallBatchConvolution
-from cnn_core.kernels.direct import Correlation
 from cnn_core.kernels.window import Pair
 from cnn_core.kernels.winograd import choose_correlation
 from cnn_core.layers.convolution import Convolution
@@ -38,21 +37,15 @@ class ConvolutionBlock(Layer):
         dropout: Dropout | None,
     ) -> None:
         super().__init__()
-        self.convolution, self.pooling, self.relu, self.dropout = (
-            convolution,
-            pooling,
-            relu,
-            dropout,
-        )
+        self.convolution, self.pooling = convolution, pooling
+        self.relu, self.dropout = relu, dropout
         self.name, self.params, self.grads = convolution.name, convolution.params, convolution.grads
         self.needs_input_gradient = convolution.needs_input_gradient
         self.in_shape = convolution.in_shape
         self.out_shape = pooling.out_shape if pooling else convolution.out_shape
         self.pool: Pair = pooling.size if pooling else (1, 1)
         W = self.params["W"]
-        self.correlation: Correlation = choose_correlation(
-            convolution.window, W.shape, W.dtype, self.pool
-        )
+        self.correlation = choose_correlation(convolution.window, W.shape, W.dtype, self.pool)
         self._small_batch = SmallBatchConvolution(convolution.window, self.pool, relu)
         self._row_of_ones: Array = np.ones(0)
         self._scale = 1.0

@@ -1,5 +1,6 @@
 """Convolution: the layer. Its arithmetic is in cnn_core.kernels."""
 
+from math import prod
 from typing import Any, Self
 
 import numpy as np
@@ -9,7 +10,6 @@ from numpy.typing import DTypeLike
 from cnn_core.axes import Array, Shape
 from cnn_core.errors import InputError
 from cnn_core.initializers import Fans, Initializer, he
-from cnn_core.kernels.direct import Correlation
 from cnn_core.kernels.window import Padding, Pair, as_pair, make_window
 from cnn_core.kernels.winograd import choose_correlation
 from cnn_core.layers.layer import Layer
@@ -51,10 +51,8 @@ class Convolution(Layer):
             raise InputError(f"{where}: input must be (C, H, W), got shape {in_shape}")
         channels, height, width = in_shape
         self.window = make_window(where, self.kernel, self.stride, self.padding, (height, width))
-        reach = (
-            2 * height - 1,
-            2 * width - 1,
-        )  # "same" pads to any kernel, but weights beyond never meet a pixel
+        # "same" pads to any kernel, but weights beyond this never meet a pixel.
+        reach = (2 * height - 1, 2 * width - 1)
         if self.padding == "same" and (self.kernel[0] > reach[0] or self.kernel[1] > reach[1]):
             (rows, columns), (kh, kw) = reach, self.kernel
             rule = f"kernel must be at most {rows}x{columns} on {height}x{width} pixels"
@@ -75,7 +73,7 @@ class Convolution(Layer):
 
     def _choose(self) -> None:
         W = self.params["W"]
-        self.correlation: Correlation = choose_correlation(self.window, W.shape, W.dtype)
+        self.correlation = choose_correlation(self.window, W.shape, W.dtype)
 
     def inference_copy(self) -> Self:
         made = super().inference_copy()
@@ -111,11 +109,4 @@ class Convolution(Layer):
         }
 
     def multiply_adds(self) -> int:
-        return (
-            self.filters
-            * self.in_shape[0]
-            * self.kernel[0]
-            * self.kernel[1]
-            * self.window.output[0]
-            * self.window.output[1]
-        )
+        return self.params["W"].size * prod(self.window.output)
