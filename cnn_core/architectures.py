@@ -39,7 +39,7 @@ ACTIVATIONS: dict[str, type[Layer]] = {
 
 
 def _activated(layer: Layer, spec: ModelSpec) -> list[Layer]:
-    """Put the activation behind a layer, and batch normalisation before or after it."""
+    """Put the activation after a layer, and batch normalisation before or after it."""
     activation = ACTIVATIONS[spec.activation]()
     if spec.batch_norm == "before":
         return [layer, BatchNormalization(), activation]
@@ -51,7 +51,7 @@ def _activated(layer: Layer, spec: ModelSpec) -> list[Layer]:
 
 
 def _convolution(spec: ModelSpec, filters: int, kernel: int, padding: Padding) -> list[Layer]:
-    # Batch normalisation right behind a convolution subtracts any bias again.
+    # Batch normalisation directly after a convolution subtracts any bias again.
     bias = spec.batch_norm != "before"
     return _activated(
         Convolution(
@@ -229,12 +229,12 @@ def build_model(
             f"model {spec.name}: images must be (C, H, W) of at least 2 classes, got "
             f"{tuple(image_shape)} and {classes}"
         )
-    framed: list[Layer] = (
+    normalization: list[Layer] = (
         []
         if spec.frame == "none"
         else [MomentNormalization(spec.frame, spec.frame_jitter, spec.frame_beside)]
     )
-    model = Sequential([*framed, *ARCHITECTURES[spec.name](spec, classes)])
+    model = Sequential([*normalization, *ARCHITECTURES[spec.name](spec, classes)])
     try:
         return model.build(image_shape, rng, dtype)
     except InputError as error:

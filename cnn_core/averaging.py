@@ -1,5 +1,5 @@
-"""The moving average of weights, and batch normalisation's statistics drawn anew for weights that
-never saw a batch.
+"""The moving average of weights, and batch normalisation's statistics recomputed for averaged
+weights.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,8 +13,8 @@ from cnn_core.state import Weights, copies
 
 
 def decay_at(step: int, decay: float) -> float:
-    """Return ``min(decay, (1 + step) / (10 + step))``, step from 1: early averages do not cling to
-    the initial weights.
+    """Return ``min(decay, (1 + step) / (10 + step))``, step from 1: early averages forget the
+    initial weights.
 
     Source: the moving average of TensorFlow, which goes back to Polyak and Juditsky (1992).
     """
@@ -58,7 +58,7 @@ def recompute_statistics(
     batches; the model keeps them too.
 
     draw(i) returns the i-th input, (C, H, W, N). Averaged weights (or folds averaged together) have
-    statistics of their own, which the averaged buffers only come near. Source: Izmailov et al.
+    statistics of their own, which the averaged buffers only approximate. Source: Izmailov et al.
     (2018), section 3.2. The model must be a plain one, not fused.
     """
     layers = [layer for layer in model.layers if isinstance(layer, BatchNormalization)]

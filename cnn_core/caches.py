@@ -1,7 +1,6 @@
-"""What an epoch needs beside its state, kept for the process: the net's arrays, the mapped images,
-the split.
+"""What a process keeps between epochs: the net's arrays, the mapped images, the split.
 
-A worker runs many epochs of many trials; opening data, splitting and allocating the net anew each
+A worker runs many epochs of many trials; opening data, splitting and allocating the net again each
 time would cost more than a short epoch. Nothing here carries information from one epoch to the
 next: parameters, buffers and streams are set from the state at every start, which
 `tests/core/test_training.py` checks bit for bit.
@@ -20,7 +19,7 @@ from cnn_core.data.prepared import Prepared, open_prepared
 from cnn_core.data.splits import split_of, subset
 from cnn_core.errors import InputError
 from cnn_core.fused.fuse import fuse
-from cnn_core.kernels.workspace import Buffers
+from cnn_core.kernels.workspace import Workspace
 from cnn_core.losses import softmax_cross_entropy
 from cnn_core.metrics import correct_count
 from cnn_core.model import Sequential
@@ -92,14 +91,14 @@ def data_of(spec: DataSpec) -> Data:
 
 
 class TrainingNet:
-    """A net for training, and the same arrays behind the fused layers that run."""
+    """A net for training: its plain layers, and the fused ones that run on the same arrays."""
 
     def __init__(
         self, spec: ModelSpec, image_shape: Shape, classes: int, seed: tuple[int, ...]
     ) -> None:
         self.plain: Sequential = build_model(spec, image_shape, classes, stream(seed, "init"))
         self.fused = fuse(self.plain)
-        self.work = Buffers()  # of the regularizers
+        self.work = Workspace()  # for the regularizers
         channels, height, width = image_shape
         self.batcher = Batcher((channels, height, width))
 
@@ -123,10 +122,10 @@ _nets: dict[tuple[ModelSpec, Shape, int], TrainingNet] = {}
 def net_of(
     spec: ModelSpec, image_shape: Shape, classes: int, fresh_seed: tuple[int, ...] | None = None
 ) -> TrainingNet:
-    """Return the process's net of that kind: its arrays hold anything, unless `fresh_seed` asks for
-    newly drawn weights.
+    """Return the process's net of that architecture: its weights are arbitrary unless `fresh_seed`
+    is given, by which they are drawn.
 
-    One is kept: a worker's trials differ in their nets, and a deep net's arrays are large.
+    Only one is kept: a worker's trials differ in their nets, and a deep net's arrays are large.
     """
     key = (spec, tuple(image_shape), classes)
     if fresh_seed is not None or key not in _nets:

@@ -1,5 +1,5 @@
-"""A training state, or weights alone, as an .npz with a manifest of digests: written whole or not
-at all, read without pickle or trust.
+"""A training state, or weights alone, as an .npz with a manifest of digests: written atomically,
+read without pickle and with every digest checked.
 """
 
 import hashlib

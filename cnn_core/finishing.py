@@ -1,5 +1,5 @@
-"""The last step of a net that is to be kept: its weights, with batch normalisation's statistics
-drawn anew for them.
+"""The weights of a trained net that are kept, with batch normalisation's statistics recomputed for
+them.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from cnn_core.caches import data_of, make_augmentation, net_of
 from cnn_core.spec import Spec
 from cnn_core.state import TrainState, Weights, copies
 from cnn_core.streams import stream
-from cnn_core.training import handed_on
+from cnn_core.training import selected_weights
 
 
 def finished_weights(spec: Spec, state: TrainState, batches: int) -> Weights:
@@ -22,16 +22,16 @@ def finished_weights(spec: Spec, state: TrainState, batches: int) -> Weights:
     (Izmailov et al. 2018). A pure function of its arguments; 0 batches return the weights as they
     are.
     """
-    chosen = handed_on(spec, state)
+    chosen = selected_weights(spec, state)
     if batches == 0:
         return chosen
     data = data_of(spec.data)
     net = net_of(spec.model, spec.data.image_shape, spec.data.classes)
     net.plain.load(chosen.params, chosen.buffers)
-    # A twin's working memory goes with it: kept, 300 MB of layers that are not joined make loky
-    # take the worker for one that leaks.
-    twin = net.plain.twin()
-    twin.reseed(spec.seed, spec.train.epochs)  # dropout is on while statistics are drawn
+    # The copy's working memory is freed with it: if it stayed, loky would take its 300 MB (its
+    # layers are not fused) for a memory leak.
+    model = net.plain.inference_copy()
+    model.reseed(spec.seed, spec.train.epochs)  # dropout is on while statistics are computed
     augmentation = make_augmentation(spec.augment)
     rng = stream(spec.seed, "augment", spec.train.epochs)
     order = stream(spec.seed, "shuffle", spec.train.epochs).permutation(data.train)
@@ -47,5 +47,5 @@ def finished_weights(spec: Spec, state: TrainState, batches: int) -> Weights:
         )
 
     with np.errstate(all="ignore"):
-        buffers = recompute_statistics(twin, batches, draw)
+        buffers = recompute_statistics(model, batches, draw)
     return Weights(copies(net.plain.params), buffers)

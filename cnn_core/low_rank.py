@@ -1,4 +1,4 @@
-"""Compression of a trained net: each large product is replaced by two thinner ones."""
+"""Compression of a trained net: large matrices are replaced by products of thinner ones."""
 
 import copy
 
@@ -14,12 +14,12 @@ def compress(model: Sequential, rank: int) -> Sequential:
     """Return a net whose dense layers and convolutions have kernels of at most that rank; `model`
     is not changed.
 
-    The kernels as a matrix W (outputs, inputs) are cut by their singular values: W ~ U_r (S_r
+    The kernels as a matrix W (outputs, inputs) are truncated by their singular values: W ~ U_r (S_r
     V_r^T), the best approximation of rank r; its squared error is the sum of the squares of the
     values left out (Eckart and Young 1936). A dense layer becomes two, a convolution one of r
     filters with the same window followed by a 1x1 convolution, which holds the bias and the layer's
     name; the first is called ``<name>_basis``. The last layer stays as it is, since it has one
-    output a class and a lower rank would merge classes; so does a layer for which no
+    output per class and a lower rank would merge classes; so does a layer for which no
     multiplications would be saved. Raises InputError unless rank is at least 1 and the model is
     built.
 

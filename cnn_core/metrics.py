@@ -1,12 +1,12 @@
-"""What is measured of a net's outputs."""
+"""Metrics of a net's outputs."""
 
 import numpy as np
 import numpy.typing as npt
 
 from cnn_core.axes import Array, Labels
 
-# Probability below which a log loss is cut off, so that one certain mistake does not make it
-# infinite.
+# Probabilities are clipped from below at this, so that one certain mistake does not make the log
+# loss infinite.
 TINY = 1e-12
 
 
@@ -23,7 +23,7 @@ def correct_count(logits: Array, labels: Labels) -> int:
 
 
 def log_loss(probabilities: Array, labels: Labels) -> float:
-    """Return the mean of ``-log p[label]``; probabilities: (N, classes), cut off below at 1e-12."""
+    """Return the mean of ``-log p[label]``; probabilities: (N, classes), clipped below at 1e-12."""
     chosen = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     return float(-np.log(np.maximum(chosen, TINY)).mean())
 

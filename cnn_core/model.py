@@ -17,7 +17,7 @@ from cnn_core.layers.layer import Layer
 from cnn_core.losses import softmax
 from cnn_core.streams import stream
 
-# How a layer's kind is written in names; other kinds stand for themselves.
+# Abbreviations of kinds in the layers' names.
 SHORT_NAMES = {
     "convolution": "conv",
     "max_pooling": "pool",
@@ -39,7 +39,7 @@ class Sequential:
     kind) keep them.
     """
 
-    _inference: "Sequential | None" = None  # the twin that predicts, made when it is first needed
+    _inference: "Sequential | None" = None  # the copy that predicts, made when it is first needed
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self.layers = list(layers)
@@ -67,10 +67,9 @@ class Sequential:
         return self
 
     def collect(self) -> None:
-        """Gather the flat views, and spare the input gradient of the layers before which nothing is
-        learned.
+        """Gather the flat views, and skip the input gradient where no layer before has parameters.
 
-        Raises InputError where a layer without a derivative stands behind one that learns.
+        Raises InputError where a layer without a derivative follows one with parameters.
         """
         self.params = {
             f"{layer.name}.{key}": p for layer in self.layers for key, p in layer.params.items()
@@ -92,13 +91,13 @@ class Sequential:
             learned_before = layer.name if layer.params else learned_before
         self._inference = None
 
-    def twin(self) -> "Sequential":
-        """Return the net once more, for inference beside its training: parameters and statistics
-        are shared, working memory is not.
+    def inference_copy(self) -> "Sequential":
+        """Return a copy that predicts while the net is trained: parameters and statistics are
+        shared, working memory is not.
         """
-        twin = copy.copy(self)
-        twin.layers = [layer.twin() for layer in self.layers]
-        return twin
+        made = copy.copy(self)
+        made.layers = [layer.inference_copy() for layer in self.layers]
+        return made
 
     def forward(self, x: Array, *, training: bool, observe: Observer | None = None) -> Array:
         """Return logits (classes, N) of x (C, H, W, N); `observe` sees each layer and output."""
@@ -152,8 +151,8 @@ class Sequential:
         """Return softmax probabilities, (N, classes) float32, of uint8 images (N, C, H, W), batch
         by batch; dropout is off.
 
-        A twin computes them: between a forward and its backward it disturbs nothing, and training's
-        working memory keeps its size.
+        The inference copy computes them, so a prediction between a forward and its backward changes
+        neither the gradients nor the size of training's working memory.
         """
         channels, height, width = self.image_shape
         if images.ndim != 4 or images.shape[1:] != self.image_shape:
@@ -167,7 +166,7 @@ class Sequential:
         dtype = next(iter(self.params.values())).dtype if self.params else np.dtype(np.float32)
         batcher = Batcher((channels, height, width), dtype)
         if self._inference is None:
-            self._inference = self.twin()
+            self._inference = self.inference_copy()
         forward = self._inference.forward
         starts = range(0, len(images), batch_size)
         parts = [
@@ -189,15 +188,15 @@ class Sequential:
         """Return the table of layers: filters, padding, activation shape (H x W x C), activation
         size, parameters.
         """
-        return summary_table(self.image_shape, self.layers)
+        return _summary_table(self.image_shape, self.layers)
 
 
 COLUMNS = ("layer", "filters", "padding", "activation shape", "activation size", "parameters")
 
 
-def summary_table(image_shape: Shape, layers: Sequence[Layer]) -> str:
-    """Return the table as text; a layer that neither learns nor changes the shape (ReLU, dropout)
-    stands behind the one before it.
+def _summary_table(image_shape: Shape, layers: Sequence[Layer]) -> str:
+    """Return the table as text; a layer without parameters that keeps the shape (ReLU, dropout) is
+    named in the row of the one before it.
     """
     rows: list[list[str]] = [["input", "", "", *_shape_and_size(image_shape), "0"]]
     shape = tuple(image_shape)
@@ -242,12 +241,9 @@ def _padding(about: dict[str, Any]) -> str:
 
 
 def _shape_and_size(shape: Shape) -> tuple[str, str]:
-    """Write (C, H, W) as the slides do, HxWxC."""
-    size = 1
-    for n in shape:
-        size *= n
+    """Write (C, H, W) as HxWxC, and the number of values."""
     text = f"{shape[1]}x{shape[2]}x{shape[0]}" if len(shape) == 3 else "x".join(map(str, shape))
-    return text, f"{size:,}"
+    return text, f"{prod(shape):,}"
 
 
 def _align(rows: list[list[str]]) -> str:

@@ -1,4 +1,4 @@
-"""What one epoch hands to the next: plain arrays and numbers, passed by value, and all that a
+"""What one epoch passes to the next: plain arrays and numbers, passed by value, and all that a
 checkpoint holds.
 """
 

@@ -11,12 +11,12 @@ NAMES = {"init": 1, "shuffle": 2, "augment": 3, "dropout": 4, "evaluate": 5, "pr
 
 
 def stream(seed: tuple[int, ...], name: str, epoch: int = 0, index: int = 0) -> Generator:
-    """Return the generator of one purpose in one epoch; `index` tells apart several of a kind, such
-    as the dropout layers of a net.
+    """Return the generator of one purpose in one epoch; `index` distinguishes several of a
+    kind, such as the dropout layers of a net.
 
     Streams of different (seed, name, epoch, index) are independent in the sense of NumPy's
     SeedSequence, whose entropy is `seed` and whose spawn key is the rest and the seed's length
-    (entropy is padded with zeros, so (1,) and (1, 0) would else be one seed). SFC64 is NumPy's
+    (entropy is padded with zeros, so (1,) and (1, 0) would otherwise be one seed). SFC64 is NumPy's
     fastest bit generator. Raises InputError for an unknown name or a negative number.
     """
     if name not in NAMES:

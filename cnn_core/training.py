@@ -1,5 +1,5 @@
 """The only training loop: pure epochs, ``train_epoch(spec, state) -> (state, metrics)``, and what
-is built of them.
+is built on them.
 """
 
 import math
@@ -30,9 +30,9 @@ __all__ = [
     "Weights",
     "check_spec",
     "fit",
-    "handed_on",
     "objective",
     "predict_proba",
+    "selected_weights",
     "train_epoch",
 ]
 
@@ -42,7 +42,7 @@ OUTCOMES = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
 
 @dataclass
 class _Sums:
-    """What the epoch's own batches add up to."""
+    """Sums over an epoch's batches."""
 
     images: int = 0
     loss: float = 0.0
@@ -63,10 +63,10 @@ def train_epoch(spec: Spec, state: TrainState | None) -> tuple[TrainState, Metri
     mean over the epoch's own batches while they trained (dropout and augmentation on, label
     smoothing included, penalties not), or, with ``train.eval_size``, of that many training images
     after the epoch; valid_loss and valid_accuracy, after the epoch, of the averaged weights where
-    ``train.select=average``, absent where no image validates; lr, of the last step; epoch_s; and of
-    the last batch, for each layer that learns, ``grad_norm/<layer>`` (length of its gradient,
+    ``train.select=average``, absent without validation images; lr, of the last step; epoch_s; and
+    of the last batch, for each layer that learns, ``grad_norm/<layer>`` (length of its gradient,
     penalties included, before clipping) and ``activation_norm/<layer>`` (root mean square of its
-    output; of joined layers, of their last). A loss that is not finite ends the epoch at once: the
+    output; of fused layers, of their last). A loss that is not finite ends the epoch at once: the
     metrics above are then nan, nothing is raised and nothing warns. Raises InputError for a spec
     that breaks a rule, or data that are not what it says.
     """
@@ -114,8 +114,8 @@ def _train(
     average: MovingAverage | None,
     state: TrainState,
 ) -> tuple[Metrics, int]:
-    """Run the epoch's steps on the net's live arrays; return what its own batches say, and how many
-    steps were taken.
+    """Run the epoch's steps on the net's live arrays; return the metrics of its batches, and how
+    many steps were taken.
     """
     train, model = spec.train, net.fused
     steps = steps_in_epoch(len(data.train), train.batch_size, train.steps_per_epoch)
@@ -195,7 +195,7 @@ def _is_best(metrics: Mapping[str, float], history: list[Metrics]) -> bool:
     )
 
 
-def best_epoch(state: TrainState) -> int:
+def _best_epoch(state: TrainState) -> int:
     """Return the index in the history of the lowest validation loss, the first of equals; raise
     InputError without one.
     """
@@ -209,11 +209,11 @@ def best_epoch(state: TrainState) -> int:
     return min(finite, key=lambda i: losses[i])
 
 
-def handed_on(spec: Spec, state: TrainState) -> Weights:
+def selected_weights(spec: Spec, state: TrainState) -> Weights:
     """Return the weights that ``train.select`` chooses: the last epoch's, their moving average, or
     those of lowest validation loss.
 
-    Where no epoch had a finite validation loss, ``best`` hands on the last ones.
+    Where no epoch had a finite validation loss, ``best`` falls back to the last epoch's.
     """
     if spec.train.select == "average" and state.average is not None:
         return state.average
@@ -223,10 +223,10 @@ def handed_on(spec: Spec, state: TrainState) -> Weights:
 
 
 def objective(spec: Spec, state: TrainState) -> float:
-    """Return the validation accuracy of the weights that are handed on; raise InputError where no
-    image validates.
+    """Return the validation accuracy of the selected weights; raise InputError where there are no
+    validation images.
     """
-    chosen = best_epoch(state) if spec.train.select == "best" and state.best is not None else -1
+    chosen = _best_epoch(state) if spec.train.select == "best" and state.best is not None else -1
     if not state.history or "valid_accuracy" not in state.history[chosen]:
         raise InputError(
             "objective: validation images are needed (data.valid_fraction greater than 0, or "
@@ -241,8 +241,8 @@ def fit(
     on_epoch: Callable[[TrainState, Metrics], None] | None = None,
     state: TrainState | None = None,
 ) -> TrainState:
-    """Train until ``train.epochs`` are done, from the start or from `state`; `on_epoch` hears of
-    each epoch.
+    """Train until ``train.epochs`` are done, from the start or from `state`; `on_epoch` is called
+    after each.
     """
     check_spec(spec)
     while state is None or state.epoch < spec.train.epochs:
@@ -260,7 +260,7 @@ def predict_proba(
     batch_size: int = 100,
 ) -> Array:
     """Return probabilities (N, classes) float32 of uint8 images (N, C, H, W), for weights such as
-    `handed_on` returns.
+    `selected_weights` returns.
     """
     net = net_of(spec.model, spec.data.image_shape, spec.data.classes)
     net.plain.load(params, buffers)
@@ -285,7 +285,7 @@ def check_spec(spec: Spec) -> None:
     ]
     if (
         single and spec.train.batch_size == 1
-    ):  # one value a feature has no variance: every output would be beta
+    ):  # one value per feature has no variance: every output would be beta
         raise InputError(
             "train.batch_size: must be at least 2 with batch normalisation of dense layers "
             f"({single[0]}), got 1"

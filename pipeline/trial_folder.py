@@ -17,7 +17,7 @@ from cnn_core import checkpoint
 from cnn_core.errors import InputError
 from cnn_core.spec import Spec
 from cnn_core.state import TrainState
-from cnn_core.training import handed_on
+from cnn_core.training import selected_weights
 from pipeline import journal
 from pipeline.events import State, TrialEnded
 from pipeline.files import TrialPaths, atomic_write_text, sha256_file
@@ -172,7 +172,7 @@ class TrialFolder:
             "data_digest": spec.data.digest,
         }
         weights = self.paths.weights
-        checkpoint.save_weights(weights, handed_on(spec, state), facts)
+        checkpoint.save_weights(weights, selected_weights(spec, state), facts)
         manifest = {"format": 1, **facts, "sha256": {weights.name: sha256_file(weights)}}
         atomic_write_text(self.paths.manifest, json.dumps(manifest, indent=2) + "\n")
 

@@ -1,5 +1,5 @@
-"""Random changes of training images: all geometry composed into one resampling per batch, then
-changes of pixels.
+"""Data augmentation: random changes of training images, all geometry composed into one resampling
+per batch, then changes of pixels.
 
 >>> spec = AugmentSpec(rotate=15, shift=0.1)
 >>> augment(images, spec, rng, out)  # (N, C, H, W) uint8 -> (C, H, W, N) float32 in [0, 1]
@@ -24,7 +24,7 @@ from cnn_core.axes import Images
 
 __all__ = ["AugmentSpec", "augment"]
 
-# In this order: a stroke is drawn and photographed before dirt and noise fall on the picture.
+# In this order: a stroke is drawn and photographed before specks and noise fall on the picture.
 _PIXEL_STEPS = (
     ("strokes", change_strokes),
     ("blur", blur),
@@ -49,19 +49,10 @@ def augment(
         out = np.empty((channels, height, width, count), np.float32)
     mild = np.less(rng.random(count), spec.mild) if spec.mild > 0 else None
     if spec.geometric:
-        source_y, source_x = source_coordinates(
-            draw_projections(spec, count, (height, width), rng, mild), (height, width)
-        )
-        if spec.elastic > 0:
-            add_elastic(source_y, source_x, spec, rng)
-        nearest = np.less(rng.random(count), spec.nearest) if spec.nearest > 0 else None
-        if nearest is not None and mild is not None:
-            nearest &= ~mild
-        resample(images, source_y, source_x, nearest, out)
+        _move(images, spec, rng, mild, out)
     else:
         np.copyto(out, images.transpose(1, 2, 3, 0))
-    # Channels are further rows here, so that dirt and contrast strike each of them alone but
-    # strokes never mix them.
+    # Channel by channel: each has specks and a contrast of its own, and strokes never mix channels.
     steps = [step for name, step in _PIXEL_STEPS if getattr(spec, name) > 0]
     chosen = None if mild is None else np.flatnonzero(~mild)
     for channel in out:
@@ -74,3 +65,23 @@ def augment(
         np.clip(out, 0.0, 255.0, out=out)
     out *= np.float32(1 / 255)
     return out
+
+
+def _move(
+    images: Images,
+    spec: AugmentSpec,
+    rng: Generator,
+    mild: NDArray[np.bool_] | None,
+    out: NDArray[np.float32],
+) -> None:
+    """Write the images, resampled by what the spec's geometry draws, into out; values stay 0 to
+    255.
+    """
+    count, size = len(images), images.shape[2:]
+    source_y, source_x = source_coordinates(draw_projections(spec, count, size, rng, mild), size)
+    if spec.elastic > 0:
+        add_elastic(source_y, source_x, spec, rng)
+    nearest = np.less(rng.random(count), spec.nearest) if spec.nearest > 0 else None
+    if nearest is not None and mild is not None:
+        nearest &= ~mild
+    resample(images, source_y, source_x, nearest, out)

@@ -43,7 +43,7 @@ def draw_projections(
     rng: Generator,
     mild: NDArray[np.bool_] | None = None,
 ) -> Projection:
-    """Draw one map an image: rotation times shear divided by the zoom, then a shift, and
+    """Draw one map per image: rotation times shear divided by the zoom, then a shift, and
     perspective's denominator.
     """
     height, width = image_size

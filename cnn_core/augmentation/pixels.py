@@ -1,8 +1,8 @@
-"""What happens after the resampling, pixel by pixel: strokes, blur, contrast, specks, cutout,
-noise. All in place on (H, W, N) float32.
+"""Changes of pixels after the resampling: strokes, blur, contrast, specks, cutout, noise. All in
+place on (H, W, N) float32.
 
-Each function draws what it needs for every image, also for those that stay as they are, so that one
-image's luck does not move another's.
+Each function draws its random numbers for every image, also for those that stay as they are, so
+that one image's draws do not depend on another's.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ Float32 = NDArray[np.float32]
 
 
 def _strengths(probability: float, highest: float, count: int, rng: Generator) -> Float32:
-    """Return (N,) strengths uniform in [0, highest], 0 for the images that are left alone."""
+    """Return (N,) strengths uniform in [0, highest], 0 for the images that are not chosen."""
     chosen, strength = rng.random((2, count))
     return np.where(chosen < probability, highest * strength, 0.0).astype(np.float32)
 
@@ -78,8 +78,8 @@ def add_specks(x: Float32, spec: AugmentSpec, rng: Generator) -> None:
 
 
 def cut_out(x: Float32, spec: AugmentSpec, rng: Generator) -> None:
-    """Blacken one square a chosen image, centred anywhere, cut at the border (DeVries, Taylor 2017,
-    arXiv:1708.04552).
+    """Blacken one square of each chosen image, centred anywhere, cut at the border (DeVries, Taylor
+    2017, arXiv:1708.04552).
     """
     height, width, count = x.shape
     size = _strengths(spec.cutout, spec.cutout_size, count, rng)

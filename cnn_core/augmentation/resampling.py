@@ -10,7 +10,7 @@ from cnn_core.axes import Images
 Float32 = NDArray[np.float32]
 
 
-def pack_neighbours(channel: NDArray[np.uint8]) -> NDArray[np.uint32]:
+def _pack_neighbours(channel: NDArray[np.uint8]) -> NDArray[np.uint32]:
     """Pack each pixel of (N, H, W) with its right, lower and lower-right neighbour into one word:
     (N, H + 2, W + 2) uint32.
 
@@ -59,7 +59,7 @@ def resample(
     index = top.astype(np.intp)
     for channel in range(images.shape[1]):
         _interpolate(
-            pack_neighbours(images[:, channel]), index, source_y, source_x, out[channel], left
+            _pack_neighbours(images[:, channel]), index, source_y, source_x, out[channel], left
         )
     return out
 

@@ -1,4 +1,4 @@
-"""Checks that every reader shares: sizes that a file can hold, labels, pixels, pairs."""
+"""Checks that all readers share: sizes that a file can hold, labels, pixels, labelled sets."""
 
 from collections.abc import Callable
 from pathlib import Path

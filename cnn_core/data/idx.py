@@ -1,5 +1,5 @@
-"""IDX files (MNIST's format), plain or gzip-compressed: read with the header's word taken for no
-more than the file can hold.
+"""IDX files (MNIST's format), plain or gzip-compressed; sizes that a header states are checked
+against what the file can hold.
 
 Format: two zero bytes, one for the type (8: unsigned byte), one for the number of dimensions, then
 each size as a big-endian 32-bit number, then the values in C order. Source: the MNIST database's
@@ -27,7 +27,7 @@ def read_idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
     """Return the array of an IDX file of unsigned bytes with that many dimensions.
 
     Memory is bounded: no more bytes are decompressed than the header states, and a header that
-    states far more than the file can hold (a gzip bomb) is refused unread. Raises InputError with
+    states far more than the file can hold (a gzip bomb) is refused at once. Raises InputError with
     the file and the offset, in uncompressed bytes, where it breaks the format.
     """
     try:

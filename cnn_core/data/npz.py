@@ -1,9 +1,9 @@
-"""NumPy archives (.npz) from anywhere: read without pickle, without trust in a size that is stated,
-member by member.
+"""NumPy archives (.npz) from untrusted sources: read member by member, without pickle and without
+trust in stated sizes.
 
-`numpy.load` would allocate what a header states and parse every entry of the directory; here an
-archive is first refused for its directory's size, then for a member's name, kind or size, before
-any of its values is read.
+`numpy.load` would allocate what a header states and parse every entry of the directory; here the
+directory's size is checked first, then each member's name, kind and size, before any of its values
+is read.
 """
 
 import ast

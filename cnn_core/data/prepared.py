@@ -24,8 +24,8 @@ CHUNK = 1 << 20
 
 
 class DataAbsentError(InputError):
-    """Prepared data are not in the folder where they should be; whoever has them can send them (the
-    digest says which).
+    """Prepared data are not in the folder where they should be; a process that has them can send
+    them (the digest says which).
     """
 
 
@@ -111,10 +111,9 @@ def _digest_in(folder: Path) -> str | None:
 
 
 def _move(temporary: Path, folder: Path, digest: str) -> None:
-    """Give the folder its name; an older or damaged one of that name steps aside first.
+    """Give the folder its name; an older or damaged one of that name is removed first.
 
-    Where another process has written the same set meanwhile, its folder stays: somebody may be
-    opening it.
+    Where another process has written the same set meanwhile, its folder stays: it may be in use.
     """
     temporary.chmod(0o755)
     if folder.exists():

@@ -71,7 +71,7 @@ def read_table(path: Path, delimiter: str | None = None) -> Table:
 
 
 def _lines(file: Iterator[str], path: Path) -> Iterator[str]:
-    """Yield lines, but none that is endless."""
+    """Yield lines, of bounded length."""
     read = getattr(file, "readline")  # noqa: B009  a text file's own; Iterator alone has no bounded read
     for number in itertools.count(1):
         line = read(MAX_LINE_BYTES)
@@ -123,9 +123,7 @@ def _rows(
 def _numbers(
     rows: list[str], separator: str | None, path: Path, line: int, width: int
 ) -> npt.NDArray[np.int32]:
-    """Parse rows at NumPy's speed; on any doubt look at them cell by cell, to name the line and the
-    cell.
-    """
+    """Parse rows at NumPy's speed; where that fails, cell by cell, to name the faulty cell."""
     try:
         parsed = np.loadtxt(rows, dtype=np.float64, delimiter=separator, ndmin=2, comments=None)
     except ValueError:

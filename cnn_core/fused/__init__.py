@@ -1,1 +1,1 @@
-"""Layers joined for speed: what `cnn_core.fused.fuse.fuse` puts for runs of plain layers."""
+"""Layers fused for speed: `cnn_core.fused.fuse.fuse` replaces runs of plain layers by them."""

@@ -1,13 +1,12 @@
-"""Convolution, max pooling, bias, ReLU and dropout in one pass over rows."""
+"""Convolution, max pooling, bias, ReLU and dropout, fused into one pass over rows."""
 
 from typing import Any
 
 import numpy as np
 
 from cnn_core.axes import Array
-from cnn_core.fused.max_chain import climb, descend
-from cnn_core.fused.small_batch import FEW_IMAGES, FewImages
-from cnn_core.kernels.direct import Correlation
+from cnn_core.fused.max_chain import chained_max, route_gradient
+from cnn_core.fused.small_batch import SMALL_BATCH, SmallBatchConvolution
 from cnn_core.kernels.window import Pair
 from cnn_core.kernels.winograd import choose_correlation
 from cnn_core.layers.convolution import Convolution
@@ -22,10 +21,10 @@ class ConvolutionBlock(Layer):
 
     Bias and ReLU do not decrease, so they commute with the maximum and work on a pooled row; the
     row of the convolution is pooled while it is in cache and never leaves it. Kept for backward are
-    the pooled output and, one byte a comparison, which pixel won. ReLU is positively homogeneous,
-    so dropout's 1 / P(keep) is carried by the kernels and bias; and what dropout or ReLU cleared is
-    zero in y, so one comparison masks the gradient of both. W, b and their gradients are the plain
-    layers' own arrays.
+    the pooled output and the max-pool mask, one byte per comparison. ReLU is positively
+    homogeneous, so kernels and bias carry dropout's 1 / P(keep); and what dropout or ReLU set to
+    zero is zero in y, so one comparison masks the gradient of both. W, b and their gradients are
+    the plain layers' own arrays.
     """
 
     kind = "convolution"
@@ -38,22 +37,16 @@ class ConvolutionBlock(Layer):
         dropout: Dropout | None,
     ) -> None:
         super().__init__()
-        self.convolution, self.pooling, self.relu, self.dropout = (
-            convolution,
-            pooling,
-            relu,
-            dropout,
-        )
+        self.convolution, self.pooling = convolution, pooling
+        self.relu, self.dropout = relu, dropout
         self.name, self.params, self.grads = convolution.name, convolution.params, convolution.grads
         self.needs_input_gradient = convolution.needs_input_gradient
         self.in_shape = convolution.in_shape
         self.out_shape = pooling.out_shape if pooling else convolution.out_shape
         self.pool: Pair = pooling.size if pooling else (1, 1)
         W = self.params["W"]
-        self.correlation: Correlation = choose_correlation(
-            convolution.window, W.shape, W.dtype, self.pool
-        )
-        self._few = FewImages(convolution.window, self.pool, relu)
+        self.correlation = choose_correlation(convolution.window, W.shape, W.dtype, self.pool)
+        self._small_batch = SmallBatchConvolution(convolution.window, self.pool, relu)
         self._row_of_ones: Array = np.ones(0)
         self._scale = 1.0
 
@@ -65,43 +58,44 @@ class ConvolutionBlock(Layer):
         W, bias = self.params["W"], self.params.get("b")
         if self._scale != 1:
             W, bias = W * self._scale, None if bias is None else bias * self._scale
-        return self.run(x, W, bias, self._beaten(x.shape[3]) if training else None, keep)
+        return self.run(x, W, bias, self._pool_mask(x.shape[3]) if training else None, keep)
 
     def run(
         self,
         x: Array,
         W: Array,
         bias: Array | None,
-        beaten: Array | None = None,
+        mask: Array | None = None,
         keep: Array | None = None,
     ) -> Array:
-        """Return relu(max pool(W * x) + bias), masked by `keep`; `beaten` takes the comparisons for
-        backward.
+        """Return relu(max pool(W * x) + bias), times dropout's `keep`; the max-pool `mask` is
+        written for backward.
         """
-        if beaten is None and x.shape[3] <= FEW_IMAGES:
-            return self._few(x, W, bias)
-        self.correlation.load(x, W)
-        y = self._buffers.take("y", (*self.out_shape, x.shape[3]), x.dtype)
+        if mask is None and x.shape[3] <= SMALL_BATCH:
+            return self._small_batch(x, W, bias)
+        y = self._workspace.take("y", (*self.out_shape, x.shape[3]), x.dtype)
         zeros, pooled = self._zeros(x), self._row(x)
-        for first, stop in self.correlation.blocks:
-            block = self._block(stop - first, x)
-            self.correlation.correlate(first, stop, block)
+
+        def use(first: int, block: Array) -> None:
             for row, steps in self._windows(first, block):
-                climb(steps, pooled, None if beaten is None else beaten[row])
+                chained_max(steps, pooled, None if mask is None else mask[row])
                 if bias is not None:
-                    pooled += bias[:, None]
+                    np.add(pooled, bias[:, None], out=pooled)
                 out = y[:, row].reshape(len(W), -1)
-                np.maximum(
-                    pooled, zeros, out=pooled if keep is not None else out
-                ) if self.relu else np.copyto(out, pooled)
+                if self.relu:
+                    np.maximum(pooled, zeros, out=out if keep is None else pooled)
+                else:
+                    np.copyto(out, pooled)
                 if keep is not None:
                     np.multiply(pooled, keep[:, row].reshape(len(W), -1), out=out)
+
+        self.correlation.forward(x, W, use=use)
         return y
 
     def backward(self, dy: Array) -> Array:
-        dx, shifted = self._backpropagate(dy)
+        dx, db = self._backpropagate(dy)
         if "b" in self.grads:
-            self.grads["b"][...] = shifted
+            self.grads["b"][...] = db
         if self._scale != 1:
             for gradient in self.grads.values():
                 gradient *= self._scale
@@ -112,36 +106,26 @@ class ConvolutionBlock(Layer):
         that was, (F,) float64.
         """
         filters, n = self.out_shape[0], dy.shape[3]
-        y = self._buffers.take("y", dy.shape, dy.dtype)
-        beaten, shifted, work = self._beaten(n), np.zeros(filters), self._row(dy)
-        dx = self._buffers.take("dx", (*self.in_shape, n), dy.dtype)
-        self.correlation.start(dx if self.needs_input_gradient else None)
-        for first, stop in self.correlation.blocks:
-            rows = self.correlation.dy_rows(first, stop)
-            for row, steps in self._windows(first, rows):
+        y = self._workspace.take("y", dy.shape, dy.dtype)
+        mask, db, work = self._pool_mask(n), np.zeros(filters), self._row(dy)
+        dx = self._workspace.take("dx", (*self.in_shape, n), dy.dtype)
+
+        def fill(first: int, block: Array) -> None:
+            for row, steps in self._windows(first, block):
                 gradient = dy[:, row].reshape(filters, -1)
-                if self.relu:
-                    masked = (
-                        steps[0] if len(steps) == 1 else work
-                    )  # without pooling it goes to where it is needed
-                    gradient = self._mask(gradient, y[:, row].reshape(filters, -1), masked)
-                shifted += np.vecdot(gradient, self._ones(gradient))
-                descend(gradient, beaten[row], steps, work)
-            self.correlation.accumulate(first, stop)
-        self.correlation.finish(self.grads["W"])
-        return dx, shifted
+                if self.relu:  # without pooling it goes to where it is needed
+                    out = steps[0] if len(steps) == 1 else work
+                    gradient = self._relu_gradient(gradient, y[:, row].reshape(filters, -1), out)
+                np.add(db, np.vecdot(gradient, self._ones(gradient)), out=db)
+                route_gradient(gradient, mask[row], steps, work)
 
-    def _mask(self, gradient: Array, y: Array, out: Array) -> Array:
-        """Write the gradient to out, zeros where ReLU or dropout cleared y; return out."""
-        positive = np.greater(y, 0, out=self._buffers.take("positive", y.shape, np.bool_))
+        self.correlation.gradients(dx if self.needs_input_gradient else None, self.grads["W"], fill)
+        return dx, db
+
+    def _relu_gradient(self, gradient: Array, y: Array, out: Array) -> Array:
+        """Write the gradient to out, zeros where y is zero by ReLU or dropout; return out."""
+        positive = np.greater(y, 0, out=self._workspace.take("positive", y.shape, np.bool_))
         return np.multiply(gradient, positive, out=out)
-
-    def _block(self, rows: int, like: Array) -> Array:
-        """Return the buffer of a block of convolution rows, (F, rows, OW, N), columns in the
-        correlation's pooling order.
-        """
-        shape = (self.out_shape[0], rows, self.out_shape[2] * self.pool[1], like.shape[3])
-        return self._buffers.take("block", shape, like.dtype)
 
     def _windows(self, first: int, block: Array) -> list[tuple[int, list[Array]]]:
         """Return each pooled row of a block with the pixels of its windows, ph * pw arrays (F, PW *
@@ -155,18 +139,18 @@ class ConvolutionBlock(Layer):
             for row in range(0, rows, ph)
         ]
 
-    def _beaten(self, n: int) -> Array:
-        """Return the comparisons that forward keeps: (PH, ph * pw - 1, F, PW * N) bool."""
+    def _pool_mask(self, n: int) -> Array:
+        """Return the max-pool mask, (PH, ph * pw - 1, F, PW * N) bool; see `chained_max`."""
         filters, rows, width = self.out_shape
-        return self._buffers.take(
-            "beaten", (rows, self.pool[0] * self.pool[1] - 1, filters, width * n), np.bool_
+        return self._workspace.take(
+            "mask", (rows, self.pool[0] * self.pool[1] - 1, filters, width * n), np.bool_
         )
 
     def _row(self, like: Array) -> Array:
         """Return a pooled row to work in, (F, PW * N): in one piece, while the filters of a row of
         y lie on pages far apart.
         """
-        return self._buffers.take(
+        return self._workspace.take(
             "row", (self.out_shape[0], self.out_shape[2] * like.shape[3]), like.dtype
         )
 
@@ -174,7 +158,9 @@ class ConvolutionBlock(Layer):
         """Return a pooled row of zeros: a maximum with an array is three times as fast as with a
         number.
         """
-        return self._buffers.take("zeros", (self.out_shape[2] * x.shape[3],), x.dtype, zeroed=True)
+        return self._workspace.take(
+            "zeros", (self.out_shape[2] * x.shape[3],), x.dtype, zeroed=True
+        )
 
     def _ones(self, rows: Array) -> Array:
         """Return as many ones as a row is long: a sum as the product with them is BLAS's, and

@@ -10,23 +10,23 @@ from cnn_core.kernels.direct import DirectCorrelation
 from cnn_core.kernels.winograd import choose_correlation
 from cnn_core.layers.convolution import Convolution
 
-COLUMNS_A_FILTER = 4  # moments of longer columns would cost more than they save
+VALUES_PER_FILTER = 4  # moments of longer columns would cost more than they save
 
 
-def knows_its_statistics(convolution: Convolution) -> bool:
-    """Tell whether the form below is right and quick: no input gradient is needed, and columns are
-    short, as of images of few channels.
+def can_use_moments(convolution: Convolution) -> bool:
+    """Tell whether `FirstNormalizedBlock` applies and saves time: no input gradient is needed, the
+    direct algorithm is used, and columns are short, as with few input channels.
     """
     W = convolution.params["W"]
     direct = isinstance(choose_correlation(convolution.window, W.shape, W.dtype), DirectCorrelation)
     return (
-        not convolution.needs_input_gradient and direct and W[0].size <= COLUMNS_A_FILTER * len(W)
+        not convolution.needs_input_gradient and direct and W[0].size <= VALUES_PER_FILTER * len(W)
     )
 
 
 class FirstNormalizedBlock(NormalizedBlock):
-    """What `NormalizedBlock` computes, where nothing is learned before it, with the convolution's
-    outputs v = W x_col never kept.
+    """What `NormalizedBlock` computes, where no layer before it has parameters, without keeping the
+    convolution's outputs v = W x_col.
 
     With S, the sum of all columns x_col, and G, the sum of x_col x_col^T (K x K, small), over n
     pixels:
@@ -49,10 +49,8 @@ class FirstNormalizedBlock(NormalizedBlock):
     def forward(self, x: Array, *, training: bool) -> Array:
         if not training:
             return super().forward(x, training=False)
-        n = x.shape[3]
-        self.correlation.load(x, self.params["W"])
-        self.S, self.G = self.correlation.moments()
-        self.count = self.correlation.rows * self.correlation.width * n
+        self.S, self.G = self.correlation.moments(x)
+        self.count = self.correlation.rows * self.correlation.width * x.shape[3]
         W = self.correlation.flat(self.params["W"].astype(np.float64))
         self.mean = W @ self.S / self.count
         var = np.maximum(np.vecdot(W @ self.G, W) / self.count - self.mean**2, 0)
@@ -60,7 +58,7 @@ class FirstNormalizedBlock(NormalizedBlock):
         self.norm.move_running(
             (self.mean + self._bias()).astype(x.dtype), var.astype(x.dtype), self.count
         )
-        return self.run(x, *self._folded(self.mean, var), self._beaten(n))
+        return self.run(x, *self._folded(self.mean, var), self._pool_mask(x.shape[3]))
 
     def backward(self, dy: Array) -> Array:
         dx, d = self._backpropagate(dy)

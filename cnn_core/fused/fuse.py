@@ -1,14 +1,13 @@
-"""The pass that joins layers for speed: a net with fewer passes over memory, and the same
-parameters.
+"""Layer fusion: the same net, with the same parameters, in fewer passes over memory.
 
-Runs of layers that are joined, each proven equal to the plain ones to rounding in
+Runs of layers that are fused, each shown equal to the plain ones up to rounding by
 tests/core/test_fusion.py:
 
 - convolution [- ReLU] [- max pooling] in either order [- flatten] [- dropout]  ->
   `ConvolutionBlock`
 - convolution - batch normalisation [- ReLU] [- max pooling] in either order  ->  `NormalizedBlock`,
-  where the windows cover the image; `FirstNormalizedBlock`, where moreover nothing before it is
-  learned
+  where the windows cover the image; `FirstNormalizedBlock`, where moreover no layer before it has
+  parameters
 
 Everything else stays as it is.
 """
@@ -16,7 +15,7 @@ Everything else stays as it is.
 from collections.abc import Sequence
 
 from cnn_core.fused.block import ConvolutionBlock
-from cnn_core.fused.first import FirstNormalizedBlock, knows_its_statistics
+from cnn_core.fused.first import FirstNormalizedBlock, can_use_moments
 from cnn_core.fused.normalized import NormalizedBlock
 from cnn_core.layers import (
     BatchNormalization,
@@ -31,8 +30,8 @@ from cnn_core.model import Sequential
 
 
 class FusedSequential(Sequential):
-    """A Sequential whose layers were joined; parameters, gradients, buffers and random streams are
-    the original's.
+    """A Sequential of fused layers; parameters, gradients, buffers and random streams are the
+    original's.
     """
 
     def __init__(self, original: Sequential, layers: Sequence[Layer]) -> None:
@@ -44,15 +43,15 @@ class FusedSequential(Sequential):
     def reseed(self, seed: tuple[int, ...], epoch: int) -> None:
         self.original.reseed(seed, epoch)
 
-    def twin(self) -> Sequential:
-        return fuse(self.original.twin())
+    def inference_copy(self) -> Sequential:
+        return fuse(self.original.inference_copy())
 
     def summary(self) -> str:
         return self.original.summary()
 
 
 def fuse(model: Sequential) -> FusedSequential:
-    """Return the built model with runs of its layers joined; arrays are shared, so loading into one
+    """Return the built model with runs of its layers fused; arrays are shared, so loading into one
     loads into both.
     """
     fused: list[Layer] = []
@@ -85,7 +84,7 @@ def _join(layers: Sequence[Layer]) -> tuple[list[Layer], int]:
             break
         used += 1
     if norm is not None:
-        block_type = FirstNormalizedBlock if knows_its_statistics(first) else NormalizedBlock
+        block_type = FirstNormalizedBlock if can_use_moments(first) else NormalizedBlock
         return [block_type(first, norm, pooling, relu)], used
     if not relu and pooling is None:
         return [first], 1

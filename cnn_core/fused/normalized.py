@@ -4,7 +4,8 @@ import numpy as np
 
 from cnn_core.axes import Array
 from cnn_core.fused.block import ConvolutionBlock
-from cnn_core.fused.max_chain import climb, descend
+from cnn_core.fused.max_chain import chained_max, route_gradient
+from cnn_core.kernels.direct import UseBlock
 from cnn_core.layers.convolution import Convolution
 from cnn_core.layers.normalization import BatchNormalization
 from cnn_core.layers.pooling import MaxPooling
@@ -14,10 +15,10 @@ class NormalizedBlock(ConvolutionBlock):
     """y = relu(max pool(gamma (v - mean) / sqrt(var + eps) + beta)), v = W * x + b.
 
     Forward takes the sums for mean and variance from each row of the convolution while it is in
-    cache. Kernels of filters with a negative gamma are used with their sign turned (u = sign(gamma)
-    v), so that the normalisation, a u + c with a >= 0, never decreases: pooling then comes first,
-    in the same pass, and scale, shift and ReLU work on pooled rows. The bias cancels out and its
-    gradient is zero.
+    cache. The kernels of a negative gamma are used with the opposite sign (u = sign(gamma) v), so
+    that the normalisation, a u + c with a >= 0, never decreases: pooling then comes first, in the
+    same pass, and scale, shift and ReLU work on pooled rows. The bias cancels out and its gradient
+    is zero.
 
     Backward needs two sums of the masked gradient g, of g and of g u, for which the pooled u
     suffice; then row by row du = a (g + p u + q), which goes straight into the gradient of the
@@ -44,20 +45,21 @@ class NormalizedBlock(ConvolutionBlock):
             return self.run(
                 x, *self._folded(running["running_mean"] - self._bias(), running["running_var"])
             )
-        n = x.shape[3]
         self.sign = np.where(self.norm.params["gamma"] < 0, -1, 1).astype(x.dtype)
-        self.correlation.load(x, self.params["W"] * self.sign[:, None, None, None])
-        u, pooled, beaten = self._u(x), self._pooled(x), self._beaten(n)
+        u, pooled, mask = self._u(x), self._pooled(x), self._pool_mask(x.shape[3])
         sums = np.zeros((2, len(self.sign)))
-        for first, stop in self.correlation.blocks:
-            block = u[first:stop].swapaxes(0, 1)
-            self.correlation.correlate(first, stop, block)
-            for flat in u[first:stop].reshape(stop - first, len(self.sign), -1):
+
+        def use(first: int, block: Array) -> None:
+            for row in block.swapaxes(0, 1):
+                flat = row.reshape(len(row), -1)
                 sums[0] += np.vecdot(flat, self._ones(flat))
                 sums[1] += np.vecdot(flat, flat)
             if self.pooling:
-                for row, steps in self._windows(first, block):
-                    climb(steps, pooled[row], beaten[row])
+                for index, steps in self._windows(first, block):
+                    chained_max(steps, pooled[index], mask[index])
+
+        W = self.params["W"] * self.sign[:, None, None, None]
+        self.correlation.forward(x, W, u.swapaxes(0, 1), use)
         self._take_statistics(sums, u.size // len(self.sign))
         return self._scale_and_shift(x, pooled)
 
@@ -84,7 +86,7 @@ class NormalizedBlock(ConvolutionBlock):
         )
 
     def _scale_and_shift(self, x: Array, pooled: Array) -> Array:
-        y = self._buffers.take("y", (*self.out_shape, x.shape[3]), x.dtype)
+        y = self._workspace.take("y", (*self.out_shape, x.shape[3]), x.dtype)
         scale, shift = (v.astype(x.dtype)[:, None] for v in (self.scale, self.shift))
         zeros, scaled = self._zeros(x), self._row(x)
         for row in range(self.out_shape[1]):
@@ -97,12 +99,12 @@ class NormalizedBlock(ConvolutionBlock):
 
     def backward(self, dy: Array) -> Array:
         u, pooled, filters = self._u(dy), self._pooled(dy), len(self.sign)
-        y = self._buffers.take("y", dy.shape, dy.dtype)
+        y = self._workspace.take("y", dy.shape, dy.dtype)
         sums = np.zeros((2, filters))
         for row in range(self.out_shape[1]):
             gradient = dy[:, row].reshape(filters, -1)
             if self.relu:
-                self._mask(gradient, y[:, row].reshape(filters, -1), gradient)
+                self._relu_gradient(gradient, y[:, row].reshape(filters, -1), gradient)
             sums[0] += np.vecdot(gradient, self._ones(gradient))
             sums[1] += np.vecdot(gradient, pooled[row])
         along = self.inverse * (sums[1] - self.mean * sums[0])  # sum of g times the normalised u
@@ -110,52 +112,46 @@ class NormalizedBlock(ConvolutionBlock):
         self.norm.grads["gamma"][...] = self.sign * along
         p = -self.inverse * along / self.count
         q = -sums[0] / self.count - p * self.mean
-        dx = self._buffers.take("dx", (*self.in_shape, dy.shape[3]), dy.dtype)
-        self.correlation.start(
-            dx if self.needs_input_gradient else None, self.scale.astype(dy.dtype)
+        dx = self._workspace.take("dx", (*self.in_shape, dy.shape[3]), dy.dtype)
+        self.correlation.gradients(
+            dx if self.needs_input_gradient else None,
+            self.grads["W"],
+            self._fill(dy, u, *(v.astype(dy.dtype)[:, None] for v in (p, q))),
+            self.scale.astype(dy.dtype),
         )
-        self._spread(dy, u, *(v.astype(dy.dtype)[:, None] for v in (p, q)))
-        self.correlation.finish(self.grads["W"])
         self.grads["W"] *= self.sign[:, None, None, None]
         if "b" in self.grads:
             self.grads["b"].fill(0)
         return dx
 
-    def _spread(self, dy: Array, u: Array, p: Array, q: Array) -> None:
-        """Write du / a = g + p u + q row by row and let the kernels' gradient take it; u is used
-        up.
-        """
-        beaten, filters, work = self._beaten(dy.shape[3]), len(p), self._row(dy)
-        for first, stop in self.correlation.blocks:
-            rows = self.correlation.dy_rows(first, stop)
+    def _fill(self, dy: Array, u: Array, p: Array, q: Array) -> UseBlock:
+        """Return the function that writes blocks of du / a = g + p u + q; it uses u up."""
+        mask, filters, work = self._pool_mask(dy.shape[3]), len(p), self._row(dy)
+
+        def fill(first: int, block: Array) -> None:
             if self.pooling is not None:
-                for row, steps in self._windows(first, rows):
-                    descend(dy[:, row].reshape(filters, -1), beaten[row], steps, work)
-            for index in range(first, stop):
-                flat, out = (
-                    u[index].reshape(filters, -1),
-                    rows[:, index - first].reshape(filters, -1),
-                )
+                for row, steps in self._windows(first, block):
+                    route_gradient(dy[:, row].reshape(filters, -1), mask[row], steps, work)
+            for row, rows in enumerate(block.swapaxes(0, 1), first):
+                flat, out = u[row].reshape(filters, -1), rows.reshape(filters, -1)
                 flat *= p
                 flat += q
-                np.add(
-                    flat,
-                    out if self.pooling is not None else dy[:, index].reshape(filters, -1),
-                    out=out,
-                )
-            self.correlation.accumulate(first, stop)
+                g = out if self.pooling is not None else dy[:, row].reshape(filters, -1)
+                np.add(flat, g, out=out)
+
+        return fill
 
     def _bias(self) -> Array | float:
         return self.params.get("b", 0.0)
 
     def _u(self, like: Array) -> Array:
-        """Return the buffer of the convolution's rows, (OH, F, OW, N)."""
+        """Return the array of the convolution's rows, (OH, F, OW, N)."""
         filters, rows, width = self.convolution.out_shape
-        return self._buffers.take("u", (rows, filters, width, like.shape[3]), like.dtype)
+        return self._workspace.take("u", (rows, filters, width, like.shape[3]), like.dtype)
 
     def _pooled(self, like: Array) -> Array:
         """Return the pooled rows of u, (PH, F, PW * N): u itself where nothing is pooled."""
         filters, rows, width = self.out_shape
         if self.pooling is None:
             return self._u(like).reshape(rows, filters, -1)
-        return self._buffers.take("pooled", (rows, filters, width * like.shape[3]), like.dtype)
+        return self._workspace.take("pooled", (rows, filters, width * like.shape[3]), like.dtype)

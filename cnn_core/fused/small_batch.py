@@ -1,4 +1,4 @@
-"""Convolution, max pooling, bias and ReLU of a few images in inference: each step is one call for
+"""Convolution, max pooling, bias and ReLU of a small batch in inference: each step is one call for
 all rows.
 
 Row by row, as batches are computed, a single image costs some hundred calls of a microsecond each;
@@ -10,21 +10,21 @@ from numpy.lib.stride_tricks import as_strided
 
 from cnn_core.axes import Array
 from cnn_core.kernels.window import Pair, Window
-from cnn_core.kernels.workspace import Buffers
+from cnn_core.kernels.workspace import Workspace
 
 # Beyond that the columns of a whole batch leave the cache, and rows are quicker (docs/LOG.md,
 # Speed: inference).
-FEW_IMAGES = 8
+SMALL_BATCH = 8
 
 
-class FewImages:
+class SmallBatchConvolution:
     """y = relu(max pool(W * x) + b) for x (C, H, W, N): one lowering of whole images, one product,
-    one maximum an axis of the pooling.
+    one maximum per axis of the pooling.
     """
 
     def __init__(self, window: Window, pool: Pair = (1, 1), relu: bool = False) -> None:
         self.window, self.pool, self.relu = window, pool, relu
-        self._buffers = Buffers()
+        self._workspace = Workspace()
         self._lowered: Array | None = None  # the array that _windows looks into
         self._windows: Array | None = None
 
@@ -32,9 +32,9 @@ class FewImages:
         """Return y, which belongs to this object until its next call."""
         filters, n, (rows, width) = len(W), x.shape[3], self.window.output
         windows = self._windows_of(self._padded(x))
-        columns = self._buffers.take("columns", windows.shape, x.dtype)
+        columns = self._workspace.take("columns", windows.shape, x.dtype)
         columns[...] = windows
-        product = self._buffers.take("product", (filters, rows, width, n), x.dtype)
+        product = self._workspace.take("product", (filters, rows, width, n), x.dtype)
         np.matmul(
             W.reshape(filters, -1), columns.reshape(W[0].size, -1), out=product.reshape(filters, -1)
         )
@@ -49,7 +49,7 @@ class FewImages:
     def _padded(self, x: Array) -> Array:
         if not any(self.window.padding):
             return x
-        padded = self._buffers.take(
+        padded = self._workspace.take(
             "padded", (x.shape[0], *self.window.padded, x.shape[3]), x.dtype, zeroed=True
         )
         self.window.interior(padded)[...] = x
@@ -82,7 +82,7 @@ class FewImages:
                     product[(slice(None),) * axis + (slice(first, count * size, size),)]
                     for first in range(size)
                 ]
-                best = self._buffers.take(f"pooled{axis}", steps[0].shape, product.dtype)
+                best = self._workspace.take(f"pooled{axis}", steps[0].shape, product.dtype)
                 np.maximum(steps[0], steps[1], out=best)
                 for step in steps[2:]:
                     np.maximum(best, step, out=best)

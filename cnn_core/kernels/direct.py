@@ -11,15 +11,14 @@ product's shape decides its last bits, so the same seed gives the same bits what
 blocks and caches.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from cnn_core.axes import Array
 from cnn_core.kernels.window import Pair, Window
-from cnn_core.kernels.workspace import Buffers, cache_bytes
+from cnn_core.kernels.workspace import Workspace, cache_bytes
 
 # OpenBLAS multiplies without packing its operands when m * n * k is at most this (its small-matrix
 # kernels). For products of few rows and columns packing costs more than multiplying: a first
@@ -28,50 +27,64 @@ from cnn_core.kernels.workspace import Buffers, cache_bytes
 SMALL_PRODUCT = 1_000_000
 FEWEST_COLUMNS = 500  # thinner parts cost more calls than they save
 
+UseBlock = Callable[[int, Array], None]
 
-class Correlation(Protocol):
-    """What a convolution asks of an algorithm. Rows are output rows; `blocks` are the ranges
-    (first, stop) computed at once, in order.
 
-    Forward is load, then correlate for each block. Backward is start; for each block, writing dy
-    into `dy_rows` and accumulate; finish.
+class Correlation:
+    """Correlation of images (C, H, W, N) with kernels (F, C, KH, KW), and its gradients, in blocks
+    of output rows.
+
+    With ``pool = (ph, pw)`` it computes what a pooling of that size, at stride of that size, will
+    read: only the `rows` and, of each, the `width` columns that fall into whole windows; in blocks
+    of whole windows; and columns in the order (q mod pw, q // pw), which makes each position of the
+    pooling windows a contiguous run. dy is taken in the same order.
     """
 
-    @property
-    def blocks(self) -> Sequence[Pair]: ...
+    def __init__(
+        self, window: Window, kernels: tuple[int, int, int, int], dtype: DTypeLike, pool: Pair
+    ) -> None:
+        self.window, self.pool = window, pool
+        self.filters, self.channels = kernels[:2]
+        self.rows, self.width = (size // p * p for size, p in zip(window.output, pool, strict=True))
+        self._x: Array  # the images of the last forward
+        self._dtype = np.dtype(dtype)
+        self._workspace = Workspace()
 
-    def load(self, x: Array, W: Array) -> None:
-        """Take images (C, H, W, N), kept by reference, and kernels (F, C, KH, KW), copied."""
+    def forward(
+        self, x: Array, W: Array, y: Array | None = None, use: UseBlock | None = None
+    ) -> None:
+        """Write the output rows into y (F, rows, width, N), block by block in order, and call
+        ``use(first, block)`` with each: the block (F, its rows, width, N) begins at row `first`.
 
-    def correlate(self, first: int, stop: int, y: Array) -> None:
-        """Write a block's output rows into y (F, stop - first, OW, N)."""
+        Without y all blocks share one array, which the next one overwrites. x is kept by reference
+        for `gradients`, W is copied.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.forward")
 
-    def start(self, dx: Array | None, scale: Array | None = None) -> None:
-        """Begin the gradients of the kernels and, unless dx is None, of the input: dx (C, H, W, N)
-        is complete after finish.
+    def gradients(
+        self, dx: Array | None, dW: Array, fill: UseBlock, scale: Array | None = None
+    ) -> None:
+        """Write the gradients for the images and kernels of the last `forward` into dW (F, C, KH,
+        KW) and, unless it is None, dx (C, H, W, N); ``fill(first, block)`` writes each block of dy.
 
         With `scale` (F,) each filter's dy counts that many times, at the cost of scaling small
         arrays instead of dy.
         """
+        raise NotImplementedError(f"{type(self).__name__}.gradients")
 
-    def dy_rows(self, first: int, stop: int) -> Array:
-        """Return the array (F, stop - first, OW, N) to write a block's dy into."""
-
-    def accumulate(self, first: int, stop: int) -> None:
-        """Add what a block's dy gives to the gradients."""
-
-    def finish(self, dW: Array) -> None:
-        """Write the kernels' gradient into dW (F, C, KH, KW)."""
+    def _block(self, y: Array | None, first: int, stop: int) -> Array:
+        """Return where `forward` writes a block: rows of y, or the array that all blocks share."""
+        if y is not None:
+            return y[:, first:stop]
+        shape = (self.filters, stop - first, self.width, self._x.shape[3])
+        return self._workspace.take("block", shape, self._dtype)
 
 
-class DirectCorrelation:
+class DirectCorrelation(Correlation):
     """y[f, r, q] = sum over c, i, j of W[f, c, i, j] x[c, r sh + i - top, q sw + j - left], for any
     window.
 
-    With ``pool = (ph, pw)`` it computes what a pooling of that size, at stride of that size, will
-    read: only rows and columns that fall into whole windows; blocks of ph rows; and columns in the
-    order (q mod pw, q // pw), which costs the lowering nothing and makes each position of the
-    pooling windows a contiguous run. dy is taken in the same order.
+    A block is one row of pooling windows; the order of the columns costs the lowering nothing.
     """
 
     def __init__(
@@ -81,44 +94,63 @@ class DirectCorrelation:
         dtype: DTypeLike,
         pool: Pair = (1, 1),
     ) -> None:
-        self.window = window
-        self.filters, self.channels = kernels[:2]
-        self.pool = pool
-        self.rows = window.output[0] // pool[0] * pool[0]
-        self.width = window.output[1] // pool[1] * pool[1]
-        self.blocks: Sequence[Pair] = [(row, row + pool[0]) for row in range(0, self.rows, pool[0])]
-        self.budget = 4 * cache_bytes()
-        self._buffers = Buffers()
-        self._kernels = np.empty(
-            (self.filters, window.kernel[0], self.channels, window.kernel[1]), dtype
-        )
-        self._turned = np.empty(
-            (self.channels, window.kernel[1], window.kernel[0], self.filters), dtype
-        )
-        self._accumulated: Array | None = None
-        self._lowered = (0, 0)
+        super().__init__(window, kernels, dtype, pool)
+        (kh, kw), (filters, channels) = window.kernel, kernels[:2]
+        self.budget = 4 * cache_bytes()  # of the rows that are lowered together
+        self._kernels = np.empty((filters, kh, channels, kw), dtype)
+        self._transposed = np.empty((channels, kw, kh, filters), dtype)
         self._shifts = list(self._all_shifts())
 
-    def load(self, x: Array, W: Array) -> None:
-        self._x = x
+    def forward(
+        self, x: Array, W: Array, y: Array | None = None, use: UseBlock | None = None
+    ) -> None:
+        self._begin(x)
         self._kernels[...] = W.transpose(0, 2, 1, 3)
-        self._lowered = (0, 0)
-        self._parts = self._split(x.shape[3])
-
-    def correlate(self, first: int, stop: int, y: Array) -> None:
         kernels = self._kernels.reshape(self.filters, -1)
-        for row in range(first, stop):
-            out = y[:, row - first].reshape(self.filters, self._parts, -1).swapaxes(0, 1)
-            np.matmul(kernels, self._columns(row), out=out)
+        for first in range(0, self.rows, self.pool[0]):
+            block = self._block(y, first, first + self.pool[0])
+            for row in range(self.pool[0]):
+                out = block[:, row].reshape(self.filters, self._parts, -1).swapaxes(0, 1)
+                np.matmul(kernels, self._columns(first + row), out=out)
+            if use is not None:
+                use(first, block)
 
-    def moments(self) -> tuple[Array, Array]:
-        """Return S (K,) and G (K, K), float64: the sums of the columns of all output pixels and of
-        their products with one another.
+    def gradients(
+        self, dx: Array | None, dW: Array, fill: UseBlock, scale: Array | None = None
+    ) -> None:
+        ph, (kh, kw) = self.pool[0], self.window.kernel
+        # dx needs all of dy at once, dW a block.
+        held = (ph if dx is None else self.rows, self.filters, self.width, self._x.shape[3])
+        dy = self._workspace.take("dy", held, self._dtype)
+        shape = (self._parts, self._kernels[0].size, self.filters)
+        total = self._workspace.take("total", shape, self._dtype)
+        product = self._workspace.take("product", shape, self._dtype)
+        for first in range(0, self.rows, ph):
+            block = dy if dx is None else dy[first : first + ph]
+            fill(first, block.swapaxes(0, 1))
+            for row, values in enumerate(block, first):
+                # Columns first: the transposed order of the operands runs at half the speed.
+                transposed = values.reshape(self.filters, self._parts, -1).transpose(1, 2, 0)
+                np.matmul(self._columns(row), transposed, out=product if row else total)
+                if row:
+                    total += product
+        dW[...] = (
+            total.sum(axis=0).reshape(kh, self.channels, kw, self.filters).transpose(3, 1, 0, 2)
+        )
+        if scale is not None:
+            dW *= scale[:, None, None, None]
+        if dx is not None:
+            self._input_gradient(dx, dy, scale)
+
+    def moments(self, x: Array) -> tuple[Array, Array]:
+        """Return S (K,) and G (K, K), float64: the sums of the columns of all output pixels of x,
+        and of their products with one another.
 
         K = KH * C * KW counts in the order of `flat`. A row's products are in the arrays' own type,
         the rows are added up in float64.
         """
-        depth, count = self._kernels[0].size, self.width * self._x.shape[3]
+        self._begin(x)
+        depth, count = self._kernels[0].size, self.width * x.shape[3]
         S, G = np.zeros(depth), np.zeros((depth, depth))
         ones = np.ones(count // self._parts, self._x.dtype)
         for row in range(self.rows):
@@ -136,42 +168,13 @@ class DirectCorrelation:
         (kh, kw), filters = self.window.kernel, len(matrix)
         return matrix.reshape(filters, kh, self.channels, kw).transpose(0, 2, 1, 3)
 
-    def start(self, dx: Array | None, scale: Array | None = None) -> None:
-        self._dx, self._scale = dx, scale
-        self._accumulated = None
+    def _begin(self, x: Array) -> None:
+        """Take new images, of which no row is lowered yet."""
+        self._x = x
+        self._lowered = (0, 0)
+        self._parts = self._split(x.shape[3])
 
-    def dy_rows(self, first: int, stop: int) -> Array:
-        keep = self._dx is not None
-        slots = self.rows if keep else stop - first
-        self._dy = self._buffers.take(
-            "dy", (slots, self.filters, self.width, self._x.shape[3]), self._x.dtype
-        )
-        self._first = 0 if keep else first
-        return self._dy[first - self._first : stop - self._first].swapaxes(0, 1)
-
-    def accumulate(self, first: int, stop: int) -> None:
-        # Columns first: the transposed order of the operands runs at half the speed.
-        depth = self._kernels[0].size
-        product = self._buffers.take("product", (self._parts, depth, self.filters), self._x.dtype)
-        for row in range(first, stop):
-            dy = self._dy[row - self._first].reshape(self.filters, self._parts, -1)
-            np.matmul(self._columns(row), dy.transpose(1, 2, 0), out=product)
-            if self._accumulated is None:
-                self._accumulated = self._buffers.take("accumulated", product.shape, product.dtype)
-                self._accumulated[...] = product
-            else:
-                self._accumulated += product
-
-    def finish(self, dW: Array) -> None:
-        assert self._accumulated is not None, "finish follows accumulate"
-        (kh, kw), total = self.window.kernel, self._accumulated.sum(axis=0)
-        dW[...] = total.reshape(kh, self.channels, kw, self.filters).transpose(3, 1, 0, 2)
-        if self._scale is not None:
-            dW *= self._scale[:, None, None, None]
-        if self._dx is not None:
-            self._input_gradient(self._dx)
-
-    def _input_gradient(self, dx: Array) -> None:
+    def _input_gradient(self, dx: Array, dy: Array, scale: Array | None) -> None:
         """Each input row p is one product: of the kernel rows i that met it with the rows r = (p +
         top - i) / sh of dy, one under the other in memory. The product's KW rows of a channel are
         then added at their shifts. Nothing is multiplied by padding.
@@ -180,11 +183,11 @@ class DirectCorrelation:
         # Kernel rows from the last to the first, so that output rows ascend; those of one residue
         # modulo the stride lie side by side.
         descending = sorted(range(kh), key=lambda i: (i % sh, -i))
-        self._turned[...] = self._kernels[:, descending].transpose(2, 3, 1, 0)
-        if self._scale is not None:
-            self._turned *= self._scale
-        turned = self._turned.reshape(self.channels * kw, kh * self.filters)
-        product = self._buffers.take(
+        self._transposed[...] = self._kernels[:, descending].transpose(2, 3, 1, 0)
+        if scale is not None:
+            self._transposed *= scale
+        transposed = self._transposed.reshape(self.channels * kw, kh * self.filters)
+        product = self._workspace.take(
             "spread", (self.channels, kw, self.width, dx.shape[3]), dx.dtype
         )
         for p in range(dx.shape[1]):
@@ -197,9 +200,9 @@ class DirectCorrelation:
             row.fill(0)
             if met:
                 first = (p + top - descending[met[0]]) // sh
-                dy = self._dy[first : first + len(met)].reshape(len(met) * self.filters, -1)
-                kernels = turned[:, met[0] * self.filters : (met[-1] + 1) * self.filters]
-                np.matmul(kernels, dy, out=product.reshape(self.channels * kw, -1))
+                rows = dy[first : first + len(met)].reshape(len(met) * self.filters, -1)
+                kernels = transposed[:, met[0] * self.filters : (met[-1] + 1) * self.filters]
+                np.matmul(kernels, rows, out=product.reshape(self.channels * kw, -1))
                 self._add_shifted(product, row)
 
     def _add_shifted(self, product: Array, row: Array) -> None:
@@ -238,7 +241,7 @@ class DirectCorrelation:
         slot_bytes = int(np.prod(shape)) * self._x.itemsize
         most = max(1, min(self.rows, (self.budget // slot_bytes - kh) // sh + 1))
         # Zeroed once: horizontal borders lie at the same place in every row and are never written.
-        self._slots = self._buffers.take(
+        self._slots = self._workspace.take(
             "slots", ((most - 1) * sh + kh, *shape), self._x.dtype, zeroed=True
         )
         stop = min(first + most, self.rows)

@@ -7,7 +7,6 @@ current library.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -53,14 +52,10 @@ class Window:
             for j in range(self.kernel[1]):
                 yield i, j
 
-    def view(self, padded: Array, i: int, j: int, first: int = 0, stop: int | None = None) -> Array:
-        """Return the pixels that the kernel's position (i, j) meets in output rows first to stop: a
-        view (C, rows, OW, N).
-        """
+    def view(self, padded: Array, i: int, j: int) -> Array:
+        """Return the pixels that the kernel's position (i, j) meets: a view (C, OH, OW, N)."""
         (oh, ow), (sh, sw) = self.output, self.stride
-        stop = oh if stop is None else stop
-        rows = slice(i + first * sh, i + (stop - 1) * sh + 1, sh)
-        return padded[:, rows, j : j + (ow - 1) * sw + 1 : sw]
+        return padded[:, i : i + (oh - 1) * sh + 1 : sh, j : j + (ow - 1) * sw + 1 : sw]
 
     def interior(self, padded: Array) -> Array:
         """Return the view of a padded array that holds the image itself."""
@@ -114,42 +109,12 @@ def _by(pair: Pair) -> str:
     return f"{pair[0]}x{pair[1]}"
 
 
-def lower(window: Window, padded: Array, first: int, stop: int, columns: Array) -> Array:
-    """Copy the windows of output rows first to stop into `columns` (C, KH, KW, rows, OW, N); return
-    it as (C*KH*KW, rows*OW*N).
-
-    padded: (C, H + padding, W + padding, N). The inner runs of each copy are contiguous, so blocks
-    of a few rows stay in cache.
-    """
-    for i, j in window.taps():
-        columns[:, i, j] = window.view(padded, i, j, first, stop)
-    return columns.reshape(columns.shape[0] * columns.shape[1] * columns.shape[2], -1)
-
-
-def raise_add(window: Window, columns: Array, first: int, stop: int, padded: Array) -> None:
-    """Add `columns` (C, KH, KW, rows, OW, N) back onto the pixels they were copied from: the
-    transpose of `lower`.
-    """
-    for i, j in window.taps():
-        window.view(padded, i, j, first, stop)[...] += columns[:, i, j]
-
-
-def row_blocks(rows: int, row_bytes: int, budget: int) -> list[Pair]:
-    """Cut `rows` into nearly equal blocks (first, stop) of at most `budget` bytes each, and of at
-    least one row.
-    """
-    most = max(1, min(rows, budget // max(1, row_bytes)))
-    count = -(-rows // most)
-    edges = [rows * block // count for block in range(count + 1)]
-    return list(pairwise(edges))
-
-
 def im2col(x: Array, kernel: int | Pair, stride: int | Pair = 1, padding: Padding = 0) -> Array:
     """Return the windows of x (N, C, H, W) as rows of a matrix (N * OH * OW, C * KH * KW): the
     textbook's form, batch first.
 
-    Convolution is then ``im2col(x) @ W.reshape(F, -1).T``. The net itself lowers blocks in its own
-    layout (`lower`). Raises InputError.
+    Convolution is then ``im2col(x) @ W.reshape(F, -1).T``. The net itself lowers rows in its own
+    layout (`cnn_core.kernels.direct`). Raises InputError.
     """
     n, c, h, w = x.shape
     window = make_window("im2col", kernel, stride, padding, (h, w))
@@ -157,7 +122,8 @@ def im2col(x: Array, kernel: int | Pair, stride: int | Pair = 1, padding: Paddin
     padded = np.zeros((c, *window.padded, n), x.dtype)
     window.interior(padded)[...] = x.transpose(1, 2, 3, 0)
     columns = np.empty((c, kh, kw, oh, ow, n), x.dtype)
-    lower(window, padded, 0, oh, columns)
+    for i, j in window.taps():
+        columns[:, i, j] = window.view(padded, i, j)
     return np.ascontiguousarray(columns.transpose(5, 3, 4, 0, 1, 2)).reshape(
         n * oh * ow, c * kh * kw
     )
@@ -184,7 +150,7 @@ def col2im(
             f"{columns.shape}"
         )
     padded = np.zeros((c, *window.padded, n), columns.dtype)
-    raise_add(
-        window, columns.reshape(n, oh, ow, c, kh, kw).transpose(3, 4, 5, 1, 2, 0), 0, oh, padded
-    )
+    gradients = columns.reshape(n, oh, ow, c, kh, kw).transpose(3, 4, 5, 1, 2, 0)
+    for i, j in window.taps():
+        window.view(padded, i, j)[...] += gradients[:, i, j]
     return np.ascontiguousarray(window.interior(padded).transpose(3, 0, 1, 2))

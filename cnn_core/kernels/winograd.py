@@ -1,129 +1,19 @@
-"""Tiles along one axis of an image: Winograd's small transforms, and the matrices that apply them
-to a strip of tiles at once.
+"""Convolutions with fewer multiplications, by Winograd's algorithm on tiles of an image, and the
+rule that chooses between it and the direct one.
+
+Source: Lavin and Gray (2016), Fast Algorithms for Convolutional Neural Networks.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Iterator
 from math import gcd, lcm
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from cnn_core.axes import Array
-from cnn_core.kernels.direct import Correlation, DirectCorrelation
+from cnn_core.kernels.direct import Correlation, DirectCorrelation, UseBlock
+from cnn_core.kernels.tiles import Strip, TileAxis, strips, transforms
 from cnn_core.kernels.window import Pair, Window
-from cnn_core.kernels.workspace import Buffers
-
-# The finite points of tiles n wide; infinity is the last one.
-POINTS = {
-    4: (0.0, 1.0, -1.0),
-    6: (0.0, 1.0, -1.0, 2.0, -2.0),
-    7: (0.0, 1.0, -1.0, 2.0, -2.0, 0.5),
-    8: (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5),
-}
-
-
-@cache
-def transforms(m: int, kernel: int) -> tuple[Array, Array, Array]:
-    """Return A^T (m, n), G (n, k) and B^T (n, n), float64, by Toom and Cook's construction on the
-    points of n and infinity.
-
-    For d (n,) and g (k,): ``A^T ((G g) * (B^T d))`` are the m values ``sum_i d[r + i] g[i]``, with
-    n = m + k - 1 multiplications.
-    """
-    n = m + kernel - 1
-    points = POINTS[n]
-    at, g, bt = np.zeros((m, n)), np.zeros((n, kernel)), np.zeros((n, n))
-    for row, point in enumerate(points):
-        others = [p for p in points if p != point]
-        at[:, row] = [point**power for power in range(m)]
-        g[row] = np.array([point**power for power in range(kernel)]) / np.prod(
-            [point - p for p in others]
-        )
-        bt[row, : n - 1] = np.poly(others)[::-1]
-    at[m - 1, n - 1] = g[n - 1, kernel - 1] = 1
-    bt[n - 1] = np.poly(points)[::-1]
-    return at, g, bt
-
-
-@dataclass(frozen=True)
-class TileAxis:
-    """One direction of a correlation at stride 1: kernel size, padding before, input and output
-    size, and outputs a tile, m.
-    """
-
-    kernel: int
-    before: int
-    inputs: int
-    outputs: int
-    m: int
-
-    @property
-    def n(self) -> int:
-        """Inputs of a tile, and multiplications."""
-        return self.m + self.kernel - 1
-
-    @property
-    def tiles(self) -> int:
-        """Tiles side by side; the last may be partly filled."""
-        return -(-self.outputs // self.m)
-
-
-@dataclass(frozen=True)
-class Strip:
-    """Some tiles side by side: the pixels they read and write, and B^T and A^T of all of them in
-    one matrix each.
-
-    `into` (n * tiles, pixels read) has its rows ordered by position in the tile, then tile; columns
-    of padding are left out, since zeros add nothing; the first `shared` columns belong to the strip
-    before as well. `back` (pixels written, n * tiles) has the rows of pixels outside the image left
-    out. So a product with one of the two gathers, pads, transforms and scatters in one go: mostly
-    zeros are multiplied, but at the speed of products and with no copying.
-    """
-
-    inputs: slice
-    outputs: slice
-    tiles: int
-    shared: int
-    into: Array
-    back: Array
-
-
-def strips(axis: TileAxis, tiles: int, dtype: DTypeLike, phases: int = 1) -> list[Strip]:
-    """Cut an axis into strips of that many tiles; with `phases` a strip's outputs q are ordered by
-    q mod phases, then q.
-    """
-    at, _, bt = transforms(axis.m, axis.kernel)
-    m, n = axis.m, axis.n
-    found: list[Strip] = []
-    for first in range(0, axis.tiles, tiles):
-        count = min(tiles, axis.tiles - first)
-        into, back = np.zeros((n, count, (count - 1) * m + n)), np.zeros((count * m, n, count))
-        for t in range(count):
-            into[:, t, t * m : t * m + n] = bt
-            back[t * m : (t + 1) * m, :, t] = at
-        start, written = first * m - axis.before, min(count * m, axis.outputs - first * m)
-        low = max(0, start)
-        high = max(low, min(axis.inputs, start + into.shape[2]))
-        found.append(
-            Strip(
-                inputs=slice(low, high),
-                outputs=slice(first * m, first * m + written),
-                tiles=count,
-                shared=found[-1].inputs.stop - low if found else 0,
-                into=np.ascontiguousarray(
-                    into.reshape(n * count, -1)[:, low - start : high - start], dtype
-                ),
-                back=back[:written]
-                .reshape(-1, phases, n * count)
-                .swapaxes(0, 1)
-                .reshape(written, -1)
-                .astype(dtype),
-            )
-        )
-    return found
-
 
 TILES = {3: (5, 4, 2), 5: (4,)}  # outputs of a tile along an axis, by kernel
 
@@ -133,14 +23,14 @@ TILES = {3: (5, 4, 2), 5: (4,)}  # outputs of a tile along an axis, by kernel
 FEWEST_PAIRS = 128
 # A matrix times a transposed one runs at half the speed of products of 64 x 64 pairs; fewer cost
 # less than the transposing copy.
-FEWEST_PAIRS_TO_TURN = 2048
+FEWEST_PAIRS_TO_TRANSPOSE = 2048
 # A patch's products have about this many columns: with more, V and M leave the second-level cache;
 # with fewer, calls cost too much.
 COLUMNS = 200
 
 
 def tile_of(window: Window, outputs: Pair) -> Pair | None:
-    """Return the tile (m, m') that needs the fewest multiplications, the larger of equals; None
+    """Return the tile (m, m') that needs the fewest multiplications, of equals the larger; None
     where Winograd does not apply.
     """
     kernel = window.kernel[0]
@@ -170,10 +60,8 @@ def choose_correlation(
     return WinogradCorrelation(window, kernels, dtype, pool, tile)
 
 
-class WinogradCorrelation:
-    """The same correlation as `DirectCorrelation` computes, by tiles of m x m' outputs; see
-    `cnn_core.kernels.direct.Correlation`.
-    """
+class WinogradCorrelation(Correlation):
+    """The same correlation as `DirectCorrelation` computes, by tiles of m x m' outputs."""
 
     def __init__(
         self,
@@ -183,25 +71,22 @@ class WinogradCorrelation:
         pool: Pair,
         tile: Pair,
     ) -> None:
-        self.window, self.pool = window, pool
-        self.filters, self.channels = kernels[:2]
-        rows, self.width = (size // p * p for size, p in zip(window.output, pool, strict=True))
+        super().__init__(window, kernels, dtype, pool)
         (top, _, left, _), (height, width) = window.padding, window.size
-        vertical = TileAxis(window.kernel[0], top, height, rows, tile[0])
+        vertical = TileAxis(window.kernel[0], top, height, self.rows, tile[0])
         self._horizontal = TileAxis(window.kernel[1], left, width, self.width, tile[1])
         self.n: Pair = (vertical.n, self._horizontal.n)
-        step = lcm(tile[0], pool[0])
-        self.blocks: Sequence[Pair] = [(row, min(row + step, rows)) for row in range(0, rows, step)]
+        self._step = lcm(tile[0], pool[0])
         self._rows = strips(vertical, 1, dtype)
         self._columns: list[Strip] = []
         self._columns_of = 0  # images in a batch
         self._kernels = np.kron(
             *(transforms(m, k)[1] for m, k in zip(tile, window.kernel, strict=True))
         ).astype(dtype)
-        self._buffers = Buffers()
-        self._dtype = np.dtype(dtype)
 
-    def load(self, x: Array, W: Array) -> None:
+    def forward(
+        self, x: Array, W: Array, y: Array | None = None, use: UseBlock | None = None
+    ) -> None:
         self._x = x
         flat = np.ascontiguousarray(W.transpose(2, 3, 0, 1)).reshape(self._kernels.shape[1], -1)
         self._U = np.matmul(self._kernels, flat).reshape(*self.n, self.filters, self.channels)
@@ -210,56 +95,51 @@ class WinogradCorrelation:
             self._columns = strips(
                 self._horizontal, self._tiles_in_patch(x.shape[3]), self._dtype, self.pool[1]
             )
+        for first in range(0, self.rows, self._step):
+            block = self._block(y, first, min(first + self._step, self.rows))
+            for rows, columns in self._patches(first):
+                V = self._transformed(rows, columns)
+                M = self._positions("M", self.filters, columns)
+                np.matmul(self._U, self._apart(V, columns), out=self._apart(M, columns))
+                half = self._take("half", self.filters, self.n[0], len(columns.back))
+                np.matmul(columns.back, M.swapaxes(0, 1), out=half)
+                out = self._pixels(block, first, rows, columns)
+                np.matmul(rows.back, self._by_phase(half), out=out)
+            if use is not None:
+                use(first, block)
 
-    def correlate(self, first: int, stop: int, y: Array) -> None:
-        for rows, columns in self._patches(first, stop):
-            V = self._transformed(rows, columns)
-            M = self._positions("M", self.filters, columns)
-            np.matmul(self._U, self._apart(V, columns), out=self._apart(M, columns))
-            half = self._take("half", self.filters, self.n[0], len(columns.back))
-            np.matmul(columns.back, M.swapaxes(0, 1), out=half)
-            np.matmul(rows.back, self._by_phase(half), out=self._pixels(y, first, rows, columns))
-
-    def start(self, dx: Array | None, scale: Array | None = None) -> None:
-        self._dx, self._scale = dx, scale
-        if scale is not None:
-            self._U *= scale[:, None]
-        self._dU = self._buffers.take("dU", self._U.shape, self._dtype)
-        self._dU.fill(0)
+    def gradients(
+        self, dx: Array | None, dW: Array, fill: UseBlock, scale: Array | None = None
+    ) -> None:
+        U = self._U if scale is None else self._U * scale[:, None]
+        dU = self._workspace.take("dU", U.shape, self._dtype)
+        dU.fill(0)
+        product = self._workspace.take("product", dU.shape, self._dtype)
         if dx is not None:  # pixels that pooling leaves out have a gradient too
             dx[:, self._rows[-1].inputs.stop :] = 0
             dx[:, :, self._columns[-1].inputs.stop :] = 0
-
-    def dy_rows(self, first: int, stop: int) -> Array:
-        self._first = first
-        self._dy = self._buffers.take(
-            "dy", (stop - first, self.filters, self.width, self._x.shape[3]), self._dtype
-        ).swapaxes(0, 1)
-        return self._dy
-
-    def accumulate(self, first: int, stop: int) -> None:
-        product = self._buffers.take("product", self._dU.shape, self._dtype)
-        for rows, columns in self._patches(first, stop):
-            half = self._take("half", self.filters, self.n[0], len(columns.back))
-            np.matmul(
-                rows.back.T, self._pixels(self._dy, first, rows, columns), out=self._by_phase(half)
-            )
-            M = self._positions("M", self.filters, columns)
-            np.matmul(columns.back.T, half, out=M.swapaxes(0, 1))
-            E, V = self._apart(M, columns), self._transformed(rows, columns)
-            np.matmul(E, self._turned(V, columns), out=product)
-            self._dU += product
-            if self._dx is not None:
-                np.matmul(self._U.swapaxes(2, 3), E, out=self._apart(V, columns))  # V becomes dV
-                self._add(V, rows, columns, self._dx)
-
-    def finish(self, dW: Array) -> None:
-        flat = np.matmul(self._kernels.T, self._dU.reshape(len(self._kernels), -1))
+        for first in range(0, self.rows, self._step):
+            count = min(self._step, self.rows - first)
+            dy = self._take("dy", count, self.filters, self.width).swapaxes(0, 1)
+            fill(first, dy)
+            for rows, columns in self._patches(first):
+                half = self._take("half", self.filters, self.n[0], len(columns.back))
+                pixels = self._pixels(dy, first, rows, columns)
+                np.matmul(rows.back.T, pixels, out=self._by_phase(half))
+                M = self._positions("M", self.filters, columns)
+                np.matmul(columns.back.T, half, out=M.swapaxes(0, 1))
+                E, V = self._apart(M, columns), self._transformed(rows, columns)
+                np.matmul(E, self._transposed(V, columns), out=product)
+                dU += product
+                if dx is not None:
+                    np.matmul(U.swapaxes(2, 3), E, out=self._apart(V, columns))  # V becomes dV
+                    self._add(V, rows, columns, dx)
+        flat = np.matmul(self._kernels.T, dU.reshape(len(self._kernels), -1))
         dW[...] = flat.reshape(*self.window.kernel, self.filters, self.channels).transpose(
             2, 3, 0, 1
         )
-        if self._scale is not None:
-            dW *= self._scale[:, None, None, None]
+        if scale is not None:
+            dW *= scale[:, None, None, None]
 
     def _tiles_in_patch(self, n: int) -> int:
         """Return how many tiles lie side by side in a patch: shapes alone decide. Patches begin at
@@ -268,17 +148,18 @@ class WinogradCorrelation:
         unit = self.pool[1] // gcd(self._horizontal.m, self.pool[1])
         return -(-max(1, round(COLUMNS / n)) // unit) * unit
 
-    def _patches(self, first: int, stop: int) -> Iterator[tuple[Strip, Strip]]:
+    def _patches(self, first: int) -> Iterator[tuple[Strip, Strip]]:
+        """Yield the patches of the block that begins at row `first`."""
         for rows in self._rows:
-            if first <= rows.outputs.start < stop:
+            if first <= rows.outputs.start < first + self._step:
                 for columns in self._columns:
                     yield rows, columns
 
     def _take(self, name: str, *shape: int) -> Array:
-        return self._buffers.take(name, (*shape, self._x.shape[3]), self._dtype)
+        return self._workspace.take(name, (*shape, self._x.shape[3]), self._dtype)
 
     def _positions(self, name: str, depth: int, columns: Strip) -> Array:
-        """Return the buffer of V or M, (n, depth, n' * tiles, N)."""
+        """Return the array of V or M, (n, depth, n' * tiles, N)."""
         return self._take(name, self.n[0], depth, self.n[1] * columns.tiles)
 
     def _apart(self, values: Array, columns: Strip) -> Array:
@@ -287,15 +168,15 @@ class WinogradCorrelation:
         """
         return values.reshape(self.n[0], values.shape[1], self.n[1], -1).swapaxes(1, 2)
 
-    def _turned(self, V: Array, columns: Strip) -> Array:
+    def _transposed(self, V: Array, columns: Strip) -> Array:
         """Return V with each position's matrix transposed, (n, n', tiles * N, C): by copy where the
         product gains more than that costs.
         """
-        turned = self._apart(V, columns).swapaxes(2, 3)
-        if self.filters * self.channels < FEWEST_PAIRS_TO_TURN:
-            return turned
-        copied: Array = self._buffers.take("turned", turned.shape, self._dtype)
-        copied[...] = turned
+        transposed = self._apart(V, columns).swapaxes(2, 3)
+        if self.filters * self.channels < FEWEST_PAIRS_TO_TRANSPOSE:
+            return transposed
+        copied: Array = self._workspace.take("transposed", transposed.shape, self._dtype)
+        copied[...] = transposed
         return copied
 
     def _by_phase(self, half: Array) -> Array:
@@ -352,5 +233,5 @@ class WinogradCorrelation:
         ):
             if met.size:
                 met += np.matmul(
-                    transform, values, out=self._buffers.take("met", met.shape, self._dtype)
+                    transform, values, out=self._workspace.take("met", met.shape, self._dtype)
                 )

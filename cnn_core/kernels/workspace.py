@@ -1,5 +1,5 @@
-"""Arrays that are allocated once and used again by every batch, and the size of the cache that
-blocks should fit into.
+"""Arrays that are allocated once and reused by every batch, and the size of the cache that blocks
+should fit into.
 """
 
 import os
@@ -27,7 +27,7 @@ def cache_bytes() -> int:
     return size if size > 0 else DEFAULT_CACHE_BYTES
 
 
-class Buffers:
+class Workspace:
     """Named arrays of one layer. A batch of another size (the last, smaller one) gets the front of
     the same memory.
     """

@@ -1,4 +1,4 @@
-"""Elementwise nonlinearities. Each keeps its output, from which its slope follows."""
+"""Elementwise nonlinearities. Each keeps its output, from which its derivative follows."""
 
 from typing import Any
 
@@ -10,23 +10,21 @@ from cnn_core.layers.layer import Layer
 
 
 class Activation(Layer):
-    """An elementwise function y = f(x), written into a buffer of its own; x may have any shape and
-    keeps it.
-    """
+    """An elementwise function y = f(x), written into an array of its own; x may have any shape."""
 
     def __init__(self) -> None:
         super().__init__()
         self._y: Array | None = None
 
     def forward(self, x: Array, *, training: bool) -> Array:
-        y = self._buffers.take("y", x.shape, x.dtype)
+        y = self._workspace.take("y", x.shape, x.dtype)
         self.apply(x, y)
         self._y = y if training else None
         return y
 
     def backward(self, dy: Array) -> Array:
         assert self._y is not None, "backward follows forward(training=True)"
-        dx = self._buffers.take("dx", dy.shape, dy.dtype)
+        dx = self._workspace.take("dx", dy.shape, dy.dtype)
         self.differentiate(self._y, dy, dx)
         return dx
 
@@ -40,7 +38,7 @@ class Activation(Layer):
 
 
 class ReLU(Activation):
-    """y = max(x, 0); the slope at 0 is 0."""
+    """y = max(x, 0); the derivative at 0 is taken as 0."""
 
     kind = "relu"
 
@@ -75,8 +73,8 @@ class LeakyReLU(Activation):
 
 
 class Sigmoid(Activation):
-    """y = 1 / (1 + exp(-x)), computed as (1 + tanh(x / 2)) / 2, which cannot overflow; its slope y
-    (1 - y) peaks at 0.25.
+    """y = 1 / (1 + exp(-x)), computed as (1 + tanh(x / 2)) / 2, which cannot overflow; its
+    derivative y (1 - y) is at most 0.25.
     """
 
     kind = "sigmoid"
@@ -94,7 +92,7 @@ class Sigmoid(Activation):
 
 
 class Tanh(Activation):
-    """y = tanh(x), with slope 1 - y^2."""
+    """y = tanh(x), with the derivative 1 - y^2."""
 
     kind = "tanh"
 

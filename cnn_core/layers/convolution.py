@@ -1,5 +1,6 @@
-"""Convolution: the layer. Its arithmetic is in correlation.py."""
+"""Convolution: the layer. Its arithmetic is in cnn_core.kernels."""
 
+from math import prod
 from typing import Any, Self
 
 import numpy as np
@@ -9,7 +10,6 @@ from numpy.typing import DTypeLike
 from cnn_core.axes import Array, Shape
 from cnn_core.errors import InputError
 from cnn_core.initializers import Fans, Initializer, he
-from cnn_core.kernels.direct import Correlation
 from cnn_core.kernels.window import Padding, Pair, as_pair, make_window
 from cnn_core.kernels.winograd import choose_correlation
 from cnn_core.layers.layer import Layer
@@ -51,10 +51,8 @@ class Convolution(Layer):
             raise InputError(f"{where}: input must be (C, H, W), got shape {in_shape}")
         channels, height, width = in_shape
         self.window = make_window(where, self.kernel, self.stride, self.padding, (height, width))
-        reach = (
-            2 * height - 1,
-            2 * width - 1,
-        )  # "same" pads to any kernel, but weights beyond never meet a pixel
+        # "same" pads to any kernel, but weights beyond this never meet a pixel.
+        reach = (2 * height - 1, 2 * width - 1)
         if self.padding == "same" and (self.kernel[0] > reach[0] or self.kernel[1] > reach[1]):
             (rows, columns), (kh, kw) = reach, self.kernel
             rule = f"kernel must be at most {rows}x{columns} on {height}x{width} pixels"
@@ -75,18 +73,16 @@ class Convolution(Layer):
 
     def _choose(self) -> None:
         W = self.params["W"]
-        self.correlation: Correlation = choose_correlation(self.window, W.shape, W.dtype)
+        self.correlation = choose_correlation(self.window, W.shape, W.dtype)
 
-    def twin(self) -> Self:
-        twin = super().twin()
-        twin._choose()
-        return twin
+    def inference_copy(self) -> Self:
+        made = super().inference_copy()
+        made._choose()
+        return made
 
     def forward(self, x: Array, *, training: bool) -> Array:
-        y = self._buffers.take("y", (*self.out_shape, x.shape[3]), x.dtype)
-        self.correlation.load(x, self.params["W"])
-        for first, stop in self.correlation.blocks:
-            self.correlation.correlate(first, stop, y[:, first:stop])
+        y = self._workspace.take("y", (*self.out_shape, x.shape[3]), x.dtype)
+        self.correlation.forward(x, self.params["W"], y)
         if self.bias:
             y += self.params["b"][:, None, None, None]
         self._loaded = training
@@ -96,12 +92,12 @@ class Convolution(Layer):
         assert self._loaded, "backward follows forward(training=True)"
         if self.bias:
             np.sum(dy, axis=(1, 2, 3), out=self.grads["b"])
-        dx = self._buffers.take("dx", (*self.in_shape, dy.shape[3]), dy.dtype)
-        self.correlation.start(dx if self.needs_input_gradient else None)
-        for first, stop in self.correlation.blocks:
-            self.correlation.dy_rows(first, stop)[...] = dy[:, first:stop]
-            self.correlation.accumulate(first, stop)
-        self.correlation.finish(self.grads["W"])
+        dx = self._workspace.take("dx", (*self.in_shape, dy.shape[3]), dy.dtype)
+
+        def fill(first: int, block: Array) -> None:
+            block[...] = dy[:, first : first + block.shape[1]]
+
+        self.correlation.gradients(dx if self.needs_input_gradient else None, self.grads["W"], fill)
         return dx
 
     def describe(self) -> dict[str, Any]:
@@ -113,11 +109,4 @@ class Convolution(Layer):
         }
 
     def multiply_adds(self) -> int:
-        return (
-            self.filters
-            * self.in_shape[0]
-            * self.kernel[0]
-            * self.kernel[1]
-            * self.window.output[0]
-            * self.window.output[1]
-        )
+        return self.params["W"].size * prod(self.window.output)

@@ -42,13 +42,13 @@ class Dense(Layer):
         return self.out_shape
 
     def forward(self, x: Array, *, training: bool) -> Array:
-        y = self._buffers.take("y", (self.units, x.shape[1]), x.dtype)
+        y = self._workspace.take("y", (self.units, x.shape[1]), x.dtype)
         parts = self._parts(x)
         if parts == 1:
             np.matmul(self.params["W"], x, out=y)
         else:
             kernels = self.params["W"].reshape(self.units, parts, -1).swapaxes(0, 1)
-            products = self._buffers.take("products", (parts, *y.shape), x.dtype)
+            products = self._workspace.take("products", (parts, *y.shape), x.dtype)
             np.matmul(kernels, x.reshape(parts, -1, x.shape[1]), out=products)
             np.sum(products, axis=0, out=y)
         y += self.params["b"][:, None]
@@ -74,13 +74,13 @@ class Dense(Layer):
     def backward(self, dy: Array) -> Array:
         assert self._x is not None, "backward follows forward(training=True)"
         if self.units <= FEW_UNITS:  # features first, which is faster by half for few units
-            transposed = self._buffers.take("dW", (len(self._x), self.units), dy.dtype)
+            transposed = self._workspace.take("dW", (len(self._x), self.units), dy.dtype)
             np.matmul(self._x, dy.T, out=transposed)
             self.grads["W"][...] = transposed.T
         else:
             np.matmul(dy, self._x.T, out=self.grads["W"])
         np.sum(dy, axis=1, out=self.grads["b"])
-        dx = self._buffers.take("dx", self._x.shape, dy.dtype)
+        dx = self._workspace.take("dx", self._x.shape, dy.dtype)
         if self.needs_input_gradient:
             np.matmul(self.params["W"].T, dy, out=dx)
         return dx

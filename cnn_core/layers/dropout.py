@@ -1,4 +1,4 @@
-"""Dropout by random bytes."""
+"""Dropout, its mask drawn as random bytes."""
 
 from math import prod
 from typing import Any
@@ -15,8 +15,8 @@ class Dropout(Layer):
     """y = x * keep / P(keep) in training, y = x otherwise (inverted dropout: nothing is left to
     scale at inference).
 
-    `keep` compares one random byte a value with a threshold, so the rate is rounded to 256ths; the
-    scale is that of the rounded rate and the expectation stays exact. Source: Srivastava et al.
+    `keep` compares one random byte per value with a threshold, so the rate is rounded to 256ths;
+    the scale is that of the rounded rate and the expectation stays exact. Source: Srivastava et al.
     (2014), who scale at inference instead.
     """
 
@@ -42,14 +42,14 @@ class Dropout(Layer):
     def forward(self, x: Array, *, training: bool) -> Array:
         if not training or self.threshold == 0:
             return x
-        y = self._buffers.take("y", x.shape, x.dtype)
+        y = self._workspace.take("y", x.shape, x.dtype)
         np.multiply(x, self.draw(x.shape), out=y)
         y *= self.scale
         return y
 
     def backward(self, dy: Array) -> Array:
         if self.threshold:
-            dy *= self._buffers.take("keep", dy.shape, np.bool_)
+            dy *= self._workspace.take("keep", dy.shape, np.bool_)
             dy *= self.scale
         return dy
 
@@ -59,7 +59,7 @@ class Dropout(Layer):
         """
         size = prod(shape)
         words = self._random.random_raw(-(-size // 8))
-        keep = self._buffers.take("keep", shape, np.bool_)
+        keep = self._workspace.take("keep", shape, np.bool_)
         np.greater_equal(words.view(np.uint8)[:size].reshape(shape), self.threshold, out=keep)
         return keep
 

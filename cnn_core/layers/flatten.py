@@ -1,4 +1,4 @@
-"""From images to features."""
+"""Flattening: from images to features."""
 
 from math import prod
 

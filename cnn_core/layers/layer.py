@@ -1,4 +1,4 @@
-"""What every layer is: parameters, their gradients, buffers, and three methods."""
+"""The base class of layers: parameters, their gradients, buffers, and three methods."""
 
 import copy
 from typing import Any, Self
@@ -8,21 +8,21 @@ from numpy.random import Generator
 from numpy.typing import DTypeLike
 
 from cnn_core.axes import Array, Shape
-from cnn_core.kernels.workspace import Buffers
+from cnn_core.kernels.workspace import Workspace
 
 
 class Layer:
     """One step of a net: ``y = forward(x)``, ``dx = backward(dy)``.
 
     A layer is constructed from hyperparameters alone; `build` receives the shape of one image,
-    draws the parameters and returns the shape that leaves. `params` are learned; `grads` has the
+    draws the parameters and returns the output's shape. `params` are learned; `grads` has the
     same keys and arrays of the same shapes, which `backward` overwrites in place; `buffers` are
     saved but not learned (running statistics). Arrays returned by `forward` and `backward` belong
     to the layer and are valid until its next call: steady training allocates nothing.
     """
 
     kind = "layer"  # the word shown in summary()
-    differentiable = True  # False: it has no backward, so it stands before all that learns
+    differentiable = True  # False: no backward, so no layer before it may have parameters
 
     def __init__(self) -> None:
         self.name = self.kind
@@ -31,14 +31,14 @@ class Layer:
         self.buffers: dict[str, Array] = {}
         self.in_shape: Shape = ()
         self.out_shape: Shape = ()
-        self._buffers = Buffers()  # working memory
+        self._workspace = Workspace()
         self.needs_input_gradient = (
-            True  # Sequential clears it for the layers before which nothing is learned
+            True  # Sequential clears it where no layer before this one has parameters
         )
 
     def build(self, in_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> Shape:
-        """Draw parameters for images of `in_shape`, (C, H, W) or (D,); return the shape of one
-        image that leaves.
+        """Draw parameters for images of `in_shape`, (C, H, W) or (D,); return the output's shape
+        for one image.
         """
         self.in_shape = self.out_shape = in_shape
         return in_shape
@@ -53,13 +53,13 @@ class Layer:
         """
         raise NotImplementedError(f"{type(self).__name__}.backward")
 
-    def twin(self) -> Self:
-        """Return the layer once more, for inference beside its training: parameters and statistics
-        are shared, working memory is not.
+    def inference_copy(self) -> Self:
+        """Return a copy that predicts while the layer is trained: parameters and statistics are
+        shared, working memory is not.
         """
-        twin = copy.copy(self)
-        twin._buffers = Buffers()
-        return twin
+        made = copy.copy(self)
+        made._workspace = Workspace()
+        return made
 
     def reseed(self, rng: Generator) -> None:
         """Take the random stream of the coming epoch (dropout); other layers ignore it."""

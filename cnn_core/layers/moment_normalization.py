@@ -1,5 +1,5 @@
-"""Moment normalisation: every image is read again from where its own moments say that the figure
-lies, how large it is and how it leans.
+"""Moment normalisation: every image is resampled so that its figure, as its moments describe it,
+has a standard position, size and slant: the normalised frame.
 """
 
 from typing import Any
@@ -12,36 +12,36 @@ from cnn_core.axes import Array, Shape
 from cnn_core.errors import InputError
 from cnn_core.layers.layer import Layer
 
-# The standard deviations that a figure's ink is given, as shares of the side: about an MNIST
-# digit's height, wider than it, and its width.
+# The standard deviations of the ink in the normalised frame, as shares of the side: about an MNIST
+# digit's height, more than its width, and its width.
 HEIGHT, WIDTH, NARROW = 5.2 / 28, 4.2 / 28, 3.4 / 28
 ZOOM = (0.5, 1.6)  # source pixels that one step of the output may take
-LEAN = 1.0  # tangent of the largest slant that is taken out
+LEAN = 1.0  # tangent of the largest slant that is removed
 TINY = 1e-6  # keeps the moments of an image without ink finite
 
 
 class MomentNormalization(Layer):
-    """y(r, c) = x(cy + a r, cx + k a r + b c), read bilinearly, 0 outside; r and c are counted from
-    the middle of the image.
+    """y(r, c) = x(cy + a r, cx + k a r + b c), interpolated bilinearly, 0 outside; r and c are
+    counted from the middle of the image.
 
-    For bright figures on black. The ink that counts is w = s^3, where s is the mean over channels
-    and over 3x3 pixels: dirt of single pixels and noise hardly weigh. With its centre (cy, cx) and
-    its central second moments vyy, vyx and vxx, in pixels:
+    For bright figures on black. The moments are those of the ink w = s^3, where s is the mean over
+    channels and over 3x3 pixels: isolated specks and noise hardly count. With its centre (cy, cx)
+    and its central second moments vyy, vyx and vxx, in pixels:
 
         k = vyx / vyy,    vxx' = vxx - 2 k vyx + k^2 vyy,
         a = sqrt(vyy) / height,    b = sqrt(vxx') / width
 
-    `frame` says what is taken out: ``box`` all of it; ``similar`` keeps the proportions, a = b =
-    sqrt((vyy + vxx') / (height^2 + width^2)); ``width`` keeps the slant, k = 0, and draws narrower
-    than ``box``. a and b stay within `ZOOM`, k within `LEAN`, so of a figure as thin as a 1 the
-    proportions stay too. Then, in training, the frame varies, for behind it there would else be
-    none of the shifts and zooms that augmentation drew before it: each image's centre moves by up
-    to `jitter` of the side, a and b by a factor of up to e^(2 jitter), k by up to 2 jitter. x: (C,
-    H, W, N), y as well; with `beside`, y is x and then what was read of it, (2 C, H, W, N): the net
-    behind it has both. It has no derivative here, so nothing before it may be learned: `Sequential`
-    refuses such a net. Source: Casey (1970), moment normalization of handprinted characters;
-    Ciresan, Meier and Schmidhuber (2012), nets that see digits at different widths err differently.
-    Departs from both: weights s^3 instead of ink, bounds, one bilinear reading instead of two.
+    `frame` chooses what is normalised: ``box`` all of it; ``similar`` keeps the proportions, a = b
+    = sqrt((vyy + vxx') / (height^2 + width^2)); ``width`` keeps the slant, k = 0, and makes figures
+    narrower than ``box``. a and b stay within `ZOOM`, k within `LEAN`, so a figure as thin as a 1
+    keeps its proportions. In training the normalised frame varies, since it would otherwise undo
+    the shifts and zooms of augmentation: each image's centre moves by up to `jitter` of the side, a
+    and b by a factor of up to e^(2 jitter), k by up to 2 jitter. x: (C, H, W, N), y as well; with
+    `beside`, y is x followed by its normalised copy, (2 C, H, W, N), so that the net sees both. No
+    derivative is implemented, so no layer before it may have parameters: `Sequential` refuses such
+    a net. Source: Casey (1970), moment normalization of handprinted characters; Ciresan, Meier and
+    Schmidhuber (2012), nets that see digits at different widths err differently. Departs from both:
+    weights s^3 instead of ink, bounds, one bilinear interpolation instead of two.
     """
 
     kind = "moment_normalization"
@@ -82,10 +82,10 @@ class MomentNormalization(Layer):
         source_y = cy + a * rows
         source_y += x.dtype.type((height - 1) / 2)
         source_x = np.multiply(
-            columns, b, out=self._buffers.take("source_x", (height, width, n), x.dtype)
+            columns, b, out=self._workspace.take("source_x", (height, width, n), x.dtype)
         )
         source_x += (cx + lean * a * rows + x.dtype.type((width - 1) / 2))[:, None]
-        y = self._buffers.take("y", (*self.out_shape, n), x.dtype)
+        y = self._workspace.take("y", (*self.out_shape, n), x.dtype)
         if self.beside:
             y[:channels] = x
         self._read(x, source_y, source_x, y[-channels:])
@@ -95,7 +95,7 @@ class MomentNormalization(Layer):
         """Return cy, cx, a, b and k, (5, N), of images (C, H, W, N); the centre is counted from the
         middle of the image.
         """
-        ink = self._buffers.take("ink64", (self.powers.shape[1], x.shape[3]), np.float64)
+        ink = self._workspace.take("ink64", (self.powers.shape[1], x.shape[3]), np.float64)
         np.copyto(ink, self._ink(x).reshape(ink.shape))
         mass, *moments = self.powers @ ink
         cy, cx, yy, yx, xx = (moment / (mass + TINY) for moment in moments)
@@ -133,43 +133,43 @@ class MomentNormalization(Layer):
     def _ink(self, x: Array) -> Array:
         """Return the cube of the mean over channels and over 3x3 pixels, 0 outside: (H, W, N)."""
         channels, height, width, n = x.shape
-        padded = self._buffers.take("padded", (height + 2, width + 2, n), x.dtype, zeroed=True)
+        padded = self._workspace.take("padded", (height + 2, width + 2, n), x.dtype, zeroed=True)
         np.copyto(padded[1:-1, 1:-1], x[0])
         for channel in x[1:]:
             padded[1:-1, 1:-1] += channel
-        tall = self._buffers.take("tall", (height, width + 2, n), x.dtype)
+        tall = self._workspace.take("tall", (height, width + 2, n), x.dtype)
         np.add(padded[:-2], padded[2:], out=tall)
         tall += padded[1:-1]
-        mean = self._buffers.take("mean", (height, width, n), x.dtype)
+        mean = self._workspace.take("mean", (height, width, n), x.dtype)
         np.add(tall[:, :-2], tall[:, 2:], out=mean)
         mean += tall[:, 1:-1]
         mean *= x.dtype.type(1 / (9 * channels))
-        ink = np.multiply(mean, mean, out=self._buffers.take("ink", mean.shape, x.dtype))
+        ink = np.multiply(mean, mean, out=self._workspace.take("ink", mean.shape, x.dtype))
         ink *= mean
         return ink
 
     def _read(self, x: Array, source_y: Array, source_x: Array, y: Array) -> None:
-        """Write x at (source_y (H, N), source_x (H, W, N)), overwritten, into y, bilinearly; zeros
-        around x serve all that lies outside.
+        """Write x at (source_y (H, N), source_x (H, W, N)), overwritten, into y, bilinearly; x is
+        surrounded by zeros for what lies outside.
         """
         channels, height, width, n = x.shape
         across = width + 3
-        padded = self._buffers.take(
-            "framed", (channels, height + 3, across, n), x.dtype, zeroed=True
+        padded = self._workspace.take(
+            "bordered", (channels, height + 3, across, n), x.dtype, zeroed=True
         )
         padded[:, 1:-2, 1:-2] = x
         np.clip(source_y, -1, height, out=source_y)
         np.clip(source_x, -1, width, out=source_x)
         top, left = (
             np.floor(source_y),
-            np.floor(source_x, out=self._buffers.take("left", source_x.shape, x.dtype)),
+            np.floor(source_x, out=self._workspace.take("left", source_x.shape, x.dtype)),
         )
         down, right = (source_y - top)[:, None], np.subtract(source_x, left, out=source_x)
-        index: Any = self._buffers.take("index", source_x.shape, np.intp)
+        index: Any = self._workspace.take("index", source_x.shape, np.intp)
         np.copyto(index, left, casting="unsafe")
         index *= n
         index += ((top.astype(np.intp) + 1) * (across * n) + n + np.arange(n))[:, None]
-        corners = [self._buffers.take(f"corner{k}", source_x.shape, x.dtype) for k in range(3)]
+        corners = [self._workspace.take(f"corner{k}", source_x.shape, x.dtype) for k in range(3)]
         for plane, out in zip(padded.reshape(channels, -1), y, strict=True):
             upper_right, lower, lower_right = corners
             for offset, corner in (

@@ -18,8 +18,8 @@ class BatchNormalization(Layer):
     Training takes mean and (biased) variance of the batch and moves `running_mean` and
     `running_var` towards them, ``running <- momentum running + (1 - momentum) batch``; inference
     uses those. Source: Ioffe and Szegedy (2015); they correct the running variance by M / (M - 1),
-    we do not. A batch of one value a channel has no variance: y is beta, and the running statistics
-    stay.
+    we do not. A batch of one value per channel has no variance: y is beta, and the running
+    statistics stay.
     """
 
     kind = "batch_norm"
@@ -50,17 +50,17 @@ class BatchNormalization(Layer):
             mean, var = flat.mean(axis=1), flat.var(axis=1)
             self.move_running(mean, var, flat.shape[1])
         self.inverse = 1 / np.sqrt(var + self.eps)
-        normal = self._buffers.take("normal", flat.shape, x.dtype)
+        normal = self._workspace.take("normal", flat.shape, x.dtype)
         np.subtract(flat, mean[:, None], out=normal)
         normal *= self.inverse[:, None]
-        y = self._buffers.take("y", flat.shape, x.dtype)
+        y = self._workspace.take("y", flat.shape, x.dtype)
         np.multiply(normal, self.params["gamma"][:, None], out=y)
         y += self.params["beta"][:, None]
         return y.reshape(x.shape)
 
     def move_running(self, mean: Array, var: Array, count: int) -> None:
-        """Move the running statistics towards those of a batch with `count` values a channel,
-        unless it has but one.
+        """Move the running statistics towards those of a batch with `count` values per channel,
+        unless that is 1.
         """
         if count == 1:
             return
@@ -70,12 +70,12 @@ class BatchNormalization(Layer):
 
     def backward(self, dy: Array) -> Array:
         flat = dy.reshape(dy.shape[0], -1)
-        normal = self._buffers.take("normal", flat.shape, dy.dtype)
+        normal = self._workspace.take("normal", flat.shape, dy.dtype)
         np.sum(flat, axis=1, out=self.grads["beta"])
         self.grads["gamma"][...] = np.vecdot(flat, normal)
         # dx = gamma / sigma * (dy - mean(dy) - normal * mean(dy * normal))
         count = flat.shape[1]
-        dx = self._buffers.take("dx", flat.shape, dy.dtype)
+        dx = self._workspace.take("dx", flat.shape, dy.dtype)
         np.multiply(normal, (-self.grads["gamma"] / count)[:, None], out=dx)
         dx += flat
         dx -= (self.grads["beta"] / count)[:, None]

@@ -1,4 +1,4 @@
-"""Pooling: what a window of pixels is summed up to. No parameters; channels are kept."""
+"""Pooling: each window of pixels is reduced to one value. No parameters; channels are kept."""
 
 import math
 from typing import Any
@@ -17,11 +17,11 @@ class Pooling(Layer):
     """A window that slides over each channel: (C, H, W, N) -> (C, OH, OW, N). `stride` is the
     window's size unless given.
 
-    Pixels of a last row or column that no window covers are left out, as everywhere. Raises
+    Pixels of a last row or column that no window covers are left out, as is usual. Raises
     InputError where the window does not fit.
     """
 
-    border = 0.0  # what padding holds
+    border = 0.0  # the value of padding
 
     def __init__(
         self, size: int | Pair, stride: int | Pair | None = None, padding: Padding = "valid"
@@ -45,7 +45,7 @@ class Pooling(Layer):
         """Return x with its border, x itself where there is none."""
         if not any(self.window.padding):
             return x
-        padded = self._buffers.take(
+        padded = self._workspace.take(
             "padded", (x.shape[0], *self.window.padded, x.shape[3]), x.dtype
         )
         padded.fill(self.border)
@@ -54,7 +54,7 @@ class Pooling(Layer):
 
     def zeroed_gradient(self, like: Array) -> Array:
         """Return zeros of the padded input's shape, onto which windows add their gradients."""
-        padded = self._buffers.take(
+        padded = self._workspace.take(
             "dx", (self.in_shape[0], *self.window.padded, like.shape[3]), like.dtype
         )
         padded.fill(0)
@@ -65,8 +65,8 @@ class Pooling(Layer):
 
 
 class MaxPooling(Pooling):
-    """y = max of the window. Forward keeps which pixel it was, one byte a window, the first where
-    several are equal; padding never wins.
+    """y = max of the window. Forward keeps the index of its pixel, one byte per window, the first
+    where several are equal; padding is never the maximum.
     """
 
     kind = "max_pooling"
@@ -93,9 +93,9 @@ class MaxPooling(Pooling):
 
     def forward(self, x: Array, *, training: bool) -> Array:
         padded = self.pad(x)
-        y = self._buffers.take("y", (*self.out_shape, x.shape[3]), x.dtype)
+        y = self._workspace.take("y", (*self.out_shape, x.shape[3]), x.dtype)
         y[...] = self.window.view(padded, 0, 0)
-        code = self._buffers.take("code", y.shape, np.uint8)
+        code = self._workspace.take("code", y.shape, np.uint8)
         code.fill(0)
         for index, (i, j) in enumerate(self.window.taps()):
             if index == 0:
@@ -107,7 +107,7 @@ class MaxPooling(Pooling):
         return y
 
     def backward(self, dy: Array) -> Array:
-        code = self._buffers.take("code", dy.shape, np.uint8)
+        code = self._workspace.take("code", dy.shape, np.uint8)
         padded = self.zeroed_gradient(dy)
         for index, (i, j) in enumerate(self.window.taps()):
             self.window.view(padded, i, j)[...] += dy * (code == index)
@@ -121,7 +121,7 @@ class AveragePooling(Pooling):
 
     def forward(self, x: Array, *, training: bool) -> Array:
         padded = self.pad(x)
-        y = self._buffers.take("y", (*self.out_shape, x.shape[3]), x.dtype)
+        y = self._workspace.take("y", (*self.out_shape, x.shape[3]), x.dtype)
         y.fill(0)
         for i, j in self.window.taps():
             y += self.window.view(padded, i, j)
@@ -164,11 +164,11 @@ class LpPooling(Pooling):
 
     def forward(self, x: Array, *, training: bool) -> Array:
         padded = self.pad(x)
-        largest = self._buffers.take("largest", (*self.out_shape, x.shape[3]), x.dtype)
+        largest = self._workspace.take("largest", (*self.out_shape, x.shape[3]), x.dtype)
         largest.fill(np.finfo(x.dtype).tiny)
         for i, j in self.window.taps():
             np.maximum(largest, np.abs(self.window.view(padded, i, j)), out=largest)
-        y = self._buffers.take("y", largest.shape, x.dtype)
+        y = self._workspace.take("y", largest.shape, x.dtype)
         y.fill(0)
         for i, j in self.window.taps():
             y += (np.abs(self.window.view(padded, i, j)) / largest) ** self.p
@@ -179,9 +179,9 @@ class LpPooling(Pooling):
         return y
 
     def backward(self, dy: Array) -> Array:
-        # dy/dx = sign(x) (|x| / y)^(p-1) / pixels; where y is 0 all pixels are 0 and so is the
-        # slope taken there.
-        y = self._buffers.take("y", dy.shape, dy.dtype)
+        # dy/dx = sign(x) (|x| / y)^(p-1) / pixels; where y is 0 all pixels are 0, and the
+        # derivative is taken as 0.
+        y = self._workspace.take("y", dy.shape, dy.dtype)
         dy /= self.size[0] * self.size[1]
         divisor = np.where(y > 0, y, 1)
         padded = self.zeroed_gradient(dy)
@@ -210,10 +210,10 @@ class GlobalAveragePooling(Layer):
         return self.out_shape
 
     def forward(self, x: Array, *, training: bool) -> Array:
-        y = self._buffers.take("y", (x.shape[0], x.shape[3]), x.dtype)
+        y = self._workspace.take("y", (x.shape[0], x.shape[3]), x.dtype)
         return np.mean(x, axis=(1, 2), out=y)
 
     def backward(self, dy: Array) -> Array:
-        dx = self._buffers.take("dx", (*self.in_shape, dy.shape[1]), dy.dtype)
+        dx = self._workspace.take("dx", (*self.in_shape, dy.shape[1]), dy.dtype)
         dx[...] = (dy / (self.in_shape[1] * self.in_shape[2]))[:, None, None, :]
         return dx

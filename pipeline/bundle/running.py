@@ -91,25 +91,23 @@ class QuickNet(Net):
         if operation["op"] != "convolution":
             return super().apply(x, operation)
         W, b = self.arrays[operation["W"]], self.arrays[operation["b"]][:, None, None, None]
-        correlation, (rows, columns) = self._correlation(x, operation, W)
-        correlation.load(x, W)
-        y = np.empty((len(W), rows, columns, x.shape[3]), np.float32)
-        for first, stop in correlation.blocks:
-            block = y[:, first:stop]
-            correlation.correlate(first, stop, block)
+        correlation = self._correlation(x, operation, W)
+        y = np.empty((len(W), *correlation.window.output, x.shape[3]), np.float32)
+
+        def use(first: int, block: Array) -> None:
             block += b
             if operation.get("relu"):
                 np.maximum(block, np.float32(0), out=block)
+
+        correlation.forward(x, W, y, use)
         return y
 
-    def _correlation(
-        self, x: Array, operation: Operation, W: Array
-    ) -> tuple[Correlation, tuple[int, int]]:
+    def _correlation(self, x: Array, operation: Operation, W: Array) -> Correlation:
         stride, padding = tuple(operation["stride"]), tuple(operation["padding"])
         window = Window((W.shape[2], W.shape[3]), stride, padding, (x.shape[1], x.shape[2]))
         if (window, W.shape) not in self._correlations:
             self._correlations[window, W.shape] = choose_correlation(window, W.shape, np.float32)
-        return self._correlations[window, W.shape], window.output
+        return self._correlations[window, W.shape]
 
 
 def quicken(bundle: Bundle) -> Bundle:

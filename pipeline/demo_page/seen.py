@@ -71,8 +71,8 @@ def fill_box(grey: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
 
 
 def _framed(net: Net, image: NDArray[np.uint8]) -> NDArray[np.floating]:
-    """The image (1, C, H, W) as the net's first convolution sees it: framed, where the net begins
-    so.
+    """The image (1, C, H, W) as the net's first convolution sees it: in the normalised frame, where
+    the net has one.
     """
     first = net.operations[0]
     if first["op"] != "moment_normalization":

@@ -69,8 +69,8 @@ def write_augment_sheet(
     seed: int = 0,
     frame: str = "none",
 ) -> Path:
-    """Draw every image of (N, C, H, W) uint8 in a row with `variants` augmented copies, framed as
-    `frame` says; return the path.
+    """Draw every image of (N, C, H, W) uint8 in a row with `variants` augmented copies, in the
+    normalised frame where `frame` names one; return the path.
 
     fields: those of `AugmentSpec`, as `conf/augment` gives them. Raises InputError where one is out
     of range.

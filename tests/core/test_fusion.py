@@ -13,8 +13,8 @@ from numpy.random import default_rng
 from cnn_core.architectures import ARCHITECTURES, build_model, reference
 from cnn_core.fused.first import FirstNormalizedBlock
 from cnn_core.fused.fuse import fuse
-from cnn_core.fused.max_chain import climb, descend
-from cnn_core.fused.small_batch import FEW_IMAGES
+from cnn_core.fused.max_chain import chained_max, route_gradient
+from cnn_core.fused.small_batch import SMALL_BATCH
 from cnn_core.layers import (
     BatchNormalization,
     Convolution,
@@ -53,7 +53,7 @@ def assert_equal(model: Sequential, n: int, tolerance: float = 1e-9, seed: int =
     dtype = next(iter(model.params.values())).dtype
     x, many = (
         rng.standard_normal((*model.image_shape, count)).astype(dtype)
-        for count in (n, FEW_IMAGES + 1)
+        for count in (n, SMALL_BATCH + 1)
     )
     start = {name: b.copy() for name, b in model.buffers.items()}
     results = []
@@ -67,7 +67,7 @@ def assert_equal(model: Sequential, n: int, tolerance: float = 1e-9, seed: int =
         buffers = {name: b.copy() for name, b in net.buffers.items()}
         inference = [
             net.forward(images, training=False).copy() for images in (x, many, x[..., ::-1])
-        ]  # few are computed in another way
+        ]  # a small batch is computed in another way
         results.append((logits, grads, buffers, np.concatenate(inference, axis=1)))
     (logits, grads, buffers, proba), (flogits, fgrads, fbuffers, fproba) = results
     np.testing.assert_allclose(
@@ -245,7 +245,7 @@ def training_bytes(model: Sequential) -> int:
         for part in (layer, getattr(layer, "correlation", None))
         if part is not None
     ]
-    return sum(part._buffers.nbytes() for part in found)
+    return sum(part._workspace.nbytes() for part in found)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -295,15 +295,15 @@ def test_a_batch_of_one_value_a_channel_leaves_the_running_statistics(layers: li
 
 
 @given(st.integers(1, 6), st.integers(0, 2**31))
-def test_the_ladder_finds_the_first_maximum_and_gives_it_the_gradient(
+def test_a_chained_maximum_finds_the_first_maximum_and_gives_it_the_gradient(
     steps: int, seed: int
 ) -> None:
     rng = default_rng(seed)
     values = rng.integers(0, 3, (steps, 4, 5)).astype(np.float64)  # many ties
-    best, beaten = np.empty((4, 5)), np.empty((steps - 1, 4, 5), bool)
-    climb(list(values), best, beaten)
+    best, mask = np.empty((4, 5)), np.empty((steps - 1, 4, 5), bool)
+    chained_max(list(values), best, mask)
     np.testing.assert_array_equal(best, values.max(axis=0))
     gradient, spread = rng.standard_normal((4, 5)), np.empty_like(values)
     expected = np.where(np.arange(steps)[:, None, None] == values.argmax(axis=0), gradient, 0)
-    descend(gradient.copy(), beaten, list(spread), np.empty_like(gradient))
+    route_gradient(gradient.copy(), mask, list(spread), np.empty_like(gradient))
     np.testing.assert_array_equal(spread, expected)

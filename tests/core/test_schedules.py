@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnn_core.errors import InputError
-from cnn_core.kernels.workspace import Buffers
+from cnn_core.kernels.workspace import Workspace
 from cnn_core.regularizers import add_penalty_gradient, clip_by_global_norm, global_norm
 from cnn_core.schedules import SCHEDULES, make_schedule
 from cnn_core.spec import RegularizerSpec
@@ -98,7 +98,7 @@ def test_penalties_by_hand_spare_biases() -> None:
     params = {"a.W": np.array([1.0, -2.0, 0.0]), "a.b": np.array([5.0]), "n.gamma": np.array([7.0])}
     grads = {name: np.zeros_like(p) for name, p in params.items()}
     spec = RegularizerSpec(l1=0.1, l2=0.5)
-    add_penalty_gradient(params, grads, spec, Buffers())
+    add_penalty_gradient(params, grads, spec, Workspace())
     np.testing.assert_allclose(grads["a.W"], [0.1 + 0.5, -0.1 - 1.0, 0.0])
     assert grads["a.b"] == grads["n.gamma"] == 0
 
@@ -107,7 +107,7 @@ def test_penalty_gradient_is_the_penaltys_slope() -> None:
     rng = np.random.default_rng(0)
     w, direction = rng.standard_normal((2, 5, 4))
     spec, grads = RegularizerSpec(l1=0.3, l2=0.2), {"a.W": np.zeros((5, 4))}
-    add_penalty_gradient({"a.W": w}, grads, spec, Buffers())
+    add_penalty_gradient({"a.W": w}, grads, spec, Workspace())
     moved = (w + sign * 1e-6 * direction for sign in (1, -1))
     up, down = (0.3 * np.abs(x).sum() + 0.2 / 2 * np.square(x).sum() for x in moved)
     assert (up - down) / 2e-6 == pytest.approx(float((grads["a.W"] * direction).sum()), rel=1e-6)
@@ -115,7 +115,7 @@ def test_penalty_gradient_is_the_penaltys_slope() -> None:
 
 def test_penalties_allocate_nothing_in_the_steady_state() -> None:
     params = {name: np.ones((size, 100), np.float32) for name, size in (("a.W", 200), ("b.W", 300))}
-    grads, work = {name: np.zeros_like(p) for name, p in params.items()}, Buffers()
+    grads, work = {name: np.zeros_like(p) for name, p in params.items()}, Workspace()
     tracemalloc.start()
     for _ in range(3):
         before = tracemalloc.get_traced_memory()[0]

@@ -21,9 +21,9 @@ from cnn_core.training import (
     TrainState,
     check_spec,
     fit,
-    handed_on,
     objective,
     predict_proba,
+    selected_weights,
     train_epoch,
 )
 
@@ -74,7 +74,9 @@ def test_metrics_are_those_of_the_state(tiny_spec: Make) -> None:
         state, metrics = train_epoch(spec, None)
         data = caches.data_of(spec.data)
         chosen = data.evaluation(data.valid, 50, spec.data.split_seed)
-        probabilities = predict_proba(spec, *handed_on(spec, state), data.valid_images[chosen])
+        probabilities = predict_proba(
+            spec, *selected_weights(spec, state), data.valid_images[chosen]
+        )
         assert len(chosen) == 50
         assert metrics["valid_accuracy"] == pytest.approx(
             accuracy(probabilities, data.labels[chosen])
@@ -122,7 +124,7 @@ def test_best_is_the_epoch_of_lowest_validation_loss(
     lowest = int(np.argmin(losses))
     assert lowest < 11, "the learning rate is so large that the last epoch is not the best"
     np.testing.assert_array_equal(
-        handed_on(spec, last).params["dense1.W"], states[lowest].params["dense1.W"]
+        selected_weights(spec, last).params["dense1.W"], states[lowest].params["dense1.W"]
     )
     assert objective(spec, last) == last.history[lowest]["valid_accuracy"]
 

@@ -8,21 +8,20 @@ from numpy.random import default_rng
 
 from cnn_core.axes import Array
 from cnn_core.kernels.direct import Correlation, DirectCorrelation
+from cnn_core.kernels.tiles import TileAxis, strips, transforms
 from cnn_core.kernels.window import make_window
-from cnn_core.kernels.winograd import Axis, WinogradCorrelation, strips, tile_of, transforms
+from cnn_core.kernels.winograd import WinogradCorrelation, tile_of
 
 
 def run(correlation: Correlation, x: Array, W: Array, dy: Array) -> tuple[Array, Array, Array]:
     """Return y, dW and dx of an algorithm."""
     y, dx, dW = np.empty_like(dy), np.empty_like(x), np.empty_like(W)
-    correlation.load(x, W)
-    for first, stop in correlation.blocks:
-        correlation.correlate(first, stop, y[:, first:stop])
-    correlation.start(dx)
-    for first, stop in correlation.blocks:
-        correlation.dy_rows(first, stop)[...] = dy[:, first:stop]
-        correlation.accumulate(first, stop)
-    correlation.finish(dW)
+    correlation.forward(x, W, y)
+
+    def fill(first: int, block: Array) -> None:
+        block[...] = dy[:, first : first + block.shape[1]]
+
+    correlation.gradients(dx, dW, fill)
     return y, dW, dx
 
 
@@ -60,7 +59,7 @@ def test_strips_compute_a_correlation_along_an_axis(
     """Border, part-filled last tiles and the order of the outputs are all in the matrices."""
     tiles *= 2 if m % phases else 1  # a strip begins at a whole pooling window
     outputs = (inputs + before + after - 2) // phases * phases
-    axis = Axis(kernel=3, before=before, inputs=inputs, outputs=outputs, m=m)
+    axis = TileAxis(kernel=3, before=before, inputs=inputs, outputs=outputs, m=m)
     g = transforms(m, 3)[1]
     x, kernel = default_rng(0).standard_normal(inputs), np.array([1.0, -2.0, 5.0])
     expected = np.correlate(np.pad(x, (before, after)), kernel)[:outputs]
@@ -105,6 +104,44 @@ def test_it_equals_the_direct_algorithm(
     expected = run(DirectCorrelation(window, shape, np.float64, pool), x, W, dy)
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-9)
+
+
+@pytest.mark.parametrize("winograd", [False, True])
+@pytest.mark.parametrize("pool", [(1, 1), (2, 2)])
+def test_blocks_are_used_and_filled_in_order_and_dy_counts_by_its_scale(
+    winograd: bool, pool: tuple[int, int]
+) -> None:
+    """Without y, blocks that share one array make up the same y; and gradients, asked twice, are
+    those of the scaled dy.
+    """
+    rng, window, shape = default_rng(0), make_window("w", 3, 1, "same", (11, 9)), (2, 3, 3, 3)
+    rows, width = 11 // pool[0] * pool[0], 9 // pool[1] * pool[1]
+    x, W = rng.standard_normal((3, 11, 9, 5)), rng.standard_normal(shape)
+    dy, scale = rng.standard_normal((2, rows, width, 5)), np.array([0.5, -3.0])
+    correlation: Correlation = (
+        WinogradCorrelation(window, shape, np.float64, pool, (2, 4))
+        if winograd
+        else DirectCorrelation(window, shape, np.float64, pool)
+    )
+    y, expected_dW, expected_dx = run(correlation, x, W, dy * scale[:, None, None, None])
+    used: list[Array] = []
+
+    def use(first: int, block: Array) -> None:
+        assert first == sum(part.shape[1] for part in used)
+        assert first % pool[0] == block.shape[1] % pool[0] == 0
+        used.append(block.copy())
+
+    def fill(first: int, block: Array) -> None:
+        block[...] = dy[:, first : first + block.shape[1]]
+
+    correlation.forward(x, W, use=use)
+    np.testing.assert_array_equal(np.concatenate(used, axis=1), y)
+    for wants_dx in (True, True, False):
+        dx, dW = np.full_like(x, np.nan), np.full_like(W, np.nan)
+        correlation.gradients(dx if wants_dx else None, dW, fill, scale)
+        np.testing.assert_allclose(dW, expected_dW, atol=1e-12)
+        if wants_dx:
+            np.testing.assert_allclose(dx, expected_dx, atol=1e-12)
 
 
 def test_a_smaller_last_batch_cuts_its_own_patches() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from cnn_core.checkpoint import load_weights
 from cnn_core.data.prepared import open_prepared
-from cnn_core.training import fit, handed_on
+from cnn_core.training import fit, selected_weights
 from pipeline import show, train
 from pipeline.config import Command, command_line, compose, spec_of
 from pipeline.data import prepare
@@ -94,7 +94,7 @@ def test_show_lists_nets_that_were_trained_alone_and_one_in_full(
 def test_it_is_the_net_that_the_library_trains(trained: Path) -> None:
     config = compose(TINY)
     spec = spec_of(config, prepare(config.data, trained), (0, 3))
-    params = handed_on(spec, fit(spec)).params
+    params = selected_weights(spec, fit(spec)).params
     weights, _ = load_weights(folder_of(trained) / "weights.npz")
     assert weights.params.keys() == params.keys()
     for name, array in params.items():
