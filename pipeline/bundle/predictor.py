@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.bundle.operations import OPERATIONS, Net, softmax
-from pipeline.bundle.reading import IDENTITY, Array, resample_view, view_sampler
+from cnn_core.layers import OPERATIONS
+from pipeline.bundle.input_transform import IDENTITY, Array, resample_view, view_sampler
+from pipeline.bundle.operations import Net, softmax
 
 FORMAT = 1
 BATCH = 25  # their arrays stay in a second-level cache

@@ -16,9 +16,10 @@ from cnn_core.errors import InputError
 from cnn_core.kernels.direct import Correlation
 from cnn_core.kernels.window import Window
 from cnn_core.kernels.winograd import choose_correlation
+from cnn_core.layers.inference import Operation
+from pipeline.bundle.input_transform import Array
 from pipeline.bundle.operations import Net
 from pipeline.bundle.predictor import Bundle, BundleError, load
-from pipeline.bundle.reading import Array, Operation
 from pipeline.inputs.input_source import Block
 
 BLOCK = 500  # images a task

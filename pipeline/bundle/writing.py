@@ -2,12 +2,15 @@
 predict.py, which needs NumPy alone.
 """
 
+import ast
+import inspect
 import io
 import json
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ import numpy as np
 import yaml
 
 from cnn_core.axes import Array
+from cnn_core.layers import OPERATIONS
 from pipeline.bundle.operations import Net
 from pipeline.bundle.predictor import Bundle
 from pipeline.files import atomic_write_bytes, atomic_write_text, fsync_folder
@@ -119,8 +123,6 @@ def _readme(assembled: Assembled) -> str:
     )
 
 
-# The files that predict.py is joined from, in the order in which they need each other.
-_SOURCES = ("reading.py", "operations.py", "predictor.py", "standalone.py")
 _HEAD = '''"""Predict with this bundle; Python and NumPy are all that is needed.
 
     python predict.py INPUT OUTPUT
@@ -136,13 +138,46 @@ if __name__ == "__main__":  # more threads only wait for each other on products 
 
 
 def standalone_source() -> str:
-    """Return predict.py: the modules of the predictor joined, their imports of each other and
-    repeated docstrings left out.
+    """Return predict.py: the modules of the predictor and the layers' operations, joined in the
+    order in which they need each other, without their imports of each other and their docstrings.
     """
-    parts = [(Path(__file__).parent / name).read_text(encoding="utf-8") for name in _SOURCES]
-    bodies = [
-        re.sub(r"^from pipeline\.[^\n]*?import (\([^)]*\)|[^\n]*)\n", "", part, flags=re.MULTILINE)
-        for part in parts
-    ]
-    without = [re.sub(r'\A""".*?"""\n', "", body, flags=re.DOTALL).strip("\n") for body in bodies]
-    return _HEAD + "\n\n\n".join(without) + "\n"
+    parts = [_source("input_transform"), _operations_source()]
+    parts += [_source(name) for name in ("operations", "predictor", "standalone")]
+    return _HEAD + "\n\n\n".join(parts) + "\n"
+
+
+def _source(name: str) -> str:
+    text = (Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8")
+    ours = r"^from (?:pipeline|cnn_core)\.[^\n]*?import (\([^)]*\)|[^\n]*)\n"
+    text = re.sub(ours, "", text, flags=re.MULTILINE)
+    return re.sub(r'\A""".*?"""\n', "", text, flags=re.DOTALL).strip("\n")
+
+
+def _operations_source() -> str:
+    """Return the layers' `infer` as text, each in a class of its layer's name, and their table."""
+    parts: dict[str, str] = {}
+    for layer in OPERATIONS.values():
+        _add_source(layer.infer, parts)
+    rows = [f'    "{op}": {_owner(layer.infer)},\n' for op, layer in OPERATIONS.items()]
+    types = (
+        "from collections.abc import Mapping\nfrom typing import Any\n\n"
+        "Operation, Arrays = Mapping[str, Any], Mapping[str, Array]"
+    )
+    return "\n\n\n".join([types, *parts.values(), f"OPERATIONS = {{\n{''.join(rows)}}}"])
+
+
+def _add_source(function: Callable[..., Any], parts: dict[str, str]) -> None:
+    """Add a function's text to `parts`, behind that of the functions of cnn_core that it names."""
+    text = inspect.getsource(function)
+    for node in ast.walk(ast.parse(textwrap.dedent(text))):
+        used = function.__globals__.get(node.id) if isinstance(node, ast.Name) else None
+        if not inspect.isfunction(used) or used.__qualname__ in parts:
+            continue
+        if used.__module__.startswith("cnn_core."):
+            _add_source(used, parts)
+    owner = _owner(function)
+    parts[function.__qualname__] = (f"class {owner}:\n{text}" if owner else text).rstrip()
+
+
+def _owner(function: Callable[..., Any]) -> str:
+    return function.__qualname__.rpartition(".")[0]

@@ -17,8 +17,8 @@ from cnn_core.errors import InputError
 from cnn_core.spec import Spec
 from cnn_core.state import Weights
 from pipeline.bundle.graph import operations_of
+from pipeline.bundle.input_transform import IDENTITY
 from pipeline.bundle.predictor import FORMAT, manifest_digest
-from pipeline.bundle.reading import IDENTITY
 from pipeline.bundle.writing import Assembled, npz_bytes, standalone_source
 from pipeline.config import compose, override, spec_of
 from pipeline.data import prepare
