@@ -5,18 +5,18 @@ ensemble; resumable at every epoch.
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import joblib
 
 from pipeline.config import Command, Config, command_line, command_of, compose, override
 from pipeline.data import prepare
-from pipeline.ensemble.build import build_ensemble, summary_lines, write_ensemble
+from pipeline.ensemble.build import build_ensemble, summary_lines
 from pipeline.ensemble.nets import NetTrainer
 from pipeline.ensemble.out_of_fold import labels_of, predict_members
 from pipeline.ensemble.plan import Member, in_order, plan_members, study_base, views_of
 from pipeline.ensemble.telling import FinalRuns, Job, Say, one_line_at_a_time
 from pipeline.files import StudyPaths, TrialPaths, writable_folder
+from pipeline.records.ensemble_record import Ensemble, write_ensemble
 from pipeline.slots.owner import OwnerLock, reap_after
 from pipeline.slots.pool import open_slots
 from pipeline.slots.slot import Slot
@@ -102,25 +102,25 @@ def build(planned: FinalPlan, slots: Sequence[Slot], say: Say) -> int:
     if stop.requested:
         say(f"final: {stop.reason}; the same command goes on where it stopped")
         return stop.exit_code
+    assert runs.content is not None
     for line in summary_lines(runs.content):
         say(line)
     say(f"next: {command_of('export', config.root, override('study.name', config.study.name))}")
     return 0
 
 
-def join(planned: FinalPlan) -> dict[str, Any]:
+def join(planned: FinalPlan) -> Ensemble:
     """Predict out of fold with the folds' nets, choose the ensemble and write ensemble.json; return
-    its content.
+    it.
     """
     config, members = planned.config, planned.members
     _, height, width = members[0].specs[0].data.image_shape
     views = views_of(config.ensemble.views, (height, width))
     found = predict_members(members, config.paths, views, config.slots.n or joblib.cpu_count())
-    content = build_ensemble(
-        members, found, labels_of(members[0], found[0]), config.ensemble, views
-    )
-    write_ensemble(config.paths, content)
-    return content
+    labels = labels_of(members[0], found[0])
+    ensemble = build_ensemble(members, found, labels, config.ensemble, views)
+    write_ensemble(config.paths.ensemble / "ensemble.json", ensemble)
+    return ensemble
 
 
 def net_jobs(members: Sequence[Member], paths: StudyPaths, statistics_batches: int) -> list[Job]:

@@ -17,7 +17,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("cnn_core",),
     ("events", "redact"),
     ("files", "journal", "inputs"),
-    ("configuration",),
+    ("configuration", "records"),
     ("data",),
     ("slots", "reporting"),
     ("tracking",),

@@ -23,21 +23,13 @@ FLOAT, INT64, DOUBLE = 1, 7, 11  # element types, as ONNX's Cast counts them
 class GraphWriter(Protocol):
     """Collects the nodes and constants of one ONNX graph, in which the batch is the first axis."""
 
-    def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
-        """Append a node with one output and return the output's name."""
+    def add(self, operator: str, *inputs: Any, **attributes: Any) -> str:
+        """Append a node with one output and return the output's name; an input is the name of a
+        value, or a NumPy array or number, which becomes a constant.
+        """
 
     def constant(self, name: str, values: Array) -> str:
         """Add an array once and return its name."""
-
-
-def scalar(writer: GraphWriter, value: float) -> str:
-    """Return the name of a float32 constant."""
-    return writer.constant(f"scalar_{value!r}", np.array(value, np.float32))
-
-
-def sizes(writer: GraphWriter, *values: int) -> str:
-    """Return the name of an int64 constant: a shape or axes."""
-    return writer.constant("shape_" + "_".join(map(str, values)), np.array(values, np.int64))
 
 
 def onnx_pads(padding: Sequence[int]) -> list[int]:

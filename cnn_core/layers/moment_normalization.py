@@ -12,7 +12,7 @@ from cnn_core.axes import Array, Shape
 from cnn_core.errors import InputError
 from cnn_core.layers.inference import Arrays, GraphWriter, Operation
 from cnn_core.layers.layer import Layer
-from cnn_core.layers.normalized_frame import frame_nodes, moment_powers, normalized_frame
+from cnn_core.layers.normalized_frame import frame_nodes, frame_of, moment_powers, normalized_frame
 
 # The standard deviations that a figure's ink is given, as shares of the side: about an MNIST
 # digit's height, wider than it, and its width.
@@ -98,17 +98,8 @@ class MomentNormalization(Layer):
         """
         ink = self._buffers.take("ink64", (self.powers.shape[1], x.shape[3]), np.float64)
         np.copyto(ink, self._ink(x).reshape(ink.shape))
-        mass, *moments = self.powers @ ink
-        cy, cx, yy, yx, xx = (moment / (mass + TINY) for moment in moments)
-        vyy, vyx, vxx = np.maximum(yy - cy * cy, TINY), yx - cy * cx, xx - cx * cx
-        lean = np.clip(vyx / vyy, -self.lean, self.lean)
-        vxx = np.maximum(vxx - 2 * lean * vyx + lean * lean * vyy, TINY)
-        tall, wide = HEIGHT * self.in_shape[1], self.wide * self.in_shape[2]
-        if self.frame == "similar":
-            a = b = np.clip(np.sqrt((vyy + vxx) / (tall**2 + wide**2)), *ZOOM)
-        else:
-            a, b = np.clip(np.sqrt(vyy) / tall, *ZOOM), np.clip(np.sqrt(vxx) / wide, *ZOOM)
-        return np.stack([cy, cx, a, b, lean]).astype(x.dtype)
+        operation, _ = self.at_inference()
+        return frame_of(self.powers @ ink, operation).astype(x.dtype)
 
     def jittered(self, placement: Array) -> Array:
         """Return other centres, zooms and slants, each image's drawn around its own."""

@@ -4,11 +4,13 @@ Its training form, which varies the frame and keeps its working memory, is in
 moment_normalization.py; both compute the same frame.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from cnn_core.axes import Array
-from cnn_core.layers.inference import DOUBLE, FLOAT, INT64, GraphWriter, Operation, scalar, sizes
+from cnn_core.layers.inference import DOUBLE, FLOAT, INT64, GraphWriter, Operation
 
 
 def normalized_frame(x: Array, op: Operation) -> Array:
@@ -60,7 +62,13 @@ def frame_placement(x: Array, op: Operation) -> Array:
     padded = np.pad(x.mean(axis=0), ((1, 1), (1, 1), (0, 0)))
     three = padded[:-2] + padded[1:-1] + padded[2:]
     mean = (three[:, :-2] + three[:, 1:-1] + three[:, 2:]) * np.float32(1 / 9)
-    mass, *moments = moment_powers(height, width) @ (mean**3).reshape(-1, n).astype(np.float64)
+    ink = (mean**3).reshape(-1, n).astype(np.float64)
+    return frame_of(moment_powers(height, width) @ ink, op).astype(np.float32)
+
+
+def frame_of(sums: Array, op: Operation) -> Array:
+    """Return cy, cx, a, b and k, (5, N), of the sums (6, N) of ink times `moment_powers`."""
+    mass, *moments = sums
     tiny, (tall, wide) = op["tiny"], op["size"]
     cy, cx, yy, yx, xx = (moment / (mass + tiny) for moment in moments)
     vyy, vyx, vxx = np.maximum(yy - cy * cy, tiny), yx - cy * cx, xx - cx * cx
@@ -70,138 +78,99 @@ def frame_placement(x: Array, op: Operation) -> Array:
         a = b = np.clip(np.sqrt((vyy + vxx) / (tall**2 + wide**2)), *op["zoom"])
     else:
         a, b = np.clip(np.sqrt(vyy) / tall, *op["zoom"]), np.clip(np.sqrt(vxx) / wide, *op["zoom"])
-    return np.stack([cy, cx, a, b, lean]).astype(np.float32)
+    return np.stack([cy, cx, a, b, lean])
+
+
+class _Value:
+    """A value of the graph: arithmetic with it appends nodes, which so read as the NumPy above."""
+
+    def __init__(self, writer: GraphWriter, name: str) -> None:
+        self.writer, self.name = writer, name
+
+    def node(self, operator: str, *others: Any, **attributes: Any) -> "_Value":
+        inputs = [other.name if isinstance(other, _Value) else other for other in others]
+        return _Value(self.writer, self.writer.add(operator, self.name, *inputs, **attributes))
+
+    def __add__(self, other: Any) -> "_Value":
+        return self.node("Add", other)
+
+    def __sub__(self, other: Any) -> "_Value":
+        return self.node("Sub", other)
+
+    def __mul__(self, other: Any) -> "_Value":
+        return self.node("Mul", other)
+
+    def __truediv__(self, other: Any) -> "_Value":
+        return self.node("Div", other)
+
+    def cast(self, to: int) -> "_Value":
+        return self.node("Cast", to=to)
+
+    def reshape(self, *shape: int) -> "_Value":
+        return self.node("Reshape", np.array(shape, np.int64))
 
 
 def frame_nodes(writer: GraphWriter, x: str, op: Operation) -> str:
     """Append the nodes and return the name of the images (N, C, H, W) as they are read again; with
     ``beside`` behind those as they are.
     """
-    _, height, width = op["image_shape"]
-    placement = (writer.add("Cast", value, to=FLOAT) for value in _placement_nodes(writer, x, op))
-    cy, cx, a, b, lean = (
-        writer.add("Reshape", value, sizes(writer, -1, 1, 1)) for value in placement
+    image, (_, height, width) = _Value(writer, x), op["image_shape"]
+    frame = _frame_values(image, op)
+    cy, cx, a, b, lean = (value.cast(FLOAT).reshape(-1, 1, 1) for value in frame)
+    down = a * moment_grid(height)[None, :, None]  # (N, H, 1)
+    across = b * moment_grid(width)[None, None] + (cx + lean * down)  # (N, H, W)
+    source_y, source_x = (
+        (source + np.float32((side - 1) / 2)).node("Clip", np.float32(-1), np.float32(side))
+        for source, side in ((cy + down, height), (across, width))
     )
-    rows = writer.constant(f"rows_{height}", moment_grid(height)[None, :, None])
-    columns = writer.constant(f"columns_{width}", moment_grid(width)[None, None])
-    down = writer.add("Mul", a, rows)  # (N, H, 1)
-    source_y = _within(writer, writer.add("Add", cy, down), height)
-    leaning = writer.add("Add", cx, writer.add("Mul", lean, down))
-    source_x = _within(
-        writer, writer.add("Add", writer.add("Mul", b, columns), leaning), width
-    )  # (N, H, W)
-    read = _read_nodes(writer, x, op, source_y, source_x)
-    return writer.add("Concat", x, read, axis=1) if op.get("beside") else read
+    read = _read_values(image, op, source_y, source_x)
+    return writer.add("Concat", x, read.name, axis=1) if op.get("beside") else read.name
 
 
-def _within(writer: GraphWriter, source: str, side: int) -> str:
-    """Count from the first pixel instead of the middle, and stay within one pixel of the image."""
-    return writer.add(
-        "Clip",
-        writer.add("Add", source, scalar(writer, (side - 1) / 2)),
-        scalar(writer, -1.0),
-        scalar(writer, float(side)),
-    )
+def _frame_values(image: _Value, op: Operation) -> tuple[_Value, ...]:
+    """Return cy, cx, a, b and k, float64 (N, 1) each."""
+    (_, height, width), (tall, wide) = op["image_shape"], op["size"]
+    tiny, steepest, low, high = map(np.float64, (op["tiny"], op["lean"], *op["zoom"]))
+    grey = image.node("ReduceMean", np.array([1], np.int64), keepdims=1)
+    mean = grey.node("AveragePool", kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1)
+    ink = (mean * mean * mean).reshape(-1, height * width).cast(DOUBLE)
+    sums = ink.node("MatMul", moment_powers(height, width).T)
+    mass, *moments = (sums.node("Gather", np.array([k], np.int64), axis=1) for k in range(6))
+    mass = mass + tiny
+    cy, cx, yy, yx, xx = (moment / mass for moment in moments)
+    vyy, vyx, vxx = (yy - cy * cy).node("Max", tiny), yx - cy * cx, xx - cx * cx
+    lean = (vyx / vyy).node("Clip", -steepest, steepest)
+    vxx = (vxx - lean * vyx * np.float64(2) + lean * lean * vyy).node("Max", tiny)
 
+    def zoom(variance: _Value, wanted: float) -> _Value:
+        return (variance / np.float64(wanted)).node("Sqrt").node("Clip", low, high)
 
-def _double(writer: GraphWriter, value: float) -> str:
-    return writer.constant(f"double_{value!r}", np.array(value, np.float64))
-
-
-def _placement_nodes(writer: GraphWriter, x: str, op: Operation) -> tuple[str, str, str, str, str]:
-    """Return the names of cy, cx, a, b and k, float64 (N, 1) each."""
-    _, height, width = op["image_shape"]
-    tiny, (tall, wide) = _double(writer, op["tiny"]), op["size"]
-    grey = writer.add("ReduceMean", x, sizes(writer, 1), keepdims=1)
-    mean = writer.add(
-        "AveragePool", grey, kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1
-    )
-    ink = writer.add("Mul", writer.add("Mul", mean, mean), mean)
-    flat = writer.add(
-        "Cast", writer.add("Reshape", ink, sizes(writer, -1, height * width)), to=DOUBLE
-    )
-    sums = writer.add(
-        "MatMul", flat, writer.constant(f"powers_{height}x{width}", moment_powers(height, width).T)
-    )
-    mass, *moments = (
-        writer.add("Gather", sums, writer.constant(f"column_{k}", np.array([k], np.int64)), axis=1)
-        for k in range(6)
-    )
-    mass = writer.add("Add", mass, tiny)
-    cy, cx, yy, yx, xx = (writer.add("Div", moment, mass) for moment in moments)
-    vyy, vyx = writer.add("Max", _central(writer, yy, cy, cy), tiny), _central(writer, yx, cy, cx)
-    lean = writer.add(
-        "Clip",
-        writer.add("Div", vyx, vyy),
-        _double(writer, -op["lean"]),
-        _double(writer, op["lean"]),
-    )
-    twice = writer.add("Mul", writer.add("Mul", lean, vyx), _double(writer, 2.0))
-    squared = writer.add("Mul", writer.add("Mul", lean, lean), vyy)
-    vxx = writer.add(
-        "Max",
-        writer.add("Add", writer.add("Sub", _central(writer, xx, cx, cx), twice), squared),
-        tiny,
-    )
     if op["together"]:
-        a = b = _zoom(writer, writer.add("Add", vyy, vxx), tall**2 + wide**2, op)
+        a = b = zoom(vyy + vxx, tall**2 + wide**2)
     else:
-        a, b = _zoom(writer, vyy, tall**2, op), _zoom(writer, vxx, wide**2, op)
+        a, b = zoom(vyy, tall**2), zoom(vxx, wide**2)
     return cy, cx, a, b, lean
 
 
-def _central(writer: GraphWriter, moment: str, first: str, second: str) -> str:
-    return writer.add("Sub", moment, writer.add("Mul", first, second))
-
-
-def _zoom(writer: GraphWriter, variance: str, wanted: float, op: Operation) -> str:
-    root = writer.add("Sqrt", writer.add("Div", variance, _double(writer, wanted)))
-    low, high = op["zoom"]
-    return writer.add("Clip", root, _double(writer, low), _double(writer, high))
-
-
-def _read_nodes(writer: GraphWriter, x: str, op: Operation, source_y: str, source_x: str) -> str:
-    """Read x bilinearly at (source_y (N, H, 1), source_x (N, H, W)), in a frame of zeros that
-    serves all that lies outside.
+def _read_values(image: _Value, op: Operation, source_y: _Value, source_x: _Value) -> _Value:
+    """Read the image bilinearly at (source_y (N, H, 1), source_x (N, H, W)), in a border of zeros
+    that serves all that lies outside.
     """
     channels, height, width = op["image_shape"]
-    frame = writer.constant("frame", np.array([0, 0, 1, 1, 0, 0, 2, 2], np.int64))
-    flat = writer.add(
-        "Reshape",
-        writer.add("Pad", x, frame),
-        sizes(writer, 0, channels, (height + 3) * (width + 3)),
-    )
-    top, left = writer.add("Floor", source_y), writer.add("Floor", source_x)
-    down = writer.add("Reshape", writer.add("Sub", source_y, top), sizes(writer, -1, 1, height, 1))
-    right = writer.add(
-        "Reshape", writer.add("Sub", source_x, left), sizes(writer, -1, 1, height, width)
-    )
-    line, column = (writer.add("Cast", part, to=INT64) for part in (top, left))
-    line = writer.add("Mul", line, writer.constant("line", np.array(width + 3, np.int64)))
-    place = writer.add(
-        "Add",
-        writer.add("Add", line, column),
-        writer.constant("first", np.array(width + 4, np.int64)),
-    )
-    index = writer.add(
-        "Expand",
-        writer.add("Reshape", place, sizes(writer, -1, 1, height * width)),
-        sizes(writer, 1, channels, 1),
-    )
-
-    def corner(offset: int) -> str:
-        moved = writer.add(
-            "Add", index, writer.constant(f"offset_{offset}", np.array(offset, np.int64))
+    padded = image.node("Pad", np.array([0, 0, 1, 1, 0, 0, 2, 2], np.int64))
+    flat = padded.reshape(0, channels, (height + 3) * (width + 3))
+    top, left = source_y.node("Floor"), source_x.node("Floor")
+    down = (source_y - top).reshape(-1, 1, height, 1)
+    right = (source_x - left).reshape(-1, 1, height, width)
+    place = top.cast(INT64) * np.int64(width + 3) + left.cast(INT64) + np.int64(width + 4)
+    index = place.reshape(-1, 1, height * width)
+    index = index.node("Expand", np.array([1, channels, 1], np.int64))
+    corners = [
+        flat.node("GatherElements", index + np.int64(k), axis=2).reshape(
+            -1, channels, height, width
         )
-        return writer.add(
-            "Reshape",
-            writer.add("GatherElements", flat, moved, axis=2),
-            sizes(writer, -1, channels, height, width),
-        )
-
-    def between(first: str, second: str, share: str) -> str:
-        return writer.add("Add", first, writer.add("Mul", share, writer.add("Sub", second, first)))
-
-    upper = between(corner(0), corner(1), right)
-    lower = between(corner(width + 3), corner(width + 4), right)
-    return between(upper, lower, down)
+        for k in (0, 1, width + 3, width + 4)
+    ]
+    upper = corners[0] + right * (corners[1] - corners[0])
+    lower = corners[2] + right * (corners[3] - corners[2])
+    return upper + down * (lower - upper)

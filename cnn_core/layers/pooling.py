@@ -16,7 +16,6 @@ from cnn_core.layers.inference import (
     Operation,
     onnx_pads,
     padded_by,
-    scalar,
 )
 from cnn_core.layers.layer import Layer
 
@@ -109,9 +108,9 @@ class Pooling(Layer):
             return writer.add("MaxPool", x, **window)
         if op["kind"] == "average":
             return writer.add("AveragePool", x, count_include_pad=1, **window)
-        powers = writer.add("Pow", writer.add("Abs", x), scalar(writer, op["p"]))
+        powers = writer.add("Pow", writer.add("Abs", x), np.float32(op["p"]))
         mean = writer.add("AveragePool", powers, count_include_pad=1, **window)
-        return writer.add("Pow", mean, scalar(writer, 1 / op["p"]))
+        return writer.add("Pow", mean, np.float32(1 / op["p"]))
 
 
 class MaxPooling(Pooling):

@@ -5,7 +5,8 @@ Input ``images``: uint8 (N, C, H, W); outputs ``probabilities`` float32 (N, clas
 int64 (N,).
 """
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from cnn_core.axes import Images
 from cnn_core.layers import OPERATIONS
-from cnn_core.layers.inference import scalar, sizes
 from pipeline.bundle.input_transform import IDENTITY, view_sampler
 from pipeline.bundle.operations import Net
 from pipeline.bundle.predictor import Bundle
+from pipeline.records.manifest import Combine
 
 OPSET, IR = 21, 10
 TOLERANCE = 1e-5
@@ -32,12 +33,23 @@ class OnnxWriter:
         self.constants: dict[str, onnx.TensorProto] = {}
         self._count = 0
 
-    def add(self, operator: str, *inputs: str, name: str = "", **attributes: Any) -> str:
-        """Append a node with one output and return the output's name."""
+    def add(self, operator: str, *inputs: Any, name: str = "", **attributes: Any) -> str:
+        """Append a node with one output and return the output's name; inputs are names, or arrays
+        and numbers of NumPy.
+        """
         self._count += 1
         output = name or f"v{self._count}_{operator.lower()}"
-        self.nodes.append(helper.make_node(operator, list(inputs), [output], **attributes))
+        names = [value if isinstance(value, str) else self._unnamed(value) for value in inputs]
+        self.nodes.append(helper.make_node(operator, names, [output], **attributes))
         return output
+
+    def _unnamed(self, value: Any) -> str:
+        """Add a constant under a name that says what it holds: all of it, or its digest."""
+        values = np.asarray(value)
+        content = hashlib.sha256(values.tobytes()).hexdigest()[:12]
+        shown = "_".join(map(str, values.ravel().tolist())) if values.size <= 8 else content
+        form = "x".join(map(str, values.shape)) or "scalar"
+        return self.constant(f"{values.dtype}_{form}_{shown}", values)
 
     def constant(self, name: str, values: NDArray[Any]) -> str:
         """Add an array once and return its name."""
@@ -52,11 +64,11 @@ def onnx_model(bundle: Bundle) -> onnx.ModelProto:
     """
     writer = OnnxWriter()
     floats = writer.add("Cast", "images", to=TensorProto.FLOAT)
-    x = writer.add("Mul", floats, scalar(writer, float(np.float32(1 / 255))))
-    views = bundle.manifest.get("views") or [IDENTITY]
-    seen = [_view(writer, x, view, bundle.image_shape, k) for k, view in enumerate(views)]
+    x = writer.add("Mul", floats, np.float32(1 / 255))
+    views = bundle.manifest.views or (IDENTITY,)
+    seen = [_view(writer, x, view, bundle.image_shape) for view in views]
     members = [_member(writer, bundle, m, seen) for m in range(len(bundle.nets))]
-    _combine(writer, bundle.manifest["combine"], members)
+    _combine(writer, bundle.manifest.combine, members)
     writer.add("ArgMax", "probabilities", name="labels", axis=1, keepdims=0)
     graph = helper.make_graph(
         writer.nodes,
@@ -106,29 +118,26 @@ def _view(
     x: str,
     view: Sequence[float],
     image_shape: tuple[int, int, int],
-    number: int,
 ) -> str:
     """Bilinear reading by four gathers from the flattened image with one black pixel appended."""
     channels, height, width = image_shape
     sampler = view_sampler(view, (height, width))
     if sampler is None:
         return x
-    flat = writer.add("Reshape", x, sizes(writer, 0, channels, height * width))
-    pads = writer.constant("one_pixel", np.array([0, 0, 0, 0, 0, 1], np.int64))
-    padded = writer.add("Pad", flat, pads)
+    flat = writer.add("Reshape", x, np.array([0, channels, height * width], np.int64))
+    padded = writer.add("Pad", flat, np.array([0, 0, 0, 0, 0, 1], np.int64))
     parts = []
-    for k, (index, weight) in enumerate(zip(*sampler, strict=True)):
-        where = writer.constant(f"view{number}_index{k}", index.astype(np.int64))
-        read = writer.add("Gather", padded, where, axis=2)
-        parts.append(writer.add("Mul", read, writer.constant(f"view{number}_weight{k}", weight)))
+    for index, weight in zip(*sampler, strict=True):
+        read = writer.add("Gather", padded, index.astype(np.int64), axis=2)
+        parts.append(writer.add("Mul", read, weight))
     return writer.add(
-        "Reshape", writer.add("Sum", *parts), sizes(writer, 0, channels, height, width)
+        "Reshape", writer.add("Sum", *parts), np.array([0, channels, height, width], np.int64)
     )
 
 
 def _member(writer: OnnxWriter, bundle: Bundle, m: int, views: Sequence[str]) -> str:
     """The mean of a member's calibrated softmax over views and nets."""
-    inverse = scalar(writer, float(np.float32(1 / bundle.manifest["members"][m]["temperature"])))
+    inverse = np.float32(1 / bundle.manifest.members[m].temperature)
     outputs = []
     for view in views:
         for k, net in enumerate(bundle.nets[m]):
@@ -149,18 +158,18 @@ def _logits(writer: OnnxWriter, x: str, net: Net, prefix: str) -> str:
     return x
 
 
-def _combine(writer: OnnxWriter, how: Mapping[str, Any], members: Sequence[str]) -> None:
+def _combine(writer: OnnxWriter, how: Combine, members: Sequence[str]) -> None:
     """Write `probabilities`."""
-    low = scalar(writer, 1e-7)
-    if how["method"] == "stacking":
+    low = np.float32(1e-7)
+    if how.method == "stacking":
         logs = [writer.add("Log", writer.add("Max", member, low)) for member in members]
         features = writer.add("Concat", *logs, axis=1)
-        coefficients = writer.constant("stacking_W", np.array(how["coefficients"], np.float32))
-        intercepts = writer.constant("stacking_b", np.array(how["intercepts"], np.float32))
+        coefficients = np.array(how.coefficients, np.float32)
+        intercepts = np.array(how.intercepts, np.float32)
         scores = writer.add("Gemm", features, coefficients, intercepts, transB=1)
     else:
         inner = (
-            how["method"] == "geometric"
+            how.method == "geometric"
         )  # the mean of the logarithms, not the logarithm of the mean
         terms = (
             [writer.add("Log", writer.add("Max", member, low)) for member in members]
@@ -168,12 +177,10 @@ def _combine(writer: OnnxWriter, how: Mapping[str, Any], members: Sequence[str])
             else members
         )
         parts = [
-            writer.add("Mul", term, scalar(writer, float(np.float32(w))))
-            for term, w in zip(terms, how["weights"], strict=True)
+            writer.add("Mul", term, np.float32(w))
+            for term, w in zip(terms, how.weights or (), strict=True)
         ]
         mean = writer.add("Sum", *parts)
         logs_of_mean = mean if inner else writer.add("Log", writer.add("Max", mean, low))
-        scores = writer.add(
-            "Mul", logs_of_mean, scalar(writer, float(np.float32(1 / how["temperature"])))
-        )
+        scores = writer.add("Mul", logs_of_mean, np.float32(1 / (how.temperature or 1)))
     writer.add("Softmax", scores, name="probabilities", axis=1)

@@ -44,7 +44,7 @@ def input_of(content: bytes, bundle: Bundle) -> NDArray[np.uint8]:
             (width, height), Image.Resampling.LANCZOS
         )
         return np.asarray(resized, np.uint8).transpose(2, 0, 1)[None]
-    centre = fill_box if bundle.manifest["data"]["name"] == "digits" else as_mnist
+    centre = fill_box if bundle.manifest.data.name == "digits" else as_mnist
     return centre(picture[0], (height, width))[None, None]
 
 
@@ -126,8 +126,8 @@ def answer(bundle: Bundle, content: bytes) -> dict[str, Any]:
         "empty": not bool(image.any()),
         "ensemble": _rounded(together),
         "members": [
-            {"name": about["name"], "probabilities": _rounded(chances)}
-            for about, chances in zip(bundle.manifest["members"], members[:, 0], strict=True)
+            {"name": about.name, "probabilities": _rounded(chances)}
+            for about, chances in zip(bundle.manifest.members, members[:, 0], strict=True)
         ],
         "seen": np.rint(_framed(bundle.nets[0][0], image)[0].mean(axis=0)).astype(int).tolist(),
         "maps": first_maps(bundle.nets[0][0], image).tolist(),

@@ -18,6 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from cnn_core.axes import Labels
+from pipeline.records.manifest import Combine
 from pipeline.reporting.scores import Counts, Probabilities, log_loss
 
 _TINY = 1e-7  # as in the bundle's predictor
@@ -53,19 +54,12 @@ class Combination:
             return softmax(np.tensordot(weights, logarithms(members), axes=1), self.temperature)
         return softmax(logarithms(np.tensordot(weights, members, axes=1)), self.temperature)
 
-    def plain(self) -> dict[str, Any]:
-        """Return what a manifest holds."""
+    def record(self) -> Combine:
+        """Return what ensemble.json and a bundle's manifest hold."""
         if self.method == "stacking":
-            return {
-                "method": "stacking",
-                "coefficients": [list(row) for row in self.coefficients],
-                "intercepts": list(self.intercepts),
-            }
-        return {
-            "method": self.method,
-            "weights": list(self.weights),
-            "temperature": self.temperature,
-        }
+            rows, intercepts = self.coefficients, self.intercepts
+            return Combine(method=self.method, coefficients=rows, intercepts=intercepts)
+        return Combine(method=self.method, weights=self.weights, temperature=self.temperature)
 
 
 def stacking_features(members: Probabilities) -> NDArray[np.float64]:
@@ -149,7 +143,7 @@ def geometric(members: Probabilities, labels: Labels, counts: Counts | None = No
 
     Members' evidence is multiplied: the v need not sum to one, and a v of 0 leaves a member out.
     They are told as weights v / sum(v) and the temperature 1 / sum(v). A member that is often wrong
-    and sure keeps a small say, where the log loss of an arithmetic mean leaves it none
+    and sure keeps a small weight, where the log loss of an arithmetic mean leaves it none
     (docs/LOG.md). Source: the logarithmic opinion pool, Genest and Zidek, Statistical Science 1986;
     fitted as in Heskes, NIPS 1998.
     """

@@ -2,20 +2,19 @@
 journal and MLflow need nothing new.
 """
 
-import json
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from cnn_core.spec import Spec
 from pipeline import journal
 from pipeline.config import Config, compose
 from pipeline.events import EpochDone, Event, StudyEnded, StudyStarted, TrialEnded, TrialStarted
-from pipeline.files import StudyPaths, TrialPaths, atomic_write_text, sha256_bytes
+from pipeline.files import StudyPaths, TrialPaths, sha256_bytes
+from pipeline.records.ensemble_record import Ensemble, write_ensemble
 from pipeline.redact import redact
 from pipeline.search.problem import model_cost, shown_params
 from pipeline.search.run_sweep import run_tags
@@ -168,7 +167,7 @@ class FinalRuns:
         self.folder = runs_folder(config.paths, jobs)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.outside = 0.0
-        self.content: dict[str, Any] = {}
+        self.content: Ensemble | None = None
         self._config, self._jobs, self._slots, self._stop = config, jobs, slots, stop
         self._known = journal.read_all(self.folder)
         self._listeners = make_listeners(config, self.folder, [LogListener(config.paths.log)], stop)
@@ -209,9 +208,7 @@ class FinalRuns:
             else "COMPLETE"
         )
         if self.content:
-            atomic_write_text(
-                self.folder / "ensemble.json", json.dumps(self.content, indent=2) + "\n"
-            )
+            write_ensemble(self.folder / "ensemble.json", self.content)
         ended = StudyEnded(
             state=state,
             reason=redact(str(error)) if error is not None else stop.reason,
@@ -225,20 +222,21 @@ class FinalRuns:
         self._listeners.close()
 
 
-def ensemble_figures(content: Mapping[str, Any]) -> dict[str, float]:
+def ensemble_figures(ensemble: Ensemble | None) -> dict[str, float]:
     """Return what MLflow shows of an ensemble: out-of-fold scores and gains; the objective is the
     accuracy on what it is for.
     """
     found: dict[str, float] = {}
-    for name, score in content.get("out_of_fold", {}).items():
-        found[f"ensemble_{name}_accuracy"] = score["accuracy"]
-        found[f"ensemble_{name}_log_loss"] = score["log_loss"]
-        found[f"best_member_{name}_accuracy"] = score["best_member_accuracy"]
-        found[f"gain_{name}"] = score["gain"]["gain"]
-        found[f"errors_removed_{name}"] = score["gain"]["errors_removed"]
-    if found:
-        found["objective"] = found[f"ensemble_{content['chosen_on']}_accuracy"]
-        found["members"] = float(len(content["members"]))
+    if ensemble is None:
+        return found
+    for name, score in ensemble.out_of_fold.items():
+        found[f"ensemble_{name}_accuracy"] = score.accuracy
+        found[f"ensemble_{name}_log_loss"] = score.log_loss
+        found[f"best_member_{name}_accuracy"] = score.best_member_accuracy
+        found[f"gain_{name}"] = score.gain.gain
+        found[f"errors_removed_{name}"] = score.gain.errors_removed
+    found["objective"] = found[f"ensemble_{ensemble.chosen_on}_accuracy"]
+    found["members"] = float(len(ensemble.members))
     return found
 
 

@@ -10,6 +10,7 @@ from cnn_core.model import Sequential
 from pipeline.bundle.graph import operations_of
 from pipeline.bundle.writing import standalone_source
 from tests.core.cases import CASES
+from tests.pipeline.made_manifest import made_manifest
 
 ort = pytest.importorskip("onnxruntime")
 
@@ -63,13 +64,7 @@ def test_net_predict_py_and_onnx_agree(name: str, predict: ModuleType) -> None:
     images[0] = 0
     want = model.predict_proba(images)
     assert np.ptp(want, axis=0).max() > 0.005, "the images are told apart"
-    manifest = {
-        "image_shape": shape,
-        "classes": 4,
-        "members": [{"name": "m", "temperature": 1.0, "nets": []}],
-        "combine": {"method": "uniform", "weights": [1.0], "temperature": 1.0},
-    }
-    bundle = predict.Bundle(manifest, [[predict.Net(*operations_of(model))]])
+    bundle = predict.Bundle(made_manifest(shape, 4), [[predict.Net(*operations_of(model))]])
     np.testing.assert_allclose(bundle.predict_proba(images), want, atol=1e-5)
     session = ort.InferenceSession(
         onnx_model(bundle).SerializeToString(), providers=["CPUExecutionProvider"]
