@@ -1,6 +1,6 @@
 """One layer a file; LAYERS names them all, OPERATIONS what they do at inference."""
 
-from cnn_core.layers.activation import LeakyReLU, ReLU, Sigmoid, Tanh
+from cnn_core.layers.activation import Activation, LeakyReLU, ReLU, Sigmoid, Tanh
 from cnn_core.layers.convolution import Convolution
 from cnn_core.layers.dense import Dense
 from cnn_core.layers.dropout import Dropout
@@ -40,6 +40,7 @@ OPERATIONS: dict[str, type[Layer]] = {
 __all__ = [
     "LAYERS",
     "OPERATIONS",
+    "Activation",
     "AveragePooling",
     "BatchNormalization",
     "Convolution",
