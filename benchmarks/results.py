@@ -14,6 +14,7 @@ import json
 import statistics
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -198,7 +199,7 @@ def _whole_rows(folder: Path, cell: str) -> list[Row]:
 
 def _prediction_row(name: str, bundle: Bundle) -> Row:
     """Time the ensemble on one core as pipeline.predict computes it, without test-time views."""
-    plain = quicken(Bundle({**bundle.manifest, "views": []}, bundle.nets))
+    plain = quicken(Bundle(replace(bundle.manifest, views=()), bundle.nets))
     images = np.random.default_rng(0).integers(
         0, 256, (_TIMED, *bundle.image_shape), dtype=np.uint8
     )

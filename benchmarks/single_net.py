@@ -34,6 +34,7 @@ from pipeline.config import compose, spec_of
 from pipeline.data import prepare
 from pipeline.ensemble.assemble import single_net
 from pipeline.files import StudyPaths, atomic_write_text
+from pipeline.records.manifest import BundleScores
 
 STATISTICS_BATCHES = 100
 TARGET, MINUTES = 0.9965, 12.0
@@ -131,7 +132,11 @@ def _tested(seed: int, root: Path, overrides: Sequence[str], minutes: float) -> 
     write_bundle(
         folder / "bundle",
         single_net(
-            StudyPaths(root, "single_net"), f"seed{seed}", _whole(root, overrides), weights, {}
+            StudyPaths(root, "single_net"),
+            f"seed{seed}",
+            _whole(root, overrides),
+            weights,
+            BundleScores(),
         ),
     )
     code = evaluate.main(

@@ -14,28 +14,21 @@ from cnn_core.errors import InputError
 from cnn_core.initializers import initializer
 from cnn_core.kernels.window import Padding
 from cnn_core.layers import (
+    LAYERS,
+    Activation,
     BatchNormalization,
     Convolution,
     Dense,
     Dropout,
     Flatten,
     Layer,
-    LeakyReLU,
     MaxPooling,
     MomentNormalization,
-    ReLU,
-    Sigmoid,
-    Tanh,
 )
 from cnn_core.model import Sequential
 from cnn_core.spec import ModelSpec
 
-ACTIVATIONS: dict[str, type[Layer]] = {
-    "relu": ReLU,
-    "leaky_relu": LeakyReLU,
-    "sigmoid": Sigmoid,
-    "tanh": Tanh,
-}
+ACTIVATIONS = {kind: layer for kind, layer in LAYERS.items() if issubclass(layer, Activation)}
 
 
 def _activated(layer: Layer, spec: ModelSpec) -> list[Layer]:

@@ -27,7 +27,7 @@ def after_sweep(config: Config, slots: Sequence[Slot], say: Say) -> int:
     code = final.build(final.plan(config), slots, say)
     if code:
         return code
-    digest = assemble(config.paths).manifest["digest"]
+    digest = assemble(config.paths).manifest.digest
     config = replace(config, slots=replace(config.slots, n=len(slots)))
     if is_evaluated(config.paths, digest):
         say(f"evaluated before: {config.paths.evaluation}")

@@ -6,12 +6,11 @@ import csv
 import io
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import joblib
 import numpy as np
@@ -30,6 +29,7 @@ from pipeline.data.proxy import frozen_proxy
 from pipeline.ensemble.assemble import assemble
 from pipeline.inputs import Block, Wanted, open_input
 from pipeline.predictions.scoring import Scored, write_scored
+from pipeline.records.manifest import Manifest
 from pipeline.search.problem import of_the_net
 from pipeline.slots.process import clear_pins
 
@@ -132,7 +132,7 @@ def _held_out_sets(
     test split, its opening noted first.
     """
     trained = compose(
-        [*of_the_net(bundle.manifest["members"][0]["overrides"]), override("root", config.root)]
+        [*of_the_net(bundle.manifest.members[0].overrides), override("root", config.root)]
     )
     data = spec_of(trained, prepare(trained.data, config.root), (0,)).data
     proxy = frozen_proxy(data)
@@ -148,7 +148,7 @@ def _held_out_sets(
 
 def note_opening(
     path: Path,
-    manifest: Mapping[str, Any],
+    manifest: Manifest,
     data_digest: str,
     arguments: Sequence[str] | None = None,
 ) -> None:
@@ -158,9 +158,9 @@ def note_opening(
     given = sys.argv[1:] if arguments is None else arguments
     row = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "study": manifest["study"],
-        "model": manifest["digest"][:16],
-        "data": manifest["data"]["name"],
+        "study": manifest.study,
+        "model": manifest.digest[:16],
+        "data": manifest.data.name,
         "data_digest": data_digest[:16],
         "command": " ".join(given),
     }

@@ -69,7 +69,7 @@ def _export(config: Config) -> int:
     nets = sum(len(member) for member in bundle.nets)
     print(
         f"bundle of {len(bundle.nets)} members and {nets} nets, model "
-        f"{bundle.manifest['digest'][:16]}: {folder}"
+        f"{bundle.manifest.digest[:16]}: {folder}"
     )
     if onnx_writer is not None:
         path, difference = write_onnx(onnx_writer, folder, bundle, check_images(config, bundle))
@@ -138,7 +138,7 @@ def write_onnx(
 def check_images(config: Config, bundle: Bundle) -> Images:
     """Return some training images and as many of noise, on which exports are compared."""
     trained = compose(
-        [*of_the_net(bundle.manifest["members"][0]["overrides"]), override("root", config.root)]
+        [*of_the_net(bundle.manifest.members[0].overrides), override("root", config.root)]
     )
     data = prepare(trained.data, config.root)
     real = open_prepared(data.folder, data.digest).images[:_CHECKED]

@@ -2,18 +2,16 @@
 ensemble; resumable at every epoch.
 """
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import joblib
 
 from pipeline import journal
 from pipeline.config import Command, Config, command_line, command_of, compose, override
 from pipeline.data import prepare
-from pipeline.ensemble.build import build_ensemble, summary_lines, write_ensemble
+from pipeline.ensemble.build import build_ensemble, summary_lines
 from pipeline.ensemble.nets import (
     FinalJobs,
     Net,
@@ -26,7 +24,8 @@ from pipeline.ensemble.nets import (
 )
 from pipeline.ensemble.out_of_fold import labels_of, predict_members
 from pipeline.ensemble.plan import Member, plan_members, study_base, views_of
-from pipeline.files import atomic_write_text, writable_folder
+from pipeline.files import writable_folder
+from pipeline.records.ensemble_record import Ensemble, write_ensemble
 from pipeline.redact import redact
 from pipeline.search.runner import Runner, Usage
 from pipeline.search.trial import Context
@@ -95,11 +94,12 @@ def build(planned: FinalPlan, slots: Sequence[Slot], say: Say) -> int:
         f"final: {len(members)} members x {config.final.folds} folds{refits}, {len(nets)} nets, "
         f"{len(slots)} at once"
     )
-    content = train(planned, nets, slots, stop, say)
+    ensemble = train(planned, nets, slots, stop, say)
     if stop.requested:
         say(f"final: {stop.reason}; the same command goes on where it stopped")
         return stop.exit_code
-    for line in summary_lines(content):
+    assert ensemble is not None
+    for line in summary_lines(ensemble):
         say(line)
     export = command_of("export", config.root, override("study.name", config.study.name))
     say(f"next: {export}")
@@ -108,15 +108,15 @@ def build(planned: FinalPlan, slots: Sequence[Slot], say: Say) -> int:
 
 def train(
     planned: FinalPlan, nets: Sequence[Net], slots: Sequence[Slot], stop: Stop, say: Say
-) -> dict[str, Any]:
-    """Train the nets that are not there yet, then join them; return the content of ensemble.json,
-    empty where the run stopped. Listeners hear of it as of a study whose trials are the nets.
+) -> Ensemble | None:
+    """Train the nets that are not there yet, then join them; return the ensemble, None where the
+    run stopped. Listeners hear of it as of a study whose trials are the nets.
     """
     config, folder = planned.config, runs_folder(planned.config.paths, nets)
     folder.mkdir(parents=True, exist_ok=True)
     known = journal.read_all(folder)
     listeners = make_listeners(config, folder, [LogListener(config.paths.log)], stop)
-    started, content = final_started(config, nets, slots), {}
+    started, ensemble = final_started(config, nets, slots), None
     listeners.emit(started)
     usage, told = Usage(), (lambda line: None) if config.quiet else say
     context = Context(stop, listeners.emit, usage.trained, config.deadline.epoch_s)
@@ -127,31 +127,29 @@ def train(
             jobs.tell_done()
             Runner(jobs, slots, context, usage, config.paths.log).run()
         if not stop.requested:
-            content = join(planned)
-            text = json.dumps(content, indent=2) + "\n"
-            atomic_write_text(folder / "ensemble.json", text)
-        return content
+            ensemble = join(planned)
+            write_ensemble(folder / "ensemble.json", ensemble)
+        return ensemble
     except BaseException as error:
         stop.request(redact(str(error)), FAILED)
         raise
     finally:
-        listeners.emit(final_ended(stop, jobs.counts, usage.outside(len(slots)), content))
+        listeners.emit(final_ended(stop, jobs.counts, usage.outside(len(slots)), ensemble))
         listeners.close()
 
 
-def join(planned: FinalPlan) -> dict[str, Any]:
+def join(planned: FinalPlan) -> Ensemble:
     """Predict out of fold with the folds' nets, choose the ensemble and write ensemble.json; return
-    its content.
+    it.
     """
     config, members = planned.config, planned.members
     _, height, width = members[0].specs[0].data.image_shape
     views = views_of(config.ensemble.views, (height, width))
     found = predict_members(members, config.paths, views, config.slots.n or joblib.cpu_count())
-    content = build_ensemble(
-        members, found, labels_of(members[0], found[0]), config.ensemble, views
-    )
-    write_ensemble(config.paths, content)
-    return content
+    labels = labels_of(members[0], found[0])
+    ensemble = build_ensemble(members, found, labels, config.ensemble, views)
+    write_ensemble(config.paths.ensemble / "ensemble.json", ensemble)
+    return ensemble
 
 
 if __name__ == "__main__":

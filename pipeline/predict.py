@@ -5,14 +5,16 @@ unless all went well.
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
 import joblib
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -22,7 +24,7 @@ from pipeline.bundle.running import BLOCK, open_bundle, predict_blocks
 from pipeline.config import Command, Config, command_line, setting
 from pipeline.configuration.settings import InputKeys
 from pipeline.files import fsync_folder
-from pipeline.inputs import InputSource, Wanted, open_input
+from pipeline.inputs import Block, Wanted, open_input
 from pipeline.predictions.drift import Drift
 from pipeline.predictions.submission import (
     FORMATS,
@@ -73,14 +75,12 @@ def main(config: Config) -> int:
         keys.normalize,
     )
     output = Path(keys.output).expanduser()
-    jobs = (
-        1
-        if source.count is not None and source.count <= BLOCK
-        else config.slots.n or joblib.cpu_count()
-    )
-    drift = predict_file(
-        bundle, folder, source, output, format_of(output, keys.format), jobs, config.quiet
-    )
+    few = source.count is not None and source.count <= BLOCK
+    jobs = 1 if few else config.slots.n or joblib.cpu_count()
+    blocks = predict_blocks(folder, bundle, source.blocks(BLOCK), jobs)
+    with _progress(config.quiet) as progress:
+        advance = partial(progress.advance, progress.add_task("predict", total=source.count))
+        drift = predict_file(bundle, blocks, output, format_of(output, keys.format), advance)
     for line in drift.lines(len(bundle.nets)):
         print(line)
     for line in drift.warnings():
@@ -98,31 +98,28 @@ def main(config: Config) -> int:
 
 def predict_file(
     bundle: Bundle,
-    folder: Path,
-    source: InputSource,
+    blocks: Iterable[tuple[Block, NDArray[np.float32]]],
     output: Path,
     form: str,
-    jobs: int,
-    quiet: bool,
+    advance: Callable[[int], None],
 ) -> Drift:
-    """Write the predictions of a source; the file appears when all are made. Raises InputError at
-    the first bad image.
+    """Write the predictions of blocks of images; the file appears when all are made. `advance` is
+    told how many more are done. Raises InputError at the first bad image.
     """
-    drift = Drift(bundle.manifest.get("expected", {}))
+    drift = Drift(bundle.manifest.expected)
     as_array = form == "probabilities" and output.suffix.lower() == ".npy"
     kept = []
-    with whole_file(output) as file, _progress(quiet) as progress:
-        task = progress.add_task("predict", total=source.count)
+    with whole_file(output) as file:
         if not as_array:
             file.write(header_of(form, bundle.classes))
-        for block, members in predict_blocks(folder, bundle, source.blocks(BLOCK), jobs):
+        for block, members in blocks:
             joined = bundle.combine(members)
             drift.add(members, joined)
             if as_array:
                 kept.append(joined)
             else:
                 file.writelines(rows_of(form, block.ids, joined))
-            progress.advance(task, len(block.ids))
+            advance(len(block.ids))
         if as_array:
             np.save(file.buffer, np.concatenate(kept), allow_pickle=False)
     return drift

@@ -1,6 +1,6 @@
-"""One layer a file; LAYERS names them all."""
+"""One layer a file; LAYERS names them all, OPERATIONS what they do at inference."""
 
-from cnn_core.layers.activation import LeakyReLU, ReLU, Sigmoid, Tanh
+from cnn_core.layers.activation import Activation, LeakyReLU, ReLU, Sigmoid, Tanh
 from cnn_core.layers.convolution import Convolution
 from cnn_core.layers.dense import Dense
 from cnn_core.layers.dropout import Dropout
@@ -30,8 +30,17 @@ LAYERS: dict[str, type[Layer]] = {
     )
 }
 
+# What a bundle lists -> a layer that computes it. Layers may share an operation, as pooling does.
+OPERATIONS: dict[str, type[Layer]] = {
+    layer.operation or layer.kind: layer
+    for layer in LAYERS.values()
+    if layer.infer is not Layer.infer
+}
+
 __all__ = [
     "LAYERS",
+    "OPERATIONS",
+    "Activation",
     "AveragePooling",
     "BatchNormalization",
     "Convolution",

@@ -6,6 +6,7 @@ import numpy as np
 
 from cnn_core.axes import Array
 from cnn_core.errors import InputError
+from cnn_core.layers.inference import Arrays, GraphWriter, Operation
 from cnn_core.layers.layer import Layer
 
 
@@ -41,12 +42,17 @@ class ReLU(Activation):
     """y = max(x, 0); the derivative at 0 is taken as 0."""
 
     kind = "relu"
+    onnx_operator = "Relu"
 
     def apply(self, x: Array, y: Array) -> None:
         np.maximum(x, 0, out=y)
 
     def differentiate(self, y: Array, dy: Array, dx: Array) -> None:
         np.multiply(dy, y > 0, out=dx)
+
+    @staticmethod
+    def infer(x: Array, op: Operation, arrays: Arrays) -> Array:
+        return np.maximum(x, np.float32(0))
 
 
 class LeakyReLU(Activation):
@@ -71,6 +77,17 @@ class LeakyReLU(Activation):
     def describe(self) -> dict[str, Any]:
         return {"slope": self.slope}
 
+    def at_inference(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        return {"op": self.kind, "slope": float(self.slope)}, {}
+
+    @staticmethod
+    def infer(x: Array, op: Operation, arrays: Arrays) -> Array:
+        return np.asarray(np.maximum(x, x * np.float32(op["slope"])))
+
+    @classmethod
+    def add_nodes(cls, writer: GraphWriter, x: str, op: Operation, arrays: Arrays) -> str:
+        return writer.add("LeakyRelu", x, alpha=op["slope"])
+
 
 class Sigmoid(Activation):
     """y = 1 / (1 + exp(-x)), computed as (1 + tanh(x / 2)) / 2, which cannot overflow; its
@@ -78,6 +95,7 @@ class Sigmoid(Activation):
     """
 
     kind = "sigmoid"
+    onnx_operator = "Sigmoid"
 
     def apply(self, x: Array, y: Array) -> None:
         np.multiply(x, 0.5, out=y)
@@ -90,11 +108,17 @@ class Sigmoid(Activation):
         dx *= y
         dx *= dy
 
+    @staticmethod
+    def infer(x: Array, op: Operation, arrays: Arrays) -> Array:
+        half = np.float32(0.5)
+        return np.asarray(half * (1 + np.tanh(x * half)))
+
 
 class Tanh(Activation):
     """y = tanh(x), with the derivative 1 - y^2."""
 
     kind = "tanh"
+    onnx_operator = "Tanh"
 
     def apply(self, x: Array, y: Array) -> None:
         np.tanh(x, out=y)
@@ -103,3 +127,7 @@ class Tanh(Activation):
         np.multiply(y, y, out=dx)
         np.subtract(1, dx, out=dx)
         dx *= dy
+
+    @staticmethod
+    def infer(x: Array, op: Operation, arrays: Arrays) -> Array:
+        return np.asarray(np.tanh(x))

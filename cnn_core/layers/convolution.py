@@ -12,6 +12,7 @@ from cnn_core.errors import InputError
 from cnn_core.initializers import Fans, Initializer, he
 from cnn_core.kernels.window import Padding, Pair, as_pair, make_window
 from cnn_core.kernels.winograd import choose_correlation
+from cnn_core.layers.inference import Arrays, GraphWriter, Operation, onnx_pads, padded_by
 from cnn_core.layers.layer import Layer
 
 
@@ -110,3 +111,47 @@ class Convolution(Layer):
 
     def multiply_adds(self) -> int:
         return self.params["W"].size * prod(self.window.output)
+
+    def at_inference(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        names = {key: f"{self.name}.{key}" for key in ("W", "b")}
+        window = {"stride": list(self.window.stride), "padding": list(self.window.padding)}
+        params = {"b": np.zeros(self.filters), **self.params}
+        arrays = {name: np.array(params[key], np.float32) for key, name in names.items()}
+        return {"op": self.kind, **names, **window}, arrays
+
+    @staticmethod
+    def infer(x: Array, op: Operation, arrays: Arrays, block_bytes: int = 512 << 10) -> Array:
+        """Correlate with W (F, C, KH, KW), add b, cut at 0 where the operation says ``relu``.
+
+        Rows of the output are lowered to columns block by block: `block_bytes` of columns stay in a
+        core's cache.
+        """
+        W, b = arrays[op["W"]], arrays[op["b"]]
+        filters, channels, kh, kw = W.shape
+        (sy, sx), n = op["stride"], x.shape[3]
+        padded = padded_by(x, op["padding"], 0.0)
+        oh, ow = (padded.shape[1] - kh) // sy + 1, (padded.shape[2] - kw) // sx + 1
+        y = np.empty((filters, oh * ow * n), np.float32)
+        taps, across = channels * kh * kw, ow * n
+        rows = min(oh, max(1, block_bytes // ((taps + filters) * across * 4)))
+        kernels = W.reshape(filters, -1)
+        buffer = np.empty(taps * rows * across, np.float32)
+        for first in range(0, oh, rows):
+            count = min(rows, oh - first)
+            columns = buffer[: taps * count * across].reshape(channels, kh, kw, count, ow, n)
+            for i in range(kh):
+                above = i + first * sy
+                band = padded[:, above : above + (count - 1) * sy + 1 : sy]
+                for j in range(kw):
+                    columns[:, i, j] = band[:, :, j : j + (ow - 1) * sx + 1 : sx]
+            part = y[:, first * across : (first + count) * across]
+            np.matmul(kernels, columns.reshape(taps, -1), out=part)
+            part += b[:, None]
+            if op.get("relu"):
+                np.maximum(part, np.float32(0), out=part)
+        return y.reshape(filters, oh, ow, n)
+
+    @classmethod
+    def add_nodes(cls, writer: GraphWriter, x: str, op: Operation, arrays: Arrays) -> str:
+        W, b = (writer.constant(op[key], arrays[op[key]]) for key in ("W", "b"))
+        return writer.add("Conv", x, W, b, pads=onnx_pads(op["padding"]), strides=op["stride"])

@@ -10,6 +10,7 @@ from cnn_core.axes import Array, Shape
 from cnn_core.errors import InputError
 from cnn_core.initializers import Fans, Initializer, he
 from cnn_core.kernels.direct import SMALL_PRODUCT
+from cnn_core.layers.inference import Arrays, GraphWriter, Operation
 from cnn_core.layers.layer import Layer
 
 FEW_UNITS = 16
@@ -90,3 +91,19 @@ class Dense(Layer):
 
     def multiply_adds(self) -> int:
         return self.units * self.in_shape[0]
+
+    def at_inference(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        names = {key: f"{self.name}.{key}" for key in ("W", "b")}
+        arrays = {name: np.array(self.params[key], np.float32) for key, name in names.items()}
+        return {"op": self.kind, **names}, arrays
+
+    @staticmethod
+    def infer(x: Array, op: Operation, arrays: Arrays) -> Array:
+        y: Array = arrays[op["W"]] @ x
+        y += arrays[op["b"]][:, None]
+        return y
+
+    @classmethod
+    def add_nodes(cls, writer: GraphWriter, x: str, op: Operation, arrays: Arrays) -> str:
+        W, b = (writer.constant(op[key], arrays[op[key]]) for key in ("W", "b"))
+        return writer.add("Gemm", x, W, b, transB=1)

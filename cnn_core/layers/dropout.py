@@ -63,5 +63,8 @@ class Dropout(Layer):
         np.greater_equal(words.view(np.uint8)[:size].reshape(shape), self.threshold, out=keep)
         return keep
 
+    def at_inference(self) -> None:
+        """Return None: nothing is done."""
+
     def describe(self) -> dict[str, Any]:
         return {"rate": self.rate}

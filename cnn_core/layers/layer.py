@@ -1,4 +1,4 @@
-"""The base class of layers: parameters, their gradients, buffers, and three methods."""
+"""What every layer is: parameters, their gradients, buffers; forward, backward, and inference."""
 
 import copy
 from typing import Any, Self
@@ -9,6 +9,7 @@ from numpy.typing import DTypeLike
 
 from cnn_core.axes import Array, Shape
 from cnn_core.kernels.workspace import Workspace
+from cnn_core.layers.inference import Arrays, GraphWriter, Operation
 
 
 class Layer:
@@ -22,6 +23,8 @@ class Layer:
     """
 
     kind = "layer"  # the word shown in summary()
+    operation = ""  # the name of its operation at inference; empty: its kind
+    onnx_operator = ""  # ONNX's name, where one node without attributes does it
     differentiable = True  # False: no backward, so no layer before it may have parameters
 
     def __init__(self) -> None:
@@ -52,6 +55,32 @@ class Layer:
         overwritten.
         """
         raise NotImplementedError(f"{type(self).__name__}.backward")
+
+    def at_inference(self) -> tuple[dict[str, Any], dict[str, Array]] | None:
+        """Return the operation's parameters, plain values, and the float32 arrays that they name,
+        copied; None where nothing is done. Raises ValueError for a layer without an `infer`.
+        """
+        if type(self).infer is Layer.infer:
+            raise ValueError(
+                f"a bundle has no operation for layer {self.name!r} of kind {self.kind!r}"
+            )
+        return {"op": self.operation or self.kind}, {}
+
+    @staticmethod
+    def infer(x: Array, op: Operation, arrays: Arrays) -> Array:
+        """Return what the operation `op` makes of x, float32 (C, H, W, N) or (D, N); see
+        `cnn_core.layers.inference` for what it may use.
+        """
+        raise NotImplementedError(f"infer of the operation {op['op']!r}")
+
+    @classmethod
+    def add_nodes(cls, writer: GraphWriter, x: str, op: Operation, arrays: Arrays) -> str:
+        """Append the ONNX nodes that do the same to the value x, the batch first; return the name
+        of what leaves.
+        """
+        if not cls.onnx_operator:
+            raise ValueError(f"ONNX has no counterpart for the operation {op['op']!r}")
+        return writer.add(cls.onnx_operator, x)
 
     def inference_copy(self) -> Self:
         """Return a copy that predicts while the layer is trained: parameters and statistics are

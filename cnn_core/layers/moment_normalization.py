@@ -10,7 +10,9 @@ from numpy.typing import DTypeLike
 
 from cnn_core.axes import Array, Shape
 from cnn_core.errors import InputError
+from cnn_core.layers.inference import Arrays, GraphWriter, Operation
 from cnn_core.layers.layer import Layer
+from cnn_core.layers.normalized_frame import frame_nodes, frame_of, moment_powers, normalized_frame
 
 # The standard deviations of the ink in the normalised frame, as shares of the side: about an MNIST
 # digit's height, more than its width, and its width.
@@ -69,8 +71,7 @@ class MomentNormalization(Layer):
         channels, height, width = self.in_shape = in_shape
         self.out_shape = (2 * channels, height, width) if self.beside else in_shape
         self.rows, self.columns = (np.arange(side) - (side - 1) / 2 for side in (height, width))
-        y, x = np.broadcast_arrays(self.rows[:, None], self.columns)
-        self.powers = np.stack([np.ones_like(y), y, x, y * y, y * x, x * x]).reshape(6, -1)
+        self.powers = moment_powers(height, width)
         return self.out_shape
 
     def forward(self, x: Array, *, training: bool) -> Array:
@@ -97,17 +98,8 @@ class MomentNormalization(Layer):
         """
         ink = self._workspace.take("ink64", (self.powers.shape[1], x.shape[3]), np.float64)
         np.copyto(ink, self._ink(x).reshape(ink.shape))
-        mass, *moments = self.powers @ ink
-        cy, cx, yy, yx, xx = (moment / (mass + TINY) for moment in moments)
-        vyy, vyx, vxx = np.maximum(yy - cy * cy, TINY), yx - cy * cx, xx - cx * cx
-        lean = np.clip(vyx / vyy, -self.lean, self.lean)
-        vxx = np.maximum(vxx - 2 * lean * vyx + lean * lean * vyy, TINY)
-        tall, wide = HEIGHT * self.in_shape[1], self.wide * self.in_shape[2]
-        if self.frame == "similar":
-            a = b = np.clip(np.sqrt((vyy + vxx) / (tall**2 + wide**2)), *ZOOM)
-        else:
-            a, b = np.clip(np.sqrt(vyy) / tall, *ZOOM), np.clip(np.sqrt(vxx) / wide, *ZOOM)
-        return np.stack([cy, cx, a, b, lean]).astype(x.dtype)
+        operation, _ = self.at_inference()
+        return frame_of(self.powers @ ink, operation).astype(x.dtype)
 
     def jittered(self, placement: Array) -> Array:
         """Return other centres, zooms and slants, each image's drawn around its own."""
@@ -129,6 +121,28 @@ class MomentNormalization(Layer):
 
     def describe(self) -> dict[str, Any]:
         return {"frame": self.frame, "jitter": self.jitter, "beside": self.beside}
+
+    def at_inference(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        _, height, width = self.in_shape
+        operation = {
+            "op": self.kind,
+            "image_shape": list(self.in_shape),
+            "size": [HEIGHT * height, self.wide * width],
+            "beside": self.beside,
+            "together": self.frame == "similar",
+            "lean": self.lean,
+            "zoom": list(ZOOM),
+            "tiny": TINY,
+        }
+        return operation, {}
+
+    @staticmethod
+    def infer(x: Array, op: Operation, arrays: Arrays) -> Array:
+        return normalized_frame(x, op)
+
+    @classmethod
+    def add_nodes(cls, writer: GraphWriter, x: str, op: Operation, arrays: Arrays) -> str:
+        return frame_nodes(writer, x, op)
 
     def _ink(self, x: Array) -> Array:
         """Return the cube of the mean over channels and over 3x3 pixels, 0 outside: (H, W, N)."""

@@ -8,6 +8,7 @@ from numpy.typing import DTypeLike
 
 from cnn_core.axes import Array, Shape
 from cnn_core.errors import InputError
+from cnn_core.layers.inference import Arrays, GraphWriter, Operation
 from cnn_core.layers.layer import Layer
 
 
@@ -23,6 +24,7 @@ class BatchNormalization(Layer):
     """
 
     kind = "batch_norm"
+    operation = "scale_shift"
 
     def __init__(self, momentum: float = 0.9, eps: float = 1e-5) -> None:
         super().__init__()
@@ -84,3 +86,27 @@ class BatchNormalization(Layer):
 
     def describe(self) -> dict[str, Any]:
         return {"momentum": self.momentum, "eps": self.eps}
+
+    def at_inference(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        """Return y = s x + t with s = gamma / sqrt(var + eps) and t = beta - mean s."""
+        scale = self.params["gamma"] / np.sqrt(self.buffers["running_var"] + self.eps)
+        shift = self.params["beta"] - self.buffers["running_mean"] * scale
+        names = {key: f"{self.name}.{key}" for key in ("scale", "shift")}
+        arrays = {
+            names["scale"]: scale.astype(np.float32),
+            names["shift"]: shift.astype(np.float32),
+        }
+        return {"op": self.operation, "flat": len(self.in_shape) == 1, **names}, arrays
+
+    @staticmethod
+    def infer(x: Array, op: Operation, arrays: Arrays) -> Array:
+        shape = (-1,) + (1,) * (x.ndim - 1)
+        return x * arrays[op["scale"]].reshape(shape) + arrays[op["shift"]].reshape(shape)
+
+    @classmethod
+    def add_nodes(cls, writer: GraphWriter, x: str, op: Operation, arrays: Arrays) -> str:
+        shape = (-1,) if op["flat"] else (-1, 1, 1)
+        scale, shift = (
+            writer.constant(op[key], arrays[op[key]].reshape(shape)) for key in ("scale", "shift")
+        )
+        return writer.add("Add", writer.add("Mul", x, scale), shift)

@@ -10,6 +10,13 @@ from numpy.typing import DTypeLike
 from cnn_core.axes import Array, Shape
 from cnn_core.errors import InputError
 from cnn_core.kernels.window import Padding, Pair, as_pair, make_window
+from cnn_core.layers.inference import (
+    Arrays,
+    GraphWriter,
+    Operation,
+    onnx_pads,
+    padded_by,
+)
 from cnn_core.layers.layer import Layer
 
 
@@ -21,6 +28,7 @@ class Pooling(Layer):
     InputError where the window does not fit.
     """
 
+    operation = "pooling"
     border = 0.0  # the value of padding
 
     def __init__(
@@ -62,6 +70,47 @@ class Pooling(Layer):
 
     def describe(self) -> dict[str, Any]:
         return {"size": self.size, "stride": self.stride, "padding": self.padding}
+
+    def at_inference(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        window = {"stride": list(self.window.stride), "padding": list(self.window.padding)}
+        kind = self.kind.removesuffix("_pooling")
+        size = list(self.window.kernel)
+        return {"op": self.operation, "kind": kind, "size": size, **window}, {}
+
+    @staticmethod
+    def infer(x: Array, op: Operation, arrays: Arrays) -> Array:
+        """Return the maximum, the mean or the power mean of each window."""
+        (kh, kw), (sy, sx) = op["size"], op["stride"]
+        x = padded_by(x, op["padding"], -np.inf if op["kind"] == "max" else 0.0)
+        oh, ow = (x.shape[1] - kh) // sy + 1, (x.shape[2] - kw) // sx + 1
+        views = [
+            x[:, i : i + oh * sy : sy, j : j + ow * sx : sx][:, :oh, :ow]
+            for i in range(kh)
+            for j in range(kw)
+        ]
+        if op["kind"] == "max":
+            y = views[0].copy()
+            for view in views[1:]:
+                np.maximum(y, view, out=y)
+            return y
+        if op["kind"] == "average":
+            return np.asarray(np.stack(views).mean(axis=0))
+        stacked, p = np.abs(np.stack(views)), op["p"]
+        largest = np.maximum(stacked.max(axis=0), np.finfo(np.float32).tiny)
+        mean = np.mean((stacked / largest) ** np.float32(p), axis=0)
+        return np.asarray(mean ** np.float32(1 / p) * largest)
+
+    @classmethod
+    def add_nodes(cls, writer: GraphWriter, x: str, op: Operation, arrays: Arrays) -> str:
+        pads = onnx_pads(op["padding"])
+        window = {"kernel_shape": op["size"], "strides": op["stride"], "pads": pads}
+        if op["kind"] == "max":
+            return writer.add("MaxPool", x, **window)
+        if op["kind"] == "average":
+            return writer.add("AveragePool", x, count_include_pad=1, **window)
+        powers = writer.add("Pow", writer.add("Abs", x), np.float32(op["p"]))
+        mean = writer.add("AveragePool", powers, count_include_pad=1, **window)
+        return writer.add("Pow", mean, np.float32(1 / op["p"]))
 
 
 class MaxPooling(Pooling):
@@ -195,6 +244,10 @@ class LpPooling(Pooling):
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), "p": self.p}
 
+    def at_inference(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        op, arrays = super().at_inference()
+        return {**op, "p": float(self.p)}, arrays
+
 
 class GlobalAveragePooling(Layer):
     """(C, H, W, N) -> (C, N): the mean of each channel."""
@@ -217,3 +270,11 @@ class GlobalAveragePooling(Layer):
         dx = self._workspace.take("dx", (*self.in_shape, dy.shape[1]), dy.dtype)
         dx[...] = (dy / (self.in_shape[1] * self.in_shape[2]))[:, None, None, :]
         return dx
+
+    @staticmethod
+    def infer(x: Array, op: Operation, arrays: Arrays) -> Array:
+        return np.asarray(x.mean(axis=(1, 2)))
+
+    @classmethod
+    def add_nodes(cls, writer: GraphWriter, x: str, op: Operation, arrays: Arrays) -> str:
+        return writer.add("Flatten", writer.add("GlobalAveragePool", x))

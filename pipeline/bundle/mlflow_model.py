@@ -47,7 +47,7 @@ def register(config: Config, bundle: Bundle, folder: Path) -> Registered:
     tags = {
         "study": config.study.name,
         "kind": "final",
-        "model_digest": bundle.manifest["digest"][:16],
+        "model_digest": bundle.manifest.digest[:16],
     }
     tags |= {} if parent is None else {"mlflow.parentRunId": parent}
     # The environment's run id would defeat the parent.
@@ -120,9 +120,9 @@ def _study_run(client, experiment_id: str, study: str) -> str | None:  # type: i
 
 
 def _metrics(bundle: Bundle) -> dict[str, float]:
-    scores = bundle.manifest["scores"]
+    scores = bundle.manifest.scores
     found = {
-        f"out_of_fold_{name}_accuracy": float(score["accuracy"])
-        for name, score in scores.get("out_of_fold", {}).items()
+        f"out_of_fold_{name}_accuracy": score.accuracy
+        for name, score in (scores.out_of_fold or {}).items()
     }
-    return found | ({"objective": float(scores["objective"])} if "objective" in scores else {})
+    return found if scores.objective is None else {**found, "objective": scores.objective}

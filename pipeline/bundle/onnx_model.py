@@ -5,34 +5,70 @@ Input ``images``: uint8 (N, C, H, W); outputs ``probabilities`` float32 (N, clas
 int64 (N,).
 """
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from cnn_core.axes import Images
-from pipeline.bundle.onnx_moments import GraphWriter, moment_normalization
+from cnn_core.layers import OPERATIONS
+from pipeline.bundle.input_transform import IDENTITY, view_sampler
+from pipeline.bundle.operations import Net
 from pipeline.bundle.predictor import Bundle
-from pipeline.bundle.reading import IDENTITY, Operation, view_sampler
+from pipeline.records.manifest import Combine
 
 OPSET, IR = 21, 10
 TOLERANCE = 1e-5
+
+
+class OnnxWriter:
+    """Collects nodes and constants of one graph; every value has a name of its own."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, onnx.TensorProto] = {}
+        self._count = 0
+
+    def add(self, operator: str, *inputs: Any, name: str = "", **attributes: Any) -> str:
+        """Append a node with one output and return the output's name; inputs are names, or arrays
+        and numbers of NumPy.
+        """
+        self._count += 1
+        output = name or f"v{self._count}_{operator.lower()}"
+        names = [value if isinstance(value, str) else self._unnamed(value) for value in inputs]
+        self.nodes.append(helper.make_node(operator, names, [output], **attributes))
+        return output
+
+    def _unnamed(self, value: Any) -> str:
+        """Add a constant under a name that says what it holds: all of it, or its digest."""
+        values = np.asarray(value)
+        content = hashlib.sha256(values.tobytes()).hexdigest()[:12]
+        shown = "_".join(map(str, values.ravel().tolist())) if values.size <= 8 else content
+        form = "x".join(map(str, values.shape)) or "scalar"
+        return self.constant(f"{values.dtype}_{form}_{shown}", values)
+
+    def constant(self, name: str, values: NDArray[Any]) -> str:
+        """Add an array once and return its name."""
+        if name not in self.constants:
+            self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(values), name)
+        return name
 
 
 def onnx_model(bundle: Bundle) -> onnx.ModelProto:
     """Return the graph of a bundle, checked by the library. Raises ValueError for an operation that
     has no counterpart.
     """
-    writer = GraphWriter()
+    writer = OnnxWriter()
     floats = writer.add("Cast", "images", to=TensorProto.FLOAT)
-    x = writer.add("Mul", floats, writer.scalar(float(np.float32(1 / 255))))
-    views = bundle.manifest.get("views") or [IDENTITY]
-    seen = [_view(writer, x, view, bundle.image_shape, k) for k, view in enumerate(views)]
+    x = writer.add("Mul", floats, np.float32(1 / 255))
+    views = bundle.manifest.views or (IDENTITY,)
+    seen = [_view(writer, x, view, bundle.image_shape) for view in views]
     members = [_member(writer, bundle, m, seen) for m in range(len(bundle.nets))]
-    _combine(writer, bundle.manifest["combine"], members)
+    _combine(writer, bundle.manifest.combine, members)
     writer.add("ArgMax", "probabilities", name="labels", axis=1, keepdims=0)
     graph = helper.make_graph(
         writer.nodes,
@@ -78,55 +114,62 @@ def check_against_numpy(model: bytes, bundle: Bundle, images: Images) -> float:
 
 
 def _view(
-    writer: GraphWriter,
+    writer: OnnxWriter,
     x: str,
     view: Sequence[float],
     image_shape: tuple[int, int, int],
-    number: int,
 ) -> str:
     """Bilinear reading by four gathers from the flattened image with one black pixel appended."""
     channels, height, width = image_shape
     sampler = view_sampler(view, (height, width))
     if sampler is None:
         return x
-    flat = writer.add("Reshape", x, writer.shape(0, channels, height * width))
-    pads = writer.constant("one_pixel", np.array([0, 0, 0, 0, 0, 1], np.int64))
-    padded = writer.add("Pad", flat, pads)
+    flat = writer.add("Reshape", x, np.array([0, channels, height * width], np.int64))
+    padded = writer.add("Pad", flat, np.array([0, 0, 0, 0, 0, 1], np.int64))
     parts = []
-    for k, (index, weight) in enumerate(zip(*sampler, strict=True)):
-        where = writer.constant(f"view{number}_index{k}", index.astype(np.int64))
-        read = writer.add("Gather", padded, where, axis=2)
-        parts.append(writer.add("Mul", read, writer.constant(f"view{number}_weight{k}", weight)))
+    for index, weight in zip(*sampler, strict=True):
+        read = writer.add("Gather", padded, index.astype(np.int64), axis=2)
+        parts.append(writer.add("Mul", read, weight))
     return writer.add(
-        "Reshape", writer.add("Sum", *parts), writer.shape(0, channels, height, width)
+        "Reshape", writer.add("Sum", *parts), np.array([0, channels, height, width], np.int64)
     )
 
 
-def _member(writer: GraphWriter, bundle: Bundle, m: int, views: Sequence[str]) -> str:
+def _member(writer: OnnxWriter, bundle: Bundle, m: int, views: Sequence[str]) -> str:
     """The mean of a member's calibrated softmax over views and nets."""
-    inverse = writer.scalar(float(np.float32(1 / bundle.manifest["members"][m]["temperature"])))
+    inverse = np.float32(1 / bundle.manifest.members[m].temperature)
     outputs = []
     for view in views:
         for k, net in enumerate(bundle.nets[m]):
-            value = view
-            for operation in net.operations:
-                value = _operation(writer, value, operation, net.arrays, f"m{m}_n{k}_")
-            outputs.append(writer.add("Softmax", writer.add("Mul", value, inverse), axis=1))
+            logits = _logits(writer, view, net, f"m{m}_n{k}_")
+            outputs.append(writer.add("Softmax", writer.add("Mul", logits, inverse), axis=1))
     return writer.add("Mean", *outputs)
 
 
-def _combine(writer: GraphWriter, how: Mapping[str, Any], members: Sequence[str]) -> None:
+def _logits(writer: OnnxWriter, x: str, net: Net, prefix: str) -> str:
+    """Append a net's operations; its arrays' names begin with `prefix`."""
+    arrays = {prefix + name: array for name, array in net.arrays.items()}
+    for operation in net.operations:
+        named = {
+            key: prefix + value if isinstance(value, str) and prefix + value in arrays else value
+            for key, value in operation.items()
+        }
+        x = OPERATIONS[operation["op"]].add_nodes(writer, x, named, arrays)
+    return x
+
+
+def _combine(writer: OnnxWriter, how: Combine, members: Sequence[str]) -> None:
     """Write `probabilities`."""
-    low = writer.scalar(1e-7)
-    if how["method"] == "stacking":
+    low = np.float32(1e-7)
+    if how.method == "stacking":
         logs = [writer.add("Log", writer.add("Max", member, low)) for member in members]
         features = writer.add("Concat", *logs, axis=1)
-        coefficients = writer.constant("stacking_W", np.array(how["coefficients"], np.float32))
-        intercepts = writer.constant("stacking_b", np.array(how["intercepts"], np.float32))
+        coefficients = np.array(how.coefficients, np.float32)
+        intercepts = np.array(how.intercepts, np.float32)
         scores = writer.add("Gemm", features, coefficients, intercepts, transB=1)
     else:
         inner = (
-            how["method"] == "geometric"
+            how.method == "geometric"
         )  # the mean of the logarithms, not the logarithm of the mean
         terms = (
             [writer.add("Log", writer.add("Max", member, low)) for member in members]
@@ -134,67 +177,10 @@ def _combine(writer: GraphWriter, how: Mapping[str, Any], members: Sequence[str]
             else members
         )
         parts = [
-            writer.add("Mul", term, writer.scalar(float(np.float32(w))))
-            for term, w in zip(terms, how["weights"], strict=True)
+            writer.add("Mul", term, np.float32(w))
+            for term, w in zip(terms, how.weights or (), strict=True)
         ]
         mean = writer.add("Sum", *parts)
         logs_of_mean = mean if inner else writer.add("Log", writer.add("Max", mean, low))
-        scores = writer.add(
-            "Mul", logs_of_mean, writer.scalar(float(np.float32(1 / how["temperature"])))
-        )
+        scores = writer.add("Mul", logs_of_mean, np.float32(1 / (how.temperature or 1)))
     writer.add("Softmax", scores, name="probabilities", axis=1)
-
-
-def _operation(
-    writer: GraphWriter,
-    x: str,
-    op: Operation,
-    arrays: Mapping[str, NDArray[np.float32]],
-    prefix: str,
-) -> str:
-    """Append one operation of a net, its arrays named with the member's and net's prefix."""
-    kind = op["op"]
-    if kind in ("convolution", "dense"):
-        W, b = (writer.constant(prefix + op[key], arrays[op[key]]) for key in ("W", "b"))
-        if kind == "dense":
-            return writer.add("Gemm", x, W, b, transB=1)
-        return writer.add("Conv", x, W, b, pads=_pads(op["padding"]), strides=op["stride"])
-    if kind == "scale_shift":
-        shapes = [
-            arrays[op[key]] if op["flat"] else arrays[op[key]].reshape(-1, 1, 1)
-            for key in ("scale", "shift")
-        ]
-        scale, shift = (
-            writer.constant(prefix + op[key], array)
-            for key, array in zip(("scale", "shift"), shapes, strict=True)
-        )
-        return writer.add("Add", writer.add("Mul", x, scale), shift)
-    if kind == "pooling":
-        return _pooling(writer, x, op)
-    if kind == "moment_normalization":
-        return moment_normalization(writer, x, op)
-    if kind == "global_average_pooling":
-        return writer.add("Flatten", writer.add("GlobalAveragePool", x))
-    if kind == "leaky_relu":
-        return writer.add("LeakyRelu", x, alpha=op["slope"])
-    names = {"flatten": "Flatten", "relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh"}
-    if kind not in names:
-        raise ValueError(f"ONNX has no counterpart for the operation {kind!r}")
-    return writer.add(names[kind], x)
-
-
-def _pooling(writer: GraphWriter, x: str, op: Operation) -> str:
-    window = {"kernel_shape": op["size"], "strides": op["stride"], "pads": _pads(op["padding"])}
-    if op["kind"] == "max":
-        return writer.add("MaxPool", x, **window)
-    if op["kind"] == "average":
-        return writer.add("AveragePool", x, count_include_pad=1, **window)
-    powers = writer.add("Pow", writer.add("Abs", x), writer.scalar(op["p"]))
-    mean = writer.add("AveragePool", powers, count_include_pad=1, **window)
-    return writer.add("Pow", mean, writer.scalar(1 / op["p"]))
-
-
-def _pads(padding: Sequence[int]) -> list[int]:
-    """Turn (top, bottom, left, right) into ONNX's (top, left, bottom, right)."""
-    top, bottom, left, right = padding
-    return [top, left, bottom, right]

@@ -1,25 +1,19 @@
 """A bundle in memory: verified, read without a pickle, and computed with NumPy alone."""
 
 import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.bundle.operations import OPERATIONS, Net, softmax
-from pipeline.bundle.reading import IDENTITY, Array, resample_view, view_sampler
+from cnn_core.layers import OPERATIONS
+from pipeline.bundle.input_transform import IDENTITY, Array, resample_view, view_sampler
+from pipeline.bundle.operations import Net, softmax
+from pipeline.records.manifest import BundleError, Manifest, read_manifest
 
-FORMAT = 1
 BATCH = 25  # their arrays stay in a second-level cache
-
-
-class BundleError(ValueError):
-    """The bundle or the images are not what they should be; the message says the rule, what was
-    received and where.
-    """
 
 
 def load(folder: str | Path) -> "Bundle":
@@ -27,57 +21,23 @@ def load(folder: str | Path) -> "Bundle":
     format.
     """
     folder = Path(folder)
-    manifest = read_manifest(folder)
-    unknown = {
-        op["op"]
-        for member in manifest["members"]
-        for net in member["nets"]
-        for op in net["operations"]
-    } - OPERATIONS.keys()
-    if unknown:
-        raise BundleError(
-            f"a bundle's operations must be known here, got {', '.join(sorted(unknown))} in "
-            f"{folder / 'manifest.json'}"
-        )
-    nets = [
-        [
-            Net(net["operations"], read_arrays(folder / net["file"], net["sha256"]))
-            for net in member["nets"]
-        ]
-        for member in manifest["members"]
-    ]
-    return Bundle(manifest, nets)
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return manifest.json, its own digest checked."""
     path = folder / "manifest.json"
     try:
-        manifest = json.loads(path.read_bytes())
-        stated, actual = manifest["digest"], manifest_digest(manifest)
-        version = manifest["format"]
-    except FileNotFoundError:
+        content = path.read_bytes()
+    except OSError:
         raise BundleError(f"a bundle is a folder with manifest.json, got {folder}") from None
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    manifest = read_manifest(content, str(path))
+    used = {op["op"] for member in manifest.members for net in member.nets for op in net.operations}
+    unknown = used - OPERATIONS.keys()
+    if unknown:
         raise BundleError(
-            f"manifest.json must be readable and complete, got {path} ({error})"
-        ) from None
-    if version != FORMAT:
-        raise BundleError(f"manifest.json must have format {FORMAT}, got {version!r} in {path}")
-    if stated != actual:
-        raise BundleError(
-            f"the manifest was changed after it was written: digest {actual[:12]}, expected "
-            f"{str(stated)[:12]} in {path}"
+            f"a bundle's operations must be known here, got {', '.join(sorted(unknown))} in {path}"
         )
-    return dict(manifest)
-
-
-def manifest_digest(manifest: Mapping[str, Any]) -> str:
-    """Return the sha256 of everything in the manifest but its digest."""
-    rest = {key: value for key, value in manifest.items() if key != "digest"}
-    return hashlib.sha256(
-        json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()
-    ).hexdigest()
+    nets = [
+        [Net(net.operations, read_arrays(folder / net.file, net.sha256)) for net in member.nets]
+        for member in manifest.members
+    ]
+    return Bundle(manifest, nets)
 
 
 def read_arrays(path: Path, sha256: str) -> dict[str, Array]:
@@ -101,13 +61,13 @@ class Bundle:
     """
 
     def __init__(
-        self, manifest: Mapping[str, Any], nets: Sequence[Sequence["Net"]], batch: int = BATCH
+        self, manifest: Manifest, nets: Sequence[Sequence[Net]], batch: int = BATCH
     ) -> None:
         self.manifest = manifest
         self.nets = nets
         self.batch = batch  # images computed at once
-        self.image_shape: tuple[int, int, int] = tuple(manifest["image_shape"])
-        self.classes: int = manifest["classes"]
+        self.image_shape = manifest.image_shape
+        self.classes = manifest.classes
 
     def predict_proba(self, images: NDArray[np.uint8]) -> Array:
         """Return (N, classes) float32 probabilities of uint8 images."""
@@ -118,7 +78,7 @@ class Bundle:
         size.
         """
         images = self.checked(images)
-        views = self.manifest.get("views") or [IDENTITY]
+        views = self.manifest.views or (IDENTITY,)
         samplers = [view_sampler(view, self.image_shape[1:]) for view in views]
         result = np.empty((len(self.nets), len(images), self.classes), np.float32)
         for start in range(0, len(images), self.batch):
@@ -130,24 +90,24 @@ class Bundle:
         return result
 
     def combine(self, members: Array) -> Array:
-        """Return (N, classes) from (members, N, classes), as manifest["combine"] says."""
-        how = self.manifest["combine"]
-        if how["method"] == "stacking":
+        """Return (N, classes) from (members, N, classes), as the manifest says."""
+        how = self.manifest.combine
+        if how.method == "stacking":
             features = (
                 np.log(np.maximum(members, np.float32(1e-7)))
                 .transpose(1, 0, 2)
                 .reshape(members.shape[1], -1)
             )
-            scores = features @ np.array(how["coefficients"], np.float32).T + np.array(
-                how["intercepts"], np.float32
+            scores = features @ np.array(how.coefficients, np.float32).T + np.array(
+                how.intercepts, np.float32
             )
             return softmax(scores.T).T
-        weights, low = np.array(how["weights"], np.float32), np.float32(1e-7)
-        if how["method"] == "geometric":
+        weights, low = np.array(how.weights, np.float32), np.float32(1e-7)
+        if how.method == "geometric":
             logs = np.tensordot(weights, np.log(np.maximum(members, low)), axes=1)
         else:
             logs = np.log(np.maximum(np.tensordot(weights, members, axes=1), low))
-        return softmax((logs * np.float32(1 / how["temperature"])).T).T
+        return softmax((logs * np.float32(1 / (how.temperature or 1))).T).T
 
     def checked(self, images: NDArray[Any]) -> NDArray[np.uint8]:
         """Return the images as (N, C, H, W)."""
@@ -168,7 +128,7 @@ class Bundle:
     def _batch(self, x: Array) -> Array:
         """Return (members, N, classes) of one batch (C, H, W, N)."""
         rows = []
-        for member, nets in zip(self.manifest["members"], self.nets, strict=True):
-            inverse = np.float32(1 / member["temperature"])
+        for member, nets in zip(self.manifest.members, self.nets, strict=True):
+            inverse = np.float32(1 / member.temperature)
             rows.append(np.mean([softmax(net.logits(x) * inverse) for net in nets], axis=0).T)
         return np.stack(rows)

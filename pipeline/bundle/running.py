@@ -16,10 +16,12 @@ from cnn_core.errors import InputError
 from cnn_core.kernels.direct import Correlation
 from cnn_core.kernels.window import Window
 from cnn_core.kernels.winograd import choose_correlation
+from cnn_core.layers.inference import Operation
+from pipeline.bundle.input_transform import Array
 from pipeline.bundle.operations import Net
-from pipeline.bundle.predictor import Bundle, BundleError, load
-from pipeline.bundle.reading import Array, Operation
+from pipeline.bundle.predictor import Bundle, load
 from pipeline.inputs.input_source import Block
+from pipeline.records.manifest import BundleError
 
 BLOCK = 500  # images a task
 
@@ -59,7 +61,7 @@ def predict_blocks(
     with Parallel(n_jobs=jobs, batch_size=1) as parallel:
         while held := list(islice(remaining, 4 * jobs)):
             tasks = (
-                delayed(_predict)(str(folder), bundle.manifest["digest"], block.images)
+                delayed(_predict)(str(folder), bundle.manifest.digest, block.images)
                 for block in held
             )
             yield from zip(held, parallel(tasks), strict=True)

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.bundle.predictor import BundleError, load
+from pipeline.bundle.predictor import load
+from pipeline.records.manifest import BundleError
 
 
 def read_images(path: Path) -> NDArray[Any]:

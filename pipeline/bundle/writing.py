@@ -2,12 +2,15 @@
 predict.py, which needs NumPy alone.
 """
 
+import ast
+import inspect
 import io
 import json
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +19,12 @@ import numpy as np
 import yaml
 
 from cnn_core.axes import Array
+from cnn_core.layers import OPERATIONS
 from pipeline.bundle.operations import Net
 from pipeline.bundle.predictor import Bundle
 from pipeline.files import atomic_write_bytes, atomic_write_text, fsync_folder
+from pipeline.records.manifest import Manifest, write_manifest
+from pipeline.records.typed_json import plain
 
 _README = (
     "# {study}: {members} members, {nets} nets\n"
@@ -41,19 +47,16 @@ _README = (
 class Assembled:
     """A bundle's manifest and what its weight files hold."""
 
-    manifest: dict[str, Any]
+    manifest: Manifest
     arrays: dict[str, dict[str, Array]]  # name of a weight file -> what it holds
 
     def bundle(self) -> Bundle:
         """Return the bundle as it would be loaded."""
-        members = self.manifest["members"]
-        return Bundle(
-            self.manifest,
-            [
-                [Net(net["operations"], self.arrays[net["file"]]) for net in member["nets"]]
-                for member in members
-            ],
-        )
+        nets = [
+            [Net(net.operations, self.arrays[net.file]) for net in member.nets]
+            for member in self.manifest.members
+        ]
+        return Bundle(self.manifest, nets)
 
     def files(self) -> dict[str, bytes]:
         """Return the weight files, name -> bytes."""
@@ -93,34 +96,30 @@ def fill_folder(folder: Path, assembled: Assembled) -> None:
     manifest = assembled.manifest
     for name, content in assembled.files().items():
         atomic_write_bytes(folder / name, content)
-    configuration = {member["name"]: member["overrides"] for member in manifest["members"]}
-    licence = (
-        f"The weights were trained on {manifest['data']['name']}: {manifest['data']['licence']}.\n"
-    )
+    configuration = {member.name: list(member.overrides) for member in manifest.members}
+    licence = f"The weights were trained on {manifest.data.name}: {manifest.data.licence}.\n"
     atomic_write_text(
         folder / "config.yaml", yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True)
     )
-    atomic_write_text(folder / "scores.json", json.dumps(manifest["scores"], indent=2) + "\n")
+    atomic_write_text(folder / "scores.json", json.dumps(plain(manifest.scores), indent=2) + "\n")
     atomic_write_text(folder / "LICENCE-DATA.txt", licence)
     atomic_write_text(folder / "predict.py", standalone_source())
     atomic_write_text(folder / "README.md", _readme(assembled))
     # Last: a folder with a manifest is complete.
-    atomic_write_text(folder / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+    atomic_write_text(folder / "manifest.json", write_manifest(manifest))
 
 
 def _readme(assembled: Assembled) -> str:
     manifest = assembled.manifest
     return _README.format(
-        study=manifest["study"],
-        members=len(manifest["members"]),
-        nets=sum(len(member["nets"]) for member in manifest["members"]),
-        shape=", ".join(map(str, manifest["image_shape"])),
-        data=f"{manifest['data']['name']} ({manifest['data']['licence']})",
+        study=manifest.study,
+        members=len(manifest.members),
+        nets=sum(len(member.nets) for member in manifest.members),
+        shape=", ".join(map(str, manifest.image_shape)),
+        data=f"{manifest.data.name} ({manifest.data.licence})",
     )
 
 
-# The files that predict.py is joined from, in the order in which they need each other.
-_SOURCES = ("reading.py", "operations.py", "predictor.py", "standalone.py")
 _HEAD = '''"""Predict with this bundle; Python and NumPy are all that is needed.
 
     python predict.py INPUT OUTPUT
@@ -135,14 +134,52 @@ if __name__ == "__main__":  # more threads only wait for each other on products 
 '''
 
 
+# The files that predict.py is joined from, before the layers' operations and behind them.
+_BEFORE = ("records/typed_json", "records/manifest", "bundle/input_transform")
+_BEHIND = ("bundle/operations", "bundle/predictor", "bundle/standalone")
+
+
 def standalone_source() -> str:
-    """Return predict.py: the modules of the predictor joined, their imports of each other and
-    repeated docstrings left out.
+    """Return predict.py: the modules of the predictor and the layers' operations, joined in the
+    order in which they need each other, without their imports of each other and their docstrings.
     """
-    parts = [(Path(__file__).parent / name).read_text(encoding="utf-8") for name in _SOURCES]
-    bodies = [
-        re.sub(r"^from pipeline\.[^\n]*?import (\([^)]*\)|[^\n]*)\n", "", part, flags=re.MULTILINE)
-        for part in parts
-    ]
-    without = [re.sub(r'\A""".*?"""\n', "", body, flags=re.DOTALL).strip("\n") for body in bodies]
-    return _HEAD + "\n\n\n".join(without) + "\n"
+    parts = [_source(name) for name in _BEFORE]
+    parts += [_operations_source(), *(_source(name) for name in _BEHIND)]
+    return _HEAD + "\n\n\n".join(parts) + "\n"
+
+
+def _source(name: str) -> str:
+    text = (Path(__file__).parents[1] / f"{name}.py").read_text(encoding="utf-8")
+    ours = r"^from (?:pipeline|cnn_core)\.[^\n]*?import (\([^)]*\)|[^\n]*)\n"
+    text = re.sub(ours, "", text, flags=re.MULTILINE)
+    return re.sub(r'\A""".*?"""\n', "", text, flags=re.DOTALL).strip("\n")
+
+
+def _operations_source() -> str:
+    """Return the layers' `infer` as text, each in a class of its layer's name, and their table."""
+    parts: dict[str, str] = {}
+    for layer in OPERATIONS.values():
+        _add_source(layer.infer, parts)
+    rows = [f'    "{op}": {_owner(layer.infer)},\n' for op, layer in OPERATIONS.items()]
+    types = (
+        "from collections.abc import Mapping\nfrom typing import Any\n\n"
+        "Operation, Arrays = Mapping[str, Any], Mapping[str, Array]"
+    )
+    return "\n\n\n".join([types, *parts.values(), f"OPERATIONS = {{\n{''.join(rows)}}}"])
+
+
+def _add_source(function: Callable[..., Any], parts: dict[str, str]) -> None:
+    """Add a function's text to `parts`, behind that of the functions of cnn_core that it names."""
+    text = inspect.getsource(function)
+    for node in ast.walk(ast.parse(textwrap.dedent(text))):
+        used = function.__globals__.get(node.id) if isinstance(node, ast.Name) else None
+        if not inspect.isfunction(used) or used.__qualname__ in parts:
+            continue
+        if used.__module__.startswith("cnn_core."):
+            _add_source(used, parts)
+    owner = _owner(function)
+    parts[function.__qualname__] = (f"class {owner}:\n{text}" if owner else text).rstrip()
+
+
+def _owner(function: Callable[..., Any]) -> str:
+    return function.__qualname__.rpartition(".")[0]

@@ -11,7 +11,8 @@ from PIL import Image
 from threadpoolctl import threadpool_limits
 
 from cnn_core.errors import InputError
-from pipeline.bundle.operations import OPERATIONS, Net
+from cnn_core.layers import OPERATIONS
+from pipeline.bundle.operations import Net
 from pipeline.bundle.predictor import Bundle
 from pipeline.inputs.normalize import as_mnist, ink_of
 from pipeline.inputs.pictures import read_picture
@@ -43,7 +44,7 @@ def input_of(content: bytes, bundle: Bundle) -> NDArray[np.uint8]:
             (width, height), Image.Resampling.LANCZOS
         )
         return np.asarray(resized, np.uint8).transpose(2, 0, 1)[None]
-    centre = fill_box if bundle.manifest["data"]["name"] == "digits" else as_mnist
+    centre = fill_box if bundle.manifest.data.name == "digits" else as_mnist
     return centre(picture[0], (height, width))[None, None]
 
 
@@ -77,7 +78,7 @@ def _framed(net: Net, image: NDArray[np.uint8]) -> NDArray[np.floating]:
     first = net.operations[0]
     if first["op"] != "moment_normalization":
         return image.astype(np.float32)
-    seen = OPERATIONS[first["op"]](
+    seen = OPERATIONS[first["op"]].infer(
         image.transpose(1, 2, 3, 0).astype(np.float32), first, net.arrays
     )
     return seen[-image.shape[1] :].transpose(3, 0, 1, 2)
@@ -101,7 +102,7 @@ def first_maps(net: Net, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
             "convolution",
         ):
             break
-        x = OPERATIONS[operation["op"]](x, operation, net.arrays)
+        x = OPERATIONS[operation["op"]].infer(x, operation, net.arrays)
         convolved = convolved or operation["op"] == "convolution"
         if convolved and operation["op"] not in _WINDOWED:
             break
@@ -125,8 +126,8 @@ def answer(bundle: Bundle, content: bytes) -> dict[str, Any]:
         "empty": not bool(image.any()),
         "ensemble": _rounded(together),
         "members": [
-            {"name": about["name"], "probabilities": _rounded(chances)}
-            for about, chances in zip(bundle.manifest["members"], members[:, 0], strict=True)
+            {"name": about.name, "probabilities": _rounded(chances)}
+            for about, chances in zip(bundle.manifest.members, members[:, 0], strict=True)
         ],
         "seen": np.rint(_framed(bundle.nets[0][0], image)[0].mean(axis=0)).astype(int).tolist(),
         "maps": first_maps(bundle.nets[0][0], image).tolist(),

@@ -115,11 +115,11 @@ def about(bundle: Bundle) -> dict[str, Any]:
     """What the page says of the model."""
     manifest = bundle.manifest
     return {
-        "study": manifest.get("study", ""),
+        "study": manifest.study,
         "classes": bundle.classes,
         "image": list(bundle.image_shape),
-        "members": [member["name"] for member in manifest["members"]],
-        "method": manifest["combine"]["method"],
-        "data": manifest.get("data", {}).get("name", ""),
-        "digest": str(manifest.get("digest", ""))[:12],
+        "members": [member.name for member in manifest.members],
+        "method": manifest.combine.method,
+        "data": manifest.data.name,
+        "digest": manifest.digest[:12],
     }

@@ -3,10 +3,9 @@ its best trial.
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,18 +16,26 @@ from cnn_core.errors import InputError
 from cnn_core.spec import Spec
 from cnn_core.state import Weights
 from pipeline.bundle.graph import operations_of
-from pipeline.bundle.predictor import FORMAT, manifest_digest
-from pipeline.bundle.reading import IDENTITY
+from pipeline.bundle.input_transform import IDENTITY
 from pipeline.bundle.writing import Assembled, npz_bytes, standalone_source
 from pipeline.config import compose, override, spec_of
 from pipeline.data import prepare
 from pipeline.ensemble.plan import finished_trials
 from pipeline.files import StudyPaths, sha256_bytes, sha256_file
+from pipeline.records.ensemble_record import Ensemble, EnsembleMember, read_ensemble
+from pipeline.records.manifest import (
+    BundleMember,
+    BundleNet,
+    BundleScores,
+    Combine,
+    Manifest,
+    TrainedOn,
+    signed,
+)
+from pipeline.records.typed_json import plain
 from pipeline.reporting.scores import REFITTED
 from pipeline.search.problem import of_the_net
 
-ENSEMBLE_KEYS = ("members", "combine", "views", "out_of_fold", "chosen_on", "images", "expected")
-MEMBER_KEYS = ("name", "temperature", "overrides", "model", "specs")
 _PRESET = (
     "a preset that the study names has changed since: use the code that it was run with, or train "
     "again"
@@ -38,6 +45,7 @@ LICENCES = {
     "digits": "Optical Recognition of Handwritten Digits (E. Alpaydin, C. Kaynak), UCI Machine "
     "Learning Repository, CC BY 4.0",
 }
+Files = dict[str, dict[str, Array]]  # name of a weight file -> what it holds
 
 
 def assemble(paths: StudyPaths) -> Assembled:
@@ -45,94 +53,61 @@ def assemble(paths: StudyPaths) -> Assembled:
     complete trial with its weights.
     """
     path = paths.ensemble / "ensemble.json"
-    if path.exists():
-        return _of_ensemble(paths, read_ensemble(path))
-    return _of_best_trial(paths)
+    return _of_ensemble(paths, read_ensemble(path)) if path.exists() else _of_best_trial(paths)
 
 
-def read_ensemble(path: Path) -> dict[str, Any]:
-    """Return an ensemble.json. Raises InputError where it is no JSON or lacks what `pipeline.final`
-    writes.
-    """
-    again = f"in {path}; run python -m pipeline.final again"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        members = content["members"]
-        missing = [key for key in ENSEMBLE_KEYS if key not in content]
-        missing += [
-            f"members[{k}].{key}"
-            for k, member in enumerate(members)
-            for key in MEMBER_KEYS
-            if key not in member
-        ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"an ensemble must be JSON with its members, got {type(error).__name__}: {error} "
-            f"{again}"
-        ) from None
-    if missing:
-        raise InputError(
-            "an ensemble must have all that pipeline.final writes, got none of "
-            f"{', '.join(missing)} {again}"
-        )
-    return dict(content)
-
-
-def _of_ensemble(paths: StudyPaths, ensemble: Mapping[str, Any]) -> Assembled:
-    members: list[dict[str, Any]] = []
-    files: dict[str, dict[str, Array]] = {}
-    spec: Spec | None = None
-    for entry in ensemble["members"]:
-        spec = _spec(paths, entry["overrides"])
-        _check_model(entry, spec, paths)
-        nets = []
-        kind, digests = (
-            ("all", entry["refits"]) if entry.get("refits") else ("fold", entry["specs"])
-        )
-        for folder, digest in ((f"{kind}{k}", digest) for k, digest in enumerate(digests)):
-            weights = _final_weights(paths.final / entry["name"] / folder / "weights.npz", digest)
-            nets.append(_net(spec, weights, f"weights/{entry['name']}-{folder}.npz", files))
-        about = {key: entry[key] for key in ("overrides", "model")}
-        members.append(
-            {"name": entry["name"], "temperature": entry["temperature"], "nets": nets, **about}
-        )
-    if spec is None:
+def _of_ensemble(paths: StudyPaths, ensemble: Ensemble) -> Assembled:
+    if not ensemble.members:
         raise InputError(f"an ensemble must have members with weights, got none in {paths.final}")
-    scores = {
-        key: ensemble[key]
-        for key in ("out_of_fold", "chosen_on", "ordinary", "images")
-        if key in ensemble
-    }
-    scores |= (
-        {"judged": REFITTED} if any(entry.get("refits") for entry in ensemble["members"]) else {}
+    files: Files = {}
+    members = []
+    for entry in ensemble.members:
+        spec = _spec(paths, entry.overrides)
+        _check_model(entry, spec, paths)
+        kind, digests = ("all", entry.refits) if entry.refits else ("fold", entry.specs)
+        nets = []
+        for folder, digest in ((f"{kind}{k}", digest) for k, digest in enumerate(digests)):
+            weights = _final_weights(paths.final / entry.name / folder / "weights.npz", digest)
+            nets.append(_net(spec, weights, f"weights/{entry.name}-{folder}.npz", files))
+        members.append(
+            BundleMember(
+                name=entry.name,
+                temperature=entry.temperature,
+                nets=tuple(nets),
+                overrides=entry.overrides,
+                model=entry.model,
+            )
+        )
+    scores = BundleScores(
+        out_of_fold=ensemble.out_of_fold,
+        chosen_on=ensemble.chosen_on,
+        ordinary=ensemble.ordinary,
+        images=ensemble.images,
+        judged=REFITTED if ensemble.refitted else None,
     )
-    return _assembled(
-        paths,
-        spec,
-        members,
-        files,
-        ensemble["combine"],
-        ensemble["views"],
-        scores,
-        ensemble["expected"],
+    manifest = replace(
+        _manifest(paths, spec, members, ensemble.combine),
+        views=ensemble.views,
+        scores=scores,
+        expected=ensemble.expected,
     )
+    return Assembled(signed(manifest), files)
 
 
-def _check_model(entry: Mapping[str, Any], spec: Spec, paths: StudyPaths) -> None:
+def _check_model(entry: EnsembleMember, spec: Spec, paths: StudyPaths) -> None:
     """Raise InputError where a member's overrides compose another net than it was built of, as
     after a change of a preset.
     """
-    now = json.loads(json.dumps(asdict(spec.model)))
+    now = plain(asdict(spec.model))
     changed = [
         f"model.{key}={now[key]!r} for {value!r}"
-        for key, value in entry["model"].items()
+        for key, value in entry.model.items()
         if key in now and now[key] != value
     ]
     if changed:
-        where = f"of member {entry['name']} in {paths.folder}"
         raise InputError(
             "a member's overrides must compose the net that it was built of, got "
-            f"{', '.join(changed)} {where}; {_PRESET}"
+            f"{', '.join(changed)} of member {entry.name} in {paths.folder}; {_PRESET}"
         )
 
 
@@ -165,45 +140,38 @@ def _of_best_trial(paths: StudyPaths) -> Assembled:
             "a bundle needs a trial with its weights (tracking.keep_weights=best), got none in "
             f"{paths.trials}"
         )
-    weights, _ = _trial_weights(paths, best.number)
-    scores = {"objective": best.value, "trial": best.number}
+    weights = _trial_weights(paths, best.number)
+    scores = BundleScores(objective=best.value, trial=best.number)
     return single_net(paths, f"t{best.number:03d}", best.overrides, weights, scores)
 
 
 def single_net(
-    paths: StudyPaths,
-    name: str,
-    overrides: Sequence[str],
-    weights: Weights,
-    scores: Mapping[str, Any],
+    paths: StudyPaths, name: str, overrides: Sequence[str], weights: Weights, scores: BundleScores
 ) -> Assembled:
     """Return the bundle of one net: the configuration of these `overrides`, with these weights."""
     spec = _spec(paths, overrides)
-    files: dict[str, dict[str, Array]] = {}
+    files: Files = {}
     net = _net(spec, weights, f"weights/{name}.npz", files)
-    member = {
-        "name": name,
-        "temperature": 1.0,
-        "nets": [net],
-        "overrides": list(overrides),
-        "model": asdict(spec.model),
-    }
-    combine = {"method": "uniform", "weights": [1.0], "temperature": 1.0}
-    return _assembled(paths, spec, [member], files, combine, [IDENTITY], scores, {})
+    model = plain(asdict(spec.model))
+    member = BundleMember(
+        name=name, temperature=1.0, nets=(net,), overrides=tuple(overrides), model=model
+    )
+    combine = Combine(method="uniform", weights=(1.0,), temperature=1.0)
+    manifest = _manifest(paths, spec, [member], combine)
+    return Assembled(signed(replace(manifest, scores=scores)), files)
 
 
-def _trial_weights(paths: StudyPaths, number: int) -> tuple[Weights, dict[str, Any]]:
+def _trial_weights(paths: StudyPaths, number: int) -> Weights:
     """Read a trial's weights, checked against its manifest."""
     trial = paths.trial(number)
-    manifest = json.loads(trial.manifest.read_text())
-    expected, found = manifest["sha256"]["weights.npz"], sha256_file(trial.weights)
+    expected = json.loads(trial.manifest.read_text())["sha256"]["weights.npz"]
+    found = sha256_file(trial.weights)
     if found != expected:
         raise InputError(
             f"weights must have the digest {expected[:12]} of their manifest, got {found[:12]} in "
             f"{trial.weights}"
         )
-    weights, _ = checkpoint.load_weights(trial.weights)
-    return weights, manifest
+    return checkpoint.load_weights(trial.weights)[0]
 
 
 def _spec(paths: StudyPaths, overrides: Sequence[str]) -> Spec:
@@ -211,9 +179,7 @@ def _spec(paths: StudyPaths, overrides: Sequence[str]) -> Spec:
     return spec_of(config, prepare(config.data, config.root), (0,))
 
 
-def _net(
-    spec: Spec, weights: Weights, name: str, files: dict[str, dict[str, Array]]
-) -> dict[str, Any]:
+def _net(spec: Spec, weights: Weights, name: str, files: Files) -> BundleNet:
     """Add a net's arrays to `files` and return its entry in the manifest."""
     model = build_model(
         spec.model, spec.data.image_shape, spec.data.classes, np.random.default_rng(0)
@@ -226,39 +192,23 @@ def _net(
             f"{_PRESET}"
         ) from None
     operations, files[name] = operations_of(model)
-    return {"file": name, "sha256": sha256_bytes(npz_bytes(files[name])), "operations": operations}
+    sha256 = sha256_bytes(npz_bytes(files[name]))
+    return BundleNet(file=name, sha256=sha256, operations=tuple(operations))
 
 
-def _assembled(
-    paths: StudyPaths,
-    spec: Spec,
-    members: list[dict[str, Any]],
-    files: dict[str, dict[str, Array]],
-    combine: Mapping[str, Any],
-    views: Sequence[Sequence[float]],
-    scores: Mapping[str, Any],
-    expected: Mapping[str, Any],
-) -> Assembled:
-    data_name = compose(of_the_net(members[0]["overrides"])).data.name
-    manifest: dict[str, Any] = {
-        "format": FORMAT,
-        "study": paths.name,
-        "image_shape": list(spec.data.image_shape),
-        "classes": spec.data.classes,
-        "members": members,
-        "combine": dict(combine),
-        "views": [list(view) for view in views],
-        "scores": dict(scores),
-        "expected": dict(expected),
-        "files": {"predict.py": sha256_bytes(standalone_source().encode())},
-        "data": {
-            "name": data_name,
-            "digest": spec.data.digest,
-            "licence": LICENCES.get(data_name, "as its owner says"),
-        },
-    }
-    manifest = json.loads(
-        json.dumps(manifest)
-    )  # tuples become lists, so that the digest is that of the file
-    manifest["digest"] = manifest_digest(manifest)
-    return Assembled(manifest, files)
+def _manifest(
+    paths: StudyPaths, spec: Spec, members: Sequence[BundleMember], combine: Combine
+) -> Manifest:
+    """Return what a manifest says of a study's members, its scores not yet told."""
+    data = compose(of_the_net(members[0].overrides)).data.name
+    licence = LICENCES.get(data, "as its owner says")
+    return Manifest(
+        study=paths.name,
+        image_shape=spec.data.image_shape,
+        classes=spec.data.classes,
+        members=tuple(members),
+        combine=combine,
+        views=(IDENTITY,),
+        files={"predict.py": sha256_bytes(standalone_source().encode())},
+        data=TrainedOn(name=data, digest=spec.data.digest, licence=licence),
+    )

@@ -1,11 +1,9 @@
 """From out-of-fold logits to an ensemble: temperatures, members within the time cap, the method,
-what it gains: ensemble.json.
+and what it gains.
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +14,8 @@ from pipeline.ensemble.methods import Combination, fit_temperature, softmax
 from pipeline.ensemble.out_of_fold import OutOfFold
 from pipeline.ensemble.plan import Member
 from pipeline.ensemble.selection import choose_useful, within_cap
-from pipeline.files import StudyPaths, atomic_write_text
+from pipeline.records.ensemble_record import Ensemble, EnsembleMember
+from pipeline.records.manifest import Expected, SetScore
 from pipeline.reporting.scores import REFITTED, Counts, Probabilities, accuracy, gain_over, log_loss
 
 
@@ -64,8 +63,8 @@ def build_ensemble(
     labels: Labels,
     settings: EnsembleSettings,
     views: Sequence[Sequence[float]],
-) -> dict[str, Any]:
-    """Return the content of ensemble.json, chosen out of fold alone, on the proxy and ordinary
+) -> Ensemble:
+    """Return the ensemble, chosen out of fold alone, on the proxy and ordinary
     images as `settings.ordinary` says.
     """
     judged = judged_on(found, labels, settings.ordinary)
@@ -80,37 +79,40 @@ def build_ensemble(
         stacked, all_labels, counts, affordable, settings.name, copies=len(judged.shares)
     )
     held_out = judged.apart(choice.held_out)
-    return {
-        "chosen_on": judged.main,
-        "ordinary": judged.shares["clean"],
-        "views": [list(view) for view in views],
-        "members": [
-            {
-                "name": members[m].name,
-                "temperature": temperatures[m],
-                "ms_per_image": float(costs[m]),
-                "overrides": list(members[m].overrides),
-                "model": asdict(members[m].specs[0].model),
-                "specs": [spec.digest() for spec in members[m].specs],
-                "refits": [spec.digest() for spec in members[m].refits],
-                **{f"{name}_accuracy": accuracy(sets[name][m], labels) for name in sets},
-                **{f"{name}_log_loss": log_loss(sets[name][m], labels) for name in sets},
-            }
+    return Ensemble(
+        chosen_on=judged.main,
+        ordinary=judged.shares["clean"],
+        views=tuple(tuple(view) for view in views),
+        members=tuple(
+            replace(
+                _record(members[m], {name: sets[name][m] for name in sets}, labels),
+                temperature=temperatures[m],
+                ms_per_image=float(costs[m]),
+            )
             for m in kept
-        ],
-        "left_out": [members[m].name for m in range(len(members)) if m not in affordable],
-        "no_weight": [members[m].name for m in affordable if m not in kept],
-        "combine": choice.combination.plain(),
-        "methods": choice.methods,
-        "images": len(labels),
-        "out_of_fold": {name: _score(held_out[name], sets[name][kept], labels) for name in sets},
-        "expected": _expected(choice.combination, sets[judged.main][kept], labels),
-    }
+        ),
+        left_out=tuple(members[m].name for m in range(len(members)) if m not in affordable),
+        no_weight=tuple(members[m].name for m in affordable if m not in kept),
+        combine=choice.combination.record(),
+        methods=choice.methods,
+        images=len(labels),
+        out_of_fold={name: _score(held_out[name], sets[name][kept], labels) for name in sets},
+        expected=_expected(choice.combination, sets[judged.main][kept], labels),
+    )
 
 
-def write_ensemble(paths: StudyPaths, content: dict[str, Any]) -> None:
-    """Write ensemble.json."""
-    atomic_write_text(paths.ensemble / "ensemble.json", json.dumps(content, indent=2) + "\n")
+def _record(member: Member, sets: Mapping[str, Probabilities], labels: Labels) -> EnsembleMember:
+    """Return a member with its scores on each set of images, (N, classes) each."""
+    return EnsembleMember(
+        name=member.name,
+        temperature=1.0,
+        overrides=tuple(member.overrides),
+        model=asdict(member.specs[0].model),
+        specs=tuple(spec.digest() for spec in member.specs),
+        refits=tuple(spec.digest() for spec in member.refits),
+        **{f"{name}_accuracy": accuracy(found, labels) for name, found in sets.items()},
+        **{f"{name}_log_loss": log_loss(found, labels) for name, found in sets.items()},
+    )
 
 
 def _cost_ms(member: Member, one: OutOfFold) -> float:
@@ -146,62 +148,57 @@ def _member_probabilities(
     )
 
 
-def _score(joined: Probabilities, members: Probabilities, labels: Labels) -> dict[str, Any]:
+def _score(joined: Probabilities, members: Probabilities, labels: Labels) -> SetScore:
     """Return scores of the cross-fitted ensemble on one set, its best member's there, and the gain
     between them.
     """
     best = int(np.argmax([accuracy(member, labels) for member in members]))
-    return {
-        "accuracy": accuracy(joined, labels),
-        "log_loss": log_loss(joined, labels),
-        "best_member": best,
-        "best_member_accuracy": accuracy(members[best], labels),
-        "gain": gain_over(members[best], joined, labels).plain(),
-    }
+    return SetScore(
+        accuracy=accuracy(joined, labels),
+        log_loss=log_loss(joined, labels),
+        best_member=best,
+        best_member_accuracy=accuracy(members[best], labels),
+        gain=gain_over(members[best], joined, labels),
+    )
 
 
-def _expected(combination: Combination, members: Probabilities, labels: Labels) -> dict[str, Any]:
+def _expected(combination: Combination, members: Probabilities, labels: Labels) -> Expected:
     """Return what predictions of like images look like, for the label-free check of drift."""
     joined = combination.apply(members)
     votes = members.argmax(axis=2)
     classes = members.shape[2]
-    return {
-        "agreement": float(np.mean((votes == votes[0]).all(axis=0))),
-        "confidence": float(joined.max(axis=1).mean()),
-        "class_share": (np.bincount(labels, minlength=classes) / len(labels)).tolist(),
-    }
+    return Expected(
+        agreement=float(np.mean((votes == votes[0]).all(axis=0))),
+        confidence=float(joined.max(axis=1).mean()),
+        class_share=tuple((np.bincount(labels, minlength=classes) / len(labels)).tolist()),
+    )
 
 
-def summary_lines(content: dict[str, Any]) -> list[str]:
+def summary_lines(ensemble: Ensemble) -> list[str]:
     """Return what the ensemble is and gains, in words."""
     lines = []
-    for k, member in enumerate(content["members"]):
-        weight = (
-            f", weight {content['combine']['weights'][k]:.2f}"
-            if "weights" in content["combine"]
-            else ""
-        )
+    weights = ensemble.combine.weights
+    for k, member in enumerate(ensemble.members):
         accuracies = ", ".join(
-            f"{name} {member[f'{name}_accuracy']:.3%}" for name in content["out_of_fold"]
+            f"{name} {member.accuracy_on(name):.3%}" for name in ensemble.out_of_fold
         )
         lines.append(
-            f"member {member['name']}: out-of-fold accuracy {accuracies}, temperature "
-            f"{member['temperature']:.2f}{weight}"
+            f"member {member.name}: out-of-fold accuracy {accuracies}, temperature "
+            f"{member.temperature:.2f}" + (f", weight {weights[k]:.2f}" if weights else "")
         )
-    for name, score in content["out_of_fold"].items():
-        gain = score["gain"]
-        interval = f"{gain['gain']:+.3%} [{gain['low']:+.3%}, {gain['high']:+.3%}]"
+    for name, score in ensemble.out_of_fold.items():
+        gain = score.gain
         lines.append(
-            f"ensemble ({content['combine']['method']}) on {name} images: {score['accuracy']:.3%}, "
-            f"{interval} over its best member, "
-            f"{gain['errors_removed']:.0%} of its errors gone"
+            f"ensemble ({ensemble.combine.method}) on {name} images: {score.accuracy:.3%}, "
+            f"{gain.gain:+.3%} [{gain.low:+.3%}, {gain.high:+.3%}] over its best member, "
+            f"{gain.errors_removed:.0%} of its errors gone"
         )
-    if any(member.get("refits") for member in content["members"]):
+    if ensemble.refitted:
         lines.append(REFITTED)
-    if content["left_out"]:
-        lines.append(f"left out for the time cap: {', '.join(content['left_out'])}")
-    if content["no_weight"]:
+    if ensemble.left_out:
+        lines.append(f"left out for the time cap: {', '.join(ensemble.left_out)}")
+    if ensemble.no_weight:
         lines.append(
-            f"left out since the others are no better with them: {', '.join(content['no_weight'])}"
+            f"left out since the others are no better with them: {', '.join(ensemble.no_weight)}"
         )
     return lines

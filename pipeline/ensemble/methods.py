@@ -18,6 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from cnn_core.axes import Labels
+from pipeline.records.manifest import Combine
 from pipeline.reporting.scores import Counts, Probabilities, log_loss
 
 _TINY = 1e-7  # as in the bundle's predictor
@@ -53,19 +54,12 @@ class Combination:
             return softmax(np.tensordot(weights, logarithms(members), axes=1), self.temperature)
         return softmax(logarithms(np.tensordot(weights, members, axes=1)), self.temperature)
 
-    def plain(self) -> dict[str, Any]:
-        """Return what a manifest holds."""
+    def record(self) -> Combine:
+        """Return what ensemble.json and a bundle's manifest hold."""
         if self.method == "stacking":
-            return {
-                "method": "stacking",
-                "coefficients": [list(row) for row in self.coefficients],
-                "intercepts": list(self.intercepts),
-            }
-        return {
-            "method": self.method,
-            "weights": list(self.weights),
-            "temperature": self.temperature,
-        }
+            rows, intercepts = self.coefficients, self.intercepts
+            return Combine(method=self.method, coefficients=rows, intercepts=intercepts)
+        return Combine(method=self.method, weights=self.weights, temperature=self.temperature)
 
 
 def stacking_features(members: Probabilities) -> NDArray[np.float64]:

@@ -19,6 +19,7 @@ from pipeline.ensemble.duration import work_of
 from pipeline.ensemble.plan import Member, in_order
 from pipeline.events import EpochDone, Event, State, StudyEnded, StudyStarted, TrialEnded
 from pipeline.files import StudyPaths, TrialPaths, sha256_bytes
+from pipeline.records.ensemble_record import Ensemble
 from pipeline.search.announce import run_tags, study_ended, study_started
 from pipeline.search.problem import Job, costs_of, shown_params
 from pipeline.search.runner import JobList
@@ -207,28 +208,29 @@ def final_started(config: Config, nets: Sequence[Net], slots: Sequence[Slot]) ->
 
 
 def final_ended(
-    stop: Stop, counts: Mapping[str, int], outside: float, content: Mapping[str, Any]
+    stop: Stop, counts: Mapping[str, int], outside: float, ensemble: Ensemble | None
 ) -> StudyEnded:
-    """Return the event of its end; `content` is that of ensemble.json, empty without one."""
+    """Return the event of its end; `ensemble` is None where the run stopped."""
     return study_ended(
-        stop, trials=counts, outside_training=outside, figures=ensemble_figures(content)
+        stop, trials=counts, outside_training=outside, figures=ensemble_figures(ensemble)
     )
 
 
-def ensemble_figures(content: Mapping[str, Any]) -> dict[str, float]:
+def ensemble_figures(ensemble: Ensemble | None) -> dict[str, float]:
     """Return what MLflow shows of an ensemble: out-of-fold scores and gains; the objective is the
     accuracy on what it is for.
     """
     found: dict[str, float] = {}
-    for name, score in content.get("out_of_fold", {}).items():
-        found[f"ensemble_{name}_accuracy"] = score["accuracy"]
-        found[f"ensemble_{name}_log_loss"] = score["log_loss"]
-        found[f"best_member_{name}_accuracy"] = score["best_member_accuracy"]
-        found[f"gain_{name}"] = score["gain"]["gain"]
-        found[f"errors_removed_{name}"] = score["gain"]["errors_removed"]
-    if found:
-        found["objective"] = found[f"ensemble_{content['chosen_on']}_accuracy"]
-        found["members"] = float(len(content["members"]))
+    if ensemble is None:
+        return found
+    for name, score in ensemble.out_of_fold.items():
+        found[f"ensemble_{name}_accuracy"] = score.accuracy
+        found[f"ensemble_{name}_log_loss"] = score.log_loss
+        found[f"best_member_{name}_accuracy"] = score.best_member_accuracy
+        found[f"gain_{name}"] = score.gain.gain
+        found[f"errors_removed_{name}"] = score.gain.errors_removed
+    found["objective"] = found[f"ensemble_{ensemble.chosen_on}_accuracy"]
+    found["members"] = float(len(ensemble.members))
     return found
 
 

@@ -24,8 +24,8 @@ from cnn_core.data.splits import split_of
 from cnn_core.spec import Spec
 from cnn_core.state import Weights
 from pipeline.bundle.graph import operations_of
+from pipeline.bundle.input_transform import resample_view, view_sampler
 from pipeline.bundle.operations import Net
-from pipeline.bundle.reading import resample_view, view_sampler
 from pipeline.bundle.running import BATCH, QuickNet
 from pipeline.ensemble.plan import Member
 from pipeline.files import StudyPaths, TrialPaths, atomic_write_bytes

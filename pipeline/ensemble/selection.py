@@ -137,7 +137,7 @@ def choose_useful(
     name: str,
     copies: int,
 ) -> tuple[list[int], Choice]:
-    """Return those of the `affordable` members that have a say, and the choice made with them
+    """Return those of the `affordable` members that get a weight, and the choice made with them
     alone.
     """
     choice = choose(members[affordable], labels, counts, name=name, copies=copies)
@@ -148,7 +148,7 @@ def choose_useful(
 
 
 def with_weight(combination: Combination, members: Sequence[int]) -> list[int]:
-    """Return those of `members` that have a say: a mean's members with a weight of at least a
+    """Return those of `members` that get a weight: a mean's members with a weight of at least a
     thousandth.
     """
     if not combination.weights:

@@ -2,12 +2,13 @@
 on.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pipeline.records.manifest import Expected
 
 
 @dataclass
@@ -16,7 +17,7 @@ class Drift:
     looked like.
     """
 
-    expected: Mapping[str, Any]
+    expected: Expected
     count: int = 0
     agreed: int = 0
     confidence: float = 0.0
@@ -52,14 +53,14 @@ class Drift:
         """Return a sentence for each sign that these images differ from those that the model was
         judged on.
         """
-        if not self.expected or self.count < 50:
+        usual_share = np.array(self.expected.class_share or ())
+        if not usual_share.size or self.count < 50:
             return []
         found = []
-        for name, value in (
-            ("agreement", self.agreed / self.count),
-            ("confidence", self.confidence / self.count),
+        for name, value, usual in (
+            ("agreement", self.agreed / self.count, self.expected.agreement or 0.0),
+            ("confidence", self.confidence / self.count, self.expected.confidence or 0.0),
         ):
-            usual = float(self.expected[name])
             # Five points, and twice as many doubtful images as usual: both, so that neither tiny
             # nor noisy differences warn.
             if value < usual - 0.05 and 1 - value > 2 * (1 - usual):
@@ -67,10 +68,7 @@ class Drift:
                     f"drift: {name} is {value:.1%}, {usual:.1%} on the training set's own images; "
                     "expect a lower score"
                 )
-        share = np.array(
-            [self.classes.get(k, 0) / self.count for k in range(len(self.expected["class_share"]))]
-        )
-        usual_share = np.array(self.expected["class_share"])
+        share = np.array([self.classes.get(k, 0) / self.count for k in range(usual_share.size)])
         spread = np.sqrt(usual_share * (1 - usual_share) / self.count)
         odd = np.flatnonzero(np.abs(share - usual_share) > 0.05 + 4 * spread)
         if odd.size:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cnn_core.axes import Images, Labels
 from pipeline.files import atomic_write_text
+from pipeline.records.typed_json import plain
 from pipeline.reporting.contact_sheet import write_sheet
 from pipeline.reporting.scores import (
     accuracy,
@@ -54,9 +55,8 @@ class Scored:
             "member_accuracy": singles,
         }
         if len(singles) > 1:
-            figures["gain_over_best_member"] = gain_over(
-                self.members[best], self.joined, self.labels
-            ).plain()
+            gain = gain_over(self.members[best], self.joined, self.labels)
+            figures["gain_over_best_member"] = plain(gain)
         return figures | {"per_class": self.per_class()}
 
     def confusion(self) -> NDArray[np.int64]:

@@ -5,7 +5,7 @@ submissions.csv for each.
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cnn_core.errors import InputError
 from pipeline.files import sha256_file
+from pipeline.records.manifest import Manifest
 
 FORMATS = ("auto", "labels", "submission", "probabilities")
 _FORMULA = re.compile(r"[=+\-@\t\r]")
@@ -78,7 +79,7 @@ def append_to_ledger(
     output: Path,
     rows: int,
     bundle: Path,
-    manifest: Mapping[str, Any],
+    manifest: Manifest,
     expected: float | None,
 ) -> Path:
     """Append a line to submissions.csv and return its path; the column `score` is for the user to
@@ -91,7 +92,7 @@ def append_to_ledger(
         "sha256": sha256_file(output),
         "rows": str(rows),
         "bundle": str(bundle),
-        "model": manifest["digest"][:16],
+        "model": manifest.digest[:16],
         "expected_score": "" if expected is None else f"{expected:.5f}",
         "score": "",
     }
@@ -104,13 +105,13 @@ def append_to_ledger(
     return path
 
 
-def expected_score(manifest: Mapping[str, Any]) -> float | None:
+def expected_score(manifest: Manifest) -> float | None:
     """Return the accuracy shown out of fold on what stands for the images to label, None where the
     manifest does not say.
 
     Where refits predict it is that of the folds' nets, which saw fewer images: rather too little.
     """
-    scores = manifest.get("scores", {})
-    if "out_of_fold" in scores:
-        return float(scores["out_of_fold"][scores["chosen_on"]]["accuracy"])
-    return float(scores["objective"]) if "objective" in scores else None
+    scores = manifest.scores
+    if scores.out_of_fold is not None and scores.chosen_on is not None:
+        return scores.out_of_fold[scores.chosen_on].accuracy
+    return scores.objective

@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import yaml
 from cnn_core.errors import InputError
 from pipeline import journal
 from pipeline.files import StudyPaths
+from pipeline.records.ensemble_record import Ensemble, read_ensemble
 from pipeline.reporting.borders import Place, next_space, places
 from pipeline.reporting.confidence import Confidence, assess
 from pipeline.reporting.effects import Effect, effects
@@ -48,7 +50,7 @@ class Facts:
     confirmed: dict[int, dict[str, float]] = field(
         default_factory=dict
     )  # trial -> mean, spread over fresh seeds; the best first
-    ensemble: dict[str, Any] | None = None
+    ensemble: Ensemble | None = None
     evaluation: dict[str, dict[str, Any]] = field(
         default_factory=dict
     )  # set of images -> its scores
@@ -68,7 +70,8 @@ def gather(study: optuna.Study, paths: StudyPaths) -> Facts:
     config = _config(table)
     facts = Facts(table, config, stopped=reasons(table))
     facts.confirmed = confirmed_metrics(paths.folder)
-    facts.ensemble = _json(paths.ensemble / "ensemble.json")
+    with suppress(InputError):  # none was built, or it is damaged
+        facts.ensemble = read_ensemble(paths.ensemble / "ensemble.json")
     found = {name: _json(paths.evaluation / f"{name}.json") for name in EVALUATED}
     facts.evaluation = {name: scores for name, scores in found.items() if scores is not None}
     if not table.complete:

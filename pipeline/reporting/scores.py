@@ -2,7 +2,6 @@
 over its best member.
 """
 
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -10,28 +9,12 @@ from numpy.random import default_rng
 from numpy.typing import NDArray
 
 from cnn_core.axes import Labels
+from pipeline.records.manifest import Gain
 
 Probabilities = NDArray[np.floating[Any]]  # (N, classes), or (members, N, classes)
 Counts = NDArray[np.float64]  # (N,), how much each image counts
 _RESAMPLES = 10_000
 _SEED = 95
-
-
-@dataclass(frozen=True, kw_only=True)
-class Gain:
-    """Accuracy of the ensemble minus that of its best member, with a 95 % bootstrap interval;
-    shares of the best member's errors.
-    """
-
-    gain: float
-    low: float
-    high: float
-    errors_best: int
-    errors_ensemble: int
-    errors_removed: float  # share of the best member's errors that are gone (net)
-
-    def plain(self) -> dict[str, float]:
-        return asdict(self)
 
 
 def gain_over(best: Probabilities, ensemble: Probabilities, labels: Labels) -> Gain:

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from pipeline.records.manifest import SetScore
 from pipeline.reporting import charts
 from pipeline.reporting.effects import unit_of
 from pipeline.reporting.facts import Facts
@@ -102,33 +103,30 @@ def ensemble(facts: Facts) -> str:
     parts = []
     found = facts.ensemble
     if found is not None:
-        how = found.get("combine", {})
-        weights = how.get("weights") or [None] * len(found["members"])
-        sets = [name for name in ("clean", "proxy") if name in found.get("out_of_fold", {})]
+        sets = [name for name in ("clean", "proxy") if name in found.out_of_fold]
         heads = ["member", "weight", *(f"out of fold, {name}" for name in sets), "overrides"]
+        weights = found.combine.weights
         rows = [
             [
-                m["name"],
-                "" if w is None else f"{w:.2f}",
-                *(f"{m[f'{name}_accuracy']:.3%}" for name in sets),
-                " ".join(m["overrides"]),
+                member.name,
+                f"{weights[k]:.2f}" if weights else "",
+                *(f"{member.accuracy_on(name):.3%}" for name in sets),
+                " ".join(member.overrides),
             ]
-            for m, w in zip(found["members"], weights, strict=True)
+            for k, member in enumerate(found.members)
         ]
-        chosen = f"chosen out of fold on {found.get('images'):,} {found.get('chosen_on')} images"
-        if found.get("chosen_on") == "proxy" and found.get("ordinary"):
+        chosen = f"chosen out of fold on {found.images:,} {found.chosen_on} images"
+        if found.chosen_on == "proxy" and found.ordinary:
             chosen += (
-                f" ({1 - found['ordinary']:.0%}) and the same images undisturbed "
-                f"({found['ordinary']:.0%})"
+                f" ({1 - found.ordinary:.0%}) and the same images undisturbed "
+                f"({found.ordinary:.0%})"
             )
         parts.append(
-            text(f"{len(found['members'])} members joined by {how.get('method')}, {chosen}.")
+            text(f"{len(found.members)} members joined by {found.combine.method}, {chosen}.")
         )
         parts.append(table(heads, rows, "Members of the ensemble"))
-        parts.append(
-            bullets([_gain(name, score) for name, score in found.get("out_of_fold", {}).items()])
-        )
-        if any(member.get("refits") for member in found["members"]):
+        parts.append(bullets([_gain(name, score) for name, score in found.out_of_fold.items()]))
+        if found.refitted:
             parts.append(text(f"{REFITTED}.".capitalize()))
     if facts.evaluation:
         parts.append("<h3>Evaluation</h3>")
@@ -151,14 +149,12 @@ def ensemble(facts: Facts) -> str:
     return "".join(parts)
 
 
-def _gain(name: str, score: dict[str, Any]) -> str:
-    gain = score["gain"]
-    low, high = f"{gain['low'] * 100:+.3f}", f"{gain['high'] * 100:+.3f}"
+def _gain(name: str, score: SetScore) -> str:
+    gain = score.gain
     return escape(
-        f"On {name} images: accuracy {score['accuracy']:.3%}, {gain['gain'] * 100:+.3f} points "
-        "over its best member "
-        f"(95 % interval {low} to {high}); {gain['errors_removed']:.0%} of that member's errors "
-        "are gone."
+        f"On {name} images: accuracy {score.accuracy:.3%}, {gain.gain * 100:+.3f} points "
+        f"over its best member (95 % interval {gain.low * 100:+.3f} to {gain.high * 100:+.3f}); "
+        f"{gain.errors_removed:.0%} of that member's errors are gone."
     )
 
 

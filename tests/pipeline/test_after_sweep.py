@@ -28,7 +28,7 @@ def test_one_command_from_nothing_to_a_bundle_and_once_more(
     assert command_line(SWEEP, [*ARGUMENTS, f"root={tmp_path}"], sweep.main) == 0
     folder = tmp_path / "small"
     bundle = load_bundle(folder / "bundle")
-    assert len(bundle.nets) == 2 and bundle.manifest["combine"]["method"] == "weighted"
+    assert len(bundle.nets) == 2 and bundle.manifest.combine.method == "weighted"
     for name in ("test.json", "proxy.json", "reserve.json", "openings.csv"):
         assert (folder / "evaluation" / name).exists()
     written = (folder / "bundle" / "manifest.json").stat().st_mtime_ns

@@ -25,8 +25,8 @@ from cnn_core.layers import (
 )
 from cnn_core.model import Sequential
 from pipeline.bundle.graph import operations_of
-from pipeline.bundle.operations import Net, convolution, softmax
-from pipeline.bundle.reading import IDENTITY, resample_view, view_sampler
+from pipeline.bundle.input_transform import IDENTITY, resample_view, view_sampler
+from pipeline.bundle.operations import Net, softmax
 from pipeline.ensemble.plan import views_of
 
 
@@ -107,15 +107,15 @@ def test_a_layer_without_operation_is_refused() -> None:
         operations_of(Sequential([Strange()]))
 
 
-def test_convolution_equals_scipy_over_many_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.bundle.operations._BLOCK_BYTES", 5000)
+def test_convolution_equals_scipy_over_many_blocks() -> None:
     rng = np.random.default_rng(0)
     x = rng.standard_normal((2, 9, 8, 3)).astype(np.float32)
     arrays = {
         "W": rng.standard_normal((4, 2, 3, 3)).astype(np.float32),
         "b": rng.standard_normal(4).astype(np.float32),
     }
-    got = convolution(x, {"W": "W", "b": "b", "stride": [1, 1], "padding": [1, 1, 1, 1]}, arrays)
+    op = {"W": "W", "b": "b", "stride": [1, 1], "padding": [1, 1, 1, 1]}
+    got = Convolution.infer(x, op, arrays, block_bytes=5000)
     for f in range(4):
         for n in range(3):
             want = (

@@ -13,6 +13,7 @@ from pipeline.bundle import running
 from pipeline.bundle.operations import Net
 from pipeline.bundle.predictor import Bundle, load
 from pipeline.bundle.running import QuickNet, quicken
+from tests.pipeline.made_manifest import made_manifest
 
 
 @st.composite
@@ -81,15 +82,7 @@ def test_nets_that_share_memory_do_not_disturb_each_other() -> None:
             operations, {name: array.astype(np.float32) / 9 for name, array in arrays.items()}
         )
 
-    member = {"name": "m", "temperature": 1.0, "nets": []}
-    combine = {"method": "uniform", "weights": [0.5, 0.5], "temperature": 1.0}
-    manifest = {
-        "image_shape": [16, 9, 9],
-        "classes": 16,
-        "members": [member, member],
-        "combine": combine,
-    }
-    bundle = Bundle(manifest, [[net(), net()], [net()]])
+    bundle = Bundle(made_manifest((16, 9, 9), 16, (1.0, 1.0)), [[net(), net()], [net()]])
     images = rng.integers(0, 256, (230, 16, 9, 9), dtype=np.uint8)
     want = bundle.member_proba(images)
     np.testing.assert_allclose(quicken(bundle).member_proba(images), want, atol=1e-5)
@@ -126,7 +119,7 @@ def test_predictions_from_files_take_the_quick_nets(final_root: Path) -> None:
     folder = final_root / "small" / "bundle"
     bundle = load(folder)
     images = np.random.default_rng(1).integers(0, 256, (3, *bundle.image_shape), dtype=np.uint8)
-    found = running._predict(str(folder), bundle.manifest["digest"], images)
+    found = running._predict(str(folder), bundle.manifest.digest, images)
     np.testing.assert_allclose(found, bundle.member_proba(images), atol=1e-5)
-    used = running._loaded(str(folder), bundle.manifest["digest"])
+    used = running._loaded(str(folder), bundle.manifest.digest)
     assert all(isinstance(net, QuickNet) for member in used.nets for net in member)

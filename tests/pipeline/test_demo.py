@@ -22,16 +22,7 @@ from pipeline.config import compose
 from pipeline.demo import COMMAND, main
 from pipeline.demo_page.seen import answer, fill_box, first_maps, input_of
 from pipeline.demo_page.server import DemoServer
-
-
-def manifest(members: int, data: str = "digits") -> dict[str, Any]:
-    return {
-        "study": "made-up", "image_shape": [1, 8, 8], "classes": 10, "digest": "0" * 64,
-        "data": {"name": data},
-        "members": [{"name": f"m{k}", "temperature": 1.0} for k in range(members)],
-        "combine": {"method": "uniform", "weights": [1 / members] * members, "temperature": 1.0},
-        "views": [],
-    }  # fmt: skip
+from tests.pipeline.made_manifest import made_manifest
 
 
 def net(seed: int) -> Net:
@@ -54,7 +45,7 @@ def net(seed: int) -> Net:
 
 @pytest.fixture(scope="module")
 def bundle() -> Bundle:
-    return Bundle(manifest(2), [[net(0)], [net(1)]])
+    return Bundle(made_manifest((1, 8, 8), 10, (1.0, 1.0)), [[net(0)], [net(1)]])
 
 
 @pytest.fixture(scope="module")

@@ -178,7 +178,7 @@ def test_only_evaluate_calls_the_door() -> None:
         for path in root.rglob("*.py")
         if door.search(path.read_text())
     }
-    assert callers == {"evaluate.py", "data/prepare.py", "data/test_split.py"}
+    assert callers == {"evaluate.py", "data/preparation.py"}
 
 
 def test_a_study_without_anything_to_evaluate(

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,15 @@ from cnn_core.model import Sequential
 from pipeline import export
 from pipeline.bundle.graph import operations_of
 from pipeline.bundle.operations import Net
-from pipeline.bundle.predictor import Bundle, BundleError, load, manifest_digest
+from pipeline.bundle.predictor import Bundle, load
 from pipeline.bundle.running import open_bundle
 from pipeline.config import command_line
 from pipeline.ensemble.assemble import assemble
 from pipeline.ensemble.methods import Combination
 from pipeline.files import StudyPaths, sha256_file
+from pipeline.records.manifest import BundleError, Combine, manifest_digest
+from pipeline.records.typed_json import plain
+from tests.pipeline.made_manifest import made_manifest
 
 ort = pytest.importorskip("onnxruntime")
 
@@ -75,16 +79,16 @@ def test_the_ensemble_is_the_mean_of_views_nets_and_members_by_hand(
     moved = rotate(
         x, 10, axes=(1, 2), reshape=False, order=1, mode="grid-constant"
     )  # the second view
-    for member, nets in zip(bundle.manifest["members"], bundle.nets, strict=True):
+    for member, nets in zip(bundle.manifest.members, bundle.nets, strict=True):
         powers = [
-            np.exp(net.logits(view).astype(np.float64) / member["temperature"])
+            np.exp(net.logits(view).astype(np.float64) / member.temperature)
             for view in (x, moved)
             for net in nets
         ]
         rolled.append(np.mean([p / p.sum(axis=0) for p in powers], axis=0).T)
-    combine = bundle.manifest["combine"]
+    combine = bundle.manifest.combine
     want = Combination(
-        method="uniform", weights=tuple(combine["weights"]), temperature=combine["temperature"]
+        method="uniform", weights=combine.weights or (), temperature=combine.temperature or 1.0
     ).apply(np.stack(rolled))
     np.testing.assert_allclose(bundle.predict_proba(images), want, atol=2e-5)
     np.testing.assert_allclose(bundle.predict_proba(images.reshape(130, 64)), want, atol=2e-5)
@@ -170,17 +174,10 @@ def test_onnx_holds_the_whole_ensemble(folder: Path, images: np.ndarray) -> None
 
 
 def _bundle(
-    operations: list[dict[str, object]], arrays: dict[str, np.ndarray], combine: dict[str, object]
+    operations: list[dict[str, object]], arrays: dict[str, np.ndarray], combine: Combine
 ) -> Bundle:
     view = [0.9, 0.1, 0.4, -0.1, 1.1, -0.6]
-    member = {"name": "m", "temperature": 1.7, "nets": []}
-    manifest = {
-        "image_shape": [2, 9, 8],
-        "classes": 4,
-        "members": [member, {**member, "temperature": 0.6}],
-        "views": [[1, 0, 0, 0, 1, 0], view],
-        "combine": combine,
-    }
+    manifest = made_manifest((2, 9, 8), 4, (1.7, 0.6), combine, [[1, 0, 0, 0, 1, 0], view])
     return Bundle(manifest, [[Net(operations, arrays)], [Net(operations, arrays)]])
 
 
@@ -222,13 +219,12 @@ def test_onnx_of_every_operation_and_all_ways_of_joining(method: str) -> None:
         {"op": "relu"},
         {"op": "dense", "W": "e.W", "b": "e.b"},
     ]
-    combine: dict[str, object] = {"method": method, "weights": [0.3, 0.7], "temperature": 0.8}
+    combine = Combine(method="stacking", coefficients=(), intercepts=(0.1, 0.2, 0.3, 0.4))
     if method == "stacking":
-        combine = {
-            "method": "stacking",
-            "coefficients": rng.standard_normal((4, 8)).tolist(),
-            "intercepts": [0.1, 0.2, 0.3, 0.4],
-        }
+        rows = rng.standard_normal((4, 8)).tolist()
+        combine = replace(combine, coefficients=tuple(map(tuple, rows)))
+    else:
+        combine = Combine(method=method, weights=(0.3, 0.7), temperature=0.8)
     x = np.zeros((2, 9, 8, 1), np.float32)
     features = x
     for operation in operations[:9]:  # the dense layer's width follows from what comes before it
@@ -241,9 +237,10 @@ def test_onnx_of_every_operation_and_all_ways_of_joining(method: str) -> None:
     assert model.ir_version == 10 and model.opset_import[0].version == 21
     images = rng.integers(0, 256, (13, 2, 9, 8), dtype=np.uint8)
     assert check_against_numpy(model.SerializeToString(), bundle, images) < 1e-5
-    fitted_as = Combination(**combine).apply(bundle.member_proba(images))  # type: ignore[arg-type]
+    fitted_as = Combination(**plain(combine)).apply(bundle.member_proba(images))
     np.testing.assert_allclose(bundle.predict_proba(images), fitted_as, atol=1e-5)
-    bundle.manifest["members"][0]["temperature"] = 1.0  # type: ignore[index]
+    colder = made_manifest((2, 9, 8), 4, (1.0, 0.6), combine, bundle.manifest.views)
+    bundle = Bundle(colder, bundle.nets)
     with pytest.raises(ValueError, match="must agree within 1e-05"):
         check_against_numpy(model.SerializeToString(), bundle, images)
 
@@ -267,15 +264,7 @@ def test_onnx_frames_images_as_numpy_does(
         shape, rng
     )
     net = Net(*operations_of(model))
-    manifest = {
-        "image_shape": shape,
-        "classes": 4,
-        "members": [{"name": "m", "temperature": 1.0, "nets": []}],
-        "views": [],
-    }
-    bundle = Bundle(
-        manifest | {"combine": {"method": "uniform", "weights": [1.0], "temperature": 1.0}}, [[net]]
-    )
+    bundle = Bundle(made_manifest(shape, 4), [[net]])
     soft = gaussian_filter(rng.random((40, *shape)), (0, 0, 2, 1.5))
     images = (255 * np.clip(soft * 4 - 1.8, 0, 1)).astype(np.uint8)
     images[0], images[1], images[2:4] = 0, 255, 0
@@ -338,7 +327,7 @@ def test_nets_that_were_trained_anew_are_not_taken_for_the_ensemble_s(
     shutil.copytree(
         next(paths.final.glob("m1-*/all1")), next(paths.final.glob("m1-*")) / "all2"
     )  # left from an earlier plan
-    assert [len(m["nets"]) for m in assemble(paths).manifest["members"]] == [2, 2]
+    assert [len(member.nets) for member in assemble(paths).manifest.members] == [2, 2]
     first, second = sorted(next(paths.final.glob("m1-*")).glob("all[01]/weights.npz"))
     shutil.copy(second, first)
     with pytest.raises(
@@ -360,9 +349,9 @@ def test_an_ensemble_from_before_there_were_refits_is_understood(
         del member["refits"]
     path.write_text(json.dumps(content))
     files = [
-        net["file"]
-        for member in assemble(StudyPaths(tmp_path, "small")).manifest["members"]
-        for net in member["nets"]
+        net.file
+        for member in assemble(StudyPaths(tmp_path, "small")).manifest.members
+        for net in member.nets
     ]
     assert len(files) == 4 and all("-fold" in file for file in files)
 
@@ -400,7 +389,7 @@ def test_assembled_in_memory_equals_the_written_bundle(
 ) -> None:
     assembled = assemble(StudyPaths(final_root, "small"))
     written = load(final_root / "small" / "bundle")
-    assert assembled.manifest["digest"] == written.manifest["digest"]
+    assert assembled.manifest == written.manifest
     np.testing.assert_array_equal(
         assembled.bundle().predict_proba(images), written.predict_proba(images)
     )
@@ -421,13 +410,16 @@ def _without_specs(content: dict[str, Any]) -> str:
         ),
         (
             lambda content: json.dumps({"members": []}),
-            r"got none of combine, views, out_of_fold, chosen_on, images, expected in",
+            r"got none of chosen_on, views, combine, images, out_of_fold, expected in",
         ),
         (
             lambda content: json.dumps(content)[:-30],
             r"an ensemble must be JSON with its members, got JSONDecodeError: .*ensemble.json",
         ),
-        (lambda content: "[]", r"an ensemble must be JSON with its members, got TypeError: "),
+        (
+            lambda content: "[]",
+            r"must have all that pipeline.final writes, got the file = list, must be an object in",
+        ),
     ],
 )
 def test_a_damaged_ensemble_is_refused_in_one_line(

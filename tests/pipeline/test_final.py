@@ -31,6 +31,8 @@ from pipeline.ensemble.methods import softmax
 from pipeline.ensemble.nets import FinalJobs, Net, is_trained, net_jobs
 from pipeline.ensemble.out_of_fold import OutOfFold
 from pipeline.files import StudyPaths, TrialPaths
+from pipeline.records.ensemble_record import Ensemble
+from pipeline.records.typed_json import plain
 from pipeline.search.runner import Runner, Usage
 from pipeline.search.trial import Context, Training
 from pipeline.slots.slot import Machine
@@ -112,7 +114,7 @@ def test_weights_are_chosen_without_the_refits(final_root: Path, tmp_path: Path)
         found.unlink()
     for weights in paths.final.glob("*/all*/weights.npz"):
         weights.write_bytes(b"")
-    after = json.loads(json.dumps(final.join(_planned(tmp_path))))
+    after = plain(final.join(_planned(tmp_path)))
     for entry in (*before["members"], *after["members"]):
         del entry["ms_per_image"]
     assert after == before
@@ -126,7 +128,7 @@ def test_another_number_of_refits_trains_those_alone(final_root: Path, tmp_path:
         for p in (*paths.final.rglob("weights.npz"), *paths.final.rglob("out_of_fold.npz"))
     }
     names = {0: ("-fold0", "-fold1"), 3: ("-all0", "-all1", "-all2")}
-    digests = {assemble(paths).manifest["digest"]}
+    digests = {assemble(paths).manifest.digest}
     for refit, parts in names.items():
         assert (
             command_line(
@@ -137,12 +139,12 @@ def test_another_number_of_refits_trains_those_alone(final_root: Path, tmp_path:
             == 0
         )
         manifest = assemble(paths).manifest
-        digests.add(manifest["digest"])
-        for member in manifest["members"]:
-            assert [net["file"] for net in member["nets"]] == [
-                f"weights/{member['name']}{part}.npz" for part in parts
+        digests.add(manifest.digest)
+        for member in manifest.members:
+            assert [net.file for net in member.nets] == [
+                f"weights/{member.name}{part}.npz" for part in parts
             ]
-        assert ("judged" in manifest["scores"]) == (refit > 0)
+        assert (manifest.scores.judged is not None) == (refit > 0)
     assert len(digests) == 3
     assert {p: p.stat().st_mtime_ns for p in before} == before
     assert len(list(paths.final.rglob("weights.npz"))) == 10
@@ -162,7 +164,7 @@ def test_a_member_costs_what_its_nets_that_predict_cost(final_root: Path) -> Non
         content = build_ensemble(
             members, _specialists()[:1], LABELS, EnsembleSettings(), [[1, 0, 0, 0, 1, 0]] * 4
         )
-        assert [one["ms_per_image"] for one in content["members"]] == [4 * ms]
+        assert [one.ms_per_image for one in content.members] == [4 * ms]
 
 
 def test_each_member_keeps_its_own_trial_s_configuration(
@@ -308,7 +310,7 @@ def _specialists() -> list[OutOfFold]:
     ]
 
 
-def _built(root: Path, found: Sequence[OutOfFold], **settings: Any) -> dict[str, Any]:
+def _built(root: Path, found: Sequence[OutOfFold], **settings: Any) -> Ensemble:
     members = _planned(root).members[: len(found)]
     return build_ensemble(
         members, found, LABELS, EnsembleSettings(**settings), [[1, 0, 0, 0, 1, 0]]
@@ -328,8 +330,8 @@ def test_the_share_of_ordinary_images_decides_between_specialists(
     final_root: Path, ordinary: float, figures: tuple[float, float], main: str
 ) -> None:
     content = _built(final_root, _specialists(), name="geometric", ordinary=ordinary)
-    assert tuple(content["out_of_fold"][one]["accuracy"] for one in ("clean", "proxy")) == figures
-    assert (content["chosen_on"], content["ordinary"]) == (main, ordinary)
+    assert tuple(content.out_of_fold[one].accuracy for one in ("clean", "proxy")) == figures
+    assert (content.chosen_on, content.ordinary) == (main, ordinary)
 
 
 @pytest.mark.parametrize(
@@ -339,10 +341,8 @@ def test_both_figures_are_those_of_the_ensemble_that_was_chosen(
     final_root: Path, ordinary: float, name: str, figures: tuple[float, float]
 ) -> None:
     content = _built(final_root, _specialists(), name="greedy", ordinary=ordinary)
-    assert [one["name"][:2] for one in content["members"]] == [name] and len(
-        content["no_weight"]
-    ) == 1
-    assert tuple(content["out_of_fold"][one]["accuracy"] for one in ("clean", "proxy")) == figures
+    assert [one.name[:2] for one in content.members] == [name] and len(content.no_weight) == 1
+    assert tuple(content.out_of_fold[one].accuracy for one in ("clean", "proxy")) == figures
 
 
 def test_one_member_and_no_proxy_make_an_ensemble_with_every_method(final_root: Path) -> None:
@@ -350,16 +350,16 @@ def test_one_member_and_no_proxy_make_an_ensemble_with_every_method(final_root: 
     alone = [replace(whole[0], proxy=None)]
     for method in ("auto", "uniform", "weighted", "greedy", "geometric", "stacking"):
         content = _built(final_root, alone, name=method, ordinary=0.4)
-        assert (content["chosen_on"], content["ordinary"], list(content["out_of_fold"])) == (
+        assert (content.chosen_on, content.ordinary, list(content.out_of_fold)) == (
             "clean",
             1.0,
             ["clean"],
         )
     content = _built(final_root, whole, name="auto", ordinary=0.4, max_ms=1.5)
-    assert [one["name"][:2] for one in content["members"]] == ["m1"] and [
-        name[:2] for name in content["left_out"]
+    assert [one.name[:2] for one in content.members] == ["m1"] and [
+        name[:2] for name in content.left_out
     ] == ["m2"]
-    assert set(content["methods"]) == {"uniform", "weighted", "greedy", "geometric", "stacking"}
+    assert set(content.methods) == {"uniform", "weighted", "greedy", "geometric", "stacking"}
 
 
 def test_fixed_members_share_the_time(final_root: Path, paths: StudyPaths) -> None:

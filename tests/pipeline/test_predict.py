@@ -19,6 +19,7 @@ from pipeline.files import sha256_file
 from pipeline.inputs import Block
 from pipeline.predictions.drift import Drift
 from pipeline.predictions.submission import expected_score, safe_id
+from pipeline.records.manifest import Expected
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +86,7 @@ def test_the_ledger_names_file_digest_model_and_leaves_the_score_to_the_user(
     assert [row["score"] for row in rows] == ["0.97", ""] and rows[0]["sha256"] == sha256_file(
         first
     )
-    assert rows[0]["rows"] == "120" and rows[0]["model"] == bundle.manifest["digest"][:16]
+    assert rows[0]["rows"] == "120" and rows[0]["model"] == bundle.manifest.digest[:16]
     assert float(rows[0]["expected_score"]) == pytest.approx(
         expected_score(bundle.manifest) or 0, abs=1e-5
     )
@@ -172,7 +173,7 @@ def test_formula_ids_of_a_contest_file_are_refused_and_plain_ones_kept(
 
 def _drift(agreement: float, confidence: float, labels: np.ndarray) -> Drift:
     rng = np.random.default_rng(0)
-    drift = Drift({"agreement": 0.98, "confidence": 0.97, "class_share": [0.25] * 4})
+    drift = Drift(Expected(agreement=0.98, confidence=0.97, class_share=(0.25,) * 4))
     joined = np.full((len(labels), 4), (1 - confidence) / 3)
     joined[np.arange(len(labels)), labels] = confidence
     members = np.stack([joined, joined])

@@ -187,12 +187,19 @@ def test_confirmed_trials_and_the_ensemble_are_told_when_there(tmp_path: Path) -
     }
     ensemble = {
         "chosen_on": "proxy", "ordinary": 0.75, "images": 1437,
-        "combine": {"method": "uniform", "weights": [1.0]},
+        "combine": {"method": "uniform", "weights": [1.0], "temperature": 1.0}, "views": [],
         "members": [{
             "name": "m0", "overrides": ["model.filters=8"], "clean_accuracy": 0.97,
-            "proxy_accuracy": 0.84, "refits": ["ab"],
+            "proxy_accuracy": 0.84, "refits": ["ab"], "temperature": 1, "model": {}, "specs": [],
         }],
-        "out_of_fold": {name: {"accuracy": 0.99, "gain": gain} for name in ("clean", "proxy")},
+        "out_of_fold": {
+            name: {
+                "accuracy": 0.99, "log_loss": 0.1, "best_member": 0, "best_member_accuracy": 0.9,
+                "gain": gain,
+            }
+            for name in ("clean", "proxy")
+        },
+        "expected": {},
     }  # fmt: skip
     (folder / "ensemble").mkdir()
     (folder / "ensemble" / "ensemble.json").write_text(json.dumps(ensemble))

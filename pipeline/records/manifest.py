@@ -1,0 +1,169 @@
+"""A bundle's manifest.json: its members, nets and weight files, how they are joined, what is
+expected of them; and its one reader and writer.
+
+NumPy and the standard library alone: a bundle's predict.py holds this file.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pipeline.records.typed_json import RecordError, plain, read_record
+
+FORMAT = 1
+
+
+class BundleError(ValueError):
+    """The bundle or the images are not what they should be; the message says the rule, what was
+    received and where.
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Combine:
+    """How members' probabilities are joined: a mean (arithmetic, or with the method geometric a
+    geometric one) has weights and a temperature, stacking coefficients and intercepts.
+    """
+
+    method: str  # uniform | weighted | greedy | geometric | stacking
+    weights: tuple[float, ...] | None = None  # (members,)
+    temperature: float | None = None
+    coefficients: tuple[tuple[float, ...], ...] | None = None  # (classes, members * classes)
+    intercepts: tuple[float, ...] | None = None  # (classes,)
+
+    def __post_init__(self) -> None:
+        stacking = self.method == "stacking"
+        needed = ("coefficients", "intercepts") if stacking else ("weights", "temperature")
+        if missing := [name for name in needed if getattr(self, name) is None]:
+            raise RecordError(f"got none of {', '.join(missing)} for the method {self.method}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """Accuracy of the ensemble minus that of its best member, with a 95 % bootstrap interval;
+    shares of the best member's errors.
+    """
+
+    gain: float
+    low: float
+    high: float
+    errors_best: int
+    errors_ensemble: int
+    errors_removed: float  # share of the best member's errors that are gone (net)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetScore:
+    """What the cross-fitted ensemble scores on one set of images, and its best member there."""
+
+    accuracy: float
+    log_loss: float
+    best_member: int
+    best_member_accuracy: float
+    gain: Gain
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """What predictions of like images look like, seen without labels; nothing for a single net."""
+
+    agreement: float | None = None
+    confidence: float | None = None
+    class_share: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleScores:
+    """How well the members, or their folds' nets, did: of an ensemble, or of one trial."""
+
+    out_of_fold: Mapping[str, SetScore] | None = None  # clean | proxy
+    chosen_on: str | None = None
+    ordinary: float | None = None
+    images: int | None = None
+    judged: str | None = None
+    objective: float | None = None
+    trial: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleNet:
+    file: str  # weights/NAME.npz
+    sha256: str
+    operations: tuple[Mapping[str, Any], ...]  # {"op": its name, ...}: each layer knows its own
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleMember:
+    name: str
+    temperature: float
+    nets: tuple[BundleNet, ...]
+    overrides: tuple[str, ...] = ()
+    model: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedOn:
+    name: str
+    digest: str
+    licence: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """All that a bundle says of itself; `digest` is the sha256 of all else."""
+
+    format: int = FORMAT
+    study: str
+    image_shape: tuple[int, int, int]
+    classes: int
+    members: tuple[BundleMember, ...]
+    combine: Combine
+    views: tuple[tuple[float, ...], ...] = ()
+    scores: BundleScores = BundleScores()
+    expected: Expected = Expected()
+    files: Mapping[str, str] = field(default_factory=dict)  # name -> sha256
+    data: TrainedOn
+    digest: str = ""
+
+
+def read_manifest(content: bytes, where: str = "manifest.json") -> Manifest:
+    """Return the manifest that a file holds. Raises BundleError where it is of another format,
+    lacks a field, holds one of another type, or was changed; `where` names the file.
+    """
+    try:
+        found = json.loads(content)
+        version, stated, actual = found["format"], found["digest"], manifest_digest(found)
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleError(
+            f"manifest.json must be readable and complete, got {where} ({error})"
+        ) from None
+    if version != FORMAT:
+        raise BundleError(f"manifest.json must have format {FORMAT}, got {version!r} in {where}")
+    if stated != actual:
+        raise BundleError(
+            f"the manifest was changed after it was written: digest {actual[:12]}, expected "
+            f"{str(stated)[:12]} in {where}"
+        )
+    try:
+        return read_record(Manifest, found)
+    except RecordError as error:
+        raise BundleError(f"manifest.json must be complete, {error} in {where}") from None
+
+
+def write_manifest(manifest: Manifest) -> str:
+    """Return the text of manifest.json."""
+    return json.dumps(plain(manifest), indent=1) + "\n"
+
+
+def signed(manifest: Manifest) -> Manifest:
+    """Return the manifest with its digest."""
+    return replace(manifest, digest=manifest_digest(plain(manifest)))
+
+
+def manifest_digest(manifest: Mapping[str, Any]) -> str:
+    """Return the sha256 of everything in a manifest's JSON but its digest."""
+    rest = {key: value for key, value in manifest.items() if key != "digest"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
