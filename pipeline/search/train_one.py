@@ -14,8 +14,9 @@ from cnn_core.architectures import build_model
 from cnn_core.spec import DataSpec, Spec
 from pipeline.config import Config
 from pipeline.events import Event, StudyEnded, StudyStarted
-from pipeline.files import StudyPaths, TrialPaths, atomic_write_bytes, writable_folder
-from pipeline.reporting.figures import learning_curves, png
+from pipeline.files import StudyPaths, TrialPaths, atomic_write_text, writable_folder
+from pipeline.reporting.course_charts import learning_curves
+from pipeline.reporting.svg import standalone
 from pipeline.search.problem import Problem, Work
 from pipeline.search.queue import Ledger
 from pipeline.search.run_sweep import run_tags
@@ -130,7 +131,7 @@ def _ended(single: Single, outcome: Outcome) -> list[Event]:
 
 def curve_path(paths: TrialPaths) -> Path:
     """Return where the picture of the learning curves goes."""
-    return paths.folder / "learning_curves.png"
+    return paths.folder / "learning_curves.svg"
 
 
 Say = Callable[[str], None]
@@ -197,6 +198,6 @@ def _result(outcome: Outcome) -> str:
 def _draw(single: Single) -> None:
     history = dict(enumerate(read_history(single.paths), 1))
     if history:
-        atomic_write_bytes(
-            curve_path(single.paths), png(learning_curves(history, single.work.name))
+        atomic_write_text(
+            curve_path(single.paths), standalone(learning_curves(history, single.work.name))
         )
