@@ -106,16 +106,13 @@ class MlflowListener:
         self._journal.close()
 
     def cost(self) -> str:
-        """What tracking took, once closed, in words: what ran beside the trials had the lowest
-        priority, for the rest the sweep waited.
+        """What tracking took, once closed, in words: what ran beside the trials, and the rest, for
+        which the sweep waited.
         """
         length_s = time.monotonic() - self._started
-        beside = (
-            f"{self._process.told.spent_s:.1f} s of a processor beside the trials, at the lowest "
-            "priority"
-        )
         return (
-            f"tracking took {beside}, and {self._waited_s:.1f} s at the end: "
+            f"tracking took {self._process.told.spent_s:.1f} s of a processor beside the trials, "
+            f"and {self._waited_s:.1f} s at the end: "
             f"{self._waited_s / length_s:.1%} of {length_s:.0f} s"
         )
 

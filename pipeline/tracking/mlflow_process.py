@@ -68,6 +68,7 @@ class Sending:
     def beside_the_trials(self) -> None:
         """Run by the thread of low priority until the close."""
         self._attempt(lambda sender: sender.open())
+        self._tell(spent_s=time.thread_time())
         _lower_priority()
         while not self.closing.is_set():
             self.news.clear()

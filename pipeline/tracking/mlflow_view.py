@@ -28,10 +28,17 @@ _COLUMNS = (
     "params.`optimizer_lr`",
     "metrics.`duration_s`",
 )
-_FIRST = ("valid_accuracy", "valid_loss")
-_AFTER = ("train_accuracy", "train_loss")
-_NUMBERS = ("model_filters", "model_dropout", "optimizer_lr", "optimizer", "model_init")
-_COMPARED, _OTHERS = "What runs are compared by", "Model metrics"  # MLflow's own name for the rest
+_COMPARED = ("valid_accuracy", "valid_loss")
+_PARALLEL = ("model_filters", "model_dropout", "optimizer_lr", "optimizer", "model_init")
+# The sections and how many charts stand in a row of each; the rest of the metrics goes into those
+# that MLflow names itself, of which the norms' are closed.
+_SECTIONS = {
+    "Validation": 2,
+    "Parameters and objective": 1,
+    "Model metrics": 3,
+    "activation_norm": 3,
+    "grad_norm": 3,
+}
 _CLOSED = ("activation_norm", "grad_norm")
 
 
@@ -90,34 +97,31 @@ def _view(study: str | None) -> dict[str, Any]:
         "modelVersionFilter": "All Runs",
         "datasetsFilter": [],
     }
-    charts = [_line(name, _COMPARED) for name in _FIRST]
-    charts.append(
-        {
-            **_chart("PARALLEL", "parallel", _COMPARED),
-            "selectedParams": list(_NUMBERS),
-            "selectedMetrics": ["objective"],
-            "showAllRuns": True,
-            "isGenerated": False,
-        }
-    )
-    charts += [_line(name, _COMPARED) for name in _AFTER]
-    names = [_COMPARED, _OTHERS, *_CLOSED]
+    parallel = {
+        **_chart("PARALLEL", "parallel", "Parameters and objective"),
+        "selectedParams": list(_PARALLEL),
+        "selectedMetrics": ["objective"],
+        "showAllRuns": True,
+        "isGenerated": False,
+    }
     page = {
         "selectedColumns": list(_COLUMNS),
+        "columnOrder": list(_COLUMNS),
         "runsHiddenMode": "FIRST_20_RUNS",
-        "compareRunCharts": charts,
-        "compareRunSections": [_section(name, display=name not in _CLOSED) for name in names],
+        "compareRunCharts": [*(_line(name, "Validation") for name in _COMPARED), parallel],
+        "compareRunSections": [_section(name, columns) for name, columns in _SECTIONS.items()],
         "isAccordionReordered": True,  # else MLflow sorts the sections by their names
         "hideEmptyCharts": True,
     }
     return search | page
 
 
-def _section(name: str, *, display: bool) -> dict[str, Any]:
+def _section(name: str, columns: int) -> dict[str, Any]:
     return {
         "uuid": f"section-{name}",
         "name": name,
-        "display": display,
+        "display": name not in _CLOSED,
+        "columns": columns,
         "isReordered": False,
         "deleted": False,
         "isGenerated": True,
