@@ -39,7 +39,7 @@ def main(config: Config) -> int:
     data = prepare(config.data, config.root)
     from pipeline.search import (
         train_one,
-    )  # Optuna and Matplotlib, after what the user gave wrong has been said
+    )  # Optuna, after what the user gave wrong has been said
 
     return train_one.run(config, data, config.arguments.trial, print)
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from cnn_core.errors import InputError
 from pipeline.config import Command, Config, command_line, setting
 from pipeline.redact import redact
-from pipeline.tracking.store import quiet_environment, resolve_uri, runs_link
+from pipeline.tracking.mlflow_view import runs_link, share_view
+from pipeline.tracking.store import quiet_environment, resolve_uri
 
 HOST = "127.0.0.1"
 
@@ -40,8 +41,10 @@ def main(config: Config) -> int:
     refuse_used_port(port)
     store = open_store(uri, root, config.tracking.experiment)
     address = f"http://{HOST}:{port}"
-    print(f"runs, best first:  {runs_link(store.experiment_id, address=address)}")
-    print(f"their curves:      {runs_link(store.experiment_id, address=address, charts=True)}")
+    shared = share_view(store.client, store.experiment_id, None)
+    for about, charts in (("runs, best first:  ", False), ("their curves:      ", True)):
+        link = runs_link(store.experiment_id, address=address, charts=charts, shared=shared)
+        print(f"{about}{link}")
     print(f"store: {redact(uri)}; Ctrl-C stops the server (ready in a few seconds)", flush=True)
     command = server_command(uri, root, port)
     os.execv(command[0], command)  # the server takes this process's place, so that signals reach it

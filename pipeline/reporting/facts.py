@@ -2,7 +2,6 @@
 left out, not guessed.
 """
 
-import base64
 import json
 import re
 from collections import Counter
@@ -23,6 +22,7 @@ from pipeline.records.ensemble_record import Ensemble, read_ensemble
 from pipeline.reporting.borders import Place, next_space, places
 from pipeline.reporting.confidence import Confidence, assess
 from pipeline.reporting.effects import Effect, effects
+from pipeline.reporting.net_pictures import draw_net
 from pipeline.reporting.regression import Regression, fit_study, strongest
 from pipeline.reporting.table import StudyTable, TrialRow, confirmed_metrics, table_of
 
@@ -46,7 +46,7 @@ class Facts:
     stopped: dict[str, list[tuple[str, int]]] = field(
         default_factory=dict
     )  # state -> (reason, how often)
-    pictures: dict[str, str] = field(default_factory=dict)  # title -> data URI
+    pictures: list[str] = field(default_factory=list)  # of the best net, as HTML
     confirmed: dict[int, dict[str, float]] = field(
         default_factory=dict
     )  # trial -> mean, spread over fresh seeds; the best first
@@ -107,8 +107,8 @@ def _of_best(facts: Facts, paths: StudyPaths) -> None:
         if trial.overrides.is_file():
             facts.overrides = list(yaml.safe_load(trial.overrides.read_text())["overrides"])
             images = _validation_images(facts.overrides)
-        for title, png in _best_pictures(trial.folder).items():
-            facts.pictures[title] = "data:image/png;base64," + base64.b64encode(png).decode()
+        if trial.weights.is_file():
+            facts.pictures = draw_net(trial.folder).figures()
     except (InputError, OSError, ValueError, KeyError):
         pass  # data or weights have gone or changed: the study can still be told without them
     facts.confidence = assess(facts.table, images, _seed_noise(facts.confirmed))
@@ -123,17 +123,6 @@ def _validation_images(overrides: list[str]) -> int:
     spec = spec_of(config, prepare(config.data, config.root), (0,))
     count = len(data_of(spec.data).valid)
     return count if spec.train.eval_size is None else min(count, spec.train.eval_size)
-
-
-def _best_pictures(folder: Path) -> dict[str, bytes]:
-    from pipeline.reporting.net_pictures import net_artifacts
-
-    titles = {
-        "confusion_matrix": "Confusion matrix",
-        "misclassified": "Misclassified images",
-        "first_layer": "Filters of the first layer",
-    }
-    return {titles[Path(name).stem]: make() for name, make in net_artifacts(folder).items()}
 
 
 def _seed_noise(confirmed: Mapping[int, Mapping[str, float]]) -> float | None:

@@ -1,12 +1,16 @@
-"""Pictures of a trial's net, drawn from its kept weights and the validation images: confusion,
-filters, mistakes.
+"""Pictures of a trial's net, from its kept weights and the validation images: its confusion matrix,
+its mistakes, the filters of its first layer.
 """
 
-from collections.abc import Callable
+import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from cnn_core.axes import Images, Labels
 from cnn_core.caches import data_of
@@ -17,6 +21,15 @@ from cnn_core.training import predict_proba
 from pipeline.config import compose, spec_of
 from pipeline.data import prepare
 from pipeline.files import TrialPaths
+from pipeline.reporting.contact_sheet import sheet_png
+from pipeline.reporting.svg import box, chart, standalone, words
+
+_CAPTIONS = {
+    "misclassified.png": "Misclassified validation images, the most confident first: true class, "
+    "predicted class, confidence.",
+    "first_layer.png": "Filters of the first layer, blue negative, red positive.",
+}
+_MOST_MISTAKES, _MOST_FILTERS, _COLUMNS = 40, 64, 8
 
 
 @dataclass(frozen=True)
@@ -27,6 +40,30 @@ class KeptNet:
     weights: Weights
     images: Images
     labels: Labels
+
+
+@dataclass(frozen=True)
+class NetPictures:
+    """The confusion matrix as a chart, the others as PNG by file name."""
+
+    confusion: str
+    sheets: dict[str, bytes]
+
+    def files(self) -> dict[str, bytes]:
+        """File name -> content."""
+        return {"confusion_matrix.svg": standalone(self.confusion).encode(), **self.sheets}
+
+    def figures(self) -> list[str]:
+        """Each as HTML."""
+        found = [self.confusion]
+        for name, png in self.sheets.items():
+            uri = "data:image/png;base64," + base64.b64encode(png).decode()
+            told = escape(_CAPTIONS[name])
+            found.append(
+                f'<figure class="picture"><img src="{uri}" alt="{told}">'
+                f"<figcaption>{told}</figcaption></figure>"
+            )
+        return found
 
 
 def open_kept(folder: Path) -> KeptNet:
@@ -42,33 +79,82 @@ def open_kept(folder: Path) -> KeptNet:
     return KeptNet(spec, weights, data.valid_images[data.valid], data.labels[data.valid])
 
 
-def net_artifacts(folder: Path) -> dict[str, Callable[[], bytes]]:
-    """File name -> function drawing it, for a trial whose weights were kept; empty for others."""
-    if not TrialPaths(folder).weights.is_file():
-        return {}
-    from pipeline.reporting import figures
-
+def draw_net(folder: Path) -> NetPictures:
+    """Draw the net of a trial whose weights were kept. Raises as `open_kept`."""
     net = open_kept(folder)
     chances = predict_proba(net.spec, net.weights.params, net.weights.buffers, net.images)
     names = [str(index) for index in range(net.spec.data.classes)]
-    pictures = {
-        "pictures/confusion_matrix.png": lambda: figures.png(
-            figures.confusion_matrix(net.labels, chances.argmax(axis=1), names)
-        ),
-        "pictures/misclassified.png": lambda: figures.png(
-            figures.misclassified(net.images, net.labels, chances, names)
-        ),
-    }
+    sheets = {"misclassified.png": misclassified(net.images, net.labels, chances, names)}
+    named = net.weights.params.items()
     kernels = next(
-        (
-            array
-            for name, array in net.weights.params.items()
-            if name.endswith(".W") and array.ndim == 4
-        ),
-        None,
+        (array for name, array in named if name.endswith(".W") and array.ndim == 4), None
     )
     if kernels is not None:
-        pictures["pictures/first_layer.png"] = lambda: figures.png(
-            figures.first_layer_filters(kernels)
-        )
-    return pictures
+        sheets["first_layer.png"] = first_layer_filters(kernels)
+    confusion = confusion_matrix(net.labels, chances.argmax(axis=1), names)
+    return NetPictures(confusion, {name: png for name, png in sheets.items() if png})
+
+
+def confusion_matrix(
+    truth: NDArray[np.integer], predicted: NDArray[np.integer], names: Sequence[str]
+) -> str:
+    """Counts of true against predicted class; the colour shows mistakes alone, so that a good net's
+    still stand out.
+    """
+    counts = np.zeros((len(names), len(names)), dtype=int)
+    np.add.at(counts, (truth, predicted), 1)
+    most = max(1, int((counts - np.diag(np.diag(counts))).max(initial=0)))
+    side, left, top = 34.0, 64.0, 26.0
+    parts = [words(18, top - 10, "true class", "name")]
+    for (row, column), count in np.ndenumerate(counts):
+        x, y = left + side * column, top + side * row
+        strength = 0.0 if row == column else 0.75 * count / most
+        told = f"true {names[row]}, predicted {names[column]}: {count}"
+        parts.append(box((x, y), (side, side), "cell wrong", told, strength))
+        if count:
+            kind = "tick" if row == column else "name"
+            parts.append(words(x + side / 2, y + side / 2 + 4, str(count), kind, "middle"))
+    end = top + side * len(names)
+    for index, name in enumerate(names):
+        middle = side * index + side / 2
+        parts.append(words(left - 8, top + middle + 4, name, "label", "end"))
+        parts.append(words(left + middle, end + 16, name, "label", "middle"))
+    parts.append(words(left + side * len(names) / 2, end + 36, "predicted", "name", "middle"))
+    wrong = f"{int(counts.sum() - np.trace(counts))} of {counts.sum()} wrong"
+    size = (left + side * len(names) + 14, end + 44)
+    caption = f"Validation images: {wrong}; the colour shows mistakes alone."
+    return chart("".join(parts), size, "Confusion matrix", f"{wrong}.", caption)
+
+
+def misclassified(
+    images: NDArray[np.uint8],
+    truth: NDArray[np.integer],
+    probabilities: NDArray[np.floating],
+    names: Sequence[str],
+) -> bytes:
+    """A PNG of the wrongly classified images, the most confident mistakes first, each with its true
+    and its predicted class; empty where none is wrong.
+
+    images: (N, C, H, W) uint8; probabilities: (N, classes).
+    """
+    predicted = probabilities.argmax(axis=1)
+    sure = probabilities.max(axis=1)
+    wrong = np.flatnonzero(predicted != truth)
+    wrong = wrong[np.argsort(-sure[wrong], kind="stable")][:_MOST_MISTAKES]
+    if not len(wrong):
+        return b""
+    captions = [f"{names[truth[n]]} > {names[predicted[n]]}  {sure[n]:.0%}" for n in wrong]
+    zoom = -(-84 // images.shape[-1])
+    return sheet_png(images[wrong], columns=_COLUMNS, zoom=zoom, captions=captions)
+
+
+def first_layer_filters(weights: NDArray[np.floating]) -> bytes:
+    """A PNG of a convolution's kernels (filters, channels, height, width), the mean over channels:
+    blue negative, red positive, white zero.
+    """
+    kernels = weights[:_MOST_FILTERS].mean(axis=1)
+    share = kernels / (np.abs(kernels).max() or 1.0)
+    pale = 1.0 - np.abs(share)
+    red, blue = np.where(share < 0, pale, 1.0), np.where(share > 0, pale, 1.0)
+    pixels = np.round(255 * np.stack([red, pale, blue], axis=1)).astype(np.uint8)
+    return sheet_png(pixels, columns=_COLUMNS, zoom=-(-70 // weights.shape[-1]))

@@ -6,9 +6,17 @@ from datetime import datetime
 from html import escape
 from importlib.resources import files
 
-from pipeline.reporting import sections, sections_more
+from pipeline.reporting import (
+    course_charts,
+    next_steps,
+    parameter_charts,
+    result_sections,
+    search_sections,
+)
 from pipeline.reporting.facts import Facts
-from pipeline.reporting.table import clock
+from pipeline.reporting.regression import fit_study, strongest
+from pipeline.reporting.svg import chart_style
+from pipeline.reporting.table import StudyTable, clock
 
 Section = tuple[str, str, str]  # id, heading, HTML
 
@@ -16,18 +24,18 @@ Section = tuple[str, str, str]  # id, heading, HTML
 def page(facts: Facts, version: str) -> str:
     """The whole report."""
     found: list[Section] = [
-        ("short", "In short", sections.in_short(facts)),
-        ("best", "The best configuration, and how sure that is", sections.best(facts)),
-        ("searched", "What was searched", sections.searched(facts)),
-        ("course", "How the search went", sections.course(facts)),
-        ("mattered", "What mattered", sections.mattered(facts)),
-        ("stopped", "What was stopped, and why", sections.stopped(facts)),
-        ("cost", "Cost against accuracy", sections_more.cost(facts)),
-        ("next", "Borders, and what to search next", sections_more.following(facts)),
-        ("ensemble", "The final ensemble", sections_more.ensemble(facts)),
-        ("repeat", "How to repeat it", sections_more.repeat(facts)),
-        ("trials", "All trials", sections_more.trials(facts)),
-        ("methods", "How these figures were made", sections_more.methods(facts)),
+        ("short", "In short", result_sections.in_short(facts)),
+        ("best", "The best configuration, and how sure that is", result_sections.best(facts)),
+        ("searched", "What was searched", search_sections.searched(facts)),
+        ("course", "How the search went", search_sections.course(facts)),
+        ("mattered", "What mattered", search_sections.mattered(facts)),
+        ("stopped", "What was stopped, and why", search_sections.stopped(facts)),
+        ("cost", "Cost against accuracy", search_sections.cost(facts)),
+        ("next", "Borders, and what to search next", next_steps.following(facts)),
+        ("ensemble", "The final ensemble", next_steps.ensemble(facts)),
+        ("repeat", "How to repeat it", next_steps.repeat(facts)),
+        ("trials", "All trials", search_sections.trials(facts)),
+        ("methods", "How these figures were made", search_sections.methods(facts)),
     ]
     found = [section for section in found if section[2]]
     links = "".join(f'<li><a href="#{key}">{escape(heading)}</a></li>' for key, heading, _ in found)
@@ -39,10 +47,7 @@ def page(facts: Facts, version: str) -> str:
     note = f"<p>{escape(table.started.note)}</p>" if table.started and table.started.note else ""
     when = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
     return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<title>{escape(table.name)}: sweep report</title><link rel="icon" '
-        f'href="data:,"><style>{_resource("report.css")}</style></head>'
+        f"{_head(f'{table.name}: sweep report')}"
         '<body><a class="skip" href="#short">Skip to the findings</a><header><h1>Study '
         f"{escape(table.name)}</h1>{note}"
         f'<p class="soft">{escape(_subtitle(facts))}</p></header><nav '
@@ -50,6 +55,39 @@ def page(facts: Facts, version: str) -> str:
         f"<main>{body}</main><footer><p>Made on {when} by {escape(version)}. Nothing here is "
         "loaded from elsewhere.</p></footer>"
         f"<script>{_resource('report.js')}</script></body></html>\n"
+    )
+
+
+def overview(table: StudyTable) -> str:
+    """All charts of a study on one page, for whoever looks at its run in MLflow."""
+    done = table.complete
+    searched = table.started is None or table.started.tags.get("kind") != "final"
+    charts: list[str] = []
+    if searched and len(done) >= 2:
+        regression = fit_study(table)
+        names = strongest(table, regression)
+        charts += [course_charts.history(table), course_charts.curves(table)]
+        if regression is not None:
+            charts.append(f"<h2>What mattered: {regression.explained:.0%} explained</h2>")
+            charts.append(parameter_charts.importances(regression))
+        charts.append(parameter_charts.parallel(table, names))
+        charts.append(parameter_charts.slices(table, names))
+        charts.append(parameter_charts.contour(table, names))
+    charts.append(course_charts.timeline(table))
+    told = f"{len(done)} of {len(table.trials)} trials are complete; point at a mark to read it."
+    return (
+        f"{_head(f'{table.name}: charts')}<body><main><h1>Study {escape(table.name)}</h1>"
+        f'<p class="soft">{told}</p>{"".join(charts)}</main></body></html>\n'
+    )
+
+
+def _head(title: str) -> str:
+    """The beginning of a page that loads nothing from elsewhere."""
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<title>{escape(title)}</title><link rel="icon" href="data:,">'
+        f"<style>{chart_style()}{_resource('report.css')}</style></head>"
     )
 
 

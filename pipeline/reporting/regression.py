@@ -240,7 +240,8 @@ def flat_name(table: StudyTable, suggested: str) -> str:
     return flat
 
 
-def _is_numeric(table: StudyTable, name: str) -> bool:
+def is_numeric(table: StudyTable, name: str) -> bool:
+    """Whether a parameter took at least three values, all of them numbers."""
     values = {t.params[name] for t in table.complete if name in t.params}
     return len(values) > 2 and all(
         isinstance(v, int | float) and not isinstance(v, bool) for v in values

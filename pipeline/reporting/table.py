@@ -204,34 +204,37 @@ def _read_events(events: Sequence[Event], rows: dict[int, TrialRow], table: Stud
     running: dict[int, tuple[int, float]] = {}
     last_s = 0.0
     for event in events:
-        match event:
-            case StudyStarted():
-                _close_spans(rows, running, last_s)  # a coordinator that died told no ends
-                table.starts = table.starts + 1 if table.started is not None else 1
-                table.started = event
-            case TrialStarted(number=number):
-                row = rows.setdefault(number, TrialRow(number))
-                row.name, row.overrides, row.params = (
-                    event.name,
-                    event.overrides,
-                    dict(event.params),
-                )
-                row.seed, row.epochs_wanted, row.state = event.seed, event.epochs, "RUNNING"
-                running[number] = (event.slot, event.time_s)
-            case EpochDone(number=number):
-                row = rows.setdefault(number, TrialRow(number))
-                row.history.setdefault(event.epoch, dict(event.metrics))
-            case TrialRetried(number=number):
-                rows.setdefault(number, TrialRow(number)).retries.append(event.reason)
-            case TrialEnded(number=number):
-                _end(rows.setdefault(number, TrialRow(number)), event)
-                if number in running:
-                    slot, start = running.pop(number)
-                    rows[number].spans.append((slot, start, event.time_s))
-            case StudyEnded():
-                table.ended = event
+        if isinstance(event, StudyStarted):
+            _close_spans(rows, running, last_s)  # a coordinator that died told no ends
+            table.starts = table.starts + 1 if table.started is not None else 1
+            table.started = event
+        elif isinstance(event, StudyEnded):
+            table.ended = event
+        else:
+            _read_trial(event, rows.setdefault(event.number, TrialRow(event.number)), running)
         last_s = event.time_s
     _close_spans(rows, running, last_s)
+
+
+def _read_trial(
+    event: TrialStarted | EpochDone | TrialRetried | TrialEnded,
+    row: TrialRow,
+    running: dict[int, tuple[int, float]],
+) -> None:
+    match event:
+        case TrialStarted():
+            row.name, row.overrides, row.params = event.name, event.overrides, dict(event.params)
+            row.seed, row.epochs_wanted, row.state = event.seed, event.epochs, "RUNNING"
+            running[event.number] = (event.slot, event.time_s)
+        case EpochDone():
+            row.history.setdefault(event.epoch, dict(event.metrics))
+        case TrialRetried():
+            row.retries.append(event.reason)
+        case TrialEnded():
+            _end(row, event)
+            if event.number in running:
+                slot, start = running.pop(event.number)
+                row.spans.append((slot, start, event.time_s))
 
 
 def _end(row: TrialRow, event: TrialEnded) -> None:

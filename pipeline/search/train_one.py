@@ -10,8 +10,9 @@ from cnn_core.architectures import build_model
 from cnn_core.spec import DataSpec, Spec
 from pipeline.config import Config
 from pipeline.events import State, TrialEnded
-from pipeline.files import TrialPaths, atomic_write_bytes, writable_folder
-from pipeline.reporting.figures import learning_curves, png
+from pipeline.files import TrialPaths, atomic_write_text, writable_folder
+from pipeline.reporting.course_charts import learning_curves
+from pipeline.reporting.svg import standalone
 from pipeline.search.announce import listeners_of, run_tags, study_ended, study_started
 from pipeline.search.problem import Job, Problem
 from pipeline.search.runner import JobList, Runner, Usage
@@ -117,5 +118,5 @@ def _result(ended: TrialEnded) -> str:
 def _draw(folder: TrialFolder, name: str) -> None:
     history = dict(enumerate(folder.history(), 1))
     if history:
-        path = folder.paths.folder / "learning_curves.png"
-        atomic_write_bytes(path, png(learning_curves(history, name)))
+        path = folder.paths.folder / "learning_curves.svg"
+        atomic_write_text(path, standalone(learning_curves(history, name)))

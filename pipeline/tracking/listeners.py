@@ -21,6 +21,7 @@ from pipeline.events import (
 from pipeline.redact import redact
 from pipeline.slots.stop import FAILED, Stop
 from pipeline.tracking.mlflow_listener import MlflowListener
+from pipeline.tracking.store import Target
 
 logger = logging.getLogger(__name__)
 
@@ -77,14 +78,8 @@ def make_listeners(
     settings = config.tracking
     if settings.name != "mlflow":
         return Listeners(others)
-    tracking = MlflowListener(
-        root=config.root,
-        folder=folder,
-        uri=settings.uri,
-        experiment=settings.experiment,
-        figures=settings.figures,
-        on_full=lambda reason: stop.request(reason, FAILED),
-    )
+    target = Target(folder, config.root, settings.uri, settings.experiment, settings.figures)
+    tracking = MlflowListener(target, lambda reason: stop.request(reason, FAILED))
     return Listeners([*others, tracking], tracking)
 
 

@@ -1,10 +1,10 @@
 """The listener that brings a study into MLflow: best effort, never in the way of the sweep but when
 this machine's disk is full.
 
-The coordinator only appends to the journal (`spool.EventLog`). A process of its own (`sending`),
-the only user of MLflow, reads the journal and applies it (`replay.Replay`); how far it came is in
-`replayed.json`, so what was left by a dead server or a killed coordinator is sent at the next
-start, or by `replay_spool`.
+The coordinator only appends to the journal (`journal.EventLog`). A process of its own
+(`mlflow_process`), the only user of MLflow, reads the journal and applies it
+(`mlflow_replay.Replay`); how far it came is in `replayed.json`, so what was left by a dead server
+or a killed coordinator is sent at the next start, or by `replay_spool`.
 """
 
 import contextlib
@@ -16,19 +16,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from pipeline import journal
 from pipeline.events import Event
 from pipeline.redact import redact
 from pipeline.tracking.mlflow_process import Told
-from pipeline.tracking.store import (
-    UI_ADDRESS,
-    is_server,
-    resolve_uri,
-    runs_link,
-)
+from pipeline.tracking.mlflow_view import UI_ADDRESS, runs_link
+from pipeline.tracking.store import Target, is_server
 
 PATIENCE_S = 3.0  # at the end: how long to wait for a server that does not answer
 # the same for a database file: importing MLflow and making its schema is slow on a busy machine
@@ -42,46 +38,28 @@ log = logging.getLogger(__name__)
 class MlflowListener:
     """Writes the journal and has it sent to MLflow by a process of its own.
 
-    `uri` None is the store below `root`. `handle` returns at once, whatever the store does; `close`
-    waits for the store while it answers, at most `close_s`, and `patience_s` for one that does not.
-    `on_full` is told of a store on this machine whose disk is full: unlike a server that is away,
-    the sweep's own files and those of others are next.
+    `handle` returns at once, whatever the store does; `close` waits for the store while it answers,
+    at most `close_s`, and `patience_s` for one that does not. `on_full` is told of a store on this
+    machine whose disk is full: unlike a server that is away, the sweep's own files and those of
+    others are next.
     """
 
     def __init__(
         self,
+        target: Target,
+        on_full: Callable[[str], None] = lambda reason: None,
         *,
-        root: Path,
-        folder: Path,
-        uri: str | None = None,
-        experiment: str = "sweeps",
-        figures: bool = True,
         patience_s: float | None = None,
         close_s: float | None = None,
-        on_full: Callable[[str], None] = lambda reason: None,
     ) -> None:
-        self._journal = journal.EventLog(folder)
-        self._address = address = resolve_uri(uri, root)
-        self._patience_s = (
-            patience_s
-            if patience_s is not None
-            else PATIENCE_S
-            if is_server(address)
-            else LOCAL_PATIENCE_S
-        )
-        self._close_s = (
-            close_s if close_s is not None else CLOSE_S / 3 if is_server(address) else CLOSE_S
-        )
+        self._journal = journal.EventLog(target.folder)
+        self._address = target.address
+        remote = is_server(self._address)
+        self._patience_s = patience_s or (PATIENCE_S if remote else LOCAL_PATIENCE_S)
+        self._close_s = close_s or (CLOSE_S / 3 if remote else CLOSE_S)
         self._started, self._waited_s = time.monotonic(), 0.0
         self._given_up: str | None = None
-        settings = {
-            "root": str(root),
-            "folder": str(folder),
-            "uri": address,
-            "experiment": experiment,
-            "figures": figures,
-        }
-        self._process = _Process(settings, on_full)
+        self._process = _Process(target, on_full)
 
     @property
     def problem(self) -> str | None:
@@ -105,8 +83,16 @@ class MlflowListener:
             return []
         address = self._address if is_server(self._address) else UI_ADDRESS
         address = redact(address).rstrip("/")
-        runs = runs_link(self.experiment_id, study=study, address=address)
-        curves = runs_link(self.experiment_id, study=study, address=address, charts=True)
+        runs, curves = (
+            runs_link(
+                self.experiment_id,
+                study=study,
+                address=address,
+                charts=charts,
+                shared=self._process.told.shared,
+            )
+            for charts in (False, True)
+        )
         return [f"its runs, best first: {runs}", f"their curves: {curves}"]
 
     def handle(self, event: Event) -> None:
@@ -120,16 +106,13 @@ class MlflowListener:
         self._journal.close()
 
     def cost(self) -> str:
-        """What tracking took, once closed, in words: what ran beside the trials had the lowest
-        priority, for the rest the sweep waited.
+        """What tracking took, once closed, in words: what ran beside the trials, and the rest, for
+        which the sweep waited.
         """
         length_s = time.monotonic() - self._started
-        beside = (
-            f"{self._process.told.spent_s:.1f} s of a processor beside the trials, at the lowest "
-            "priority"
-        )
         return (
-            f"tracking took {beside}, and {self._waited_s:.1f} s at the end: "
+            f"tracking took {self._process.told.spent_s:.1f} s of a processor beside the trials, "
+            f"and {self._waited_s:.1f} s at the end: "
             f"{self._waited_s / length_s:.1%} of {length_s:.0f} s"
         )
 
@@ -139,9 +122,9 @@ class _Process:
     watched, closed.
     """
 
-    def __init__(self, settings: dict[str, Any], on_full: Callable[[str], None]) -> None:
+    def __init__(self, target: Target, on_full: Callable[[str], None]) -> None:
         self.told = Told()
-        self._settings, self._on_full = settings, on_full
+        self._target, self._on_full = target, on_full
         self._last_told = time.monotonic()
         self._watcher: threading.Thread | None = None
         self._closing = self._killed = False
@@ -193,8 +176,9 @@ class _Process:
         os.set_blocking(child.stdin.fileno(), False)
         with self._lock:
             self._child = child
+        settings = asdict(replace(self._target, uri=self._target.address))
         self._say(
-            json.dumps(self._settings).encode()
+            json.dumps(settings, default=str).encode()
             + b"\nnews\n"
             + (b"close\n" if self._closing else b"")
         )

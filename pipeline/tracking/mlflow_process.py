@@ -9,8 +9,10 @@ whenever the journal grew, then "close". Its end without "close" is the coordina
 process ends with it, and what is not sent stays in the journal. stdout: what the listener should
 know (`Told`), whole, as a line of JSON whenever it changed.
 
-The thread that works beside the trials has the lowest priority: it fills the pauses that slots make
-between epochs. After "close", when the sweep waits, the main thread does the rest at the usual
+The thread that works beside the trials loads MLflow and opens the store (some seconds of a core,
+once) at the usual priority: a short sweep would else wait for it at its end, with one core busy and
+the others idle. From then on it has the lowest: it fills the pauses that slots make between epochs.
+After "close", when the sweep waits, the main thread does the rest at the usual
 priority, since only a superuser can raise one again.
 """
 
@@ -22,12 +24,13 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.redact import redact
-from pipeline.tracking.store import LOCK_NAME, full_disk, locked
+from pipeline.tracking.store import LOCK_NAME, Target, full_disk, locked
 
 if TYPE_CHECKING:
     from pipeline.tracking.mlflow_sender import Sender
@@ -43,6 +46,7 @@ class Told:
 
     loaded: bool = False  # MLflow is imported: what takes long from here on is the store
     experiment_id: str | None = None
+    shared: bool = False  # the store took the study's view
     problem: str | None = None  # of the last attempt
     full: bool = False  # the problem is a full disk under a store on this machine
     spent_s: float = 0.0  # processor time beside the trials
@@ -53,21 +57,22 @@ class Sending:
     know.
     """
 
-    def __init__(self, settings: dict[str, Any]) -> None:
+    def __init__(self, target: Target) -> None:
         self.closing = threading.Event()
         self.news = threading.Event()
-        self._settings = settings
+        self._target = target
         self._sender: Sender | None = None
         self._told = Told()
         self._failures = 0
 
     def beside_the_trials(self) -> None:
         """Run by the thread of low priority until the close."""
+        self._attempt(lambda sender: sender.open())
+        self._tell(spent_s=time.thread_time())
         _lower_priority()
         while not self.closing.is_set():
             self.news.clear()
             if self._send():
-                self._rehearse()
                 self._tell(spent_s=time.thread_time())
                 self.news.wait()
                 self.closing.wait(
@@ -85,8 +90,13 @@ class Sending:
 
     def _send(self) -> bool:
         beside = not self.closing.is_set()
+        return self._attempt(
+            lambda sender: sender.send(self.closing.is_set if beside else lambda: False)
+        )
+
+    def _attempt(self, action: Callable[["Sender"], object]) -> bool:
         try:
-            self._opened().send(interrupted=self.closing.is_set if beside else lambda: False)
+            action(self._opened())
         except Exception as error:  # a store may fail in any way; the sweep goes on
             self._failures += 1
             self._tell(**self._described(error))
@@ -97,33 +107,13 @@ class Sending:
 
     def _opened(self) -> "Sender":
         if self._sender is None:
-            from pipeline.tracking.mlflow_sender import (
-                Sender,
-            )  # NumPy and our own modules: by the thread of low priority
+            from pipeline.tracking.mlflow_sender import Sender  # NumPy, Optuna and the charts
 
-            root, folder = Path(self._settings["root"]), Path(self._settings["folder"])
-            uri, experiment = self._settings["uri"], self._settings["experiment"]
-            self._sender = Sender(
-                folder,
-                root,
-                uri,
-                experiment,
-                figures=self._settings["figures"],
-                on_progress=self._progressed,
-            )
+            self._sender = Sender(self._target, self._progressed)
         return self._sender
 
-    def _rehearse(self) -> None:
-        """Draw once what the end will draw, while nobody waits for it: the second time takes half
-        as long.
-        """
-        if self.closing.is_set():
-            return
-        with contextlib.suppress(Exception):  # whatever ails it will be said at the end
-            self._opened().rehearse(self.closing.is_set)
-
     def _described(self, error: Exception) -> dict[str, Any]:
-        if place := full_disk(error, self._settings["uri"], Path(self._settings["root"])):
+        if place := full_disk(error, self._target.address, self._target.root):
             return {
                 "problem": f"the disk of its store is full ({os.strerror(errno.ENOSPC)}: {place})",
                 "full": True,
@@ -134,7 +124,7 @@ class Sending:
     def _progressed(self) -> None:
         """Called by the sender while it works."""
         sender = self._opened()
-        self._tell(loaded=sender.loaded, experiment_id=sender.experiment_id)
+        self._tell(loaded=sender.loaded, experiment_id=sender.experiment_id, shared=sender.shared)
 
     def _tell(self, **news: Any) -> None:
         for name, value in news.items():
@@ -159,9 +149,11 @@ def main() -> int:
     """Send until the listener closes or dies; return the exit code."""
     logging.disable(logging.WARNING)  # what matters is told, in one line
     settings = json.loads(sys.stdin.readline())
-    sending = Sending(settings)
+    folder, root = Path(settings.pop("folder")), Path(settings.pop("root"))
+    target = Target(folder, root, **settings)
+    sending = Sending(target)
     with locked(
-        Path(settings["folder"]) / LOCK_NAME
+        target.folder / LOCK_NAME
     ):  # one whose coordinator was killed may be at its last event
         thread = threading.Thread(target=sending.beside_the_trials, name="beside", daemon=True)
         thread.start()

@@ -4,6 +4,7 @@
 
 import json
 import os
+from collections import deque
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -12,14 +13,14 @@ from typing import Any
 from pipeline import journal
 from pipeline.events import EpochDone, Event
 from pipeline.redact import redact
-from pipeline.tracking.mlflow_runs import Replay
+from pipeline.tracking.mlflow_replay import Replay
 from pipeline.tracking.store import (
     LOCK_NAME,
+    Target,
     is_refusal,
     load_library,
     locked,
     open_store,
-    resolve_uri,
     store_key,
 )
 
@@ -30,25 +31,19 @@ CHUNK = 256  # events between two notes of how far the replay came
 class Sender:
     """Brings a journal's new lines to a store, and notes how far it came."""
 
-    def __init__(
-        self,
-        folder: Path,
-        root: Path,
-        uri: str,
-        experiment: str,
-        *,
-        figures: bool = True,
-        on_progress: Callable[[], None] = lambda: None,
-    ) -> None:
-        self.folder = folder
+    def __init__(self, target: Target, on_progress: Callable[[], None] = lambda: None) -> None:
         self.experiment_id: str | None = None
         self.loaded = False  # MLflow is imported: what takes long from here on is the store
-        self._figures, self._on_progress = figures, on_progress
-        self._root, self._uri, self._experiment = root, uri, experiment
+        self._target, self._on_progress = target, on_progress
+        self._journal = target.folder / journal.FILE_NAME
         self._replay: Replay | None = None
         self._offset = 0
-        self._rehearsed = False
-        self._queue: list[tuple[Event | None, int]] = []
+        self._queue: deque[tuple[Event | None, int]] = deque()
+
+    @property
+    def shared(self) -> bool:
+        """Whether the store took the study's view."""
+        return self._replay is not None and self._replay.shared
 
     @property
     def skipped(self) -> list[str]:
@@ -61,34 +56,26 @@ class Sender:
 
         Raises what MLflow raises; call again to go on from there.
         """
-        replay = self._replay or self._open()
+        replay = self.open()
         if replay is None:
             return
-        while True:
-            if not self._queue:
-                self._queue = list(
-                    islice(journal.read(self.folder / journal.FILE_NAME, self._offset), CHUNK)
-                )
-                if not self._queue:
-                    return
+        while self._queue or self._read_more():
             while self._queue and not interrupted():
                 event, offset = self._queue[0]
                 if event is not None:
                     self._apply(replay, event)
                 self._offset = offset
-                del self._queue[0]
+                self._queue.popleft()
                 if not isinstance(event, EpochDone):
                     self._acknowledge(replay)
             self._acknowledge(replay)
             if interrupted():
                 return
 
-    def rehearse(self, interrupted: Callable[[], bool]) -> None:
-        """Draws once, for nobody, what the end of the study will draw: libraries, fonts and
-        templates are then loaded.
-        """
-        if self._figures and self._replay is not None and not self._rehearsed:
-            self._rehearsed = self._replay.rehearse(interrupted)
+    def _read_more(self) -> bool:
+        """Take the journal's next events; tell whether there are any."""
+        self._queue.extend(islice(journal.read(self._journal, self._offset), CHUNK))
+        return bool(self._queue)
 
     def _acknowledge(self, replay: Replay) -> None:
         """Sends what was gathered, then notes how far the replay came."""
@@ -104,21 +91,22 @@ class Sender:
                 raise
             replay.skipped.append(redact(f"{type(event).__name__}: {error}"))
 
-    def _open(self) -> Replay | None:
-        study_id = journal.journal_id(self.folder)
+    def open(self) -> Replay | None:
+        """Load MLflow and open the store, once; None while the journal is empty."""
+        if self._replay is not None:
+            return self._replay
+        study_id = journal.journal_id(self._target.folder)
         if study_id is None:
             return None
         load_library()
         self.loaded = True
         self._on_progress()
-        store = open_store(self._uri, self._root, self._experiment)
-        replay = Replay(
-            store, study_id, self.folder, figures=self._figures, on_progress=self._on_progress
-        )
-        done = (
-            self._read_position() if replay.has_parent else 0
-        )  # a store that was made anew gets everything
-        for event, offset in journal.read(self.folder / journal.FILE_NAME):
+        target = self._target
+        store = open_store(target.address, target.root, target.experiment)
+        replay = Replay(store, study_id, target, self._on_progress)
+        # a store that was made anew gets everything
+        done = self._read_position() if replay.has_parent else 0
+        for event, offset in journal.read(self._journal):
             if offset > done:
                 break
             if event is not None:
@@ -130,18 +118,18 @@ class Sender:
 
     def _read_position(self) -> int:
         try:
-            noted = json.loads((self.folder / POSITION_NAME).read_text())
-            return int(noted["offset"]) if noted["store"] == store_key(self._uri) else 0
+            noted = json.loads((self._target.folder / POSITION_NAME).read_text())
+            return int(noted["offset"]) if noted["store"] == store_key(self._target.address) else 0
         except (OSError, ValueError, KeyError, TypeError):
             return 0
 
     def _write_position(self) -> None:
-        path = self.folder / POSITION_NAME
+        path = self._target.folder / POSITION_NAME
         new = path.with_name(f".{POSITION_NAME}.{os.getpid()}")
         new.write_text(
             json.dumps(
                 {
-                    "store": store_key(self._uri),
+                    "store": store_key(self._target.address),
                     "offset": self._offset,
                     "experiment_id": self.experiment_id,
                 }
@@ -159,7 +147,7 @@ def replay_spool(
     For a study that no coordinator runs. Raises: whatever MLflow raises when the store cannot be
     reached.
     """
-    sender = Sender(folder, root, resolve_uri(uri, root), experiment)
+    sender = Sender(Target(folder, root, uri, experiment))
     with locked(folder / LOCK_NAME):
         sender.send()
     return sender.skipped

@@ -1,16 +1,19 @@
-"""Which files a run gets as artifacts, and when they are drawn: curves when a trial ends, overviews
+"""The files that a run gets as artifacts: a trial's when it ends, the study's and the best trial's
 when the study ends.
 """
 
 import csv
 import io
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.events import TrialEnded
-from pipeline.reporting.regression import _is_numeric, strongest
+from pipeline.files import TrialPaths
+from pipeline.reporting.course_charts import learning_curves
+from pipeline.reporting.page import overview
+from pipeline.reporting.svg import standalone
 from pipeline.reporting.table import StudyTable, load_table, table_of_journal
 
 if TYPE_CHECKING:
@@ -18,7 +21,6 @@ if TYPE_CHECKING:
 
 
 STUDY_FILES = ("leaderboard.csv", "best.yaml", "ensemble.json")
-FEWEST_FOR_OVERVIEW = 2
 
 Artifacts = dict[str, bytes]
 
@@ -42,10 +44,8 @@ def trial_artifacts(
     if history:
         files["history.csv"] = _history_csv(history).encode()
         if figures:
-            from pipeline.reporting.quick_curves import learning_curves_png
-
             title = name if event.state == "COMPLETE" else f"{name}: {event.state.lower()}"
-            files["learning_curves.png"] = learning_curves_png(history, title)
+            files["learning_curves.svg"] = standalone(learning_curves(history, title)).encode()
     return files
 
 
@@ -64,51 +64,24 @@ def _composed(overrides: bytes) -> str | None:
         return None
 
 
-def study_artifacts(table: StudyTable) -> dict[str, Callable[[], bytes]]:
-    """File name -> function that makes it, for a study that ended; what needs more trials than
-    there are is left out.
-    """
-    makers: dict[str, Callable[[], bytes]] = {}
-    for file in STUDY_FILES:
-        path = table.folder / file
-        if path.is_file():
-            makers[file] = path.read_bytes
-    if any(trial.spans for trial in table.trials):
-        makers["pictures/timeline.png"] = lambda: _draw("timeline", table)
-    searched = table.started is None or table.started.tags.get("kind") != "final"
-    if searched and len(table.complete) >= FEWEST_FOR_OVERVIEW:
-        makers |= _overviews(table)
-    return makers
-
-
-def _overviews(table: StudyTable) -> dict[str, Callable[[], bytes]]:
-    from pipeline.reporting.interactive import interactive_page
-    from pipeline.reporting.regression import fit_study
-
-    regression = fit_study(table)
-    names = strongest(table, regression)
-    makers: dict[str, Callable[[], bytes]] = {
-        "pictures/optimisation_history.png": lambda: _draw("optimisation_history", table),
-        "pictures/parallel_coordinates.png": lambda: _draw("parallel_coordinates", table, names),
-        "pictures/slices.png": lambda: _draw("slices", table, names),
+def study_artifacts(folder: Path, name: str) -> Artifacts:
+    """File name -> content for a study that ended: its tables, and the page with its charts."""
+    files = {
+        file: (folder / file).read_bytes() for file in STUDY_FILES if (folder / file).is_file()
     }
-    if regression is not None:
-        title = (
-            f"{table.name}: what the objective depends on ({regression.explained:.0%} explained, "
-            f"{regression.trials} trials)"
-        )
-        makers["pictures/importances.png"] = lambda: _draw("importances", regression.shares, title)
-    numbers = [name for name in names if _is_numeric(table, name)]
-    if len(numbers) >= 2 and len(table.complete) >= 5:
-        makers["pictures/contour.png"] = lambda: _draw("contour", table, numbers[0], numbers[1])
-    makers["interactive.html"] = lambda: interactive_page(table, names, regression).encode()
-    return makers
+    table = read_table(folder, name)
+    if table is not None and table.trials:
+        files["overview.html"] = overview(table).encode()
+    return files
 
 
-def _draw(function: str, *arguments: object) -> bytes:
-    from pipeline.reporting import figures, study_figures
+def best_artifacts(folder: Path) -> Artifacts:
+    """File name -> picture of the net of a study's best trial; empty where its weights were not
+    kept.
+    """
+    from pipeline.reporting.net_pictures import draw_net
 
-    return figures.png(getattr(study_figures, function)(*arguments))
+    return draw_net(folder).files() if TrialPaths(folder).weights.is_file() else {}
 
 
 def _history_csv(history: Mapping[int, Mapping[str, float]]) -> str:

@@ -1,6 +1,4 @@
-"""Where runs are kept: one MLflow store for all studies of a root, or a server; and the links that
-open it.
-"""
+"""Where runs are kept: one MLflow store for all studies of a root, or a server."""
 
 import errno
 import fcntl
@@ -13,14 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from pipeline.files import sqlite_file, sqlite_url
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-UI_ADDRESS = "http://127.0.0.1:5000"
 LOCK_NAME = ".sending.lock"  # in a study's folder: one process at a time sends its journal
 LEAST_FREE = 65536  # bytes; a database with less cannot even note that it failed
 
@@ -111,6 +107,22 @@ def is_server(uri: str) -> bool:
 
 
 @dataclass(frozen=True)
+class Target:
+    """Where a study's journal, in `folder`, is sent: `uri` None is the store below `root`."""
+
+    folder: Path
+    root: Path
+    uri: str | None = None
+    experiment: str = "sweeps"
+    figures: bool = True
+
+    @property
+    def address(self) -> str:
+        """The tracking URI, never None."""
+        return resolve_uri(self.uri, self.root)
+
+
+@dataclass(frozen=True)
 class Store:
     """An opened store: `client` talks to it, runs go into `experiment_id`."""
 
@@ -192,19 +204,3 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def runs_link(
-    experiment_id: str, *, study: str | None = None, address: str = UI_ADDRESS, charts: bool = False
-) -> str:
-    """The MLflow page that lists an experiment's runs, children too, best objective first;
-    `charts`: their curves.
-
-    The view is named in the link because the UI otherwise opens the last one used; children are
-    listed when sorted by a metric.
-    """
-    order = f"orderByKey={quote('metrics.`objective`')}&orderByAsc=false"
-    link = f"{address}/#/experiments/{experiment_id}/runs?workflowType=machine_learning&{order}"
-    if study is not None:
-        link += "&searchFilter=" + quote(f'tags.study = "{study}"')
-    return link + ("&compareRunsMode=CHART" if charts else "")

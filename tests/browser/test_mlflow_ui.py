@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from pipeline.tracking.store import runs_link
+from pipeline.tracking.mlflow_view import runs_link
 from tests.browser.conftest import Opener, free_port, serving
 
 pytestmark = pytest.mark.slow
@@ -65,6 +65,12 @@ def test_the_printed_link_lists_parents_and_children_best_first(
         assert seen.page.get_by_text(name, exact=True).count() >= 1, name
     assert positions(seen.page, names) == sorted(positions(seen.page, names))
     assert seen.page.get_by_text("Sort: objective").count() == 1
+    grid = " ".join(seen.page.inner_text("body").split())
+    for head in ("objective", "state", "optimizer", "model_init", "model_filters"):
+        assert seen.page.get_by_role("columnheader", name=head, exact=True).count() >= 1, head
+    for run in ui.trials("drawn"):
+        assert f"{run.data.metrics['objective']:.6f}"[:7] in grid, "the objective's figures"
+    assert "shared view" in grid
     seen.page.screenshot(path=screenshots / "mlflow_runs.png")
     assert seen.elsewhere == []
 
@@ -89,16 +95,34 @@ def test_a_study_is_filtered_by_its_tag_and_searches_of_the_readme_work(
     assert f"{len(found)} matching run" in " ".join(seen.page.inner_text("body").split())
 
 
-def test_the_second_link_shows_the_curves(ui: Ui, open_page: Opener, screenshots: Path) -> None:
-    seen = open_page(ui.links[1], height=1600)
-    search = seen.page.get_by_placeholder("Search metric charts")
-    search.wait_for()
-    search.fill("valid_accuracy")
+def test_the_second_link_shows_validation_first(
+    ui: Ui, open_page: Opener, screenshots: Path
+) -> None:
+    seen = open_page(ui.links[1], height=2400)
     seen.page.get_by_text("valid_accuracy").first.wait_for()
     seen.page.wait_for_function(
         "() => document.querySelectorAll('.js-plotly-plot .scatterlayer .trace').length >= 2"
     )
+    order = positions(
+        seen.page,
+        ["valid_accuracy", "valid_loss", "Parallel Coordinates", "train_accuracy", "grad_norm"],
+    )
+    assert order == sorted(order)
+    assert "grad_norm/conv1" not in seen.page.inner_text("body"), "the norms' section is closed"
     seen.page.screenshot(path=screenshots / "mlflow_curves.png")
+
+
+def test_the_link_that_a_sweep_prints_opens_its_study_s_view(
+    ui: Ui, open_page: Opener, screenshots: Path
+) -> None:
+    experiment = ui.runs[0].info.experiment_id
+    seen = open_page(runs_link(experiment, study="drawn", address=ui.address, shared=True))
+    best = ui.trials("drawn")[0]
+    seen.page.get_by_role("link", name=best.info.run_name, exact=True).wait_for()
+    text = " ".join(seen.page.inner_text("body").split())
+    assert f"{len(ui.of('drawn'))} matching runs" in text
+    assert f"{best.data.metrics['objective']:.6f}"[:7] in text
+    seen.page.screenshot(path=screenshots / "mlflow_study.png")
 
 
 def test_two_studies_are_compared_on_one_page(ui: Ui, open_page: Opener, screenshots: Path) -> None:
@@ -128,18 +152,27 @@ def test_a_trial_and_its_study_show_their_pictures(
     parent = next(run for run in ui.of("drawn") if "best_trial" in run.data.tags)
     best = ui.trials("drawn")[0]
     for run, file in (
-        (parent, "pictures/optimisation_history.png"),
-        (best, "pictures/confusion_matrix.png"),
-        (best, "learning_curves.png"),
+        (best, "confusion_matrix.svg"),
+        (best, "misclassified.png"),
+        (best, "first_layer.png"),
+        (best, "learning_curves.svg"),
     ):
-        seen = open_page(
-            f"{ui.address}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}/artifacts/{file}"
+        seen = open_page(artifact(ui, run, file))
+        picture = seen.page.locator("img[src^='blob:'], img[src*='artifact'], [class*=image] img")
+        picture.first.wait_for()
+        width = picture.first.evaluate(
+            "element => element.decode().then(() => element.naturalWidth)"
         )
-        picture = seen.page.locator(
-            "img[src^='blob:'], img[src*='artifact'], .image-outer-container img, [class*=image] "
-            "img"
-        ).first
-        picture.wait_for()
-        width = picture.evaluate("element => element.decode().then(() => element.naturalWidth)")
-        assert width > 300, file
-    seen.page.screenshot(path=screenshots / "mlflow_picture.png")
+        assert width > 100, file
+        seen.page.screenshot(path=screenshots / f"mlflow_{Path(file).stem}.png")
+    seen = open_page(artifact(ui, parent, "overview.html"), height=1600)
+    frame = seen.page.frame_locator("iframe").first
+    frame.locator("figure.chart svg").first.wait_for()
+    assert frame.locator("figure.chart svg").count() >= 5
+    assert frame.locator("circle > title").first.text_content()
+    seen.page.screenshot(path=screenshots / "mlflow_overview.png")
+
+
+def artifact(ui: Ui, run: Any, file: str) -> str:
+    info = run.info
+    return f"{ui.address}/#/experiments/{info.experiment_id}/runs/{info.run_id}/artifacts/{file}"

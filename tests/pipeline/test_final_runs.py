@@ -117,7 +117,7 @@ def test_each_net_is_a_run_with_its_curves_below_a_parent_that_names_the_study(
         assert ("valid_accuracy" in run.data.metrics) == judged
         assert {item.path for item in client.list_artifacts(run.info.run_id)} >= {
             "history.csv",
-            "learning_curves.png",
+            "learning_curves.svg",
             "configuration.yaml",
         }
 

@@ -2,11 +2,14 @@
 between.
 """
 
+import base64
 import http.server
+import json
 import re
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +21,8 @@ from pipeline.events import EpochDone, Event, StudyEnded
 from pipeline.journal import EventLog
 from pipeline.tracking.mlflow_listener import MlflowListener
 from pipeline.tracking.mlflow_sender import POSITION_NAME, Sender, backlog, replay_spool
+from pipeline.tracking.mlflow_view import runs_link, share_view, view_key
+from pipeline.tracking.store import Target
 from tests.pipeline.studies import (
     epoch_done,
     make_study,
@@ -115,8 +120,8 @@ def test_a_trial_has_its_parameters_curves_tags_and_data(mlflow_root: Path) -> N
     ]
     assert values_of(mlflow_root, run, "objective") == [(4, pytest.approx(0.943))]
     (data,) = run.inputs.dataset_inputs
-    assert (data.dataset.name, data.dataset.digest) == ("digits", ("ab" * 32)[:36])
-    assert artifacts_of(mlflow_root, run) == {"history.csv", "learning_curves.png"}
+    assert (data.dataset.name, data.dataset.digest) == ("digits", "ab" * 4)
+    assert artifacts_of(mlflow_root, run) == {"history.csv", "learning_curves.svg"}
     assert (run.info.end_time - run.info.start_time) == 5000
 
 
@@ -235,7 +240,7 @@ def test_a_run_deleted_by_hand_does_not_stop_the_others(mlflow_root: Path) -> No
     folder = mlflow_root / "digits"
     events = small_events(folder)
     write_journal(folder, events[:4])
-    sender = Sender(folder, mlflow_root, f"sqlite:///{mlflow_root / 'mlflow.db'}", "sweeps")
+    sender = Sender(Target(folder, mlflow_root))
     sender.send()
     client_of(mlflow_root).delete_run(runs_of(mlflow_root)["0"].info.run_id)
     write_journal(folder, events[4:])
@@ -247,13 +252,13 @@ def test_a_run_deleted_by_hand_does_not_stop_the_others(mlflow_root: Path) -> No
 
 def test_the_listener_sends_in_the_background_and_close_waits_for_it(mlflow_root: Path) -> None:
     folder = mlflow_root / "made"
-    listener = MlflowListener(root=mlflow_root, folder=folder)
+    listener = MlflowListener(Target(folder, mlflow_root))
     make_study(folder, 14, listener=listener)
     listener.close()
     assert listener.problem is None
     assert backlog(folder) == 0
     said = (
-        r"tracking took (.*) s of a processor beside the trials, at the lowest priority, "
+        r"tracking took (.*) s of a processor beside the trials, "
         r"and (.*) s at the end: .*% of \d+ s"
     )
     found = re.fullmatch(said, listener.cost())
@@ -266,10 +271,7 @@ def test_the_listener_sends_in_the_background_and_close_waits_for_it(mlflow_root
     assert listener.experiment_id == runs["parent"].info.experiment_id
     assert len(runs) == 15
     assert not [run for run in runs.values() if run.info.status == "RUNNING"]
-    pictures = artifacts_of(mlflow_root, runs["parent"], "pictures")
-    names = ("optimisation_history", "parallel_coordinates", "slices", "timeline", "contour")
-    assert {f"pictures/{name}.png" for name in names} <= pictures
-    assert "interactive.html" in artifacts_of(mlflow_root, runs["parent"])
+    assert "overview.html" in artifacts_of(mlflow_root, runs["parent"])
 
 
 def test_overviews_are_drawn_from_the_journal_where_the_database_is_elsewhere(
@@ -280,9 +282,9 @@ def test_overviews_are_drawn_from_the_journal_where_the_database_is_elsewhere(
     (folder / "study.db").unlink()
     replay_spool(folder, mlflow_root)
     parent = runs_of(mlflow_root)["parent"]
-    assert {"pictures/optimisation_history.png", "pictures/timeline.png"} <= artifacts_of(
-        mlflow_root, parent, "pictures"
-    )
+    path = client_of(mlflow_root).download_artifacts(parent.info.run_id, "overview.html")
+    text = Path(path).read_text()
+    assert "Optimisation history" in text and "Timeline of slots" in text
 
 
 def test_what_fresh_seeds_found_becomes_metrics(mlflow_root: Path) -> None:
@@ -306,14 +308,45 @@ def test_what_fresh_seeds_found_becomes_metrics(mlflow_root: Path) -> None:
 
 def test_the_links_name_the_experiment_once_it_is_known(mlflow_root: Path) -> None:
     folder = mlflow_root / "digits"
-    listener = MlflowListener(root=mlflow_root, folder=folder, figures=False)
+    listener = MlflowListener(Target(folder, mlflow_root, figures=False))
     assert listener.links("digits") == []
     for event in small_events(folder):
         listener.handle(event)
     listener.close()
     runs, curves = listener.links("digits")
     assert f"/#/experiments/{listener.experiment_id}/runs?workflowType=machine_learning" in runs
+    assert f"viewStateShareKey={view_key('digits')}" in runs and "searchFilter" not in runs
     assert curves.endswith("&compareRunsMode=CHART")
+
+
+def test_a_study_s_view_is_stored_as_mlflow_stores_shared_ones(mlflow_root: Path) -> None:
+    folder = mlflow_root / "digits"
+    write_journal(folder, small_events(folder))
+    replay_spool(folder, mlflow_root)
+    tags = client_of(mlflow_root).get_experiment_by_name("sweeps").tags
+    value = tags[f"mlflow.sharedViewState.{view_key('digits')}"]
+    head, _, body = value.partition(";")
+    assert head == "deflate" and len(value) < 5000, "an experiment's tag holds 5,000 characters"
+    view = json.loads(zlib.decompress(base64.b64decode(body)))
+    assert view["searchFilter"] == 'tags.study = "digits"'
+    assert (view["orderByKey"], view["orderByAsc"]) == ("metrics.`objective`", False)
+    assert view["selectedColumns"][:2] == ["metrics.`objective`", "tags.`state`"]
+    assert [chart.get("metricKey") for chart in view["compareRunCharts"][:2]] == [
+        "valid_accuracy",
+        "valid_loss",
+    ]
+    shut = {section["name"] for section in view["compareRunSections"] if not section["display"]}
+    assert shut == {"activation_norm", "grad_norm"}
+
+
+def test_a_server_that_refuses_the_view_gets_the_plain_link() -> None:
+    class Refusing:
+        def set_experiment_tag(self, *arguments: object) -> None:
+            raise PermissionError("no")
+
+    shared = share_view(Refusing(), "1", "digits")  # type: ignore[arg-type]
+    assert not shared
+    assert "searchFilter=tags.study" in runs_link("1", study="digits", shared=shared)
 
 
 @pytest.fixture
@@ -365,9 +398,8 @@ def test_a_server_that_does_not_work_costs_nothing_and_is_made_up_for_later(
     port = request.getfixturevalue(server)
     folder = mlflow_root / "digits"
     events = small_events(folder)
-    listener = MlflowListener(
-        root=mlflow_root, folder=folder, uri=f"http://ann:s3cr3t@127.0.0.1:{port}", patience_s=0.3
-    )
+    target = Target(folder, mlflow_root, uri=f"http://ann:s3cr3t@127.0.0.1:{port}")
+    listener = MlflowListener(target, patience_s=0.3)
     for event in events:
         listener.handle(event)
     listener.close()

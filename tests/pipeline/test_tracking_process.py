@@ -15,7 +15,7 @@ import pytest
 from pipeline.tracking.mlflow_listener import MlflowListener, _Process
 from pipeline.tracking.mlflow_process import Told
 from pipeline.tracking.mlflow_sender import backlog
-from pipeline.tracking.store import LOCK_NAME, locked
+from pipeline.tracking.store import LOCK_NAME, Target, locked
 from tests.pipeline.studies import small_events
 from tests.pipeline.test_tracking_mlflow import runs_of, write_journal
 
@@ -41,7 +41,7 @@ def test_a_killed_process_is_started_again_and_nothing_is_lost_or_twice(
 ) -> None:
     folder = mlflow_root / "digits"
     events = small_events(folder)
-    listener = MlflowListener(root=mlflow_root, folder=folder, figures=False)
+    listener = MlflowListener(Target(folder, mlflow_root, figures=False))
     for event in events[:4]:
         listener.handle(event)
     wait_until((folder / "replayed.json").exists)
@@ -106,7 +106,7 @@ def test_it_waits_for_another_that_sends_the_same_journal(mlflow_root: Path) -> 
 
 def test_a_disk_that_is_full_after_another_problem_stops_the_sweep_once() -> None:
     reasons: list[str] = []
-    process = _Process({}, reasons.append)
+    process = _Process(Target(Path(), Path()), reasons.append)
     for told in (
         Told(problem="locked"),
         Told(problem="the disk is full", full=True),

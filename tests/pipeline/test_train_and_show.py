@@ -54,7 +54,7 @@ def test_the_files_of_a_trained_net(trained: Path) -> None:
         "history.csv",
         "weights.npz",
         "manifest.json",
-        "learning_curves.png",
+        "learning_curves.svg",
         "overrides.yaml",
         "log.txt",
     } <= names

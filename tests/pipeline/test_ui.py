@@ -12,7 +12,8 @@ from cnn_core.errors import InputError
 from pipeline import ui
 from pipeline.config import compose
 from pipeline.configuration.overrides import command_of
-from pipeline.tracking.store import resolve_uri, runs_link, store_key
+from pipeline.tracking.mlflow_view import runs_link, view_key
+from pipeline.tracking.store import resolve_uri, store_key
 
 
 def query(link: str) -> dict[str, list[str]]:
@@ -82,4 +83,5 @@ def test_the_command_prints_both_links_and_becomes_the_server(
     assert "server" in became.value.args[1]
     lines = capsys.readouterr().out.splitlines()
     assert "http://127.0.0.1:5077/#/experiments/" in lines[0]
+    assert query(lines[0])["viewStateShareKey"] == [view_key(None)]
     assert lines[1].endswith("compareRunsMode=CHART")

@@ -1,5 +1,5 @@
-"""The report's later sections: cost, borders and the next space, ensemble, commands, all trials,
-methods.
+"""The report's way on: the space to search next, the final ensemble, and commands to repeat it
+all.
 """
 
 import shlex
@@ -10,42 +10,16 @@ from typing import Any
 import yaml
 
 from pipeline.records.manifest import SetScore
-from pipeline.reporting import charts
-from pipeline.reporting.effects import unit_of
 from pipeline.reporting.facts import Facts
-from pipeline.reporting.html import Cell, bullets, command, table, text
+from pipeline.reporting.html import bullets, command, table, text
 from pipeline.reporting.lockstep import lockstep
 from pipeline.reporting.scores import REFITTED
 
-
-def cost(facts: Facts) -> str:
-    """Pareto fronts over training time and size."""
-    study = facts.table
-    by_time = charts.pareto(study, lambda trial: trial.duration_s, "training seconds")
-    by_size = charts.pareto(study, lambda trial: trial.extra.get("parameters", 0.0), "parameters")
-    if not by_time and not by_size:
-        return ""
-    parts = [
-        "<p>The line joins the trials that no other beats in both: what more accuracy costs.</p>"
-    ]
-    parts.append(f'<div class="grid-of-charts">{by_time}{by_size}</div>')
-    unit = unit_of(study)
-    front = charts.pareto_front(
-        study.complete, lambda trial: trial.duration_s, maximize=study.directions[0] == "maximize"
-    )
-    rows: list[list[Cell]] = [
-        [
-            t.name,
-            (unit.value(t.value), t.value),
-            (f"{t.duration_s:.1f}", t.duration_s),
-            (f"{t.extra.get('parameters', 0):,.0f}", t.extra.get("parameters", 0.0)),
-        ]
-        for t in front
-    ]
-    parts.append(
-        table(["trial", "objective", "seconds", "parameters"], rows, "The front over training time")
-    )
-    return "".join(parts)
+SETS = {
+    "test": "test split",
+    "proxy": "contest proxy",
+    "reserve": "the proxy's images, undisturbed",
+}
 
 
 def following(facts: Facts) -> str:
@@ -158,13 +132,6 @@ def _gain(name: str, score: SetScore) -> str:
     )
 
 
-SETS = {
-    "test": "test split",
-    "proxy": "contest proxy",
-    "reserve": "the proxy's images, undisturbed",
-}
-
-
 def _scores(name: str, scores: Mapping[str, Any]) -> list[str]:
     interval = f"{scores['low']:.2%} to {scores['high']:.2%}"
     figures = [
@@ -214,64 +181,3 @@ def repeat(facts: Facts) -> str:
     cost = lockstep(study)
     notes = [text(line, "soft") for line in (facts_line, cost.line() if cost else "") if line]
     return command("\n".join(lines)) + "".join(notes)
-
-
-def trials(facts: Facts) -> str:
-    """Every trial, in a table that can be sorted."""
-    study, names = facts.table, facts.names
-    heads = ["trial", "state", "objective", "epochs", "seconds", *names]
-    unit = unit_of(study)
-    order = {trial.number: place for place, trial in enumerate(study.best_first)}
-    rows: list[list[Cell]] = []
-    for trial in sorted(study.trials, key=lambda t: (order.get(t.number, len(order)), t.number)):
-        value: Cell = (unit.value(trial.value), trial.value) if trial.objective else ""
-        cells: list[Cell] = [
-            (str(trial.number), float(trial.number)),
-            trial.state.lower(),
-            value,
-            (str(trial.epochs), trial.epochs),
-        ]
-        cells.append((f"{trial.duration_s:.1f}", trial.duration_s))
-        cells += [_parameter(trial.params.get(name)) for name in names]
-        rows.append(cells)
-    return table(
-        heads, rows, f"{len(rows)} trials, best first; the column heads sort", sortable=True
-    )
-
-
-def _parameter(value: Any) -> Cell:
-    if value is None:
-        return ""
-    return (
-        (f"{value:.4g}", float(value))
-        if isinstance(value, int | float) and not isinstance(value, bool)
-        else str(value)
-    )
-
-
-def methods(facts: Facts) -> str:
-    """How the statistics were made, so that they can be doubted."""
-    return bullets(
-        [
-            "Effects and importances: a regression of the objective on all searched parameters (an "
-            "offset for each choice, a parabola over "
-            "each number's range), fitted with Huber's weights so that a few disasters do not "
-            "decide; intervals from 300 bootstrap "
-            "resamples of the trials. Pruned and failed trials have no objective and are left out, "
-            "which favours the ranges where "
-            "trials survive. The sampler chose the trials, so effects are adjusted associations, "
-            "not proofs.",
-            "Importance is each parameter's part in the explained variance (Pratt's measure); what "
-            "is missing to 100 % is noise and what "
-            "the model cannot say.",
-            "Selection optimism: true values are estimated by shrinking the better half of the "
-            "observed ones towards their mean, as far "
-            "as the noise demands; 2,000 replays with fresh noise tell how far a winner's value "
-            "lies above its truth. Without repeated "
-            "seeds the noise is taken to be the sampling error of the validation images; since all "
-            "trials share those images, this is an "
-            "upper estimate.",
-            "Validation images were used for choosing; the test images were not opened for this "
-            "page.",
-        ]
-    )

@@ -1,25 +1,14 @@
-"""The report's first sections: the result, how sure it is, what was searched, how it went, what
-mattered, what was stopped.
-"""
+"""The report's result: the sentences to remember, the best configuration, and how sure it is."""
 
 from collections import Counter
 from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from pipeline.reporting import charts
 from pipeline.reporting.effects import Unit, unit_of
 from pipeline.reporting.facts import Facts
 from pipeline.reporting.html import bullets, numbers, table, text
 from pipeline.reporting.table import clock
-
-_PICTURES = {
-    "Confusion matrix": "Confusion matrix of the validation images; the colour shows mistakes "
-    "alone.",
-    "Misclassified images": "Misclassified validation images, the most confident first: true "
-    "class, predicted class, confidence.",
-    "Filters of the first layer": "Filters of the first layer, blue negative, red positive.",
-}
 
 
 def in_short(facts: Facts) -> str:
@@ -120,12 +109,7 @@ def best(facts: Facts) -> str:
                 "soft",
             )
         )
-    for title, uri in facts.pictures.items():
-        caption = _PICTURES[title]
-        parts.append(
-            f'<figure class="picture"><img src="{uri}" '
-            f'alt="{escape(caption)}"><figcaption>{escape(caption)}</figcaption></figure>'
-        )
+    parts += facts.pictures
     return "".join(parts)
 
 
@@ -178,145 +162,6 @@ def _rivals(rivals: tuple[int, ...]) -> str:
     )
     word = "trial cannot" if len(rivals) == 1 else "trials cannot"
     return f"{len(rivals)} other {word} be told from it by this noise: {listed}."
-
-
-def searched(facts: Facts) -> str:
-    """The space, the sampler and the limits."""
-    space = facts.config.get("space") or {}
-    rows = [
-        [name, entry.get("path", name), _range(entry), _when(entry)]
-        for name, entry in space.items()
-    ]
-    if not rows:
-        rows = [
-            [name, name, str(distribution), ""]
-            for name, distribution in facts.table.distributions.items()
-        ]
-    parts = [table(["name", "sets", "values", "only when"], rows, "The search space")]
-    about = {
-        name: facts.config.get(name, {})
-        for name in ("sampler", "pruner", "slots", "train", "data", "study")
-    }
-    points = []
-    if about["sampler"]:
-        points.append(
-            f"Sampler {about['sampler'].get('name')}, pruner {about['pruner'].get('name')}, seed "
-            f"{about['study'].get('seed')}."
-        )
-    if about["train"]:
-        points.append(
-            f"At most {about['train'].get('epochs')} epochs a trial; data "
-            f"{about['data'].get('name')}."
-        )
-    if facts.table.started is not None:
-        tags = facts.table.started.tags
-        machine = ", ".join(tags[key] for key in ("processor", "blas", "kernels") if tags.get(key))
-        points.append(f"{facts.table.started.slots} slots{f' on {machine}' if machine else ''}.")
-    return "".join(parts) + bullets([escape(point) for point in points])
-
-
-def _range(entry: dict[str, Any]) -> str:
-    for kind in ("choice", "group"):
-        if kind in entry:
-            return ", ".join(str(value) for value in entry[kind])
-    for kind in ("int", "float"):
-        if kind in entry:
-            low, high = entry[kind]
-            return (
-                f"{low} to {high}"
-                + (", by logarithm" if entry.get("log") else "")
-                + (f", step {entry['step']}" if entry.get("step") else "")
-            )
-    return str(entry)
-
-
-def _when(entry: dict[str, Any]) -> str:
-    return ", ".join(
-        f"{key} is {value if not isinstance(value, list) else ' or '.join(map(str, value))}"
-        for key, value in (entry.get("when") or {}).items()
-    )
-
-
-def course(facts: Facts) -> str:
-    """History, learning curves, timeline."""
-    study = facts.table
-    parts = [charts.history(study), charts.curves(study)] if study.complete else []
-    parts.append(charts.timeline(study))
-    if study.ended is not None:
-        share = study.ended.outside_training
-        words = f"{share:.1%} of the slots' time was spent outside training."
-        if (facts.config.get("study") or {}).get("deterministic"):
-            words = (
-                "Deterministic mode costs waiting: the trials of a round wait for each other. "
-                f"{words}"
-            )
-        parts.append(text(words))
-    retries = [(trial.number, reason) for trial in study.trials for reason in trial.retries]
-    if retries:
-        parts.append(
-            text(
-                f"{len(retries)} epochs were run again after a worker was lost: trials "
-                f"{', '.join(str(n) for n, _ in retries[:12])}."
-            )
-        )
-    return "".join(parts)
-
-
-def mattered(facts: Facts) -> str:
-    """Importances and effects with their intervals, and the pictures to judge them by."""
-    study = facts.table
-    if not study.complete:
-        return ""
-    parts = []
-    if facts.regression is None:
-        words = (
-            f"{len(study.complete)} complete trials are too few to tell the parameters' effects "
-            "apart"
-        )
-        parts.append(text(f"{words}; the pictures show what there is."))
-    else:
-        explained = f"{facts.regression.explained:.0%}"
-        words = (
-            f"A regression over {facts.regression.trials} complete trials explains {explained} of "
-            "the objective's variance."
-        )
-        parts.append(
-            text(
-                f"{words} Effects are adjusted for the other parameters; ± is half of a 95 % "
-                "interval."
-            )
-        )
-        clear = [f"<b>{escape(e.name)}</b>: {escape(e.text)}" for e in facts.effects if e.clear]
-        unclear = [
-            f'<span class="unclear"><b>{escape(e.name)}</b>: {escape(e.text)} (not clear)</span>'
-            for e in facts.effects
-            if not e.clear
-        ]
-        parts.append(bullets(clear + unclear))
-        parts.append(charts.importances(facts.regression))
-    parts.append(charts.slices(study, facts.names))
-    parts.append(charts.parallel(study, facts.names))
-    return "".join(parts)
-
-
-def stopped(facts: Facts) -> str:
-    """Pruned and failed trials by reason."""
-    parts = []
-    for state, heading in (("PRUNED", "Pruned"), ("FAIL", "Failed")):
-        found = facts.stopped.get(state)
-        if found:
-            total = sum(count for _, count in found)
-            parts.append(f"<h3>{heading}: {total} of {len(facts.table.trials)}</h3>")
-            parts.append(bullets([f"{escape(reason)}: {count}" for reason, count in found[:12]]))
-    if parts:
-        saved = sum(
-            trial.epochs_wanted - trial.epochs
-            for trial in facts.table.trials
-            if trial.state == "PRUNED" and trial.epochs_wanted
-        )
-        if saved > 0:
-            parts.append(text(f"Pruning saved {saved} epochs of those trials."))
-    return "".join(parts) or text("Every trial ran to its end.")
 
 
 def _plain(value: Any) -> str:

@@ -1,18 +1,22 @@
-"""The charts of a study: its course and cost, and its parameters."""
+"""The charts of a study's course: objectives and learning curves, what they cost, and which trial
+ran where; and the learning curves of one trial.
+"""
 
-from collections.abc import Callable, Sequence
-from html import escape
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from pipeline.reporting.regression import Regression
-from pipeline.reporting.study_figures import Scale
-from pipeline.reporting.svg import Axis, axis_of, chart, dot, frame, line, vertical_grid, word_axis
+from pipeline.reporting.scales import Axis, axis_of
+from pipeline.reporting.svg import box, chart, dot, frame, line, vertical_grid, words
 from pipeline.reporting.table import StudyTable, TrialRow
 
 WIDTH, HEIGHT = 720.0, 300.0
 LEFT, RIGHT, TOP, BOTTOM = 64.0, 14.0, 26.0, 44.0
 _CURVES = 8  # best trials whose learning curves stand out
+_PARTS = {"train": "training", "valid": "validation"}
+
+History = Mapping[int, Mapping[str, float]]  # epoch (from 1) -> metrics
 
 
 def goal_axis(table: StudyTable, first: float, last: float) -> Axis:
@@ -68,7 +72,7 @@ def history(table: StudyTable) -> str:
     )
     if hidden:
         caption += f" {hidden} far worse trials lie outside the picture."
-    return chart("".join(parts), WIDTH, HEIGHT, "Optimisation history", told, caption)
+    return chart("".join(parts), (WIDTH, HEIGHT), "Optimisation history", told, caption)
 
 
 def curves(table: StudyTable) -> str:
@@ -105,8 +109,7 @@ def curves(table: StudyTable) -> str:
     told = f"Validation accuracy over epochs of {len(rows)} trials; the best is {best}."
     return chart(
         "".join(parts),
-        WIDTH,
-        HEIGHT,
+        (WIDTH, HEIGHT),
         "Learning curves",
         told,
         f"The {min(_CURVES, len(leaders))} best trials in colour, the others in grey.",
@@ -148,7 +151,7 @@ def pareto(table: StudyTable, cost: Callable[[TrialRow], float], name: str) -> s
         dot(x(cost(t)), y(t.value), "done", f"{said(t)}; {name} {cost(t):.4g}", 4.5) for t in inside
     ]
     told = "; ".join(f"{t.name}: {t.value:.4f} for {cost(t):.4g}" for t in front)
-    return chart("".join(parts), width, height, f"Objective against {name}", told)
+    return chart("".join(parts), (width, height), f"Objective against {name}", told)
 
 
 def timeline(table: StudyTable) -> str:
@@ -162,150 +165,80 @@ def timeline(table: StudyTable) -> str:
     x = Axis(0.0, max(end - start, 1e-3), LEFT, WIDTH - RIGHT)
     parts = [vertical_grid(x, 6, height - 38, 8)]
     for index, slot in enumerate(slots):
-        parts.append(
-            f'<text class="label" x="{LEFT - 8:g}" y="{22 + 26 * index}" text-anchor="end">slot '
-            f"{slot}</text>"
-        )
+        parts.append(words(LEFT - 8, 22 + 26 * index, f"slot {slot}", "label", "end"))
     for trial, slot, begin, finish in spans:
         left = x(begin - start)
         width = max(x(finish - start) - left - 0.8, 0.6)
-        place = f'x="{left:g}" y="{8 + 26 * slots.index(slot)}" width="{width:.1f}" height="20"'
-        parts.append(
-            f'<rect class="{trial.state.lower()}" '
-            f"{place}><title>{escape(said(trial))}</title></rect>"
-        )
-    parts.append(
-        f'<text class="name" x="{(LEFT + WIDTH) / 2:g}" y="{height - 4:g}" '
-        'text-anchor="middle">seconds since the start</text>'
-    )
+        corner = (left, 8.0 + 26 * slots.index(slot))
+        parts.append(box(corner, (width, 20.0), trial.state.lower(), said(trial)))
+    parts.append(words((LEFT + WIDTH) / 2, height - 4, "seconds since the start", "name", "middle"))
     told = f"{len(spans)} stays of trials in {len(slots)} slots over {end - start:.0f} seconds."
     return chart(
         "".join(parts),
-        WIDTH,
-        height,
+        (WIDTH, height),
         "Timeline of slots",
         told,
         "Blue: complete; orange: pruned; red: failed; grey: interrupted.",
     )
 
 
-def importances(regression: Regression) -> str:
-    """Bars with 95 % intervals."""
-    rows = regression.shares
-    left, height = 150.0, 26.0 * len(rows) + 50
-    x = Axis(0.0, max(0.05, *(min(1.0, row[3]) for row in rows)), left, WIDTH - RIGHT, percent=True)
-    parts = [vertical_grid(x, 8, height - 38)]
-    for index, (name, share, low, high) in enumerate(rows):
-        y = 12 + 26 * index
-        parts.append(
-            f'<text class="label" x="{left - 8:g}" y="{y + 14}" '
-            f'text-anchor="end">{escape(name)}</text>'
-        )
-        place = f'x="{left:g}" y="{y}" width="{max(x(share) - left, 0.5):.1f}" height="18"'
-        parts.append(f'<rect class="bar" {place}><title>{escape(name)}: {share:.1%}</title></rect>')
-        parts.append(
-            f'<path class="whisker" d="M{x(low):g} {y + 9}H{x(min(1.0, high)):g}M{x(low):g} '
-            f'{y + 5}v8M{x(min(1.0, high)):g} {y + 5}v8"/>'
-        )
-    parts.append(
-        f'<text class="name" x="{(left + WIDTH) / 2:g}" y="{height - 4:g}" '
-        'text-anchor="middle">share of the objective\'s variance</text>'
+def learning_curves(history: History, title: str = "") -> str:
+    """Loss and accuracy of training and validation over epochs, of one trial.
+
+    Values that are missing or not finite leave a gap.
+    """
+    parts = [words(8, 14, title, "name")]
+    for what, left in (("loss", LEFT), ("accuracy", LEFT + WIDTH / 2)):
+        parts.append(_panel(history, what, left, left + WIDTH / 2 - LEFT - RIGHT))
+    ends = "; ".join(
+        f"{name} {what} {_last(history, f'{part}_{what}')}"
+        for what in ("loss", "accuracy")
+        for part, name in _PARTS.items()
     )
-    told = "; ".join(
-        f"{name} {share:.0%} (95 % interval {low:.0%} to {high:.0%})"
-        for name, share, low, high in rows
-    )
-    return chart("".join(parts), WIDTH, height, "Importance of each parameter", told)
+    told = f"After {max(history, default=0)} epochs: {ends}."
+    return chart("".join(parts), (WIDTH, HEIGHT), f"Learning curves {title}".strip(), told)
 
 
-def slices(table: StudyTable, names: Sequence[str]) -> str:
-    """The objective against each parameter alone."""
-    return f'<div class="grid-of-charts">{"".join(_slice(table, name) for name in names)}</div>'
-
-
-def _slice(table: StudyTable, name: str) -> str:
-    rows = [trial for trial in table.complete if name in trial.params]
-    if not rows:
-        return ""
-    scale = Scale([trial.params[name] for trial in rows])
-    width, height = 340.0, 210.0
-    if scale.is_number:
-        places = [scale.number(trial.params[name]) for trial in rows]
-        x = axis_of(places, 58, width - 12, log=scale.is_log)
-    else:  # beside each other, not on top of each other
-        places = [
-            scale.words.index(str(t.params[name])) + 0.5 * ((0.618 * t.number) % 1 - 0.5)
-            for t in rows
-        ]
-        x = word_axis(scale.words, 58, width - 12)
-    y = goal_axis(table, height - 42, 20)
-    parts = [frame(x, y, name, "", x_most=4, y_most=4)]
-    for trial, at in zip(rows, places, strict=True):
-        if y.low <= trial.value <= y.high:
-            parts.append(
-                dot(
-                    x(at),
-                    y(trial.value),
-                    "done",
-                    f"{said(trial)}; {name} = {trial.params[name]}",
-                    2.6,
-                )
-            )
-    return chart(
-        "".join(parts), width, height, f"Objective against {name}", f"{len(rows)} complete trials."
-    )
-
-
-def parallel(table: StudyTable, names: Sequence[str]) -> str:
-    """Complete trials as lines through parameters to the objective; the best tenth stands out."""
-    rows, names = table.best_first[::-1], list(names)[:8]
-    if len(rows) < 2 or not names:
-        return ""
-    scales = {name: Scale([t.params[name] for t in rows if name in t.params]) for name in names}
-    goal = goal_axis(table, HEIGHT - BOTTOM, TOP)
-    at = {
-        name: round(40 + (WIDTH - 100) * index / len(names), 1)
-        for index, name in enumerate([*names, "objective"])
+def _panel(history: History, what: str, left: float, right: float) -> str:
+    top = TOP + 12
+    found = {
+        part: [(epoch, history[epoch].get(f"{part}_{what}", math.nan)) for epoch in sorted(history)]
+        for part in _PARTS
     }
-    leaders = {t.number for t in table.best_first[: max(3, len(rows) // 10)]}
-    parts = []
-    for trial in rows:
-        if trial.value >= goal.low:
-            points = [
-                (at[n], _height(scales[n].place(trial.params[n])))
-                for n in names
-                if n in trial.params
+    finite = [v for points in found.values() for _, v in points if math.isfinite(v)]
+    is_log = what == "loss" and bool(finite) and min(finite) > 0 and max(finite) > 20 * min(finite)
+    x = axis_of([float(epoch) for epoch in history], left, right, pad=0.04)
+    x.whole = True
+    y = axis_of(finite, HEIGHT - BOTTOM, top, log=is_log, percent=what == "accuracy")
+    parts = [frame(x, y, f"{what} by epoch", "")]
+    for row, (part, points) in enumerate(found.items()):
+        for run in _runs(points):
+            parts.append(line([(x(epoch), y(value)) for epoch, value in run], part))
+            parts += [
+                dot(x(e), y(v), part, f"epoch {e}: {_PARTS[part]} {what} {_text(v, what)}", 2.5)
+                for e, v in run
             ]
-            kind = "curve lead" if trial.number in leaders else "curve"
-            parts.append(line([*points, (at["objective"], goal(trial.value))], kind, said(trial)))
-    marks = {
-        name: [(_height(place), text) for place, text in scales[name].ticks()] for name in names
-    }
-    marks["objective"] = goal.ticks(4)
-    for index, (name, x) in enumerate(at.items()):
-        parts.append(f'<path class="axis" d="M{x:g} {TOP:g}V{HEIGHT - BOTTOM:g}"/>')
-        parts += [
-            f'<text class="tick halo" x="{x + 4:g}" y="{y + 3:g}">{escape(text)}</text>'
-            for y, text in marks[name]
-        ]
-        anchor, shift = (
-            ("start", -30) if index == 0 else ("end", 50) if name == "objective" else ("middle", 0)
-        )
-        low = HEIGHT - BOTTOM + (18 if index % 2 == 0 else 34)
-        parts.append(
-            f'<text class="label" x="{x + shift:g}" y="{low:g}" '
-            f'text-anchor="{anchor}">{escape(name)}</text>'
-        )
-    told = f"Parameters of {len(rows)} complete trials; the best tenth is in colour."
-    return chart(
-        "".join(parts),
-        WIDTH,
-        HEIGHT,
-        "Parallel coordinates",
-        told,
-        "One line a trial; the best tenth in colour.",
-    )
+        at = top + 8 + 16 * row if what == "loss" else HEIGHT - BOTTOM - 24 + 16 * row
+        last = _last(history, f"{part}_{what}")
+        parts.append(words(right - 4, at, f"{_PARTS[part]} {last}", part, "end"))
+    return "".join(parts)
 
 
-def _height(place: float) -> float:
-    return round(HEIGHT - BOTTOM - place * (HEIGHT - BOTTOM - TOP), 1)
+def _runs(points: Sequence[tuple[int, float]]) -> list[list[tuple[int, float]]]:
+    """Neighbours without a gap between them."""
+    runs: list[list[tuple[int, float]]] = [[]]
+    for epoch, value in points:
+        if math.isfinite(value):
+            runs[-1].append((epoch, value))
+        elif runs[-1]:
+            runs.append([])
+    return [run for run in runs if run]
+
+
+def _last(history: History, metric: str) -> str:
+    value = history[max(history)].get(metric, math.nan) if history else math.nan
+    return _text(value, metric.partition("_")[2])
+
+
+def _text(value: float, what: str) -> str:
+    return f"{value:.4f}" if what == "loss" else f"{value:.2%}"

@@ -1,0 +1,244 @@
+"""The report's account of the search: what was searched, how it went, what mattered, what was
+stopped, what it cost, every trial, and how the figures were made.
+"""
+
+from html import escape
+from typing import Any
+
+from pipeline.reporting import course_charts, parameter_charts
+from pipeline.reporting.effects import unit_of
+from pipeline.reporting.facts import Facts
+from pipeline.reporting.html import Cell, bullets, table, text
+
+
+def searched(facts: Facts) -> str:
+    """The space, the sampler and the limits."""
+    space = facts.config.get("space") or {}
+    rows = [
+        [name, entry.get("path", name), _range(entry), _when(entry)]
+        for name, entry in space.items()
+    ]
+    if not rows:
+        rows = [
+            [name, name, str(distribution), ""]
+            for name, distribution in facts.table.distributions.items()
+        ]
+    parts = [table(["name", "sets", "values", "only when"], rows, "The search space")]
+    about = {
+        name: facts.config.get(name, {})
+        for name in ("sampler", "pruner", "slots", "train", "data", "study")
+    }
+    points = []
+    if about["sampler"]:
+        points.append(
+            f"Sampler {about['sampler'].get('name')}, pruner {about['pruner'].get('name')}, seed "
+            f"{about['study'].get('seed')}."
+        )
+    if about["train"]:
+        points.append(
+            f"At most {about['train'].get('epochs')} epochs a trial; data "
+            f"{about['data'].get('name')}."
+        )
+    if facts.table.started is not None:
+        tags = facts.table.started.tags
+        machine = ", ".join(tags[key] for key in ("processor", "blas", "kernels") if tags.get(key))
+        points.append(f"{facts.table.started.slots} slots{f' on {machine}' if machine else ''}.")
+    return "".join(parts) + bullets([escape(point) for point in points])
+
+
+def _range(entry: dict[str, Any]) -> str:
+    for kind in ("choice", "group"):
+        if kind in entry:
+            return ", ".join(str(value) for value in entry[kind])
+    for kind in ("int", "float"):
+        if kind in entry:
+            low, high = entry[kind]
+            return (
+                f"{low} to {high}"
+                + (", by logarithm" if entry.get("log") else "")
+                + (f", step {entry['step']}" if entry.get("step") else "")
+            )
+    return str(entry)
+
+
+def _when(entry: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{key} is {value if not isinstance(value, list) else ' or '.join(map(str, value))}"
+        for key, value in (entry.get("when") or {}).items()
+    )
+
+
+def course(facts: Facts) -> str:
+    """History, learning curves, timeline."""
+    study = facts.table
+    parts = [course_charts.history(study), course_charts.curves(study)] if study.complete else []
+    parts.append(course_charts.timeline(study))
+    if study.ended is not None:
+        share = study.ended.outside_training
+        words = f"{share:.1%} of the slots' time was spent outside training."
+        if (facts.config.get("study") or {}).get("deterministic"):
+            words = (
+                "Deterministic mode costs waiting: the trials of a round wait for each other. "
+                f"{words}"
+            )
+        parts.append(text(words))
+    retries = [(trial.number, reason) for trial in study.trials for reason in trial.retries]
+    if retries:
+        parts.append(
+            text(
+                f"{len(retries)} epochs were run again after a worker was lost: trials "
+                f"{', '.join(str(n) for n, _ in retries[:12])}."
+            )
+        )
+    return "".join(parts)
+
+
+def mattered(facts: Facts) -> str:
+    """Importances and effects with their intervals, and the pictures to judge them by."""
+    study = facts.table
+    if not study.complete:
+        return ""
+    parts = []
+    if facts.regression is None:
+        words = (
+            f"{len(study.complete)} complete trials are too few to tell the parameters' effects "
+            "apart"
+        )
+        parts.append(text(f"{words}; the pictures show what there is."))
+    else:
+        explained = f"{facts.regression.explained:.0%}"
+        words = (
+            f"A regression over {facts.regression.trials} complete trials explains {explained} of "
+            "the objective's variance."
+        )
+        parts.append(
+            text(
+                f"{words} Effects are adjusted for the other parameters; ± is half of a 95 % "
+                "interval."
+            )
+        )
+        clear = [f"<b>{escape(e.name)}</b>: {escape(e.text)}" for e in facts.effects if e.clear]
+        unclear = [
+            f'<span class="unclear"><b>{escape(e.name)}</b>: {escape(e.text)} (not clear)</span>'
+            for e in facts.effects
+            if not e.clear
+        ]
+        parts.append(bullets(clear + unclear))
+        parts.append(parameter_charts.importances(facts.regression))
+    parts.append(parameter_charts.slices(study, facts.names))
+    parts.append(parameter_charts.parallel(study, facts.names))
+    parts.append(parameter_charts.contour(study, facts.names))
+    return "".join(parts)
+
+
+def stopped(facts: Facts) -> str:
+    """Pruned and failed trials by reason."""
+    parts = []
+    for state, heading in (("PRUNED", "Pruned"), ("FAIL", "Failed")):
+        found = facts.stopped.get(state)
+        if found:
+            total = sum(count for _, count in found)
+            parts.append(f"<h3>{heading}: {total} of {len(facts.table.trials)}</h3>")
+            parts.append(bullets([f"{escape(reason)}: {count}" for reason, count in found[:12]]))
+    if parts:
+        saved = sum(
+            trial.epochs_wanted - trial.epochs
+            for trial in facts.table.trials
+            if trial.state == "PRUNED" and trial.epochs_wanted
+        )
+        if saved > 0:
+            parts.append(text(f"Pruning saved {saved} epochs of those trials."))
+    return "".join(parts) or text("Every trial ran to its end.")
+
+
+def cost(facts: Facts) -> str:
+    """Pareto fronts over training time and size."""
+    study = facts.table
+    by_time = course_charts.pareto(study, lambda trial: trial.duration_s, "training seconds")
+    by_size = course_charts.pareto(
+        study, lambda trial: trial.extra.get("parameters", 0.0), "parameters"
+    )
+    if not by_time and not by_size:
+        return ""
+    parts = [
+        "<p>The line joins the trials that no other beats in both: what more accuracy costs.</p>"
+    ]
+    parts.append(f'<div class="grid-of-charts">{by_time}{by_size}</div>')
+    unit = unit_of(study)
+    front = course_charts.pareto_front(
+        study.complete, lambda trial: trial.duration_s, maximize=study.directions[0] == "maximize"
+    )
+    rows: list[list[Cell]] = [
+        [
+            t.name,
+            (unit.value(t.value), t.value),
+            (f"{t.duration_s:.1f}", t.duration_s),
+            (f"{t.extra.get('parameters', 0):,.0f}", t.extra.get("parameters", 0.0)),
+        ]
+        for t in front
+    ]
+    parts.append(
+        table(["trial", "objective", "seconds", "parameters"], rows, "The front over training time")
+    )
+    return "".join(parts)
+
+
+def trials(facts: Facts) -> str:
+    """Every trial, in a table that can be sorted."""
+    study, names = facts.table, facts.names
+    heads = ["trial", "state", "objective", "epochs", "seconds", *names]
+    unit = unit_of(study)
+    order = {trial.number: place for place, trial in enumerate(study.best_first)}
+    rows: list[list[Cell]] = []
+    for trial in sorted(study.trials, key=lambda t: (order.get(t.number, len(order)), t.number)):
+        value: Cell = (unit.value(trial.value), trial.value) if trial.objective else ""
+        cells: list[Cell] = [
+            (str(trial.number), float(trial.number)),
+            trial.state.lower(),
+            value,
+            (str(trial.epochs), trial.epochs),
+        ]
+        cells.append((f"{trial.duration_s:.1f}", trial.duration_s))
+        cells += [_parameter(trial.params.get(name)) for name in names]
+        rows.append(cells)
+    return table(
+        heads, rows, f"{len(rows)} trials, best first; the column heads sort", sortable=True
+    )
+
+
+def _parameter(value: Any) -> Cell:
+    if value is None:
+        return ""
+    return (
+        (f"{value:.4g}", float(value))
+        if isinstance(value, int | float) and not isinstance(value, bool)
+        else str(value)
+    )
+
+
+def methods(facts: Facts) -> str:
+    """How the statistics were made, so that they can be doubted."""
+    return bullets(
+        [
+            "Effects and importances: a regression of the objective on all searched parameters (an "
+            "offset for each choice, a parabola over "
+            "each number's range), fitted with Huber's weights so that a few disasters do not "
+            "decide; intervals from 300 bootstrap "
+            "resamples of the trials. Pruned and failed trials have no objective and are left out, "
+            "which favours the ranges where "
+            "trials survive. The sampler chose the trials, so effects are adjusted associations, "
+            "not proofs.",
+            "Importance is each parameter's part in the explained variance (Pratt's measure); what "
+            "is missing to 100 % is noise and what "
+            "the model cannot say.",
+            "Selection optimism: true values are estimated by shrinking the better half of the "
+            "observed ones towards their mean, as far "
+            "as the noise demands; 2,000 replays with fresh noise tell how far a winner's value "
+            "lies above its truth. Without repeated "
+            "seeds the noise is taken to be the sampling error of the validation images; since all "
+            "trials share those images, this is an "
+            "upper estimate.",
+            "Validation images were used for choosing; the test images were not opened for this "
+            "page.",
+        ]
+    )
