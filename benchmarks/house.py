@@ -41,7 +41,7 @@ CORE: tuple[tuple[str, ...], ...] = (
     ("axes", "errors"),
     ("setting",),
     ("initializers", "losses", "metrics", "schedules", "spec", "streams"),
-    ("kernels", "optimizers", "augmentation", "data", "state"),
+    ("kernels", "optimizers", "augmentation", "data"),
     ("layers", "regularizers", "checkpoint"),
     ("model",),
     ("averaging", "architectures", "fused", "low_rank"),

@@ -24,9 +24,9 @@ from joblib import Parallel, delayed
 
 from benchmarks.environment import kernels, restart_unpinned
 from cnn_core import checkpoint
+from cnn_core.checkpoint import TrainState
 from cnn_core.finishing import finished_weights
 from cnn_core.spec import Spec
-from cnn_core.state import TrainState
 from cnn_core.training import objective, train_epoch
 from pipeline import evaluate
 from pipeline.bundle.writing import write_bundle

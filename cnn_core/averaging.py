@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from cnn_core.axes import Array
+from cnn_core.checkpoint import Weights, copies
 from cnn_core.layers.normalization import BatchNormalization
 from cnn_core.model import Sequential
-from cnn_core.state import Weights, copies
 
 
 def decay_at(step: int, decay: float) -> float:

@@ -20,8 +20,7 @@ from cnn_core.data.splits import split_of, subset
 from cnn_core.errors import InputError
 from cnn_core.fused.fuse import fuse
 from cnn_core.kernels.workspace import Workspace
-from cnn_core.losses import softmax_cross_entropy
-from cnn_core.metrics import correct_count
+from cnn_core.losses import correct_count, softmax_cross_entropy
 from cnn_core.model import Sequential
 from cnn_core.spec import DataSpec, ModelSpec, Scalar, Spec
 from cnn_core.streams import stream

@@ -1,5 +1,5 @@
-"""A training state, or weights alone, as an .npz with a manifest of digests: written atomically,
-read without pickle and with every digest checked.
+"""A training state, what one epoch passes to the next, and its file: an .npz with a manifest of
+digests, written atomically, read without pickle and with every digest checked.
 """
 
 import hashlib
@@ -7,8 +7,9 @@ import json
 import os
 import secrets
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +17,40 @@ from cnn_core.axes import Array
 from cnn_core.data.npz import AnyArray, read_npz
 from cnn_core.errors import InputError
 from cnn_core.spec import Spec
-from cnn_core.state import TrainState, Weights
+
+
+class Weights(NamedTuple):
+    """A net's learned parameters and its buffers (running statistics), by name."""
+
+    params: dict[str, Array]
+    buffers: dict[str, Array]
+
+
+def copies(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Return the arrays, copied."""
+    return {name: array.copy() for name, array in arrays.items()}
+
+
+@dataclass
+class TrainState:
+    """A net in the middle of its training.
+
+    epoch, step: how many are done. params, buffers: the net. optimizer: what `Optimizer.state`
+    returns. average: the moving average of weights (``train.select=average`` only). best: the
+    weights of the epoch of lowest validation loss (``train.select=best`` only). history: the
+    metrics of each epoch but for its duration, so that equal trainings have equal states to the
+    bit. No random generator is part of it: streams are functions of (seed, name, epoch).
+    """
+
+    epoch: int
+    step: int
+    params: dict[str, Array]
+    buffers: dict[str, Array]
+    optimizer: dict[str, Array]
+    average: Weights | None = None
+    best: Weights | None = None
+    history: list[dict[str, float]] = field(default_factory=list)
+
 
 VERSION = 1
 MANIFEST = "manifest"

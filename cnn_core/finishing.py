@@ -8,8 +8,8 @@ from cnn_core.augmentation import augment
 from cnn_core.averaging import recompute_statistics
 from cnn_core.axes import Array
 from cnn_core.caches import data_of, make_augmentation, net_of
+from cnn_core.checkpoint import TrainState, Weights, copies
 from cnn_core.spec import Spec
-from cnn_core.state import TrainState, Weights, copies
 from cnn_core.streams import stream
 from cnn_core.training import selected_weights
 

@@ -13,16 +13,15 @@ from cnn_core.architectures import build_model
 from cnn_core.averaging import MovingAverage
 from cnn_core.axes import Array, Images, Labels
 from cnn_core.caches import Data, TrainingNet, data_of, make_augmentation, net_of, training_batches
+from cnn_core.checkpoint import TrainState, Weights, copies
 from cnn_core.data.batches import steps_in_epoch
 from cnn_core.errors import InputError
 from cnn_core.layers import BatchNormalization, Layer
-from cnn_core.losses import softmax_cross_entropy
-from cnn_core.metrics import correct_count
+from cnn_core.losses import correct_count, softmax_cross_entropy
 from cnn_core.optimizers import Optimizer, make_optimizer
 from cnn_core.regularizers import add_penalty_gradient, clip_by_global_norm, global_norm
 from cnn_core.schedules import make_schedule
 from cnn_core.spec import Spec
-from cnn_core.state import TrainState, Weights, copies
 from cnn_core.streams import stream
 
 __all__ = [

@@ -94,8 +94,14 @@ def _show_space(console: Console, config: Config) -> None:
 
 
 def _show_study(console: Console, config: Config, keys: ShowKeys) -> None:
-    from pipeline.showing.nets_alone import print_net, print_nets, trained_nets
-    from pipeline.showing.studies import open_table, print_trial, print_trials
+    from pipeline.showing.studies import (
+        open_table,
+        print_net,
+        print_nets,
+        print_trial,
+        print_trials,
+        trained_nets,
+    )
 
     nets = trained_nets(config.paths)
     if keys.net is not None:

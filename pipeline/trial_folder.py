@@ -14,9 +14,9 @@ from typing import Any
 import yaml
 
 from cnn_core import checkpoint
+from cnn_core.checkpoint import TrainState
 from cnn_core.errors import InputError
 from cnn_core.spec import Spec
-from cnn_core.state import TrainState
 from cnn_core.training import selected_weights
 from pipeline import journal
 from pipeline.events import State, TrialEnded

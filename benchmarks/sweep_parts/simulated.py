@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from cnn_core.checkpoint import TrainState
 from cnn_core.spec import Spec
-from cnn_core.state import TrainState
 from pipeline.config import compose
 from pipeline.search.run_sweep import Session, make_problem, open_session
 from pipeline.slots.slot import Machine

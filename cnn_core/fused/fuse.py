@@ -15,8 +15,7 @@ Everything else stays as it is.
 from collections.abc import Sequence
 
 from cnn_core.fused.block import ConvolutionBlock
-from cnn_core.fused.first import FirstNormalizedBlock, can_use_moments
-from cnn_core.fused.normalized import NormalizedBlock
+from cnn_core.fused.normalized import FirstNormalizedBlock, NormalizedBlock, can_use_moments
 from cnn_core.layers import (
     BatchNormalization,
     Convolution,

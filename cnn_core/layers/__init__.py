@@ -2,9 +2,8 @@
 
 from cnn_core.layers.activation import Activation, LeakyReLU, ReLU, Sigmoid, Tanh
 from cnn_core.layers.convolution import Convolution
-from cnn_core.layers.dense import Dense
+from cnn_core.layers.dense import Dense, Flatten
 from cnn_core.layers.dropout import Dropout
-from cnn_core.layers.flatten import Flatten
 from cnn_core.layers.layer import Layer
 from cnn_core.layers.moment_normalization import MomentNormalization
 from cnn_core.layers.normalization import BatchNormalization

@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping
 
-from cnn_core.optimizers.adam import Adam, AdamW
-from cnn_core.optimizers.adaptive import AdaDelta, AdaGrad, RMSProp
+from cnn_core.optimizers.adaptive import AdaDelta, AdaGrad, Adam, AdamW, RMSProp
 from cnn_core.optimizers.gradient_descent import SGD, Momentum, Nesterov
 from cnn_core.optimizers.optimizer import Optimizer, is_weight
 from cnn_core.setting import make_named

@@ -12,9 +12,9 @@ import numpy as np
 from cnn_core import checkpoint
 from cnn_core.architectures import build_model
 from cnn_core.axes import Array
+from cnn_core.checkpoint import Weights
 from cnn_core.errors import InputError
 from cnn_core.spec import Spec
-from cnn_core.state import Weights
 from pipeline.bundle.graph import operations_of
 from pipeline.bundle.input_transform import IDENTITY
 from pipeline.bundle.writing import Assembled, npz_bytes, standalone_source

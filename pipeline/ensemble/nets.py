@@ -20,7 +20,7 @@ from pipeline.ensemble.plan import Member, in_order
 from pipeline.events import EpochDone, Event, State, StudyEnded, StudyStarted, TrialEnded
 from pipeline.files import StudyPaths, TrialPaths, sha256_bytes
 from pipeline.records.ensemble_record import Ensemble
-from pipeline.search.announce import run_tags, study_ended, study_started
+from pipeline.search.messages import run_tags, study_ended, study_started
 from pipeline.search.problem import Job, costs_of, shown_params
 from pipeline.search.runner import JobList
 from pipeline.search.trial import Context, Paused, Training, attempt, not_finite

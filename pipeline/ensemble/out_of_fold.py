@@ -18,11 +18,11 @@ from threadpoolctl import threadpool_limits
 from cnn_core import checkpoint
 from cnn_core.architectures import build_model
 from cnn_core.axes import Images, Labels
+from cnn_core.checkpoint import Weights
 from cnn_core.data.npz import read_npz
 from cnn_core.data.prepared import open_prepared
 from cnn_core.data.splits import split_of
 from cnn_core.spec import Spec
-from cnn_core.state import Weights
 from pipeline.bundle.graph import operations_of
 from pipeline.bundle.input_transform import resample_view, view_sampler
 from pipeline.bundle.operations import Net

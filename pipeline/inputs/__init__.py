@@ -5,8 +5,7 @@ rather than by name.
 from pathlib import Path
 
 from cnn_core.errors import InputError
-from pipeline.inputs.arrays import ArraySource
-from pipeline.inputs.idx_images import MAGIC, IdxSource
+from pipeline.inputs.arrays import MAGIC, ArraySource, IdxSource
 from pipeline.inputs.input_source import Block, InputSource, Wanted
 from pipeline.inputs.pictures import SUFFIXES, PictureSource
 from pipeline.inputs.rows import RowSource

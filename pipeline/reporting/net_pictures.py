@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from cnn_core.axes import Images, Labels
 from cnn_core.caches import data_of
-from cnn_core.checkpoint import load_weights
+from cnn_core.checkpoint import Weights, load_weights
 from cnn_core.spec import Spec
-from cnn_core.state import Weights
 from cnn_core.training import predict_proba
 from pipeline.config import compose, spec_of
 from pipeline.data import prepare

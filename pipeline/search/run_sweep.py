@@ -19,13 +19,21 @@ from pipeline.redact import redact
 from pipeline.reporting.ranking import front_of
 from pipeline.reporting.table import table_of
 from pipeline.search import leaderboard
-from pipeline.search.announce import listeners_of, run_tags, study_ended, study_started
 from pipeline.search.budget import StudyClock, calibrated
 from pipeline.search.confirm import confirm, confirmed_lines, forget, keep_best, write_confirmed
 from pipeline.search.deterministic import LockstepJobs, StudyCopies
 from pipeline.search.fingerprint import code_version, fingerprint
 from pipeline.search.fork import nothing_of_its_own, take_over
-from pipeline.search.messages import closing_lines, next_step, plan_lines, resume_command
+from pipeline.search.messages import (
+    closing_lines,
+    listeners_of,
+    next_step,
+    plan_lines,
+    resume_command,
+    run_tags,
+    study_ended,
+    study_started,
+)
 from pipeline.search.problem import Problem
 from pipeline.search.queue import StorageFailed, TrialQueue, storage_errors
 from pipeline.search.runner import Runner, Usage

@@ -13,7 +13,7 @@ from pipeline.events import State, TrialEnded
 from pipeline.files import TrialPaths, atomic_write_text, writable_folder
 from pipeline.reporting.course_charts import learning_curves
 from pipeline.reporting.svg import standalone
-from pipeline.search.announce import listeners_of, run_tags, study_ended, study_started
+from pipeline.search.messages import listeners_of, run_tags, study_ended, study_started
 from pipeline.search.problem import Job, Problem
 from pipeline.search.runner import JobList, Runner, Usage
 from pipeline.search.space import Space

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from cnn_core import training
-from cnn_core.state import TrainState
+from cnn_core.checkpoint import TrainState
 from pipeline.events import EpochDone, Event, State, TrialEnded, TrialRetried, TrialStarted
 from pipeline.search.problem import Job
 from pipeline.slots.slot import Slot, SlotError, TimedOut, WorkerDied

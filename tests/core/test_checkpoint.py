@@ -11,9 +11,16 @@ import numpy as np
 import pytest
 
 from cnn_core import checkpoint
-from cnn_core.checkpoint import CheckpointError, load, load_weights, save, save_weights
+from cnn_core.checkpoint import (
+    CheckpointError,
+    TrainState,
+    Weights,
+    load,
+    load_weights,
+    save,
+    save_weights,
+)
 from cnn_core.spec import Spec, TrainSpec
-from cnn_core.state import TrainState, Weights
 from cnn_core.training import train_epoch
 
 Make = Callable[..., Spec]

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from numpy.random import default_rng
 
 from cnn_core.architectures import ARCHITECTURES, build_model, reference
-from cnn_core.fused.first import FirstNormalizedBlock
+from cnn_core.fused.block import chained_max, route_gradient
 from cnn_core.fused.fuse import fuse
-from cnn_core.fused.max_chain import chained_max, route_gradient
+from cnn_core.fused.normalized import FirstNormalizedBlock
 from cnn_core.fused.small_batch import SMALL_BATCH
 from cnn_core.layers import (
     BatchNormalization,

@@ -14,8 +14,14 @@ from scipy.special import softmax as scipy_softmax
 
 from cnn_core.axes import Array
 from cnn_core.errors import InputError
-from cnn_core.losses import softmax, softmax_cross_entropy
-from cnn_core.metrics import accuracy, confusion_matrix, correct_count, log_loss
+from cnn_core.losses import (
+    accuracy,
+    confusion_matrix,
+    correct_count,
+    log_loss,
+    softmax,
+    softmax_cross_entropy,
+)
 
 LOGITS = arrays(np.float64, (4, 3), elements=st.floats(-50, 50))
 LABELS = np.array([2, 0, 3])

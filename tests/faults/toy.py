@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from cnn_core.checkpoint import TrainState
 from cnn_core.spec import Spec
-from cnn_core.state import TrainState
 
 FLOATS = 1000
 
