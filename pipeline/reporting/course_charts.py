@@ -60,7 +60,8 @@ def history(table: StudyTable) -> str:
         dot(x(trial.number), HEIGHT - BOTTOM, trial.state.lower(), said(trial), 3)
         for trial in stopped
     ]
-    parts.append(line(steps, "best"))
+    floor = HEIGHT - BOTTOM  # a best so far that lies outside the picture
+    parts.append(line([(left, min(height, floor)) for left, height in steps], "best"))
     told = (
         f"{len(table.complete)} complete trials; the best reaches {best:.4f}."
         if best is not None

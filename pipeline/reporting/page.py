@@ -62,22 +62,25 @@ def overview(table: StudyTable) -> str:
     """All charts of a study on one page, for whoever looks at its run in MLflow."""
     done = table.complete
     searched = table.started is None or table.started.tags.get("kind") != "final"
-    charts: list[str] = []
+    charts: list[tuple[str, str]] = []  # heading, HTML
     if searched and len(done) >= 2:
         regression = fit_study(table)
         names = strongest(table, regression)
-        charts += [course_charts.history(table), course_charts.curves(table)]
+        charts.append(("Optimisation history", course_charts.history(table)))
+        charts.append(("Learning curves", course_charts.curves(table)))
         if regression is not None:
-            charts.append(f"<h2>What mattered: {regression.explained:.0%} explained</h2>")
-            charts.append(parameter_charts.importances(regression))
-        charts.append(parameter_charts.parallel(table, names))
-        charts.append(parameter_charts.slices(table, names))
-        charts.append(parameter_charts.contour(table, names))
-    charts.append(course_charts.timeline(table))
+            heading = f"Importance of each parameter: {regression.explained:.0%} explained"
+            charts.append((heading, parameter_charts.importances(regression)))
+        charts.append(("Parallel coordinates", parameter_charts.parallel(table, names)))
+        charts.append(("Objective against each parameter", parameter_charts.slices(table, names)))
+        surface = parameter_charts.contour(table, names)
+        charts.append(("Objective over the two strongest numbers", surface))
+    charts.append(("Timeline of slots", course_charts.timeline(table)))
+    body = "".join(f"<h2>{escape(heading)}</h2>{chart}" for heading, chart in charts if chart)
     told = f"{len(done)} of {len(table.trials)} trials are complete; point at a mark to read it."
     return (
         f"{_head(f'{table.name}: charts')}<body><main><h1>Study {escape(table.name)}</h1>"
-        f'<p class="soft">{told}</p>{"".join(charts)}</main></body></html>\n'
+        f'<p class="soft">{told}</p>{body}</main></body></html>\n'
     )
 
 

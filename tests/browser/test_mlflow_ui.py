@@ -166,10 +166,11 @@ def test_a_trial_and_its_study_show_their_pictures(
         assert width > 100, file
         seen.page.screenshot(path=screenshots / f"mlflow_{Path(file).stem}.png")
     seen = open_page(artifact(ui, parent, "overview.html"), height=1600)
-    frame = seen.page.frame_locator("iframe").first
-    frame.locator("figure.chart svg").first.wait_for()
+    seen.page.screenshot(path=screenshots / "mlflow_overview.png")
+    frame = seen.page.frame_locator("iframe.mlflow-html-iframe")
+    frame.locator("figure.chart svg").first.wait_for(state="attached")
     assert frame.locator("figure.chart svg").count() >= 5
-    assert frame.locator("circle > title").first.text_content()
+    assert "epochs" in str(frame.locator("circle > title").first.text_content())
     seen.page.screenshot(path=screenshots / "mlflow_overview.png")
 
 
