@@ -22,7 +22,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("cnn_core",),
     ("events", "redact"),
     ("files", "journal", "inputs"),
-    ("configuration", "trial_folder"),
+    ("configuration", "records", "trial_folder"),
     ("data",),
     ("slots", "reporting"),
     ("tracking",),

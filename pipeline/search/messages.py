@@ -23,7 +23,6 @@ from pipeline.tracking.listeners import Listeners, LogListener, make_listeners
 from pipeline.tracking.progress import ProgressListener
 from pipeline.tracking.store import is_server, resolve_uri
 
-
 # The share of the measured product speed that a whole step reaches, typically; small nets less.
 EFFICIENCY = 0.35
 STEP_S = 0.0008  # of Python in a step, which is most of a small net's time

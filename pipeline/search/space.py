@@ -1,9 +1,7 @@
 """What a sweep searches: parameters with conditions, read from YAML, suggested by Optuna, written
-as overrides; and its branches.
+as overrides.
 """
 
-import itertools
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,119 +9,12 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution
 
-from cnn_core.errors import InputError, did_you_mean
+from cnn_core.errors import InputError
 from pipeline.configuration.compose import compose
 from pipeline.configuration.overrides import Value, parse_override
 from pipeline.configuration.tree import Config
+from pipeline.search.branches import Condition, active, branches, check_condition, in_order, left_of
 from pipeline.search.parameter import Parameter, parse_parameter
-
-MOST_BRANCHES = 64  # beyond it, each choice comes once instead of with every other
-
-
-def active(parameter: Parameter, values: Mapping[str, Value]) -> bool:
-    """Tell whether the parameter is asked for where others have these values."""
-    return all(
-        name in values and values[name] in allowed for name, allowed in parameter.when.items()
-    )
-
-
-def branches(parameters: Sequence[Parameter]) -> Iterator[dict[str, Value]]:
-    """Yield the values of deciding parameters (groups, and what conditions name), inactive ones
-    left out, no combination twice.
-
-    Every combination up to MOST_BRANCHES of them; beyond, each choice of each in at least one.
-    """
-    deciding = _deciding(parameters)
-    if math.prod(len(parameter.choices) for parameter in deciding) <= MOST_BRANCHES:
-        names = [parameter.name for parameter in deciding]
-        wanted = [
-            dict(zip(names, values, strict=True))
-            for values in itertools.product(*(p.choices for p in deciding))
-        ]
-    else:
-        wanted = [
-            _reach(parameter, parameters) | {parameter.name: value}
-            for parameter in deciding
-            for value in parameter.choices
-        ]
-    seen: set[tuple[tuple[str, Value], ...]] = set()
-    for chosen in wanted:
-        branch: dict[str, Value] = {}
-        for parameter in deciding:
-            if active(parameter, branch):
-                branch[parameter.name] = chosen.get(parameter.name, parameter.choices[0])
-        if tuple(branch.items()) not in seen:
-            seen.add(tuple(branch.items()))
-            yield branch
-
-
-def _deciding(parameters: Sequence[Parameter]) -> list[Parameter]:
-    asked = {name for parameter in parameters for name in parameter.when}
-    return [
-        parameter
-        for parameter in parameters
-        if parameter.kind == "group" or parameter.name in asked
-    ]
-
-
-def _reach(parameter: Parameter, parameters: Sequence[Parameter]) -> dict[str, Value]:
-    """Return values under which the parameter is active."""
-    by_name = {item.name: item for item in parameters}
-    values: dict[str, Value] = {}
-    for name, allowed in parameter.when.items():
-        values |= _reach(by_name[name], parameters) | {name: allowed[0]}
-    return values
-
-
-def check_condition(parameter: Parameter, parameters: Mapping[str, Parameter]) -> None:
-    """Check that a `when` asks for values that choices or groups of the space have. Raises
-    InputError.
-    """
-    for name, allowed in parameter.when.items():
-        if name not in parameters:
-            raise InputError(
-                f"space {parameter.name}: when must name a parameter of the space, got "
-                f"{name!r}{did_you_mean(name, parameters)}"
-            )
-        other = parameters[name]
-        if other.kind not in ("choice", "group"):
-            raise InputError(
-                f"space {parameter.name}: when must name a choice or a group, got {name!r}, which "
-                f"is {other.kind}"
-            )
-        for value in allowed:
-            if value not in other.choices:
-                raise InputError(
-                    f"space {parameter.name}: when must ask for a value of {name} "
-                    f"({other.describe()}), got {value!r}"
-                )
-
-
-def in_order(parameters: Mapping[str, Parameter]) -> list[Parameter]:
-    """Return parameters as written, each after those it depends on.
-
-    Raises InputError for a circle.
-    """
-    ordered: dict[str, Parameter] = {}
-
-    def visit(parameter: Parameter, path: tuple[str, ...]) -> None:
-        if parameter.name in path:
-            raise InputError(
-                f"space {parameter.name}: conditions must not form a circle, got "
-                f"{' -> '.join((*path, parameter.name))}"
-            )
-        for name in parameter.when:
-            visit(parameters[name], (*path, parameter.name))
-        ordered.setdefault(parameter.name, parameter)
-
-    for parameter in parameters.values():
-        visit(parameter, ())
-    return list(ordered.values())
-
-
-Condition = Mapping[
-    str, tuple[Value, ...]
-]  # names of parameters, and the values that they must have one of
 
 
 @dataclass(frozen=True)
@@ -192,7 +83,7 @@ class Space:
         conditions: dict[str, Condition] = {}  # of the fixed parameters, on those that are left
         kept: list[Parameter] = []
         for parameter in self.parameters:  # in order, so what a condition names is decided before
-            when = _left_of(parameter.when, gone, conditions)
+            when = left_of(parameter.when, gone, conditions)
             if when is None:
                 gone[parameter.name] = ()  # never active: what depends on it is not either
             elif parameter.name in gone:
@@ -203,7 +94,7 @@ class Space:
 
     def branches(self) -> Iterator[dict[str, Value]]:
         """Yield every combination of the values that conditions or groups depend on (see
-        `pipeline.search.space`).
+        `pipeline.search.branches`).
         """
         return branches(self.parameters)
 
@@ -334,23 +225,6 @@ def searched(config: Config) -> tuple[Space, list[str]]:
     return space, [
         f"{path}={value} is given, so the space does not search it" for path, value in fixed.items()
     ]
-
-
-def _left_of(
-    when: Condition, gone: Mapping[str, tuple[Value, ...]], conditions: Mapping[str, Condition]
-) -> dict[str, tuple[Value, ...]] | None:
-    """Return what is left of a condition when parameters are `gone`, fixed at one value or never
-    active; None: it never holds.
-    """
-    left: dict[str, tuple[Value, ...]] = {}
-    for name, allowed in when.items():
-        if name in gone and not set(gone[name]) & set(allowed):
-            return None
-        for other, values in (conditions[name] if name in gone else {name: allowed}).items():
-            left[other] = tuple(value for value in left.get(other, values) if value in values)
-            if not left[other]:
-                return None
-    return left
 
 
 def _suggest_one(trial: optuna.trial.BaseTrial, parameter: Parameter) -> Value:
