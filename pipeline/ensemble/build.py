@@ -27,9 +27,7 @@ class Judged:
 
     labels: Labels  # (N,)
     shares: Mapping[str, float]  # how much each set counts
-    main: (
-        str  # the set that stands for the images to be labelled: the proxy unless it counts nothing
-    )
+    main: str  # the set that stands for the images to label: the proxy unless it counts nothing
 
     def side_by_side(
         self, sets: Mapping[str, Probabilities]
@@ -51,9 +49,8 @@ def judged_on(found: Sequence[OutOfFold], labels: Labels, ordinary: float) -> Ju
     the rest.
     """
     if all(one.proxy is not None for one in found):
-        return Judged(
-            labels, {"clean": ordinary, "proxy": 1 - ordinary}, "proxy" if ordinary < 1 else "clean"
-        )
+        main = "proxy" if ordinary < 1 else "clean"
+        return Judged(labels, {"clean": ordinary, "proxy": 1 - ordinary}, main)
     return Judged(labels, {"clean": 1.0}, "clean")
 
 
@@ -64,8 +61,8 @@ def build_ensemble(
     settings: EnsembleSettings,
     views: Sequence[Sequence[float]],
 ) -> Ensemble:
-    """Return the ensemble, chosen out of fold alone, on the proxy and ordinary
-    images as `settings.ordinary` says.
+    """Return the ensemble, chosen out of fold alone, on the proxy and ordinary images as
+    `settings.ordinary` says.
     """
     judged = judged_on(found, labels, settings.ordinary)
     temperatures = [_temperature(one, judged) for one in found]
