@@ -68,9 +68,7 @@ def build_ensemble(
     temperatures = [_temperature(one, judged) for one in found]
     sets = {name: _member_probabilities(found, temperatures, name) for name in judged.shares}
     stacked, all_labels, counts = judged.side_by_side(sets)
-    costs = np.array(
-        [_cost_ms(member, one) * len(views) for member, one in zip(members, found, strict=True)]
-    )
+    costs = _costs_ms(members, found, len(views))
     affordable = within_cap(stacked, all_labels, costs, settings.max_ms, counts)
     kept, choice = choose_useful(
         stacked, all_labels, counts, affordable, settings.name, copies=len(judged.shares)
@@ -112,11 +110,18 @@ def _record(member: Member, sets: Mapping[str, Probabilities], labels: Labels) -
     )
 
 
-def _cost_ms(member: Member, one: OutOfFold) -> float:
-    """Return an image's inference by the nets of a member that predict: the folds' were measured,
-    the others cost as much each.
+def _costs_ms(
+    members: Sequence[Member], found: Sequence[OutOfFold], views: int
+) -> NDArray[np.float64]:
+    """Return an image's inference by the nets of each member that predict: the folds' were
+    measured, the others cost as much each.
     """
-    return one.ms * (len(member.refits) or len(member.specs)) / len(member.specs)
+    return np.array(
+        [
+            one.ms * (len(member.refits) or len(member.specs)) / len(member.specs) * views
+            for member, one in zip(members, found, strict=True)
+        ]
+    )
 
 
 def _temperature(one: OutOfFold, judged: Judged) -> float:
