@@ -21,16 +21,15 @@ from cnn_core.errors import InputError
 from pipeline.bundle.predictor import Bundle
 from pipeline.bundle.running import BLOCK, open_bundle, predict_blocks
 from pipeline.bundle.writing import fill_folder
-from pipeline.config import Command, Config, command_line, compose, override, setting, spec_of
+from pipeline.config import Command, Config, command_line, setting, spec_of
 from pipeline.configuration.settings import InputKeys
 from pipeline.data import prepare, prepare_test
 from pipeline.data.preparation import opened_for_evaluation
 from pipeline.data.proxy import frozen_proxy
-from pipeline.ensemble.assemble import assemble
+from pipeline.ensemble.assemble import assemble, trained_with
 from pipeline.inputs import Block, Wanted, open_input
 from pipeline.predictions.scoring import Scored, write_scored
 from pipeline.records.manifest import Manifest
-from pipeline.search.problem import of_the_net
 from pipeline.slots.process import clear_pins
 
 OPENINGS = ("time", "study", "model", "data", "data_digest", "command")
@@ -131,9 +130,7 @@ def _held_out_sets(
     """Yield the frozen proxy and its undisturbed images, where some were reserved, and last the
     test split, its opening noted first.
     """
-    trained = compose(
-        [*of_the_net(bundle.manifest.members[0].overrides), override("root", config.root)]
-    )
+    trained = trained_with(bundle.manifest, config.root)
     data = spec_of(trained, prepare(trained.data, config.root), (0,)).data
     proxy = frozen_proxy(data)
     if proxy is not None:
@@ -147,10 +144,7 @@ def _held_out_sets(
 
 
 def note_opening(
-    path: Path,
-    manifest: Manifest,
-    data_digest: str,
-    arguments: Sequence[str] | None = None,
+    path: Path, manifest: Manifest, data_digest: str, arguments: Sequence[str] | None = None
 ) -> None:
     """Append a line to openings.csv, before anything is computed: an opening counts even if nothing
     comes of it.

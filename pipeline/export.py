@@ -16,11 +16,10 @@ from cnn_core.errors import InputError
 from pipeline.bundle.predictor import Bundle
 from pipeline.bundle.running import open_bundle
 from pipeline.bundle.writing import write_bundle
-from pipeline.config import Command, Config, command_line, compose, override, setting
+from pipeline.config import Command, Config, command_line, setting
 from pipeline.data import prepare
-from pipeline.ensemble.assemble import assemble
+from pipeline.ensemble.assemble import assemble, trained_with
 from pipeline.files import atomic_write_bytes, writable_folder
-from pipeline.search.problem import of_the_net
 from pipeline.slots.process import clear_pins
 
 _CHECKED = 64  # training images on which ONNX and NumPy are compared
@@ -50,11 +49,7 @@ COMMAND = Command(
 
 def main(config: Config) -> int:
     """Export the study that `config` names; return the exit code."""
-    with threadpool_limits(
-        1
-        # two threads wait for each other on these small products, for minutes where other work runs
-        # beside
-    ):
+    with threadpool_limits(1):  # two threads on these small products only wait for each other
         return _export(config)
 
 
@@ -137,9 +132,7 @@ def write_onnx(
 
 def check_images(config: Config, bundle: Bundle) -> Images:
     """Return some training images and as many of noise, on which exports are compared."""
-    trained = compose(
-        [*of_the_net(bundle.manifest.members[0].overrides), override("root", config.root)]
-    )
+    trained = trained_with(bundle.manifest, config.root)
     data = prepare(trained.data, config.root)
     real = open_prepared(data.folder, data.digest).images[:_CHECKED]
     noise = np.random.default_rng(0).integers(0, 256, real.shape, dtype=np.uint8)

@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.bundle.predictor import Bundle
 from pipeline.config import Config
-from pipeline.tracking.store import open_store, resolve_uri
+from pipeline.tracking.store import Store, open_store, resolve_uri
 
 
 @dataclass(frozen=True)
@@ -44,23 +44,11 @@ def register(config: Config, bundle: Bundle, folder: Path) -> Registered:
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     mlflow.set_tracking_uri(uri)
     parent = _study_run(store.client, store.experiment_id, config.study.name)
-    tags = {
-        "study": config.study.name,
-        "kind": "final",
-        "model_digest": bundle.manifest.digest[:16],
-    }
-    tags |= {} if parent is None else {"mlflow.parentRunId": parent}
-    # The environment's run id would defeat the parent.
-    run = store.client.create_run(
-        store.experiment_id, run_name=f"final {config.study.name}", tags=tags
-    )
-    run_id = run.info.run_id
+    run_id = _create_run(store, config.study.name, bundle, parent)
     try:
         name = f"{config.study.name}-final"
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):  # its chat goes there whatever its logging says
+        # Its chat goes to stderr whatever its logging says.
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")  # MLflow's own, of its schema and its type hints
             info = _log(run_id, bundle, folder, name)
         for key, value in _metrics(bundle).items():
@@ -77,6 +65,14 @@ def register(config: Config, bundle: Bundle, folder: Path) -> Registered:
         f"models:/{name}/{info.registered_model_version}",
         uri,
     )
+
+
+def _create_run(store: Store, study: str, bundle: Bundle, parent: str | None) -> str:
+    tags = {"study": study, "kind": "final", "model_digest": bundle.manifest.digest[:16]}
+    if parent is not None:  # named, since the environment's run id would defeat it
+        tags["mlflow.parentRunId"] = parent
+    run = store.client.create_run(store.experiment_id, run_name=f"final {study}", tags=tags)
+    return str(run.info.run_id)
 
 
 def _log(run_id: str, bundle: Bundle, folder: Path, name: str):  # type: ignore[no-untyped-def]

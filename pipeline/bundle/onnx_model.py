@@ -114,10 +114,7 @@ def check_against_numpy(model: bytes, bundle: Bundle, images: Images) -> float:
 
 
 def _view(
-    writer: OnnxWriter,
-    x: str,
-    view: Sequence[float],
-    image_shape: tuple[int, int, int],
+    writer: OnnxWriter, x: str, view: Sequence[float], image_shape: tuple[int, int, int]
 ) -> str:
     """Bilinear reading by four gathers from the flattened image with one black pixel appended."""
     channels, height, width = image_shape
@@ -160,27 +157,23 @@ def _logits(writer: OnnxWriter, x: str, net: Net, prefix: str) -> str:
 
 def _combine(writer: OnnxWriter, how: Combine, members: Sequence[str]) -> None:
     """Write `probabilities`."""
-    low = np.float32(1e-7)
+
+    def log(value: str) -> str:
+        return writer.add("Log", writer.add("Max", value, np.float32(1e-7)))
+
     if how.method == "stacking":
-        logs = [writer.add("Log", writer.add("Max", member, low)) for member in members]
-        features = writer.add("Concat", *logs, axis=1)
+        features = writer.add("Concat", *(log(member) for member in members), axis=1)
         coefficients = np.array(how.coefficients, np.float32)
         intercepts = np.array(how.intercepts, np.float32)
         scores = writer.add("Gemm", features, coefficients, intercepts, transB=1)
     else:
-        inner = (
-            how.method == "geometric"
-        )  # the mean of the logarithms, not the logarithm of the mean
-        terms = (
-            [writer.add("Log", writer.add("Max", member, low)) for member in members]
-            if inner
-            else members
-        )
+        inner = how.method == "geometric"  # mean of the logarithms, not logarithm of the mean
+        terms = [log(member) for member in members] if inner else members
         parts = [
             writer.add("Mul", term, np.float32(w))
             for term, w in zip(terms, how.weights or (), strict=True)
         ]
         mean = writer.add("Sum", *parts)
-        logs_of_mean = mean if inner else writer.add("Log", writer.add("Max", mean, low))
+        logs_of_mean = mean if inner else log(mean)
         scores = writer.add("Mul", logs_of_mean, np.float32(1 / (how.temperature or 1)))
     writer.add("Softmax", scores, name="probabilities", axis=1)

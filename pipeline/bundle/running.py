@@ -42,9 +42,7 @@ def _loaded(folder: str, digest: str) -> Bundle:
 
 
 def _predict(folder: str, digest: str, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    with threadpool_limits(
-        1
-    ):  # one core a process; two threads on these small products only wait for each other
+    with threadpool_limits(1):  # two threads on these small products only wait for each other
         return _loaded(folder, digest).member_proba(images)
 
 
@@ -70,9 +68,8 @@ def predict_blocks(
 # Images computed at once: with fewer, the calls for small tiles cost too much (docs/LOG.md, Speed:
 # inference).
 BATCH = 100
-Correlations = dict[
-    tuple[Window, tuple[int, ...]], Correlation
-]  # working memory of each shape, which one net at a time uses
+# Working memory of each shape, which one net at a time uses.
+Correlations = dict[tuple[Window, tuple[int, ...]], Correlation]
 
 
 class QuickNet(Net):

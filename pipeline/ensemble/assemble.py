@@ -18,7 +18,7 @@ from cnn_core.spec import Spec
 from pipeline.bundle.graph import operations_of
 from pipeline.bundle.input_transform import IDENTITY
 from pipeline.bundle.writing import Assembled, npz_bytes, standalone_source
-from pipeline.config import compose, override, spec_of
+from pipeline.config import Config, compose, override, spec_of
 from pipeline.data import prepare
 from pipeline.ensemble.plan import finished_trials
 from pipeline.files import StudyPaths, sha256_bytes, sha256_file
@@ -174,8 +174,17 @@ def _trial_weights(paths: StudyPaths, number: int) -> Weights:
     return checkpoint.load_weights(trial.weights)[0]
 
 
+def trained_with(manifest: Manifest, root: Path) -> Config:
+    """Return the configuration of a bundle's first member, whose data are all members'."""
+    return _composed(manifest.members[0].overrides, root)
+
+
+def _composed(overrides: Sequence[str], root: Path) -> Config:
+    return compose([*of_the_net(overrides), override("root", root)])
+
+
 def _spec(paths: StudyPaths, overrides: Sequence[str]) -> Spec:
-    config = compose([*of_the_net(overrides), override("root", paths.root)])
+    config = _composed(overrides, paths.root)
     return spec_of(config, prepare(config.data, config.root), (0,))
 
 

@@ -27,9 +27,7 @@ class Judged:
 
     labels: Labels  # (N,)
     shares: Mapping[str, float]  # how much each set counts
-    main: (
-        str  # the set that stands for the images to be labelled: the proxy unless it counts nothing
-    )
+    main: str  # the set that stands for the images to label: the proxy unless it counts nothing
 
     def side_by_side(
         self, sets: Mapping[str, Probabilities]
@@ -51,9 +49,8 @@ def judged_on(found: Sequence[OutOfFold], labels: Labels, ordinary: float) -> Ju
     the rest.
     """
     if all(one.proxy is not None for one in found):
-        return Judged(
-            labels, {"clean": ordinary, "proxy": 1 - ordinary}, "proxy" if ordinary < 1 else "clean"
-        )
+        main = "proxy" if ordinary < 1 else "clean"
+        return Judged(labels, {"clean": ordinary, "proxy": 1 - ordinary}, main)
     return Judged(labels, {"clean": 1.0}, "clean")
 
 
@@ -64,16 +61,14 @@ def build_ensemble(
     settings: EnsembleSettings,
     views: Sequence[Sequence[float]],
 ) -> Ensemble:
-    """Return the ensemble, chosen out of fold alone, on the proxy and ordinary
-    images as `settings.ordinary` says.
+    """Return the ensemble, chosen out of fold alone, on the proxy and ordinary images as
+    `settings.ordinary` says.
     """
     judged = judged_on(found, labels, settings.ordinary)
     temperatures = [_temperature(one, judged) for one in found]
     sets = {name: _member_probabilities(found, temperatures, name) for name in judged.shares}
     stacked, all_labels, counts = judged.side_by_side(sets)
-    costs = np.array(
-        [_cost_ms(member, one) * len(views) for member, one in zip(members, found, strict=True)]
-    )
+    costs = _costs_ms(members, found, len(views))
     affordable = within_cap(stacked, all_labels, costs, settings.max_ms, counts)
     kept, choice = choose_useful(
         stacked, all_labels, counts, affordable, settings.name, copies=len(judged.shares)
@@ -115,11 +110,18 @@ def _record(member: Member, sets: Mapping[str, Probabilities], labels: Labels) -
     )
 
 
-def _cost_ms(member: Member, one: OutOfFold) -> float:
-    """Return an image's inference by the nets of a member that predict: the folds' were measured,
-    the others cost as much each.
+def _costs_ms(
+    members: Sequence[Member], found: Sequence[OutOfFold], views: int
+) -> NDArray[np.float64]:
+    """Return an image's inference by the nets of each member that predict: the folds' were
+    measured, the others cost as much each.
     """
-    return one.ms * (len(member.refits) or len(member.specs)) / len(member.specs)
+    return np.array(
+        [
+            one.ms * (len(member.refits) or len(member.specs)) / len(member.specs) * views
+            for member, one in zip(members, found, strict=True)
+        ]
+    )
 
 
 def _temperature(one: OutOfFold, judged: Judged) -> float:

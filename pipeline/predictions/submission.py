@@ -75,12 +75,7 @@ LEDGER = ("time", "file", "sha256", "rows", "bundle", "model", "expected_score",
 
 
 def append_to_ledger(
-    root: Path,
-    output: Path,
-    rows: int,
-    bundle: Path,
-    manifest: Manifest,
-    expected: float | None,
+    root: Path, output: Path, rows: int, bundle: Path, manifest: Manifest, expected: float | None
 ) -> Path:
     """Append a line to submissions.csv and return its path; the column `score` is for the user to
     fill in.
