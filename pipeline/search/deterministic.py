@@ -13,78 +13,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import optuna
-from optuna.pruners import BasePruner
-from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from pipeline.configuration.overrides import Value
 from pipeline.events import State, TrialEnded
 from pipeline.files import StudyPaths
-from pipeline.search.fork import FORKED_FROM
 from pipeline.search.problem import Problem
 from pipeline.search.queue import COUNTED, TrialQueue, storage_errors
 from pipeline.search.search_jobs import SearchJobs
+from pipeline.search.storage import note, notes_of, running_trial, set_state
+from pipeline.search.study import StudyCopies
 from pipeline.search.trial import Context, Paused, Training
 from pipeline.slots.slot import Slot, SlotError
 from pipeline.trial_folder import TrialFolder
 
 ROUND = "round"  # user attribute of a trial: the number of its round's first
-
-
-class StudyCopies:
-    """Makes a copy of a study as it stood when a round began."""
-
-    def __init__(
-        self,
-        directions: Sequence[str],
-        name: str,
-        sampler: BaseSampler,
-        pruner: BasePruner,
-        first: Sequence[dict[str, Value]],
-    ) -> None:
-        self._directions = [
-            optuna.study.StudyDirection[direction.upper()] for direction in directions
-        ]
-        self._name = name  # Hyperband draws a trial's bracket from it
-        self._sampler = sampler
-        self._pruner = pruner
-        self._first = list(first)  # parameters of the trials that are enqueued
-
-    def copy(self, finished: Sequence[FrozenTrial]) -> optuna.Study:
-        """Return a study in memory that holds these trials under their numbers; they are the
-        study's first ones, all ended.
-        """
-        study = optuna.create_study(
-            directions=self._directions,
-            study_name=self._name,
-            sampler=self._sampler,
-            pruner=self._pruner,
-        )
-        study.add_trials(finished)
-        return study
-
-    def ask(self, study: optuna.Study, number: int) -> optuna.Trial:
-        """Ask the copy for the trial of this number: after those taken over from another study come
-        the enqueued ones not among them.
-        """
-        taken = [
-            trial.params
-            for trial in study.get_trials(deepcopy=False)
-            if FORKED_FROM in trial.user_attrs
-        ]
-        first = [
-            params
-            for params in self._first
-            if not any(params.items() <= known.items() for known in taken)
-        ]
-        if number - len(taken) < len(first):
-            study.enqueue_trial(first[number - len(taken)])
-        trial = study.ask()
-        if trial.number != number:
-            raise RuntimeError(
-                f"deterministic mode: trial {number} was to be asked, got {trial.number}"
-            )
-        return trial
 
 
 @dataclass
@@ -118,7 +60,7 @@ class RoundTrial:
 
 
 class LockstepJobs(SearchJobs):
-    """Rounds of `size` trials; what a trial gets depends on no slot and no clock."""
+    """Rounds of trials; what a trial gets depends on no slot and no clock."""
 
     def __init__(
         self,
@@ -127,10 +69,9 @@ class LockstepJobs(SearchJobs):
         queue: TrialQueue,
         paths: StudyPaths,
         copies: StudyCopies,
-        size: int,
     ) -> None:
         super().__init__(context, problem, queue, paths)
-        self._copies, self._size = copies, size
+        self._copies = copies
         self._round: list[RoundTrial] = []
         self._epoch = 0  # that the round is at
         self._waiting: list[RoundTrial] = []  # for a slot that trains their epoch
@@ -221,7 +162,7 @@ class LockstepJobs(SearchJobs):
         before, begun = trials[:first], trials[first:]
         counted = sum(t.state in COUNTED for t in before)
         total = self.queue.total
-        size = self._size if total is None else min(self._size, total - counted)
+        size = self._copies.size if total is None else min(self._copies.size, total - counted)
         decider = self._copies.copy(before)
         found = []
         for number in range(first, first + max(size, len(begun))):
@@ -237,7 +178,7 @@ class LockstepJobs(SearchJobs):
         stored = self._recorded(copy, stored, first)
         if not stored.state.is_finished():
             self.queue.enter()
-        self._asked[copy.number] = optuna.Trial(self.queue.study, stored._trial_id)
+        self._asked[copy.number] = running_trial(self.queue.study, stored)
         folder = TrialFolder(self.paths.trial(copy.number))
         job = self.problem.job(copy.number, overrides)
         trial = RoundTrial(copy, stored, Training(job, folder))
@@ -263,7 +204,7 @@ class LockstepJobs(SearchJobs):
                 must = f"trial {copy.number} must be {stored.params} again"
                 raise RuntimeError(f"deterministic mode: {must}, got {params}")
             if stored.state == TrialState.WAITING:
-                study._storage.set_trial_state_values(stored._trial_id, TrialState.RUNNING)
+                set_state(study, stored, TrialState.RUNNING)
             return stored
 
     def _report(self, trial: RoundTrial, epoch: int) -> None:
@@ -287,9 +228,8 @@ class LockstepJobs(SearchJobs):
             return
         # What samplers and pruners noted on the copy is needed by the copies of later rounds.
         with storage_errors():
-            notes = decider._storage.get_trial_system_attrs(trial.copy._trial_id)
-            for key, note in notes.items():
-                study._storage.set_trial_system_attr(trial.stored._trial_id, key, note)
+            for key, value in notes_of(decider, trial.copy).items():
+                note(study, trial.stored, key, value)
         job, folder = trial.training.job, trial.training.folder
         self.finish(job, folder, folder.result(job.spec) or ended)
 

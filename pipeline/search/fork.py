@@ -13,6 +13,7 @@ from pipeline.files import StudyPaths
 from pipeline.search.fingerprint import FINGERPRINT, Fingerprint, flat
 from pipeline.search.queue import COUNTED
 from pipeline.search.space import Space
+from pipeline.search.storage import holds
 from pipeline.search.study import read_study
 from pipeline.trial_folder import TrialFolder
 
@@ -100,10 +101,7 @@ def _params(space: Space, values: dict[str, Any]) -> dict[str, Value] | None:
         if any(params.get(name) not in allowed for name, allowed in parameter.when.items()):
             continue
         value, distribution = values.get(parameter.path), parameter.distribution()
-        try:
-            if not distribution._contains(distribution.to_internal_repr(value)):
-                return None
-        except (ValueError, TypeError):
+        if not holds(distribution, value):
             return None
         params[parameter.name] = value
     return params

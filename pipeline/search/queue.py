@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.events import State, TrialEnded
 from pipeline.redact import redact
-from pipeline.search.storage import asking
+from pipeline.search.storage import asking, reported_epochs, set_state
 from pipeline.slots.stop import FAILED, Stop
 
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -115,7 +115,7 @@ class TrialQueue:
     def reported(self, trial: optuna.Trial) -> set[int]:
         """Return the epochs whose value the study holds already."""
         with self._changed, storage_errors():
-            return set(self.study._storage.get_trial(trial._trial_id).intermediate_values)
+            return reported_epochs(self.study, trial)
 
     def tell(self, trial: optuna.Trial, ended: TrialEnded) -> int | None:
         """Store how the trial ended; return the number of the trial that it beat as the best so
@@ -126,7 +126,7 @@ class TrialQueue:
         with self._changed:
             with storage_errors():
                 if ended.state == State.INTERRUPTED:
-                    self.study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+                    set_state(self.study, trial, TrialState.WAITING)
                 else:
                     if ended.reason:
                         trial.set_user_attr("reason", redact(ended.reason))

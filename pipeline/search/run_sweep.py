@@ -21,7 +21,7 @@ from pipeline.reporting.table import table_of
 from pipeline.search import leaderboard
 from pipeline.search.budget import StudyClock, calibrated
 from pipeline.search.confirm import confirm, confirmed_lines, forget, keep_best, write_confirmed
-from pipeline.search.deterministic import LockstepJobs, StudyCopies
+from pipeline.search.deterministic import LockstepJobs
 from pipeline.search.fingerprint import code_version, fingerprint
 from pipeline.search.fork import nothing_of_its_own, take_over
 from pipeline.search.messages import (
@@ -40,7 +40,14 @@ from pipeline.search.runner import Runner, Usage
 from pipeline.search.samplers import grid, make_pruner, make_sampler
 from pipeline.search.search_jobs import SearchJobs
 from pipeline.search.space import searched
-from pipeline.search.study import MACHINE, open_storage, open_study, quiet_optuna, repair
+from pipeline.search.study import (
+    MACHINE,
+    StudyCopies,
+    open_storage,
+    open_study,
+    quiet_optuna,
+    repair,
+)
 from pipeline.search.trial import Context
 from pipeline.slots.owner import hold
 from pipeline.slots.slot import Machine, Slot, SlotError
@@ -141,7 +148,9 @@ def open_session(problem: Problem, slots: int) -> Session:
         TrialQueue(study, total, stop, config.budget.max_failed),
         stop,
         StudyClock(config.paths.folder / "clock.json", config.budget.minutes),
-        StudyCopies(problem.directions, config.study.name, sampler, pruner, enqueued),
+        StudyCopies(
+            problem.directions, config.study.name, sampler, pruner, enqueued, config.study.round
+        ),
         held,
     )
 
@@ -210,7 +219,7 @@ def jobs_of(session: Session, context: Context) -> SearchJobs:
     problem, queue, study = session.problem, session.queue, session.config.study
     paths = session.config.paths
     if study.deterministic:
-        return LockstepJobs(context, problem, queue, paths, session.copies, study.round)
+        return LockstepJobs(context, problem, queue, paths, session.copies)
     return SearchJobs(context, problem, queue, paths)
 
 

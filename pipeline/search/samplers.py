@@ -36,6 +36,7 @@ from cnn_core.errors import InputError
 from pipeline.configuration.overrides import Value
 from pipeline.search.parameter import Parameter
 from pipeline.search.space import Space
+from pipeline.search.storage import all_trials, note, notes_of
 
 POINTS = 4  # of a parameter without steps or choices
 MOST_STEPS = 12  # an integer range with more whole numbers is thinned to POINTS
@@ -56,13 +57,13 @@ class PointSampler(BaseSampler):
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         if POINT_KEY in trial.system_attrs or "fixed_params" in trial.system_attrs:
             return
-        trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
+        trials = all_trials(study)
         taken = {t.system_attrs[POINT_KEY] for t in trials if POINT_KEY in t.system_attrs}
         free = next(
             (index for index in range(len(self._points)) if index not in taken),
             len(self._points) - 1,
         )
-        study._storage.set_trial_system_attr(trial._trial_id, POINT_KEY, free)
+        note(study, trial, POINT_KEY, free)
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -81,10 +82,8 @@ class PointSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        attributes = study._storage.get_trial_system_attrs(trial._trial_id)
-        point = self._points[
-            attributes.get(POINT_KEY, 0)
-        ]  # an enqueued trial that leaves parameters open takes the first point's
+        # An enqueued trial that leaves parameters open takes the first point's.
+        point = self._points[notes_of(study, trial).get(POINT_KEY, 0)]
         return point.get(
             param_name, param_distribution.to_external_repr(_first(param_distribution))
         )

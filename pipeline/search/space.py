@@ -15,6 +15,7 @@ from pipeline.configuration.overrides import Value, parse_override
 from pipeline.configuration.tree import Config
 from pipeline.search.branches import Condition, active, branches, check_condition, in_order, left_of
 from pipeline.search.parameter import Parameter, parse_parameter
+from pipeline.search.storage import holds
 
 
 @dataclass(frozen=True)
@@ -168,12 +169,7 @@ class Space:
         for parameter in self.parameters:
             if not active(parameter, values) or parameter.path not in wanted:
                 continue
-            distribution = parameter.distribution()
-            try:
-                fits = distribution._contains(distribution.to_internal_repr(wanted[parameter.path]))
-            except (ValueError, TypeError):
-                fits = False
-            if not fits:
+            if not holds(parameter.distribution(), wanted[parameter.path]):
                 return (
                     {},
                     f"{parameter.path}={wanted[parameter.path]} lies outside "

@@ -1,4 +1,5 @@
-"""A study's database with a copy of it in memory: written through, read from memory alone.
+"""A study's database with a copy of it in memory, written through and read from memory alone; and
+the only place that calls Optuna by its private names.
 
 Optuna's own cache reads every unfinished trial from the database again at each look, so that with
 64 slots one decision of a pruner took 20 ms and one suggestion 50. The owner lock makes this
@@ -15,9 +16,11 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.storages._rdb import models
 from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
+
+AnyTrial = Trial | FrozenTrial
 
 
 class MirrorStorage(InMemoryStorage):
@@ -200,3 +203,41 @@ def asking(study: Study) -> contextlib.AbstractContextManager[None]:
     """
     storage = study._storage
     return storage.asking() if isinstance(storage, MirrorStorage) else contextlib.nullcontext()
+
+
+def set_state(study: Study, trial: AnyTrial, state: TrialState) -> None:
+    """Give a trial that has not ended another state."""
+    study._storage.set_trial_state_values(trial._trial_id, state)
+
+
+def notes_of(study: Study, trial: AnyTrial) -> dict[str, Any]:
+    """Return what samplers and pruners have noted on a trial, Optuna's system attributes."""
+    return study._storage.get_trial_system_attrs(trial._trial_id)
+
+
+def note(study: Study, trial: AnyTrial, key: str, value: Any) -> None:
+    """Note something on a trial for samplers and pruners."""
+    study._storage.set_trial_system_attr(trial._trial_id, key, value)
+
+
+def reported_epochs(study: Study, trial: AnyTrial) -> set[int]:
+    """Return the epochs whose value the study holds."""
+    return set(study._storage.get_trial(trial._trial_id).intermediate_values)
+
+
+def all_trials(study: Study) -> list[FrozenTrial]:
+    """Return the trials as they are now; Study.get_trials may answer from an older look."""
+    return study._storage.get_all_trials(study._study_id, deepcopy=False)
+
+
+def running_trial(study: Study, stored: FrozenTrial) -> Trial:
+    """Return a stored trial as one to report to and to tell."""
+    return Trial(study, stored._trial_id)
+
+
+def holds(distribution: BaseDistribution, value: Any) -> bool:
+    """Tell whether a value is one that the distribution may give."""
+    try:
+        return distribution._contains(distribution.to_internal_repr(value))
+    except (ValueError, TypeError):
+        return False

@@ -6,22 +6,27 @@ import contextlib
 import sqlite3
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import StudyDirection
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
 from cnn_core.errors import InputError
+from pipeline.configuration.overrides import Value
 from pipeline.files import StudyPaths, sqlite_file, sqlite_url, unsound_sqlite
 from pipeline.redact import redact
 from pipeline.search.fingerprint import FINGERPRINT, Fingerprint, differences
+from pipeline.search.fork import FORKED_FROM
 from pipeline.search.queue import StorageFailed, storage_errors
-from pipeline.search.storage import MirrorStorage
+from pipeline.search.storage import MirrorStorage, set_state
 
 LOCK_WAIT_S = 10.0  # a database locked by another program for longer is an error
 CODE = "code"
@@ -144,7 +149,7 @@ def repair(study: optuna.Study, folder: Path) -> int:
     with storage_errors():
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         for trial in running:
-            study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+            set_state(study, trial, TrialState.WAITING)
     return len(running)
 
 
@@ -201,3 +206,51 @@ def _refused() -> Iterator[None]:
         if "locked" in str(error):
             raise
         raise InputError(f"study: its database must be readable, got: {error}") from error
+
+
+@dataclass(frozen=True)
+class StudyCopies:
+    """Makes a copy of a study as it stood when a round began."""
+
+    directions: Sequence[str]
+    name: str  # Hyperband draws a trial's bracket from it
+    sampler: BaseSampler
+    pruner: BasePruner
+    first: Sequence[dict[str, Value]]  # parameters of the trials that are enqueued
+    size: int  # trials in a round
+
+    def copy(self, finished: Sequence[FrozenTrial]) -> optuna.Study:
+        """Return a study in memory that holds these trials under their numbers; they are the
+        study's first ones, all ended.
+        """
+        study = optuna.create_study(
+            directions=[StudyDirection[name.upper()] for name in self.directions],
+            study_name=self.name,
+            sampler=self.sampler,
+            pruner=self.pruner,
+        )
+        study.add_trials(finished)
+        return study
+
+    def ask(self, study: optuna.Study, number: int) -> optuna.Trial:
+        """Ask the copy for the trial of this number: after those taken over from another study come
+        the enqueued ones not among them.
+        """
+        taken = [
+            trial.params
+            for trial in study.get_trials(deepcopy=False)
+            if FORKED_FROM in trial.user_attrs
+        ]
+        first = [
+            params
+            for params in self.first
+            if not any(params.items() <= known.items() for known in taken)
+        ]
+        if number - len(taken) < len(first):
+            study.enqueue_trial(first[number - len(taken)])
+        trial = study.ask()
+        if trial.number != number:
+            raise RuntimeError(
+                f"deterministic mode: trial {number} was to be asked, got {trial.number}"
+            )
+        return trial
