@@ -18,8 +18,7 @@ from cnn_core.kernels.window import Window
 from cnn_core.kernels.winograd import choose_correlation
 from cnn_core.layers.inference import Operation
 from pipeline.bundle.input_transform import Array
-from pipeline.bundle.operations import Net
-from pipeline.bundle.predictor import Bundle, load
+from pipeline.bundle.predictor import Bundle, Net, load
 from pipeline.inputs.input_source import Block
 from pipeline.records.manifest import BundleError
 

@@ -1,5 +1,5 @@
-"""A bundle as a folder: weights, manifest, configuration, scores, licence of the data, and
-predict.py, which needs NumPy alone.
+"""A bundle as a folder: nets as operations, weights, manifest, configuration, scores, licence of the
+data, and predict.py, which needs NumPy alone.
 """
 
 import ast
@@ -20,8 +20,8 @@ import yaml
 
 from cnn_core.axes import Array
 from cnn_core.layers import OPERATIONS
-from pipeline.bundle.operations import Net
-from pipeline.bundle.predictor import Bundle
+from cnn_core.model import Sequential
+from pipeline.bundle.predictor import Bundle, Net
 from pipeline.files import atomic_write_bytes, atomic_write_text, fsync_folder
 from pipeline.records.manifest import Manifest, write_manifest
 from pipeline.records.typed_json import plain
@@ -136,7 +136,7 @@ if __name__ == "__main__":  # more threads only wait for each other on products 
 
 # The files that predict.py is joined from, before the layers' operations and behind them.
 _BEFORE = ("records/typed_json", "records/manifest", "bundle/input_transform")
-_BEHIND = ("bundle/operations", "bundle/predictor", "bundle/standalone")
+_BEHIND = ("bundle/predictor", "bundle/standalone")
 
 
 def standalone_source() -> str:
@@ -183,3 +183,35 @@ def _add_source(function: Callable[..., Any], parts: dict[str, str]) -> None:
 
 def _owner(function: Callable[..., Any]) -> str:
     return function.__qualname__.rpartition(".")[0]
+
+
+Operations = list[dict[str, Any]]
+Arrays = dict[str, Array]
+
+
+def operations_of(model: Sequential) -> tuple[Operations, Arrays]:
+    """Return the operations of an unfused net and copies of the arrays that they name, float32.
+
+    A scale and a shift (batch normalisation) right behind a convolution or a dense layer are folded
+    in: W' = s W, b' = s b + t. A layer that does nothing at inference is left out. Raises
+    ValueError for a layer that has no operation.
+    """
+    operations: Operations = []
+    arrays: Arrays = {}
+    for layer in model.layers:
+        described = layer.at_inference()
+        if described is None:
+            continue
+        operation, own = described
+        if operation["op"] == "scale_shift" and operations and "W" in operations[-1]:
+            _fold(own[operation["scale"]], own[operation["shift"]], operations[-1], arrays)
+        else:
+            operations.append(operation)
+            arrays |= own
+    return operations, arrays
+
+
+def _fold(scale: Array, shift: Array, before: dict[str, Any], arrays: Arrays) -> None:
+    W, b = arrays[before["W"]], arrays[before["b"]]
+    arrays[before["W"]] = (W * scale.reshape(-1, *(1,) * (W.ndim - 1))).astype(np.float32)
+    arrays[before["b"]] = (b * scale + shift).astype(np.float32)

@@ -12,8 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from cnn_core.errors import InputError
 from cnn_core.layers import OPERATIONS
-from pipeline.bundle.operations import Net
-from pipeline.bundle.predictor import Bundle
+from pipeline.bundle.predictor import Bundle, Net
 from pipeline.inputs.normalize import as_mnist, ink_of
 from pipeline.inputs.pictures import read_picture
 

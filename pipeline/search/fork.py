@@ -14,11 +14,10 @@ from pipeline.search.fingerprint import FINGERPRINT, Fingerprint, flat
 from pipeline.search.queue import COUNTED
 from pipeline.search.space import Space
 from pipeline.search.storage import holds
-from pipeline.search.study import read_study
+from pipeline.search.study import FORKED_FROM, read_study
 from pipeline.trial_folder import TrialFolder
 
 MUST_AGREE = ("study.objectives", "data.digest")
-FORKED_FROM = "forked_from"  # user attribute of a trial: [study, number]
 
 
 def nothing_of_its_own(study: optuna.Study) -> bool:

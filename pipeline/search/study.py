@@ -24,12 +24,12 @@ from pipeline.configuration.overrides import Value
 from pipeline.files import StudyPaths, sqlite_file, sqlite_url, unsound_sqlite
 from pipeline.redact import redact
 from pipeline.search.fingerprint import FINGERPRINT, Fingerprint, differences
-from pipeline.search.fork import FORKED_FROM
 from pipeline.search.queue import StorageFailed, storage_errors
 from pipeline.search.storage import MirrorStorage, set_state
 
 LOCK_WAIT_S = 10.0  # a database locked by another program for longer is an error
 CODE = "code"
+FORKED_FROM = "forked_from"  # user attribute of a trial: [study, number]
 MACHINE = "machine"  # what decides the bits of a trial
 
 

@@ -7,8 +7,7 @@ import pytest
 
 from cnn_core.layers import LAYERS, Dense, Flatten, Layer
 from cnn_core.model import Sequential
-from pipeline.bundle.graph import operations_of
-from pipeline.bundle.writing import standalone_source
+from pipeline.bundle.writing import operations_of, standalone_source
 from tests.core.cases import CASES
 from tests.pipeline.made_manifest import made_manifest
 

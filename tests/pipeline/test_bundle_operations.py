@@ -24,9 +24,9 @@ from cnn_core.layers import (
     Tanh,
 )
 from cnn_core.model import Sequential
-from pipeline.bundle.graph import operations_of
 from pipeline.bundle.input_transform import IDENTITY, resample_view, view_sampler
-from pipeline.bundle.operations import Net, softmax
+from pipeline.bundle.predictor import Net, softmax
+from pipeline.bundle.writing import operations_of
 from pipeline.ensemble.plan import views_of
 
 

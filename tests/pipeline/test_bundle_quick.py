@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.bundle import running
-from pipeline.bundle.operations import Net
-from pipeline.bundle.predictor import Bundle, load
+from pipeline.bundle.predictor import Bundle, Net, load
 from pipeline.bundle.running import QuickNet, quicken
 from tests.pipeline.made_manifest import made_manifest
 

@@ -15,9 +15,8 @@ from PIL import Image, ImageDraw
 from cnn_core.errors import InputError
 from cnn_core.layers import MomentNormalization
 from cnn_core.model import Sequential
-from pipeline.bundle.graph import operations_of
-from pipeline.bundle.operations import Net
-from pipeline.bundle.predictor import Bundle
+from pipeline.bundle.predictor import Bundle, Net
+from pipeline.bundle.writing import operations_of
 from pipeline.config import compose
 from pipeline.demo import COMMAND, main
 from pipeline.demo_page.seen import answer, fill_box, first_maps, input_of

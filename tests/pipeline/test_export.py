@@ -20,10 +20,9 @@ from cnn_core.errors import InputError
 from cnn_core.layers import Dense, Flatten, MomentNormalization
 from cnn_core.model import Sequential
 from pipeline import export
-from pipeline.bundle.graph import operations_of
-from pipeline.bundle.operations import Net
-from pipeline.bundle.predictor import Bundle, load
+from pipeline.bundle.predictor import Bundle, Net, load
 from pipeline.bundle.running import open_bundle
+from pipeline.bundle.writing import operations_of
 from pipeline.config import command_line
 from pipeline.ensemble.assemble import assemble
 from pipeline.ensemble.methods import Combination
