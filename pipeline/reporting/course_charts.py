@@ -39,6 +39,7 @@ def said(trial: TrialRow) -> str:
 def history(table: StudyTable) -> str:
     """Objective of each trial in turn, and the best so far."""
     x = axis_of([trial.number for trial in table.trials], LEFT, WIDTH - RIGHT, pad=0.02)
+    x.whole = True
     y = goal_axis(table, HEIGHT - BOTTOM, TOP)
     parts = [frame(x, y, "trial", "objective")]
     better: Callable[[float, float], float] = max if table.directions[0] == "maximize" else min
@@ -91,6 +92,7 @@ def curves(table: StudyTable) -> str:
         return ""
     low = float(np.quantile(values, 0.15))
     x = axis_of([e for t in rows for e in t.history], LEFT, WIDTH - RIGHT, pad=0.03)
+    x.whole = True
     y = axis_of([v for v in values if v >= low], HEIGHT - BOTTOM, TOP, percent=True)
     parts = [frame(x, y, "epoch", "validation accuracy")]
     for trial in sorted(rows, key=lambda t: t.number in leaders):
