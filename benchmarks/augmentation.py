@@ -19,7 +19,7 @@ from cnn_core.augmentation import AugmentSpec, augment
 from cnn_core.caches import net_of
 from cnn_core.losses import softmax_cross_entropy
 from cnn_core.optimizers import make_optimizer
-from pipeline.config import compose
+from pipeline.configuration import compose
 
 PRESETS = ("none", "shift", "affine", "contest")
 BATCH, ROUNDS = 100, 15

@@ -3,7 +3,7 @@
 
 Every preset's first epoch (metrics and weights), a deterministic study, the ensemble built of it
 and its bundle's predictions. A change that only moves code gives the same digests on the same
-machine. It uses what every version has: `pipeline.config`, `pipeline.data`, `cnn_core.training`,
+machine. It uses what every version has: `compose`, `pipeline.data`, `cnn_core.training`,
 and the commands; so another checkout can run this very file by its path, with ``PYTHONPATH=.``.
 """
 
@@ -86,7 +86,11 @@ def digest(value: Any) -> str:
 def preset(name: str, root: Path) -> dict[str, str]:
     """Return what a preset's first epoch gives, as it is and as each of its enqueued trials."""
     from cnn_core.training import train_epoch
-    from pipeline.config import compose, spec_of
+
+    try:
+        from pipeline.configuration import compose, spec_of
+    except ImportError:  # where the checkout still has its door beside the room
+        from pipeline.config import compose, spec_of  # type: ignore[import-not-found,no-redef]
     from pipeline.data import prepare
 
     config = compose([f"experiment={name}"])

@@ -98,8 +98,6 @@ def room_of(name: str, inside: str = "") -> str:
     cnn_core, of that.
     """
     parts = name.split(".")
-    if name == "pipeline.config":  # the door to configuration
-        return "configuration"
     if parts[0] == "cnn_core":
         return (parts[1] if len(parts) > 1 else "") if inside else "cnn_core"
     return parts[1] if len(parts) > 1 else ""

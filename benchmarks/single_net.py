@@ -30,7 +30,7 @@ from cnn_core.spec import Spec
 from cnn_core.training import objective, train_epoch
 from pipeline import evaluate
 from pipeline.bundle.writing import write_bundle
-from pipeline.config import compose, spec_of
+from pipeline.configuration import compose, spec_of
 from pipeline.data import prepare
 from pipeline.ensemble.assemble import single_net
 from pipeline.files import StudyPaths, atomic_write_text

@@ -14,9 +14,8 @@ import numpy as np
 from cnn_core.architectures import build_model
 from cnn_core.augmentation import AugmentSpec, augment
 from cnn_core.axes import Array, Images, Indices, Labels, Shape
-from cnn_core.data.batches import Batcher, epoch_batches
 from cnn_core.data.prepared import Prepared, open_prepared
-from cnn_core.data.splits import split_of, subset
+from cnn_core.data.splits import Batcher, epoch_batches, split_of, subset
 from cnn_core.errors import InputError
 from cnn_core.fused.fuse import fuse
 from cnn_core.kernels.workspace import Workspace

@@ -11,7 +11,7 @@ from numpy.random import Generator
 from numpy.typing import DTypeLike
 
 from cnn_core.axes import Array, Images, Shape
-from cnn_core.data.batches import Batcher
+from cnn_core.data.splits import Batcher
 from cnn_core.errors import InputError
 from cnn_core.layers.layer import Layer
 from cnn_core.losses import softmax

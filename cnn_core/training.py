@@ -14,7 +14,7 @@ from cnn_core.averaging import MovingAverage
 from cnn_core.axes import Array, Images, Labels
 from cnn_core.caches import Data, TrainingNet, data_of, make_augmentation, net_of, training_batches
 from cnn_core.checkpoint import TrainState, Weights, copies
-from cnn_core.data.batches import steps_in_epoch
+from cnn_core.data.splits import steps_in_epoch
 from cnn_core.errors import InputError
 from cnn_core.layers import BatchNormalization, Layer
 from cnn_core.losses import correct_count, softmax_cross_entropy

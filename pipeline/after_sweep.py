@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from cnn_core.errors import InputError
 from pipeline import evaluate, export, final
-from pipeline.config import Config
+from pipeline.configuration import Config
 from pipeline.ensemble.assemble import assemble
 from pipeline.files import StudyPaths
 from pipeline.slots.slot import Slot

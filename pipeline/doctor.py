@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 
 from cnn_core.data.prepared import open_prepared
 from cnn_core.errors import InputError
-from pipeline.config import Command, Config, command_line, setting
+from pipeline.configuration import Command, Config, command_line, setting
 from pipeline.files import StudyPaths, unsound_sqlite
 from pipeline.search.queue import StorageFailed
 from pipeline.search.study import open_storage, quiet_optuna, read_study, repair

@@ -21,7 +21,7 @@ from cnn_core.errors import InputError
 from pipeline.bundle.predictor import Bundle
 from pipeline.bundle.running import BLOCK, open_bundle, predict_blocks
 from pipeline.bundle.writing import fill_folder
-from pipeline.config import Command, Config, command_line, setting, spec_of
+from pipeline.configuration import Command, Config, command_line, setting, spec_of
 from pipeline.configuration.settings import InputKeys
 from pipeline.data import prepare, prepare_test
 from pipeline.data.preparation import opened_for_evaluation

@@ -16,7 +16,7 @@ from cnn_core.errors import InputError
 from pipeline.bundle.predictor import Bundle
 from pipeline.bundle.running import open_bundle
 from pipeline.bundle.writing import write_bundle
-from pipeline.config import Command, Config, command_line, setting
+from pipeline.configuration import Command, Config, command_line, setting
 from pipeline.data import prepare
 from pipeline.ensemble.assemble import assemble, trained_with
 from pipeline.files import atomic_write_bytes, writable_folder

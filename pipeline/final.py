@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import joblib
 
 from pipeline import journal
-from pipeline.config import Command, Config, command_line, command_of, compose, override
+from pipeline.configuration import Command, Config, command_line, command_of, compose, override
 from pipeline.data import prepare
 from pipeline.ensemble.build import build_ensemble, summary_lines
 from pipeline.ensemble.nets import (

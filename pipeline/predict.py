@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from cnn_core.errors import InputError
 from pipeline.bundle.predictor import Bundle
 from pipeline.bundle.running import BLOCK, open_bundle, predict_blocks
-from pipeline.config import Command, Config, command_line, setting
+from pipeline.configuration import Command, Config, command_line, setting
 from pipeline.configuration.settings import InputKeys
 from pipeline.files import fsync_folder
 from pipeline.inputs import Block, Wanted, open_input

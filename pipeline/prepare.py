@@ -13,7 +13,7 @@ import numpy as np
 from cnn_core.data.prepared import open_prepared
 from cnn_core.data.splits import split
 from cnn_core.spec import DataSpec
-from pipeline.config import Command, Config, command_line, setting
+from pipeline.configuration import Command, Config, command_line, setting
 from pipeline.data import prepare
 from pipeline.files import atomic_write_bytes, atomic_write_text, writable_file
 

@@ -4,7 +4,7 @@ pipeline.report study.name=NAME.
 
 import sys
 
-from pipeline.config import Command, Config, command_line, version
+from pipeline.configuration import Command, Config, command_line, version
 from pipeline.files import atomic_write_text
 
 COMMAND = Command(

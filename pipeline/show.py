@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from cnn_core.errors import InputError
-from pipeline.config import Command, Config, command_line, setting
+from pipeline.configuration import Command, Config, command_line, setting
 
 
 @dataclass

@@ -4,7 +4,7 @@ at any time.
 
 import sys
 
-from pipeline.config import SWEEP, Config, command_line
+from pipeline.configuration import SWEEP, Config, command_line
 from pipeline.files import writable_folder
 from pipeline.slots.pool import open_slots, owned
 

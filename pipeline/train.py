@@ -5,7 +5,7 @@ run; the same command goes on.
 import sys
 from dataclasses import dataclass
 
-from pipeline.config import Command, Config, command_line, setting
+from pipeline.configuration import Command, Config, command_line, setting
 from pipeline.data import prepare
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cnn_core.errors import InputError
-from pipeline.config import Command, Config, command_line, setting
+from pipeline.configuration import Command, Config, command_line, setting
 from pipeline.redact import redact
 from pipeline.tracking.mlflow_view import runs_link, share_view
 from pipeline.tracking.store import quiet_environment, resolve_uri

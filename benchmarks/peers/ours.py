@@ -3,7 +3,7 @@
 import numpy as np
 
 from benchmarks.peers.batches import EVALUATED, batches_in_order, initial_model, load_images
-from cnn_core.data.batches import Batcher
+from cnn_core.data.splits import Batcher
 from cnn_core.fused.fuse import fuse
 from cnn_core.losses import softmax_cross_entropy
 from cnn_core.optimizers import make_optimizer

@@ -10,7 +10,7 @@ import numpy as np
 
 from cnn_core.checkpoint import TrainState
 from cnn_core.spec import Spec
-from pipeline.config import compose
+from pipeline.configuration import compose
 from pipeline.search.run_sweep import Session, make_problem, open_session
 from pipeline.slots.slot import Machine
 

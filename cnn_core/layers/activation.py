@@ -6,8 +6,7 @@ import numpy as np
 
 from cnn_core.axes import Array
 from cnn_core.errors import InputError
-from cnn_core.layers.inference import Arrays, GraphWriter, Operation
-from cnn_core.layers.layer import Layer
+from cnn_core.layers.layer import Arrays, GraphWriter, Layer, Operation
 
 
 class Activation(Layer):

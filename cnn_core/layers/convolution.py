@@ -12,8 +12,7 @@ from cnn_core.errors import InputError
 from cnn_core.initializers import Fans, Initializer, he
 from cnn_core.kernels.window import Padding, Pair, as_pair, make_window
 from cnn_core.kernels.winograd import choose_correlation
-from cnn_core.layers.inference import Arrays, GraphWriter, Operation, onnx_pads, padded_by
-from cnn_core.layers.layer import Layer
+from cnn_core.layers.layer import Arrays, GraphWriter, Layer, Operation, onnx_pads, padded_by
 
 
 class Convolution(Layer):

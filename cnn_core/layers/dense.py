@@ -11,8 +11,7 @@ from cnn_core.axes import Array, Shape
 from cnn_core.errors import InputError
 from cnn_core.initializers import Fans, Initializer, he
 from cnn_core.kernels.direct import SMALL_PRODUCT
-from cnn_core.layers.inference import Arrays, GraphWriter, Operation
-from cnn_core.layers.layer import Layer
+from cnn_core.layers.layer import Arrays, GraphWriter, Layer, Operation
 
 
 class Flatten(Layer):

@@ -10,8 +10,7 @@ from numpy.typing import DTypeLike
 
 from cnn_core.axes import Array, Shape
 from cnn_core.errors import InputError
-from cnn_core.layers.inference import Arrays, GraphWriter, Operation
-from cnn_core.layers.layer import Layer
+from cnn_core.layers.layer import Arrays, GraphWriter, Layer, Operation
 from cnn_core.layers.normalized_frame import frame_nodes, frame_of, moment_powers, normalized_frame
 
 # The standard deviations of the ink in the normalised frame, as shares of the side: about an MNIST

@@ -8,8 +8,7 @@ from numpy.typing import DTypeLike
 
 from cnn_core.axes import Array, Shape
 from cnn_core.errors import InputError
-from cnn_core.layers.inference import Arrays, GraphWriter, Operation
-from cnn_core.layers.layer import Layer
+from cnn_core.layers.layer import Arrays, GraphWriter, Layer, Operation
 
 
 class BatchNormalization(Layer):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_core.axes import Array
-from cnn_core.layers.inference import DOUBLE, FLOAT, INT64, GraphWriter, Operation
+from cnn_core.layers.layer import DOUBLE, FLOAT, INT64, GraphWriter, Operation
 
 
 def normalized_frame(x: Array, op: Operation) -> Array:

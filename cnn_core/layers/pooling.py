@@ -10,8 +10,7 @@ from numpy.typing import DTypeLike
 from cnn_core.axes import Array, Shape
 from cnn_core.errors import InputError
 from cnn_core.kernels.window import Padding, Pair, as_pair, make_window
-from cnn_core.layers.inference import Arrays, GraphWriter, Operation, onnx_pads, padded_by
-from cnn_core.layers.layer import Layer
+from cnn_core.layers.layer import Arrays, GraphWriter, Layer, Operation, onnx_pads, padded_by
 
 
 class Pooling(Layer):

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.bundle.predictor import Bundle
-from pipeline.config import Config
+from pipeline.configuration import Config
 from pipeline.tracking.store import Store, open_store, resolve_uri
 
 

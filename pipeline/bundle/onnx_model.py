@@ -16,8 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from cnn_core.axes import Images
 from cnn_core.layers import OPERATIONS
-from pipeline.bundle.input_transform import IDENTITY, view_sampler
-from pipeline.bundle.predictor import Bundle, Net
+from pipeline.bundle.predictor import IDENTITY, Bundle, Net, view_sampler
 from pipeline.records.manifest import Combine
 
 OPSET, IR = 21, 10

@@ -16,9 +16,8 @@ from cnn_core.errors import InputError
 from cnn_core.kernels.direct import Correlation
 from cnn_core.kernels.window import Window
 from cnn_core.kernels.winograd import choose_correlation
-from cnn_core.layers.inference import Operation
-from pipeline.bundle.input_transform import Array
-from pipeline.bundle.predictor import Bundle, Net, load
+from cnn_core.layers.layer import Operation
+from pipeline.bundle.predictor import Array, Bundle, Net, load
 from pipeline.inputs.input_source import Block
 from pipeline.records.manifest import BundleError
 

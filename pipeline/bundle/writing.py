@@ -1,5 +1,5 @@
-"""A bundle as a folder: nets as operations, weights, manifest, configuration, scores, licence of the
-data, and predict.py, which needs NumPy alone.
+"""A bundle as a folder: nets as operations, weights, manifest, configuration, scores, licence of
+the data, and predict.py, which needs NumPy alone.
 """
 
 import ast
@@ -135,7 +135,7 @@ if __name__ == "__main__":  # more threads only wait for each other on products 
 
 
 # The files that predict.py is joined from, before the layers' operations and behind them.
-_BEFORE = ("records/typed_json", "records/manifest", "bundle/input_transform")
+_BEFORE = ("records/typed_json", "records/manifest")
 _BEHIND = ("bundle/predictor", "bundle/standalone")
 
 
@@ -162,7 +162,9 @@ def _operations_source() -> str:
         _add_source(layer.infer, parts)
     rows = [f'    "{op}": {_owner(layer.infer)},\n' for op, layer in OPERATIONS.items()]
     types = (
-        "from collections.abc import Mapping\nfrom typing import Any\n\n"
+        "from collections.abc import Mapping, Sequence\nfrom typing import Any\n\n"
+        "import numpy as np\nfrom numpy.typing import NDArray\n\n"
+        "Array = NDArray[np.float32]\n"
         "Operation, Arrays = Mapping[str, Any], Mapping[str, Array]"
     )
     return "\n\n\n".join([types, *parts.values(), f"OPERATIONS = {{\n{''.join(rows)}}}"])

@@ -12,7 +12,7 @@ import joblib
 
 from cnn_core.data.splits import split_of
 from cnn_core.spec import Spec
-from pipeline.config import Config
+from pipeline.configuration import Config
 from pipeline.files import TrialPaths, atomic_write_text
 from pipeline.search.problem import costs_of
 from pipeline.trial_folder import TrialFolder

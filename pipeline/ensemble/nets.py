@@ -14,7 +14,7 @@ from cnn_core import checkpoint
 from cnn_core.finishing import finished_weights
 from cnn_core.spec import Spec
 from pipeline import journal
-from pipeline.config import Config, compose
+from pipeline.configuration import Config, compose
 from pipeline.ensemble.duration import work_of
 from pipeline.ensemble.plan import Member, in_order
 from pipeline.events import EpochDone, Event, State, StudyEnded, StudyStarted, TrialEnded

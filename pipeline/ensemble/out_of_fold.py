@@ -23,8 +23,7 @@ from cnn_core.data.npz import read_npz
 from cnn_core.data.prepared import open_prepared
 from cnn_core.data.splits import split_of
 from cnn_core.spec import Spec
-from pipeline.bundle.input_transform import resample_view, view_sampler
-from pipeline.bundle.predictor import Net
+from pipeline.bundle.predictor import Net, resample_view, view_sampler
 from pipeline.bundle.running import BATCH, QuickNet
 from pipeline.bundle.writing import operations_of
 from pipeline.ensemble.plan import Member

@@ -11,7 +11,7 @@ from typing import Any
 
 from cnn_core.errors import InputError
 from cnn_core.spec import DataSpec, Spec
-from pipeline.config import Config, compose, override, spec_of
+from pipeline.configuration import Config, compose, override, spec_of
 from pipeline.ensemble.duration import epochs_that_fit
 from pipeline.events import State
 from pipeline.files import StudyPaths, TrialPaths

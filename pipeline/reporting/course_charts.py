@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from pipeline.reporting.scales import Axis, axis_of
-from pipeline.reporting.svg import box, chart, dot, frame, line, vertical_grid, words
+from pipeline.reporting.svg import Axis, axis_of, box, chart, dot, frame, line, vertical_grid, words
 from pipeline.reporting.table import StudyTable, TrialRow
 
 WIDTH, HEIGHT = 720.0, 300.0

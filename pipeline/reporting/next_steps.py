@@ -10,9 +10,8 @@ from typing import Any
 import yaml
 
 from pipeline.records.manifest import SetScore
-from pipeline.reporting.facts import Facts
+from pipeline.reporting.facts import Facts, lockstep
 from pipeline.reporting.html import bullets, command, table, text
-from pipeline.reporting.lockstep import lockstep
 from pipeline.reporting.scores import REFITTED
 
 SETS = {

@@ -17,8 +17,17 @@ from pipeline.reporting.course_charts import (
     said,
 )
 from pipeline.reporting.regression import Regression, is_numeric
-from pipeline.reporting.scales import Axis, parameter_axis
-from pipeline.reporting.svg import box, chart, dot, frame, line, vertical_grid, words
+from pipeline.reporting.svg import (
+    Axis,
+    box,
+    chart,
+    dot,
+    frame,
+    line,
+    parameter_axis,
+    vertical_grid,
+    words,
+)
 from pipeline.reporting.table import StudyTable, TrialRow
 
 _MOST = 8  # parameters in one chart

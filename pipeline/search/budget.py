@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cnn_core import training
 from cnn_core.spec import Spec
-from pipeline.config import Config, compose, override
+from pipeline.configuration import Config, compose, override
 from pipeline.files import atomic_write_text
 from pipeline.search.problem import Problem
 from pipeline.slots.pool import spread

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import Config
+from pipeline.configuration import Config
 from pipeline.configuration.overrides import parse_override
 from pipeline.search.space import Space
 

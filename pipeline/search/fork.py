@@ -7,7 +7,7 @@ import optuna
 from optuna.trial import FrozenTrial, create_trial
 
 from cnn_core.errors import InputError
-from pipeline.config import Config, compose
+from pipeline.configuration import Config, compose
 from pipeline.configuration.overrides import Value
 from pipeline.files import StudyPaths
 from pipeline.search.fingerprint import FINGERPRINT, Fingerprint, flat

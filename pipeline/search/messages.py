@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import Config, command_of, override
+from pipeline.configuration import Config, command_of, override
 from pipeline.events import State, StudyEnded, StudyStarted
 from pipeline.redact import redact
 from pipeline.reporting.table import TrialRow

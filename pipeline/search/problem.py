@@ -15,7 +15,7 @@ from cnn_core.architectures import build_model
 from cnn_core.data.splits import Split, split_of
 from cnn_core.errors import InputError
 from cnn_core.spec import DataSpec, ModelSpec, Scalar, Spec
-from pipeline.config import Config, compose, spec_of
+from pipeline.configuration import Config, compose, spec_of
 from pipeline.configuration.overrides import parse_override
 from pipeline.search.fingerprint import SECTIONS
 from pipeline.search.space import Space

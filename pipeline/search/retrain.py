@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cnn_core.errors import InputError
-from pipeline.config import Config, compose, spec_of
+from pipeline.configuration import Config, compose, spec_of
 from pipeline.data import prepare
 from pipeline.events import State, TrialEnded
 from pipeline.files import TrialPaths

@@ -11,7 +11,7 @@ from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
 from sqlalchemy import Connection
 
-from pipeline.config import Config
+from pipeline.configuration import Config
 from pipeline.configuration.overrides import override
 from pipeline.data import prepare
 from pipeline.events import State, StudyEnded

@@ -8,7 +8,7 @@ import numpy as np
 
 from cnn_core.architectures import build_model
 from cnn_core.spec import DataSpec, Spec
-from pipeline.config import Config
+from pipeline.configuration import Config
 from pipeline.events import State, TrialEnded
 from pipeline.files import TrialPaths, atomic_write_text, writable_folder
 from pipeline.reporting.course_charts import learning_curves

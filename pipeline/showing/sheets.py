@@ -10,11 +10,11 @@ from cnn_core.axes import Array, Images
 from cnn_core.data.prepared import open_prepared
 from cnn_core.layers import MomentNormalization
 from cnn_core.streams import stream
-from pipeline.config import Config
+from pipeline.configuration import Config
 from pipeline.data import prepare
 from pipeline.files import writable_file, writable_folder
 from pipeline.inputs import Wanted, open_input
-from pipeline.reporting.contact_sheet import write_sheet
+from pipeline.reporting.pictures import write_sheet
 
 ROWS = 12
 MOST_IMAGES = 200

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cnn_core.errors import InputError, did_you_mean
-from pipeline.config import Config, command_of, compose, override
+from pipeline.configuration import Config, command_of, compose, override
 from pipeline.events import State
 from pipeline.files import StudyPaths, TrialPaths
 from pipeline.redact import redact

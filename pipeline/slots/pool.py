@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import joblib
 
-from pipeline.config import Config
+from pipeline.configuration import Config
 from pipeline.slots.owner import OwnerLock, reap_after
 from pipeline.slots.slot import Slot, WorkerSettings
 

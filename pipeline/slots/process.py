@@ -21,7 +21,7 @@ from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.backend import resource_tracker as loky_tracker
 from joblib.externals.loky.process_executor import ShutdownExecutorError
 
-from pipeline.config import Config
+from pipeline.configuration import Config
 from pipeline.slots import worker
 from pipeline.slots.slot import CallFailed, Machine, Result, TimedOut, WorkerDied, WorkerSettings
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
-from pipeline.config import Config
+from pipeline.configuration import Config
 from pipeline.events import (
     EpochDone,
     Event,

@@ -56,7 +56,7 @@ def _composed(overrides: bytes) -> str | None:
     import yaml
 
     from cnn_core.errors import InputError
-    from pipeline.config import compose
+    from pipeline.configuration import compose
 
     try:
         return compose(yaml.safe_load(overrides)["overrides"]).yaml
@@ -79,7 +79,7 @@ def best_artifacts(folder: Path) -> Artifacts:
     """File name -> picture of the net of a study's best trial; empty where its weights were not
     kept.
     """
-    from pipeline.reporting.net_pictures import draw_net
+    from pipeline.reporting.pictures import draw_net
 
     return draw_net(folder).files() if TrialPaths(folder).weights.is_file() else {}
 

@@ -12,8 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnn_core.axes import Images, Labels
-from cnn_core.data.batches import Batcher, epoch_batches, steps_in_epoch
-from cnn_core.data.splits import quotas, reserved, split, split_of
+from cnn_core.data.splits import (
+    Batcher,
+    epoch_batches,
+    quotas,
+    reserved,
+    split,
+    split_of,
+    steps_in_epoch,
+)
 from cnn_core.errors import InputError
 from cnn_core.spec import DataSpec
 from cnn_core.streams import stream

@@ -11,7 +11,7 @@ from tests.faults.harness import Case
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The digits as arrays: reading the source takes a second, copying them none."""
-    from pipeline.config import compose
+    from pipeline.configuration import compose
     from pipeline.data import prepare
 
     root = tmp_path_factory.mktemp("prepared-root")

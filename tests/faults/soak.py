@@ -192,7 +192,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", action="store_true", help="keep the folder when all went well")
     arguments = parser.parse_args()
-    from pipeline.config import compose
+    from pipeline.configuration import compose
     from pipeline.data import prepare
 
     base = Path(tempfile.mkdtemp(prefix="soak-"))

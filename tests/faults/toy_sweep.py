@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from pipeline.config import SWEEP, command_line
+from pipeline.configuration import SWEEP, command_line
 from pipeline.events import TrialEnded
 from pipeline.search import leaderboard, trial
 from pipeline.search.queue import TrialQueue

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pipeline import export, final, sweep
-from pipeline.config import SWEEP, command_line
+from pipeline.configuration import SWEEP, command_line
 
 SWEEP_ARGUMENTS = (
     "experiment=smoke",

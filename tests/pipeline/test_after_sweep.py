@@ -9,7 +9,7 @@ import pytest
 
 from pipeline import sweep
 from pipeline.bundle import load_bundle
-from pipeline.config import SWEEP, command_line
+from pipeline.configuration import SWEEP, command_line
 from tests.pipeline.final_study import SWEEP_ARGUMENTS
 
 ARGUMENTS = (

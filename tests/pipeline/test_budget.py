@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cnn_core.spec import Spec
-from pipeline.config import Config, compose
+from pipeline.configuration import Config, compose
 from pipeline.search import budget
 from pipeline.search.budget import OUTSIDE, choose, corners, screen
 from pipeline.search.problem import Problem

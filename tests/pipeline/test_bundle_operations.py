@@ -24,8 +24,7 @@ from cnn_core.layers import (
     Tanh,
 )
 from cnn_core.model import Sequential
-from pipeline.bundle.input_transform import IDENTITY, resample_view, view_sampler
-from pipeline.bundle.predictor import Net, softmax
+from pipeline.bundle.predictor import IDENTITY, Net, resample_view, softmax, view_sampler
 from pipeline.bundle.writing import operations_of
 from pipeline.ensemble.plan import views_of
 

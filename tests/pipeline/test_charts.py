@@ -11,11 +11,10 @@ import pytest
 from PIL import Image
 
 from pipeline.reporting import course_charts, parameter_charts
-from pipeline.reporting.net_pictures import confusion_matrix, first_layer_filters, misclassified
 from pipeline.reporting.page import overview
+from pipeline.reporting.pictures import confusion_matrix, first_layer_filters, misclassified
 from pipeline.reporting.regression import Regression, fit_study, flat_name, strongest
-from pipeline.reporting.scales import axis_of, log_ticks, nice_ticks, parameter_axis
-from pipeline.reporting.svg import standalone
+from pipeline.reporting.svg import axis_of, log_ticks, nice_ticks, parameter_axis, standalone
 from pipeline.reporting.table import StudyTable, load_table
 from pipeline.tracking.run_files import study_artifacts
 

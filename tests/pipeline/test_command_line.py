@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import pipeline
-from pipeline.config import SWEEP, Command, Config, command_line, setting, version
+from pipeline.configuration import SWEEP, Command, Config, command_line, setting, version
 from pipeline.configuration.hydra_tree import groups
 
 
@@ -165,5 +165,5 @@ def test_the_top_of_pipeline_holds_commands_alone() -> None:
         for name, text in files.items()
         if '\nif __name__ == "__main__":\n    sys.exit(command_line(' not in text
     }
-    rooms = {"after_sweep", "config", "events", "files", "journal", "redact"}
+    rooms = {"after_sweep", "events", "files", "journal", "redact", "trial_folder"}
     assert others == {"__init__.py", *(f"{room}.py" for room in rooms)} and len(files) > 12

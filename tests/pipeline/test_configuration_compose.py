@@ -17,7 +17,7 @@ from cnn_core.optimizers import OPTIMIZERS
 from cnn_core.schedules import SCHEDULES
 from cnn_core.spec import DataSpec
 from cnn_core.streams import stream
-from pipeline.config import compose, conf_dir, spec_of
+from pipeline.configuration import compose, conf_dir, spec_of
 from pipeline.configuration.data_settings import DATA
 from pipeline.configuration.hydra_tree import compose_groups, groups, search_path_override
 from pipeline.configuration.settings import PRUNERS, SAMPLERS

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import SWEEP, Config, command_line
+from pipeline.configuration import SWEEP, Config, command_line
 
 # (override or overrides, what the line must say)
 BAD = [

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.config import compose, spec_of
+from pipeline.configuration import compose, spec_of
 from pipeline.data import prepare
 from pipeline.ensemble.plan import finished_trials
 from pipeline.files import StudyPaths, TrialPaths

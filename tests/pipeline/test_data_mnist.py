@@ -13,7 +13,7 @@ import pytest
 
 from cnn_core.data.prepared import open_prepared
 from cnn_core.errors import InputError
-from pipeline.config import compose
+from pipeline.configuration import compose
 from pipeline.configuration.data_settings import DataSettings
 from pipeline.data import mnist, opened_for_evaluation, prepare, prepare_test
 from tests.pipeline.sources import made, write_idx

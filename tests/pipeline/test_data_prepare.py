@@ -14,7 +14,7 @@ import pytest
 import pipeline
 from cnn_core.data.prepared import open_prepared
 from cnn_core.errors import InputError
-from pipeline.config import compose
+from pipeline.configuration import compose
 from pipeline.configuration.data_settings import DATA, DataSettings
 from pipeline.data import TestSplitClosedError, opened_for_evaluation, prepare, prepare_test
 from pipeline.data.preparation import source_of

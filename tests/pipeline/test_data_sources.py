@@ -11,7 +11,7 @@ from cnn_core.data.prepared import open_prepared
 from cnn_core.data.splits import split
 from cnn_core.errors import InputError
 from cnn_core.spec import DataSpec
-from pipeline.config import compose
+from pipeline.configuration import compose
 from pipeline.configuration.data_settings import DataSettings
 from pipeline.data import opened_for_evaluation, prepare, prepare_test
 from tests.pipeline.sources import CLASSES, COUNT, made, write_csv, write_idx, write_pictures

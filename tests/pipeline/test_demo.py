@@ -17,7 +17,7 @@ from cnn_core.layers import MomentNormalization
 from cnn_core.model import Sequential
 from pipeline.bundle.predictor import Bundle, Net
 from pipeline.bundle.writing import operations_of
-from pipeline.config import compose
+from pipeline.configuration import compose
 from pipeline.demo import COMMAND, main
 from pipeline.demo_page.seen import answer, fill_box, first_maps, input_of
 from pipeline.demo_page.server import DemoServer

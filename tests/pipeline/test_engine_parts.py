@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from cnn_core.errors import InputError
-from pipeline.config import compose
+from pipeline.configuration import compose
 from pipeline.files import StudyPaths
 from pipeline.reporting.ranking import front_of
 from pipeline.reporting.table import table_of

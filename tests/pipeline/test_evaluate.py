@@ -17,7 +17,7 @@ from sklearn.metrics import precision_recall_fscore_support
 from cnn_core.data.prepared import open_prepared
 from pipeline import evaluate, export, predict
 from pipeline.bundle.predictor import load
-from pipeline.config import command_line, compose
+from pipeline.configuration import command_line, compose
 from pipeline.data import prepare, prepare_test
 from pipeline.data.preparation import TestSplitClosedError, opened_for_evaluation
 from pipeline.data.proxy import frozen_proxy

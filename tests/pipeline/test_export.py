@@ -23,7 +23,7 @@ from pipeline import export
 from pipeline.bundle.predictor import Bundle, Net, load
 from pipeline.bundle.running import open_bundle
 from pipeline.bundle.writing import operations_of
-from pipeline.config import command_line
+from pipeline.configuration import command_line
 from pipeline.ensemble.assemble import assemble
 from pipeline.ensemble.methods import Combination
 from pipeline.files import StudyPaths, sha256_file

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pipeline.bundle.predictor import load
-from pipeline.config import compose
+from pipeline.configuration import compose
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from cnn_core.data.splits import reserved, split_of
 from cnn_core.spec import Spec
 from cnn_core.training import predict_proba
 from pipeline import final
-from pipeline.config import command_line, compose
+from pipeline.configuration import command_line, compose
 from pipeline.configuration.settings import EnsembleSettings
 from pipeline.ensemble import plan
 from pipeline.ensemble.assemble import assemble
@@ -85,7 +85,7 @@ def test_refits_learn_all_images_but_the_reserved_in_the_member_s_own_way(
             np.testing.assert_array_equal(split.train, free)
             assert len(free) == len(labels) - 200 and not len(split.valid)
             assert replace(spec, data=first.data, seed=first.seed) == first
-    jobs = final.net_jobs(members, paths, 100)
+    jobs = final.net_jobs(members, paths)
     assert [job.part for job in jobs[:4]] == ["all images 1/2", "all images 2/2"] * 2 and all(
         "fold" in job.name for job in jobs[4:]
     )
@@ -97,7 +97,7 @@ def test_folds_that_only_judge_may_train_for_a_share_of_the_epochs(
 ) -> None:
     members = _planned(final_root, "final.refit=1", "final.fold_share=0.5").members
     assert all([s.train.epochs for s in (*m.refits, *m.specs)] == [3, 2, 2] for m in members)
-    for job in final.net_jobs(members, paths, 100):
+    for job in final.net_jobs(members, paths):
         assert compose(job.overrides).train.epochs == job.spec.train.epochs
     whole = _planned(final_root, "final.refit=0", "final.fold_share=0.5").members
     assert all(spec.train.epochs == 3 for m in whole for spec in m.specs), (

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pipeline import final, journal
-from pipeline.config import command_line
+from pipeline.configuration import command_line
 from pipeline.ensemble.nets import net_jobs, one_line_at_a_time, runs_folder
 from pipeline.files import StudyPaths
 from pipeline.slots.stop import Stop

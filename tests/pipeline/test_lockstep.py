@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.files import StudyPaths
-from pipeline.reporting.facts import gather
-from pipeline.reporting.lockstep import lockstep, makespan, round_s
+from pipeline.reporting.facts import gather, lockstep, makespan, round_s
 from pipeline.reporting.next_steps import repeat
 from pipeline.search.study import read_study
 from tests.pipeline.test_sweep_commands import TINY, command

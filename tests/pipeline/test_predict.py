@@ -13,7 +13,7 @@ from cnn_core.errors import InputError
 from pipeline import predict
 from pipeline.bundle.predictor import Bundle, load
 from pipeline.bundle.running import predict_blocks
-from pipeline.config import command_line, compose
+from pipeline.configuration import command_line, compose
 from pipeline.data import prepare
 from pipeline.files import sha256_file
 from pipeline.inputs import Block

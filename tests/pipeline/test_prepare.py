@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline import prepare
-from pipeline.config import command_line
+from pipeline.configuration import command_line
 
 SIZES = ["data.train_size=50", "data.valid_size=20"]
 

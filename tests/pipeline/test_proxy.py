@@ -11,7 +11,7 @@ import pytest
 from cnn_core.caches import data_of
 from cnn_core.data.prepared import open_prepared
 from cnn_core.data.splits import reserved, split
-from pipeline.config import compose, spec_of
+from pipeline.configuration import compose, spec_of
 from pipeline.data import prepare, proxy
 from pipeline.data.proxy import (
     FROZEN_SEED,

@@ -11,7 +11,7 @@ import numpy as np
 import optuna
 import pytest
 
-from pipeline.config import compose
+from pipeline.configuration import compose
 from pipeline.files import StudyPaths
 from pipeline.predictions.scoring import Scored, write_scored
 from pipeline.report import COMMAND, main

@@ -9,10 +9,10 @@ import yaml
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from pipeline.reporting.borders import next_space, places
-from pipeline.reporting.confidence import assess, optimism
 from pipeline.reporting.course_charts import pareto_front
 from pipeline.reporting.effects import Unit, effects, unit_of
 from pipeline.reporting.next_steps import space_yaml
+from pipeline.reporting.ranking import assess, optimism
 from pipeline.reporting.regression import fit_study, unit_position, value_at
 from pipeline.reporting.scores import wilson
 from pipeline.reporting.table import StudyTable, TrialRow, load_table

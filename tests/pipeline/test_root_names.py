@@ -11,7 +11,7 @@ import pytest
 from cnn_core.errors import InputError
 from pipeline import sweep
 from pipeline.bundle import load_bundle
-from pipeline.config import SWEEP, command_line, compose, override
+from pipeline.configuration import SWEEP, command_line, compose, override
 from pipeline.doctor import examine
 from pipeline.files import StudyPaths
 from pipeline.search.study import read_study

@@ -11,7 +11,7 @@ from cnn_core.optimizers import OPTIMIZERS, make_optimizer
 from cnn_core.schedules import SCHEDULES, make_schedule
 from cnn_core.setting import check_settings
 from cnn_core.spec import ModelSpec, RegularizerSpec, SplitSpec, TrainSpec
-from pipeline.config import compose
+from pipeline.configuration import compose
 from pipeline.configuration.data_settings import DATA
 from pipeline.configuration.hydra_tree import groups
 from pipeline.configuration.overrides import literal

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.config import compose
+from pipeline.configuration import compose
 from pipeline.configuration.hydra_tree import groups
 from pipeline.configuration.overrides import literal, parse_override
 from pipeline.search.parameter import parse_parameter

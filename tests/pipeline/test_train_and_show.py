@@ -11,10 +11,10 @@ from cnn_core.checkpoint import load_weights
 from cnn_core.data.prepared import open_prepared
 from cnn_core.training import fit, selected_weights
 from pipeline import show, train
-from pipeline.config import Command, command_line, compose, spec_of
+from pipeline.configuration import Command, command_line, compose, spec_of
 from pipeline.data import prepare
 from pipeline.events import EpochDone, Event
-from pipeline.search import announce, train_one
+from pipeline.search import messages, train_one
 from pipeline.search.space import searched
 from pipeline.slots.stop import Stop
 from pipeline.tracking.progress import ProgressListener
@@ -124,7 +124,7 @@ def test_interrupted_it_goes_on_to_the_same_bits(
 
     with monkeypatch.context() as patch:
         patch.setattr(train_one, "Stop", lambda: stop)
-        patch.setattr(announce, "ProgressListener", Interrupting)
+        patch.setattr(messages, "ProgressListener", Interrupting)
         assert run(train, f"root={tmp_path}", *TINY, "trial=3") == 130
     assert (folder_of(tmp_path) / "checkpoint.npz").exists()
     assert not (folder_of(tmp_path) / "weights.npz").exists()

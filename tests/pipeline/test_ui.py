@@ -10,7 +10,7 @@ import pytest
 
 from cnn_core.errors import InputError
 from pipeline import ui
-from pipeline.config import compose
+from pipeline.configuration import compose
 from pipeline.configuration.overrides import command_of
 from pipeline.tracking.mlflow_view import runs_link, view_key
 from pipeline.tracking.store import resolve_uri, store_key
