@@ -79,7 +79,7 @@ def best_artifacts(folder: Path) -> Artifacts:
     """File name -> picture of the net of a study's best trial; empty where its weights were not
     kept.
     """
-    from pipeline.reporting.pictures import draw_net
+    from pipeline.reporting.net_pictures import draw_net
 
     return draw_net(folder).files() if TrialPaths(folder).weights.is_file() else {}
 

@@ -86,10 +86,11 @@ def test_refits_learn_all_images_but_the_reserved_in_the_member_s_own_way(
             assert len(free) == len(labels) - 200 and not len(split.valid)
             assert replace(spec, data=first.data, seed=first.seed) == first
     jobs = final.net_jobs(members, paths)
-    assert [job.part for job in jobs[:4]] == ["all images 1/2", "all images 2/2"] * 2 and all(
-        "fold" in job.name for job in jobs[4:]
-    )
-    assert len({job.paths.folder for job in jobs}) == 8
+    assert [job.params["part"] for job, _ in jobs[:4]] == [
+        "all images 1/2",
+        "all images 2/2",
+    ] * 2 and all("fold" in job.name for job, _ in jobs[4:])
+    assert len({folder.paths.folder for _, folder in jobs}) == 8
 
 
 def test_folds_that_only_judge_may_train_for_a_share_of_the_epochs(
@@ -97,7 +98,7 @@ def test_folds_that_only_judge_may_train_for_a_share_of_the_epochs(
 ) -> None:
     members = _planned(final_root, "final.refit=1", "final.fold_share=0.5").members
     assert all([s.train.epochs for s in (*m.refits, *m.specs)] == [3, 2, 2] for m in members)
-    for job in final.net_jobs(members, paths):
+    for job, _ in final.net_jobs(members, paths):
         assert compose(job.overrides).train.epochs == job.spec.train.epochs
     whole = _planned(final_root, "final.refit=0", "final.fold_share=0.5").members
     assert all(spec.train.epochs == 3 for m in whole for spec in m.specs), (

@@ -1,5 +1,5 @@
-"""Pictures: many small images on one sheet, with captions; and of a trial's net, from its kept
-weights and the validation images, its confusion matrix, its mistakes, the filters of its first layer.
+"""Pictures of a trial's net, from its kept weights and the validation images: its confusion matrix,
+its mistakes, the filters of its first layer; and many small images on one sheet, with captions.
 """
 
 import base64
