@@ -22,7 +22,13 @@ from pipeline.configuration import Command, Config, command_line, setting
 from pipeline.files import StudyPaths, unsound_sqlite
 from pipeline.search.queue import StorageFailed
 from pipeline.search.study import open_storage, quiet_optuna, read_study, repair
-from pipeline.slots.owner import OwnerLock, find_semaphores, find_workers, is_locked, read_owner
+from pipeline.slots.owner_lock import (
+    OwnerLock,
+    find_semaphores,
+    find_workers,
+    is_locked,
+    read_owner,
+)
 from pipeline.slots.pool import open_slots
 from pipeline.slots.process import PINS
 from pipeline.slots.slot import SlotError

@@ -22,10 +22,10 @@ from pipeline.bundle.predictor import Bundle
 from pipeline.bundle.running import BLOCK, open_bundle, predict_blocks
 from pipeline.bundle.writing import fill_folder
 from pipeline.configuration import Command, Config, command_line, setting, spec_of
-from pipeline.configuration.settings import InputKeys
+from pipeline.configuration.sections import InputKeys
 from pipeline.data import prepare, prepare_test
-from pipeline.data.preparation import opened_for_evaluation
 from pipeline.data.proxy import frozen_proxy
+from pipeline.data.test_split import opened_for_evaluation
 from pipeline.ensemble.assemble import assemble, trained_with
 from pipeline.inputs import Block, Wanted, open_input
 from pipeline.predictions.scoring import Scored, write_scored

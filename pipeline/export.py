@@ -108,13 +108,13 @@ def load_onnx() -> ModuleType:
     try:
         import onnxruntime  # noqa: F401
 
-        from pipeline.bundle import onnx_model
+        from pipeline.bundle import onnx_ensemble
     except ImportError as error:
         install = "pip install 'numpy-cnn-sweep[export]'"
         raise InputError(
             f"onnx=true needs the extra export ({install}), got {error}; or say onnx=false"
         ) from None
-    return onnx_model
+    return onnx_ensemble
 
 
 def write_onnx(
@@ -123,7 +123,7 @@ def write_onnx(
     """Write model.onnx after comparing it with the bundle on `images`; return its path and the
     largest difference.
     """
-    content = writer.onnx_model(bundle).SerializeToString()
+    content = writer.onnx_ensemble(bundle).SerializeToString()
     difference = writer.check_against_numpy(content, bundle, images)
     path = folder / "model.onnx"
     atomic_write_bytes(path, content)

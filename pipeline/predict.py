@@ -22,7 +22,7 @@ from cnn_core.errors import InputError
 from pipeline.bundle.predictor import Bundle
 from pipeline.bundle.running import BLOCK, open_bundle, predict_blocks
 from pipeline.configuration import Command, Config, command_line, setting
-from pipeline.configuration.settings import InputKeys
+from pipeline.configuration.sections import InputKeys
 from pipeline.files import fsync_folder
 from pipeline.inputs import Block, Wanted, open_input
 from pipeline.predictions.drift import Drift

@@ -83,7 +83,7 @@ def _framed(config: Config) -> str:
 
 def _show_space(console: Console, config: Config) -> None:
     from pipeline.search.space import searched
-    from pipeline.showing.space_tree import space_tree
+    from pipeline.showing.tables import space_tree
 
     space, notes = searched(config)
     space.check(config.overrides)
@@ -94,7 +94,7 @@ def _show_space(console: Console, config: Config) -> None:
 
 
 def _show_study(console: Console, config: Config, keys: ShowKeys) -> None:
-    from pipeline.showing.studies import (
+    from pipeline.showing.tables import (
         open_table,
         print_net,
         print_nets,

@@ -2,9 +2,17 @@
 
 from collections.abc import Mapping
 
-from cnn_core.optimizers.adaptive import AdaDelta, AdaGrad, Adam, AdamW, RMSProp
-from cnn_core.optimizers.gradient_descent import SGD, Momentum, Nesterov
 from cnn_core.optimizers.optimizer import Optimizer, is_weight
+from cnn_core.optimizers.updates import (
+    SGD,
+    AdaDelta,
+    AdaGrad,
+    Adam,
+    AdamW,
+    Momentum,
+    Nesterov,
+    RMSProp,
+)
 from cnn_core.setting import make_named
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {

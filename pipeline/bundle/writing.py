@@ -2,15 +2,11 @@
 the data, and predict.py, which needs NumPy alone.
 """
 
-import ast
-import inspect
 import io
 import json
-import re
 import shutil
 import tempfile
-import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +15,15 @@ import numpy as np
 import yaml
 
 from cnn_core.axes import Array
-from cnn_core.layers import OPERATIONS
 from cnn_core.model import Sequential
+from pipeline.bundle.predict_py import standalone_source
 from pipeline.bundle.predictor import Bundle, Net
 from pipeline.files import atomic_write_bytes, atomic_write_text, fsync_folder
 from pipeline.records.manifest import Manifest, write_manifest
 from pipeline.records.typed_json import plain
+
+Operations = list[dict[str, Any]]
+Arrays = dict[str, Array]
 
 _README = (
     "# {study}: {members} members, {nets} nets\n"
@@ -118,77 +117,6 @@ def _readme(assembled: Assembled) -> str:
         shape=", ".join(map(str, manifest.image_shape)),
         data=f"{manifest.data.name} ({manifest.data.licence})",
     )
-
-
-_HEAD = '''"""Predict with this bundle; Python and NumPy are all that is needed.
-
-    python predict.py INPUT OUTPUT
-"""
-
-import os
-
-
-if __name__ == "__main__":  # more threads only wait for each other on products as small as these
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
-'''
-
-
-# The files that predict.py is joined from, before the layers' operations and behind them.
-_BEFORE = ("records/typed_json", "records/manifest")
-_BEHIND = ("bundle/predictor", "bundle/standalone")
-
-
-def standalone_source() -> str:
-    """Return predict.py: the modules of the predictor and the layers' operations, joined in the
-    order in which they need each other, without their imports of each other and their docstrings.
-    """
-    parts = [_source(name) for name in _BEFORE]
-    parts += [_operations_source(), *(_source(name) for name in _BEHIND)]
-    return _HEAD + "\n\n\n".join(parts) + "\n"
-
-
-def _source(name: str) -> str:
-    text = (Path(__file__).parents[1] / f"{name}.py").read_text(encoding="utf-8")
-    ours = r"^from (?:pipeline|cnn_core)\.[^\n]*?import (\([^)]*\)|[^\n]*)\n"
-    text = re.sub(ours, "", text, flags=re.MULTILINE)
-    return re.sub(r'\A""".*?"""\n', "", text, flags=re.DOTALL).strip("\n")
-
-
-def _operations_source() -> str:
-    """Return the layers' `infer` as text, each in a class of its layer's name, and their table."""
-    parts: dict[str, str] = {}
-    for layer in OPERATIONS.values():
-        _add_source(layer.infer, parts)
-    rows = [f'    "{op}": {_owner(layer.infer)},\n' for op, layer in OPERATIONS.items()]
-    types = (
-        "from collections.abc import Mapping, Sequence\nfrom typing import Any\n\n"
-        "import numpy as np\nfrom numpy.typing import NDArray\n\n"
-        "Array = NDArray[np.float32]\n"
-        "Operation, Arrays = Mapping[str, Any], Mapping[str, Array]"
-    )
-    return "\n\n\n".join([types, *parts.values(), f"OPERATIONS = {{\n{''.join(rows)}}}"])
-
-
-def _add_source(function: Callable[..., Any], parts: dict[str, str]) -> None:
-    """Add a function's text to `parts`, behind that of the functions of cnn_core that it names."""
-    text = inspect.getsource(function)
-    for node in ast.walk(ast.parse(textwrap.dedent(text))):
-        used = function.__globals__.get(node.id) if isinstance(node, ast.Name) else None
-        if not inspect.isfunction(used) or used.__qualname__ in parts:
-            continue
-        if used.__module__.startswith("cnn_core."):
-            _add_source(used, parts)
-    owner = _owner(function)
-    parts[function.__qualname__] = (f"class {owner}:\n{text}" if owner else text).rstrip()
-
-
-def _owner(function: Callable[..., Any]) -> str:
-    return function.__qualname__.rpartition(".")[0]
-
-
-Operations = list[dict[str, Any]]
-Arrays = dict[str, Array]
 
 
 def operations_of(model: Sequential) -> tuple[Operations, Arrays]:

@@ -18,7 +18,7 @@ from cnn_core.schedules import SCHEDULES
 from cnn_core.spec import DataSpec, ModelSpec, RegularizerSpec, Scalar, Spec, TrainSpec
 from pipeline.configuration.data_settings import DATA, DataSettings
 from pipeline.configuration.hydra_tree import groups
-from pipeline.configuration.settings import (
+from pipeline.configuration.sections import (
     PRUNERS,
     SAMPLERS,
     BlasSettings,

@@ -3,9 +3,7 @@ look like from outside.
 """
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from cnn_core.errors import InputError
 from cnn_core.spec import DataSpec
 from pipeline.configuration.data_settings import DataSettings, FileSettings, HeldOutSettings
 from pipeline.data.source import DataSource, Labelled, hold_out
+from pipeline.data.test_split import require_open
 from pipeline.files import atomic_write_text, sha256_bytes, writable_folder
 
 VERSION = 1  # of how sources become arrays
@@ -164,35 +163,3 @@ def _write(
         "shape": list(part.images.shape[1:]),
         "classes": part.classes,
     }
-
-
-_OPEN: ContextVar[bool] = ContextVar("test_split_open", default=False)
-
-
-class TestSplitClosedError(RuntimeError):
-    """Something other than evaluate asked for the test split: an error of the program, never of its
-    user.
-    """
-
-    __test__ = False  # not a test class, whatever its name begins with
-
-
-@contextmanager
-def opened_for_evaluation() -> Iterator[None]:
-    """Open the test split within this block and this thread; a test holds that
-    `pipeline/evaluate.py` alone calls this.
-    """
-    token = _OPEN.set(True)
-    try:
-        yield
-    finally:
-        _OPEN.reset(token)
-
-
-def require_open() -> None:
-    """Raise TestSplitClosedError unless the split is open."""
-    if not _OPEN.get():
-        raise TestSplitClosedError(
-            "the test split is opened by pipeline.evaluate alone, so that nothing is ever chosen "
-            "by it"
-        )

@@ -1,0 +1,3 @@
+"""From a study to an ensemble: which nets, their training, out-of-fold predictions, the members'
+weights.
+"""

@@ -15,8 +15,9 @@ from cnn_core.axes import Array
 from cnn_core.checkpoint import Weights
 from cnn_core.errors import InputError
 from cnn_core.spec import Spec
+from pipeline.bundle.predict_py import standalone_source
 from pipeline.bundle.predictor import IDENTITY
-from pipeline.bundle.writing import Assembled, npz_bytes, operations_of, standalone_source
+from pipeline.bundle.writing import Assembled, npz_bytes, operations_of
 from pipeline.configuration import Config, compose, override, spec_of
 from pipeline.data import prepare
 from pipeline.ensemble.plan import finished_trials

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_core.axes import Labels
-from pipeline.configuration.settings import EnsembleSettings
+from pipeline.configuration.sections import EnsembleSettings
+from pipeline.ensemble.member_weights import choose_useful, within_cap
 from pipeline.ensemble.methods import Combination, fit_temperature, softmax
 from pipeline.ensemble.out_of_fold import OutOfFold
 from pipeline.ensemble.plan import Member
-from pipeline.ensemble.selection import choose_useful, within_cap
 from pipeline.records.ensemble_record import Ensemble, EnsembleMember
 from pipeline.records.manifest import Expected, SetScore
 from pipeline.reporting.scores import REFITTED, Counts, Probabilities, accuracy, gain_over, log_loss

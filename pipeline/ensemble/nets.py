@@ -23,7 +23,8 @@ from pipeline.records.ensemble_record import Ensemble
 from pipeline.search.messages import run_tags, study_ended, study_started
 from pipeline.search.problem import Job, costs_of, shown_params
 from pipeline.search.runner import JobList
-from pipeline.search.trial import Context, Paused, Training, attempt, not_finite
+from pipeline.search.trial import Context, Training, attempt, not_finite
+from pipeline.slots.retry import Paused
 from pipeline.slots.slot import Slot, SlotError
 from pipeline.slots.stop import FAILED, Stop
 from pipeline.trial_folder import TrialFolder

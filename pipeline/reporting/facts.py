@@ -21,10 +21,10 @@ from cnn_core.errors import InputError
 from pipeline import journal
 from pipeline.files import StudyPaths
 from pipeline.records.ensemble_record import Ensemble, read_ensemble
+from pipeline.reporting.best_trials import Confidence, assess
 from pipeline.reporting.borders import Place, next_space, places
 from pipeline.reporting.effects import Effect, effects
 from pipeline.reporting.net_pictures import draw_net
-from pipeline.reporting.ranking import Confidence, assess
 from pipeline.reporting.regression import Regression, fit_study, strongest
 from pipeline.reporting.table import StudyTable, TrialRow, confirmed_metrics, table_of
 

@@ -22,7 +22,8 @@ from pipeline.search.queue import COUNTED, TrialQueue, storage_errors
 from pipeline.search.search_jobs import SearchJobs
 from pipeline.search.storage import note, notes_of, running_trial, set_state
 from pipeline.search.study import StudyCopies
-from pipeline.search.trial import Context, Paused, Training
+from pipeline.search.trial import Context, Training
+from pipeline.slots.retry import Paused
 from pipeline.slots.slot import Slot, SlotError
 from pipeline.trial_folder import TrialFolder
 

@@ -11,7 +11,7 @@ import yaml
 
 from pipeline.events import State
 from pipeline.files import StudyPaths, atomic_write_text
-from pipeline.reporting.ranking import best_of, last_values, ranked
+from pipeline.reporting.best_trials import best_of, last_values, ranked
 from pipeline.reporting.table import TrialRow, table_of
 from pipeline.search.space import Space
 

@@ -16,7 +16,7 @@ from pipeline.configuration.overrides import override
 from pipeline.data import prepare
 from pipeline.events import State, StudyEnded
 from pipeline.redact import redact
-from pipeline.reporting.ranking import front_of
+from pipeline.reporting.best_trials import front_of
 from pipeline.reporting.table import table_of
 from pipeline.search import leaderboard
 from pipeline.search.budget import StudyClock, calibrated
@@ -49,7 +49,7 @@ from pipeline.search.study import (
     repair,
 )
 from pipeline.search.trial import Context
-from pipeline.slots.owner import hold
+from pipeline.slots.owner_lock import hold
 from pipeline.slots.slot import Machine, Slot, SlotError
 from pipeline.slots.stop import FAILED, SignalHandling, Stop
 from pipeline.tracking.mlflow_sender import backlog

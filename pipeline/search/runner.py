@@ -21,7 +21,8 @@ from pipeline.redact import redact
 from pipeline.search.budget import StudyClock
 from pipeline.search.problem import Job
 from pipeline.search.queue import StorageFailed
-from pipeline.search.trial import Context, Paused, Training
+from pipeline.search.trial import Context, Training
+from pipeline.slots.retry import Paused
 from pipeline.slots.slot import Slot, SlotError
 from pipeline.slots.stop import FAILED
 from pipeline.trial_folder import TrialFolder

@@ -14,11 +14,11 @@ from cnn_core import training
 from cnn_core.checkpoint import TrainState
 from pipeline.events import EpochDone, Event, State, TrialEnded, TrialRetried, TrialStarted
 from pipeline.search.problem import Job
-from pipeline.slots.slot import Slot, SlotError, TimedOut, WorkerDied
+from pipeline.slots.retry import with_retries
+from pipeline.slots.slot import Slot, SlotError, TimedOut
 from pipeline.slots.stop import Stop
 from pipeline.trial_folder import TrialFolder
 
-RETRIES = 2  # of one call whose worker died
 Result = TypeVar("Result")
 
 
@@ -31,10 +31,6 @@ class Context:
     trained: Callable[[float], None] = lambda seconds: None  # told the seconds of each epoch
     epoch_s: float | None = None  # deadlines
     trial_s: float | None = None
-
-
-class Paused(Exception):  # noqa: N818 - an ending, not an error
-    """The run stops; the trial goes on with its next epoch when the run is resumed."""
 
 
 class Training:
@@ -148,22 +144,12 @@ class Training:
 
 
 def attempt(call: Callable[[], Result], job: Job, epoch: int, context: Context) -> Result:
-    """Return ``call()``, repeated when its worker dies, at most RETRIES times: the only retry.
+    """Return ``call()``, retried, with an event each time; raises what with_retries raises."""
 
-    Raises Paused when the run stops, WorkerDied after the last repetition, TimedOut, CallFailed.
-    """
-    for number in range(1, RETRIES + 2):
-        if context.stop.requested:
-            raise Paused(context.stop.reason)
-        try:
-            return call()
-        except WorkerDied as error:
-            if context.stop.now:
-                raise Paused(context.stop.reason) from error
-            if number > RETRIES:
-                raise WorkerDied(f"{error}, {number} times running,") from error
-            context.emit(retried(job, epoch, number, str(error)))
-    raise AssertionError("unreachable")
+    def tell(number: int, reason: str) -> None:
+        context.emit(retried(job, epoch, number, reason))
+
+    return with_retries(call, context.stop, tell)
 
 
 def epoch_deadline(context: Context, spent_s: float) -> float | None:

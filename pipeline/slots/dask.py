@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from cnn_core.data.prepared import DataAbsentError
 from cnn_core.errors import InputError
 from cnn_core.spec import Spec
-from pipeline.configuration.settings import SlotSettings
+from pipeline.configuration.sections import SlotSettings
 from pipeline.slots import dask_worker, worker
 from pipeline.slots.slot import CallFailed, Machine, Result, TimedOut, WorkerDied
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 import joblib
 
 from pipeline.configuration import Config
-from pipeline.slots.owner import OwnerLock, reap_after
+from pipeline.slots.owner_lock import OwnerLock, reap_after
 from pipeline.slots.slot import Slot, WorkerSettings
 
 Item = TypeVar("Item")

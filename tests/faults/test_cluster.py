@@ -146,7 +146,7 @@ def test_a_worker_that_lacks_the_data_is_sent_them_once(
 
     from cnn_core import training
     from cnn_core.spec import DataSpec, ModelSpec, Spec, TrainSpec
-    from pipeline.configuration.settings import SlotSettings
+    from pipeline.configuration.sections import SlotSettings
     from pipeline.slots.dask import connect_slots
 
     monkeypatch.setenv("TMPDIR", str(tmp_path))

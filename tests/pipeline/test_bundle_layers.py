@@ -7,7 +7,8 @@ import pytest
 
 from cnn_core.layers import LAYERS, Dense, Flatten, Layer
 from cnn_core.model import Sequential
-from pipeline.bundle.writing import operations_of, standalone_source
+from pipeline.bundle.predict_py import standalone_source
+from pipeline.bundle.writing import operations_of
 from tests.core.cases import CASES
 from tests.pipeline.made_manifest import made_manifest
 
@@ -47,7 +48,7 @@ def test_net_predict_py_and_onnx_agree(name: str, predict: ModuleType) -> None:
     """A net of the layer and what makes classes of it, with statistics and parameters that are not
     the initial ones, on noise and on an empty image.
     """
-    from pipeline.bundle.onnx_model import onnx_model
+    from pipeline.bundle.onnx_ensemble import onnx_model
 
     case, rng = CASES[name], np.random.default_rng(0)
     flat = len(case.in_shape) == 1

@@ -19,8 +19,7 @@ from pipeline.bundle.predictor import Bundle, Net
 from pipeline.bundle.writing import operations_of
 from pipeline.configuration import compose
 from pipeline.demo import COMMAND, main
-from pipeline.demo_page.seen import answer, fill_box, first_maps, input_of
-from pipeline.demo_page.server import DemoServer
+from pipeline.demo_page.server import DemoServer, answer, fill_box, first_maps, input_of
 from tests.pipeline.made_manifest import made_manifest
 
 

@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from cnn_core.errors import InputError
 from pipeline.configuration import compose
 from pipeline.files import StudyPaths
-from pipeline.reporting.ranking import front_of
+from pipeline.reporting.best_trials import front_of
 from pipeline.reporting.table import table_of
 from pipeline.search.budget import StudyClock, geometric_mean
 from pipeline.search.confirm import Confirmed, confirmed_lines, write_confirmed
@@ -30,7 +30,7 @@ from pipeline.search.runner import Usage
 from pipeline.search.samplers import make_sampler
 from pipeline.search.space import Space
 from pipeline.search.storage import MirrorStorage, asking
-from pipeline.slots.owner import Owner, OwnerLock, is_locked, read_owner
+from pipeline.slots.owner_lock import Owner, OwnerLock, is_locked, read_owner
 from pipeline.slots.stop import Stop
 from tests.ends import ended
 

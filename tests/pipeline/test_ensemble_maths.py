@@ -6,6 +6,14 @@ from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix
 from sklearn.metrics import log_loss as sklearn_log_loss
 
+from pipeline.ensemble.member_weights import (
+    _parts,
+    choose,
+    choose_useful,
+    cross_fitted,
+    fit,
+    within_cap,
+)
 from pipeline.ensemble.methods import (
     METHODS,
     Combination,
@@ -18,7 +26,6 @@ from pipeline.ensemble.methods import (
     uniform,
     weighted,
 )
-from pipeline.ensemble.selection import _parts, choose, choose_useful, cross_fitted, fit, within_cap
 from pipeline.reporting.scores import (
     accuracy,
     calibration_error,

@@ -19,8 +19,8 @@ from pipeline import evaluate, export, predict
 from pipeline.bundle.predictor import load
 from pipeline.configuration import command_line, compose
 from pipeline.data import prepare, prepare_test
-from pipeline.data.preparation import TestSplitClosedError, opened_for_evaluation
 from pipeline.data.proxy import frozen_proxy
+from pipeline.data.test_split import TestSplitClosedError, opened_for_evaluation
 from pipeline.files import StudyPaths
 from tests.pipeline.final_study import FINAL_ARGUMENTS, run_sweep
 
@@ -178,7 +178,7 @@ def test_only_evaluate_calls_the_door() -> None:
         for path in root.rglob("*.py")
         if door.search(path.read_text())
     }
-    assert callers == {"evaluate.py", "data/preparation.py"}
+    assert callers == {"evaluate.py", "data/preparation.py", "data/test_split.py"}
 
 
 def test_a_study_without_anything_to_evaluate(

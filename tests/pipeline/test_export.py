@@ -182,7 +182,7 @@ def _bundle(
 
 @pytest.mark.parametrize("method", ["weighted", "geometric", "stacking"])
 def test_onnx_of_every_operation_and_all_ways_of_joining(method: str) -> None:
-    from pipeline.bundle.onnx_model import check_against_numpy, onnx_model
+    from pipeline.bundle.onnx_ensemble import check_against_numpy, onnx_model
 
     rng = np.random.default_rng(0)
     arrays = {
@@ -256,7 +256,7 @@ def test_onnx_frames_images_as_numpy_does(
     """
     from scipy.ndimage import gaussian_filter
 
-    from pipeline.bundle.onnx_model import check_against_numpy, onnx_model
+    from pipeline.bundle.onnx_ensemble import check_against_numpy, onnx_model
 
     rng = np.random.default_rng(1)
     model = Sequential([MomentNormalization(frame, 0.1, beside), Flatten(), Dense(4)]).build(

@@ -22,7 +22,7 @@ from cnn_core.spec import Spec
 from cnn_core.training import predict_proba
 from pipeline import final
 from pipeline.configuration import command_line, compose
-from pipeline.configuration.settings import EnsembleSettings
+from pipeline.configuration.sections import EnsembleSettings
 from pipeline.ensemble import plan
 from pipeline.ensemble.assemble import assemble
 from pipeline.ensemble.build import build_ensemble

@@ -8,11 +8,11 @@ import pytest
 import yaml
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from pipeline.reporting.best_trials import assess, optimism
 from pipeline.reporting.borders import next_space, places
 from pipeline.reporting.course_charts import pareto_front
 from pipeline.reporting.effects import Unit, effects, unit_of
 from pipeline.reporting.next_steps import space_yaml
-from pipeline.reporting.ranking import assess, optimism
 from pipeline.reporting.regression import fit_study, unit_position, value_at
 from pipeline.reporting.scores import wilson
 from pipeline.reporting.table import StudyTable, TrialRow, load_table

@@ -1,4 +1,6 @@
-"""A study and its trials, and nets that were trained alone, read without writing to them."""
+"""What show prints: a search space as a tree, a study and its trials, and nets that were trained
+alone, read without writing to them.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,15 +12,62 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from rich.tree import Tree
 
 from cnn_core.errors import InputError, did_you_mean
 from pipeline.configuration import Config, command_of, compose, override
+from pipeline.configuration.overrides import literal
 from pipeline.events import State
 from pipeline.files import StudyPaths, TrialPaths
 from pipeline.redact import redact
 from pipeline.reporting.table import StudyTable, TrialRow, load_table
+from pipeline.search.parameter import Parameter
 from pipeline.search.problem import trial_name
+from pipeline.search.space import Space
 from pipeline.trial_folder import TrialFolder
+
+
+def space_tree(space: Space, title: str) -> Tree:
+    """Return the tree. A parameter with several conditions stands under the one decided last; the
+    others are named beside it.
+    """
+    tree = Tree(Text(title, style="bold"))
+    order = {name: number for number, name in enumerate(space.names)}
+    _add(tree, space, [parameter for parameter in space.parameters if not parameter.when], order)
+    return tree
+
+
+def _add(branch: Tree, space: Space, parameters: list[Parameter], order: dict[str, int]) -> None:
+    width = max((len(_label(parameter)) for parameter in parameters), default=0)
+    for parameter in parameters:
+        dependent = [
+            other
+            for other in space.parameters
+            if other.when and max(other.when, key=order.__getitem__) == parameter.name
+        ]
+        text = Text(_label(parameter).ljust(width), style="cyan").append(
+            f"  {parameter.describe()}", style="default"
+        )
+        others = sorted(parameter.when, key=order.__getitem__)[:-1]
+        if others:
+            conditions = ", ".join(
+                f"{name}={'|'.join(map(literal, parameter.when[name]))}" for name in others
+            )
+            text.append(f"  (where {conditions})", style="dim")
+        node = branch.add(text)
+        for value in parameter.choices if dependent else ():
+            under = [other for other in dependent if value in other.when[parameter.name]]
+            twig = node.add(Text(literal(value)))
+            _add(twig, space, under, order)
+
+
+def _label(parameter: Parameter) -> str:
+    return (
+        parameter.path
+        if parameter.path == parameter.name
+        else f"{parameter.path} ({parameter.name})"
+    )
+
 
 WIDE = 72  # columns from which epochs and times are shown
 TRAINED_BY = ("data", "model", "optimizer", "schedule", "regularizer", "augment", "train")

@@ -1,0 +1,79 @@
+"""A bundle's predict.py, put together from the text of the predictor's modules and of the layers'
+`infer`, so that what leaves the house is what is tested in it.
+"""
+
+import ast
+import inspect
+import re
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cnn_core.layers import OPERATIONS
+
+_HEAD = '''"""Predict with this bundle; Python and NumPy are all that is needed.
+
+    python predict.py INPUT OUTPUT
+"""
+
+import os
+
+
+if __name__ == "__main__":  # more threads only wait for each other on products as small as these
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+'''
+
+
+# The files that predict.py is joined from, before the layers' operations and behind them.
+_BEFORE = ("records/typed_json", "records/manifest")
+_BEHIND = ("bundle/predictor", "bundle/standalone")
+
+
+def standalone_source() -> str:
+    """Return predict.py: the modules of the predictor and the layers' operations, joined in the
+    order in which they need each other, without their imports of each other and their docstrings.
+    """
+    parts = [_source(name) for name in _BEFORE]
+    parts += [_operations_source(), *(_source(name) for name in _BEHIND)]
+    return _HEAD + "\n\n\n".join(parts) + "\n"
+
+
+def _source(name: str) -> str:
+    text = (Path(__file__).parents[1] / f"{name}.py").read_text(encoding="utf-8")
+    ours = r"^from (?:pipeline|cnn_core)\.[^\n]*?import (\([^)]*\)|[^\n]*)\n"
+    text = re.sub(ours, "", text, flags=re.MULTILINE)
+    return re.sub(r'\A""".*?"""\n', "", text, flags=re.DOTALL).strip("\n")
+
+
+def _operations_source() -> str:
+    """Return the layers' `infer` as text, each in a class of its layer's name, and their table."""
+    parts: dict[str, str] = {}
+    for layer in OPERATIONS.values():
+        _add_source(layer.infer, parts)
+    rows = [f'    "{op}": {_owner(layer.infer)},\n' for op, layer in OPERATIONS.items()]
+    types = (
+        "from collections.abc import Mapping, Sequence\nfrom typing import Any\n\n"
+        "import numpy as np\nfrom numpy.typing import NDArray\n\n"
+        "Array = NDArray[np.float32]\n"
+        "Operation, Arrays = Mapping[str, Any], Mapping[str, Array]"
+    )
+    return "\n\n\n".join([types, *parts.values(), f"OPERATIONS = {{\n{''.join(rows)}}}"])
+
+
+def _add_source(function: Callable[..., Any], parts: dict[str, str]) -> None:
+    """Add a function's text to `parts`, behind that of the functions of cnn_core that it names."""
+    text = inspect.getsource(function)
+    for node in ast.walk(ast.parse(textwrap.dedent(text))):
+        used = function.__globals__.get(node.id) if isinstance(node, ast.Name) else None
+        if not inspect.isfunction(used) or used.__qualname__ in parts:
+            continue
+        if used.__module__.startswith("cnn_core."):
+            _add_source(used, parts)
+    owner = _owner(function)
+    parts[function.__qualname__] = (f"class {owner}:\n{text}" if owner else text).rstrip()
+
+
+def _owner(function: Callable[..., Any]) -> str:
+    return function.__qualname__.rpartition(".")[0]
