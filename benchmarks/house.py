@@ -39,7 +39,7 @@ COMMANDS = {*FLOORS[-3], *FLOORS[-1]}
 # The same inside cnn_core, where a file at the top is a room too.
 CORE: tuple[tuple[str, ...], ...] = (
     ("axes", "errors"),
-    ("setting",),
+    ("field_checks",),
     ("initializers", "losses", "metrics", "schedules", "spec", "streams"),
     ("kernels", "optimizers", "augmentation", "data"),
     ("layers", "regularizers", "checkpoint"),

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cnn_core.setting import check_settings, make_named, setting
+from cnn_core.field_checks import check_settings, make_named, setting
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from cnn_core.errors import InputError
-from cnn_core.setting import check_settings, setting
+from cnn_core.field_checks import check_settings, setting
 
 
 def _up_to(high: float, about: str, default: float = 0.0) -> Any:

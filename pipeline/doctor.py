@@ -20,8 +20,8 @@ from cnn_core.data.prepared import open_prepared
 from cnn_core.errors import InputError
 from pipeline.configuration import Command, Config, command_line, setting
 from pipeline.files import StudyPaths, unsound_sqlite
+from pipeline.search.open_study import open_storage, quiet_optuna, read_study, repair
 from pipeline.search.queue import StorageFailed
-from pipeline.search.study import open_storage, quiet_optuna, read_study, repair
 from pipeline.slots.owner_lock import (
     OwnerLock,
     find_semaphores,

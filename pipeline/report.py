@@ -25,7 +25,7 @@ def main(config: Config) -> int:
     """
     from pipeline.reporting.facts import gather
     from pipeline.reporting.page import page
-    from pipeline.search.study import quiet_optuna, read_study
+    from pipeline.search.open_study import quiet_optuna, read_study
 
     quiet_optuna()
     study = read_study(config.paths, config.study.storage)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from cnn_core.field_checks import make_named
 from cnn_core.optimizers.optimizer import Optimizer, is_weight
 from cnn_core.optimizers.updates import (
     SGD,
@@ -13,7 +14,6 @@ from cnn_core.optimizers.updates import (
     Nesterov,
     RMSProp,
 )
-from cnn_core.setting import make_named
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "sgd": SGD,

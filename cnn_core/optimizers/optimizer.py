@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cnn_core.axes import Array
-from cnn_core.setting import check_settings, setting
+from cnn_core.field_checks import check_settings, setting
 
 # Elements updated at once: parameter, gradient, two states and the work array of a block stay in a
 # second-level cache of 1 MB, and nearly so with twice as many; smaller blocks pay more for the

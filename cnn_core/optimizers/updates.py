@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnn_core.axes import Array
+from cnn_core.field_checks import setting
 from cnn_core.optimizers.optimizer import Optimizer, State, learning_rate
-from cnn_core.setting import setting
 
 
 @dataclass(kw_only=True)

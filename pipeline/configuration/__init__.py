@@ -2,7 +2,7 @@
 ``spec_of(config, data, seed) -> Spec``, and the frame of a command.
 """
 
-from cnn_core.setting import setting
+from cnn_core.field_checks import setting
 from pipeline.configuration.command_line import command_line, version
 from pipeline.configuration.compose import compose
 from pipeline.configuration.hydra_tree import conf_dir

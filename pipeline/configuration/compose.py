@@ -12,9 +12,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from cnn_core.errors import InputError
+from cnn_core.field_checks import check_settings
 from cnn_core.optimizers import make_optimizer
 from cnn_core.schedules import make_schedule
-from cnn_core.setting import check_settings
 from pipeline.configuration.hydra_tree import SEARCH_PATH, check_choice, first_line, groups
 from pipeline.configuration.overrides import parse_override
 from pipeline.configuration.rules import check_config, refuse_targets

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from cnn_core.setting import setting
+from cnn_core.field_checks import setting
 from cnn_core.spec import SplitSpec
 
 

@@ -4,7 +4,7 @@ says its default, what it means and its limits; help and checks read them here.
 
 from dataclasses import dataclass
 
-from cnn_core.setting import setting
+from cnn_core.field_checks import setting
 from pipeline.inputs import LABEL, NORMALIZE
 
 

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from cnn_core.errors import InputError, did_you_mean
-from cnn_core.setting import A_LIST, KINDS, check_settings
+from cnn_core.field_checks import A_LIST, KINDS, check_settings
 from pipeline.configuration.hydra_tree import compose_groups, groups
 from pipeline.configuration.rules import refuse_targets
 from pipeline.configuration.tree import (

@@ -17,11 +17,11 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from pipeline.events import State, TrialEnded
 from pipeline.files import StudyPaths
+from pipeline.search.open_study import StudyCopies
 from pipeline.search.problem import Problem
 from pipeline.search.queue import COUNTED, TrialQueue, storage_errors
 from pipeline.search.search_jobs import SearchJobs
 from pipeline.search.storage import note, notes_of, running_trial, set_state
-from pipeline.search.study import StudyCopies
 from pipeline.search.trial import Context, Training
 from pipeline.slots.retry import Paused
 from pipeline.slots.slot import Slot, SlotError

@@ -11,10 +11,10 @@ from pipeline.configuration import Config, compose
 from pipeline.configuration.overrides import Value
 from pipeline.files import StudyPaths
 from pipeline.search.fingerprint import FINGERPRINT, Fingerprint, flat
+from pipeline.search.open_study import FORKED_FROM, read_study
 from pipeline.search.queue import COUNTED
 from pipeline.search.space import Space
 from pipeline.search.storage import holds
-from pipeline.search.study import FORKED_FROM, read_study
 from pipeline.trial_folder import TrialFolder
 
 MUST_AGREE = ("study.objectives", "data.digest")

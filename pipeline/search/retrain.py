@@ -11,9 +11,9 @@ from pipeline.data import prepare
 from pipeline.events import State, TrialEnded
 from pipeline.files import TrialPaths
 from pipeline.search.leaderboard import best_number
+from pipeline.search.open_study import MACHINE, read_study
 from pipeline.search.problem import Job
 from pipeline.search.runner import JobList, Runner, Usage
-from pipeline.search.study import MACHINE, read_study
 from pipeline.search.trial import Context, Training
 from pipeline.slots.pool import open_slots
 from pipeline.slots.slot import Slot

@@ -34,13 +34,7 @@ from pipeline.search.messages import (
     study_ended,
     study_started,
 )
-from pipeline.search.problem import Problem
-from pipeline.search.queue import StorageFailed, TrialQueue, storage_errors
-from pipeline.search.runner import Runner, Usage
-from pipeline.search.samplers import grid, make_pruner, make_sampler
-from pipeline.search.search_jobs import SearchJobs
-from pipeline.search.space import searched
-from pipeline.search.study import (
+from pipeline.search.open_study import (
     MACHINE,
     StudyCopies,
     open_storage,
@@ -48,6 +42,12 @@ from pipeline.search.study import (
     quiet_optuna,
     repair,
 )
+from pipeline.search.problem import Problem
+from pipeline.search.queue import StorageFailed, TrialQueue, storage_errors
+from pipeline.search.runner import Runner, Usage
+from pipeline.search.samplers import grid, make_pruner, make_sampler
+from pipeline.search.search_jobs import SearchJobs
+from pipeline.search.space import searched
 from pipeline.search.trial import Context
 from pipeline.slots.owner_lock import hold
 from pipeline.slots.slot import Machine, Slot, SlotError

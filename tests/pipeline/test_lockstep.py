@@ -8,7 +8,7 @@ import pytest
 from pipeline.files import StudyPaths
 from pipeline.reporting.facts import gather, lockstep, makespan, round_s
 from pipeline.reporting.next_steps import repeat
-from pipeline.search.study import read_study
+from pipeline.search.open_study import read_study
 from tests.pipeline.test_sweep_commands import TINY, command
 
 

@@ -18,7 +18,7 @@ from pipeline.report import COMMAND, main
 from pipeline.reporting.facts import gather, reasons
 from pipeline.reporting.page import page
 from pipeline.reporting.table import load_table
-from pipeline.search.study import read_study
+from pipeline.search.open_study import read_study
 from tests.pipeline.studies import make_study
 
 VOID = {"meta", "link", "img", "br", "input", "hr"}

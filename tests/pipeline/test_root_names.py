@@ -14,7 +14,7 @@ from pipeline.bundle import load_bundle
 from pipeline.configuration import SWEEP, command_line, compose, override
 from pipeline.doctor import examine
 from pipeline.files import StudyPaths
-from pipeline.search.study import read_study
+from pipeline.search.open_study import read_study
 from tests.pipeline.final_study import SWEEP_ARGUMENTS
 
 NAMES = (
@@ -50,7 +50,7 @@ def test_composing_gives_the_root_back_letter_by_letter(tmp_path: Path, name: st
 def test_a_study_is_read_where_it_lies(tmp_path: Path, name: str) -> None:
     paths = StudyPaths(tmp_path / name, "small")
     paths.folder.mkdir(parents=True)
-    from pipeline.search.study import open_storage
+    from pipeline.search.open_study import open_storage
 
     optuna.create_study(study_name="small", storage=open_storage(paths))
     assert paths.study_db.is_file()

@@ -7,9 +7,9 @@ import pytest
 
 from cnn_core.augmentation import AugmentSpec
 from cnn_core.errors import InputError
+from cnn_core.field_checks import check_settings
 from cnn_core.optimizers import OPTIMIZERS, make_optimizer
 from cnn_core.schedules import SCHEDULES, make_schedule
-from cnn_core.setting import check_settings
 from cnn_core.spec import ModelSpec, RegularizerSpec, SplitSpec, TrainSpec
 from pipeline.configuration import compose
 from pipeline.configuration.data_settings import DATA
