@@ -123,7 +123,7 @@ def write_onnx(
     """Write model.onnx after comparing it with the bundle on `images`; return its path and the
     largest difference.
     """
-    content = writer.onnx_ensemble(bundle).SerializeToString()
+    content = writer.onnx_model(bundle).SerializeToString()
     difference = writer.check_against_numpy(content, bundle, images)
     path = folder / "model.onnx"
     atomic_write_bytes(path, content)
