@@ -3,13 +3,15 @@ test split.
 """
 
 import csv
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from pipeline import sweep
+from pipeline import after_sweep, evaluate, export, final, sweep
 from pipeline.bundle import load_bundle
-from pipeline.configuration import SWEEP, command_line
+from pipeline.configuration import SWEEP, Config, command_line, compose
 from tests.pipeline.final_study import SWEEP_ARGUMENTS
 
 ARGUMENTS = (
@@ -54,3 +56,30 @@ def test_data_without_a_test_split_are_exported_all_the_same(
     assert command_line(SWEEP, arguments, sweep.main) == 0
     assert "not evaluated: data=digits: a test split must be given" in capsys.readouterr().out
     assert load_bundle(tmp_path / "small" / "bundle").classes == 10
+
+
+def test_what_follows_keeps_the_sweep_s_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server, an experiment and quiet are the sweep's, whichever command acts on them."""
+    seen: list[Config] = []
+    assembled = SimpleNamespace(manifest=SimpleNamespace(digest="0" * 64))
+    monkeypatch.setattr(final, "plan", lambda config: None)
+    monkeypatch.setattr(final, "build", lambda *arguments: 0)
+    monkeypatch.setattr(after_sweep, "assemble", lambda paths: assembled)
+    monkeypatch.setattr(evaluate, "main", lambda config: seen.append(config) or 0)
+    monkeypatch.setattr(export, "main", lambda config: seen.append(config) or 0)
+    config = compose(
+        [
+            f"root={tmp_path}",
+            "tracking.uri=http://127.0.0.1:5999",
+            "tracking.experiment=contest",
+        ]
+    )
+    quiet = replace(config, quiet=True)
+    assert after_sweep.after_sweep(quiet, [], lambda line: None) == 0
+    assert [config.command for config in seen] == ["evaluate", "export"]
+    for config in seen:
+        assert config.tracking.uri == "http://127.0.0.1:5999" and config.quiet
+        assert config.tracking.experiment == "contest" and config.root == tmp_path
+        assert type(config.arguments) in (evaluate.COMMAND.keys, export.COMMAND.keys)
