@@ -27,6 +27,7 @@ from pipeline.reporting.effects import Effect, effects
 from pipeline.reporting.net_pictures import draw_net
 from pipeline.reporting.regression import Regression, fit_study, strongest
 from pipeline.reporting.table import StudyTable, TrialRow, confirmed_metrics, table_of
+from pipeline.trial_folder import TrialFolder
 
 EVALUATED = ("proxy", "reserve", "test")  # the sets of images that pipeline.evaluate scores
 
@@ -107,7 +108,7 @@ def _of_best(facts: Facts, paths: StudyPaths) -> None:
     facts.overrides = list(best.overrides)
     try:
         if trial.overrides.is_file():
-            facts.overrides = list(yaml.safe_load(trial.overrides.read_text())["overrides"])
+            facts.overrides = list(TrialFolder(trial).read().overrides)
             images = _validation_images(facts.overrides)
         if trial.weights.is_file():
             facts.pictures = draw_net(trial.folder).figures()

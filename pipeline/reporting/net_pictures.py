@@ -10,7 +10,6 @@ from html import escape
 from pathlib import Path
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
@@ -23,6 +22,7 @@ from pipeline.configuration import compose, spec_of
 from pipeline.data import prepare
 from pipeline.files import TrialPaths, atomic_write_bytes
 from pipeline.reporting.svg import box, chart, standalone, words
+from pipeline.trial_folder import TrialFolder
 
 _CAPTIONS = {
     "misclassified.png": "Misclassified validation images, the most confident first: true class, "
@@ -71,9 +71,9 @@ def open_kept(folder: Path) -> KeptNet:
     or damaged.
     """
     paths = TrialPaths(folder)
-    composed = yaml.safe_load(paths.overrides.read_text())
-    config = compose(composed["overrides"])
-    spec = spec_of(config, prepare(config.data, config.root), tuple(composed["seed"]))
+    stored = TrialFolder(paths).read()
+    config = compose(stored.overrides)
+    spec = spec_of(config, prepare(config.data, config.root), stored.seed)
     weights, _ = load_weights(paths.weights)
     data = data_of(spec.data)
     return KeptNet(spec, weights, data.valid_images[data.valid], data.labels[data.valid])

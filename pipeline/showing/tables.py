@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import yaml
 from omegaconf import OmegaConf
 from rich import box
 from rich.console import Console
@@ -179,14 +178,9 @@ def print_one(console: Console, row: TrialRow, overrides: Sequence[str] | None) 
 def _overrides(paths: StudyPaths, row: TrialRow) -> Sequence[str] | None:
     """Return all overrides of a trial, from its folder; None where they are gone."""
     try:
-        content = yaml.safe_load(paths.trial(row.number).overrides.read_text())
-    except (OSError, yaml.YAMLError):
+        return TrialFolder(paths.trial(row.number)).read().overrides
+    except InputError:
         return None
-    return (
-        [str(text) for text in content["overrides"]]
-        if isinstance(content, dict) and "overrides" in content
-        else None
-    )
 
 
 def _print_curves(console: Console, row: TrialRow) -> None:
