@@ -4,7 +4,7 @@ this machine's disk is full.
 The coordinator only appends to the journal (`journal.EventLog`). A process of its own
 (`mlflow_process`), the only user of MLflow, reads the journal and applies it
 (`mlflow_replay.Replay`); how far it came is in `replayed.json`, so what was left by a dead server
-or a killed coordinator is sent at the next start, or by `replay_spool`.
+or a killed coordinator is sent at the next start, or by `replay_journal`.
 """
 
 import contextlib

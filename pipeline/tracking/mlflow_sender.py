@@ -138,7 +138,7 @@ class Sender:
         new.replace(path)
 
 
-def replay_spool(
+def replay_journal(
     folder: Path, root: Path, uri: str | None = None, experiment: str = "sweeps"
 ) -> list[str]:
     """Sends what a study's journal still holds to its store, and returns what the store refused for

@@ -121,7 +121,7 @@ def angry_server() -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_a_server_that_answers_500_costs_bounded_time_and_the_spool_is_sent_later(
+def test_a_server_that_answers_500_costs_bounded_time_and_the_journal_is_sent_later(
     tracked: Case, angry_server: str
 ) -> None:
     ended = tracked.run(f"tracking.uri={angry_server}", cap_s=60)

@@ -1,4 +1,4 @@
-"""Small parts of the engine: the ledger's ticket, the mirror, the owner lock, the stop,
+"""Small parts of the engine: the queue's ticket, the study in memory, the owner lock, the stop,
 confirmation's arithmetic, the time budget.
 """
 
@@ -37,20 +37,20 @@ from tests.ends import ended
 SPACE = Space.parse({"x": {"float": [0.0, 1.0]}})
 
 
-def ledger_of(total: int | None, max_failed: int = 100) -> TrialQueue:
+def queue_of(total: int | None, max_failed: int = 100) -> TrialQueue:
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
     return TrialQueue(study, total, Stop(), max_failed)
 
 
 @pytest.mark.parametrize("threads", [1, 8])
 def test_the_total_is_exact_with_failures_and_many_threads(threads: int) -> None:
-    ledger = ledger_of(25)
+    queue = queue_of(25)
 
     def work() -> None:
-        while (asked := ledger.ask(SPACE.suggest)) is not None:
+        while (asked := queue.ask(SPACE.suggest)) is not None:
             trial, _ = asked
             failed = trial.number % 4 == 0
-            ledger.tell(
+            queue.tell(
                 trial,
                 ended("FAIL", reason="every fourth")
                 if failed
@@ -62,30 +62,30 @@ def test_the_total_is_exact_with_failures_and_many_threads(threads: int) -> None
         worker.start()
     for worker in workers:
         worker.join(30)
-    states = [trial.state for trial in ledger.study.trials]
+    states = [trial.state for trial in queue.study.trials]
     assert states.count(TrialState.COMPLETE) == 25
     assert states.count(TrialState.FAIL) == len(states) - 25
-    assert ledger.finished and ledger.left == 0
+    assert queue.finished and queue.left == 0
 
 
 def test_too_many_failures_stop_the_sweep_with_the_first_reason() -> None:
-    ledger = ledger_of(10, max_failed=2)
+    queue = queue_of(10, max_failed=2)
     for reason in ("one", "two"):
-        asked = ledger.ask(SPACE.suggest)
+        asked = queue.ask(SPACE.suggest)
         assert asked is not None
-        ledger.tell(asked[0], ended("FAIL", reason=reason))
-    assert ledger._stop.requested and ledger._stop.exit_code == 1
-    assert "2 trials failed in this run" in ledger._stop.reason and "one" in ledger._stop.reason
-    assert ledger.ask(SPACE.suggest) is None
+        queue.tell(asked[0], ended("FAIL", reason=reason))
+    assert queue._stop.requested and queue._stop.exit_code == 1
+    assert "2 trials failed in this run" in queue._stop.reason and "one" in queue._stop.reason
+    assert queue.ask(SPACE.suggest) is None
 
 
 def test_a_better_trial_names_the_one_it_beats() -> None:
-    ledger = ledger_of(3)
+    queue = queue_of(3)
     beaten = []
     for value in (0.5, 0.4, 0.6):
-        asked = ledger.ask(SPACE.suggest)
+        asked = queue.ask(SPACE.suggest)
         assert asked is not None
-        beaten.append(ledger.tell(asked[0], ended("COMPLETE", value)))
+        beaten.append(queue.tell(asked[0], ended("COMPLETE", value)))
     assert beaten == [None, None, 0]
 
 
@@ -94,21 +94,21 @@ def test_a_slot_without_a_trial_left_is_idle_and_not_outside_training(
 ) -> None:
     now = [100.0]
     monkeypatch.setattr("pipeline.search.queue.time", SimpleNamespace(monotonic=lambda: now[0]))
-    ledger = ledger_of(1)
-    asked = ledger.ask(SPACE.suggest)
+    queue = queue_of(1)
+    asked = queue.ask(SPACE.suggest)
     assert asked is not None
     answers: list[object] = []
-    waiting = threading.Thread(target=lambda: answers.append(ledger.ask(SPACE.suggest)))
+    waiting = threading.Thread(target=lambda: answers.append(queue.ask(SPACE.suggest)))
     waiting.start()
-    while not ledger._changed._waiters:  # type: ignore[attr-defined]
+    while not queue._changed._waiters:  # type: ignore[attr-defined]
         assert waiting.is_alive()
     now[0] += 41.0
-    ledger.tell(asked[0], ended("COMPLETE", 0.5))
+    queue.tell(asked[0], ended("COMPLETE", 0.5))
     waiting.join(30)
-    assert answers == [None] and ledger.idle_s == 41.0
+    assert answers == [None] and queue.idle_s == 41.0
     # Two slots for 60 s: 75 s of the 79 in which there was something to train.
     assert Usage(started=0.0, ended=60.0, training_s=75.0).outside(
-        2, ledger.idle_s
+        2, queue.idle_s
     ) == pytest.approx(4 / 79)
     assert Usage(started=0.0, ended=60.0, training_s=75.0).outside(2) == pytest.approx(45 / 120)
 
@@ -233,8 +233,8 @@ def test_the_ledger_writes_a_trial_when_its_parameters_are_chosen(tmp_path: Path
         seen.append(len(direct.trials))
         return SPACE.suggest(trial)
 
-    ledger = TrialQueue(study, 2, Stop(), 100)
-    assert ledger.ask(suggest) is not None and ledger.ask(suggest) is not None
+    queue = TrialQueue(study, 2, Stop(), 100)
+    assert queue.ask(suggest) is not None and queue.ask(suggest) is not None
     assert seen == [0, 1]
     assert plain(direct) == plain(study)
 

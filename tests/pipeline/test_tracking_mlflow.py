@@ -20,7 +20,7 @@ import pytest
 from pipeline.events import EpochDone, Event, StudyEnded
 from pipeline.journal import EventLog
 from pipeline.tracking.mlflow_listener import MlflowListener
-from pipeline.tracking.mlflow_sender import POSITION_NAME, Sender, backlog, replay_spool
+from pipeline.tracking.mlflow_sender import POSITION_NAME, Sender, backlog, replay_journal
 from pipeline.tracking.mlflow_view import runs_link, share_view, view_key
 from pipeline.tracking.store import Target
 from tests.pipeline.studies import (
@@ -70,7 +70,7 @@ def values_of(root: Path, run: Any, key: str) -> list[tuple[int, float]]:
 def test_a_study_becomes_a_parent_run_with_its_trials_as_children(mlflow_root: Path) -> None:
     folder = mlflow_root / "digits"
     write_journal(folder, small_events(folder))
-    assert replay_spool(folder, mlflow_root) == []
+    assert replay_journal(folder, mlflow_root) == []
     runs = runs_of(mlflow_root)
     assert set(runs) == {"parent", "0", "1", "2", "3"}
     parent = runs["parent"]
@@ -92,7 +92,7 @@ def test_a_study_becomes_a_parent_run_with_its_trials_as_children(mlflow_root: P
 def test_a_trial_has_its_parameters_curves_tags_and_data(mlflow_root: Path) -> None:
     folder = mlflow_root / "digits"
     write_journal(folder, small_events(folder))
-    replay_spool(folder, mlflow_root)
+    replay_journal(folder, mlflow_root)
     run = runs_of(mlflow_root)["3"]
     assert run.info.run_name == "t003 momentum he f32 d0.40"
     assert run.data.params == {"model_init": "he", "optimizer_lr": "0.04"}
@@ -128,7 +128,7 @@ def test_a_trial_has_its_parameters_curves_tags_and_data(mlflow_root: Path) -> N
 def test_only_a_complete_trial_has_an_objective(mlflow_root: Path) -> None:
     folder = mlflow_root / "digits"
     write_journal(folder, small_events(folder))
-    replay_spool(folder, mlflow_root)
+    replay_journal(folder, mlflow_root)
     runs = runs_of(mlflow_root)
     assert {key for key, run in runs.items() if "objective" in run.data.metrics} == {"0", "3"}
 
@@ -136,14 +136,14 @@ def test_only_a_complete_trial_has_an_objective(mlflow_root: Path) -> None:
 def test_replaying_again_changes_nothing_even_when_the_position_is_lost(mlflow_root: Path) -> None:
     folder = mlflow_root / "digits"
     write_journal(folder, small_events(folder))
-    replay_spool(folder, mlflow_root)
+    replay_journal(folder, mlflow_root)
     before = {
         key: (run.info.run_id, run.data.to_dictionary())
         for key, run in runs_of(mlflow_root).items()
     }
-    replay_spool(folder, mlflow_root)
+    replay_journal(folder, mlflow_root)
     (folder / POSITION_NAME).unlink()
-    replay_spool(folder, mlflow_root)
+    replay_journal(folder, mlflow_root)
     runs = runs_of(mlflow_root)
     assert {key: (run.info.run_id, run.data.to_dictionary()) for key, run in runs.items()} == before
     assert len(values_of(mlflow_root, runs["3"], "train_loss")) == 4
@@ -171,7 +171,7 @@ def test_a_killed_replay_goes_on_where_it_was_without_doubling(
     monkeypatch.setattr(MlflowClient, "log_batch", dies)
     for _ in range(50):
         try:
-            replay_spool(folder, mlflow_root)
+            replay_journal(folder, mlflow_root)
             break
         except KeyboardInterrupt:
             calls += 1  # so that the next life dies elsewhere
@@ -194,13 +194,13 @@ def test_an_interrupted_trial_goes_on_under_the_same_run(mlflow_root: Path) -> N
         study_ended({"INTERRUPTED": 1}, None, state="INTERRUPTED"),
     ]
     write_journal(folder, [*first, *paused])
-    replay_spool(folder, mlflow_root)
+    replay_journal(folder, mlflow_root)
     before = runs_of(mlflow_root)
     assert (before["0"].info.status, before["parent"].info.status) == ("KILLED", "KILLED")
     assert before["0"].data.tags["state"] == "INTERRUPTED"
 
     write_journal(folder, [study_started(folder, resumed=True), trial_started(0, resumed_from=1)])
-    replay_spool(folder, mlflow_root)
+    replay_journal(folder, mlflow_root)
     between = runs_of(mlflow_root)
     assert (between["0"].info.status, between["parent"].info.status) == ("RUNNING", "RUNNING")
 
@@ -211,7 +211,7 @@ def test_an_interrupted_trial_goes_on_under_the_same_run(mlflow_root: Path) -> N
         trial_ended(0, folder),
     ]
     write_journal(folder, [*again, study_ended({"COMPLETE": 1}, 0)])
-    replay_spool(folder, mlflow_root)
+    replay_journal(folder, mlflow_root)
     after = runs_of(mlflow_root)
     assert {key: run.info.run_id for key, run in after.items()} == {
         key: run.info.run_id for key, run in before.items()
@@ -225,13 +225,13 @@ def test_an_interrupted_trial_goes_on_under_the_same_run(mlflow_root: Path) -> N
 def test_a_store_made_anew_gets_the_whole_journal(mlflow_root: Path, mlflow_template: Path) -> None:
     folder = mlflow_root / "digits"
     write_journal(folder, small_events(folder))
-    replay_spool(folder, mlflow_root)
+    replay_journal(folder, mlflow_root)
     from mlflow.tracking import MlflowClient
 
     elsewhere = mlflow_root / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "mlflow.db").write_bytes(mlflow_template.read_bytes())
-    replay_spool(folder, elsewhere)
+    replay_journal(folder, elsewhere)
     assert set(runs_of(elsewhere)) == {"parent", "0", "1", "2", "3"}
     assert isinstance(client_of(elsewhere), MlflowClient)
 
@@ -280,7 +280,7 @@ def test_overviews_are_drawn_from_the_journal_where_the_database_is_elsewhere(
     folder = mlflow_root / "made"
     make_study(folder, 6)
     (folder / "study.db").unlink()
-    replay_spool(folder, mlflow_root)
+    replay_journal(folder, mlflow_root)
     parent = runs_of(mlflow_root)["parent"]
     path = client_of(mlflow_root).download_artifacts(parent.info.run_id, "overview.html")
     text = Path(path).read_text()
@@ -294,7 +294,7 @@ def test_what_fresh_seeds_found_becomes_metrics(mlflow_root: Path) -> None:
     (folder / "confirmed.csv").write_text(
         f"{head}\n1,3,0.943,0.941,0.002,3,0.938,a\n2,0,0.94,0.93,nan,1,-inf,b\n"
     )
-    replay_spool(folder, mlflow_root)
+    replay_journal(folder, mlflow_root)
     runs = runs_of(mlflow_root)
     expected = {
         "confirmed_mean": 0.941,
@@ -322,7 +322,7 @@ def test_the_links_name_the_experiment_once_it_is_known(mlflow_root: Path) -> No
 def test_a_study_s_view_is_stored_as_mlflow_stores_shared_ones(mlflow_root: Path) -> None:
     folder = mlflow_root / "digits"
     write_journal(folder, small_events(folder))
-    replay_spool(folder, mlflow_root)
+    replay_journal(folder, mlflow_root)
     tags = client_of(mlflow_root).get_experiment_by_name("sweeps").tags
     value = tags[f"mlflow.sharedViewState.{view_key('digits')}"]
     head, _, body = value.partition(";")
@@ -407,7 +407,7 @@ def test_a_server_that_does_not_work_costs_nothing_and_is_made_up_for_later(
     assert "s3cr3t" not in listener.problem
     assert "abc123456" not in listener.problem
     assert backlog(folder) == (folder / "events.jsonl").stat().st_size, "nothing is taken for sent"
-    replay_spool(folder, mlflow_root)
+    replay_journal(folder, mlflow_root)
     assert backlog(folder) == 0
     assert {key: run.info.status for key, run in runs_of(mlflow_root).items() if key in "03"} == {
         "0": "FINISHED",
@@ -424,7 +424,7 @@ def test_two_objectives_are_two_metrics(mlflow_root: Path) -> None:
         trial_ended(0, folder, objective=(0.97, 5e5)),
     ]
     write_journal(folder, events)
-    replay_spool(folder, mlflow_root)
+    replay_journal(folder, mlflow_root)
     metrics = runs_of(mlflow_root)["0"].data.metrics
     assert (metrics["objective"], metrics["objective_2"]) == (0.97, 5e5)
 
@@ -441,7 +441,7 @@ def test_events_out_of_the_ordinary_do_not_stop_the_replay(mlflow_root: Path) ->
         study_ended({"FAIL": 1}, None, state="FAIL"),
     ]
     write_journal(folder, odd)
-    assert replay_spool(folder, mlflow_root) == []
+    assert replay_journal(folder, mlflow_root) == []
     runs = runs_of(mlflow_root)
     assert runs["7"].info.status == "FAILED"
     assert runs["parent"].info.status == "FAILED"
