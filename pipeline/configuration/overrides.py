@@ -18,6 +18,7 @@ from pipeline.configuration.tree import ROOT_KEYS, SWEEP
 from pipeline.configuration.typed_tree import keys_of, typed_tree
 
 Value = str | int | float | bool | None
+_PLAIN_PATH = re.compile(r"[A-Za-z_./][A-Za-z0-9_./-]*")
 _LOCK = threading.RLock()  # of Hydra's parser
 
 
@@ -25,7 +26,10 @@ def override(key: str, value: Value | Path) -> str:
     """Return ``key=value`` such that composing it gives the value back: no override is written in
     any other way.
     """
-    if isinstance(value, Path):  # whose name would else be read as an interpolation
+    if isinstance(value, Path):
+        if _PLAIN_PATH.fullmatch(str(value)) and not _looks_like_number(str(value)):
+            return f"{key}={value}"
+        # A dollar and a brace in its name would else be read as an interpolation.
         text = re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", str(value))
         return f"{key}={_quoted(text)}"
     return f"{key}={literal(value)}"
