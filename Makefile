@@ -51,8 +51,8 @@ soak: $(VENV)/dev.stamp  ## kill workers and the coordinator at random for MINUT
 ui: $(VENV)/run.stamp  ## the MLflow UI on 127.0.0.1, on the store of `root` (ARGS="root=...")
 	$(BIN)/python -m pipeline.ui $(ARGS)
 
-docs: $(VENV)/dev.stamp  ## the documentation as a site, every internal link checked
 # not with --quiet: it hides broken links from --strict
+docs: $(VENV)/dev.stamp  ## the documentation as a site, every internal link checked
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 dvc: $(VENV)/dev.stamp  ## rebuild the whole chain of dvc.yaml on the embedded digits
