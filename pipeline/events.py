@@ -1,8 +1,8 @@
-"""What happens in a study, as plain records: the coordinator emits them, tracking, progress and the
-log listen.
+"""A study's events as plain records: the coordinator emits them; tracking, progress and the log
+listen.
 
-The engine knows none of its listeners beyond `Listener`; a listener never raises into the engine
-and never blocks it.
+The engine knows its listeners only as `Listener`; a listener never raises into the engine and never
+blocks it.
 """
 
 from collections.abc import Mapping
@@ -15,13 +15,13 @@ Scalar = str | int | float | bool | None
 
 
 class State(StrEnum):
-    """How a trial, or a study, stands."""
+    """The state of a trial or a study."""
 
     RUNNING = "RUNNING"
     COMPLETE = "COMPLETE"
     PRUNED = "PRUNED"
     FAIL = "FAIL"
-    INTERRUPTED = "INTERRUPTED"  # paused: it goes on when the same command runs again
+    INTERRUPTED = "INTERRUPTED"  # paused: it resumes when the same command runs again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class StudyStarted:
     note: str
     seed: int
     resumed: bool
-    total: int | None  # trials asked for; None: by time
+    total: int | None  # number of trials; None: limited by time
     slots: int
     directions: tuple[str, ...]
     tags: Mapping[
@@ -94,11 +94,11 @@ class StudyEnded:
     reason: str
     trials: Mapping[str, int]  # count by state
     best_number: int | None
-    outside_training: float  # share of the time in which slots had a trial to train
+    outside_training: float  # of the time that slots had a trial: the share not training
     time_s: float
     figures: Mapping[str, float] = field(
         default_factory=dict
-    )  # of the whole, such as an ensemble's accuracy
+    )  # of the study as a whole, such as an ensemble's accuracy
 
 
 Event = StudyStarted | TrialStarted | EpochDone | TrialRetried | TrialEnded | StudyEnded

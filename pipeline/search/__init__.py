@@ -1,1 +1,1 @@
-"""The sweep's engine: spaces, samplers, the study and its queue, one runner of jobs over slots."""
+"""The sweep's engine: spaces, samplers, the study and its queue, the runner of jobs over slots."""

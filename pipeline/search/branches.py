@@ -1,4 +1,4 @@
-"""The branches of a space: which parameters are asked for where others have certain values."""
+"""Branches of a space: which parameters are active for given values of the others."""
 
 import itertools
 import math
@@ -8,23 +8,24 @@ from cnn_core.errors import InputError, did_you_mean
 from pipeline.configuration.overrides import Value
 from pipeline.search.parameter import Parameter
 
-# Names of parameters, and the values that they must have one of.
+# Parameter name -> the values that satisfy the condition.
 Condition = Mapping[str, tuple[Value, ...]]
-MOST_BRANCHES = 64  # beyond it, each choice comes once instead of with every other
+MOST_BRANCHES = 64  # beyond this, each choice comes at least once, not every combination
 
 
 def active(parameter: Parameter, values: Mapping[str, Value]) -> bool:
-    """Tell whether the parameter is asked for where others have these values."""
+    """Tell whether the parameter is active, given these values of the others."""
     return all(
         name in values and values[name] in allowed for name, allowed in parameter.when.items()
     )
 
 
 def branches(parameters: Sequence[Parameter]) -> Iterator[dict[str, Value]]:
-    """Yield the values of deciding parameters (groups, and what conditions name), inactive ones
-    left out, no combination twice.
+    """Yield each distinct assignment of the deciding parameters (groups and those that conditions
+    name), without the inactive ones.
 
-    Every combination up to MOST_BRANCHES of them; beyond, each choice of each in at least one.
+    Yields every combination if there are at most MOST_BRANCHES; beyond that, each choice of each
+    parameter at least once.
     """
     deciding = _deciding(parameters)
     if math.prod(len(parameter.choices) for parameter in deciding) <= MOST_BRANCHES:
@@ -69,7 +70,7 @@ def _reach(parameter: Parameter, parameters: Sequence[Parameter]) -> dict[str, V
 
 
 def check_condition(parameter: Parameter, parameters: Mapping[str, Parameter]) -> None:
-    """Check that a `when` asks for values that choices or groups of the space have. Raises
+    """Check that a `when` names choices or groups of the space, and values that they have. Raises
     InputError.
     """
     for name, allowed in parameter.when.items():
@@ -93,9 +94,9 @@ def check_condition(parameter: Parameter, parameters: Mapping[str, Parameter]) -
 
 
 def in_order(parameters: Mapping[str, Parameter]) -> list[Parameter]:
-    """Return parameters as written, each after those it depends on.
+    """Return the parameters in their written order, but each after those it depends on.
 
-    Raises InputError for a circle.
+    Raises InputError for a cycle.
     """
     ordered: dict[str, Parameter] = {}
 
@@ -117,8 +118,8 @@ def in_order(parameters: Mapping[str, Parameter]) -> list[Parameter]:
 def left_of(
     when: Condition, gone: Mapping[str, tuple[Value, ...]], conditions: Mapping[str, Condition]
 ) -> dict[str, tuple[Value, ...]] | None:
-    """Return what is left of a condition when parameters are `gone`, fixed at one value or never
-    active; None: it never holds.
+    """Return what remains of a condition when the `gone` parameters are fixed at one value or never
+    active; None if it can never hold.
     """
     left: dict[str, tuple[Value, ...]] = {}
     for name, allowed in when.items():

@@ -1,5 +1,5 @@
-"""``budget.minutes``: the clock of a study over all its runs, and, without a number of trials, the
-slots and epochs that fit.
+"""``budget.minutes``: a study's clock across all its runs and, if no number of trials is given, the
+choice of slots and epochs that fit.
 """
 
 import json
@@ -17,11 +17,11 @@ from pipeline.search.problem import Problem
 from pipeline.slots.pool import spread
 from pipeline.slots.slot import Slot
 
-SAVE_EVERY_S = 5.0  # a coordinator killed outright forgets at most this much
+SAVE_EVERY_S = 5.0  # a killed coordinator loses at most this much
 
 
 class StudyClock:
-    """Counts the seconds that a study has run; `minutes` None is no limit."""
+    """Counts the seconds that a study has run; no limit if `minutes` is None."""
 
     def __init__(self, path: Path, minutes: float | None) -> None:
         self._path = path
@@ -32,7 +32,7 @@ class StudyClock:
 
     @property
     def used_s(self) -> float:
-        """Seconds of this and earlier runs."""
+        """Seconds used by this and earlier runs."""
         return self._before_s + time.monotonic() - self._start
 
     @property
@@ -41,7 +41,7 @@ class StudyClock:
         return None if self._limit_s is None else max(0.0, self._limit_s - self.used_s)
 
     def save(self, *, now: bool = False) -> None:
-        """Note the seconds used, now or when the last note is old."""
+        """Save the seconds used, if `now` or the last save is SAVE_EVERY_S old."""
         if now or time.monotonic() - self._saved >= SAVE_EVERY_S:
             self._saved = time.monotonic()
             atomic_write_text(self._path, json.dumps({"used_s": round(self.used_s, 3)}) + "\n")
@@ -55,9 +55,9 @@ def _read(path: Path) -> float:
 
 
 SCREEN_STEPS = 2
-SCREEN_S = 10.0  # at most so long on all branches; the dearest come first
+SCREEN_S = 10.0  # limit for all branches together; the costliest come first
 PROBE_STEPS = 8
-PROBE_S = 6.0  # at most so long on each measurement
+PROBE_S = 6.0  # limit for each measurement
 WANTED_TRIALS = 20
 FEWEST_EPOCHS = 2
 OUTSIDE = 0.03  # share of the time that is not training
@@ -67,20 +67,20 @@ KEPT = {
     "patient": 0.7,
     "successive_halving": 0.35,
     "hyperband": 0.5,
-}  # share of the epochs asked
+}  # share of the planned epochs that trials train under each pruner
 
 
 @dataclass(frozen=True)
 class TimePlan:
-    """What fits into the time."""
+    """The slots, epochs and trials that fit the time budget."""
 
     slots: int
     epochs: int
     trials: int  # expected
-    epoch_s: float  # of a middling configuration
+    epoch_s: float  # of a typical configuration
 
     def line(self, minutes: float) -> str:
-        """Return the choice in words."""
+        """Return the plan as a line for the user."""
         return (
             f"{minutes:g} minutes: {self.slots} slot{'s' if self.slots > 1 else ''}, {self.epochs} "
             "epochs a trial "
@@ -89,11 +89,11 @@ class TimePlan:
 
 
 def calibrated(config: Config, problem: Problem, slots: Sequence[Slot]) -> tuple[Config, TimePlan]:
-    """Return the configuration with the epochs that fit, and the choice; a study that has made its
-    choice keeps it.
+    """Return the configuration with the epochs that fit, and the plan; a study keeps its first
+    plan.
 
     Both ends of every branch of the space train a few real batches; then the cheapest and the
-    dearest some more, alone and in all slots at once.
+    costliest train some more, alone and in all slots at once.
     """
     path = config.paths.folder / "calibration.json"
     choice = _stored(path)
@@ -110,7 +110,7 @@ def calibrated(config: Config, problem: Problem, slots: Sequence[Slot]) -> tuple
 
 
 def choose(config: Config, problem: Problem, slots: Sequence[Slot]) -> TimePlan:
-    """Measure, and choose slots, epochs and the expected number of trials."""
+    """Measure, then choose slots and epochs and estimate the number of trials."""
     images = problem.training_images
     screened = screen(corners(problem), images, slots)
     ends = [screened[0], screened[-1]]
@@ -121,8 +121,8 @@ def choose(config: Config, problem: Problem, slots: Sequence[Slot]) -> TimePlan:
         else alone
     )
     count, measured_s = (len(slots), together) if len(slots) / together >= 1 / alone else (1, alone)
-    # All branches, as the ends relate to them: a space of many dear branches and a cheap one is
-    # dear.
+    # Scaled from the two ends to all branches: a space of many costly branches and one cheap one
+    # is costly.
     epoch_s = (
         measured_s
         * geometric_mean([cost for _, cost in screened])
@@ -143,8 +143,8 @@ def choose(config: Config, problem: Problem, slots: Sequence[Slot]) -> TimePlan:
 
 
 def corners(problem: Problem) -> list[Spec]:
-    """Return the configurations at both ends of every branch of the space, no two alike, those with
-    the most multiply-adds first.
+    """Return the distinct configurations at both ends of every branch of the space, most
+    multiply-adds first.
     """
     jobs = [
         problem.job(0, overrides)
@@ -156,8 +156,8 @@ def corners(problem: Problem) -> list[Spec]:
 
 
 def screen(specs: Sequence[Spec], images: int, slots: Sequence[Slot]) -> list[tuple[Spec, float]]:
-    """Return specs with the rough seconds of an epoch, from a step or two of each, the cheapest
-    first; those that SCREEN_S suffices for.
+    """Return the specs that could be timed within SCREEN_S, cheapest first, each with the rough
+    seconds of an epoch, from a step or two.
     """
     end = time.monotonic() + SCREEN_S
 
@@ -180,20 +180,20 @@ def timed_epoch(slot: Slot, spec: Spec) -> float:
 
 
 def steps_of(spec: Spec, images: int) -> int:
-    """Return the steps of an epoch."""
+    """Return the number of steps in an epoch."""
     return spec.train.steps_per_epoch or math.ceil(images / spec.train.batch_size)
 
 
 def shortened(spec: Spec, steps: int) -> Spec:
-    """Return the spec with an epoch of so many steps and one batch of validation."""
+    """Return the spec with an epoch of `steps` steps and one validation batch."""
     return replace(
         spec, train=replace(spec.train, steps_per_epoch=steps, eval_size=spec.train.batch_size)
     )
 
 
 def epoch_seconds(spec: Spec, images: int, slots: Sequence[Slot]) -> float:
-    """Return how long an epoch of this spec takes when it runs in all these slots at once, from
-    some of its batches.
+    """Return the seconds of an epoch of this spec when it runs in all these slots at once,
+    estimated from some of its batches.
     """
     steps = steps_of(spec, images)
     probed = min(PROBE_STEPS, steps)

@@ -1,10 +1,10 @@
-"""The best trials once more with other seeds: the search's own best is the luckiest of many, and
-this says by how much.
+"""Reruns the best trials with fresh seeds: the search's own best is the luckiest of many, and this
+measures by how much.
 
 Selecting the best of n noisy values returns, on average, more than the configuration is worth (the
 winner's curse). Fresh seeds that played no part in the selection have no such bias. Configurations
-are ranked by the lower end of the one-sided 95 % interval of their fresh mean, ``mean - t(0.95, k -
-1) * s / sqrt(k)``, so that a lucky mean of an erratic one does not win.
+are ranked by the lower end of the one-sided 95 % interval of their fresh mean,
+``mean - t(0.95, k - 1) * s / sqrt(k)``, so that a lucky mean of an erratic one does not win.
 """
 
 import csv
@@ -36,7 +36,7 @@ class Confirmed:
 
     number: int
     found: float  # in the search
-    values: tuple[float, ...]  # of the fresh seeds, those that did not fail
+    values: tuple[float, ...]  # with fresh seeds; failed runs left out
 
     @property
     def mean(self) -> float:
@@ -48,16 +48,16 @@ class Confirmed:
 
     @property
     def lower(self) -> float:
-        """The lower end of the interval; without two values there is none, and such a configuration
-        comes last.
+        """The lower end of the interval; -inf with fewer than two values, so that the configuration
+        ranks last.
         """
         k = len(self.values)
         return self.mean - T_95[k - 1] * self.spread / math.sqrt(k) if k > 1 else -math.inf
 
 
 def unheard(context: Context) -> Context:
-    """Return a context in which listeners hear of repetitions alone: the trials that these runs
-    belong to have ended.
+    """Return a context whose listeners hear only of retries: the trials that these runs belong to
+    have ended.
     """
 
     def emit(event: Event) -> None:
@@ -70,10 +70,10 @@ def unheard(context: Context) -> Context:
 def confirm(
     rows: Sequence[TrialRow], problem: Problem, context: Context, slots: Sequence[Slot], count: int
 ) -> list[Confirmed] | None:
-    """Run the best `count` complete trials with SEEDS other seeds each; return them by lower bound,
-    or None when the sweep stops.
+    """Run the best `count` complete trials with SEEDS fresh seeds each; return them by lower bound,
+    or None if the sweep was stopped.
 
-    Each run is saved after every epoch, so an interrupted confirmation goes on where it stopped.
+    Each run is saved after every epoch, so an interrupted confirmation resumes where it stopped.
     """
     paths, study_seed = problem.config.paths, problem.config.study.seed
     best = [row for row in rows if row.state == State.COMPLETE][:count]
@@ -117,8 +117,8 @@ def write_confirmed(confirmed: Sequence[Confirmed], paths: StudyPaths) -> None:
 
 
 def forget(paths: StudyPaths) -> bool:
-    """Take back the ranking of an earlier confirmation before trials are added that it knows
-    nothing of; tell whether there was one.
+    """Remove the ranking of an earlier confirmation, which new trials would make stale; return
+    whether there was one.
 
     The runs themselves are kept, so that confirming again trains only what is new.
     """
@@ -131,21 +131,21 @@ def forget(paths: StudyPaths) -> bool:
 def keep_best(
     rows: Sequence[TrialRow], problem: Problem, context: Context, slots: Sequence[Slot]
 ) -> None:
-    """Keep the weights of the best trial alone.
+    """Keep only the best trial's weights.
 
-    Where the search dropped them, because another trial looked better then, it is trained again:
-    the same net to the bit.
+    If the search dropped them because another trial looked better at the time, the trial is trained
+    again, giving bit for bit the same net.
     """
     paths, best = problem.config.paths, rows[0]
     place = paths.trial(best.number)
-    # A trial of a forked study has no folder here.
+    # A trial taken over from another study has no folder here.
     if not place.weights.exists() and place.overrides.exists():
         job = problem.job(best.number, best.overrides)
         again = TrialFolder(TrialPaths(place.folder / "again"))
         context = unheard(context)
         jobs = JobList(context, [(job, again)], problem.objectives, keep_weights=True)
         Runner(jobs, slots[:1], context, Usage(), paths.log).run()
-        if not again.paths.weights.exists():  # paused, or not to be had again
+        if not again.paths.weights.exists():  # paused or failed
             return
         for new, final in (
             (again.paths.weights, place.weights),
@@ -160,7 +160,7 @@ def keep_best(
 def confirmed_lines(
     confirmed: Sequence[Confirmed], show: Callable[[float], str] = "{:.4f}".format
 ) -> list[str]:
-    """Return the ranking in words, and how optimistic the search was about its own best."""
+    """Return lines with the ranking and with how optimistic the search was about its own best."""
     lines = [
         "",
         f"with {SEEDS} fresh seeds each, by the lower end of the 95 % interval of the mean:",

@@ -1,10 +1,10 @@
-"""Deterministic mode: rounds of trials in lockstep. 1, 2 and 4 slots, or a run that was
-interrupted, give the same study to the bit.
+"""Deterministic mode: rounds of trials in lockstep. The study is bit-identical with 1, 2 or 4
+slots, and after an interruption.
 
-All live trials of a round finish epoch e; then, in the order of their numbers, they are reported,
-and after that pruned or told. A copy of the study, made anew for each round from the trials before
-it, decides; the study on disk records. After an interruption the round is played again on such a
-copy with the epochs that are known already, and comes to the same decisions.
+All live trials of a round finish epoch e; then, in order of their numbers, they are reported, and
+after that pruned or told. A copy of the study, rebuilt for each round from the trials before it,
+decides; the study on disk records. After an interruption the round is replayed on such a copy with
+the epochs already known, and reaches the same decisions.
 """
 
 import math
@@ -27,18 +27,18 @@ from pipeline.slots.retry import Paused
 from pipeline.slots.slot import Slot, SlotError
 from pipeline.trial_folder import TrialFolder
 
-ROUND = "round"  # user attribute of a trial: the number of its round's first
+ROUND = "round"  # user attribute of a trial: the number of its round's first trial
 
 
 @dataclass
 class RoundTrial:
     """A trial of a round."""
 
-    copy: optuna.Trial  # of the study's copy, which decides
-    stored: FrozenTrial  # as the study held it when the round was begun or taken up again
+    copy: optuna.Trial  # in the study's copy, which decides
+    stored: FrozenTrial  # as the study held it when the round began or was resumed
     training: Training
     begun: bool = False  # in this run
-    slot: int = 0  # that trained its last epoch
+    slot: int = 0  # the one that trained its last epoch
     pid: int = 0
     error: SlotError | None = None
     ended: TrialEnded | None = None
@@ -48,20 +48,20 @@ class RoundTrial:
         return self.stored.state.is_finished()
 
     def value(self, epoch: int) -> float | None:
-        """Return the value after an epoch; None when the trial did not get so far."""
+        """Return the value after an epoch; None if the trial did not get that far."""
         if self.was_told:
             return self.stored.intermediate_values.get(epoch)
         rows = self.training.rows
         return rows[epoch - 1]["valid_accuracy"] if epoch <= len(rows) else None
 
     def is_behind(self, epoch: int) -> bool:
-        """Tell whether the epoch is still to be trained."""
+        """Tell whether the trial has yet to train the epoch."""
         known = self.was_told or epoch <= self.training.epoch
         return self.ended is None and self.error is None and not known
 
 
 class LockstepJobs(SearchJobs):
-    """Rounds of trials; what a trial gets depends on no slot and no clock."""
+    """Rounds of trials in lockstep; no trial's parameters or end depend on a slot or a clock."""
 
     def __init__(
         self,
@@ -74,15 +74,15 @@ class LockstepJobs(SearchJobs):
         super().__init__(context, problem, queue, paths)
         self._copies = copies
         self._round: list[RoundTrial] = []
-        self._epoch = 0  # that the round is at
-        self._waiting: list[RoundTrial] = []  # for a slot that trains their epoch
+        self._epoch = 0  # the round's current epoch
+        self._waiting: list[RoundTrial] = []  # for a slot to train their epoch
         self._in_slots = 0
         self._changed = threading.Condition()
         context.stop.on_request.append(self._wake)
 
     def take(self, slot: Slot) -> Training | None:
-        """Return a trial of the round that lacks this epoch; the slot that finds all of them there
-        judges the epoch and begins the next.
+        """Return a trial of the round that has yet to train the current epoch. The slot that finds
+        none left, neither waiting nor in training, judges the epoch and begins the next.
         """
         with self._changed:
             while self.context.stop.requested or not self._waiting:
@@ -122,8 +122,8 @@ class LockstepJobs(SearchJobs):
         return next(trial for trial in self._round if trial.training is training)
 
     def _next_epoch(self) -> bool:
-        """Judge the epoch that all live trials have come to and begin the next one, or the next
-        round; return False where there is none, or the sweep stops.
+        """Judge the epoch that all live trials have reached, then begin the next epoch or round;
+        return False if there is none or the sweep stops.
         """
         live = self._live()
         if live and not any(trial.is_behind(self._epoch) for trial in live):
@@ -155,7 +155,7 @@ class LockstepJobs(SearchJobs):
             self._end_or_go_on(trial, self._epoch)
 
     def _new_round(self) -> list[RoundTrial]:
-        """Ask for a round, or take up the one that an interruption broke off."""
+        """Ask for a new round, or resume the one that was interrupted."""
         with storage_errors():
             trials = self.queue.study.get_trials(deepcopy=False)
         open_rounds = (t.user_attrs[ROUND] for t in trials if not t.state.is_finished())
@@ -183,13 +183,13 @@ class LockstepJobs(SearchJobs):
         folder = TrialFolder(self.paths.trial(copy.number))
         job = self.problem.job(copy.number, overrides)
         trial = RoundTrial(copy, stored, Training(job, folder))
-        trial.training.resumed = False  # the round itself judges what is known
+        trial.training.resumed = False  # the round itself judges the known epochs
         if not trial.was_told:
             folder.begin(job.number, job.seed, job.whole)
         return trial
 
     def _recorded(self, copy: optuna.Trial, stored: FrozenTrial | None, first: int) -> FrozenTrial:
-        """Return the trial as the study on disk holds it, added there where it is new."""
+        """Return the trial as the study on disk holds it, adding it there if it is new."""
         study, params = self.queue.study, copy.params
         with storage_errors():
             if stored is None:
@@ -219,7 +219,7 @@ class LockstepJobs(SearchJobs):
             self.queue.report(self._asked[trial.copy.number], epoch, value)
 
     def _end_or_go_on(self, trial: RoundTrial, epoch: int) -> None:
-        """Decide whether a trial ends here, tell the copy, and tell the study unless it knows."""
+        """Decide whether a trial ends here; if so, tell the copy, and the study unless it knows."""
         ended = self._ending(trial, epoch)
         if ended is None:
             return
@@ -227,7 +227,7 @@ class LockstepJobs(SearchJobs):
         decider.tell(trial.copy, list(ended.objective) or None, TrialState[ended.state])
         if trial.was_told:
             return
-        # What samplers and pruners noted on the copy is needed by the copies of later rounds.
+        # Copies of later rounds need what samplers and pruners noted on this one.
         with storage_errors():
             for key, value in notes_of(decider, trial.copy).items():
                 note(study, trial.stored, key, value)
@@ -249,8 +249,8 @@ class LockstepJobs(SearchJobs):
         return None
 
     def _told_ending(self, trial: RoundTrial, epoch: int) -> TrialEnded | None:
-        """Play an ended trial again: the copy's pruner is asked as it was then, since it notes what
-        it saw for those that follow.
+        """Replay an ended trial: the copy's pruner is asked as it was the first time, because it
+        notes what it saw for later trials.
         """
         stored, last = trial.stored, trial.stored.last_step or 0
         complete = stored.state == TrialState.COMPLETE

@@ -16,7 +16,7 @@ from pipeline.configuration.overrides import parse_override
 from pipeline.search.space import Space
 
 SECTIONS = ("data", "model", "optimizer", "schedule", "regularizer", "augment", "train")
-PLACES = ("data.root", "data.download")  # where the data lie does not matter, their digest does
+PLACES = ("data.root", "data.download")  # the data's location does not matter, their digest does
 FINGERPRINT = "fingerprint"  # user attribute of a study
 
 Fingerprint = dict[str, str]  # dotted key -> JSON
@@ -66,7 +66,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @cache
 def code_version() -> str:
-    """Return the commit (with "+" after it when files differ), else the distribution's version."""
+    """Return the commit ("+" appended if tracked files differ), else the distribution's version."""
     if (ROOT / ".git").exists():
         commit = _git("rev-parse", "HEAD")
         if commit:

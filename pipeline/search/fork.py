@@ -21,17 +21,17 @@ MUST_AGREE = ("study.objectives", "data.digest")
 
 
 def nothing_of_its_own(study: optuna.Study) -> bool:
-    """Tell whether a study has no trials but those it took over, so that more can still be."""
+    """Tell whether a study has only trials that it took over, so that more may be added."""
     return all(FORKED_FROM in trial.user_attrs for trial in study.get_trials(deepcopy=False))
 
 
 def take_over(study: optuna.Study, config: Config, space: Space, mark: Fingerprint) -> str:
-    """Copy the ended trials of ``study.fork`` whose configuration the new study could have tried;
+    """Copy the complete and pruned trials of ``study.fork`` that the new study could have tried;
     return a line for the user.
 
-    A trial fits when every value that the new study holds fixed was the same, and the others lie in
-    the new space. Those that are there already, because the copying was broken off, are not copied
-    again. Raises InputError when the other study does not exist or measures something else.
+    A trial fits if every value that the new study fixes was the same and the others lie in the new
+    space. Trials that an interrupted copy already added are not copied again. Raises InputError if
+    the other study does not exist or has other objectives or data.
     """
     name = config.study.fork
     assert name is not None
@@ -59,13 +59,13 @@ def take_over(study: optuna.Study, config: Config, space: Space, mark: Fingerpri
 def _translate(
     trial: FrozenTrial, paths: StudyPaths, space: Space, mark: Fingerprint
 ) -> FrozenTrial | None:
-    """Return the trial in the new study's terms; None where it does not fit."""
+    """Return the trial in the new study's terms; None if it does not fit."""
     file = paths.trial(trial.number).overrides
     if not file.exists():
         return None
     try:
         tried = compose(TrialFolder(paths.trial(trial.number)).read().overrides)
-    except InputError:  # of an older version of the program
+    except InputError:  # written by an older version of the program
         return None
     values = flat(tried)
     if any(
@@ -92,7 +92,7 @@ def _translate(
 
 
 def _params(space: Space, values: dict[str, Any]) -> dict[str, Value] | None:
-    """Return the values of the space's active parameters; None when one lies outside its
+    """Return the values of the space's active parameters; None if one lies outside its
     distribution.
     """
     params: dict[str, Value] = {}

@@ -74,7 +74,7 @@ def _filled(values: Sequence[str], objectives: Sequence[str]) -> list[str]:
 
 
 def _short(override: str) -> str:
-    """Return an override with its float cut to four digits."""
+    """Return an override with a float shortened to four digits."""
     key, _, value = override.partition("=")
     try:
         return f"{key}={float(value):.4g}" if "." in value or "e" in value else override

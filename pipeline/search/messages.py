@@ -1,5 +1,5 @@
-"""What a run says: to its listeners as it begins and ends, and on the terminal what it is about to
-do, what came of it and how to go on.
+"""What a run tells its listeners as it begins and ends, and what it prints: its plan, its results
+and how to continue.
 """
 
 import shlex
@@ -23,18 +23,18 @@ from pipeline.tracking.listeners import Listeners, LogListener, make_listeners
 from pipeline.tracking.progress import ProgressListener
 from pipeline.tracking.store import is_server, resolve_uri
 
-# The share of the measured product speed that a whole step reaches, typically; small nets less.
+# Typical share of the measured product speed that a whole step reaches; small nets reach less.
 EFFICIENCY = 0.35
-STEP_S = 0.0008  # of Python in a step, which is most of a small net's time
+STEP_S = 0.0008  # Python overhead of a step, which is most of a small net's time
 EPOCH_S = 0.01  # to send, save and report an epoch
 TRIAL_S = 0.1  # to ask, compose and tell a trial
 PASSES = 3  # forward, gradient of weights, gradient of inputs
-RUN_BYTES = 250_000  # of a trial in the study's and MLflow's databases and pictures
+RUN_BYTES = 250_000  # of a trial, in the study's and MLflow's databases and pictures
 STORE_BYTES = 2_000_000  # of the empty databases
 
 
 def run_tags(config: Config, data_digest: str, machine: Machine, command: str) -> dict[str, str]:
-    """Return what marks all runs of a command: code, machine, data, and the line that was typed."""
+    """Return the tags of all runs of a command: code, machine, data, and the command line."""
     return {
         "code": code_version(),
         "kernels": machine.kernels,
@@ -49,7 +49,7 @@ def run_tags(config: Config, data_digest: str, machine: Machine, command: str) -
 
 
 def study_started(config: Config, tags: dict[str, str], **differing: Any) -> StudyStarted:
-    """Return the event of a run that begins, stamped now: the study's own but for `differing`."""
+    """Return the event of a run that begins now, from the configuration except for `differing`."""
     fields: dict[str, Any] = {
         "study": config.study.name,
         "folder": config.paths.folder,
@@ -65,7 +65,7 @@ def study_started(config: Config, tags: dict[str, str], **differing: Any) -> Stu
 
 
 def study_ended(stop: Stop, **differing: Any) -> StudyEnded:
-    """Return the event of a run that ends as its stop says, stamped now."""
+    """Return the event of a run that ends now, from its stop except for `differing`."""
     good = State.INTERRUPTED if stop.exit_code else State.COMPLETE
     fields: dict[str, Any] = {
         "state": State.FAIL if stop.exit_code == FAILED else good,
@@ -79,9 +79,7 @@ def study_ended(stop: Stop, **differing: Any) -> StudyEnded:
 
 
 def listeners_of(config: Config, folder: Path, stop: Stop, *, verbose: bool) -> Listeners:
-    """Return who hears of a run in `folder`: its log, the terminal, and MLflow where it is asked
-    for.
-    """
+    """Return a run's listeners: its log in `folder`, the terminal, and MLflow if configured."""
     progress = ProgressListener(quiet=config.quiet, verbose=verbose)
     return make_listeners(config, folder, [LogListener(folder / "log.txt"), progress], stop)
 
@@ -121,14 +119,14 @@ def plan_lines(
 
 
 def sample_jobs(problem: Problem) -> list[Job]:
-    """Return the cheapest and dearest configuration of the space's branches, composed."""
+    """Return the cheap and the costly end of the space's first branch, composed."""
     corners = [next(iter(problem.space.corners(dearest=dearest))) for dearest in (False, True)]
     return [problem.job(0, corner) for corner in corners]
 
 
 def epoch_seconds(job: Job, images: int, machine: Machine) -> float:
-    """Return about how long an epoch takes, from its multiply-adds and the machine's measured speed
-    of products.
+    """Return the estimated seconds of an epoch, from its multiply-adds and the machine's measured
+    speed of matrix products.
     """
     train = job.spec.train
     seen = images if train.steps_per_epoch is None else train.steps_per_epoch * train.batch_size
@@ -158,8 +156,8 @@ def _duration(seconds: float) -> str:
 def closing_lines(
     problem: Problem, rows: Sequence[TrialRow], front: Collection[int], outside: float | None
 ) -> list[str]:
-    """Return the lines; `front` are the numbers of the best trials, `outside` is the share of the
-    slots' time outside training, None when nothing ran.
+    """Return the closing lines; `front` holds the numbers of the best trials, `outside` is the
+    share of the slots' time outside training, None if nothing ran.
     """
     config = problem.config
     lines = ["", *table(rows, problem.objectives)]
@@ -181,14 +179,14 @@ def closing_lines(
 
 
 def train_command(config: Config, problem: Problem, trial: TrialRow) -> str:
-    """Return the command that trains a trial alone, in its study's root, to the same bits."""
+    """Return the command that trains a trial alone in its study's root, bit for bit the same."""
     study = [override("study.name", config.study.name), override("study.seed", config.study.seed)]
     number = override("trial", trial.number)
     return redact(command_of("train", config.root, *problem.base, *trial.overrides, *study, number))
 
 
 def next_step(config: Config, queue: TrialQueue, stop: Stop) -> str:
-    """Return the line that says how to go on."""
+    """Return the line that says how to continue."""
     if stop.exit_code:
         return f"{stop.reason}; this goes on where it stopped: {resume_command(config)}"
     if queue.total is not None and not stop.reason:
@@ -203,7 +201,7 @@ def next_step(config: Config, queue: TrialQueue, stop: Stop) -> str:
 
 
 def resume_command(config: Config, *more: str) -> str:
-    """Return the command that goes on with this study."""
+    """Return the command that resumes this study."""
     keys = {text.partition("=")[0] for text in more}
     kept = [text for text in config.overrides if text.partition("=")[0] not in keys]
     return redact(shlex.join(["python", "-m", "pipeline.sweep", *kept, *more]))

@@ -1,5 +1,5 @@
-"""Opening a study: new, resumed, or refused because it is another one; and setting right what a
-killed coordinator left.
+"""Opening a study: new, resumed, or refused because its fingerprint differs; and cleaning up after
+a killed coordinator.
 """
 
 import contextlib
@@ -30,19 +30,19 @@ from pipeline.search.storage import MirrorStorage, set_state
 LOCK_WAIT_S = 10.0  # a database locked by another program for longer is an error
 CODE = "code"
 FORKED_FROM = "forked_from"  # user attribute of a trial: [study, number]
-MACHINE = "machine"  # what decides the bits of a trial
+MACHINE = "machine"  # user attribute of a study: what determines the bits of a trial
 
 
 def quiet_optuna() -> None:
-    """Keep Optuna's own lines and its notes on experimental features out of the sweep's output."""
+    """Keep Optuna's log lines and experimental-feature warnings out of the sweep's output."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 
 def open_storage(paths: StudyPaths, given: str | None = None, slots: int = 1) -> RDBStorage:
-    """Open (or make) the study's database: the URL that is given, or study.db in its folder.
+    """Open or create the study's database: the given URL, or study.db in its folder.
 
-    Raises InputError for one that is damaged, not a database, or cannot be reached.
+    Raises InputError if it is damaged, not a database, or unreachable.
     """
     url, file = _address(paths, given, read_only=False)
     sqlite = url.startswith("sqlite")
@@ -67,20 +67,20 @@ def open_storage(paths: StudyPaths, given: str | None = None, slots: int = 1) ->
 
 
 def _address(paths: StudyPaths, given: str | None, *, read_only: bool) -> tuple[str, Path | None]:
-    """Return the database's URL, and its file where it is a file."""
+    """Return the database's URL, and its path if it is a file."""
     file = paths.study_db if given is None else sqlite_file(given)
     if file is None:
         return given or "", None
-    # Optuna formats its addresses.
+    # Optuna applies str.format to its URLs.
     return sqlite_url(file, read_only=read_only).replace("{", "%7B").replace("}", "%7D"), file
 
 
 def _tune_sqlite(connection: Any, _: Any) -> None:
-    """Write ahead, and leave it to the system when the disk is reached: 5 ms less for each of a
+    """Use write-ahead logging without an fsync at each commit, which saves 5 ms for each of a
     trial's small transactions.
 
-    The death of the process loses nothing; a power cut may undo the last transactions, never half
-    of one, and what they said is told again from the trials' own files (result.json, checkpoints).
+    A killed process loses nothing; a power cut may undo the last transactions, each as a whole, and
+    what they held is told again from the trials' own files (result.json, checkpoints).
     """
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
@@ -132,17 +132,17 @@ def open_study(
 
 
 def _own(storage: RDBStorage, name: str) -> BaseStorage:
-    """Return the study's storage as its owner uses it: mirrored in memory, but for a server's
-    database that others may write to.
+    """Return the study's storage as its owner uses it: mirrored in memory, unless it is a server's
+    database, which others may write to.
     """
     return MirrorStorage(storage, name) if storage.url.startswith("sqlite") else storage
 
 
 def repair(study: optuna.Study, folder: Path) -> int:
-    """Put trials that a killed coordinator left RUNNING back into the queue, and remove its
-    unfinished files; return how many trials.
+    """Put trials that a killed coordinator left RUNNING back into the queue and remove its
+    unfinished files; return the number of trials.
 
-    Only the owner may do so.
+    Only the owner may call it.
     """
     for path in folder.rglob(".*.tmp"):
         path.unlink(missing_ok=True)
@@ -154,10 +154,9 @@ def repair(study: optuna.Study, folder: Path) -> int:
 
 
 def read_study(paths: StudyPaths, storage: str | None = None) -> optuna.Study:
-    """Open a study to read it, without making or changing anything; a running sweep is not
-    disturbed.
+    """Open a study read-only, without disturbing a running sweep.
 
-    Raises InputError when there is none.
+    Raises InputError if there is none.
     """
     url, file = _address(paths, storage, read_only=True)
     if file is not None:
@@ -182,7 +181,7 @@ def _names(root: Path) -> str:
 
 
 def _check_sqlite(file: Path) -> None:
-    """Refuse a file that is no sound SQLite database, leaving it as it is."""
+    """Refuse a file that is not a sound SQLite database, leaving it untouched."""
     if not file.exists() or file.stat().st_size == 0:
         return
     try:
@@ -198,7 +197,7 @@ def _check_sqlite(file: Path) -> None:
 
 @contextlib.contextmanager
 def _refused() -> Iterator[None]:
-    """Turn what a database says at opening into an InputError."""
+    """Turn a database's error on opening into an InputError, unless the database is locked."""
     try:
         with storage_errors():
             yield
@@ -210,17 +209,17 @@ def _refused() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class StudyCopies:
-    """Makes a copy of a study as it stood when a round began."""
+    """Makes copies of a study as it stood when a round began."""
 
     directions: Sequence[str]
     name: str  # Hyperband draws a trial's bracket from it
     sampler: BaseSampler
     pruner: BasePruner
-    first: Sequence[dict[str, Value]]  # parameters of the trials that are enqueued
+    first: Sequence[dict[str, Value]]  # parameters of the enqueued trials
     size: int  # trials in a round
 
     def copy(self, finished: Sequence[FrozenTrial]) -> optuna.Study:
-        """Return a study in memory that holds these trials under their numbers; they are the
+        """Return an in-memory study that holds these trials under their numbers; they are the
         study's first ones, all ended.
         """
         study = optuna.create_study(
@@ -233,8 +232,8 @@ class StudyCopies:
         return study
 
     def ask(self, study: optuna.Study, number: int) -> optuna.Trial:
-        """Ask the copy for the trial of this number: after those taken over from another study come
-        the enqueued ones not among them.
+        """Ask the copy for the trial with this number. Trials taken over from another study come
+        first, then the enqueued ones not among them.
         """
         taken = [
             trial.params

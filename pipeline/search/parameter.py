@@ -24,8 +24,8 @@ OPTIONS = ("path", "step", "log", "when")
 
 @dataclass(frozen=True)
 class Parameter:
-    """A line of a space: its name in the study, the key it sets, its distribution, and the choices
-    under which it is asked for.
+    """A line of a space: its name in the study, the key it sets, its distribution, and the
+    conditions under which it is active.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Parameter:
         return CategoricalDistribution(self.choices)
 
     def override(self, value: Value) -> str:
-        """Return ``path=value`` such that composing it gives the value back to the bit."""
+        """Return ``path=value`` such that composing it restores the value bit for bit."""
         return override(self.path, value)
 
     def ends(self) -> tuple[Value, Value]:
@@ -120,8 +120,8 @@ def parse_parameter(name: str, line: Any) -> Parameter:
 def _parse_choices(place: str, kind: str, given: Any) -> tuple[Value, ...]:
     if not isinstance(given, list | tuple) or not given:
         raise InputError(f"{place}: {kind} must be a list with at least one entry, got {given!r}")
-    # Optuna's categories are scalars: a list is carried as its text, which is also how the override
-    # writes it.
+    # Optuna's categories are scalars: a list is stored as its JSON text, which is also how the
+    # override writes it.
     choices = tuple(json.dumps(item) if isinstance(item, list | tuple) else item for item in given)
     for item in choices:
         if not isinstance(item, str | int | float | bool | None):

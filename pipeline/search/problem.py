@@ -1,5 +1,5 @@
-"""What is searched: overrides become a spec, an epoch is `cnn_core.training.train_epoch`, the
-objective is read from its last state.
+"""The search problem: overrides become a spec, an epoch is `cnn_core.training.train_epoch`, and the
+objective is read from the last state.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,20 +33,20 @@ ALWAYS_SHOWN = (
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One net to train, composed."""
+    """One net to train, with its composed spec."""
 
     number: int
     name: str
     seed: tuple[int, ...]
-    overrides: tuple[str, ...]  # what was chosen for it
-    base: tuple[str, ...] = ()  # what it shares with the others, before its own
+    overrides: tuple[str, ...]  # chosen for this job
+    base: tuple[str, ...] = ()  # shared with the other jobs; applied first
     spec: Spec
     params: Mapping[str, Scalar]
     extra: Mapping[str, float] = field(default_factory=dict)  # multiply_adds, parameters
 
     @property
     def whole(self) -> tuple[str, ...]:
-        """The overrides that compose it."""
+        """All overrides that compose it."""
         return (*self.base, *self.overrides)
 
     @property
@@ -68,10 +68,10 @@ class Problem:
         )
 
     def check(self) -> None:
-        """Compose and build every branch of the space at both ends, so that what cannot be is
+        """Compose and build every branch of the space at both ends, so that an impossible one is
         refused before the first trial.
 
-        Raises InputError that names the branch.
+        Raises InputError naming the branch.
         """
         self.space.check(self.base)
         for dearest in (False, True):
@@ -91,7 +91,7 @@ class Problem:
 
     @property
     def training_images(self) -> int:
-        """The number of images that an epoch of one pass sees."""
+        """The number of training images: what a full pass sees."""
         return len(self._split.train)
 
     @cached_property
@@ -137,7 +137,7 @@ def of_the_net(overrides: Sequence[str]) -> tuple[str, ...]:
 
 
 def trial_name(number: int, config: Config) -> str:
-    """Return how a trial is called in lists: ``t017 momentum he f32 d0.40``."""
+    """Return a trial's name in lists: ``t017 momentum he f32 d0.40``."""
     model = config.model
     framed = (
         "" if model.frame == "none" else f" {model.frame}{' beside' if model.frame_beside else ''}"
@@ -149,8 +149,8 @@ def trial_name(number: int, config: Config) -> str:
 
 
 def shown_params(config: Config, overrides: Sequence[str]) -> dict[str, Scalar]:
-    """Return what runs are compared by: the searched values and the most common ones, with
-    underscores for dots.
+    """Return the parameters by which runs are compared: the searched ones and those in
+    ALWAYS_SHOWN, with underscores for dots.
     """
     paths = {parse_override(text).key_or_group for text in overrides}
     paths = {f"{path}.name" if path in config.choices else path for path in paths} | set(

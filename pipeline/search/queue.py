@@ -22,25 +22,23 @@ from pipeline.slots.stop import FAILED, Stop
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
-class StorageFailed(Exception):  # noqa: N818 - said as the other ends of a sweep are
-    """The study's database cannot be read or written; the message holds the real cause and what to
-    do.
-    """
+class StorageFailed(Exception):  # noqa: N818 - named like the other ways a sweep ends
+    """The study's database cannot be read or written; the message holds the underlying cause."""
 
 
 class TrialQueue:
-    """Trials asked for and told. The ticket (counted + in flight < total) keeps the total exact
-    with any number of slots.
+    """Hands out trials and stores how they end. The ticket (counted + in flight < total) keeps the
+    total exact with any number of slots.
     """
 
     def __init__(self, study: optuna.Study, total: int | None, stop: Stop, max_failed: int) -> None:
         self.study = study
         self.total = total
-        # in this run alone: who starts again has removed the cause, and must not be stopped by what
-        # it did before
+        # in this run only: a user who restarts has fixed the cause, so earlier failures must not
+        # stop the run
         self.failed = 0
         self.first_failure = ""
-        # slots' seconds in which no trial was left to train, but one in flight might have failed
+        # slot-seconds spent waiting, with no trial left, in case one in flight fails
         self.idle_s = 0.0
         self._max_failed = max_failed
         self._stop = stop
@@ -53,7 +51,7 @@ class TrialQueue:
         complete = [
             (self._score(t.values[0]), -t.number) for t in trials if t.state == TrialState.COMPLETE
         ]
-        self._best = max(complete, default=(-math.inf, 0))  # the earliest among equals
+        self._best = max(complete, default=(-math.inf, 0))  # the earliest on a tie
         stop.on_request.append(self._wake)
 
     @property
@@ -68,21 +66,21 @@ class TrialQueue:
 
     @property
     def left(self) -> int | None:
-        """Trials still to be counted; None when time is the only limit."""
+        """Trials still needed; None when time is the only limit."""
         return None if self.total is None else max(0, self.total - self._counted)
 
     @property
     def finished(self) -> bool:
-        """Tell whether the study has all the trials asked for."""
+        """Tell whether the study has all its trials."""
         return self.left == 0
 
     def ask(
         self, suggest: Callable[[optuna.Trial], list[str]]
     ) -> tuple[optuna.Trial, list[str]] | None:
-        """Return a trial with its overrides, an interrupted one first; None when none is left or
-        the sweep stops.
+        """Return a trial with its overrides, interrupted ones first; None if none is left or the
+        sweep stops.
 
-        Waits while those in flight may still fail and would have to be replaced.
+        Waits while trials in flight may still fail and need a replacement.
         """
         with self._changed:
             while True:
@@ -105,7 +103,7 @@ class TrialQueue:
             self._in_flight += 1
 
     def report(self, trial: optuna.Trial, epoch: int, value: float) -> bool:
-        """Store the value after an epoch and tell whether the trial is to be pruned."""
+        """Store the value after an epoch; return whether the trial should be pruned."""
         if not self.single:
             return False
         with self._changed, storage_errors():
@@ -113,15 +111,14 @@ class TrialQueue:
             return trial.should_prune()
 
     def reported(self, trial: optuna.Trial) -> set[int]:
-        """Return the epochs whose value the study holds already."""
+        """Return the epochs whose value the study already holds."""
         with self._changed, storage_errors():
             return reported_epochs(self.study, trial)
 
     def tell(self, trial: optuna.Trial, ended: TrialEnded) -> int | None:
-        """Store how the trial ended; return the number of the trial that it beat as the best so
-        far, if there was one.
+        """Store how the trial ended; if it is the new best, return the number of the previous best.
 
-        An interrupted trial goes back to the queue, under its number, with its parameters.
+        An interrupted trial goes back to the queue with its number and parameters.
         """
         with self._changed:
             with storage_errors():
@@ -187,9 +184,7 @@ class TrialQueue:
 
 @contextlib.contextmanager
 def storage_errors() -> Iterator[None]:
-    """Turn what Optuna and SQLAlchemy raise about the database into StorageFailed with the
-    database's own words.
-    """
+    """Turn Optuna's and SQLAlchemy's database errors into StorageFailed with the root message."""
     try:
         yield
     except (StorageInternalError, SQLAlchemyError) as error:

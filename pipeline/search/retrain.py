@@ -1,4 +1,4 @@
-"""Training a stored trial again: is it what the study says it is?"""
+"""Retraining a stored trial to check that it reproduces its metrics."""
 
 import math
 import tempfile
@@ -48,9 +48,9 @@ def replay(config: Config) -> int:
 
 
 def stored_job(config: Config, number: int) -> tuple[Job, StoredTrial]:
-    """Return a trial as a job, composed from its stored overrides, and what is stored of it.
+    """Return a trial as a job composed from its stored overrides, and the stored trial.
 
-    Raises InputError where that is missing.
+    Raises InputError if its files are missing.
     """
     paths = config.paths.trial(number)
     folder = TrialFolder(paths)
@@ -72,7 +72,7 @@ def stored_job(config: Config, number: int) -> tuple[Job, StoredTrial]:
 
 
 class Comparison(JobList):
-    """One trial once more, as far as it came: each epoch is held against the stored one."""
+    """Retrains one trial for its stored epochs, comparing each with the stored one."""
 
     def __init__(
         self, context: Context, job: Job, folder: TrialFolder, stored: StoredTrial, tolerance: float
@@ -111,7 +111,7 @@ def _compare(job: Job, stored: StoredTrial, slots: Sequence[Slot], tolerance: fl
 
 
 def unlike(stored: Mapping[str, float], again: Mapping[str, float], tolerance: float) -> list[str]:
-    """Return a line for each metric that is not the same."""
+    """Return a line for each metric that differs."""
     return [
         f"  {name}: stored {stored.get(name)!r}, again {again.get(name)!r}"
         for name in sorted({*stored, *again} - {*NOT_COMPARED})

@@ -1,5 +1,5 @@
-"""One run of a sweep from configuration to exit code: check and open, say what will run, run, say
-what came of it.
+"""One run of a sweep from configuration to exit code: check, open, print the plan, run, print the
+results.
 """
 
 import sys
@@ -54,14 +54,14 @@ from pipeline.slots.slot import Machine, Slot, SlotError
 from pipeline.slots.stop import FAILED, SignalHandling, Stop
 from pipeline.tracking.mlflow_sender import backlog
 
-# User attribute of a study: the last run has exported everything, with that many confirmed trials;
-# -1: it has not.
+# User attribute of a study: the value of study.confirm with which its last run ended well; -1: it
+# has not.
 ENDED = "ended"
 
 
 @dataclass
 class Session:
-    """What is open while a sweep runs."""
+    """The state of a running sweep."""
 
     problem: Problem
     study: optuna.Study
@@ -69,8 +69,8 @@ class Session:
     queue: TrialQueue
     stop: Stop
     clock: StudyClock
-    copies: StudyCopies  # that decide in deterministic mode
-    held: Connection | None  # keeps a study on a server ours
+    copies: StudyCopies  # they decide in deterministic mode
+    held: Connection | None  # holds the lock of a study on a server
 
     @property
     def config(self) -> Config:
@@ -80,7 +80,7 @@ class Session:
 def run(config: Config, slots: Sequence[Slot]) -> int:
     """Run a sweep in `slots`; return the exit code.
 
-    Raises InputError before the first trial for whatever the user gave wrong.
+    Raises InputError, before the first trial, for any mistake in the user's input.
     """
     try:
         problem, remarks = make_problem(config)
@@ -97,7 +97,7 @@ def run(config: Config, slots: Sequence[Slot]) -> int:
         if not config.quiet:
             print(*plan_lines(config, problem, session.queue, len(slots), machine), sep="\n")
         return _run(session, slots, machine)
-    except BrokenPipeError:  # the reader of our output has gone; the command line knows what to do
+    except BrokenPipeError:  # the reader of our output is gone; the command line handles it
         raise
     except (StorageFailed, SlotError, OSError) as error:
         _complain(f"{error}; when that is mended, the same command goes on")
@@ -105,8 +105,8 @@ def run(config: Config, slots: Sequence[Slot]) -> int:
 
 
 def make_problem(config: Config) -> tuple[Problem, list[str]]:
-    """Return what is searched, checked as far as it can be before a trial, and remarks for the
-    user. Raises InputError.
+    """Return the problem, checked as far as possible before a trial, and remarks for the user.
+    Raises InputError.
     """
     space, remarks = searched(config)
     problem = Problem(config, space, prepare(config.data, config.root))
@@ -115,8 +115,8 @@ def make_problem(config: Config) -> tuple[Problem, list[str]]:
 
 
 def open_session(problem: Problem, slots: int) -> Session:
-    """Open the study, new or resumed. Raises InputError when it is another one, StorageFailed when
-    its database does not answer.
+    """Open the study, new or resumed. Raises InputError if its fingerprint differs, StorageFailed
+    if its database does not answer.
     """
     quiet_optuna()
     config, space = problem.config, problem.space
@@ -156,15 +156,15 @@ def open_session(problem: Problem, slots: int) -> Session:
 
 
 def _nothing_left(session: Session) -> bool:
-    """Tell whether the last run ended well and confirmed what is asked for now; asking for no
-    confirmation undoes none.
+    """Tell whether the last run ended well and confirmed as many trials as are wanted now; wanting
+    no confirmation does not undo one.
     """
     ended, wanted = session.study.user_attrs.get(ENDED, -1), session.config.study.confirm
     return bool(ended == wanted or (ended >= 0 and not wanted))
 
 
 def _look(session: Session) -> int:
-    """Show what a finished study holds; send MLflow what a dead server has missed."""
+    """Show a finished study's results; send MLflow what it missed while its server was down."""
     config = session.config
     print(*_close(session, None), sep="\n")
     if config.tracking.name == "mlflow" and backlog(config.paths.folder):
@@ -215,7 +215,7 @@ def _run(session: Session, slots: Sequence[Slot], machine: Machine) -> int:
 
 
 def jobs_of(session: Session, context: Context) -> SearchJobs:
-    """Return the trials to come, in the order that the configuration asks for."""
+    """Return the source of trials: rounds in lockstep in deterministic mode, else one by one."""
     problem, queue, study = session.problem, session.queue, session.config.study
     paths = session.config.paths
     if study.deterministic:
@@ -224,8 +224,8 @@ def jobs_of(session: Session, context: Context) -> SearchJobs:
 
 
 def _confirm(session: Session, context: Context, slots: Sequence[Slot]) -> list[str]:
-    """Run the best trials with fresh seeds, if asked to, and keep the weights of the best; return
-    what to say of it.
+    """Confirm the best trials with fresh seeds if configured, and keep the best one's weights;
+    return lines for the user.
     """
     problem, config, count = session.problem, session.config, session.config.study.confirm
     if session.stop.requested:
@@ -266,7 +266,7 @@ def _ended(session: Session, outside: float) -> StudyEnded:
 
 
 def _close(session: Session, outside: float | None) -> list[str]:
-    """Write the leaderboard; return the lines to show. What fails now changes the exit code, not
+    """Write the leaderboard; return the lines to show. A failure here changes the exit code, not
     the trials.
     """
     problem, stop, paths = session.problem, session.stop, session.config.paths
@@ -284,7 +284,7 @@ def _close(session: Session, outside: float | None) -> list[str]:
 
 
 def _end(session: Session) -> int:
-    """Say how the run ended and how to go on; return the exit code."""
+    """Say how the run ended and how to continue; return the exit code."""
     config, stop = session.config, session.stop
     if stop.exit_code == FAILED:
         on = f"this goes on where it stopped: {resume_command(config)}"

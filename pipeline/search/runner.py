@@ -1,8 +1,8 @@
-"""The one runner of jobs over slots: a thread a slot asks for a training, has its next epoch
-trained, and says so; it sleeps while its slot works.
+"""Runs jobs over slots: one thread per slot takes a training, has its next epoch trained and passes
+it on; it sleeps while its slot works.
 
-A sweep, a confirmation, a net alone, a repetition and final nets differ in where their trainings
-come from and what comes of an epoch: each is a `Jobs`.
+Sweeps, confirmations, single nets, replays and final nets differ in where their trainings come from
+and in what follows an epoch: each is a `Jobs`.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ from pipeline.slots.slot import Slot, SlotError
 from pipeline.slots.stop import FAILED
 from pipeline.trial_folder import TrialFolder
 
-POLL_S = 0.1  # how often the main thread looks at the clock; signals wake it by themselves
+POLL_S = 0.1  # how often the main thread checks the clock; signals wake it anyway
 
 
 @dataclass
@@ -53,7 +53,7 @@ class Usage:
                 self.training_s += seconds
 
     def outside(self, slots: int, idle_s: float = 0.0) -> float:
-        """Return the share of the slots' time that was not training; `idle_s`, when a slot had no
+        """Return the share of the slots' time not spent training; `idle_s`, in which a slot had no
         trial to train, does not count.
         """
         if self.started is None:
@@ -63,24 +63,24 @@ class Usage:
 
 
 class Jobs(Protocol):
-    """Where trainings come from, and what comes of their epochs; many threads call it at once."""
+    """Where trainings come from and what follows their epochs; called by many threads at once."""
 
     def take(self, slot: Slot) -> Training | None:
-        """Return the training whose next epoch this slot trains, None where nothing is left for
-        it; waits while something may still come.
+        """Return the training whose next epoch this slot is to train, None if nothing is left for
+        it; wait while more may still come.
         """
 
     def advanced(self, training: Training, slot: Slot) -> None:
-        """Hear that one more epoch is trained and saved, or of a training that an earlier run left
-        (``training.resumed``). Raises Paused, SlotError as an epoch.
+        """Handle a training with one more epoch trained and saved, or one that an earlier run left
+        (``training.resumed``). Raises Paused and SlotError, as an epoch does.
         """
 
     def lost(self, training: Training, error: Paused | SlotError) -> None:
-        """Hear that the next epoch could not be had."""
+        """Handle a training whose next epoch was paused or failed."""
 
 
 class Runner:
-    """Runs jobs in slots until there are no more, the stop says so, or the time is used up."""
+    """Runs jobs in slots until none is left, the run is stopped, or its time is used up."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class Runner:
         context.stop.on_request.append(self._stop_slots)
 
     def run(self) -> None:
-        """Return when all slots are idle for good; how it ended stands in the context's stop."""
+        """Run until all slots are idle for good; the context's stop says how it ended."""
         threads = [
             threading.Thread(
                 target=self._loop, args=(slot,), name=f"slot-{slot.index}", daemon=True
@@ -114,7 +114,7 @@ class Runner:
 
     def _loop(self, slot: Slot) -> None:
         with self.guarded():
-            slot.machine()  # a worker that cannot start is said before any job is taken
+            slot.machine()  # a worker that cannot start fails here, before a job is taken
             self._usage.begin()
             while (training := self._jobs.take(slot)) is not None:
                 try:
@@ -134,8 +134,8 @@ class Runner:
 
     @contextlib.contextmanager
     def guarded(self) -> Iterator[None]:
-        """Turn what breaks the run itself (a full disk, a database that is locked or gone) into
-        its end.
+        """End the run on an error that breaks the run itself (a full disk, a locked or lost
+        database).
         """
         stop = self._context.stop
         try:
@@ -146,7 +146,7 @@ class Runner:
             place = f" ({Path(error.filename).name})" if isinstance(error.filename, str) else ""
             what = f"{error.strerror or error}{place}"
             stop.request(f"writing to {self._log.parent}: {what}", FAILED)
-        except Exception as error:  # a mistake of this program: its place goes into the log
+        except Exception as error:  # a bug: its traceback goes into the log
             with contextlib.suppress(OSError), self._log.open("a", encoding="utf-8") as log:
                 log.write(redact(traceback.format_exc()))
             stop.request(f"{type(error).__name__}: {error} (see {self._log.name})", FAILED)
@@ -158,9 +158,9 @@ class Runner:
 
 
 class InOrder:
-    """Jobs one after the other, each trained to its end in the slot that took it.
+    """Jobs one after another, each trained to its end in the slot that took it.
 
-    A subclass says where they come from (`next_training`) and what becomes of their ends (`ended`).
+    A subclass says where they come from (`next_training`) and what happens when they end (`ended`).
     """
 
     def __init__(self, context: Context, objectives: Sequence[str] = ("valid_accuracy",)) -> None:
@@ -169,28 +169,28 @@ class InOrder:
         self._current: dict[int, Training] = {}  # by slot
 
     def next_training(self, slot: Slot) -> Training | None:
-        """Return a training that has begun; None where there is no other."""
+        """Begin and return the next training; None if there is none."""
         raise NotImplementedError
 
     def ended(self, training: Training, ended: TrialEnded) -> None:
-        """Keep and tell how a training ended."""
+        """Store and tell how a training ended."""
         raise NotImplementedError
 
     def told(self, training: Training) -> set[int]:
-        """Return the epochs of earlier runs that were told and judged in them."""
+        """Return the epochs that earlier runs have already told and judged."""
         return set()
 
     def judge(self, training: Training, epoch: int, slot: Slot) -> TrialEnded | None:
-        """Tell of an epoch; return how the training ends with it, None where it goes on."""
+        """Tell listeners of an epoch; return how the training ends with it, None if it goes on."""
         training.tell_epoch(epoch, slot.index, slot.machine().pid, self.context)
         return training.diverged(epoch)
 
     def complete(self, training: Training, slot: Slot) -> TrialEnded:
-        """Return how a training ends that has all its epochs."""
+        """Return how a training with all its epochs ends."""
         return training.completed(self.objectives)
 
     def take(self, slot: Slot) -> Training | None:
-        """Return the training that this slot is at, or the next one."""
+        """Return this slot's current training, or the next one."""
         training = self._current.get(slot.index) or self.next_training(slot)
         if training is not None:
             self._current[slot.index] = training
@@ -202,7 +202,7 @@ class InOrder:
             self.ended(training, ended)
 
     def _judged(self, training: Training, slot: Slot) -> TrialEnded | None:
-        """Judge the epochs that are not judged yet; return how the training ends with them."""
+        """Judge the epochs not yet judged; return how the training ends, None if it goes on."""
         told = self.told(training) if training.resumed else ()
         training.resumed = False
         for epoch in range(training.judged + 1, training.epoch + 1):
@@ -221,8 +221,8 @@ class InOrder:
 
 
 class JobList(InOrder):
-    """Jobs that are known beforehand, each with its folder; `ends` says, by folder, how those
-    ended that have: now, or in an earlier run.
+    """A fixed list of jobs, each with its folder; `ends` says, by folder, how a job ended, in this
+    run or an earlier one.
     """
 
     def __init__(
@@ -253,7 +253,7 @@ class JobList(InOrder):
         return None
 
     def begin(self, training: Training, slot: Slot) -> None:
-        """Tell that a training begins or goes on."""
+        """Tell listeners that a training begins or resumes."""
         training.begin(slot.index, self.context)
 
     def all_ended(self, jobs: Sequence[tuple[Job, TrialFolder]]) -> bool:

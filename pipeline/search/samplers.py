@@ -1,9 +1,9 @@
-"""How the next trial is chosen, and which are stopped early: Optuna's samplers, made anew for each
-trial from (seed, number).
+"""Optuna's samplers, recreated for each trial from (seed, number), and its pruners.
 
-Optuna's own samplers hold a generator, so a resumed study would repeat its first suggestions, and
-what a trial gets would depend on who asked before. A sampler that is a pure function of the study's
-seed and the trial's number does neither; what samplers learn is read from the study.
+Optuna's own samplers hold a random generator, so a resumed study would repeat its first
+suggestions, and a trial's parameters would depend on which trials were asked for before it. A
+sampler that is a pure function of the study's seed and the trial's number avoids both; what
+samplers learn is read from the study.
 """
 
 import importlib.util
@@ -38,8 +38,8 @@ from pipeline.search.parameter import Parameter
 from pipeline.search.space import Space
 from pipeline.search.storage import all_trials, note, notes_of
 
-POINTS = 4  # of a parameter without steps or choices
-MOST_STEPS = 12  # an integer range with more whole numbers is thinned to POINTS
+POINTS = 4  # on the grid, of a parameter without steps or choices
+MOST_STEPS = 12  # an integer range with more values is thinned to POINTS
 MOST_POINTS = 100_000
 POINT_KEY = "grid_point"
 
@@ -47,8 +47,8 @@ Point = dict[str, Value]
 
 
 class PointSampler(BaseSampler):
-    """Gives each trial the first point that no trial before had; stateless, what is taken stands in
-    the study.
+    """Gives each trial the first point that no earlier trial has; stateless: the study holds which
+    points are taken.
     """
 
     def __init__(self, points: Sequence[Point]) -> None:
@@ -82,7 +82,7 @@ class PointSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        # An enqueued trial that leaves parameters open takes the first point's.
+        # An enqueued trial takes the parameters it leaves open from the first point.
         point = self._points[notes_of(study, trial).get(POINT_KEY, 0)]
         return point.get(
             param_name, param_distribution.to_external_repr(_first(param_distribution))
@@ -90,7 +90,7 @@ class PointSampler(BaseSampler):
 
 
 def grid(space: Space) -> list[Point]:
-    """Return every distinct configuration of the space's grid, shuffled once and for all. Raises
+    """Return every distinct configuration of the space's grid, in a fixed shuffled order. Raises
     InputError beyond MOST_POINTS.
     """
     points = list(islice(_points(space.parameters, {}), MOST_POINTS + 1))
@@ -146,10 +146,10 @@ NEEDS = {
 
 
 class PerTrialSampler(BaseSampler):
-    """Delegates to a fresh sampler for each trial, made from a seed of its own.
+    """Delegates to a fresh sampler for each trial, with its own seed.
 
-    Optuna calls a trial's methods one after another (asking is serialised), so the last one made is
-    enough.
+    Optuna calls a trial's methods one after another (asking is serialised), so keeping the last
+    sampler is enough.
     """
 
     def __init__(self, make: Callable[[int], BaseSampler], seed: int) -> None:
@@ -184,7 +184,7 @@ class PerTrialSampler(BaseSampler):
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         self._current = (
-            None  # the number may be asked for again, where its first trial could not be written
+            None  # the number is asked for again if its first trial could not be written
         )
         self._of(trial).before_trial(study, trial)
 
@@ -195,10 +195,9 @@ class PerTrialSampler(BaseSampler):
 
 
 def make_sampler(settings: Any, seed: int, space: Space) -> BaseSampler:
-    """Return the study's sampler; `settings` is a section ``sampler``, `space` what it chooses
-    from.
+    """Return the study's sampler, from a ``sampler`` section and the space that it samples.
 
-    Raises InputError, with the line that installs it, for a sampler whose library is absent.
+    Raises InputError, with the install command, if the sampler's library is missing.
     """
     library, install = NEEDS.get(settings.name, (None, ""))
     if library is not None and importlib.util.find_spec(library) is None:
@@ -258,7 +257,7 @@ SAMPLERS: dict[str, Callable[[Any, Space], Callable[[int], BaseSampler]]] = {
 
 
 def make_pruner(settings: Any, epochs: int) -> BasePruner:
-    """Return the pruner of a section ``pruner``; `epochs` is the most that a trial trains."""
+    """Return the pruner of a ``pruner`` section; `epochs` is the most that a trial trains."""
     return PRUNERS[settings.name](settings, epochs)
 
 

@@ -34,8 +34,8 @@ class SearchJobs(InOrder):
         return None
 
     def open(self, trial: optuna.Trial, overrides: Sequence[str]) -> Training | None:
-        """Return a trial's training; None for one that is told at once: it cannot be composed, or
-        a killed run left its end without telling it.
+        """Return a trial's training; None if its end is told at once, because it cannot be composed
+        or a killed run stored its end without telling it.
         """
         folder = TrialFolder(self.paths.trial(trial.number))
         self._asked[trial.number] = trial
@@ -70,7 +70,7 @@ class SearchJobs(InOrder):
             self.finish(training.job, training.folder, ended)
 
     def finish(self, job: Job, folder: TrialFolder, ended: TrialEnded) -> None:
-        """Keep what a trial hands on, and tell how it ended."""
+        """Store a trial's weights, if wanted, and its result, and tell how it ended."""
         keep = self.problem.config.tracking.keep_weights
         if weights_wanted(keep, ended, self.queue.is_best(job.number, ended)):
             folder.keep_weights(job.spec, ended, job.overrides)
@@ -84,8 +84,8 @@ class SearchJobs(InOrder):
                 folder.drop_weights()
 
     def _tell(self, ended: TrialEnded) -> int | None:
-        """Tell an end: listeners first, the study last, so that what the study knows the listeners
-        know too.
+        """Tell how a trial ended: listeners first, then the study, so that they know all that it
+        knows.
         """
         self.context.emit(ended)
         return self.queue.tell(self._asked.pop(ended.number), ended)

@@ -20,7 +20,7 @@ from pipeline.search.storage import holds
 
 @dataclass(frozen=True)
 class Space:
-    """Parameters in an order in which each stands after those that its `when` names."""
+    """Parameters, each after those that its `when` names."""
 
     parameters: tuple[Parameter, ...]
 
@@ -48,12 +48,12 @@ class Space:
         return frozenset(parameter.path for parameter in self.parameters)
 
     def distributions(self) -> dict[str, BaseDistribution]:
-        """Return name -> Optuna's distribution, of every branch."""
+        """Return Optuna's distributions by parameter name, over all branches."""
         return {parameter.name: parameter.distribution() for parameter in self.parameters}
 
     def suggest(self, trial: optuna.trial.BaseTrial) -> list[str]:
-        """Ask `trial` for the value of every active parameter; return the overrides, which give the
-        same bits when composed.
+        """Ask `trial` for the value of every active parameter; return the overrides, which restore
+        the values bit for bit when composed.
         """
         values: dict[str, Value] = {}
         overrides: list[str] = []
@@ -73,20 +73,20 @@ class Space:
         ]
 
     def without(self, fixed: Mapping[str, Value]) -> "Space":
-        """Return the space that is left when paths have fixed values: conditions on them are
-        decided.
+        """Return the space that remains when paths have fixed values, with conditions on them
+        resolved.
 
-        What depends on a fixed parameter depends on what that one depended on.
+        What depended on a fixed parameter depends on that parameter's own conditions.
         """
         gone: dict[str, tuple[Value, ...]] = {
             p.name: (fixed[p.path],) for p in self.parameters if p.path in fixed
         }
-        conditions: dict[str, Condition] = {}  # of the fixed parameters, on those that are left
+        conditions: dict[str, Condition] = {}  # of the fixed parameters, on those that remain
         kept: list[Parameter] = []
-        for parameter in self.parameters:  # in order, so what a condition names is decided before
+        for parameter in self.parameters:  # in order: what a condition names comes first
             when = left_of(parameter.when, gone, conditions)
             if when is None:
-                gone[parameter.name] = ()  # never active: what depends on it is not either
+                gone[parameter.name] = ()  # never active, so neither is what depends on it
             elif parameter.name in gone:
                 conditions[parameter.name] = when
             else:
@@ -94,7 +94,7 @@ class Space:
         return Space(tuple(kept))
 
     def branches(self) -> Iterator[dict[str, Value]]:
-        """Yield every combination of the values that conditions or groups depend on (see
+        """Yield the branches of the space: values of its deciding parameters (see
         `pipeline.search.branches`).
         """
         return branches(self.parameters)
@@ -117,7 +117,7 @@ class Space:
         """Compose every branch at both ends with the user's overrides, so that a conflict is an
         error before the first trial.
 
-        Raises InputError that names the branch.
+        Raises InputError naming the branch.
         """
         done: set[tuple[str, ...]] = set()
         for dearest in (False, True):
@@ -135,11 +135,11 @@ class Space:
     def enqueued(
         self, entries: Sequence[Sequence[str]]
     ) -> tuple[list[dict[str, Value]], list[str]]:
-        """Return the parameters of trials to try first, given as overrides, and a line for each
+        """Return the parameters of the trials to try first, given as overrides, and a line for each
         entry or key that does not fit the space.
 
-        Keys that are not searched are left out; an entry whose value lies outside its distribution
-        is left out whole.
+        Keys that are not searched are dropped; an entry with a value outside its distribution is
+        dropped as a whole.
         """
         trials: list[dict[str, Value]] = []
         notes: list[str] = []
@@ -179,9 +179,7 @@ class Space:
         return values, ""
 
     def _check_paths(self) -> None:
-        """Two parameters may set one path only in branches that exclude each other. Raises
-        InputError.
-        """
+        """Check that no two parameters of a branch set the same path. Raises InputError."""
         for branch in self.branches():
             setter: dict[str, str] = {}
             for parameter in self.parameters:

@@ -1,9 +1,9 @@
-"""A study's database with a copy of it in memory, written through and read from memory alone; and
-the only place that calls Optuna by its private names.
+"""A study's database with a write-through copy in memory, which answers all reads; and the only
+module that uses Optuna's private names.
 
-Optuna's own cache reads every unfinished trial from the database again at each look, so that with
-64 slots one decision of a pruner took 20 ms and one suggestion 50. The owner lock makes this
-process the only writer, so what it has written is what there is.
+Optuna's own cache rereads every unfinished trial from the database at each access, so that with 64
+slots one decision of a pruner took 20 ms and one suggestion 50. The owner lock makes this process
+the only writer, so the copy is always current.
 """
 
 import contextlib
@@ -24,19 +24,19 @@ AnyTrial = Trial | FrozenTrial
 
 
 class MirrorStorage(InMemoryStorage):
-    """One study of a database. Each change goes to the database first, so memory never knows more
-    than the disk: but for a trial that is being asked for, which is written when its parameters are
-    chosen, in one transaction instead of one for each.
+    """One study of a database, mirrored in memory. Each change goes to the database first, so
+    memory is never ahead of the disk, except for a trial being asked for: it is written once its
+    parameters are chosen, in one transaction instead of one for each.
     """
 
     def __init__(self, database: RDBStorage, study_name: str) -> None:
         super().__init__()
         self._database = database
         self._there = database.get_study_id_from_name(study_name)
-        self._trial_ids: list[int] = []  # of the database, by this storage's own
+        self._trial_ids: list[int] = []  # of the database, indexed by this storage's own
         self._loading = True
         self._holding = False
-        self._held: int | None = None  # the trial that only memory knows yet
+        self._held: int | None = None  # the trial that is only in memory so far
         here = self.create_new_study(database.get_study_directions(self._there), study_name)
         for key, value in database.get_study_user_attrs(self._there).items():
             super().set_study_user_attr(here, key, value)
@@ -64,8 +64,8 @@ class MirrorStorage(InMemoryStorage):
 
     @contextlib.contextmanager
     def asking(self) -> Iterator[None]:
-        """Hold back the trial that is made within, until its parameters are chosen; a trial of the
-        queue is written as it goes.
+        """Hold back a trial created in this context until its parameters are chosen; a queued trial
+        is written as usual.
         """
         self._holding = True
         try:
@@ -122,7 +122,7 @@ class MirrorStorage(InMemoryStorage):
         if trial.state.is_finished() or step in trial.intermediate_values:
             self._database.set_trial_intermediate_value(
                 there, step, intermediate_value
-            )  # which refuses, or replaces
+            )  # refuses if finished, else replaces
         else:
             _insert_value(self._database, there, step, intermediate_value)
         super().set_trial_intermediate_value(trial_id, step, intermediate_value)
@@ -139,10 +139,10 @@ class MirrorStorage(InMemoryStorage):
 
 
 def _insert(database: RDBStorage, study_id: int, trial: FrozenTrial) -> int:
-    """Write a running trial with all it has; return its id in the database.
+    """Write a running trial with its parameters and attributes; return its id in the database.
 
-    Optuna's own way looks the trial up again for each parameter, and the parameter in the trials
-    before: half of what a trial cost.
+    Optuna's own way looks up the trial again for each parameter, and the parameter in earlier
+    trials: half of a trial's cost.
     """
     with Session(database.engine) as session, session.begin():
         _check_number(
@@ -176,8 +176,8 @@ def _insert(database: RDBStorage, study_id: int, trial: FrozenTrial) -> int:
 
 
 def _insert_value(database: RDBStorage, trial_id: int, step: int, value: float) -> None:
-    """Write a value that is not there yet: one statement, where Optuna's own way first looks for
-    the trial and the step.
+    """Write a value not stored yet, in one statement; Optuna's own way first looks up the trial and
+    the step.
     """
     stored, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
     row = {
@@ -198,20 +198,18 @@ def _check_number(expected: int, got: int) -> None:
 
 
 def asking(study: Study) -> contextlib.AbstractContextManager[None]:
-    """Return the context in which a trial of `study` is to be asked for and its parameters
-    suggested.
-    """
+    """Return the context in which to ask for a trial of `study` and suggest its parameters."""
     storage = study._storage
     return storage.asking() if isinstance(storage, MirrorStorage) else contextlib.nullcontext()
 
 
 def set_state(study: Study, trial: AnyTrial, state: TrialState) -> None:
-    """Give a trial that has not ended another state."""
+    """Set the state of a trial that has not ended."""
     study._storage.set_trial_state_values(trial._trial_id, state)
 
 
 def notes_of(study: Study, trial: AnyTrial) -> dict[str, Any]:
-    """Return what samplers and pruners have noted on a trial, Optuna's system attributes."""
+    """Return what samplers and pruners have noted on a trial: Optuna's system attributes."""
     return study._storage.get_trial_system_attrs(trial._trial_id)
 
 
@@ -226,17 +224,17 @@ def reported_epochs(study: Study, trial: AnyTrial) -> set[int]:
 
 
 def all_trials(study: Study) -> list[FrozenTrial]:
-    """Return the trials as they are now; Study.get_trials may answer from an older look."""
+    """Return the trials as they are now; Study.get_trials may answer from a cache."""
     return study._storage.get_all_trials(study._study_id, deepcopy=False)
 
 
 def running_trial(study: Study, stored: FrozenTrial) -> Trial:
-    """Return a stored trial as one to report to and to tell."""
+    """Return a stored trial as one that can be reported on and told."""
     return Trial(study, stored._trial_id)
 
 
 def holds(distribution: BaseDistribution, value: Any) -> bool:
-    """Tell whether a value is one that the distribution may give."""
+    """Tell whether a distribution contains a value."""
     try:
         return distribution._contains(distribution.to_internal_repr(value))
     except (ValueError, TypeError):

@@ -1,5 +1,5 @@
 """`pipeline.train` from configuration to exit code: one configuration as a study of one trial, with
-epochs, checkpoints, events and files as in a sweep, and nothing searched.
+the same epochs, checkpoints, events and files as in a sweep.
 """
 
 from collections.abc import Callable
@@ -67,8 +67,8 @@ def train(
     slot: Slot,
     around: tuple[Stop, Listeners],
 ) -> TrialEnded | None:
-    """Train in `slot`, from the last checkpoint if there is one, and keep the weights; tell the
-    listeners and close them. None where it was the run that failed.
+    """Train in `slot`, from the last checkpoint if there is one, and keep the weights; tell and
+    close the listeners. Return how the trial ended, None if the run itself failed.
     """
     (stop, listeners), config, place = around, problem.config, folder.paths.folder
     deadline = config.deadline

@@ -1,7 +1,7 @@
-"""One trial as a chain of epochs: each trained in a slot, saved, and only then the next.
+"""One trial as a chain of epochs: each is trained in a slot and saved before the next begins.
 
-This is the only epoch loop's inside: `pipeline.search.runner` says which training goes on next, and
-a source of jobs (`pipeline.search.runner.Jobs`) what comes of it.
+This is the body of the only epoch loop: `pipeline.search.runner` says which training advances next,
+and a source of jobs (`pipeline.search.runner.Jobs`) what follows.
 """
 
 import math
@@ -24,17 +24,19 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Context:
-    """What training needs around it; the same for all trials of a run."""
+    """What a training needs of its run: stop, listeners, deadlines; the same for all trials of a
+    run.
+    """
 
     stop: Stop
     emit: Callable[[Event], None] = lambda event: None
-    trained: Callable[[float], None] = lambda seconds: None  # told the seconds of each epoch
+    trained: Callable[[float], None] = lambda seconds: None  # called with the seconds of each epoch
     epoch_s: float | None = None  # deadlines
     trial_s: float | None = None
 
 
 class Training:
-    """A trial's chain of epochs as far as it has come, here or in an earlier run."""
+    """A trial's chain of epochs so far, from this run and earlier ones."""
 
     def __init__(self, job: Job, folder: TrialFolder) -> None:
         self.job = job
@@ -43,13 +45,13 @@ class Training:
         self.state, self.complaint = folder.load(job.spec)
         self.rows = folder.rows(self.state)  # the metrics of each epoch
         self.resumed = bool(self.rows)  # its epochs of earlier runs are still to be judged
-        self.judged = 0  # epochs
+        self.judged = 0  # number of epochs judged
         self._before_s = sum(row["epoch_s"] for row in self.rows)
         self._started = time.monotonic()
 
     @property
     def epoch(self) -> int:
-        """The epochs that are done."""
+        """The number of epochs done."""
         return len(self.rows)
 
     @property
@@ -58,7 +60,9 @@ class Training:
         return self._before_s + time.monotonic() - self._started
 
     def begin(self, slot: int, context: Context, time_s: float | None = None) -> None:
-        """Tell that the trial begins or goes on, and a checkpoint that could not be used."""
+        """Tell listeners that the trial begins or resumes, and of a checkpoint that could not be
+        used.
+        """
         context.emit(trial_started(self.job, self.epoch, slot, time_s))
         if self.complaint:
             reason = f"checkpoint not used: {self.complaint}"
@@ -82,7 +86,7 @@ class Training:
     def tell_epoch(
         self, epoch: int, slot: int, pid: int, context: Context, time_s: float | None = None
     ) -> None:
-        """Tell of one epoch."""
+        """Tell listeners of one epoch."""
         row = dict(self.rows[epoch - 1])
         context.emit(
             EpochDone(
@@ -98,7 +102,7 @@ class Training:
     def tell_past(
         self, slot: int, context: Context, told: Collection[int], end_s: float | None = None
     ) -> None:
-        """Tell of the epochs of earlier runs that nobody was told of, the last ended at `end_s`."""
+        """Tell listeners of the past epochs not in `told`, the last of which ended at `end_s`."""
         time_s = (time.time() if end_s is None else end_s) - sum(r["epoch_s"] for r in self.rows)
         for epoch, row in enumerate(self.rows, 1):
             time_s += row["epoch_s"]
@@ -107,7 +111,7 @@ class Training:
 
     def completed(self, objectives: Sequence[str]) -> TrialEnded:
         """Return how a trial that has all its epochs ended: COMPLETE with its objectives, or FAIL
-        where they are not finite.
+        if they are not finite.
         """
         assert self.state is not None
         known = {
@@ -120,16 +124,16 @@ class Training:
         return self.end(State.COMPLETE, objective=values)
 
     def failed(self, error: SlotError) -> TrialEnded:
-        """Return how a trial ended whose next epoch could not be had."""
+        """Return how a trial whose next epoch failed ended."""
         return self.end(State.FAIL, f"{error} in epoch {self.epoch + 1}")
 
     def diverged(self, epoch: int) -> TrialEnded | None:
-        """Return how a trial ends whose epoch shows what is not finite; None for a sound one."""
+        """Return how a trial ends if a metric of the epoch is not finite, else None."""
         bad = not_finite(self.rows[epoch - 1])
         return self.end(State.FAIL, f"diverged: {bad} in epoch {epoch}") if bad else None
 
     def end(self, state: State, reason: str = "", objective: tuple[float, ...] = ()) -> TrialEnded:
-        """Return an end with what is known of the trial."""
+        """Return the event of the trial's end."""
         return TrialEnded(
             number=self.job.number,
             state=state,
@@ -144,7 +148,7 @@ class Training:
 
 
 def attempt(call: Callable[[], Result], job: Job, epoch: int, context: Context) -> Result:
-    """Return ``call()``, retried, with an event each time; raises what with_retries raises."""
+    """Return ``call()``, with an event for each retry; raises what with_retries raises."""
 
     def tell(number: int, reason: str) -> None:
         context.emit(retried(job, epoch, number, reason))
@@ -153,9 +157,9 @@ def attempt(call: Callable[[], Result], job: Job, epoch: int, context: Context) 
 
 
 def epoch_deadline(context: Context, spent_s: float) -> float | None:
-    """Return the seconds that the next epoch may take, by both deadlines.
+    """Return the seconds that the next epoch may take under both deadlines.
 
-    Raises TimedOut when the trial has had all of its own.
+    Raises TimedOut if the trial's time is used up.
     """
     if context.trial_s is None:
         return context.epoch_s
@@ -167,9 +171,9 @@ def epoch_deadline(context: Context, spent_s: float) -> float | None:
 
 
 def not_finite(row: Mapping[str, float]) -> str:
-    """Return what a diverged epoch shows, such as "train_loss is nan"; "" for a sound one.
+    """Return which metric of an epoch is not finite, such as "train_loss is nan", else "".
 
-    Norms of layers may overflow in peace.
+    Layer norms are exempt: they may overflow.
     """
     shown = ((name, value) for name, value in row.items() if "/" not in name)
     return next((f"{name} is {value}" for name, value in shown if not math.isfinite(value)), "")
@@ -178,7 +182,7 @@ def not_finite(row: Mapping[str, float]) -> str:
 def trial_started(
     job: Job, resumed_from: int, slot: int, time_s: float | None = None
 ) -> TrialStarted:
-    """Return the event of a trial that begins or goes on, stamped now."""
+    """Return the event of a trial that begins or resumes, stamped `time_s` or now."""
     return TrialStarted(
         number=job.number,
         name=job.name,
@@ -193,7 +197,7 @@ def trial_started(
 
 
 def retried(job: Job, epoch: int, number: int, reason: str) -> TrialRetried:
-    """Return the event of a repetition, stamped now."""
+    """Return the event of a retry, stamped now."""
     return TrialRetried(
         number=job.number, epoch=epoch, attempt=number, reason=reason, time_s=time.time()
     )

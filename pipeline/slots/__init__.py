@@ -1,1 +1,1 @@
-"""Places where nets train: worker processes, a Dask cluster; who owns them, and how they stop."""
+"""Slots where nets train (worker processes or a Dask cluster), the owner lock, and stopping."""

@@ -1,8 +1,8 @@
-"""Slots on a Dask cluster: the same two methods, a Dask worker behind each. State travels by value;
-data are sent once to who lacks them.
+"""Slots on a Dask cluster, with a Dask worker behind each. State travels by value; data are sent
+once to each worker that lacks them.
 
-The scheduler unpickles what it is sent, so any address but this machine's must be TLS. What is
-guarded against was met in practice.
+The scheduler unpickles what it receives, so any address but this machine's must be TLS. Every
+failure guarded against here occurred in practice.
 """
 
 import socket
@@ -25,16 +25,16 @@ from pipeline.slots.slot import CallFailed, Machine, Result, TimedOut, WorkerDie
 CONNECT_S = 10.0
 POLL_S = 0.05
 MOST_STARTS = (
-    3  # of one call: Dask runs a task again by itself when its worker dies, and we count with it
+    3  # of one call: Dask reruns a task by itself when its worker dies, and we count those runs too
 )
 INSTALL = 'pip install "numpy-cnn-sweep[cluster]"'
 
 
 def connect_slots(settings: SlotSettings, count: int | None, kernels: str) -> list["ClusterSlot"]:
-    """Connect to the scheduler and return one slot a worker, or `count` if that is less.
+    """Connect to the scheduler and return one slot per worker, or `count` if that is less.
 
     Raises InputError for an address that does not answer, has no workers, or is neither this
-    machine nor TLS, and for workers that compute with other kernels than asked for.
+    machine nor TLS, and for workers that use other kernels than `kernels`.
     """
     try:
         from distributed import Client
@@ -69,8 +69,8 @@ def connect_slots(settings: SlotSettings, count: int | None, kernels: str) -> li
 
 
 def _check_kernels(client: Any, wanted: str) -> None:
-    """A library that is loaded keeps its kernels. Raises InputError, with how to start the workers,
-    where they are not those wanted.
+    """Check that the workers use the `wanted` kernels: a loaded library keeps its own. Raises
+    InputError, with how to start the workers, if not.
     """
     found = set(client.run(dask_worker.kernels).values())
     if {name.lower() for name in found} != {wanted.lower()}:
@@ -116,7 +116,7 @@ def _is_here(host: str) -> bool:
 
 
 class _Cluster:
-    """The connection that all slots share, and who runs what, as the workers announce it."""
+    """The connection that all slots share, and which workers run which call, as announced."""
 
     def __init__(self, client: Any, memory_mb: int | None) -> None:
         self.client = client
@@ -142,10 +142,10 @@ class _Cluster:
             self._starts.pop(call, None)
 
     def deaths(self, key: str) -> int:
-        """Return how many workers died while they held a task; the scheduler gives it to the next
-        one without a word.
+        """Return how many workers died while they held a task; the scheduler silently passes it on
+        to the next one.
 
-        (Announcements do not tell: the one of a worker that dies at once is lost with it.)
+        (Announcements do not tell: that of a worker that dies at once is lost with it.)
         """
         return int(self.client.run_on_scheduler(_suspicious, key=key))
 
@@ -170,8 +170,8 @@ def _suspicious(key: str, dask_scheduler: Any) -> int:
 
 
 class ClusterSlot:
-    """A place in the cluster's queue: never more of them than workers, so that a call starts at
-    once.
+    """One of the calls that the cluster runs at once: never more than workers, so that a call
+    starts at once.
     """
 
     def __init__(self, index: int, cluster: _Cluster) -> None:
@@ -185,8 +185,8 @@ class ClusterSlot:
     def call(
         self, function: Callable[..., Result], *args: Any, deadline_s: float | None = None
     ) -> Result:
-        """Return ``function(*args)`` of whichever worker is free; see `Slot.call`. The deadline
-        begins when a worker has begun.
+        """Return ``function(*args)`` computed by whichever worker is free; see `Slot.call`. The
+        deadline counts from when a worker begins.
         """
         while True:
             kind, value = self._once(function, args, deadline_s)
@@ -199,13 +199,13 @@ class ClusterSlot:
             return result
 
     def machine(self) -> Machine:
-        """Return what a worker runs on; the workers of a cluster are taken to be alike."""
+        """Return what a worker runs on; the workers of a cluster are assumed to be alike."""
         if self._machine is None:
             self._machine = Machine(**self.call(worker.warm_up))
         return self._machine
 
     def repeats(self) -> list[str]:
-        """Return, once, the deaths of workers that Dask has made good by itself."""
+        """Return, once, the deaths of workers from which Dask has recovered by itself."""
         repeats, self._repeats = self._repeats, []
         return repeats
 
@@ -240,7 +240,7 @@ class ClusterSlot:
             return kind, value
         except (WorkerDied, TimedOut):
             raise
-        except Exception as error:  # KilledWorker, CancelledError, a connection that closed
+        except Exception as error:  # KilledWorker, CancelledError, a closed connection
             if client.status not in ("running", "connecting"):
                 raise ConnectionError(f"the Dask scheduler is gone ({client.status})") from error
             raise WorkerDied(f"worker died ({type(error).__name__})") from error

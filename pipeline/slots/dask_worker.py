@@ -25,9 +25,9 @@ def invoke(
     call: str, function: Callable[..., Any], args: tuple[Any, ...], memory_mb: int | None = None
 ) -> tuple[str, Any]:
     """Announce the call, then return what `worker.invoke` returns; ("DataAbsentError", "digest
-    address") when data must be sent first.
+    address") if data must be sent first.
 
-    `memory_mb` limits what the call may take beyond what the Dask worker's process takes by itself.
+    `memory_mb` limits the memory of the call beyond that of the Dask worker's process itself.
     """
     from distributed import get_worker
 
@@ -43,8 +43,8 @@ def invoke(
 
 @contextlib.contextmanager
 def limited(memory_mb: int | None) -> Iterator[None]:
-    """Limit this process's memory within it: the process is Dask's, and may serve another sweep
-    next.
+    """Limit this process's memory in this context only: the process is Dask's, and may serve
+    another sweep next.
     """
     if memory_mb is None:
         yield
@@ -85,7 +85,7 @@ def store() -> Path:
 
 
 def receive(digest: str, files: Mapping[str, bytes]) -> str:
-    """Keep prepared data that were sent, whole or not at all, and check their digest; return the
+    """Store prepared data that were sent, whole or not at all, and check their digest; return the
     folder.
     """
     folder = store() / digest

@@ -1,8 +1,7 @@
-"""One coordinator a study: the owner holds a lock that the kernel, or the database server, drops
-with the process.
+"""One coordinator per study: the owner holds a lock that the kernel, or the database server, drops
+when the process ends.
 
-And what a coordinator that was killed outright may leave behind: stopped workers, and names in
-shared memory.
+Also clears what a killed coordinator may leave behind: stopped workers, and names in shared memory.
 """
 
 import fcntl
@@ -27,9 +26,7 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 @dataclass(frozen=True, kw_only=True)
 class Owner:
-    """A process, so named that no other is taken for it: a pid returns, with another start or after
-    another boot.
-    """
+    """A process, identified unambiguously: a pid is reused, but with another start time or boot."""
 
     host: str
     boot: str
@@ -57,15 +54,16 @@ class Owner:
 
 
 def boot_id() -> str:
-    """Return what changes with each start of this machine, "" where the system does not say."""
+    """Return an id that changes with each boot of this machine, "" if the system has none."""
     return BOOT_ID.read_text().strip() if BOOT_ID.exists() else ""
 
 
 class OwnerLock:
-    """Held from `acquire` to `release`, or to the end of the process however it comes.
+    """A study's lock, held from `acquire` to `release` or to the end of the process, however it
+    ends.
 
-    The file stays, with its last owner's name: that is how the next owner knows whose workers to
-    look for (`previous`).
+    The file stays, naming its last owner, so that the next one knows whose workers to look for
+    (`previous`).
     """
 
     def __init__(self, path: Path) -> None:
@@ -83,16 +81,14 @@ class OwnerLock:
             os.close(descriptor)
             raise _taken(self.path, found) from None
         self.previous = _read(descriptor)
-        if self._elsewhere(
-            self.previous
-        ):  # a file system that machines share may not share its locks
+        if self._elsewhere(self.previous):  # a shared file system may not share its locks
             os.close(descriptor)
             raise _taken(self.path, self.previous)
         self._descriptor = descriptor
         self._write(asdict(Owner.here()))
 
     def release(self) -> None:
-        """Let the study go. The name is crossed out, so that another machine may take it too."""
+        """Release the study, marked as released so that another machine may take it too."""
         if self._descriptor is not None:
             self._write(asdict(Owner.here()) | {"released": True})
             os.close(self._descriptor)
@@ -106,13 +102,13 @@ class OwnerLock:
         assert self._descriptor is not None
         try:
             os.pwrite(self._descriptor, (json.dumps(content).ljust(300) + "\n").encode(), 0)
-        except OSError:  # a full disk; the lock itself holds, and says so to others without a name
+        except OSError:  # a full disk: the lock still holds, but does not name its owner
             os.ftruncate(self._descriptor, 0)
 
 
 def read_owner(path: Path) -> Owner | None:
-    """Return the process that holds or last held the study without releasing it; None where none is
-    named.
+    """Return the process that holds the study, or last held it without releasing it; None if none
+    is named.
     """
     if not path.exists():
         return None
@@ -187,11 +183,11 @@ SHARED_MEMORY = Path("/dev/shm")
 
 
 def find_workers(study_folder: Path) -> list[psutil.Process]:
-    """Return the processes marked as workers of this study that are not this process's own; the
-    caller holds the study.
+    """Return the processes marked as workers of this study that are not this process's children;
+    the caller holds the study.
 
-    The mark is in their environment, so no list of pids has to be kept, and a pid that is used
-    again is not mistaken.
+    The mark is in their environment, so no list of pids has to be kept, and a reused pid is not
+    mistaken for a worker.
     """
     return [process for process in psutil.process_iter() if _is_orphan(process, str(study_folder))]
 
@@ -217,7 +213,7 @@ def reap_after(previous: Owner | None, study_folder: Path) -> tuple[int, int]:
     """Kill a dead coordinator's orphaned workers and remove its semaphores; return how many of
     each. The caller holds the study.
     """
-    if previous is None:  # it released the study, and with it all it had
+    if previous is None:  # it released the study, and everything else it held
         return 0, 0
     workers = find_workers(study_folder)
     for process in workers:

@@ -1,4 +1,4 @@
-"""Slots as the configuration asks for them, and work spread over them."""
+"""Opening the configured slots, and spreading work over them."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -19,9 +19,9 @@ Result = TypeVar("Result")
 
 @contextlib.contextmanager
 def owned(folder: Path) -> Iterator[None]:
-    """Hold a study's (or net's) folder within it, and make good what a killed owner left there.
+    """Hold the folder of a study (or net) in this context, after cleaning up behind a killed owner.
 
-    Raises InputError when another process holds it.
+    Raises InputError if another process holds it.
     """
     lock = OwnerLock(folder / "owner.json")
     lock.acquire()
@@ -34,7 +34,7 @@ def owned(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def open_slots(config: Config, folder: Path, count: int | None = None) -> Iterator[Sequence[Slot]]:
-    """Start the workers (`count`, or ``slots.n``), at once; within it they are open.
+    """Start `count` workers (or ``slots.n``) without waiting for them; close them on exit.
 
     Raises InputError for a cluster that cannot be reached.
     """
@@ -49,7 +49,7 @@ def open_slots(config: Config, folder: Path, count: int | None = None) -> Iterat
 def spread(
     function: Callable[[Slot, Item], Result], items: Sequence[Item], slots: Sequence[Slot]
 ) -> list[Result]:
-    """Return ``function(slot, item)`` of each item, each by whichever slot is idle."""
+    """Return ``function(slot, item)`` for each item, each in whichever slot is idle."""
     idle: SimpleQueue[Slot] = SimpleQueue()
     for slot in slots:
         idle.put(slot)

@@ -1,8 +1,8 @@
-"""Slots on this machine: joblib's loky, one executor with one worker each, so that a worker that
-dies takes nobody along.
+"""Slots on this machine: one executor of joblib's loky with one worker each, so that a worker that
+dies takes no other with it.
 
-This is the only file that imports loky. What it guards against was met in practice: see the
-comments.
+This is the only file that imports loky. Every failure it guards against occurred in practice: see
+the comments.
 """
 
 import contextlib
@@ -31,11 +31,11 @@ SIGNALS = {signal.SIGINT, signal.SIGTERM}
 
 
 def start_slots(count: int, settings: WorkerSettings) -> list["ProcessSlot"]:
-    """Start `count` workers and return at once; they load NumPy as the caller imports the rest."""
+    """Start `count` workers without waiting; they load NumPy while the caller imports the rest."""
     if settings.kernels == "auto":
-        for pin in PINS:  # loky can add to a worker's environment, not take away
+        for pin in PINS:  # loky can add to a worker's environment, not remove from it
             os.environ.pop(pin, None)
-    # else Ctrl-C in a terminal would end the trackers, and with them the semaphores of the workers
+    # else Ctrl-C in a terminal would end the trackers, and with them the workers' semaphores
     with signals_blocked():
         loky_tracker.ensure_running()
         resource_tracker.ensure_running()
@@ -45,7 +45,7 @@ def start_slots(count: int, settings: WorkerSettings) -> list["ProcessSlot"]:
 @contextlib.contextmanager
 def signals_blocked() -> Iterator[None]:
     """Block SIGINT and SIGTERM in this thread: a process started meanwhile inherits the mask, so
-    they reach the coordinator alone.
+    only the coordinator receives them.
 
     (Ignoring them in the worker's initializer would leave a window while it starts.)
     """
@@ -57,13 +57,13 @@ def signals_blocked() -> Iterator[None]:
 
 
 class ProcessSlot:
-    """A worker process behind `call`; it is replaced when it dies or is killed for lateness."""
+    """A worker process behind `call`; replaced when it dies or is killed at its deadline."""
 
     def __init__(self, index: int, settings: WorkerSettings) -> None:
         self.index = index
         self._settings = settings
         self._stopped = False
-        self._lock = threading.Lock()  # of the executor's replacement
+        self._lock = threading.Lock()  # guards replacing the executor
         self._executor: ProcessPoolExecutor
         self._greeting: Future[tuple[str, Any]]
         self._renew()
@@ -71,7 +71,7 @@ class ProcessSlot:
     def call(
         self, function: Callable[..., Result], *args: Any, deadline_s: float | None = None
     ) -> Result:
-        """Return ``function(*args)`` of the worker; see `Slot.call`."""
+        """Return ``function(*args)`` computed by the worker; see `Slot.call`."""
         self._greet()
         kind, value = self._wait(self._submit(worker.invoke, function, args), deadline_s)
         if kind:
@@ -84,7 +84,7 @@ class ProcessSlot:
         return Machine(**self._greet())
 
     def repeats(self) -> list[str]:
-        """Return nothing: here a call is repeated by the caller alone."""
+        """Return nothing: here only the caller repeats a call."""
         return []
 
     def stop(self) -> None:
@@ -131,7 +131,7 @@ class ProcessSlot:
         )
 
     def _renew(self) -> None:
-        """Replace the executor (the first time: make it) and have the worker load what it needs."""
+        """Create or replace the executor, and have the worker load what it needs."""
         with self._lock:
             if hasattr(self, "_executor"):
                 self._executor.shutdown(wait=True, kill_workers=True)

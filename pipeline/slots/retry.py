@@ -1,4 +1,4 @@
-"""The only retry: a call whose worker died is made again."""
+"""The only retry: a call whose worker died is repeated."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -6,19 +6,19 @@ from typing import TypeVar
 from pipeline.slots.slot import WorkerDied
 from pipeline.slots.stop import Stop
 
-RETRIES = 2  # of one call
+RETRIES = 2  # per call
 Result = TypeVar("Result")
 
 
 class Paused(Exception):  # noqa: N818 - an ending, not an error
-    """The run stops; the trial goes on with its next epoch when the run is resumed."""
+    """The run stops; the trial continues with its next epoch when the run is resumed."""
 
 
 def with_retries(
     call: Callable[[], Result], stop: Stop, tell: Callable[[int, str], None]
 ) -> Result:
-    """Return ``call()``, repeated when its worker dies, at most RETRIES times; each repetition is
-    told as ``tell(number, reason)``.
+    """Return ``call()``, repeated when its worker dies, at most RETRIES times, with
+    ``tell(number, reason)`` for each repetition.
 
     Raises Paused when the run stops, WorkerDied after the last repetition, TimedOut, CallFailed.
     """

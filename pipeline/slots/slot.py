@@ -1,6 +1,4 @@
-"""What a slot is: a place where one call at a time runs, in another process, and what can befall
-that call.
-"""
+"""The slot protocol: one call at a time, run in another process, and the ways a call can fail."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,12 +8,12 @@ Result = TypeVar("Result")
 
 
 class SlotError(Exception):
-    """A call did not return; the slot is new again (or stopped) when this is raised."""
+    """A call did not return; the slot is ready again (or stopped) when this is raised."""
 
 
 class WorkerDied(SlotError):  # noqa: N818 - says what happened, as Timeout or KeyboardInterrupt do
-    """The worker went away during the call: killed, crashed, or its machine left. The call may be
-    repeated.
+    """The worker was lost during the call: killed, crashed, or gone with its machine. The call may
+    be repeated.
     """
 
 
@@ -24,7 +22,7 @@ class TimedOut(SlotError):  # noqa: N818
 
 
 class CallFailed(SlotError):  # noqa: N818
-    """The function itself failed in a healthy worker: the exception's kind and text."""
+    """The function itself raised in a healthy worker; holds the exception's kind and text."""
 
     def __init__(self, kind: str, text: str) -> None:
         super().__init__(f"{kind}: {text}" if text else kind)
@@ -34,7 +32,7 @@ class CallFailed(SlotError):  # noqa: N818
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What a worker runs on: as much as decides which bits come out."""
+    """What a worker runs on, including all that determines the bits of a result."""
 
     pid: int
     host: str
@@ -42,7 +40,7 @@ class Machine:
     kernels: str  # OpenBLAS's kernel set in use, "" with another library
     blas: str
     numpy: str
-    gflops: float  # of a single-precision product, for estimates
+    gflops: float  # of a single-precision matrix product, for estimates
 
     def fingerprint(self) -> dict[str, str]:
         """Return what two machines must share so that equal specs give equal bits."""
@@ -59,7 +57,7 @@ class WorkerSettings:
     """How workers are started."""
 
     study_folder: str = (
-        ""  # absolute; marks the worker's environment, so that an orphan can be told from others
+        ""  # absolute; set in the worker's environment, by which orphans are recognised
     )
     memory_mb: int | None = None
     # auto: OpenBLAS's own choice; inherit: as the environment says; else a kernel set's name
@@ -82,11 +80,11 @@ class Slot(Protocol):
         ...
 
     def machine(self) -> Machine:
-        """Return what the worker runs on; waits for it to have started."""
+        """Return what the worker runs on; waits until it has started."""
         ...
 
     def repeats(self) -> list[str]:
-        """Return, once, why the last call was silently run again by what lies behind the slot."""
+        """Return, once, why the backend of the slot silently repeated the last call."""
         ...
 
     def stop(self) -> None:

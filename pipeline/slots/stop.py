@@ -1,4 +1,4 @@
-"""Why a sweep ends early, and how fast: one small object that signals, budgets and errors write and
+"""Why a sweep ends early, and how fast: one small object that signals, budgets and errors set and
 every slot's thread reads.
 """
 
@@ -13,8 +13,8 @@ FAILED = 1
 
 
 class Stop:
-    """``requested``: finish the epoch in flight, start no other. ``now``: do not wait for it
-    either.
+    """A request to end the run. ``requested``: finish the epochs in flight, start no others.
+    ``now``: do not wait for those either.
     """
 
     def __init__(self) -> None:
@@ -24,12 +24,12 @@ class Stop:
         self.exit_code = 0
         self.on_request: list[
             Callable[[], None]
-        ] = []  # called at each request: wake what waits, kill what works
+        ] = []  # called at each request: wake waiting threads, kill workers
         self._lock = threading.Lock()
 
     def request(self, reason: str, exit_code: int, *, now: bool = False) -> None:
-        """End the sweep. The first reason stays, unless it was a good end and this one is a
-        failure; a later call may make it faster.
+        """End the sweep. The first reason stays, unless it was a success and this one is a failure;
+        a later call may still add `now`.
         """
         with self._lock:
             if not self.requested or (self.exit_code == 0 and exit_code == FAILED):
@@ -41,11 +41,11 @@ class Stop:
 
 
 class SignalHandling:
-    """Within it, SIGINT and SIGTERM become requests: Ctrl-C once finishes the epochs in flight,
-    twice or SIGTERM ends at once.
+    """A context in which SIGINT and SIGTERM become requests: Ctrl-C once finishes the epochs in
+    flight, twice or SIGTERM ends at once.
 
-    A terminating signal saves nothing more because nothing is left to save: every finished epoch is
-    on disk already.
+    Ending at once saves nothing, because nothing is left to save: every finished epoch is on disk
+    already.
     """
 
     def __init__(self, stop: Stop, say: Callable[[str], None]) -> None:

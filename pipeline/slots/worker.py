@@ -1,6 +1,4 @@
-"""What runs in a worker process. It imports the standard library alone, and NumPy with the first
-call.
-"""
+"""What runs in a worker process. Imports only the standard library, and NumPy on the first call."""
 
 import ctypes
 import math
@@ -29,8 +27,8 @@ ONE_THREAD = dict.fromkeys(THREADS, "1")
 def begin(coordinator_pid: int, memory_mb: int | None) -> None:
     """Prepare a fresh worker: limit its memory, and end it soon after its coordinator is gone.
 
-    The coordinator's pid is passed in: os.getppid() read here would already be another one if the
-    coordinator had died.
+    The coordinator's pid is passed in: os.getppid() would already differ here if the coordinator
+    had died.
     """
     if memory_mb is not None:
         limit = memory_mb * 2**20
@@ -46,7 +44,7 @@ def _watch(coordinator_pid: int) -> None:
 
 def invoke(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[str, Any]:
     """Return ("", function(*args)), or (kind, text) of what it raised: an exception would not
-    survive the way back.
+    survive being sent back.
     """
     try:
         return "", function(*args)
@@ -74,7 +72,7 @@ def describe() -> dict[str, Any]:
 
 
 def _product_speed(size: int = 512, repeats: int = 4) -> float:
-    """Return the speed of the single-precision matrix product here, in GFLOP/s; takes some
+    """Return the speed of the single-precision matrix product here, in GFLOP/s; takes a few
     milliseconds.
     """
     import numpy as np
@@ -89,8 +87,8 @@ def _product_speed(size: int = 512, repeats: int = 4) -> float:
 
 
 def warm_up() -> dict[str, Any]:
-    """Import what an epoch needs and return `describe`; a slot's first call, so that the first
-    epoch finds all loaded.
+    """Import what an epoch needs and return `describe`; a slot's first call, so that everything is
+    loaded before its first epoch.
     """
     import cnn_core.training  # noqa: F401
 
@@ -117,7 +115,7 @@ def openblas_kernels() -> str:
 
 
 def _loaded_libraries(word: str) -> list[str]:
-    """Return the files mapped into this process whose name holds `word` (Linux)."""
+    """Return the files mapped into this process whose name contains `word` (Linux)."""
     maps = Path("/proc/self/maps")
     if not maps.exists():
         return []
