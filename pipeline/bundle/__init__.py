@@ -1,4 +1,4 @@
-"""What leaves the house: an ensemble as a folder that NumPy alone can run.
+"""What is exported: an ensemble as a folder that NumPy alone can run.
 
 >>> from pipeline.bundle import load_bundle
 >>> bundle = load_bundle("outputs/contest/bundle")

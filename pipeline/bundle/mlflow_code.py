@@ -1,8 +1,8 @@
-"""The model that MLflow loads and serves: code, not a pickle. It runs the bundle's own predict.py,
-after comparing digests.
+"""The model that MLflow loads and serves: code, not a pickle. It checks the digest of the bundle's
+predict.py and runs it.
 
 Input: uint8 images (N, C, H, W); output: probabilities (N, classes). This file is copied into the
-model and needs NumPy and MLflow alone.
+model and needs only NumPy and MLflow.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ class BundleModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined
     """A bundle behind MLflow's interface."""
 
     def load_context(self, context: Any) -> None:
-        """Load the bundle; its code is compared with its digest before it runs, its weights before
+        """Load the bundle. Digests are checked: of its code before it runs, of its weights before
         they are read.
         """
         folder = Path(context.artifacts["bundle"])

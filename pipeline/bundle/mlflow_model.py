@@ -1,5 +1,5 @@
-"""The bundle as a registered MLflow model: from code, with signature and example, in a run below
-its study's.
+"""The bundle as a registered MLflow model: from code, with signature and example, in a child run
+of its study's.
 """
 
 import contextlib
@@ -47,9 +47,9 @@ def register(config: Config, bundle: Bundle, folder: Path) -> Registered:
     run_id = _create_run(store, config.study.name, bundle, parent)
     try:
         name = f"{config.study.name}-final"
-        # Its chat goes to stderr whatever its logging says.
+        # MLflow writes to stderr whatever its log level.
         with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")  # MLflow's own, of its schema and its type hints
+            warnings.simplefilter("ignore")  # MLflow's, about its schema and type hints
             info = _log(run_id, bundle, folder, name)
         for key, value in _metrics(bundle).items():
             store.client.log_metric(run_id, key, value)
@@ -69,7 +69,7 @@ def register(config: Config, bundle: Bundle, folder: Path) -> Registered:
 
 def _create_run(store: Store, study: str, bundle: Bundle, parent: str | None) -> str:
     tags = {"study": study, "kind": "final", "model_digest": bundle.manifest.digest[:16]}
-    if parent is not None:  # named, since the environment's run id would defeat it
+    if parent is not None:  # explicit, since a run id in the environment would win otherwise
         tags["mlflow.parentRunId"] = parent
     run = store.client.create_run(store.experiment_id, run_name=f"final {study}", tags=tags)
     return str(run.info.run_id)

@@ -24,7 +24,7 @@ TOLERANCE = 1e-5
 
 
 class OnnxWriter:
-    """Collects nodes and constants of one graph; every value has a name of its own."""
+    """Collects the nodes and constants of one graph; every value has a unique name."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -32,8 +32,8 @@ class OnnxWriter:
         self._count = 0
 
     def add(self, operator: str, *inputs: Any, name: str = "", **attributes: Any) -> str:
-        """Append a node with one output and return the output's name; inputs are names, or arrays
-        and numbers of NumPy.
+        """Append a node with one output and return the output's name; inputs are names, or NumPy
+        arrays and scalars.
         """
         self._count += 1
         output = name or f"v{self._count}_{operator.lower()}"
@@ -42,7 +42,7 @@ class OnnxWriter:
         return output
 
     def _unnamed(self, value: Any) -> str:
-        """Add a constant under a name that says what it holds: all of it, or its digest."""
+        """Add a constant named by its type, shape and content: all values if few, else a digest."""
         values = np.asarray(value)
         content = hashlib.sha256(values.tobytes()).hexdigest()[:12]
         shown = "_".join(map(str, values.ravel().tolist())) if values.size <= 8 else content
@@ -50,15 +50,15 @@ class OnnxWriter:
         return self.constant(f"{values.dtype}_{form}_{shown}", values)
 
     def constant(self, name: str, values: NDArray[Any]) -> str:
-        """Add an array once and return its name."""
+        """Add an array, once per name, and return the name."""
         if name not in self.constants:
             self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(values), name)
         return name
 
 
 def onnx_model(bundle: Bundle) -> onnx.ModelProto:
-    """Return the graph of a bundle, checked by the library. Raises ValueError for an operation that
-    has no counterpart.
+    """Return the graph of a bundle, checked by the onnx library. Raises ValueError for an operation
+    that has no counterpart.
     """
     writer = OnnxWriter()
     floats = writer.add("Cast", "images", to=TensorProto.FLOAT)
@@ -114,7 +114,7 @@ def check_against_numpy(model: bytes, bundle: Bundle, images: Images) -> float:
 def _view(
     writer: OnnxWriter, x: str, view: Sequence[float], image_shape: tuple[int, int, int]
 ) -> str:
-    """Bilinear reading by four gathers from the flattened image with one black pixel appended."""
+    """Resample bilinearly: four gathers from the flattened image with one black pixel appended."""
     channels, height, width = image_shape
     sampler = view_sampler(view, (height, width))
     if sampler is None:
@@ -131,7 +131,7 @@ def _view(
 
 
 def _member(writer: OnnxWriter, bundle: Bundle, m: int, views: Sequence[str]) -> str:
-    """The mean of a member's calibrated softmax over views and nets."""
+    """Append the mean of a member's calibrated softmax over views and nets."""
     inverse = np.float32(1 / bundle.manifest.members[m].temperature)
     outputs = []
     for view in views:
@@ -142,7 +142,7 @@ def _member(writer: OnnxWriter, bundle: Bundle, m: int, views: Sequence[str]) ->
 
 
 def _logits(writer: OnnxWriter, x: str, net: Net, prefix: str) -> str:
-    """Append a net's operations; its arrays' names begin with `prefix`."""
+    """Append a net's operations; its arrays' names get `prefix`."""
     arrays = {prefix + name: array for name, array in net.arrays.items()}
     for operation in net.operations:
         named = {
@@ -154,7 +154,7 @@ def _logits(writer: OnnxWriter, x: str, net: Net, prefix: str) -> str:
 
 
 def _combine(writer: OnnxWriter, how: Combine, members: Sequence[str]) -> None:
-    """Write `probabilities`."""
+    """Append the combination of the members, with the output `probabilities`."""
 
     def log(value: str) -> str:
         return writer.add("Log", writer.add("Max", value, np.float32(1e-7)))

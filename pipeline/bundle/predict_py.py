@@ -1,5 +1,5 @@
-"""A bundle's predict.py, put together from the text of the predictor's modules and of the layers'
-`infer`, so that what leaves the house is what is tested in it.
+"""A bundle's predict.py, assembled from the source of the predictor's modules and of the layers'
+`infer`, so that the code that is exported is the code that is tested.
 """
 
 import ast
@@ -26,14 +26,14 @@ if __name__ == "__main__":  # more threads only wait for each other on products 
 '''
 
 
-# The files that predict.py is joined from, before the layers' operations and behind them.
+# The files that predict.py is joined from, before and after the layers' operations.
 _BEFORE = ("records/typed_json", "records/manifest")
 _BEHIND = ("bundle/predictor", "bundle/standalone")
 
 
 def standalone_source() -> str:
-    """Return predict.py: the modules of the predictor and the layers' operations, joined in the
-    order in which they need each other, without their imports of each other and their docstrings.
+    """Return predict.py: the predictor's modules and the layers' operations, joined in order of
+    dependency, without module docstrings and the imports of each other.
     """
     parts = [_source(name) for name in _BEFORE]
     parts += [_operations_source(), *(_source(name) for name in _BEHIND)]
@@ -48,7 +48,7 @@ def _source(name: str) -> str:
 
 
 def _operations_source() -> str:
-    """Return the layers' `infer` as text, each in a class of its layer's name, and their table."""
+    """Return the source of the layers' `infer`, each in a class named as its layer, and a table."""
     parts: dict[str, str] = {}
     for layer in OPERATIONS.values():
         _add_source(layer.infer, parts)
@@ -63,7 +63,7 @@ def _operations_source() -> str:
 
 
 def _add_source(function: Callable[..., Any], parts: dict[str, str]) -> None:
-    """Add a function's text to `parts`, behind that of the functions of cnn_core that it names."""
+    """Add a function's source to `parts`, after that of the cnn_core functions that it uses."""
     text = inspect.getsource(function)
     for node in ast.walk(ast.parse(textwrap.dedent(text))):
         used = function.__globals__.get(node.id) if isinstance(node, ast.Name) else None

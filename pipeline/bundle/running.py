@@ -1,5 +1,5 @@
-"""Running a bundle fast: its nets computed by cnn_core's convolutions, block by block in processes
-of their own, with bounded memory.
+"""Running a bundle fast: its nets computed by cnn_core's convolutions, block by block in several
+processes, with bounded memory.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,11 +21,11 @@ from pipeline.bundle.predictor import Array, Bundle, Net, load
 from pipeline.inputs.input_source import Block
 from pipeline.records.manifest import BundleError
 
-BLOCK = 500  # images a task
+BLOCK = 500  # images per task
 
 
 def open_bundle(folder: str | Path) -> Bundle:
-    """Load a bundle. Raises InputError where it is incomplete, changed after it was written, or of
+    """Load a bundle. Raises InputError where it is incomplete, changed after it was written, or in
     another format.
     """
     try:
@@ -50,8 +50,9 @@ def predict_blocks(
     """Yield each block with its members' probabilities (members, n, classes), in order; at most 4 x
     jobs blocks are in memory.
 
-    `bundle` is the one in `folder`; every process loads it once and verifies it. Blocks are read
-    here, between the rounds: a reader that raises in joblib's own threads would not be heard.
+    `bundle` is the one in `folder`; every process loads and verifies it once. Blocks are read here,
+    between batches of tasks: an error raised by the reader in one of joblib's threads would be
+    lost.
     """
     remaining = iter(blocks)
     with Parallel(n_jobs=jobs, batch_size=1) as parallel:
@@ -63,16 +64,16 @@ def predict_blocks(
             yield from zip(held, parallel(tasks), strict=True)
 
 
-# Images computed at once: with fewer, the calls for small tiles cost too much (docs/LOG.md, Speed:
-# inference).
+# Images computed at once: with fewer, the overhead of calls for small tiles is too high
+# (docs/LOG.md, Speed: inference).
 BATCH = 100
-# Working memory of each shape, which one net at a time uses.
+# Working memory for each shape, used by one net at a time.
 Correlations = dict[tuple[Window, tuple[int, ...]], Correlation]
 
 
 class QuickNet(Net):
-    """A net whose convolutions take the faster algorithm for their shapes: Winograd's or rows
-    lowered one by one.
+    """A net whose convolutions use the faster algorithm for their shapes: Winograd's or row-by-row
+    lowering.
     """
 
     def __init__(
@@ -108,7 +109,7 @@ class QuickNet(Net):
 
 
 def quicken(bundle: Bundle) -> Bundle:
-    """Return the bundle with quick nets; for one thread, since they share their working memory."""
+    """Return the bundle with quick nets, for one thread only: they share working memory."""
     shared: Correlations = {}
     return Bundle(
         bundle.manifest,

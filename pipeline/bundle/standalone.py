@@ -1,5 +1,5 @@
-"""The command of a bundle: read images, write labels. `predict.py` in a bundle is this file joined
-with those that it needs.
+"""A bundle's command: read images, write labels. `predict.py` in a bundle is this file joined with
+those that it needs.
 """
 
 import gzip

@@ -1,5 +1,5 @@
-"""A bundle as a folder: nets as operations, weights, manifest, configuration, scores, licence of
-the data, and predict.py, which needs NumPy alone.
+"""A bundle as a folder: nets as operations, weights, manifest, configuration, scores, the data's
+licence, and predict.py, which needs only NumPy.
 """
 
 import io
@@ -70,8 +70,8 @@ def npz_bytes(arrays: Mapping[str, Array]) -> bytes:
 
 
 def write_bundle(folder: Path, assembled: Assembled) -> None:
-    """Write the bundle under a temporary name, then give it its own; a bundle that is there already
-    is replaced as a whole.
+    """Write the bundle under a temporary name, then rename it; an existing bundle is replaced as a
+    whole.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -104,7 +104,7 @@ def fill_folder(folder: Path, assembled: Assembled) -> None:
     atomic_write_text(folder / "LICENCE-DATA.txt", licence)
     atomic_write_text(folder / "predict.py", standalone_source())
     atomic_write_text(folder / "README.md", _readme(assembled))
-    # Last: a folder with a manifest is complete.
+    # Written last: a folder with a manifest is complete.
     atomic_write_text(folder / "manifest.json", write_manifest(manifest))
 
 
@@ -122,8 +122,8 @@ def _readme(assembled: Assembled) -> str:
 def operations_of(model: Sequential) -> tuple[Operations, Arrays]:
     """Return the operations of an unfused net and copies of the arrays that they name, float32.
 
-    A scale and a shift (batch normalisation) right behind a convolution or a dense layer are folded
-    in: W' = s W, b' = s b + t. A layer that does nothing at inference is left out. Raises
+    A scale and shift (batch normalisation) directly after a convolution or a dense layer is folded
+    into it: W' = s W, b' = s b + t. A layer that does nothing at inference is left out. Raises
     ValueError for a layer that has no operation.
     """
     operations: Operations = []

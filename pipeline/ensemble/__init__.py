@@ -1,3 +1,3 @@
-"""From a study to an ensemble: which nets, their training, out-of-fold predictions, the members'
+"""From a study to an ensemble: choice of nets, their training, out-of-fold predictions, members'
 weights.
 """

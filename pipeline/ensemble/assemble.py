@@ -1,5 +1,5 @@
-"""Putting a bundle together from what a study left behind: its ensemble, or, where none was built,
-its best trial.
+"""Assembling a bundle from a finished study: its ensemble or, where none was built, its best
+trial.
 """
 
 import json
@@ -95,8 +95,8 @@ def _of_ensemble(paths: StudyPaths, ensemble: Ensemble) -> Assembled:
 
 
 def _check_model(entry: EnsembleMember, spec: Spec, paths: StudyPaths) -> None:
-    """Raise InputError where a member's overrides compose another net than it was built of, as
-    after a change of a preset.
+    """Raise InputError where a member's overrides now compose another net than the one it was built
+    from, as after a change of a preset.
     """
     now = plain(asdict(spec.model))
     changed = [
@@ -112,8 +112,8 @@ def _check_model(entry: EnsembleMember, spec: Spec, paths: StudyPaths) -> None:
 
 
 def _final_weights(path: Path, digest: str) -> Weights:
-    """Return a final net's weights. Raises InputError where they are not those that the ensemble
-    was built of.
+    """Return a final net's weights. Raises InputError where they are missing or not those that the
+    ensemble was built from.
     """
     again = "run python -m pipeline.final again"
     if not path.exists():
@@ -148,7 +148,7 @@ def _of_best_trial(paths: StudyPaths) -> Assembled:
 def single_net(
     paths: StudyPaths, name: str, overrides: Sequence[str], weights: Weights, scores: BundleScores
 ) -> Assembled:
-    """Return the bundle of one net: the configuration of these `overrides`, with these weights."""
+    """Return the bundle of one net, composed from `overrides`, with these weights."""
     spec = _spec(paths, overrides)
     files: Files = {}
     net = _net(spec, weights, f"weights/{name}.npz", files)
@@ -162,7 +162,7 @@ def single_net(
 
 
 def _trial_weights(paths: StudyPaths, number: int) -> Weights:
-    """Read a trial's weights, checked against its manifest."""
+    """Read a trial's weights. Raises InputError where they differ from the manifest's digest."""
     trial = paths.trial(number)
     expected = json.loads(trial.manifest.read_text())["sha256"]["weights.npz"]
     found = sha256_file(trial.weights)
@@ -175,7 +175,7 @@ def _trial_weights(paths: StudyPaths, number: int) -> Weights:
 
 
 def trained_with(manifest: Manifest, root: Path) -> Config:
-    """Return the configuration of a bundle's first member, whose data are all members'."""
+    """Return the configuration of a bundle's first member; all members have the same data."""
     return _composed(manifest.members[0].overrides, root)
 
 
@@ -208,7 +208,7 @@ def _net(spec: Spec, weights: Weights, name: str, files: Files) -> BundleNet:
 def _manifest(
     paths: StudyPaths, spec: Spec, members: Sequence[BundleMember], combine: Combine
 ) -> Manifest:
-    """Return what a manifest says of a study's members, its scores not yet told."""
+    """Return the manifest of a study's members, still without scores."""
     data = compose(of_the_net(members[0].overrides)).data.name
     licence = LICENCES.get(data, "as its owner says")
     return Manifest(

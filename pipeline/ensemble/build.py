@@ -1,5 +1,5 @@
 """From out-of-fold logits to an ensemble: temperatures, members within the time cap, the method,
-and what it gains.
+and its gain.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,32 +21,32 @@ from pipeline.reporting.scores import REFITTED, Counts, Probabilities, accuracy,
 
 @dataclass(frozen=True)
 class Judged:
-    """The sets of images that an ensemble is judged on, clean and, where there is one, the proxy:
-    the same images in the same order.
+    """The sets of images that an ensemble is judged on: clean and, where there is one, the proxy,
+    which holds the same images in the same order.
     """
 
     labels: Labels  # (N,)
-    shares: Mapping[str, float]  # how much each set counts
-    main: str  # the set that stands for the images to label: the proxy unless it counts nothing
+    shares: Mapping[str, float]  # weight of each set
+    main: str  # the set that stands for the images to label: the proxy unless its weight is 0
 
     def side_by_side(
         self, sets: Mapping[str, Probabilities]
     ) -> tuple[Probabilities, Labels, Counts]:
-        """Return all sets, one after the other along N: predictions, labels, and how much each
-        image counts.
+        """Return all sets, concatenated along N: predictions, labels, and the weight of each
+        image.
         """
         stacked = np.concatenate([sets[name] for name in self.shares], axis=-2)
         copies, counts = len(self.shares), np.repeat(list(self.shares.values()), len(self.labels))
         return stacked, np.tile(self.labels, copies), counts
 
     def apart(self, joined: Probabilities) -> dict[str, Probabilities]:
-        """Return the sets of (sets x N, classes) by their names."""
+        """Split (sets x N, classes) into the sets by name."""
         return dict(zip(self.shares, np.split(joined, len(self.shares)), strict=True))
 
 
 def judged_on(found: Sequence[OutOfFold], labels: Labels, ordinary: float) -> Judged:
-    """Return the sets that `found` has: with a proxy, clean images count `ordinary` and the proxy's
-    the rest.
+    """Return the sets that `found` has: with a proxy, clean images have the weight `ordinary` and
+    the proxy's the rest.
     """
     if all(one.proxy is not None for one in found):
         main = "proxy" if ordinary < 1 else "clean"
@@ -61,8 +61,8 @@ def build_ensemble(
     settings: EnsembleSettings,
     views: Sequence[Sequence[float]],
 ) -> Ensemble:
-    """Return the ensemble, chosen out of fold alone, on the proxy and ordinary images as
-    `settings.ordinary` says.
+    """Return the ensemble, chosen on out-of-fold predictions alone, of proxy and ordinary images
+    weighted by `settings.ordinary`.
     """
     judged = judged_on(found, labels, settings.ordinary)
     temperatures = [_temperature(one, judged) for one in found]
@@ -113,8 +113,8 @@ def _record(member: Member, sets: Mapping[str, Probabilities], labels: Labels) -
 def _costs_ms(
     members: Sequence[Member], found: Sequence[OutOfFold], views: int
 ) -> NDArray[np.float64]:
-    """Return an image's inference by the nets of each member that predict: the folds' were
-    measured, the others cost as much each.
+    """Return each member's inference time per image, in ms, for the nets that predict: measured for
+    the folds' nets; a refit costs as much as one of them.
     """
     return np.array(
         [
@@ -151,8 +151,8 @@ def _member_probabilities(
 
 
 def _score(joined: Probabilities, members: Probabilities, labels: Labels) -> SetScore:
-    """Return scores of the cross-fitted ensemble on one set, its best member's there, and the gain
-    between them.
+    """Return the scores of the cross-fitted ensemble on one set, the best member's accuracy there,
+    and the gain over it.
     """
     best = int(np.argmax([accuracy(member, labels) for member in members]))
     return SetScore(
@@ -165,7 +165,7 @@ def _score(joined: Probabilities, members: Probabilities, labels: Labels) -> Set
 
 
 def _expected(combination: Combination, members: Probabilities, labels: Labels) -> Expected:
-    """Return what predictions of like images look like, for the label-free check of drift."""
+    """Return what predictions of similar images look like, for the label-free drift check."""
     joined = combination.apply(members)
     votes = members.argmax(axis=2)
     classes = members.shape[2]
@@ -177,7 +177,7 @@ def _expected(combination: Combination, members: Probabilities, labels: Labels) 
 
 
 def summary_lines(ensemble: Ensemble) -> list[str]:
-    """Return what the ensemble is and gains, in words."""
+    """Return the ensemble's members, scores and gains, in words."""
     lines = []
     weights = ensemble.combine.weights
     for k, member in enumerate(ensemble.members):

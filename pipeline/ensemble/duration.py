@@ -1,5 +1,5 @@
-"""How many epochs the final nets can have: as asked, or fewer, so that all of them fit into the
-time given.
+"""How many epochs the final nets can have: as configured, or fewer, so that all of them fit into
+the given time.
 """
 
 import json
@@ -23,13 +23,13 @@ FEWEST = 3  # epochs, however little time there is
 def epochs_that_fit(
     config: Config, tried: Iterable[tuple[TrialPaths, Spec]], nets: Sequence[Spec]
 ) -> int | None:
-    """Return the epochs of every net that predicts, None where each has twice its trial's; folds
-    that only judge have a share of them.
+    """Return the epochs of every net that predicts, None where each gets twice its trial's; folds'
+    nets that are only scored get a share of them.
 
-    With ``final.minutes`` the time of an epoch is taken from the trials' own, scaled by images and
-    multiply-adds to those of the `nets`, which come in the order of their training; what was
-    decided is kept in final/epochs.json, so that a restart decides the same, with other slots too:
-    nets of other epochs would have to be trained anew.
+    With ``final.minutes`` an epoch's time is estimated from the trials' epochs, scaled by images
+    and multiply-adds to the `nets`, which come in training order. The decision is kept in
+    final/epochs.json, so that a restart decides the same, even with other slots: with another
+    number of epochs the nets would have to be trained again.
     """
     final = config.final
     if final.minutes is None or final.epochs is None:
@@ -40,7 +40,7 @@ def epochs_that_fit(
         content = json.loads(kept.read_text())
         if content.get("asked") == asked:
             return int(content["epochs"])
-    # Of a net with fewer epochs than asked, such as those of the folds, that share of an epoch.
+    # A net with fewer epochs than final.epochs, such as a fold's, counts as that share of one.
     expected = [
         seconds * net.train.epochs / final.epochs
         for seconds, net in zip(expected_s(tried, nets), nets, strict=False)
@@ -57,9 +57,10 @@ def epochs_that_fit(
 def expected_s(tried: Iterable[tuple[TrialPaths, Spec]], nets: Sequence[Spec]) -> list[float]:
     """Return how long an epoch of each net should take, empty where no trial's epoch was timed.
 
-    It is taken from the trials whose nets are most like it, scaled by images and multiply-adds: of
-    the same architecture and kernel, if any, since a kernel of 3 is convolved by another algorithm,
-    and then of the nearest multiply-adds, since a wide net does more of them in a second.
+    The estimate comes from the trials with the most similar nets, scaled by images and
+    multiply-adds: of the same architecture and kernel, if any, since a kernel of 3 is convolved by
+    another algorithm, and of those the nearest in multiply-adds, since a wide net does more of them
+    per second.
     """
     timed = [_timed(paths, spec) for paths, spec in tried if _seconds(paths)]
     return [_expected_image_s(timed, net) * images_an_epoch(net) for net in nets] if timed else []
@@ -105,17 +106,16 @@ def _kind(spec: Spec) -> tuple[str, int]:
 
 
 def images_an_epoch(spec: Spec) -> int:
-    """Return how many images an epoch trains."""
+    """Return how many images an epoch trains on."""
     steps = spec.train.steps_per_epoch
     return len(split_of(spec.data).train) if steps is None else steps * spec.train.batch_size
 
 
 def fitting_epochs(epoch_s: Sequence[float], slots: int, seconds: float, most: int) -> int:
-    """Return the epochs at which all nets, `slots` at once, take at most `seconds`; from FEWEST to
+    """Return how many epochs all nets, `slots` at once, can have in `seconds`; from FEWEST to
     `most`.
 
-    epoch_s: how long an epoch of each net takes, in the order of their training; empty where nobody
-    knows.
+    epoch_s: how long an epoch of each net takes, in training order; empty where unknown.
     """
     if not epoch_s:
         return most
@@ -132,5 +132,5 @@ def longest_slot(lengths: Sequence[float], slots: int) -> float:
 
 
 def _seconds(trial: TrialPaths) -> list[float]:
-    # A row that was lost with a crash is known by its place alone: it took 0 s.
+    # A row that a crash lost is known only by its place: it has 0 s.
     return [row["epoch_s"] for row in TrialFolder(trial).history() if row.get("epoch_s", 0.0) > 0]

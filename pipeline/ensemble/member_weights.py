@@ -11,18 +11,17 @@ from cnn_core.axes import Labels
 from pipeline.ensemble.methods import MEANS, METHODS, Combination, fit_temperature, logarithms
 from pipeline.reporting.scores import Counts, Probabilities, accuracy, log_loss, log_losses
 
-LEAST_WEIGHT = 1e-3  # with less, a member costs its time at every prediction for nothing
+LEAST_WEIGHT = 1e-3  # with less, a member costs time at every prediction and gains nothing
 _SEED = 2005
 
 
 def fit(
     method: str, members: Probabilities, labels: Labels, counts: Counts | None = None
 ) -> Combination:
-    """Return a method's combination of (members, N, classes), an average sharpened by the
-    temperature that fits it best.
+    """Return a method's combination of (members, N, classes); an arithmetic mean is sharpened by
+    the temperature that fits it best.
 
-    counts: (N,), how much each image counts, None: all alike; those that count nothing are left
-    out.
+    counts: (N,), weight of each image, None: equal weights; images of weight 0 are left out.
     """
     if counts is not None:
         used = counts > 0
@@ -44,11 +43,11 @@ def cross_fitted(
     copies: int = 1,
     parts: int = 5,
 ) -> NDArray[np.float64]:
-    """Return (N, classes) where each image is joined by a combination fitted without it: an honest
+    """Return (N, classes), each image predicted by a combination fitted without it: an honest
     estimate of the method.
 
-    copies: how many times the images come, one whole set of them after the other (ordinary, as the
-    proxy shows them): an image is left out with all its copies.
+    copies: how many times the images occur, one whole set after the other (ordinary, as the proxy
+    shows them): an image is held out with all its copies.
     """
     joined = np.empty(members.shape[1:], np.float64)
     part = np.tile(_parts(labels[: len(labels) // copies], parts, default_rng(_SEED)), copies)
@@ -78,11 +77,11 @@ def choose(
     name: str = "auto",
     copies: int = 1,
 ) -> Choice:
-    """Return the method `name`, or for auto the one with the least cross-fitted log loss; counts,
-    copies: as in `cross_fitted`.
+    """Return the combination by the method `name`, or for auto by the one with the least
+    cross-fitted log loss; counts, copies: as in `cross_fitted`.
 
-    With auto, a method takes the place of the uniform average only where its loss is lower by more
-    than two standard errors of the difference.
+    With auto, a method replaces the uniform average only if its loss is lower by more than two
+    standard errors of the difference.
     """
     if name != "auto":
         return Choice(
@@ -116,8 +115,8 @@ def within_cap(
     cap_ms: float | None,
     counts: Counts | None = None,
 ) -> list[int]:
-    """Return the members, best log loss first, whose inference together stays below `cap_ms` an
-    image; at least the best that fits.
+    """Return the members whose inference together takes at most `cap_ms` per image, taken by log
+    loss, best first; the fastest alone where none fits.
     """
     order = sorted(range(len(members)), key=lambda m: log_loss(members[m], labels, counts))
     if cap_ms is None:
@@ -148,8 +147,8 @@ def choose_useful(
 
 
 def with_weight(combination: Combination, members: Sequence[int]) -> list[int]:
-    """Return those of `members` that get a weight: a mean's members with a weight of at least a
-    thousandth.
+    """Return those of `members` that get a weight: in a mean, those with at least LEAST_WEIGHT; in
+    stacking, all.
     """
     if not combination.weights:
         return list(members)
@@ -161,7 +160,7 @@ def with_weight(combination: Combination, members: Sequence[int]) -> list[int]:
 
 
 def _parts(labels: Labels, parts: int, rng: Generator) -> NDArray[np.int64]:
-    """Deal the images to parts, each class evenly."""
+    """Assign the images to parts, stratified by class."""
     part = np.empty(len(labels), np.int64)
     dealt = np.concatenate(
         [rng.permutation(np.flatnonzero(labels == c)) for c in np.unique(labels)]

@@ -1,8 +1,8 @@
-"""Joining members' probabilities: a temperature each, then a mean or a logistic regression, fitted
-to out-of-fold predictions alone.
+"""Combining members' probabilities: a temperature each, then a mean or a logistic regression,
+fitted to out-of-fold predictions alone.
 
-Throughout, `members` are (members, N, classes) probabilities, `labels` (N,), and `counts` (N,) how
-much each image counts, None: all alike.
+Throughout, `members` are (members, N, classes) probabilities, `labels` (N,), and `counts` (N,) the
+weight of each image, None: equal weights.
 """
 
 import warnings
@@ -26,11 +26,11 @@ _TINY = 1e-7  # as in the bundle's predictor
 
 @dataclass(frozen=True, kw_only=True)
 class Combination:
-    """How an ensemble joins its members: `weights` (members,), or for stacking `coefficients`
+    """How an ensemble combines its members: `weights` (members,), or for stacking `coefficients`
     (classes, members * classes).
 
-    The weights make an arithmetic mean, or with the method geometric a geometric one: p ~ prod_m
-    p_m^w_m. An average of calibrated members is less sure than it should be, so either mean is
+    The weights are those of an arithmetic mean, or with the method geometric of a geometric one:
+    p ~ prod_m p_m^w_m. An average of calibrated members is underconfident, so either mean is
     sharpened again: p^(1 / temperature).
     """
 
@@ -55,7 +55,7 @@ class Combination:
         return softmax(logarithms(np.tensordot(weights, members, axes=1)), self.temperature)
 
     def record(self) -> Combine:
-        """Return what ensemble.json and a bundle's manifest hold."""
+        """Return the record that ensemble.json and a bundle's manifest hold."""
         if self.method == "stacking":
             rows, intercepts = self.coefficients, self.intercepts
             return Combine(method=self.method, coefficients=rows, intercepts=intercepts)
@@ -69,7 +69,7 @@ def stacking_features(members: Probabilities) -> NDArray[np.float64]:
 
 
 def logarithms(probabilities: Probabilities) -> NDArray[np.float64]:
-    """Return log p, p no smaller than 1e-7."""
+    """Return log p, with p clipped to at least 1e-7."""
     logs: NDArray[np.float64] = np.log(np.maximum(probabilities, _TINY)).astype(np.float64)
     return logs
 
@@ -86,8 +86,8 @@ def fit_temperature(logits: Probabilities, labels: Labels, counts: Counts | None
     """Return the T in [0.05, 20] with the least log loss of softmax(z / T). Source: Guo et al.
     2017, arXiv:1706.04599.
 
-    logits: (N, classes), predicted by nets that did not train on those images; counts: (N,), how
-    much each counts, None: all alike.
+    logits: (N, classes), predicted by nets that did not train on those images; counts: (N,), weight
+    of each image, None: equal weights.
     """
 
     def loss(log_temperature: float) -> float:
@@ -142,10 +142,10 @@ def geometric(members: Probabilities, labels: Labels, counts: Counts | None = No
     >= 0, a convex problem.
 
     Members' evidence is multiplied: the v need not sum to one, and a v of 0 leaves a member out.
-    They are told as weights v / sum(v) and the temperature 1 / sum(v). A member that is often wrong
-    and sure keeps a small say, where the log loss of an arithmetic mean leaves it none
-    (docs/LOG.md, Accuracy: ensembles). Source: the logarithmic opinion pool, Genest and Zidek,
-    Statistical Science 1986; fitted as in Heskes, NIPS 1998.
+    The result holds them as weights v / sum(v) and the temperature 1 / sum(v). A member that is
+    often wrong and confident keeps a small weight, where the log loss of an arithmetic mean gives
+    it none (docs/LOG.md, Accuracy: ensembles). Source: the logarithmic opinion pool, Genest and
+    Zidek, Statistical Science 1986; fitted as in Heskes, NIPS 1998.
     """
     logs = logarithms(members)
     right = _right(logs, labels)
@@ -157,7 +157,7 @@ def geometric(members: Probabilities, labels: Labels, counts: Counts | None = No
 
     start: Any = np.full(len(members), 1 / len(members))
     v = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * len(members)).x
-    total = max(float(v.sum()), 1e-3)  # no member worth anything: nearly uniform probabilities
+    total = max(float(v.sum()), 1e-3)  # no useful member: nearly uniform probabilities
     weights = v / v.sum() if v.sum() > 0 else start
     return Combination(method="geometric", weights=tuple(weights.tolist()), temperature=1 / total)
 
@@ -170,11 +170,11 @@ def greedy(
     bags: int = BAGS,
     steps: int = STEPS,
 ) -> Combination:
-    """Forward selection with replacement, bagged: how often a member is taken is its weight.
+    """Bagged forward selection with replacement: how often a member is selected is its weight.
 
     Each bag draws images with replacement and half of the members (at least two), starts from its
     best member and adds, at each step, the one that lowers the log loss of the average most.
-    Source: Caruana et al., ICML 2004; log loss, since accuracies near 100 % tie.
+    Source: Caruana et al., ICML 2004; by log loss, since accuracies near 100 % tie.
     """
     rng = default_rng(_SEED)
     taken = np.zeros(len(members))
@@ -187,8 +187,8 @@ def greedy(
 
 
 def _drawn(rng: Generator, images: int, counts: Counts | None) -> NDArray[np.int64]:
-    """Return as many indices as there are images, drawn with replacement, each as likely as its
-    image counts.
+    """Return as many indices as there are images, drawn with replacement in proportion to
+    `counts`.
     """
     if counts is None or np.ptp(counts) == 0:
         return rng.integers(0, images, images)
@@ -198,8 +198,8 @@ def _drawn(rng: Generator, images: int, counts: Counts | None) -> NDArray[np.int
 def _forward(
     right: NDArray[np.float64], allowed: NDArray[np.int64], count: int, steps: int
 ) -> NDArray[np.float64]:
-    """Return how often each of `count` members was taken; right: (allowed, N) probabilities of the
-    right class.
+    """Return how often each of `count` members was selected; right: (allowed, N) probabilities of
+    the right class.
     """
     total, taken = np.zeros(right.shape[1]), np.zeros(count)
     for step in range(steps):
@@ -216,17 +216,16 @@ def stacking(
     """Fit a regularised multinomial logistic regression to the logarithms of all members'
     probabilities (Wolpert 1992).
 
-    strength: the inverse of the penalty (C), small since 10 classes x members coefficients stand
-    against few errors.
+    strength: the inverse of the penalty (C); small, since few errors must determine classes x
+    (members x classes) coefficients.
     """
     features = stacking_features(members)
     middle = np.average(features, axis=0, weights=counts)
     spread = np.sqrt(np.average((features - middle) ** 2, axis=0, weights=counts)) + 1e-6
     model = LogisticRegression(C=strength, max_iter=300, tol=1e-4)
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", ConvergenceWarning
-        )  # the last digits of a penalised fit decide nothing here
+        # the last digits of a penalised fit do not matter here
+        warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit((features - middle) / spread, labels, sample_weight=counts)
     classes = members.shape[2]
     coefficients, intercepts = np.zeros((classes, features.shape[1])), np.full(classes, -30.0)
@@ -253,8 +252,9 @@ METHODS: dict[str, Callable[[Probabilities, Labels, Counts | None], Combination]
     "greedy": greedy,
     "stacking": stacking,
 }
+# arithmetic means, which are sharpened by a separately fitted temperature
 MEANS = (
     "uniform",
     "weighted",
     "greedy",
-)  # arithmetic means, which are sharpened by a temperature of their own
+)

@@ -1,5 +1,5 @@
-"""The nets of all members as jobs of the runner: the same epochs as a trial's, saved after each, so
-that a restart goes on; and what their listeners hear: a study of its own whose trials are the nets.
+"""The nets of all members as jobs of the runner: trained epoch by epoch like trials and saved after
+each, so that a restart resumes; and their events: a separate study whose trials are the nets.
 """
 
 import threading
@@ -34,7 +34,7 @@ Net = tuple[Job, TrialFolder]
 
 
 def net_jobs(members: Sequence[Member], paths: StudyPaths) -> list[Net]:
-    """Return one job a net with its folder, in the order of their training."""
+    """Return one job per net with its folder, in training order."""
     jobs = []
     for number, net in enumerate(in_order(members)):
         shown = shown_params(compose(net.overrides), net.overrides)
@@ -52,7 +52,7 @@ def net_jobs(members: Sequence[Member], paths: StudyPaths) -> list[Net]:
 
 
 def is_trained(job: Job, folder: TrialFolder) -> bool:
-    """Tell whether the finished weights of exactly this net are there."""
+    """Return whether the finished weights of exactly this net exist."""
     if not folder.paths.weights.exists():
         return False
     _, about = checkpoint.load_weights(folder.paths.weights)
@@ -60,10 +60,10 @@ def is_trained(job: Job, folder: TrialFolder) -> bool:
 
 
 class FinalJobs(JobList):
-    """Nets that are not trained yet; one that cannot be trained stops the run.
+    """The nets that are not trained yet; one that cannot be trained stops the run.
 
-    `known` are the events that listeners have had of these nets, in earlier runs: epochs that they
-    have not, because they were trained before there was a journal, are told late.
+    `known` are the events of these nets that listeners received in earlier runs; epochs that they
+    missed, because they were trained before there was a journal, are emitted late.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class FinalJobs(JobList):
         self._work_left = sum(work_of(job.spec) * job.epochs for job, _ in rest)
 
     def tell_done(self) -> None:
-        """Tell of the nets that were trained before, those that listeners have not had."""
+        """Emit the events of nets trained earlier that listeners have not received."""
         for job, folder in self._done:
             self.counts[State.COMPLETE] += 1
             if job.number in self._told_complete or not (rows := folder.history()):
@@ -117,7 +117,7 @@ class FinalJobs(JobList):
         return None
 
     def complete(self, training: Training, slot: Slot) -> TrialEnded:
-        """Draw the statistics of the finished net in the slot and keep its weights."""
+        """Compute the finished net's weights and statistics in the slot and save them."""
         job, folder = training.job, training.folder
 
         def finish() -> Any:
@@ -131,7 +131,7 @@ class FinalJobs(JobList):
         return self._end(training, State.COMPLETE)
 
     def lost(self, training: Training, error: Paused | SlotError) -> None:
-        """End a net that the same command goes on with; what befell it ends the run."""
+        """End a net as interrupted: the same command resumes it; a SlotError stops the run."""
         del self._current[next(k for k, held in self._current.items() if held is training)]
         if isinstance(error, SlotError):
             self.context.stop.request(str(error), FAILED)
@@ -144,7 +144,7 @@ class FinalJobs(JobList):
             self.context.stop.request(ended.reason, FAILED)
 
     def line(self, training: Training) -> str:
-        """Return an epoch in words, with the time that the nets left should take."""
+        """Return an epoch in words, with the estimated time for the remaining nets."""
         job, row = training.job, training.rows[-1]
         left_s = self._work_left / work_of(job.spec) * row["epoch_s"] / max(1, self._slots)
         validation = f", validation {row['valid_accuracy']:.2%}" if "valid_accuracy" in row else ""
@@ -153,7 +153,7 @@ class FinalJobs(JobList):
         return f"{done}: {shown}; about {left_s / 60:.0f} min left"
 
     def _tell_late(self, training: Training, slot: int, end_s: float) -> None:
-        """Tell that a net began, and the epochs that nobody was told of, the last at `end_s`."""
+        """Emit that a net began, and the epochs not yet emitted, the last stamped `end_s`."""
         spent_s = sum(row["epoch_s"] for row in training.rows)
         training.begin(slot, self.context, end_s - spent_s)
         number = training.job.number
@@ -163,8 +163,8 @@ class FinalJobs(JobList):
     def _end(
         self, training: Training, state: State, reason: str = "", time_s: float | None = None
     ) -> TrialEnded:
-        """Return how a net ended; a complete one's objective is the accuracy on its fold, if any,
-        of the weights that are kept.
+        """Return how a net ended; a complete one's objective is its kept weights' accuracy on its
+        fold, if it has one.
         """
         spec, rows = training.job.spec, training.rows
         judged = state == State.COMPLETE and spec.data.fold is not None
@@ -184,7 +184,7 @@ def _objective(spec: Spec, rows: Sequence[Mapping[str, float]]) -> tuple[float, 
 
 
 def runs_folder(paths: StudyPaths, nets: Sequence[Net]) -> Path:
-    """Return where a plan of nets has its journal: the same command goes on in the same runs,
+    """Return the journal's folder for a plan of nets: the same command continues the same runs,
     another plan gets its own.
     """
     digests = "".join(job.spec.digest() for job, _ in nets)
@@ -192,7 +192,7 @@ def runs_folder(paths: StudyPaths, nets: Sequence[Net]) -> Path:
 
 
 def final_started(config: Config, nets: Sequence[Net], slots: Sequence[Slot]) -> StudyStarted:
-    """Return the event of a run of final training that begins, stamped now."""
+    """Return the start event of a run of final training, stamped now."""
     name, folder = config.study.name, runs_folder(config.paths, nets)
     note = f"final nets of the study {name}: members x (folds + refits); {config.study.note}"
     tags = run_tags(config, nets[0][0].spec.data.digest, slots[0].machine(), "final")
@@ -211,15 +211,15 @@ def final_started(config: Config, nets: Sequence[Net], slots: Sequence[Slot]) ->
 def final_ended(
     stop: Stop, counts: Mapping[str, int], outside: float, ensemble: Ensemble | None
 ) -> StudyEnded:
-    """Return the event of its end; `ensemble` is None where the run stopped."""
+    """Return the end event of a run of final training; `ensemble` is None where it stopped."""
     return study_ended(
         stop, trials=counts, outside_training=outside, figures=ensemble_figures(ensemble)
     )
 
 
 def ensemble_figures(ensemble: Ensemble | None) -> dict[str, float]:
-    """Return what MLflow shows of an ensemble: out-of-fold scores and gains; the objective is the
-    accuracy on what it is for.
+    """Return an ensemble's metrics for MLflow: out-of-fold scores and gains; the objective is the
+    accuracy on the set it was chosen on.
     """
     found: dict[str, float] = {}
     if ensemble is None:
@@ -236,7 +236,7 @@ def ensemble_figures(ensemble: Ensemble | None) -> dict[str, float]:
 
 
 def one_line_at_a_time(say: Say) -> Say:
-    """Return `say` for several threads: a line is whole before the next begins."""
+    """Return a thread-safe `say`: lines do not interleave."""
     lock = threading.Lock()
 
     def said(line: str) -> None:

@@ -1,5 +1,5 @@
-"""Out-of-fold predictions: every image of the training split seen by the nets that did not train on
-it.
+"""Out-of-fold predictions: every image of the training split predicted by the nets that did not
+train on it.
 """
 
 import io
@@ -35,17 +35,17 @@ Logits = NDArray[np.float32]
 @dataclass(frozen=True)
 class OutOfFold:
     """One member's logits (views, N, classes) of the images at `indices`, clean and, where there is
-    one, on the proxy; inference time.
+    one, on the proxy; and its inference time.
     """
 
     indices: NDArray[np.int64]
     clean: Logits
     proxy: Logits | None
-    ms: float  # an image and view, all folds' nets of the member together
+    ms: float  # per image and view, summed over the member's folds' nets
 
 
 def inference_net(spec: Spec, weights: Weights) -> Net:
-    """Return the net that a bundle would hold for these weights, as predictions compute it."""
+    """Return the net that a bundle would hold for these weights, with the fast convolutions."""
     model = build_model(
         spec.model, spec.data.image_shape, spec.data.classes, np.random.default_rng(0)
     )
@@ -54,7 +54,7 @@ def inference_net(spec: Spec, weights: Weights) -> Net:
 
 
 def view_logits(net: Net, images: Images, views: Sequence[Sequence[float]]) -> Logits:
-    """Return (views, N, classes) of uint8 images (N, C, H, W)."""
+    """Return logits (views, N, classes) of uint8 images (N, C, H, W)."""
     samplers = [view_sampler(view, images.shape[2:]) for view in views]
     parts = []
     for start in range(0, len(images), BATCH):
@@ -67,8 +67,8 @@ def view_logits(net: Net, images: Images, views: Sequence[Sequence[float]]) -> L
 def predict_members(
     members: Sequence[Member], paths: StudyPaths, views: Sequence[Sequence[float]], jobs: int
 ) -> list[OutOfFold]:
-    """Return each member's out-of-fold logits, computed by `jobs` processes, or read where they
-    were computed before.
+    """Return each member's out-of-fold logits, computed by `jobs` processes, or read if they were
+    computed before.
     """
     known = [_read(member, paths, views) for member in members]
     todo = [
@@ -82,8 +82,8 @@ def predict_members(
         for m, fold in todo
     )
     with warnings.catch_warnings():
-        # loky ends a worker between two tasks when it is idle or has grown by 300 MB, takes another
-        # and warns; no task is lost by it.
+        # loky replaces a worker between two tasks when it is idle or has grown by 300 MB, and
+        # warns; no task is lost.
         warnings.filterwarnings(
             "ignore", message="A worker stopped while some jobs were given", category=UserWarning
         )
@@ -120,7 +120,7 @@ def _predict_fold(spec: Spec, paths: TrialPaths, views: Sequence[Sequence[float]
 
 
 def _join(folds: Sequence[OutOfFold]) -> OutOfFold:
-    """Put the folds together, images in their order."""
+    """Join the folds, with the images in order of their indices."""
     indices = np.concatenate([fold.indices for fold in folds])
     order = np.argsort(indices)
     clean = np.concatenate([fold.clean for fold in folds], axis=1)[:, order]
@@ -151,7 +151,7 @@ def _write(
 
 
 def _read(member: Member, paths: StudyPaths, views: Sequence[Sequence[float]]) -> OutOfFold | None:
-    """Return what was written for exactly these nets and views."""
+    """Return what was written for exactly these nets and views, None where nothing was."""
     path = member.folder(paths) / "out_of_fold.npz"
     if not path.exists():
         return None

@@ -1,4 +1,4 @@
-"""Which nets an ensemble is made of: the best distinct trials of a study and fixed configurations,
+"""Which nets make up an ensemble: the best distinct trials of a study and fixed configurations,
 each on every fold, and refits.
 """
 
@@ -18,7 +18,7 @@ from pipeline.files import StudyPaths, TrialPaths
 from pipeline.search.problem import of_the_net
 from pipeline.trial_folder import StoredTrial, TrialFolder
 
-_SHIFT = 1 / 28  # of the side: one pixel of 28
+_SHIFT = 1 / 28  # of the side: one pixel in 28
 _TURN = math.radians(10)
 _ZOOM = 1.08
 
@@ -26,9 +26,9 @@ _ZOOM = 1.08
 def views_of(count: int, image_size: tuple[int, int]) -> list[list[float]]:
     """Return the first `count` of nine views: the image itself, two turns, two zooms, four shifts.
 
-    Turns come first, for a net behind a frame sees the same image whatever the shift, and nearly so
-    whatever the zoom (docs/LOG.md, Frames). A view is (yy, yx, ty, xy, xx, tx): where an output
-    pixel is read, counted from the centre, in pixels.
+    Turns come first, since a net behind a frame sees the same image whatever the shift, and nearly
+    so whatever the zoom (docs/LOG.md, Frames). A view is (yy, yx, ty, xy, xx, tx): where each
+    output pixel is read from, relative to the centre, in pixels.
     """
     dy, dx = _SHIFT * image_size[0], _SHIFT * image_size[1]
     cos, sin = math.cos(_TURN), math.sin(_TURN)
@@ -46,23 +46,21 @@ def views_of(count: int, image_size: tuple[int, int]) -> list[list[float]]:
     return views[:count]
 
 
-_SEED_OFFSET = 1_000_000  # final nets share no stream with trials, which are numbered from 0
+_SEED_OFFSET = 1_000_000  # final nets share no random stream with trials, numbered from 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """One configuration and seed, trained once a fold, and `final.refit` times on all images that
+    """One configuration and seed, trained once per fold, and `final.refit` times on all images that
     are not reserved.
     """
 
     name: str  # "m1-t017", or "m4-fixed1"
-    overrides: tuple[str, ...]  # whole: composing them gives the configuration
-    specs: tuple[
-        Spec, ...
-    ]  # one a fold: they predict out of fold, so temperatures and weights are chosen by them
-    refits: tuple[
-        Spec, ...
-    ] = ()  # on all images that are not reserved; where there are any, they are what predicts
+    overrides: tuple[str, ...]  # complete: they compose to the configuration
+    # one per fold: temperatures and weights are chosen on their out-of-fold predictions
+    specs: tuple[Spec, ...]
+    # on all images that are not reserved; where there are any, only they predict
+    refits: tuple[Spec, ...] = ()
 
     def folder(self, paths: StudyPaths) -> Path:
         return paths.final / self.name
@@ -73,7 +71,7 @@ class Member:
 
 def finished_trials(paths: StudyPaths) -> list[StoredTrial]:
     """Return the complete trials, best first, in the order of leaderboard.csv (after confirmation
-    where there was one). Raises InputError where the folder of one is gone or damaged.
+    where there was one). Raises InputError where a trial's folder is missing or damaged.
     """
     if not paths.leaderboard.exists():
         return []
@@ -83,20 +81,20 @@ def finished_trials(paths: StudyPaths) -> list[StoredTrial]:
 
 
 def study_base(paths: StudyPaths) -> tuple[str, ...]:
-    """Return the overrides that a study was run with and its best trial; empty where no trial is
-    complete.
+    """Return the overrides of a study's best trial, with those that the study was run with; empty
+    where no trial is complete.
     """
     trials = finished_trials(paths)
     return trials[0].overrides if trials else ()
 
 
 def plan_members(config: Config, data: DataSpec, own: Sequence[str]) -> list[Member]:
-    """Return the members that ``config.final`` asks for; `own` are the command's overrides: they
-    stand above a trial's, below ``final.overrides`` and, for its members, ``final.fixed``.
+    """Return the members that ``config.final`` specifies; `own` are the command's overrides: they
+    take precedence over a trial's, but not over ``final.overrides`` and ``final.fixed``.
 
-    The best trials are taken so that architectures, kernel sizes and frames differ as long as
-    others are nearly as good; where there are fewer distinct trials than members, the best come
-    again with other seeds. Raises InputError where there is nothing to build from.
+    The best trials are chosen so that architectures, kernel sizes and frames differ as long as
+    others are nearly as good; with fewer distinct trials than members, the best are repeated with
+    other seeds. Raises InputError where there is nothing to build from.
     """
     final = config.final
     trials = finished_trials(config.paths)
@@ -135,8 +133,8 @@ def plan_members(config: Config, data: DataSpec, own: Sequence[str]) -> list[Mem
 
 @dataclass(frozen=True)
 class FinalNet:
-    """One net of a member: what it learns of the images, "fold 2/3" (all but that fold) or "all
-    images 1/1", and its folder's name.
+    """One net of a member: the part of the images it trains on, "fold 2/3" (all but that fold) or
+    "all images 1/1", and its folder's name.
     """
 
     member: Member
@@ -146,15 +144,15 @@ class FinalNet:
 
     @property
     def overrides(self) -> tuple[str, ...]:
-        """The overrides that compose this net: its member's, whose last is train.epochs; a fold's
-        net may have fewer.
+        """The overrides that compose this net: its member's, with the last, train.epochs, replaced
+        by its own, since a fold's net may have fewer.
         """
         return (*self.member.overrides[:-1], override("train.epochs", self.spec.train.epochs))
 
 
 def in_order(members: Sequence[Member]) -> list[FinalNet]:
-    """Return all nets in the order of their training: refits first, for they mostly take longest
-    and slots should end together.
+    """Return all nets in training order: refits first, since they mostly take longest and slots
+    should end together.
     """
     refits = [
         FinalNet(m, spec, f"all images {k + 1}/{len(m.refits)}", f"all{k}")
@@ -169,12 +167,12 @@ def in_order(members: Sequence[Member]) -> list[FinalNet]:
 
 
 def _diverse(trials: Sequence[StoredTrial], count: int, kind_errors: float) -> list[StoredTrial]:
-    """Return `count` trials: first the best of each kind of net that is nearly as good as any, then
-    the others, then the best again.
+    """Return `count` trials: first the best of each kind of net that is nearly as good as the best,
+    then the others, then the best again.
 
-    A kind is as good where its best trial makes at most `kind_errors` times the errors of the best
-    of all: weaker members get next to no weight in the ensemble and cost as much training as strong
-    ones.
+    A kind is nearly as good if its best trial makes at most `kind_errors` times the errors of the
+    best of all: weaker members get next to no weight in the ensemble and cost as much training as
+    strong ones.
     """
     allowed = kind_errors * min((1 - trial.value for trial in trials), default=0.0)
     kinds: set[tuple[Any, ...]] = set()
@@ -201,8 +199,8 @@ def _diverse(trials: Sequence[StoredTrial], count: int, kind_errors: float) -> l
 
 
 def spec_key(config: Config) -> str:
-    """Return what makes two configurations the same: every section that a net's training depends
-    on.
+    """Return a key that is equal for equal configurations: every section that a net's training
+    depends on.
     """
     parts = (
         config.model,
@@ -223,7 +221,7 @@ def _member(
     index: int,
     epochs: int | None,
 ) -> Member:
-    """Return one member; `epochs` None: twice as many as its configuration says."""
+    """Return one member; `epochs` None: twice those of its configuration."""
     if epochs is None:
         epochs = 2 * compose(overrides).train.epochs
     whole = (*overrides, override("train.epochs", epochs))
@@ -254,12 +252,12 @@ def _member(
 
 
 def fold_of(data: DataSpec, fold: int, folds: int) -> DataSpec:
-    """Return the data of a net that is trained without one fold."""
+    """Return the data of a net trained without one fold."""
     return replace(data, fold=fold, folds=folds, train_size=None, valid_size=None)
 
 
 def all_images(data: DataSpec) -> DataSpec:
-    """Return the data of a net trained on all images that are not reserved; none validates."""
+    """Return the data of a net trained on all images that are not reserved, with no validation."""
     return replace(
         data,
         fold=None,

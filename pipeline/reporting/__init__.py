@@ -1,1 +1,1 @@
-"""What a finished study has to say: effects, confidence, borders, and the page that tells it."""
+"""What a finished study shows: effects, confidence, borders, and the page that reports them."""

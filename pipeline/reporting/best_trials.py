@@ -1,11 +1,11 @@
-"""The one ranking of a study: which trial is the best, wherever that is asked, and how sure that
-is: sampling interval, seeds, and how much of its lead is luck.
+"""The single ranking of a study: which trial is the best, for every part of the program, and how
+certain that is: sampling interval, seeds, and how much of its lead is luck.
 
-The best of many noisy values is too good on average (the winner's curse). Two honest sizes of it:
-measured, where the best trials were run again with other seeds (`study.confirm`); or estimated:
-trials' values are taken as true values plus noise, the true values' spread is what remains of the
-observed spread (empirical Bayes; Efron and Morris 1975), and the search is replayed many times with
-fresh noise: how far is the winner's value above its truth on average?
+The best of many noisy values is too good on average (the winner's curse). Two honest measures of
+it: measured, where the best trials were run again with other seeds (`study.confirm`); or estimated:
+trials' values are modelled as true values plus noise, the true values' spread is what remains of
+the observed spread (empirical Bayes; Efron and Morris 1975), and the search is replayed many times
+with fresh noise: how far does the winner's value exceed its true one on average?
 """
 
 import math
@@ -23,9 +23,9 @@ ENDED = (State.COMPLETE, State.PRUNED, State.FAIL)
 
 
 def ranked(table: StudyTable) -> list[TrialRow]:
-    """Return the ended trials, best first: those that `study.confirm` has confirmed in its order,
-    other complete ones by objective (of two objectives: the Pareto front, then the first), then
-    pruned ones by their last value, then failed ones; equal ones by number.
+    """Return the ended trials, best first: those that `study.confirm` has confirmed, in its order;
+    other complete ones by objective (with two objectives: the Pareto front, then by the first);
+    pruned ones by their last value; failed ones. Ties by number.
     """
     confirmed = list(confirmed_metrics(table.folder))
     front = front_of(table) if len(table.directions) > 1 else set()
@@ -41,7 +41,7 @@ def ranked(table: StudyTable) -> list[TrialRow]:
 
 
 def front_of(table: StudyTable) -> set[int]:
-    """Return the number of the best trial, or of two objectives those of the Pareto front; empty
+    """Return the number of the best trial, or with two objectives those of the Pareto front; empty
     without a complete trial.
     """
     if len(table.directions) == 1:
@@ -65,7 +65,7 @@ def best_of(table: StudyTable) -> TrialRow | None:
 
 
 def last_values(trial: TrialRow) -> tuple[float, ...]:
-    """Return a trial's objectives; of one that was stopped early, the last value it reported."""
+    """Return a trial's objectives; for one that was stopped early, the last value it reported."""
     if trial.objective or trial.state != State.PRUNED:
         return trial.objective
     last = trial.history.get(max(trial.history, default=0), {}).get("valid_accuracy")
@@ -82,8 +82,8 @@ _REPLAYS = 2000
 
 @dataclass(frozen=True)
 class Confidence:
-    """What can be said of the best trial's value. `interval` is Wilson's, 95 %, for `images`
-    validation images.
+    """How certain the best trial's value is. `interval` is Wilson's, 95 %, for `images` validation
+    images.
     """
 
     value: float
@@ -91,8 +91,8 @@ class Confidence:
     interval: tuple[float, float] | None
     noise: float | None  # standard deviation of one trial's value
     noise_source: str
-    optimism: float | None  # expected excess of the winner's value
-    rivals: tuple[int, ...]  # trials that the noise cannot tell from the best
+    optimism: float | None  # expected excess of the winner's value over its true value
+    rivals: tuple[int, ...]  # trials that the noise does not separate from the best
 
 
 def assess(table: StudyTable, images: int | None, seed_noise: float | None = None) -> Confidence:
@@ -125,8 +125,8 @@ def assess(table: StudyTable, images: int | None, seed_noise: float | None = Non
 
 
 def optimism(values: Sequence[float] | np.ndarray, noise: float, *, seed: int = 0) -> float:
-    """Expected excess of the largest of `values` over its own truth, for noise of that standard
-    deviation.
+    """Expected excess of the largest of `values` over its true value, for noise of standard
+    deviation `noise`.
 
     Only the better half is modelled: a few disasters would otherwise hide how close the leaders
     are.

@@ -17,7 +17,7 @@ from pipeline.reporting.regression import Regression, unit_position, value_at
 from pipeline.reporting.table import StudyTable, TrialRow
 
 EDGE = 0.06  # share of the range that counts as its border
-FEWEST = 8  # complete trials before anything is said of winners
+FEWEST = 8  # complete trials needed before winners are analysed
 _MARGIN = 0.15
 # Values beyond which a parameter has no meaning, by the last part of its path.
 LIMITS = {
@@ -37,7 +37,7 @@ class Place:
     side: str  # "upper", "lower" or "" for inside
     share: float  # of the winners at that border
     winners: tuple[float, float]  # span of their values
-    at_limit: bool  # the border is the end of what makes sense
+    at_limit: bool  # beyond the border, values have no meaning
 
 
 def winners_of(table: StudyTable) -> list[TrialRow]:
@@ -47,8 +47,8 @@ def winners_of(table: StudyTable) -> list[TrialRow]:
 
 
 def places(table: StudyTable, paths: Mapping[str, str]) -> list[Place]:
-    """One entry for each number searched by at least two winners; none for a study too small to
-    have winners.
+    """One entry for each numeric parameter that at least two winners have; none for a study too
+    small to have winners.
 
     paths: name in the space -> configuration path.
     """
@@ -93,9 +93,9 @@ def next_space(
 ) -> dict[str, Any]:
     """The space to search next, in the form of `conf/space/*.yaml`.
 
-    A range is moved past a border where winners sit, else narrowed to theirs with a margin; a
-    choice that the regression puts clearly (95 %) behind the best one is dropped. Conditions and
-    groups stay, except those of dropped choices.
+    A range is extended past a border where winners sit, else narrowed to theirs with a margin; a
+    choice that the regression finds clearly (95 %) worse than the best one is dropped. Conditions
+    and groups stay, except those of dropped choices.
     """
     by_name = {place.name: place for place in places(table, paths)}
     following: dict[str, Any] = {}
@@ -155,7 +155,7 @@ def _next_range(place: Place, distribution: BaseDistribution) -> list[float | in
     if place.side == "lower" and not place.at_limit:
         low = -0.5
     least, most = LIMITS.get(place.path.rsplit(".", 1)[-1], (-math.inf, math.inf))
-    if distribution.low >= 0:  # what was not negative stays so, and a count stays at least one
+    if distribution.low >= 0:  # a range stays non-negative, a count at least one
         least = max(
             least,
             1.0 if isinstance(distribution, IntDistribution) and distribution.low >= 1 else 0.0,

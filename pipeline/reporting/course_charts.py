@@ -1,5 +1,5 @@
-"""The charts of a study's course: objectives and learning curves, what they cost, and which trial
-ran where; and the learning curves of one trial.
+"""The charts of a study's course: objectives, learning curves, costs, and which trial ran in which
+slot; and the learning curves of one trial.
 """
 
 import math
@@ -12,14 +12,14 @@ from pipeline.reporting.table import StudyTable, TrialRow
 
 WIDTH, HEIGHT = 720.0, 300.0
 LEFT, RIGHT, TOP, BOTTOM = 64.0, 14.0, 26.0, 44.0
-_CURVES = 8  # best trials whose learning curves stand out
+_CURVES = 8  # best trials whose learning curves are highlighted
 _PARTS = {"train": "training", "valid": "validation"}
 
 History = Mapping[int, Mapping[str, float]]  # epoch (from 1) -> metrics
 
 
 def goal_axis(table: StudyTable, first: float, last: float) -> Axis:
-    """The objective's axis, without the disasters that would press good trials into one line."""
+    """The objective's axis, cut so that very bad trials do not squeeze the good ones together."""
     values = sorted(trial.value for trial in table.complete)
     share = table.directions[0] == "maximize" and all(0 <= value <= 1 for value in values)
     if len(values) >= 8:
@@ -30,7 +30,7 @@ def goal_axis(table: StudyTable, first: float, last: float) -> Axis:
 
 
 def said(trial: TrialRow) -> str:
-    """A trial in one line, for hovering."""
+    """A trial in one line, for a tooltip."""
     value = f"{trial.value:.4f}" if trial.objective else trial.state.lower()
     return f"{trial.name}: {value}, {trial.epochs} epochs, {trial.duration_s:.1f} s"
 
@@ -60,7 +60,7 @@ def history(table: StudyTable) -> str:
         dot(x(trial.number), HEIGHT - BOTTOM, trial.state.lower(), said(trial), 3)
         for trial in stopped
     ]
-    floor = HEIGHT - BOTTOM  # a best so far that lies outside the picture
+    floor = HEIGHT - BOTTOM  # for a best so far that lies outside the chart
     parts.append(line([(left, min(height, floor)) for left, height in steps], "best"))
     told = (
         f"{len(table.complete)} complete trials; the best reaches {best:.4f}."
@@ -121,7 +121,7 @@ def curves(table: StudyTable) -> str:
 def pareto_front(
     rows: Sequence[TrialRow], cost: Callable[[TrialRow], float], *, maximize: bool
 ) -> list[TrialRow]:
-    """Trials that no other beats in both cost (less is better) and objective, cheapest first."""
+    """Trials that no other dominates in cost (less is better) and objective, cheapest first."""
     front: list[TrialRow] = []
     sign = 1.0 if maximize else -1.0
     for trial in sorted(rows, key=lambda t: (cost(t), -sign * t.value)):
@@ -131,7 +131,7 @@ def pareto_front(
 
 
 def pareto(table: StudyTable, cost: Callable[[TrialRow], float], name: str) -> str:
-    """Objective against a cost, with the front of trials that are best for what they cost."""
+    """Objective against a cost, with the Pareto front."""
     rows = [trial for trial in table.complete if cost(trial) > 0]
     if len(rows) < 2:
         return ""
@@ -157,7 +157,7 @@ def pareto(table: StudyTable, cost: Callable[[TrialRow], float], name: str) -> s
 
 
 def timeline(table: StudyTable) -> str:
-    """Which trial ran in which slot when."""
+    """Which trial ran when, and in which slot."""
     spans = [(trial, *span) for trial in table.trials for span in trial.spans]
     if not spans:
         return ""
@@ -227,7 +227,7 @@ def _panel(history: History, what: str, left: float, right: float) -> str:
 
 
 def _runs(points: Sequence[tuple[int, float]]) -> list[list[tuple[int, float]]]:
-    """Neighbours without a gap between them."""
+    """The points split into runs without a gap."""
     runs: list[list[tuple[int, float]]] = [[]]
     for epoch, value in points:
         if math.isfinite(value):

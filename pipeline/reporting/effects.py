@@ -1,5 +1,5 @@
-"""What mattered, said in sentences: differences between choices, the best place of a number, with
-95 % intervals.
+"""What mattered, in sentences: differences between choices, the best value of a number, with 95 %
+intervals.
 """
 
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ import numpy as np
 from pipeline.reporting.regression import Floats, Group, Regression, design_row, value_at
 from pipeline.reporting.table import StudyTable, TrialRow
 
-_FEWEST = 5  # trials on each side before a difference within a branch is looked at
-_CLEAR_Z = 2.58  # of 99 %, since many pairs are looked at
+_FEWEST = 5  # trials needed on each side to compare within a branch
+_CLEAR_Z = 2.58  # for 99 %, since many pairs are compared
 
 
 @dataclass(frozen=True)
 class Effect:
-    """One finding: `text` says it, `clear` whether its interval excludes nothing-at-all."""
+    """One finding: `text` states it, `clear` says whether its interval excludes zero."""
 
     name: str
     text: str
@@ -31,22 +31,22 @@ class Effect:
 
 @dataclass(frozen=True)
 class Unit:
-    """How differences of the objective are said: accuracies in (percentage) points, other values
-    plainly.
+    """How the objective and its differences are written: accuracies in per cent and percentage
+    points, other values plainly.
     """
 
     factor: float
     word: str
 
     def difference(self, size: float, half_width: float) -> str:
-        """Such as ``+0.21 ± 0.05 points``."""
+        """A difference, such as ``+0.21 ± 0.05 points``."""
         digits = self._digits(half_width)
         return (
             f"{size * self.factor:+.{digits}f} ± {half_width * self.factor:.{digits}f}{self.word}"
         )
 
     def value(self, value: float) -> str:
-        """Such as ``98.71 %``."""
+        """A value, such as ``98.71 %``."""
         return f"{value * 100:.2f} %" if self.factor == 100.0 else f"{value:.4g}"
 
     def _digits(self, half_width: float) -> int:
@@ -55,7 +55,7 @@ class Unit:
 
 
 def unit_of(table: StudyTable) -> Unit:
-    """Accuracies (between 0 and 1, to be maximised) are said in per cent."""
+    """The unit of the objective: per cent for accuracies (between 0 and 1, to be maximised)."""
     values = [trial.value for trial in table.complete]
     is_share = table.directions[0] == "maximize" and all(0.0 <= value <= 1.0 for value in values)
     return Unit(100.0, " points") if is_share else Unit(1.0, "")
@@ -96,7 +96,7 @@ def _number(group: Group, regression: Regression, unit: Unit, sign: float) -> Ef
     curves = sign * (regression.resampled[:, group.columns] @ basis.T)
     curve = sign * (basis @ regression.coefficients[group.columns])
     best = int(curve.argmax())
-    inner = curve[10:91]  # the ends of a range hold few trials
+    inner = curve[10:91]  # few trials lie near the ends of a range
     worst = 10 + int(inner.argmin())
     low, high = np.quantile(places[curves.argmax(axis=1)], [0.025, 0.975])
     spread = curves[:, best] - curves[:, worst]
@@ -115,8 +115,8 @@ def _number(group: Group, regression: Regression, unit: Unit, sign: float) -> Ef
 
 
 def interactions(table: StudyTable, regression: Regression, unit: Unit) -> list[Effect]:
-    """Differences between two choices that depend on a third: only those that differ clearly (99 %)
-    are told.
+    """Differences between two choices that depend on another parameter; only clear ones (99 %) are
+    reported.
     """
     rows = table.complete
     residuals, weights = _residuals(rows, regression)

@@ -1,6 +1,6 @@
-"""Everything that the report tells, gathered from a study's folder and database; what is missing is
-left out, not guessed. With it what deterministic mode costs: its rounds train epoch by epoch, so
-slots wait for the slowest; free slots wait at the very end alone.
+"""Everything that the report shows, gathered from a study's folder and database; what is missing is
+left out, not guessed. Also the cost of deterministic mode: its rounds train epoch by epoch, so
+slots wait for the slowest; without rounds, slots would wait only at the very end.
 """
 
 import heapq
@@ -37,9 +37,8 @@ class Facts:
     """A study's findings."""
 
     table: StudyTable
-    config: dict[
-        str, Any
-    ]  # the sweep's configuration, interpolations unresolved; empty where no journal tells it
+    # the sweep's configuration, interpolations unresolved; empty without a journal
+    config: dict[str, Any]
     regression: Regression | None = None
     effects: list[Effect] = field(default_factory=list)
     confidence: Confidence | None = None
@@ -57,7 +56,7 @@ class Facts:
     evaluation: dict[str, dict[str, Any]] = field(
         default_factory=dict
     )  # set of images -> its scores
-    overrides: list[str] = field(default_factory=list)  # of the winner, whole
+    overrides: list[str] = field(default_factory=list)  # all of the winner's
 
     @property
     def winner(self) -> TrialRow:
@@ -99,8 +98,8 @@ def _config(table: StudyTable) -> dict[str, Any]:
 
 
 def _of_best(facts: Facts, paths: StudyPaths) -> None:
-    """What needs the data and the kept weights: how many images validated, pictures of the best
-    net.
+    """Add what needs the data and the kept weights: confidence from the number of validation
+    images, and pictures of the best net.
     """
     best = facts.winner
     images: int | None = None
@@ -113,7 +112,7 @@ def _of_best(facts: Facts, paths: StudyPaths) -> None:
         if trial.weights.is_file():
             facts.pictures = draw_net(trial.folder).figures()
     except (InputError, OSError, ValueError, KeyError):
-        pass  # data or weights have gone or changed: the study can still be told without them
+        pass  # data or weights are gone or changed: the rest of the study can still be reported
     facts.confidence = assess(facts.table, images, _seed_noise(facts.confirmed))
 
 
@@ -139,8 +138,8 @@ def _seed_noise(confirmed: Mapping[int, Mapping[str, float]]) -> float | None:
 
 
 def reasons(table: StudyTable) -> dict[str, list[tuple[str, int]]]:
-    """State -> reasons, numbers left out so that like ones are counted together, the most frequent
-    first.
+    """State -> reasons, most frequent first; numbers are removed so that similar reasons are
+    counted together.
     """
     found: dict[str, Counter[str]] = {}
     for trial in table.trials:
@@ -164,8 +163,8 @@ def _json(path: Path) -> dict[str, Any] | None:
 
 @dataclass(frozen=True)
 class Lockstep:
-    """The epochs of a study, by the clock: as its rounds trained them, and as slots would have that
-    do not wait for one another.
+    """How long a study's epochs took in lockstep, and how long they would take on slots that do not
+    wait for each other.
     """
 
     slots: int
@@ -175,7 +174,7 @@ class Lockstep:
 
     @property
     def waiting(self) -> float:
-        """Share of the slots' time that was waiting for the others of a round."""
+        """Share of the slots' time spent waiting for the rest of a round."""
         return 1.0 - self.trained_s / (self.slots * self.lockstep_s)
 
     def line(self) -> str:
@@ -192,7 +191,7 @@ class Lockstep:
 
 def lockstep(table: StudyTable) -> Lockstep | None:
     """Measure a study from its epochs' durations; None for one that was not deterministic, or whose
-    journal does not tell durations.
+    journal has no durations.
     """
     slots = table.started.slots if table.started is not None else 0
     rounds: dict[int, list[list[float]]] = {}
@@ -213,8 +212,8 @@ def lockstep(table: StudyTable) -> Lockstep | None:
 
 
 def round_s(members: Sequence[Sequence[float]], slots: int) -> float:
-    """Return the seconds of a round: for each epoch those of the trials that still live, in
-    whichever slot is idle.
+    """Return the seconds that a round takes: epoch by epoch, with the trials still running spread
+    over idle slots.
     """
     epochs = max(map(len, members), default=0)
     return sum(

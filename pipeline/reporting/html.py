@@ -1,11 +1,11 @@
-"""Small pieces of HTML that the sections share; every text is escaped here."""
+"""Small pieces of HTML that the sections share; all text is escaped here."""
 
 from collections.abc import Sequence
 from html import escape
 
 
 def bullets(items: Sequence[str]) -> str:
-    """A list of items that are HTML already."""
+    """A list of items that are already HTML."""
     return (
         f'<ul class="findings">{"".join(f"<li>{item}</li>" for item in items)}</ul>'
         if items
@@ -19,7 +19,7 @@ def text(words: str, kind: str = "") -> str:
 
 
 def command(words: str) -> str:
-    """Something to type, or a file."""
+    """A command to type, or a file."""
     return f"<pre><code>{escape(words)}</code></pre>"
 
 
@@ -29,13 +29,13 @@ def numbers(entries: Sequence[tuple[str, str]]) -> str:
     return f'<dl class="numbers">{inner}</dl>'
 
 
-Cell = str | tuple[str, float]  # text, or text and the number that it is sorted by
+Cell = str | tuple[str, float]  # text, or text and its sort key
 
 
 def table(
     heads: Sequence[str], rows: Sequence[Sequence[Cell]], caption: str, *, sortable: bool = False
 ) -> str:
-    """A table in a scrolling box that the keyboard reaches; a row's first cell is its header."""
+    """A table in a scrolling box with keyboard focus; a row's first cell is its header."""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in heads)
     body = "".join(
         f"<tr>{''.join(_cell(cell, first=index == 0) for index, cell in enumerate(row))}</tr>"

@@ -34,7 +34,7 @@ _MOST_MISTAKES, _MOST_FILTERS, _COLUMNS = 40, 64, 8
 
 @dataclass(frozen=True)
 class KeptNet:
-    """A trial's net with the images that validate it."""
+    """A trial's net with its validation images."""
 
     spec: Spec
     weights: Weights
@@ -44,7 +44,7 @@ class KeptNet:
 
 @dataclass(frozen=True)
 class NetPictures:
-    """The confusion matrix as a chart, the others as PNG by file name."""
+    """The confusion matrix as a chart, the other pictures as PNG by file name."""
 
     confusion: str
     sheets: dict[str, bytes]
@@ -54,7 +54,7 @@ class NetPictures:
         return {"confusion_matrix.svg": standalone(self.confusion).encode(), **self.sheets}
 
     def figures(self) -> list[str]:
-        """Each as HTML."""
+        """Each picture as HTML."""
         found = [self.confusion]
         for name, png in self.sheets.items():
             uri = "data:image/png;base64," + base64.b64encode(png).decode()
@@ -67,8 +67,8 @@ class NetPictures:
 
 
 def open_kept(folder: Path) -> KeptNet:
-    """The net of a trial whose weights were kept. Raises InputError or OSError for what is missing
-    or damaged.
+    """The net of a trial whose weights were kept. Raises InputError or OSError where files are
+    missing or damaged.
     """
     paths = TrialPaths(folder)
     stored = TrialFolder(paths).read()
@@ -80,7 +80,7 @@ def open_kept(folder: Path) -> KeptNet:
 
 
 def draw_net(folder: Path) -> NetPictures:
-    """Draw the net of a trial whose weights were kept. Raises as `open_kept`."""
+    """Draw the net of a trial whose weights were kept. Raises the same errors as `open_kept`."""
     net = open_kept(folder)
     chances = predict_proba(net.spec, net.weights.params, net.weights.buffers, net.images)
     names = [str(index) for index in range(net.spec.data.classes)]
@@ -98,7 +98,7 @@ def draw_net(folder: Path) -> NetPictures:
 def confusion_matrix(
     truth: NDArray[np.integer], predicted: NDArray[np.integer], names: Sequence[str]
 ) -> str:
-    """Counts of true against predicted class; the colour shows mistakes alone, so that a good net's
+    """Counts of true against predicted class; colour marks only mistakes, so that a good net's few
     still stand out.
     """
     counts = np.zeros((len(names), len(names)), dtype=int)
@@ -132,8 +132,8 @@ def misclassified(
     probabilities: NDArray[np.floating],
     names: Sequence[str],
 ) -> bytes:
-    """A PNG of the wrongly classified images, the most confident mistakes first, each with its true
-    and its predicted class; empty where none is wrong.
+    """A PNG of the misclassified images, the most confident mistakes first, each with its true and
+    its predicted class; empty where there are none.
 
     images: (N, C, H, W) uint8; probabilities: (N, classes).
     """

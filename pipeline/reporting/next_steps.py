@@ -1,5 +1,5 @@
-"""The report's way on: the space to search next, the final ensemble, and commands to repeat it
-all.
+"""The report's next steps: the space to search next, the final ensemble, and the commands that
+reproduce everything.
 """
 
 import shlex
@@ -22,7 +22,7 @@ SETS = {
 
 
 def following(facts: Facts) -> str:
-    """Where the winners lie in each range, and a space to go on with."""
+    """Where the winners lie in each range, and the space to search next."""
     if not facts.places:
         return ""
     points = []
@@ -61,7 +61,7 @@ def following(facts: Facts) -> str:
 
 
 def space_yaml(space: Mapping[str, Any]) -> str:
-    """A space as `conf/space/*.yaml` are written: a line a parameter."""
+    """A space in the form of `conf/space/*.yaml`: one line per parameter."""
     lines = (
         f"{name}: {yaml.safe_dump(entry, sort_keys=False, default_flow_style=True, width=1000)}"
         for name, entry in space.items()
@@ -70,8 +70,8 @@ def space_yaml(space: Mapping[str, Any]) -> str:
 
 
 def ensemble(facts: Facts) -> str:
-    """Members, weights and gain of the final ensemble, and the one look at the test images, where
-    there are any.
+    """Members, weights and gain of the final ensemble, and the single evaluation on the test images
+    if there was one.
     """
     parts = []
     found = facts.ensemble
@@ -144,7 +144,7 @@ def _scores(name: str, scores: Mapping[str, Any]) -> list[str]:
 
 
 def repeat(facts: Facts) -> str:
-    """Commands."""
+    """The commands that reproduce the study."""
     study = facts.table
     name = shlex.quote(study.name)
     root = study.folder.parent

@@ -59,7 +59,7 @@ def page(facts: Facts, version: str) -> str:
 
 
 def overview(table: StudyTable) -> str:
-    """All charts of a study on one page, for whoever looks at its run in MLflow."""
+    """All charts of a study on one page, for its run in MLflow."""
     done = table.complete
     searched = table.started is None or table.started.tags.get("kind") != "final"
     charts: list[tuple[str, str]] = []  # heading, HTML

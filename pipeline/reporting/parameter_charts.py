@@ -30,13 +30,13 @@ from pipeline.reporting.svg import (
 )
 from pipeline.reporting.table import StudyTable, TrialRow
 
-_MOST = 8  # parameters in one chart
+_MOST = 8  # parameters in a chart
 _CELLS = 24  # of the smoothed surface, along each side
 _KERNEL = 0.2  # standard deviation of the smoothing, of each parameter's range
 
 
 def importances(regression: Regression) -> str:
-    """Bars with 95 % intervals."""
+    """Each parameter's importance as a bar with its 95 % interval."""
     rows = regression.shares
     left, height = 150.0, 26.0 * len(rows) + 50
     x = Axis(0.0, max(0.05, *(min(1.0, row[3]) for row in rows)), left, WIDTH - RIGHT, percent=True)
@@ -77,7 +77,7 @@ def _slice(table: StudyTable, name: str) -> str:
     parts = [frame(x, y, name, "", x_most=4, y_most=4)]
     for trial in rows:
         if y.low <= trial.value <= y.high:
-            # words: beside each other, not on top of each other
+            # spread the trials of a category so that they do not overlap
             shift = 0.5 * ((0.618 * trial.number) % 1 - 0.5) if x.words else 0.0
             at = x(x.place(trial.params[name]) + shift)
             told = f"{said(trial)}; {name} = {trial.params[name]}"
@@ -119,7 +119,7 @@ def parallel(table: StudyTable, names: Sequence[str]) -> str:
 
 
 def _upright(name: str, axis: Axis, x: float, index: int) -> str:
-    """One of the parallel axes, its texts beside it and its name below."""
+    """One of the parallel axes, with its labels beside it and its name below."""
     bottom = HEIGHT - BOTTOM
     parts = [f'<path class="axis" d="M{x:g} {TOP:g}V{bottom:g}"/>']
     parts += [words(x + 4, y + 3, text, "tick halo") for y, text in axis.ticks(4)]
@@ -133,8 +133,8 @@ def _upright(name: str, axis: Axis, x: float, index: int) -> str:
 
 
 def contour(table: StudyTable, names: Sequence[str]) -> str:
-    """The objective over the two strongest numbers, smoothed between the trials; "" where fewer
-    than five trials or two numbers tell of it.
+    """The objective over the two strongest numeric parameters, smoothed between the trials; "" with
+    fewer than five trials or two such parameters.
     """
     numbers = [name for name in names if is_numeric(table, name)][:2]
     if len(numbers) < 2:
@@ -162,8 +162,8 @@ def contour(table: StudyTable, names: Sequence[str]) -> str:
 def _surface(
     rows: Sequence[TrialRow], at: NDArray[np.float64], axes: tuple[Axis, Axis], *, maximize: bool
 ) -> str:
-    """Cells whose strength is the smoothed objective; the worst tenth of trials count alike, so
-    that a disaster does not hide the rest.
+    """Cells whose colour strength is the smoothed objective; the worst tenth of trials is clipped
+    to one value, so that a very bad trial does not hide the rest.
     """
     sign = 1.0 if maximize else -1.0
     values = sign * np.array([trial.value for trial in rows])

@@ -1,16 +1,16 @@
-"""Which parameter did how much: a robust regression over a study's trials, with bootstrap
+"""How much each parameter matters: a robust regression over a study's trials, with bootstrap
 intervals. NumPy alone.
 
 Model: ``y = a + sum_g f_g(x_g) + e``, one group g for each suggested parameter: an offset for each
 word of a categorical one, ``b z + c (z^2 - 1/3)`` for a number, z its place in the searched range
 scaled to [-1, 1] (by logarithm where the space says so). A parameter of a branch that a trial did
-not take adds nothing to it: the branch's own offset stands for it. Fitted by iteratively reweighted
-least squares with Huber's weights (k = 1.345; Huber 1964), so that a few disasters do not decide,
-and a slight ridge, so that few trials do not explode. Intervals: the trials are resampled with
-replacement.
+not take contributes nothing: the branch's own offset stands for it. Fitted by iteratively
+reweighted least squares with Huber's weights (k = 1.345; Huber 1964), so that a few very bad trials
+do not dominate, and a slight ridge, so that coefficients from few trials do not explode. Intervals:
+the trials are resampled with replacement.
 
-It departs from a designed experiment: the sampler chose the trials, so effects are associations
-adjusted for the other parameters, not proofs.
+This is no designed experiment: the sampler chose the trials, so effects are associations adjusted
+for the other parameters, not proof of causes.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ _RIDGE = 0.05
 
 @dataclass(frozen=True)
 class Group:
-    """The columns of one parameter. `words`: of a categorical one; else its range."""
+    """The columns of one parameter: `words` of a categorical one, else its `distribution`."""
 
     name: str
     distribution: BaseDistribution
@@ -64,7 +64,7 @@ class Regression:
     groups: tuple[Group, ...]
     coefficients: Floats
     resampled: Floats
-    explained: float  # share of the (Huber-weighted) variance
+    explained: float  # R^2: share of the (Huber-weighted) variance
     shares: tuple[
         tuple[str, float, float, float], ...
     ]  # name, share, 95 % interval; the largest first
@@ -101,8 +101,8 @@ def value_at(distribution: BaseDistribution, position: float) -> float:
 
 
 def fit_study(table: StudyTable, *, seed: int = 0, resamples: int = RESAMPLES) -> Regression | None:
-    """Fits the model to the complete trials; None when they are too few to tell the parameters
-    apart.
+    """Fits the model to the complete trials; None where they are too few to separate the
+    parameters.
     """
     rows = table.complete
     groups = _groups(table, rows, squares=True)
@@ -160,7 +160,7 @@ def _groups(table: StudyTable, rows: Sequence[TrialRow], *, squares: bool) -> li
 
 
 def design_row(groups: Sequence[Group], row: TrialRow) -> Floats:
-    """The columns of one trial; zeros where its branch lacks a parameter."""
+    """The columns of one trial; zeros for parameters that its branch lacks."""
     parts = [
         g.encode(row.suggested[g.name]) if g.name in row.suggested else np.zeros(g.width)
         for g in groups
@@ -192,7 +192,7 @@ def _huber(x: Floats, y: Floats) -> tuple[Floats, Floats, float]:
 def _shares(
     groups: Sequence[Group], x: Floats, y: Floats, coefficients: Floats, weights: Floats
 ) -> Floats:
-    """Each parameter's part in the explained variance: ``cov(f_g, y) / var(y)``, weighted (Pratt
+    """Each parameter's share of the explained variance: ``cov(f_g, y) / var(y)``, weighted (Pratt
     1987); the sum is R^2.
     """
     centred = y - np.average(y, weights=weights)
@@ -209,8 +209,8 @@ def _shares(
 
 
 def strongest(table: StudyTable, regression: "Regression | None") -> list[str]:
-    """The varied parameters (flat names), those that matter most first where a regression could
-    tell.
+    """The varied parameters (flat names), those that matter most first where there is a
+    regression.
     """
     names = table.varied
     if regression is None:
@@ -223,7 +223,7 @@ def strongest(table: StudyTable, regression: "Regression | None") -> list[str]:
 
 
 def flat_name(table: StudyTable, suggested: str) -> str:
-    """The configuration path, with underscores, that a name of the space sets: `momentum.lr` ->
+    """The configuration path, with underscores, that a name in the space sets: `momentum.lr` ->
     `optimizer_lr`.
     """
     flat = suggested.replace(".", "_")

@@ -1,4 +1,4 @@
-"""The report's result: the sentences to remember, the best configuration, and how sure it is."""
+"""The report's result: key sentences, the best configuration, and how certain it is."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from pipeline.reporting.table import clock
 
 
 def in_short(facts: Facts) -> str:
-    """Headline figures and the few sentences to remember."""
+    """Headline figures and a few key sentences."""
     study, unit = facts.table, unit_of(facts.table)
     states = Counter(trial.state for trial in study.trials)
     entries = [("trials", str(len(study.trials))), ("complete", str(states["COMPLETE"]))]
@@ -71,7 +71,7 @@ def _wall_s(facts: Facts) -> float:
 
 
 def best(facts: Facts) -> str:
-    """Parameters of the winner, its pictures, and what its value is worth."""
+    """Parameters of the winner, its pictures, and how certain its value is."""
     study, sure = facts.table, facts.confidence
     if sure is None:
         return ""
@@ -114,7 +114,7 @@ def best(facts: Facts) -> str:
 
 
 def _confirmation(facts: Facts) -> str:
-    """The table of fresh seeds, and by how much the search's own best was too good."""
+    """The table of runs with fresh seeds, and how much the search overrated its best trial."""
     unit, found = unit_of(facts.table), {trial.number: trial for trial in facts.table.complete}
     rows = [
         [

@@ -12,7 +12,7 @@ from cnn_core.axes import Labels
 from pipeline.records.manifest import Gain
 
 Probabilities = NDArray[np.floating[Any]]  # (N, classes), or (members, N, classes)
-Counts = NDArray[np.float64]  # (N,), how much each image counts
+Counts = NDArray[np.float64]  # (N,), weight of each image
 _RESAMPLES = 10_000
 _SEED = 95
 
@@ -20,8 +20,8 @@ _SEED = 95
 def gain_over(best: Probabilities, ensemble: Probabilities, labels: Labels) -> Gain:
     """Compare two predictions of the same images.
 
-    The bootstrap draws images with replacement; since only the four outcomes (right or wrong,
-    twice) count, a multinomial draw is the same.
+    The bootstrap draws images with replacement; since only each image's outcome (gained, lost or
+    neither) counts, a multinomial draw is equivalent.
     """
     first, second = best.argmax(axis=1) == labels, ensemble.argmax(axis=1) == labels
     count = len(labels)
@@ -42,7 +42,7 @@ def gain_over(best: Probabilities, ensemble: Probabilities, labels: Labels) -> G
 
 
 def wilson(right: float, count: int, z: float = 1.959964) -> tuple[float, float]:
-    """Return Wilson's 95 % interval of a share: sound also near 100 %. Source: Wilson 1927."""
+    """Return Wilson's 95 % interval of a share, valid also near 100 %. Source: Wilson 1927."""
     if count < 1:
         raise ValueError(f"an interval needs at least one image, got {count}")
     share = right / count
@@ -53,8 +53,8 @@ def wilson(right: float, count: int, z: float = 1.959964) -> tuple[float, float]
 
 
 def calibration_error(probabilities: Probabilities, labels: Labels, bins: int = 15) -> float:
-    """Return the expected calibration error: the mean distance of confidence and accuracy over
-    equal bins of confidence.
+    """Return the expected calibration error: the mean gap between confidence and accuracy over
+    equal-width bins of confidence.
 
     Source: Guo et al. 2017, arXiv:1706.04599.
     """
@@ -83,8 +83,8 @@ def log_losses(probabilities: Probabilities, labels: Labels) -> NDArray[np.float
 
 
 def log_loss(probabilities: Probabilities, labels: Labels, counts: Counts | None = None) -> float:
-    """Return the mean of -log p of the right class; counts: (N,), how much each image counts, None:
-    all alike.
+    """Return the mean of -log p of the right class; counts: (N,), weight of each image, None: equal
+    weights.
     """
     return float(np.average(log_losses(probabilities, labels), weights=counts))
 

@@ -1,5 +1,5 @@
-"""The report's account of the search: what was searched, how it went, what mattered, what was
-stopped, what it cost, every trial, and how the figures were made.
+"""The report on the search: what was searched, how it went, what mattered, what was stopped, what
+it cost, every trial, and how the figures were computed.
 """
 
 from html import escape
@@ -94,7 +94,7 @@ def course(facts: Facts) -> str:
 
 
 def mattered(facts: Facts) -> str:
-    """Importances and effects with their intervals, and the pictures to judge them by."""
+    """Importances and effects with their intervals, and the charts behind them."""
     study = facts.table
     if not study.complete:
         return ""
@@ -184,7 +184,7 @@ def cost(facts: Facts) -> str:
 
 
 def trials(facts: Facts) -> str:
-    """Every trial, in a table that can be sorted."""
+    """Every trial, in a sortable table."""
     study, names = facts.table, facts.names
     heads = ["trial", "state", "objective", "epochs", "seconds", *names]
     unit = unit_of(study)
@@ -217,7 +217,7 @@ def _parameter(value: Any) -> Cell:
 
 
 def methods(facts: Facts) -> str:
-    """How the statistics were made, so that they can be doubted."""
+    """How the statistics were computed, so that they can be checked."""
     return bullets(
         [
             "Effects and importances: a regression of the objective on all searched parameters (an "

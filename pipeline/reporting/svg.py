@@ -1,6 +1,5 @@
-"""Charts as SVG text: axes of numbers, of logarithms and of words, which place values on pixels;
-colours by CSS class, so that they follow dark mode and print; a title and a description for screen
-readers.
+"""Charts as SVG text: linear, logarithmic and categorical axes that map values to pixels; colours
+by CSS class, so that they follow dark mode and print; a title and a description for screen readers.
 """
 
 import math
@@ -24,7 +23,7 @@ def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten, with 2 and 5 between them where there are few."""
+    """Powers of ten, with their multiples by 2 and 5 where they are few."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     found = [10.0**d for d in decades if low <= 10.0**d <= high]
     if len(found) < 3:
@@ -34,7 +33,7 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 @dataclass
 class Axis:
-    """Values onto pixels. Words are placed by rank."""
+    """Maps values to pixels. Words are placed by rank."""
 
     low: float
     high: float
@@ -43,7 +42,7 @@ class Axis:
     log: bool = False
     words: tuple[str, ...] = ()
     percent: bool = False
-    whole: bool = False  # of whole numbers: no ticks between them
+    whole: bool = False  # of whole numbers: ticks only at them
 
     def __call__(self, value: float) -> float:
         low, high = self.low, self.high
@@ -53,7 +52,7 @@ class Axis:
         return round(self.first + share * (self.last - self.first), 1)
 
     def place(self, value: object) -> float:
-        """What `value` is on this axis: a number itself, a word its rank."""
+        """The coordinate of `value` on this axis: a number itself, a word's rank."""
         if self.words:
             return float(self.words.index(str(value)))
         if not isinstance(value, int | float):
@@ -61,7 +60,7 @@ class Axis:
         return float(value)
 
     def ticks(self, most: int = 6) -> list[tuple[float, str]]:
-        """(pixel, text)."""
+        """The ticks as (pixel, text)."""
         if self.words:
             return [(self(index), word) for index, word in enumerate(self.words)]
         values = (
@@ -107,8 +106,8 @@ def axis_of(
 def parameter_axis(
     values: Sequence[object], first: float, last: float, *, pad: float = 0.05
 ) -> Axis:
-    """An axis for a parameter: numbers linearly or, over a wide range, by logarithm; words side by
-    side in alphabetical order.
+    """An axis for a parameter: numbers linearly or, over a wide range, logarithmically; words in
+    alphabetical order.
     """
     numbers = [float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
     if len(numbers) < len(values) or not numbers:
@@ -122,7 +121,7 @@ _ids = count(1)
 
 
 def frame(x: Axis, y: Axis, x_name: str, y_name: str, *, x_most: int = 6, y_most: int = 5) -> str:
-    """Grid lines, tick texts and names of both axes."""
+    """Grid lines, tick labels and names of both axes."""
     left, right = min(x.first, x.last), max(x.first, x.last)
     top, bottom = min(y.first, y.last), max(y.first, y.last)
     parts = []
@@ -141,7 +140,7 @@ def frame(x: Axis, y: Axis, x_name: str, y_name: str, *, x_most: int = 6, y_most
 
 
 def vertical_grid(x: Axis, top: float, bottom: float, most: int = 6) -> str:
-    """Vertical lines with their texts below, for bars."""
+    """Vertical grid lines with their labels below, for bars."""
     parts = []
     for at, text in x.ticks(most):
         parts.append(f'<path class="grid" d="M{at:g} {top:g}V{bottom:g}"/>')
@@ -150,7 +149,7 @@ def vertical_grid(x: Axis, top: float, bottom: float, most: int = 6) -> str:
 
 
 def dot(x: float, y: float, kind: str, title: str, radius: float = 3.5) -> str:
-    """A point with its explanation on hovering."""
+    """A point with a tooltip."""
     return (
         f'<circle class="{kind}" cx="{x:g}" cy="{y:g}" '
         f'r="{radius:g}"><title>{escape(title)}</title></circle>'
@@ -171,8 +170,8 @@ def box(
     title: str = "",
     strength: float | None = None,
 ) -> str:
-    """A rectangle from its upper left corner, with its explanation on hovering; `strength` of its
-    colour from 0 to 1.
+    """A rectangle from its upper left corner, with a tooltip; `strength` of its colour from 0 to
+    1.
     """
     place = f'x="{corner[0]:.5g}" y="{corner[1]:.5g}" width="{size[0]:.4g}" height="{size[1]:.4g}"'
     opacity = "" if strength is None else f' fill-opacity="{strength:.2f}"'
@@ -197,7 +196,7 @@ def chart(
 
 
 def standalone(figure: str) -> str:
-    """A figure's SVG as a file of its own, with the style inside, on paper of its own."""
+    """A figure's SVG as a standalone file, with its own style and background."""
     start, end = figure.index("<svg "), figure.index("</svg>") + len("</svg>")
     drawing = figure[start:end]
     box = drawing.split('viewBox="', 1)[1].split('"', 1)[0]

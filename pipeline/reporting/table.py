@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 @dataclass
 class TrialRow:
-    """One trial. `params` by configuration path (`optimizer_lr`), `suggested` by the space's own
-    names (`momentum.lr`).
+    """One trial. `params` are keyed by configuration path (`optimizer_lr`), `suggested` by name in
+    the space (`momentum.lr`).
     """
 
     number: int
@@ -53,7 +53,7 @@ class TrialRow:
 
     @property
     def value(self) -> float:
-        """The first objective; raises IndexError for a trial without one."""
+        """The first objective. Raises IndexError for a trial without one."""
         return self.objective[0]
 
 
@@ -76,7 +76,7 @@ class StudyTable:
 
     @property
     def best_first(self) -> list[TrialRow]:
-        """Complete trials by the first objective, the best first; ties by number."""
+        """Complete trials by the first objective, best first; ties by number."""
         sign = -1.0 if self.directions[0] == "maximize" else 1.0
         return sorted(self.complete, key=lambda trial: (sign * trial.value, trial.number))
 
@@ -120,7 +120,7 @@ def load_table(folder: Path, name: str, storage: str | None = None) -> StudyTabl
 
 
 def table_of_journal(folder: Path) -> StudyTable | None:
-    """What the journal alone tells, without distributions; None where it tells of no study."""
+    """The table from the journal alone, without distributions; None where it has no study."""
     rows: dict[int, TrialRow] = {}
     table = StudyTable("", folder, (), [])
     _read_events(journal.read_all(folder), rows, table)
@@ -132,8 +132,8 @@ def table_of_journal(folder: Path) -> StudyTable | None:
 
 
 def table_of(study: "optuna.Study", folder: Path, events: Sequence[Event] = ()) -> StudyTable:
-    """Joins Optuna's trials with the journal's events. Optuna has the last word on states, values
-    and parameters.
+    """Joins Optuna's trials with the journal's events. Where they differ, Optuna decides on states,
+    values and parameters.
     """
     rows: dict[int, TrialRow] = {}
     table = StudyTable(
@@ -150,9 +150,10 @@ def table_of(study: "optuna.Study", folder: Path, events: Sequence[Event] = ()) 
 
 def confirmed_metrics(folder: Path) -> dict[int, dict[str, float]]:
     """Trial -> what `study.confirm` found with fresh seeds (mean, standard deviation, lower bound,
-    seeds), the best first.
+    seeds), best first.
 
-    Empty without a confirmation; what is not finite (a single seed has no spread) is left out.
+    Empty without a confirmation; values that are not finite (a single seed has no spread) are left
+    out.
     """
     path = folder / "confirmed.csv"
     if not path.is_file():
@@ -205,7 +206,7 @@ def _read_events(events: Sequence[Event], rows: dict[int, TrialRow], table: Stud
     last_s = 0.0
     for event in events:
         if isinstance(event, StudyStarted):
-            _close_spans(rows, running, last_s)  # a coordinator that died told no ends
+            _close_spans(rows, running, last_s)  # a coordinator that died left no end events
             table.starts = table.starts + 1 if table.started is not None else 1
             table.started = event
         elif isinstance(event, StudyEnded):
@@ -252,7 +253,7 @@ def _close_spans(
 
 
 def objective_text(value: float) -> str:
-    """A share as per cent, other values plainly."""
+    """A value from 0 to 1 as per cent, others plainly."""
     return f"{value:.2%}" if 0.0 <= value <= 1.0 else f"{value:.4g}"
 
 

@@ -27,8 +27,8 @@ logger = logging.getLogger(__name__)
 
 
 class Listeners:
-    """Passes each event to all; a listener that fails is reported once per kind of failure and
-    hurts nobody.
+    """Passes each event to every listener; one that fails is reported once per kind of failure and
+    does not affect the others.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Listeners:
                 self._report(listener, error)
 
     def close(self) -> None:
-        """Close them all, and say on stderr what MLflow has not got."""
+        """Close all listeners; print to stderr why MLflow is incomplete, if it is."""
         for listener in self._listeners:
             try:
                 listener.close()
@@ -70,10 +70,10 @@ class Listeners:
 def make_listeners(
     config: Config, folder: Path, others: Sequence[Listener], stop: Stop
 ) -> Listeners:
-    """Return `others` and, where the configuration asks for it, the one that keeps a journal in
-    `folder` and sends it to MLflow.
+    """Return `others` and, if the configuration tracks with MLflow, the listener that keeps a
+    journal in `folder` and sends it there.
 
-    A full disk under MLflow's own store ends the run by `stop`.
+    A full disk under a local MLflow store ends the run through `stop`.
     """
     settings = config.tracking
     if settings.name != "mlflow":
@@ -84,7 +84,7 @@ def make_listeners(
 
 
 class LogListener:
-    """Appends a line for each event but the epochs to the study's log.txt, with the local time."""
+    """Appends a line with the local time to log.txt for each event except epochs."""
 
     def __init__(self, path: Path) -> None:
         self._file: TextIO = path.open("a", encoding="utf-8")
@@ -101,7 +101,7 @@ class LogListener:
 
 
 def describe(event: Event) -> str:
-    """Return an event as one plain line, "" for what a log need not hold."""
+    """Return an event as one plain line, "" for an event that the log omits."""
     match event:
         case StudyStarted():
             total = "by time" if event.total is None else f"{event.total} trials"

@@ -1,10 +1,10 @@
-"""The listener that brings a study into MLflow: best effort, never in the way of the sweep but when
-this machine's disk is full.
+"""The listener that brings a study into MLflow: best effort, without ever holding up the sweep,
+except when this machine's disk is full.
 
-The coordinator only appends to the journal (`journal.EventLog`). A process of its own
+The coordinator only appends to the journal (`journal.EventLog`). A separate process
 (`mlflow_process`), the only user of MLflow, reads the journal and applies it
-(`mlflow_replay.Replay`); how far it came is in `replayed.json`, so what was left by a dead server
-or a killed coordinator is sent at the next start, or by `replay_journal`.
+(`mlflow_replay.Replay`); it records its position in `replayed.json`, so what a dead server or a
+killed coordinator left unsent is sent at the next start, or by `replay_journal`.
 """
 
 import contextlib
@@ -27,21 +27,21 @@ from pipeline.tracking.mlflow_view import UI_ADDRESS, runs_link
 from pipeline.tracking.store import Target, is_server
 
 PATIENCE_S = 3.0  # at the end: how long to wait for a server that does not answer
-# the same for a database file: importing MLflow and making its schema is slow on a busy machine
+# the same for a database file: importing MLflow and creating its schema is slow on a busy machine
 LOCAL_PATIENCE_S = 30.0
-CLOSE_S = 60.0  # how long to wait for a store that answers slowly; a server's share is a third
-RESTARTS = 3  # of a sending process that was killed
+CLOSE_S = 60.0  # how long to wait for a store that answers slowly; a third of it for a server
+RESTARTS = 3  # of the sending process, after it was killed
 
 log = logging.getLogger(__name__)
 
 
 class MlflowListener:
-    """Writes the journal and has it sent to MLflow by a process of its own.
+    """Writes the journal and has a separate process send it to MLflow.
 
-    `handle` returns at once, whatever the store does; `close` waits for the store while it answers,
-    at most `close_s`, and `patience_s` for one that does not. `on_full` is told of a store on this
-    machine whose disk is full: unlike a server that is away, the sweep's own files and those of
-    others are next.
+    `handle` returns at once, whatever the store does; `close` waits at most `close_s` for a store
+    that answers, and `patience_s` for one that does not. `on_full` is called when the disk of a
+    store on this machine is full: unlike with an unreachable server, the sweep's own files and
+    other people's would be the next to fail.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class MlflowListener:
 
     @property
     def problem(self) -> str | None:
-        """Why the store has not got everything, None where it has."""
+        """Why the store does not have everything, None where it does."""
         return self._process.told.problem or self._given_up
 
     @property
@@ -76,8 +76,8 @@ class MlflowListener:
         return self._journal.path
 
     def links(self, study: str) -> list[str]:
-        """Lines with the addresses that open the study's runs and their curves; empty while the
-        store has not been opened.
+        """Lines with the addresses that open the study's runs and their curves; empty until the
+        store has been opened.
         """
         if self.experiment_id is None:
             return []
@@ -106,8 +106,8 @@ class MlflowListener:
         self._journal.close()
 
     def cost(self) -> str:
-        """What tracking took, once closed, in words: what ran beside the trials, and the rest, for
-        which the sweep waited.
+        """What tracking cost, in words, once closed: processor time beside the trials, and the time
+        that the sweep waited at its end.
         """
         length_s = time.monotonic() - self._started
         return (
@@ -118,7 +118,7 @@ class MlflowListener:
 
 
 class _Process:
-    """The sending process as its parent sees it: started with the first news, told of more,
+    """The sending process as its parent sees it: started at the first event, notified of more,
     watched, closed.
     """
 
@@ -128,11 +128,11 @@ class _Process:
         self._last_told = time.monotonic()
         self._watcher: threading.Thread | None = None
         self._closing = self._killed = False
-        self._lock = threading.Lock()  # of the child and of what is written to it
+        self._lock = threading.Lock()  # guards the child and writes to it
         self._child: subprocess.Popen[bytes] | None = None
 
     def news(self) -> None:
-        """Say that the journal grew; at once, whatever the process does."""
+        """Notify the process that the journal grew; returns at once, whatever the process does."""
         if self._watcher is None:
             self._start()
             self._watcher = threading.Thread(target=self._watch, name="mlflow", daemon=True)
@@ -140,8 +140,8 @@ class _Process:
         self._say(b"news\n")
 
     def close(self, patience_s: float, close_s: float) -> str | None:
-        """Wait until everything is sent; return why not, where the store took too long and the
-        process was ended.
+        """Wait until everything is sent; return the reason where the store took too long and the
+        process was killed, else None.
         """
         self._closing = True
         if self._watcher is None:
@@ -162,7 +162,7 @@ class _Process:
     def _start(self) -> None:
         command = [sys.executable, "-m", "pipeline.tracking.mlflow_process"]
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # the cores belong to the slots
-        # A group of its own: Ctrl-C is for the sweep, which closes this process when it has ended.
+        # Its own process group: Ctrl-C is for the sweep, which closes this process at its end.
         child = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -190,14 +190,12 @@ class _Process:
     def _say(self, line: bytes) -> None:
         child = self._child_now()
         assert child.stdin is not None
-        with (
-            self._lock,
-            contextlib.suppress(OSError, ValueError),
-        ):  # ended: the watcher sees it; full: it has news enough
+        # If the process has ended, the watcher sees it; if the pipe is full, it has enough news.
+        with self._lock, contextlib.suppress(OSError, ValueError):
             child.stdin.write(line)
 
     def _watch(self) -> None:
-        """Read what the process tells until it ends; start another where it was killed."""
+        """Read the process's messages until it ends; start another if it was killed."""
         for attempt in range(RESTARTS + 1):
             code = self._listen(self._child_now())
             if code == 0 or self._killed:
@@ -208,7 +206,7 @@ class _Process:
                 self._start()
 
     def _listen(self, child: subprocess.Popen[bytes]) -> int:
-        """Hear what the process tells until it ends; return its exit code."""
+        """Read the process's messages until it ends; return its exit code."""
         with child:  # closes the pipes
             assert child.stdout is not None
             for line in child.stdout:

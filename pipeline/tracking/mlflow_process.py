@@ -1,19 +1,20 @@
-"""The process that brings a study's journal to MLflow beside the trials, at a priority that leaves
-them the processor.
+"""The process that sends a study's journal to MLflow while the trials run, at a priority that
+leaves them the processor.
 
-    python -m pipeline.tracking.mlflow_process        started by `mlflow.MlflowListener` alone,
+    python -m pipeline.tracking.mlflow_process        started only by
+                                                      `mlflow_listener.MlflowListener`,
                                                       which talks to it in lines
 
-stdin: first the settings (JSON; arguments could be read by every user of the machine), then "news"
-whenever the journal grew, then "close". Its end without "close" is the coordinator's death: this
-process ends with it, and what is not sent stays in the journal. stdout: what the listener should
-know (`Told`), whole, as a line of JSON whenever it changed.
+stdin: first the settings (JSON; every user of the machine could read arguments), then "news"
+whenever the journal grew, then "close". End of file without "close" means that the coordinator
+died: this process ends too, and what is not sent stays in the journal. stdout: the whole state that
+the listener should know (`Told`), as a line of JSON whenever it changes.
 
 The thread that works beside the trials loads MLflow and opens the store (some seconds of a core,
-once) at the usual priority: a short sweep would else wait for it at its end, with one core busy and
-the others idle. From then on it has the lowest: it fills the pauses that slots make between epochs.
-After "close", when the sweep waits, the main thread does the rest at the usual
-priority, since only a superuser can raise one again.
+once) at normal priority: otherwise a short sweep would wait for it at its end, with one core busy
+and the others idle. From then on it has the lowest priority and fills the slots' pauses between
+epochs. After "close", when the sweep waits, the main thread does the rest at normal priority, since
+only a superuser can raise a lowered one.
 """
 
 import contextlib
@@ -35,7 +36,7 @@ from pipeline.tracking.store import LOCK_NAME, Target, full_disk, locked
 if TYPE_CHECKING:
     from pipeline.tracking.mlflow_sender import Sender
 
-GATHER_S = 5.0  # how long news may wait for more
+GATHER_S = 5.0  # how long events wait for more, to be sent together
 BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 LOWEST = 19
 
@@ -44,18 +45,16 @@ LOWEST = 19
 class Told:
     """What the listener knows of this process."""
 
-    loaded: bool = False  # MLflow is imported: what takes long from here on is the store
+    loaded: bool = False  # MLflow is imported: from here on, delays are the store's
     experiment_id: str | None = None
     shared: bool = False  # the store took the study's view
-    problem: str | None = None  # of the last attempt
+    problem: str | None = None  # why the last attempt failed
     full: bool = False  # the problem is a full disk under a store on this machine
     spent_s: float = 0.0  # processor time beside the trials
 
 
 class Sending:
-    """Sends what the journal holds, again and again until it is closed; tells what there is to
-    know.
-    """
+    """Sends what the journal holds, repeatedly until it is closed, and reports its state."""
 
     def __init__(self, target: Target) -> None:
         self.closing = threading.Event()
@@ -66,7 +65,7 @@ class Sending:
         self._failures = 0
 
     def beside_the_trials(self) -> None:
-        """Run by the thread of low priority until the close."""
+        """Send until the close; run by the low-priority thread."""
         self._attempt(lambda sender: sender.open())
         self._tell(spent_s=time.thread_time())
         _lower_priority()
@@ -75,15 +74,14 @@ class Sending:
             if self._send():
                 self._tell(spent_s=time.thread_time())
                 self.news.wait()
-                self.closing.wait(
-                    GATHER_S
-                )  # what comes together is sent together: a call costs more than what it carries
+                # Gather events for one call: a call costs more than what it carries.
+                self.closing.wait(GATHER_S)
             else:
                 self.closing.wait(BACKOFF_S[min(self._failures, len(BACKOFF_S)) - 1])
 
     def the_rest(self) -> None:
-        """Run by the main thread after the close: all that is left, once more where the store
-        failed for the first time.
+        """Send all that is left after the close, with one retry if the store had not failed before;
+        run by the main thread.
         """
         while not self._send() and self._failures < 2:
             time.sleep(BACKOFF_S[0])
@@ -122,7 +120,7 @@ class Sending:
         return {"problem": redact(text.splitlines()[0])[:300], "full": False}
 
     def _progressed(self) -> None:
-        """Called by the sender while it works."""
+        """Report the sender's state; the sender calls this while it works."""
         sender = self._opened()
         self._tell(loaded=sender.loaded, experiment_id=sender.experiment_id, shared=sender.shared)
 
@@ -133,13 +131,13 @@ class Sending:
 
 
 def _lower_priority() -> None:
-    """Give this thread, where threads have priorities of their own (Linux), the lowest."""
+    """Give this thread the lowest priority, where threads have their own (Linux)."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST)
 
 
 def _raise_priority(thread: threading.Thread) -> None:
-    """Let a thread end sooner what it is at, where that is allowed."""
+    """Raise a thread's priority to finish its work sooner, where that is allowed."""
     if sys.platform == "linux" and thread.native_id is not None:
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, thread.native_id, 0)
@@ -147,14 +145,13 @@ def _raise_priority(thread: threading.Thread) -> None:
 
 def main() -> int:
     """Send until the listener closes or dies; return the exit code."""
-    logging.disable(logging.WARNING)  # what matters is told, in one line
+    logging.disable(logging.WARNING)  # what matters is reported in `Told`
     settings = json.loads(sys.stdin.readline())
     folder, root = Path(settings.pop("folder")), Path(settings.pop("root"))
     target = Target(folder, root, **settings)
     sending = Sending(target)
-    with locked(
-        target.folder / LOCK_NAME
-    ):  # one whose coordinator was killed may be at its last event
+    # A sending process whose coordinator was killed may still be at its last event.
+    with locked(target.folder / LOCK_NAME):
         thread = threading.Thread(target=sending.beside_the_trials, name="beside", daemon=True)
         thread.start()
         for line in sys.stdin:
@@ -162,7 +159,7 @@ def main() -> int:
                 break
             sending.news.set()
         else:
-            return 0  # nobody is there any more
+            return 0  # the coordinator is gone
         sending.closing.set()
         sending.news.set()
         _raise_priority(thread)
@@ -174,4 +171,4 @@ def main() -> int:
 if __name__ == "__main__":
     code = main()
     sys.stdout.flush()
-    os._exit(code)  # the thread may be in the middle of a call that nobody waits for
+    os._exit(code)  # the thread may be inside a call that nobody waits for

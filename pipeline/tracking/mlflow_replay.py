@@ -29,8 +29,8 @@ STATUS = {"COMPLETE": "FINISHED", "FAIL": "FAILED", "PRUNED": "KILLED", "INTERRU
 
 @dataclass
 class ReplayedTrial:
-    """What the journal has told of a trial so far; kept to draw its curves and to log an epoch
-    once.
+    """What the journal has recorded of a trial so far; kept to draw its curves and to log each
+    epoch only once.
     """
 
     number: int
@@ -45,10 +45,10 @@ class ReplayedTrial:
 class Replay:
     """Applies a study's events to a store, in order.
 
-    `remember` takes an event that the store already holds (only state is built); `apply` sends it.
-    The first report of an epoch counts: an epoch that a resumed trial repeats keeps its first time
-    stamp and value. Metrics are gathered and sent by `flush`, many to a call. `skipped` lists what
-    the store refused for good, `shared` tells whether it took the study's view.
+    `remember` takes an event that the store already holds and only builds state; `apply` also sends
+    it. The first report of an epoch counts: an epoch that a resumed trial repeats keeps its first
+    timestamp and value. Metrics are gathered and sent by `flush`, many to a call. `skipped` lists
+    what the store refused for good; `shared` says whether it accepted the study's view.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Replay:
             self._send(trial)
 
     def _send(self, trial: ReplayedTrial, last: Sequence["Metric"] = ()) -> None:
-        """Send a trial's gathered metrics and tags, and `last`, in as few calls as may be."""
+        """Send a trial's gathered metrics and tags, and `last`, in as few calls as possible."""
         metrics = [*trial.unsent, *last]
         while metrics or trial.unsent_tags:
             try:
@@ -121,8 +121,8 @@ class Replay:
     def _run(
         self, number: int, tags: Mapping[str, str] | None = None, time_s: float | None = None
     ) -> str:
-        """The child run of a trial, made if there is none yet (also where the journal begins in the
-        middle of it).
+        """The id of a trial's child run, created if there is none yet (also where the journal
+        begins in the middle of the trial).
         """
         if number not in self._runs.children:
             name = self._trial(number).name or f"t{number:03d}"

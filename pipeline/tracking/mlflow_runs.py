@@ -1,4 +1,4 @@
-"""A study's runs in MLflow: one parent run and a child run a trial, found again by their tags."""
+"""A study's runs in MLflow: one parent run and a child run per trial, identified by tags."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 PARAMS_PER_CALL = 100
 _TAG_LENGTH = 5000
 _PARAM_LENGTH = 6000
-_DIGEST_LENGTH = 8  # enough to tell data sets apart; the whole one is in the source
+_DIGEST_LENGTH = 8  # enough to tell data sets apart; the full digest is in the source
 
 
 class Runs:
     """The parent run of a study and its child runs. Raises what MLflow raises.
 
-    Runs are found by the tags `study_id` and `trial`, so one whose making was not acknowledged is
-    not made twice.
+    Runs are found by the tags `study_id` and `trial`, so a run whose creation was not acknowledged
+    is not created twice.
     """
 
     def __init__(self, store: Store, study_id: str) -> None:
@@ -53,7 +53,7 @@ class Runs:
     def create(
         self, name: str, tags: Mapping[str, str], study: StudyStarted | None, time_s: float | None
     ) -> str:
-        """Makes a run, below the parent if there is one, and returns its id."""
+        """Creates a run, as a child of the parent if there is one, and returns its id."""
         own = {
             "study_id": self._study_id,
             "mlflow.source.type": "LOCAL",
@@ -92,7 +92,7 @@ class Runs:
         self.client.log_batch(run_id, metrics=list(metrics), tags=_tags(tags or {}))
 
     def use_data(self, run_id: str, study: StudyStarted) -> None:
-        """Logs the training data set with its digest, where the study names one."""
+        """Logs the training data set with its digest, if the study names both."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         name, digest = study.tags.get("data"), study.tags.get("data_digest")
@@ -109,14 +109,14 @@ class Runs:
 
 
 def metrics_of(values: Mapping[str, float], time_s: float, step: int) -> Iterable["Metric"]:
-    """The values as MLflow's metrics."""
+    """The values as MLflow metrics."""
     from mlflow.entities import Metric
 
     return (Metric(key, float(value), milliseconds(time_s), step) for key, value in values.items())
 
 
 def milliseconds(time_s: float) -> int:
-    """Seconds of the wall clock as MLflow counts time."""
+    """Wall-clock seconds as milliseconds, MLflow's unit of time."""
     return round(time_s * 1000)
 
 

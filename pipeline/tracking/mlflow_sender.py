@@ -1,4 +1,4 @@
-"""Brings a study's journal to its MLflow store, from where it last came; how far that is stands in
+"""Sends a study's journal to its MLflow store, resuming from the position noted in
 `replayed.json`.
 """
 
@@ -25,15 +25,15 @@ from pipeline.tracking.store import (
 )
 
 POSITION_NAME = "replayed.json"
-CHUNK = 256  # events between two notes of how far the replay came
+CHUNK = 256  # events read at a time; the position is noted at least that often
 
 
 class Sender:
-    """Brings a journal's new lines to a store, and notes how far it came."""
+    """Sends a journal's new events to a store and notes its position."""
 
     def __init__(self, target: Target, on_progress: Callable[[], None] = lambda: None) -> None:
         self.experiment_id: str | None = None
-        self.loaded = False  # MLflow is imported: what takes long from here on is the store
+        self.loaded = False  # MLflow is imported: from here on, delays are the store's
         self._target, self._on_progress = target, on_progress
         self._journal = target.folder / journal.FILE_NAME
         self._replay: Replay | None = None
@@ -42,7 +42,7 @@ class Sender:
 
     @property
     def shared(self) -> bool:
-        """Whether the store took the study's view."""
+        """Whether the store accepted the study's view."""
         return self._replay is not None and self._replay.shared
 
     @property
@@ -52,9 +52,9 @@ class Sender:
 
     def send(self, interrupted: Callable[[], bool] = lambda: False) -> None:
         """Sends everything that the journal holds now, or stops between two events when
-        `interrupted` says so.
+        `interrupted` returns True.
 
-        Raises what MLflow raises; call again to go on from there.
+        Raises what MLflow raises; another call resumes from there.
         """
         replay = self.open()
         if replay is None:
@@ -73,12 +73,12 @@ class Sender:
                 return
 
     def _read_more(self) -> bool:
-        """Take the journal's next events; tell whether there are any."""
+        """Queue the journal's next events; return whether there are any."""
         self._queue.extend(islice(journal.read(self._journal, self._offset), CHUNK))
         return bool(self._queue)
 
     def _acknowledge(self, replay: Replay) -> None:
-        """Sends what was gathered, then notes how far the replay came."""
+        """Sends what was gathered, then notes the position."""
         replay.flush()
         self._write_position()
         self._on_progress()
@@ -104,7 +104,7 @@ class Sender:
         target = self._target
         store = open_store(target.address, target.root, target.experiment)
         replay = Replay(store, study_id, target, self._on_progress)
-        # a store that was made anew gets everything
+        # a newly created store gets everything
         done = self._read_position() if replay.has_parent else 0
         for event, offset in journal.read(self._journal):
             if offset > done:
@@ -144,8 +144,8 @@ def replay_journal(
     """Sends what a study's journal still holds to its store, and returns what the store refused for
     good.
 
-    For a study that no coordinator runs. Raises: whatever MLflow raises when the store cannot be
-    reached.
+    For a study without a running coordinator. Raises whatever MLflow raises when the store cannot
+    be reached.
     """
     sender = Sender(Target(folder, root, uri, experiment))
     with locked(folder / LOCK_NAME):

@@ -1,9 +1,9 @@
-"""How MLflow's UI opens on our runs: the columns and charts that people compare by.
+"""How MLflow's UI shows our runs: the columns and charts that people compare by.
 
 MLflow's Share button stores a view as a tag of the experiment, named by a key that the shared link
 carries. We write that tag ourselves: its value is ``deflate;`` and the base64 of a zlib stream of
-JSON, the search (columns to order and filter by) beside the state of the page (columns, charts,
-sections). Seen in MLflow 3.17; a server that refuses the tag gets a plain link.
+JSON, which holds the search (order and filter) and the state of the page (columns, charts,
+sections). Observed in MLflow 3.17; for a server that refuses the tag we use a plain link.
 """
 
 import base64
@@ -30,8 +30,8 @@ _COLUMNS = (
 )
 _COMPARED = ("valid_accuracy", "valid_loss")
 _PARALLEL = ("model_filters", "model_dropout", "optimizer_lr", "optimizer", "model_init")
-# The sections and how many charts stand in a row of each; the rest of the metrics goes into those
-# that MLflow names itself, of which the norms' are closed.
+# The sections and how many charts each has in a row; the remaining metrics go into sections that
+# MLflow names itself, of which those of the norms start closed.
 _SECTIONS = {
     "Validation": 2,
     "Parameters and objective": 1,
@@ -43,18 +43,18 @@ _CLOSED = ("activation_norm", "grad_norm")
 
 
 def view_key(study: str | None) -> str:
-    """The key of a study's view, or of the view of all studies: the same each time."""
+    """The key of a study's view, or of the view of all studies; always the same."""
     return hashlib.sha256(f"study {study or ''}".encode()).hexdigest()[:16]
 
 
 def share_view(client: "MlflowClient", experiment_id: str, study: str | None) -> bool:
-    """Store the view of a study, or of all, as a tag of the experiment; tell whether the server
-    took it.
+    """Store the view of a study, or of all, as a tag of the experiment; return whether the server
+    accepted it.
     """
     value = "deflate;" + base64.b64encode(zlib.compress(json.dumps(_view(study)).encode())).decode()
     try:
         client.set_experiment_tag(experiment_id, _TAG_PREFIX + view_key(study), value)
-    except Exception:  # no permission, a limit on tags, an older server: the plain link is left
+    except Exception:  # no permission, a limit on tags, an older server: use the plain link
         return False
     return True
 
@@ -67,11 +67,11 @@ def runs_link(
     charts: bool = False,
     shared: bool = False,
 ) -> str:
-    """The page that lists an experiment's runs, children too, best objective first; `charts`: their
-    curves; `shared`: with the stored view.
+    """The address of the page that lists an experiment's runs, children too, best objective first;
+    `charts`: their curves; `shared`: with the stored view.
 
-    The kind of page is named in the link because the UI otherwise opens the last one used; children
-    are listed when sorted by a metric. A link with a search of its own would not load the view.
+    The link names the kind of page because the UI otherwise opens the last one used; child runs are
+    listed only when sorted by a metric. A link that also carries a search would not load the view.
     """
     link = f"{address}/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
     if shared:

@@ -81,7 +81,7 @@ class Board:
         return better
 
     def left_s(self) -> float | None:
-        """Seconds to go by the pace so far, counting the parts of trials that run; None while
+        """Estimated seconds left at the pace so far, counting running trials in part; None while
         unknown.
         """
         done = self.counted - self.counted_before

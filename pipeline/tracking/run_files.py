@@ -1,5 +1,5 @@
-"""The files that a run gets as artifacts: a trial's when it ends, the study's and the best trial's
-when the study ends.
+"""The files that a run stores as artifacts: a trial's when it ends, the study's and the best
+trial's when the study ends.
 """
 
 import csv
@@ -32,8 +32,8 @@ def trial_artifacts(
     *,
     figures: bool = True,
 ) -> Artifacts:
-    """File name -> content for a trial that ended: its overrides, of a complete one its whole
-    configuration, history, curves.
+    """File name -> content for a trial that ended: its overrides, history and curves, and for a
+    complete trial its whole configuration.
     """
     files: Artifacts = {}
     overrides = event.folder / "overrides.yaml"
@@ -109,10 +109,10 @@ def log_artifacts(client: "MlflowClient", run_id: str, files: Mapping[str, bytes
 
 
 def read_table(folder: Path, name: str) -> StudyTable | None:
-    """The study's table: from its own database, else (another kind of database, one that is locked)
-    from its journal.
+    """The study's table from its own database, or from its journal where that cannot be read
+    (another kind of database, a locked one).
     """
     try:
         return load_table(folder, name)
-    except Exception:  # whatever ails the database must not stop the tracking of runs
+    except Exception:  # no problem of the database may stop the tracking of runs
         return table_of_journal(folder)

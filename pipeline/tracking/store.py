@@ -17,11 +17,11 @@ from pipeline.files import sqlite_file, sqlite_url
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-LOCK_NAME = ".sending.lock"  # in a study's folder: one process at a time sends its journal
-LEAST_FREE = 65536  # bytes; a database with less cannot even note that it failed
+LOCK_NAME = ".sending.lock"  # in a study's folder: only one process at a time sends its journal
+LEAST_FREE = 65536  # bytes; with less, a database cannot even record that it failed
 
-# A dead server must cost seconds, not the four minutes of the library's own retries; and nothing
-# here calls home.
+# A dead server must cost seconds, not the four minutes of the library's own retries; and telemetry
+# is off.
 _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "4",
@@ -31,12 +31,12 @@ _ENVIRONMENT = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # a store's failure is said by us, in a line
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # we report a store's failure ourselves, in one line
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
 
-# What a store will never accept, however often it is asked: a value changed by hand, a deleted run.
+# What a store will never accept, however often it is sent: a value changed by hand, a deleted run.
 _REFUSALS = {
     "INVALID_PARAMETER_VALUE",
     "RESOURCE_DOES_NOT_EXIST",
@@ -47,7 +47,7 @@ _REFUSALS = {
 
 
 def is_refusal(error: Exception) -> bool:
-    """Whether MLflow refused for good (and asking again is in vain)."""
+    """Whether MLflow refused for good, so that a retry is pointless."""
     return getattr(error, "error_code", None) in _REFUSALS
 
 
@@ -60,11 +60,11 @@ _FULL_WORDS = (
 
 
 def full_disk(error: BaseException, uri: str, root: Path) -> str:
-    """The folder without space that made a store on this machine fail, "" where the failure was
-    another.
+    """The folder on the full disk that made a store on this machine fail, "" if it failed for
+    another reason.
 
-    MLflow wraps what SQLite says, and SQLite says "disk I/O error" of some writes to a full disk:
-    hence the look at the disk itself.
+    MLflow wraps SQLite's errors, and SQLite reports some writes to a full disk as "disk I/O error":
+    hence the check of the disk itself.
     """
     if is_server(uri):
         return ""
@@ -132,7 +132,7 @@ class Store:
 
 
 def load_library() -> None:
-    """Imports MLflow, quietly: seconds on a busy machine, which are not the store's fault."""
+    """Imports MLflow quietly; takes seconds on a busy machine, which are not the store's fault."""
     quiet_environment()
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -140,10 +140,10 @@ def load_library() -> None:
 
 
 def open_store(uri: str, root: Path, experiment: str) -> Store:
-    """Opens (or makes) the store and the experiment; slow the first time (MLflow's import and its
+    """Opens (or creates) the store and the experiment; slow the first time (MLflow's import and its
     schema take about 2 s).
 
-    Raises: whatever MLflow raises for a server that is down or a database that cannot be written.
+    Raises whatever MLflow raises for a server that is down or a database that cannot be written.
     """
     load_library()
     from mlflow.tracking import MlflowClient
@@ -151,9 +151,8 @@ def open_store(uri: str, root: Path, experiment: str) -> Store:
     if is_server(uri):
         client = MlflowClient(tracking_uri=uri)
         return Store(client, _experiment(client, experiment, None), uri)
-    with locked(
-        root / ".mlflow.lock"
-    ):  # the schema, when two processes make it at once, ends half made
+    # Two processes that create the schema at once would leave it incomplete.
+    with locked(root / ".mlflow.lock"):
         _make_database(uri)
         client = MlflowClient(tracking_uri=uri)
         artifacts = (root / "mlartifacts").resolve()
@@ -161,8 +160,8 @@ def open_store(uri: str, root: Path, experiment: str) -> Store:
 
 
 def _make_database(uri: str) -> None:
-    """Makes a SQLite store's file whole or not at all: MLflow never repairs a schema whose making
-    was killed half way.
+    """Creates a SQLite store's file atomically: MLflow never repairs a schema whose creation was
+    killed halfway.
     """
     path = sqlite_file(uri)
     if path is None or path.exists():
@@ -170,7 +169,7 @@ def _make_database(uri: str) -> None:
     from mlflow.tracking import MlflowClient
 
     draft = path.with_name(f".{path.name}.new")
-    draft.unlink(missing_ok=True)  # of a process that was killed
+    draft.unlink(missing_ok=True)  # left by a process that was killed
     path.parent.mkdir(parents=True, exist_ok=True)
     MlflowClient(tracking_uri=sqlite_url(draft)).search_experiments(max_results=1)
     draft.rename(path)
@@ -194,9 +193,7 @@ def _experiment(client: "MlflowClient", name: str, artifact_location: str | None
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file at `path`, waiting for whoever holds it; a process that dies lets go of
-    it.
-    """
+    """Hold the lock file at `path`, waiting for another holder; a process that dies releases it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
