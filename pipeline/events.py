@@ -1,8 +1,8 @@
-"""What happens in a study, as plain records: the coordinator emits them, tracking, progress and the
+"""What happens in a study, as plain records: the coordinator emits them; tracking, progress and the
 log listen.
 
-The engine knows none of its listeners beyond `Listener`; a listener never raises into the engine
-and never blocks it.
+The engine knows its listeners only as `Listener`; a listener never raises into the engine and never
+blocks it.
 """
 
 from collections.abc import Mapping
@@ -15,13 +15,13 @@ Scalar = str | int | float | bool | None
 
 
 class State(StrEnum):
-    """How a trial, or a study, stands."""
+    """The state of a trial or a study."""
 
     RUNNING = "RUNNING"
     COMPLETE = "COMPLETE"
     PRUNED = "PRUNED"
     FAIL = "FAIL"
-    INTERRUPTED = "INTERRUPTED"  # paused: it goes on when the same command runs again
+    INTERRUPTED = "INTERRUPTED"  # paused: resumed when the same command runs again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class StudyStarted:
     note: str
     seed: int
     resumed: bool
-    total: int | None  # trials asked for; None: by time
+    total: int | None  # trials requested; None: limited by time
     slots: int
     directions: tuple[str, ...]
     tags: Mapping[

@@ -1,5 +1,5 @@
-"""Files that stages hand to each other: written whole or not at all, named in one place, known by
-their digest.
+"""Files that stages hand to each other: written whole or not at all, named in one place, identified
+by digest.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ def atomic_write_bytes(path: Path, content: bytes) -> None:
 
 
 def atomic_write_text(path: Path, text: str) -> None:
-    """`atomic_write_bytes` of the text in UTF-8, line ends as they are."""
+    """`atomic_write_bytes` of the text in UTF-8, line endings unchanged."""
     atomic_write_bytes(path, text.encode())
 
 
@@ -57,12 +57,12 @@ def fsync_folder(folder: Path) -> None:
 
 
 def sqlite_url(file: Path, *, read_only: bool = False) -> str:
-    """Return SQLAlchemy's address of a database file, whatever letters its path holds; `read_only`:
-    never made, never changed.
+    """Return SQLAlchemy's URL of a database file, whatever characters its path holds; `read_only`:
+    never created, never changed.
     """
     path = (
         str(file.absolute()).replace("%", "%25").replace("?", "%3F")
-    )  # the rest may stand as it is, and MLflow wants it so
+    )  # the rest needs no escaping, as MLflow expects
     return (
         f"sqlite:///file:{quote(quote(str(file.absolute())))}?mode=ro&uri=true"
         if read_only
@@ -71,9 +71,7 @@ def sqlite_url(file: Path, *, read_only: bool = False) -> str:
 
 
 def sqlite_file(url: str) -> Path | None:
-    """Return the file of such an address; None for that of another database, or with options of its
-    own.
-    """
+    """Return the file of such a URL; None for one of another database or with options."""
     if not url.startswith("sqlite:///") or "?" in url:
         return None
     from sqlalchemy import make_url
@@ -118,7 +116,7 @@ def sha256_files(paths: Mapping[str, Path]) -> dict[str, str]:
 
 
 def writable_folder(folder: Path, key: str) -> Path:
-    """Make `folder` and prove that a file can be written in it; return it resolved. Raises
+    """Create `folder` and check that a file can be written in it; return it resolved. Raises
     InputError naming `key`.
     """
     folder = folder.expanduser()
@@ -135,8 +133,8 @@ def writable_folder(folder: Path, key: str) -> Path:
 
 
 def writable_file(path: str, key: str) -> Path:
-    """Return the path of a file that can be written or replaced, its folder made. Raises InputError
-    naming `key`.
+    """Return the path of a file that can be written or replaced; its folder is created. Raises
+    InputError naming `key`.
     """
     given = Path(path).expanduser()
     if given.is_dir():

@@ -1,8 +1,8 @@
 """The study's journal: every event as one JSON line, appended before anything else is done with it.
 
 The file is the queue between the coordinator and MLflow: the coordinator appends and goes on; the
-sending process reads from where it last came. A store that is down, slow or absent then only means
-that the reader lags behind.
+sending process reads on from where it left off. A store that is down, slow or absent then only
+means that the reader lags behind.
 """
 
 import dataclasses
@@ -37,16 +37,16 @@ _TUPLES = {"directions", "overrides", "objective"}
 
 
 def encode(event: Event) -> str:
-    """The event as one JSON line without its newline; NaN and infinities as Python's json writes
-    them.
+    """Return the event as one JSON line without its newline; NaN and infinities as Python's json
+    writes them.
     """
     fields = {f.name: _plain(getattr(event, f.name)) for f in dataclasses.fields(event)}
     return json.dumps({"event": type(event).__name__, **fields}, ensure_ascii=False)
 
 
 def decode(line: str) -> Event | None:
-    """The event of a line; None for a line that this version does not understand (torn, or of
-    another version).
+    """Return the event of a line; None for a line that this version does not understand (torn, or
+    of another version).
     """
     try:
         fields = json.loads(line)
@@ -59,7 +59,7 @@ def decode(line: str) -> Event | None:
 
 
 def _plain(value: Any) -> Any:
-    """The value as json knows it, its texts without secrets."""
+    """Return the value in JSON's types, secrets redacted."""
     if isinstance(value, str | Path):
         return redact(str(value))
     if isinstance(value, Mapping):
@@ -78,7 +78,7 @@ def _typed(name: str, value: Any) -> Any:
 
 
 class EventLog:
-    """Appends events to `<folder>/events.jsonl`; a `Listener` by itself.
+    """Appends events to `<folder>/events.jsonl`; itself a `Listener`.
 
     A line reaches the kernel before `handle` returns, so it survives the death of the process. What
     could not be written (disk full) is kept in memory and written first the next time.
@@ -125,9 +125,7 @@ class EventLog:
 
 
 def _cut_torn_line(descriptor: int) -> None:
-    """Removes a last line without its newline, which a death in the middle of a write leaves
-    behind.
-    """
+    """Remove an incomplete last line, which a process that dies mid-write leaves behind."""
     size = os.fstat(descriptor).st_size
     position = size
     while position > 0:
@@ -142,7 +140,7 @@ def _cut_torn_line(descriptor: int) -> None:
 
 
 def read(path: Path, offset: int = 0) -> Iterator[tuple[Event | None, int]]:
-    """Each whole line after byte `offset`, as (event or None, offset behind it); ends at the last
+    """Yield each whole line after byte `offset` as (event or None, offset after it), up to the last
     newline.
     """
     if not path.exists():
@@ -157,12 +155,12 @@ def read(path: Path, offset: int = 0) -> Iterator[tuple[Event | None, int]]:
 
 
 def read_all(folder: Path) -> list[Event]:
-    """Every event of a study's journal in order; empty where there is none."""
+    """Return every event of a study's journal in order; empty where there is none."""
     return [event for event, _ in read(folder / FILE_NAME) if event is not None]
 
 
 def journal_id(folder: Path) -> str | None:
-    """A name for this journal that no other has (the digest of its first line); None while it is
+    """Return an identifier unique to this journal (the digest of its first line); None while it is
     empty.
     """
     path = folder / FILE_NAME

@@ -1,7 +1,8 @@
-"""What a trial keeps on disk, and the only reader of it.
+"""What a trial keeps on disk, and its only reader.
 
-How it was composed, its last two checkpoints, its history, how it ended before that is told, and
-its weights. Nets of a sweep, of a confirmation, trained alone and final ones keep the same files.
+How it was composed, its last two checkpoints, its history, its result (written before the study is
+told), and its weights. Nets of a sweep or a confirmation, nets trained on their own and final nets
+all keep the same files.
 """
 
 import csv
@@ -25,11 +26,11 @@ from pipeline.files import TrialPaths, atomic_write_text, sha256_file
 
 @dataclass(frozen=True, kw_only=True)
 class StoredTrial:
-    """A trial as its folder tells it."""
+    """A trial as stored in its folder."""
 
     number: int
     seed: tuple[int, ...]
-    overrides: tuple[str, ...]  # whole: composing them gives its configuration
+    overrides: tuple[str, ...]  # complete: composing them gives its configuration
     history: tuple[dict[str, float], ...] = ()  # the metrics of each epoch
     ended: TrialEnded | None = None
 
@@ -54,9 +55,10 @@ class TrialFolder:
         atomic_write_text(self.paths.overrides, text)
 
     def read(self) -> StoredTrial:
-        """Return what the folder tells.
+        """Return the trial as stored.
 
-        Raises InputError where its overrides are gone or damaged: nothing can be composed then.
+        Raises InputError where its overrides are missing or damaged: nothing can be composed
+        without them.
         """
         try:
             content = yaml.safe_load(self.paths.overrides.read_text(encoding="utf-8"))
@@ -73,9 +75,7 @@ class TrialFolder:
             raise InputError(f"{rule}, got {place} ({kind})") from None
 
     def save(self, state: TrainState, rows: Sequence[Mapping[str, float]], spec: Spec) -> None:
-        """Keep the state after an epoch, the one before it until the next is written, and the
-        history.
-        """
+        """Write the state after an epoch, and the history; the previous state is kept beside it."""
         if self.paths.checkpoint.exists():
             self.paths.checkpoint.replace(self._previous)
         checkpoint.save(self.paths.checkpoint, state, spec)
@@ -104,8 +104,8 @@ class TrialFolder:
         return [{key: float(value) for key, value in row.items() if value != ""} for row in rows]
 
     def rows(self, state: TrainState | None) -> list[dict[str, float]]:
-        """Return the metrics of the epochs that a state has behind it, durations (which no state
-        holds) from history.csv.
+        """Return the metrics of a state's epochs, their durations (which no state holds) from
+        history.csv.
         """
         history = [] if state is None else state.history
         seconds = [row.get("epoch_s", 0.0) for row in self.history()][: len(history)]
@@ -113,10 +113,9 @@ class TrialFolder:
         return [{**row, "epoch_s": spent} for row, spent in zip(history, seconds, strict=True)]
 
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
-        """Write a row for each epoch; floats in full, so that they can be compared to the bit.
+        """Write one row per epoch; floats in full, so that they can be compared bit for bit.
 
-        Whole or not at all, but not forced to the disk each time: all but the durations stands in
-        the checkpoint too.
+        Whole or not at all, but without fsync: all but the durations is in the checkpoint too.
         """
         if not rows:
             return
@@ -134,15 +133,15 @@ class TrialFolder:
             raise
 
     def write_result(self, ended: TrialEnded, spec: Spec) -> None:
-        """Write how it ended before that is told: after a crash between the two it is told, not
-        trained again.
+        """Write how the trial ended, before the study is told: after a crash between the two, it is
+        told instead of trained again.
         """
         content = {**json.loads(journal.encode(ended)), "spec": spec.digest()}
         atomic_write_text(self._result, json.dumps(content) + "\n")
 
     def result(self, spec: Spec | None) -> TrialEnded | None:
-        """Return how a trial of this spec ended (a deleted study may have left others), None
-        standing for any; None where it has not ended.
+        """Return how the trial ended, None where it has not. A result of another spec, which a
+        deleted study may have left, is ignored; `spec` None accepts any.
         """
         if not self._result.exists():
             return None
@@ -153,13 +152,13 @@ class TrialFolder:
         return ended if isinstance(ended, TrialEnded) else None
 
     def finish(self) -> None:
-        """Remove the checkpoints of a trial whose end is told."""
+        """Remove the checkpoints of a trial whose result the study has been told."""
         self.paths.checkpoint.unlink(missing_ok=True)
         self._previous.unlink(missing_ok=True)
 
     def keep_weights(self, spec: Spec, ended: TrialEnded, overrides: Sequence[str]) -> None:
         """Write weights.npz (see `cnn_core.checkpoint.load_weights`) and, after it, manifest.json,
-        from the last checkpoint; `overrides` are those that were chosen for the trial.
+        from the last checkpoint; `overrides` are those chosen for the trial.
         """
         state, _ = self.load(spec)
         if state is None:
