@@ -23,7 +23,7 @@ from pipeline.configuration import compose
 
 PRESETS = ("none", "shift", "affine", "contest")
 BATCH, ROUNDS = 100, 15
-LIMIT = 0.15  # of a vgg_bn step, on top
+LIMIT = 0.15  # extra time, as a share of a vgg_bn step
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -89,7 +89,7 @@ def preset(name: str, root: Path) -> dict[str, str]:
 
     try:
         from pipeline.configuration import compose, spec_of
-    except ImportError:  # where the checkout still has its door beside the room
+    except ImportError:  # in checkouts that still have pipeline/config.py
         from pipeline.config import compose, spec_of  # type: ignore[import-not-found,no-redef]
     from pipeline.data import prepare
 

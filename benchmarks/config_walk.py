@@ -1,4 +1,4 @@
-"""Through which files a configuration passes in a sweep: ``python -m benchmarks.config_walk``.
+"""Which files a configuration passes through in a sweep: ``python -m benchmarks.config_walk``.
 
 A small sweep with confirmation runs under a profile hook; a file counts where a function with a
 parameter that holds the configuration is called in the coordinator, whatever the parameter's name.

@@ -1,5 +1,5 @@
-"""How a benchmark ends: rows as JSON, tables and pictures in docs/PERFORMANCE.md, written by the
-commands that measure them.
+"""The output of the benchmarks: rows as JSON, tables and pictures in docs/PERFORMANCE.md, written
+by the commands that measure them.
 """
 
 import json
@@ -26,7 +26,7 @@ PREAMBLE = (
 
 @dataclass(frozen=True)
 class Panel:
-    """One of several diagrams side by side: groups of bars, one bar a series."""
+    """One of several diagrams side by side: groups of bars, one bar per series."""
 
     title: str
     groups: Sequence[str]
@@ -36,7 +36,7 @@ class Panel:
 
 
 def add_outputs(parser: ArgumentParser) -> None:
-    """Add the options that `finish` obeys."""
+    """Add the options that `finish` reads."""
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to this file")
     parser.add_argument(
         "--write", action="store_true", help="write tables and picture into docs/PERFORMANCE.md"
@@ -66,8 +66,8 @@ def finish(
 
 
 def command_of(module: str, arguments: Sequence[str]) -> str:
-    """Return the command that measures the same: without ``--write``, and without ``--json``, whose
-    file is somebody's own.
+    """Return the command that repeats the measurement, without ``--write`` and without ``--json``,
+    whose file is the caller's own.
     """
     kept: list[str] = []
     for at, word in enumerate(arguments):
@@ -87,7 +87,7 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def write_section(name: str, title: str, body: str) -> None:
-    """Put a section into docs/PERFORMANCE.md in place of the one of that name, or at its end."""
+    """Put a section into docs/PERFORMANCE.md, replacing the one of that name, or at the end."""
     begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
     section = f"{begin}\n\n## {title}\n\n{body.strip()}\n\n{end}\n"
     page = PAGE.read_text() if PAGE.exists() else PREAMBLE
@@ -106,8 +106,8 @@ def bar_chart(
     label: str,
     line: float | None = None,
 ) -> None:
-    """Save horizontal bars: one group a name, one bar a series; None leaves a gap; `line` marks a
-    value of comparison.
+    """Save horizontal bars: one group per name, one bar per series; None leaves a gap; `line` marks
+    a reference value.
     """
     mpl.use("Agg")
     import matplotlib.pyplot as plt

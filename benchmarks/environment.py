@@ -1,5 +1,5 @@
-"""A process that is measured runs on the BLAS library's own choice of kernels, with a given number
-of threads.
+"""The environment of a measured process: the BLAS library's own choice of kernels, and a given
+number of threads.
 """
 
 import os

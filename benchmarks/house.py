@@ -71,7 +71,7 @@ def files() -> tuple[Path, ...]:
 
 
 def dotted(path: Path) -> str:
-    """Return a file's module."""
+    """Return a file's dotted module name."""
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
@@ -94,8 +94,8 @@ def _is_module(name: str) -> bool:
 
 
 def room_of(name: str, inside: str = "") -> str:
-    """Return the room of a module: cnn_core as a whole, a folder or file of pipeline; or, `inside`
-    cnn_core, of that.
+    """Return the room of a module: cnn_core as a whole, or a folder or file of pipeline; with
+    `inside`, the room within cnn_core.
     """
     parts = name.split(".")
     if parts[0] == "cnn_core":
@@ -143,7 +143,7 @@ def _about(room: str) -> str:
 
 
 def picture() -> str:
-    """Return the floors as SVG: a box a room, as wide as it has lines."""
+    """Return the floors as SVG, one box per room."""
     width, row = 960, 44
     parts = []
     for floor, rooms in enumerate(FLOORS):

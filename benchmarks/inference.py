@@ -58,8 +58,8 @@ def onnxruntime_predict(model: Sequential, threads: int) -> Predict:
 
 
 def measure(net: str, batches: list[int], turns: int, threads: int) -> list[Row]:
-    """Return a row for each batch size and each of the two; raise ValueError where their
-    probabilities differ.
+    """Return a row for each batch size and each runtime; raise ValueError where their probabilities
+    differ.
     """
     peer = Ours(net)
     for step in range(

@@ -171,8 +171,8 @@ def convolution() -> Table:
 
 
 def train(table: Table, row: Row, data: DataSpec, iterations: int) -> dict[str, float]:
-    """Train one row and return its last metrics, and after how many iterations it first had nine
-    tenths right.
+    """Train one row and return its last metrics, and after how many iterations its accuracy first
+    reached 0.9.
     """
     epochs = max(1, iterations // STEPS_AN_EPOCH)
     steps = TrainSpec(

@@ -54,7 +54,7 @@ STUDIES = (
 MINUTES_TARGET = {
     "contest": 120,
     "contest_quick": 15,
-}  # of what one command does from nothing to a bundle
+}  # for one command, from nothing to a bundle
 PROXY_TARGET, GAIN_TARGET, SECONDS_TARGET = 0.97, 1 / 3, 60.0
 SINGLE = ("python -m benchmarks.single_net --seeds 5 --jobs 2", 0.9965, 12.0)
 OPENING = ("time", "study", "model", "data")
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def collect(root: Path) -> dict[str, list[Row]]:
-    """Return the rows of all that has been run below `root`, by what was run."""
+    """Return the rows of everything run below `root`, keyed by what was run."""
     found = {"single_net": single_net_rows(root)}
     for name, command, target in STUDIES:
         found[name] = study_rows(root / name, command.format(name), target)
@@ -95,8 +95,8 @@ def collect(root: Path) -> dict[str, list[Row]]:
 def join(
     kept: dict[str, Any], found: dict[str, list[Row]], opened: list[dict[str, str]]
 ) -> dict[str, Any]:
-    """Return what was kept with the rows found now in place of theirs, and with every opening of
-    the test split that was ever noted.
+    """Return what was kept, updated with the rows found now, and every opening of the test split
+    ever noted.
     """
     where = machine() if found else ""
     rows = kept["rows"] | {
@@ -116,7 +116,7 @@ def page_of(kept: dict[str, Any]) -> str:
     order = [
         *now,
         *(name for name in kept["rows"] if name not in now),
-    ]  # presets of before, kept for comparison
+    ]  # earlier presets, kept for comparison
     rows = [
         (*row, kept["rows"][name]["machine"])
         for name in order
@@ -129,7 +129,7 @@ def page_of(kept: dict[str, Any]) -> str:
 
 
 def single_net_rows(root: Path) -> list[Row]:
-    """Return mean, spread and time of the single nets, empty where they have not been run."""
+    """Return mean, spread and time of the single nets; empty where they have not been run."""
     path = root / "benchmarks" / "single_net.json"
     if not path.exists():
         return []
@@ -182,10 +182,10 @@ def study_rows(folder: Path, command: str, target: float | None) -> list[Row]:
 
 
 def _whole_rows(folder: Path, cell: str) -> list[Row]:
-    """Return the time from the sweep's first begin to the written bundle; empty where no journal
-    tells it.
+    """Return the time from the sweep's first start to the written bundle; empty where no journal
+    records it.
 
-    A command that was stopped and went on has begun more than once: its pauses count, and the row
+    A command that was stopped and resumed has started more than once: its pauses count, and the row
     says so.
     """
     begins = [event.time_s for event in journal.read_all(folder) if isinstance(event, StudyStarted)]

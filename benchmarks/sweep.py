@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def section(command: str, measured: dict[str, list[dict[str, Any]]]) -> str:
-    """Return the tables of all parts ever measured, those of now renewed, and draw them."""
+    """Return the tables of all parts ever measured, those of this run renewed, and draw them."""
     kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
     where = machine()
     kept |= {

@@ -76,8 +76,8 @@ def measure(net: str, peers: list[str], threads: int, steps: int) -> tuple[list[
 
 
 def loss_without_dropout(who: str, net: str, threads: int, steps: int) -> float:
-    """Return a peer's loss after as many steps again, dropout off: what dropout draws moves the
-    loss of vgg_bn by more than 5 %.
+    """Return a peer's loss after as many steps from the start without dropout, whose random draws
+    move vgg_bn's loss by more than 5 %.
     """
     with Process(who, net, threads, dropout=False) as process:
         process.ask(steps=steps)

@@ -1,3 +1,3 @@
-"""A convolutional net in NumPy alone: layers, training, data, augmentation; it stands without the
+"""A convolutional net in NumPy alone: layers, training, data, augmentation; independent of the
 pipeline.
 """

@@ -119,7 +119,7 @@ def three_conv(spec: ModelSpec, classes: int) -> list[Layer]:
 
 def mlp(spec: ModelSpec, classes: int) -> list[Layer]:
     """Dense layers of the sizes `hidden`, each with its activation. Source: course notes
-    (784-40-20-10). It uses no filters.
+    (784-40-20-10). Ignores `filters`.
     """
     return _head(spec, classes, first_dropout=False)
 
@@ -142,9 +142,9 @@ def vgg_valid(spec: ModelSpec, classes: int) -> list[Layer]:
     """Conv 3x3 valid 32 - 32 - pool 2 - 64 - 64 - pool 2 - 128 - dropout - dense on 512 features:
     10 million multiply-adds.
 
-    With kernel 3 a block has two convolutions; with a larger one it has a single one, which sees as
-    much; the last is 3x3 in any case. Without padding the later convolutions cost a third of
-    `vgg_bn`'s. Source: the common shape of the nets that do best on MNIST.
+    With kernel 3 a block has two convolutions, with a larger one a single convolution whose
+    receptive field is as large; the last is always 3x3. Without padding the later convolutions cost
+    a third of `vgg_bn`'s. Source: the usual shape of the best nets on MNIST.
     """
     layers: list[Layer] = []
     for width in (1, 2):
@@ -158,9 +158,9 @@ def vgg_deep(spec: ModelSpec, classes: int) -> list[Layer]:
     """Conv 3x3 valid 32 - 32 - pool 2 - same 64 - valid 64 - 64 - pool 2 - valid 128 - dropout -
     dense on 512 features.
 
-    `vgg_valid` with one convolution more in its second block: 14.5 million multiply-adds, and a
-    last feature sees 26 of 28 pixels each way, not 24. With a larger kernel each block has one
-    convolution fewer, as there.
+    `vgg_valid` with one more convolution in its second block: 14.5 million multiply-adds, and the
+    last features see 26 of 28 pixels each way instead of 24. With a larger kernel each block has
+    one convolution fewer, as there.
     """
     layers: list[Layer] = []
     blocks: tuple[tuple[int, tuple[Padding, ...]], ...] = (
@@ -207,11 +207,11 @@ REFERENCE: dict[str, ModelSpec] = {
 def build_model(
     spec: ModelSpec, image_shape: Shape, classes: int, rng: Generator, dtype: DTypeLike = np.float32
 ) -> Sequential:
-    """Return the net of `spec`, built for images (C, H, W) and that many classes; its weights are
-    drawn from `rng`.
+    """Return the net of `spec`, built for (C, H, W) images and `classes` classes, its weights drawn
+    from `rng`.
 
-    Raises InputError for a value out of range, and, with the shapes, for a net that does not fit
-    the image.
+    Raises InputError for a value out of range, and for a net that does not fit the image, naming
+    the shapes.
     """
     if spec.name not in ARCHITECTURES:
         raise InputError(
@@ -238,7 +238,7 @@ def build_model(
 
 
 def reference(name: str, **changes: object) -> ModelSpec:
-    """Return a net of its source's sizes, some changed: ``reference("contest", filters=8)``."""
+    """Return a spec of its source's sizes, some changed: ``reference("contest", filters=8)``."""
     if name not in REFERENCE:
         raise InputError(f"model.name: must be one of {', '.join(REFERENCE)}, got {name!r}")
     return replace(REFERENCE[name], **changes)  # type: ignore[arg-type]

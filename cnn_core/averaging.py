@@ -47,19 +47,19 @@ class MovingAverage:
             average += work
 
     def weights(self) -> Weights:
-        """Return the averages as they are now, by copy."""
+        """Return copies of the current averages."""
         return Weights(copies(self._averages.params), copies(self._averages.buffers))
 
 
 def recompute_statistics(
     model: Sequential, batches: int, draw: Callable[[int], Array]
 ) -> dict[str, Array]:
-    """Return the model's buffers with running statistics that are the plain mean over `batches`
-    batches; the model keeps them too.
+    """Recompute the running statistics as the plain mean over `batches` batches; return the model's
+    buffers, which the model keeps too.
 
     draw(i) returns the i-th input, (C, H, W, N). Averaged weights (or folds averaged together) have
-    statistics of their own, which the averaged buffers only approximate. Source: Izmailov et al.
-    (2018), section 3.2. The model must be a plain one, not fused.
+    other statistics, which the averaged buffers only approximate. Source: Izmailov et al. (2018),
+    section 3.2. The model must be a plain one, not fused.
     """
     layers = [layer for layer in model.layers if isinstance(layer, BatchNormalization)]
     momenta = [layer.momentum for layer in layers]

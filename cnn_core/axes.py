@@ -1,4 +1,4 @@
-"""Array types and the legend of axes, said once.
+"""Array types and the meaning of the axes' letters, defined once.
 
 C: channels, H: height, W: width, N: images in a batch, F: filters (a convolution's output
 channels), D: features. Inside the net an array is (C, H, W, N) or (D, N): the batch is innermost,

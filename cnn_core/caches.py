@@ -40,7 +40,7 @@ def make_augmentation(settings: Mapping[str, Scalar]) -> AugmentSpec:
 
 @dataclass(frozen=True)
 class Data:
-    """The images and labels of a DataSpec, with the indices that train and validate; validation may
+    """The images and labels of a DataSpec, with the training and validation indices; validation may
     read disturbed copies.
     """
 
@@ -54,7 +54,7 @@ class Data:
         return self.prepared.labels
 
     def evaluation(self, indices: Indices, size: int | None, seed: int) -> Indices:
-        """Return the first `size` images of a stratified choice, the same in every epoch; None
+        """Return a stratified sample of `size` of the indices, the same in every epoch; None
         returns all.
         """
         return (
@@ -120,8 +120,8 @@ _nets: dict[tuple[ModelSpec, Shape, int], TrainingNet] = {}
 def net_of(
     spec: ModelSpec, image_shape: Shape, classes: int, fresh_seed: tuple[int, ...] | None = None
 ) -> TrainingNet:
-    """Return the process's net of that architecture: its weights are arbitrary unless `fresh_seed`
-    is given, by which they are drawn.
+    """Return this process's net of that architecture; its weights are drawn from `fresh_seed` if
+    given, else arbitrary.
 
     Only one is kept: a worker's trials differ in their nets, and a deep net's arrays are large.
     """

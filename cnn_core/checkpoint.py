@@ -33,13 +33,13 @@ def copies(arrays: Mapping[str, Array]) -> dict[str, Array]:
 
 @dataclass
 class TrainState:
-    """A net in the middle of its training.
+    """A net in mid-training.
 
     epoch, step: how many are done. params, buffers: the net. optimizer: what `Optimizer.state`
     returns. average: the moving average of weights (``train.select=average`` only). best: the
     weights of the epoch of lowest validation loss (``train.select=best`` only). history: the
-    metrics of each epoch but for its duration, so that equal trainings have equal states to the
-    bit. No random generator is part of it: streams are functions of (seed, name, epoch).
+    metrics of each epoch but for its duration, so that equal trainings have bit-identical states.
+    No random generator is part of it: streams are functions of (seed, name, epoch).
     """
 
     epoch: int
@@ -59,8 +59,8 @@ PAIRS = ("average", "best")
 
 
 class CheckpointError(ValueError):
-    """A checkpoint is damaged, is no checkpoint, or belongs to another spec; the message names the
-    file and what differs.
+    """A checkpoint is damaged, not a checkpoint, or of another spec; the message names the file and
+    what differs.
     """
 
 
@@ -90,8 +90,8 @@ def save(path: Path, state: TrainState, spec: Spec | None = None) -> None:
 
 
 def load(path: Path, spec: Spec | None = None) -> TrainState:
-    """Return the state that `save` wrote, equal to the bit; raise CheckpointError where the file is
-    not exactly that.
+    """Return the state that `save` wrote, bit for bit; raise CheckpointError where the file is not
+    exactly that.
     """
     arrays, about = _read(path, "state")
     if spec is not None and about.get("spec") != spec.digest():
@@ -146,7 +146,7 @@ def _part(arrays: Mapping[str, AnyArray], prefix: str) -> dict[str, Array]:
 
 
 def _sha256(array: AnyArray) -> str:
-    """Hash the values and what they mean: type and shape count too."""
+    """Hash the values together with their type and shape."""
     return hashlib.sha256(
         f"{array.dtype.str}{array.shape}".encode() + np.ascontiguousarray(array).tobytes()
     ).hexdigest()
@@ -172,7 +172,7 @@ def _write(path: Path, arrays: Mapping[str, Array], about: Mapping[str, Any]) ->
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new name itself survive a power failure; not every file system can."""
+    """Make the rename survive a power failure, where the file system can."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError:

@@ -1,4 +1,4 @@
-"""The one exception for what a user gave wrong; commands turn it into one line and exit code 2."""
+"""The one exception for invalid user input; commands turn it into one line and exit code 2."""
 
 import difflib
 from collections.abc import Iterable

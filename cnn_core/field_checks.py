@@ -44,8 +44,8 @@ _LIMITS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
 def setting(
     default: Any, about: str, *, choices: tuple[str, ...] = (), **limits: Unpack[Limits]
 ) -> Any:
-    """Return a dataclass field that a user sets: `about` says what it means, a number stays within
-    `limits`, a text is one of `choices`; in a list, every element.
+    """Return a dataclass field that a user sets: `about` says what it means; a number must lie
+    within `limits`, a text among `choices`, and so must every element of a list.
 
     Its type is a key of KINDS, that type or None, or a list or tuple of one.
     """
@@ -56,7 +56,7 @@ def setting(
 
 
 def check_settings(section: str, settings: object) -> None:
-    """Check every field of a dataclass that was made by `setting`.
+    """Check every field of a dataclass that `setting` made.
 
     Raises InputError, such as ``train.label_smoothing: must be at least 0 and less than 1, got
     1.5``; every number must be finite.
@@ -98,7 +98,7 @@ class _Rule:
     choices: tuple[str, ...]
 
     def broken_by(self, value: Any) -> str | None:
-        """Return what must be and what was received, or None where all is well."""
+        """Return what is required and what was received, or None where the value is valid."""
         if value is None and self.optional:
             return None
         if not self.many:

@@ -1,6 +1,4 @@
-"""The weights of a trained net that are kept, with batch normalisation's statistics recomputed for
-them.
-"""
+"""The weights kept of a trained net, with batch normalisation's statistics recomputed for them."""
 
 import numpy as np
 

@@ -54,7 +54,7 @@ def compress(model: Sequential, rank: int) -> Sequential:
 
 
 def _halves(layer: Layer, rank: int) -> tuple[Layer, Layer, dict[str, Array]] | None:
-    """Return the two thinner layers and their weights by name; None where it saves nothing."""
+    """Return the two thinner layers and their weights by name; None where they save nothing."""
     if not isinstance(layer, Convolution | Dense):
         return None
     W = layer.params["W"].reshape(len(layer.params["W"]), -1)

@@ -35,8 +35,7 @@ class Sequential:
     logits, (classes, N).
 
     `params`, `grads` and `buffers` are flat views by name, such as ``conv1.W``: the arrays that the
-    layers use, not copies. Layers whose names were given before (a layer's `name` other than its
-    kind) keep them.
+    layers use, not copies. Layers that already have a name (a `name` other than the kind) keep it.
     """
 
     _inference: "Sequential | None" = None  # the copy that predicts, made when it is first needed
@@ -67,7 +66,7 @@ class Sequential:
         return self
 
     def collect(self) -> None:
-        """Gather the flat views, and skip the input gradient where no layer before has parameters.
+        """Gather the flat views, and skip the input gradient where no earlier layer has parameters.
 
         Raises InputError where a layer without a derivative follows one with parameters.
         """
@@ -141,8 +140,8 @@ class Sequential:
                 array[...] = given[name]
 
     def reseed(self, seed: tuple[int, ...], epoch: int) -> None:
-        """Give every layer its random stream of the epoch (dropout); layers are told apart by their
-        place in the net.
+        """Give every layer its random stream for the epoch (dropout), distinguished by the layer's
+        position.
         """
         for index, layer in enumerate(self.layers):
             layer.reseed(stream(seed, "dropout", epoch, index))

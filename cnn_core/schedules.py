@@ -14,7 +14,7 @@ from cnn_core.field_checks import check_settings, make_named, setting
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """The warm-up; a subclass has its settings as fields and writes `factor`."""
+    """The warm-up; a subclass adds its settings as fields and implements `factor`."""
 
     warmup: float = setting(0.0, "share of all steps in which the rate rises", low=0, below=1)
 

@@ -1,5 +1,5 @@
-"""What a worker needs to train one net: plain values, checked when made, the same in search, final
-training and replay.
+"""What a worker needs to train one net: plain values, checked on construction, the same in search,
+final training and replay.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ class AugmentSpec:
     `elastic` is the largest root mean square displacement of a field smoothed by a Gaussian of
     `elastic_sigma` (Simard, Steinkraus, Platt 2003; there sigma is 4 to 8 pixels of 29). Strokes
     thicken or thin, equally often. `mild` images move by a third of what was drawn (elastic
-    displacement apart): a net that learns strong changes alone does less well on ordinary images.
+    displacement apart): a net trained on strong changes alone does worse on ordinary images.
     """
 
     shift: float = _up_to(0.5, "largest shift along each axis, a share of the image's side")
@@ -78,9 +78,9 @@ Scalar = str | int | float | bool | None
 
 @dataclass(frozen=True, kw_only=True)
 class SplitSpec:
-    """How the training images are split. Limits on sizes are stratified and come after the split;
-    ``reserve`` images are neither trained on nor validated on (the frozen contest proxy is made of
-    them).
+    """How the training images are split. Limits on sizes are stratified and apply after the split;
+    ``reserve`` images are used for neither training nor validation (the frozen contest proxy is
+    made of them).
     """
 
     valid_fraction: float = setting(
@@ -100,7 +100,7 @@ class SplitSpec:
 
     @property
     def split(self) -> dict[str, Any]:
-        """The fields of the split alone, by name."""
+        """Return the split's fields by name."""
         return {item.name: getattr(self, item.name) for item in fields(SplitSpec)}
 
 
@@ -191,7 +191,7 @@ class RegularizerSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSpec:
-    """How long and on what an epoch trains."""
+    """How long a net trains, on which batches, and which weights are kept."""
 
     epochs: int = setting(10, "epochs of a trial", low=1)
     batch_size: int = setting(100, "images a step", low=1)
@@ -201,7 +201,7 @@ class TrainSpec:
     sampling: str = setting(
         "permutation", "how batches are drawn", choices=("permutation", "replacement")
     )
-    # None: all of validation, and of training the epoch's own batches.
+    # None: all validation images, and the epoch's own training batches.
     eval_size: int | None = setting(
         None, "images of each split that metrics are computed on; null: all", low=1
     )
@@ -242,12 +242,12 @@ class Spec:
     seed: tuple[int, ...] = (0,)
 
     def digest(self) -> str:
-        """Return the sha256 of everything that decides the net; where the data lie does not (their
-        own digest says what they are).
+        """Return the sha256 of everything that determines the net; data count by their digest, not
+        their folder.
         """
         return self._digest
 
-    @cached_property  # asked for at every epoch, by the checkpoint
+    @cached_property  # needed by the checkpoint of every epoch
     def _digest(self) -> str:
         values = asdict(self)
         del values["data"]["folder"], values["data"]["valid_folder"]

@@ -1,5 +1,5 @@
-"""Random streams by name: a pure function of (seed, name, epoch); no state holds a generator, an
-epoch can be repeated anywhere.
+"""Random streams by name: each a pure function of (seed, name, epoch), so that no state holds a
+generator and any epoch can be repeated anywhere.
 """
 
 from numpy.random import SFC64, Generator, SeedSequence

@@ -65,9 +65,9 @@ def train_epoch(spec: Spec, state: TrainState | None) -> tuple[TrainState, Metri
     ``train.select=average``, absent without validation images; lr, of the last step; epoch_s; and
     of the last batch, for each layer that learns, ``grad_norm/<layer>`` (length of its gradient,
     penalties included, before clipping) and ``activation_norm/<layer>`` (root mean square of its
-    output; of fused layers, of their last). A loss that is not finite ends the epoch at once: the
-    metrics above are then nan, nothing is raised and nothing warns. Raises InputError for a spec
-    that breaks a rule, or data that are not what it says.
+    output; of fused layers, of their last). A non-finite loss ends the epoch at once: the metrics
+    above are then nan, and nothing is raised or warned of. Raises InputError for an invalid spec,
+    or data that do not match it.
     """
     started = time.perf_counter()
     data = data_of(spec.data)
@@ -170,7 +170,7 @@ def _gradient_norms(layers: list[Layer]) -> Metrics:
 
 
 def _evaluate(spec: Spec, data: Data, net: TrainingNet, metrics: Metrics) -> None:
-    """Add the metrics that are taken after the epoch, of the weights that the net holds now."""
+    """Add the metrics measured after the epoch, with the weights that the net holds now."""
     if math.isnan(metrics["train_loss"]):
         return
     size, seed = spec.train.eval_size, spec.data.split_seed

@@ -1,1 +1,1 @@
-"""The pipeline: one command a file at the top, and the rooms that they are made of."""
+"""The pipeline: one file per command at the top, and the rooms that they are built from."""

@@ -21,8 +21,8 @@ def after_sweep(config: Config, slots: Sequence[Slot], say: Say) -> int:
     """Train the final models of a finished sweep, evaluate them and export them; return the exit
     code of the first that fails.
 
-    The caller holds the study's lock. What is done already for the same model is not done again:
-    the test split is opened once.
+    The caller holds the study's lock. Steps already done for the same model are skipped, so the
+    test split is opened once.
     """
     code = final.build(final.plan(config), slots, say)
     if code:
@@ -45,7 +45,7 @@ def after_sweep(config: Config, slots: Sequence[Slot], say: Say) -> int:
 
 
 def is_evaluated(paths: StudyPaths, digest: str) -> bool:
-    """Tell whether the test split was opened for this model, and its figures are there."""
+    """Tell whether the test split was opened for this model, and its figures exist."""
     openings = paths.evaluation / "openings.csv"
     if not openings.exists() or not (paths.evaluation / "test.json").exists():
         return False

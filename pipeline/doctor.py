@@ -1,6 +1,4 @@
-"""What is wrong: machine, data, studies and store, looked at one after the other; with `fix=true`
-what can be mended is.
-"""
+"""Check machine, data, studies and store; with `fix=true`, repair what can be repaired."""
 
 import json
 import os
@@ -40,7 +38,7 @@ LEAST_DISK_BYTES = 1_000_000_000
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: what was looked at, and what was found."""
+    """One line: what was checked, and what was found."""
 
     about: str
     text: str
@@ -54,7 +52,7 @@ class Finding:
 
 
 def examine(config: Config, *, fix: bool) -> list[Finding]:
-    """Return all findings, in the order of what depends on what."""
+    """Return all findings, ordered so that dependencies come first."""
     quiet_optuna()
     root = config.root
     findings = [*_environment(config), *_disk(root), *_data(root, fix)]
@@ -240,7 +238,7 @@ DOCTOR = Command(
 
 
 def main(config: Config) -> int:
-    """Print one line a finding; return 0 when nothing is wrong (any more)."""
+    """Print one line per finding; return 0 when nothing is wrong, or no longer."""
     from pipeline.doctor import examine
 
     findings = examine(config, fix=config.arguments.fix)

@@ -81,7 +81,7 @@ def main(config: Config) -> int:
 
 @contextmanager
 def _bundle_folder(config: Config, given: str | None) -> Iterator[Path]:
-    """Yield the folder of the bundle: the given one, or the study's, assembled for the occasion."""
+    """Yield the folder of the bundle: the given one, or the study's, assembled temporarily."""
     if given is not None:
         yield Path(given).expanduser()
         return
@@ -127,8 +127,8 @@ def _file_set(bundle: Bundle, keys: EvaluateKeys) -> list[tuple[str, Images, Lab
 def _held_out_sets(
     config: Config, bundle: Bundle, target: Path
 ) -> Iterator[tuple[str, Images, Labels]]:
-    """Yield the frozen proxy and its undisturbed images, where some were reserved, and last the
-    test split, its opening noted first.
+    """Yield the frozen proxy and its undisturbed images, where images are reserved, and last the
+    test split, after noting its opening.
     """
     trained = trained_with(bundle.manifest, config.root)
     data = spec_of(trained, prepare(trained.data, config.root), (0,)).data

@@ -86,8 +86,7 @@ def _export(config: Config) -> int:
 
 
 def replaceable_folder(path: str) -> Path:
-    """Return the folder to write a bundle to: a new one, an empty one, or a bundle that is
-    replaced.
+    """Return the folder to write a bundle to: a new one, an empty one, or a bundle to replace.
 
     Raises InputError for anything else, since replacing it would delete what the user keeps there,
     and where nothing can be written.
@@ -104,7 +103,7 @@ def replaceable_folder(path: str) -> Path:
 
 
 def load_onnx() -> ModuleType:
-    """Import what writes ONNX. Raises InputError with the line that installs it."""
+    """Import the ONNX writer. Raises InputError with the command that installs what it needs."""
     try:
         import onnxruntime  # noqa: F401
 
@@ -131,7 +130,7 @@ def write_onnx(
 
 
 def check_images(config: Config, bundle: Bundle) -> Images:
-    """Return some training images and as many of noise, on which exports are compared."""
+    """Return some training images and as many noise images, on which exports are compared."""
     trained = trained_with(bundle.manifest, config.root)
     data = prepare(trained.data, config.root)
     real = open_prepared(data.folder, data.digest).images[:_CHECKED]

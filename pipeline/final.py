@@ -109,8 +109,8 @@ def build(planned: FinalPlan, slots: Sequence[Slot], say: Say) -> int:
 def train(
     planned: FinalPlan, nets: Sequence[Net], slots: Sequence[Slot], stop: Stop, say: Say
 ) -> Ensemble | None:
-    """Train the nets that are not there yet, then join them; return the ensemble, None where the
-    run stopped. Listeners hear of it as of a study whose trials are the nets.
+    """Train the missing nets, then join them; return the ensemble, None where the run stopped.
+    Listeners see a study whose trials are the nets.
     """
     config, folder = planned.config, runs_folder(planned.config.paths, nets)
     folder.mkdir(parents=True, exist_ok=True)

@@ -103,8 +103,8 @@ def predict_file(
     form: str,
     advance: Callable[[int], None],
 ) -> Drift:
-    """Write the predictions of blocks of images; the file appears when all are made. `advance` is
-    told how many more are done. Raises InputError at the first bad image.
+    """Write the predictions of blocks of images; the file appears once all are made. `advance` is
+    called with the number newly done. Raises InputError at the first bad image.
     """
     drift = Drift(bundle.manifest.expected)
     as_array = form == "probabilities" and output.suffix.lower() == ".npy"
@@ -128,7 +128,7 @@ def predict_file(
 @contextmanager
 def whole_file(output: Path) -> Iterator[TextIO]:
     """Open a file for writing that gets its name only if the block ends without an exception.
-    Raises InputError where it cannot be made.
+    Raises InputError where it cannot be created.
     """
     try:
         output.parent.mkdir(parents=True, exist_ok=True)

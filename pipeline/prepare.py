@@ -1,5 +1,5 @@
-"""Read a data source once, check it, and say what came of it: the first stage of `dvc.yaml`, and a
-check of one's own files.
+"""Read a data source once, check it, and report the result: the first stage of `dvc.yaml`, and a
+check of the user's own files.
 """
 
 import io

@@ -1,4 +1,4 @@
-"""Train one trial of a study again and compare every epoch's metrics, to the bit on the same kind
+"""Train one trial of a study again and compare every epoch's metrics, bit for bit on the same kind
 of machine.
 """
 
@@ -32,7 +32,7 @@ REPLAY = Command(
 
 
 def main(config: Config) -> int:
-    """Replay the trial that `config` names; return 0 when it is the same, 1 when it differs."""
+    """Replay the trial that `config` names; return 0 if it is the same, 1 if it differs."""
     from pipeline.search.retrain import replay
 
     return replay(config)

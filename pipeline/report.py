@@ -20,7 +20,7 @@ COMMAND = Command(
 
 
 def main(config: Config) -> int:
-    """Read the study, write the page, print its place. Raises InputError where there is no such
+    """Read the study, write the page, print its path. Raises InputError where there is no such
     study.
     """
     from pipeline.reporting.facts import gather

@@ -50,9 +50,7 @@ COMMAND = Command(
 
 
 def main(config: Config) -> int:
-    """Show what the overrides ask for; the space where they ask for nothing else. Return the exit
-    code.
-    """
+    """Show what the overrides ask for, by default the space. Return the exit code."""
     console = Console(highlight=False)
     given = {text.partition("=")[0] for text in config.overrides}
     keys: ShowKeys = config.arguments

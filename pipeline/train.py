@@ -1,5 +1,5 @@
-"""Train one configuration, nothing searched: a line an epoch, learning curves, weights, an MLflow
-run; the same command goes on.
+"""Train one configuration without a search: a line per epoch, learning curves, weights, an MLflow
+run; the same command resumes.
 """
 
 import sys
@@ -37,9 +37,7 @@ def main(config: Config) -> int:
     """Train the net that `config` describes; return the exit code."""
     config.slots.n = 1
     data = prepare(config.data, config.root)
-    from pipeline.search import (
-        train_one,
-    )  # Optuna, after what the user gave wrong has been said
+    from pipeline.search import train_one  # imports Optuna: only once the input is valid
 
     return train_one.run(config, data, config.arguments.trial, print)
 

@@ -51,7 +51,7 @@ def main(config: Config) -> int:
 
 
 def refuse_used_port(port: int) -> None:
-    """Raise InputError where something already listens."""
+    """Raise InputError where something already listens on the port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -64,7 +64,7 @@ def refuse_used_port(port: int) -> None:
 
 
 def server_command(uri: str, root: Path, port: int) -> list[str]:
-    """The arguments that start the server: one worker (two take a gigabyte), artifacts below
+    """Return the arguments that start the server: one worker (two take a gigabyte), artifacts below
     `root`.
     """
     quiet_environment()

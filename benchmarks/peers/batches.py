@@ -1,5 +1,5 @@
-"""The same batches for every peer, from memory: MNIST's training images where they are found, else
-images made of random blobs.
+"""The same batches for every peer, from memory: MNIST's training images where they are found,
+otherwise images of random blobs.
 """
 
 import os
@@ -28,7 +28,7 @@ def mnist_files() -> tuple[Path, Path] | None:
 
 
 def images_used() -> str:
-    """Say which images the figures are of."""
+    """Return which images the figures are measured on."""
     return (
         "images of MNIST"
         if mnist_files()
@@ -68,7 +68,7 @@ def initial_model(net: str, dropout: bool = True) -> Sequential:
 
 def step_flops(net: str) -> float:
     """Return the operations of one step by the direct algorithm: 2 per multiply-add, forward and
-    gradients, not of the first input.
+    gradients, without the gradient of the net's input.
     """
     model = initial_model(net)
     first = next(layer for layer in model.layers if layer.params)

@@ -1,5 +1,5 @@
 """A net as an ONNX graph of its plain layers, for onnxruntime to run; uint8 images in,
-probabilities out, as `predict_proba`.
+probabilities out, as in `predict_proba`.
 """
 
 from typing import Any

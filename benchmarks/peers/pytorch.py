@@ -1,5 +1,5 @@
 """The same nets in PyTorch (extra `bench`), in its two memory layouts, with its fused Adam, the
-fastest of its own.
+fastest it has.
 """
 
 import torch

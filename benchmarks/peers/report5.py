@@ -1,8 +1,8 @@
 """The plain algorithm of report 5: images batch first, float64, im2col of the whole batch, one
 matrix product, col2im back.
 
-Every layer returns the gradient of its input, the first one too, since no layer knows its place.
-Nothing is tuned and nothing slowed: it is the baseline that a reader would write first.
+Every layer returns the gradient of its input, the first one too, since no layer knows its position.
+Nothing is tuned and nothing slowed down: it is the baseline that a reader would write first.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""One peer in a process of its own: it reads orders, a line of JSON each, and answers in kind.
+"""One peer in its own process: it reads orders, one line of JSON each, and answers in kind.
 
 Orders: ``{"steps": 5}`` -> their times in seconds; ``{"loss": true}``; ``{"peak": 3}`` -> the best
 GFLOP/s of that many 2048-cubed sgemms; ``{"about": true}`` -> BLAS kernels in use, peak memory in

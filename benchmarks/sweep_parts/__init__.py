@@ -1,5 +1,5 @@
-"""The parts of `python -m benchmarks.sweep`, one a file: each measures and says how its rows are
-shown. A new one is named in `PARTS`.
+"""The parts of `python -m benchmarks.sweep`, one per file: each measures and defines how its rows
+are shown. A new one is listed in `PARTS`.
 """
 
 from benchmarks.sweep_parts.dask import DASK

@@ -1,8 +1,8 @@
-"""The sweep's own command, run for a measurement: net of report 5, equal trials, no pruning.
+"""The sweep's own command, run for a measurement: the net of report 5, equal trials, no pruning.
 
-An installation by pip has compiled every library; one without bytecode compiles them anew at each
-start, which doubles what MLflow takes. So that figures are of the former anywhere, sweeps below one
-root share a cache of bytecode, which the first, `warm_up`, fills.
+pip compiles every library that it installs; without bytecode, each start compiles them anew, which
+doubles MLflow's time. So that figures match the former anywhere, sweeps below one root share a
+bytecode cache, which the first, `warm_up`, fills.
 """
 
 import contextlib
@@ -29,9 +29,9 @@ SAMPLE_S = 0.2
 
 @dataclass(frozen=True)
 class Run:
-    """One sweep: when its command was given and had ended, its events (none without MLflow), and
-    the coordinator's processor time so far as (clock, seconds), that of the process which sends to
-    MLflow included.
+    """One sweep: when its command was started and ended, its events (none without MLflow), and
+    samples (clock, seconds) of the coordinator's processor time, including the process that sends
+    to MLflow.
     """
 
     given: float
@@ -52,8 +52,8 @@ class Run:
 
 
 def warm_up(root: Path, data: str) -> None:
-    """Run a short sweep: it prepares the data, makes MLflow's store, and compiles what is not
-    compiled.
+    """Run a short sweep: it prepares the data, creates MLflow's store, and fills the bytecode
+    cache.
     """
     run_sweep(root, "warm-up", f"data={data}", "budget.trials=1", "train.epochs=1")
 
@@ -86,7 +86,7 @@ def run_sweep(root: Path, name: str, *overrides: str) -> Run:
             time.sleep(SAMPLE_S)
     ended = time.time()
     if process.returncode:
-        raise SystemExit(process.returncode)  # it has said why
+        raise SystemExit(process.returncode)  # the command has printed why
     journal = root / name / "events.jsonl"
     events = (
         [json.loads(line) for line in journal.read_text().splitlines()] if journal.exists() else []
@@ -96,7 +96,7 @@ def run_sweep(root: Path, name: str, *overrides: str) -> Run:
 
 def _used(coordinator: psutil.Process, senders: list[psutil.Process]) -> float:
     """Return the processor time of the coordinator and of its child that sends to MLflow, which is
-    looked for until it is there.
+    looked for until it appears.
     """
     total = 0.0
     with contextlib.suppress(psutil.Error):

@@ -9,17 +9,18 @@ from benchmarks.sweep_parts.part import Part, Row
 from benchmarks.sweep_parts.real import means, row_of
 
 SLOTS = 2
+# In this order, a drift of the machine's speed affects both alike.
 TURNS = (
     "joblib",
     "dask",
     "dask",
     "joblib",
-)  # what the machine does besides becomes slower or faster for both
+)
 
 
 def measure(options: Namespace) -> list[Row]:
-    """Run the sweep with equal trials in turns, after a short one of each kind that prepares data,
-    store and workers.
+    """Run the sweep with equal trials alternately, after a short one of each kind that prepares
+    data, store and workers.
     """
     from distributed import LocalCluster
 

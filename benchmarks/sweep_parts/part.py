@@ -1,4 +1,4 @@
-"""What a part of the sweep's benchmark is: a measurement, its rows' table, and their picture."""
+"""A part of the sweep's benchmark: a measurement, the table of its rows, and their picture."""
 
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence

@@ -14,9 +14,9 @@ from benchmarks.sweep_parts.part import Part, Row
 
 def measure(options: Namespace) -> list[Row]:
     """Run the sweep with equal trials for each number of slots, up and down again, after a short
-    one of what is done but once.
+    one for what is done only once.
 
-    A machine that becomes slower or faster in the meantime does so for all.
+    A drift of the machine's speed then affects all alike.
     """
     up = sorted({1, 2, joblib.cpu_count()})
     found: dict[int, list[Row]] = {count: [] for count in up}

@@ -50,7 +50,7 @@ class SimulatedSlot:
         return self.epoch(spec, state)
 
     def epoch(self, spec: Spec, state: TrainState | None) -> tuple[TrainState, dict[str, float]]:
-        """Return the next state after a sleep, with values that rise."""
+        """Return the next state after a sleep, with rising accuracy."""
         epoch = 1 if state is None else state.epoch + 1
         time.sleep(self._epoch_s)
         accuracy = 1 - math.exp(-epoch) * (1 + spec.model.dropout)

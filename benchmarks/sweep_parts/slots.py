@@ -14,14 +14,13 @@ from pipeline.search.runner import Runner, Usage
 from pipeline.search.trial import Context
 
 EPOCH_S, EPOCHS = 1.0, 4
-FEWEST_TRIALS = (
-    8  # of fewer, the first one, which fills the caches of composing, would be seen most
-)
+# With fewer, the first one, which fills the caches of composing, would dominate.
+FEWEST_TRIALS = 8
 
 
 def measure(options: Namespace) -> list[Row]:
-    """Run the coordinator, two trials a slot or a few more; its processor time is its cost."""
-    _run(1, FEWEST_TRIALS, 0.0)  # what is loaded and compiled once belongs to no row
+    """Run the coordinator with at least two trials per slot; its cost is its processor time."""
+    _run(1, FEWEST_TRIALS, 0.0)  # one-time loading and compiling belongs to no row
     return [_run(count, max(2 * count, FEWEST_TRIALS), EPOCH_S) for count in options.slots]
 
 

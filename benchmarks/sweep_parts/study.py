@@ -1,5 +1,5 @@
-"""A growing study: the coordinator's cost of a trial and of an epoch when 10 to 10,000 trials are
-there already.
+"""A growing study: the coordinator's cost of a trial and of an epoch when it already holds 10 to
+10,000 trials.
 """
 
 import statistics
@@ -63,7 +63,7 @@ def _costs(session: Session) -> Row:
 
 
 def _complete(number: int) -> TrialEnded:
-    """Return the end of a trial that reached 0.9."""
+    """Return the result of a trial that reached 0.9."""
     return TrialEnded(
         number=number,
         state=State.COMPLETE,

@@ -9,17 +9,18 @@ from benchmarks.sweep_parts.command import Run, run_sweep, warm_up
 from benchmarks.sweep_parts.part import Part, Row
 
 SLOTS = 2
+# In this order, a drift of the machine's speed affects both alike.
 TURNS = (
     "none",
     "mlflow",
     "mlflow",
     "none",
-)  # what the machine does besides becomes slower or faster for both
+)
 
 
 def measure(options: Namespace) -> list[Row]:
-    """Run the sweep with equal trials in turns, after a short one that prepares the data and makes
-    MLflow's store.
+    """Run the sweep with equal trials alternately, after a short one that prepares the data and
+    makes MLflow's store.
     """
     found: dict[str, list[Run]] = {"none": [], "mlflow": []}
     with tempfile.TemporaryDirectory() as root:

@@ -1,5 +1,5 @@
-"""Data augmentation: random changes of training images, all geometry composed into one resampling
-per batch, then changes of pixels.
+"""Data augmentation: random transforms of training images, all geometry composed into one
+resampling per batch, then pixel transforms.
 
 >>> spec = AugmentSpec(rotate=15, shift=0.1)
 >>> augment(images, spec, rng, out)  # (N, C, H, W) uint8 -> (C, H, W, N) float32 in [0, 1]
@@ -38,10 +38,10 @@ _PIXEL_STEPS = (
 def augment(
     images: Images, spec: AugmentSpec, rng: Generator, out: NDArray[np.float32] | None = None
 ) -> NDArray[np.float32]:
-    """Return the batch, changed at random and scaled to [0, 1], in the layout of the net.
+    """Return the batch, randomly transformed and scaled to [0, 1], in the net's layout.
 
-    images: (N, C, H, W) uint8, unchanged; out: (C, H, W, N) float32, written where given. All
-    randomness comes from `rng`, in an amount that depends on the spec and the draws alone; the
+    images: (N, C, H, W) uint8, unchanged; out: (C, H, W, N) float32, written to if given. All
+    randomness comes from `rng`; how much is drawn depends on the spec and the draws alone, so the
     result is a pure function of the generator's state.
     """
     count, channels, height, width = images.shape
@@ -52,7 +52,7 @@ def augment(
         _move(images, spec, rng, mild, out)
     else:
         np.copyto(out, images.transpose(1, 2, 3, 0))
-    # Channel by channel: each has specks and a contrast of its own, and strokes never mix channels.
+    # Channel by channel: each has its own specks and contrast, and strokes never mix channels.
     steps = [step for name, step in _PIXEL_STEPS if getattr(spec, name) > 0]
     chosen = None if mild is None else np.flatnonzero(~mild)
     for channel in out:
@@ -74,7 +74,7 @@ def _move(
     mild: NDArray[np.bool_] | None,
     out: NDArray[np.float32],
 ) -> None:
-    """Write the images, resampled by what the spec's geometry draws, into out; values stay 0 to
+    """Resample the images by geometry drawn from the spec and write them to `out`; values stay 0 to
     255.
     """
     count, size = len(images), images.shape[2:]

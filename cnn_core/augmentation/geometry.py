@@ -1,5 +1,5 @@
-"""Where each output pixel is read: shift, rotation, scale, shear and perspective as one projective
-map, and elastic deformation.
+"""The source coordinates of each output pixel: shift, rotation, scale, shear and perspective as one
+projective map, and elastic deformation.
 """
 
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True)
 class Projection:
-    """Per image, arrays of shape (N,) float32: where output pixel (y, x), counted from the centre,
-    is read in the source.
+    """One projective map per image, as (N,) float32 arrays: the source coordinates of output pixel
+    (y, x), counted from the centre.
 
     source_y = (yy * y + yx * x) / (1 + py * y + px * x) + ty
     source_x = (xy * y + xx * x) / (1 + py * y + px * x) + tx
@@ -61,8 +61,8 @@ def draw_projections(
         "xx": cos - shear * sin,
         "ty": spec.shift * height * uniform[3],
         "tx": spec.shift * width * uniform[4],
-        # The size changes by `perspective` over half an image; both axes at once stay below a
-        # denominator of 0 for perspective < 0.5.
+        # The size changes by `perspective` over half an image; below 0.5 the denominator stays
+        # positive even with both axes at once.
         "py": spec.perspective * uniform[5] / max(height / 2, 1),
         "px": spec.perspective * uniform[6] / max(width / 2, 1),
     }
@@ -120,8 +120,8 @@ def field_bank(image_size: tuple[int, int], sigma: float) -> Float32:
 
 
 def add_elastic(source_y: Float32, source_x: Float32, spec: AugmentSpec, rng: Generator) -> None:
-    """Add to both (H, W, N) coordinate grids, in place, a smooth displacement of each image's own
-    strength and sign.
+    """Add a smooth displacement to both (H, W, N) coordinate grids in place, each image with its
+    own strength and sign.
     """
     height, width, count = source_y.shape
     bank = field_bank((height, width), spec.elastic_sigma * max(height, width))

@@ -1,8 +1,8 @@
-"""Changes of pixels after the resampling: strokes, blur, contrast, specks, cutout, noise. All in
+"""Pixel transforms after the resampling: strokes, blur, contrast, specks, cutout, noise. All in
 place on (H, W, N) float32.
 
-Each function draws its random numbers for every image, also for those that stay as they are, so
-that one image's draws do not depend on another's.
+Each function draws random numbers for every image, even those it leaves unchanged, so that one
+image's draws do not depend on another's.
 """
 
 import numpy as np
@@ -43,7 +43,7 @@ def change_strokes(x: Float32, spec: AugmentSpec, rng: Generator) -> None:
 
 
 def blur(x: Float32, spec: AugmentSpec, rng: Generator) -> None:
-    """Smooth along both axes by the kernel (s, 4 - 2 s, s) / 4 with s the strength: at 1 the
+    """Smooth along both axes with the kernel (s, 4 - 2 s, s) / 4 with s the strength: at 1 the
     binomial (1, 2, 1) / 4.
     """
     strength = _strengths(spec.blur, spec.blur_strength, x.shape[-1], rng)
@@ -97,7 +97,7 @@ def cut_out(x: Float32, spec: AugmentSpec, rng: Generator) -> None:
 
 
 def add_noise(x: Float32, spec: AugmentSpec, rng: Generator) -> None:
-    """Add Gaussian noise of each image's own standard deviation."""
+    """Add Gaussian noise with a standard deviation drawn for each image."""
     deviation = rng.uniform(0.0, 255.0 * spec.noise, (x.shape[-1],)).astype(np.float32)
     noise = rng.standard_normal(x.shape, dtype=np.float32)
     noise *= deviation

@@ -50,7 +50,7 @@ def resample(
     top, left = np.floor(source_y), np.floor(source_x)
     source_y -= top
     source_x -= left
-    # Exact in float32: a batch holds far fewer than 2^24 pixels; `_check_batch` sees to it.
+    # Exact in float32: a batch holds far fewer than 2^24 pixels; `_check_batch` ensures it.
     _check_batch(count, height, width)
     top += 1.0
     top *= width + 2

@@ -24,8 +24,8 @@ CHUNK = 1 << 20
 
 
 class DataAbsentError(InputError):
-    """Prepared data are not in the folder where they should be; a process that has them can send
-    them (the digest says which).
+    """Prepared data are not in their folder; a process that has them can send them (the digest says
+    which).
     """
 
 
@@ -63,9 +63,9 @@ def array_sha256(array: npt.NDArray[Any]) -> str:
 
 def write_prepared(folder: Path, images: Images, labels: Labels, *, classes: int, name: str) -> str:
     """Write the set into `folder` and return its digest; the folder appears whole or not at all,
-    and one already there is kept.
+    and an existing one is kept.
 
-    Written: images.npy, labels.npy, manifest.json. Raises InputError for arrays that are no
+    Written: images.npy, labels.npy, manifest.json. Raises InputError for arrays that are not a
     labelled set, OSError where nothing can be written.
     """
     check_labelled(images, labels, classes, name)
@@ -111,9 +111,9 @@ def _digest_in(folder: Path) -> str | None:
 
 
 def _move(temporary: Path, folder: Path, digest: str) -> None:
-    """Give the folder its name; an older or damaged one of that name is removed first.
+    """Give the folder its final name; an older or damaged one of that name is removed first.
 
-    Where another process has written the same set meanwhile, its folder stays: it may be in use.
+    If another process has written the same set meanwhile, its folder stays: it may be in use.
     """
     temporary.chmod(0o755)
     if folder.exists():
@@ -131,10 +131,10 @@ def _move(temporary: Path, folder: Path, digest: str) -> None:
 
 @lru_cache(maxsize=4)
 def open_prepared(folder: str, digest: str) -> Prepared:
-    """Map a prepared set into memory; its digest is verified once a process.
+    """Map a prepared set into memory; its digest is verified once per process.
 
-    Raises DataAbsentError where the folder is not there, InputError where its content is not what
-    the digest says.
+    Raises DataAbsentError where the folder is absent, InputError where its content does not match
+    the digest.
     """
     root = Path(folder)
     if not (root / "manifest.json").is_file():

@@ -1,8 +1,9 @@
-"""Which images train and which validate, and in which order an epoch takes them, as batches.
+"""Which images are for training and which for validation, and how an epoch orders them into
+batches.
 
 A split is a pure function of labels and DataSpec, stratified by class. Its permutation depends on
-``split_seed`` alone, not on any trial's seed, so that all trials of all studies compare on the same
-images.
+``split_seed`` alone, not on any trial's seed, so that all trials of all studies are compared on the
+same images.
 """
 
 import math
@@ -23,7 +24,7 @@ from cnn_core.spec import DataSpec
 
 @dataclass(frozen=True)
 class Split:
-    """Indices of the training and the validation images, each ascending, without the other's."""
+    """Indices of the training and the validation images, each ascending; they are disjoint."""
 
     train: Indices
     valid: Indices
@@ -79,12 +80,12 @@ def reserved(labels: Labels, spec: DataSpec) -> Indices:
 
 
 def split(labels: Labels, spec: DataSpec) -> Split:
-    """Return the indices that train and that validate.
+    """Return the training and the validation indices.
 
     With ``fold`` and ``folds``: fold k of K validates, the others train; every image validates in
-    exactly one fold. Else a share of ``valid_fraction`` validates; 0 leaves no validation images.
-    Both are stratified, exact in their total, taken of the images that are not `reserved`, then
-    limited by ``train_size`` and ``valid_size``. Raises InputError for values out of range.
+    exactly one fold. Otherwise a share ``valid_fraction`` validates; 0 leaves no validation images.
+    Both are stratified with exact totals, exclude the `reserved` images, and are then limited by
+    ``train_size`` and ``valid_size``. Raises InputError for values out of range.
     """
     free = np.setdiff1d(np.arange(len(labels)), reserved(labels, spec), assume_unique=True)
     if (spec.fold is None) != (spec.folds is None):
@@ -140,15 +141,15 @@ def _share(labels: Labels, fraction: float, seed: int) -> npt.NDArray[np.bool_]:
 
 @lru_cache(maxsize=8)
 def split_of(spec: DataSpec) -> Split:
-    """Open the prepared data and split them; kept for the process, as every epoch asks for the same
+    """Open the prepared data and split them; cached per process, as every epoch needs the same
     split.
     """
     return split(open_prepared(spec.folder, spec.digest).labels, spec)
 
 
 def steps_in_epoch(images: int, batch_size: int, steps_per_epoch: int | None) -> int:
-    """Return the batches of one epoch: as given, or one pass, its last batch smaller where the size
-    does not divide the images.
+    """Return the number of batches in an epoch: as given, or one pass, whose last batch is smaller
+    where the batch size does not divide the number of images.
     """
     return steps_per_epoch if steps_per_epoch is not None else -(-images // batch_size)
 
@@ -185,7 +186,7 @@ class Batcher:
         self._inputs: dict[int, Array] = {}
 
     def take(self, count: int) -> Array:
-        """Return the input array for `count` images; what it holds is left from its last use."""
+        """Return the input array for `count` images, with the contents of its last use."""
         if count not in self._inputs:
             self._inputs[count] = np.empty((*self.image_shape, count), self.dtype)
         return self._inputs[count]

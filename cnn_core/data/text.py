@@ -1,4 +1,4 @@
-"""Images as rows of numbers: text with 784 integers a row, and CSV with or without a header and a
+"""Images as rows of numbers: text with 784 integers per row, and CSV with or without a header and a
 label column.
 """
 
@@ -41,8 +41,8 @@ def read_table(path: Path, delimiter: str | None = None) -> Table:
     """Read a table of whole numbers; delimiter None: a comma if the first line has one, else white
     space.
 
-    Raises InputError with file and line: an empty file, rows of different length, a cell that is no
-    whole number, bytes that are no text.
+    Raises InputError with file and line: an empty file, rows of different length, a cell that is
+    not a whole number, bytes that are not text.
     """
     try:
         with path.open("r", encoding="utf-8-sig", newline=None) as file:
@@ -155,11 +155,11 @@ def _numbers(
 def images_of(
     table: Table, label_column: int | None, classes: int, shape: Sequence[int] = ()
 ) -> tuple[Images, Labels | None]:
-    """Return the rows as images (N, C, H, W) uint8 of `shape` (C, H, W), square and of one channel
-    without it; and the labels of a column.
+    """Return the rows as (N, C, H, W) uint8 images of `shape` (C, H, W), by default one square
+    channel, and the labels of a column.
 
-    Raises InputError with the line: a pixel outside 0 .. 255, a label out of range, a width that is
-    not the shape's or no square.
+    Raises InputError with the line: a pixel outside 0 .. 255, a label out of range, a width that
+    does not fit the shape or is not a square.
     """
     values, labels = table.values, None
     if label_column is not None:

@@ -1,5 +1,5 @@
-"""What every optimizer is: hyperparameters in a dataclass, two methods in a subclass, and here the
-walk over the parameters.
+"""The base of all optimizers: hyperparameters in a dataclass, two methods in each subclass, and
+here the walk over the parameters.
 """
 
 from collections.abc import Mapping
@@ -11,9 +11,9 @@ import numpy as np
 from cnn_core.axes import Array
 from cnn_core.field_checks import check_settings, setting
 
-# Elements updated at once: parameter, gradient, two states and the work array of a block stay in a
-# second-level cache of 1 MB, and nearly so with twice as many; smaller blocks pay more for the
-# calls than they gain (docs/LOG.md, Speed: whole steps).
+# Elements updated at once: a block's parameter, gradient, two states and work array stay in a 1 MB
+# L2 cache, and nearly so at twice the size; smaller blocks lose more to call overhead than they
+# gain (docs/LOG.md, Speed: whole steps).
 BLOCK = 32768
 
 State = dict[str, Array]
@@ -46,7 +46,7 @@ class _Block:
 
 @dataclass(kw_only=True)
 class Optimizer:
-    """Walks over parameters, counts steps, applies the learning-rate factor; a subclass says how
+    """Walks over parameters, counts steps, applies the learning-rate factor; a subclass defines how
     one array moves.
 
     A subclass is a dataclass whose hyperparameters are fields made by `setting`. It writes
@@ -132,7 +132,7 @@ class Optimizer:
 
     def state(self) -> dict[str, Array]:
         """Return copies of all that a later `load_state` needs: ``step`` and
-        ``<parameter>:<state>``; exact to the bit.
+        ``<parameter>:<state>``; bit for bit.
         """
         arrays = {
             f"{name}:{key}": s.copy()
@@ -142,8 +142,8 @@ class Optimizer:
         return {"step": np.array(self._steps, np.float64), **arrays}
 
     def load_state(self, state: Mapping[str, Array]) -> None:
-        """Take over what `state` returned, by copy; raise ValueError where the names do not fit
-        this kind of optimizer.
+        """Copy in what `state` returned; raise ValueError where the names do not fit this kind of
+        optimizer.
         """
         if "step" not in state:
             raise ValueError(f"optimizer: the state must hold 'step', got {sorted(state)}")
@@ -169,8 +169,8 @@ class Optimizer:
         self._take(fresh)
 
     def _take(self, fresh: dict[str, State]) -> None:
-        """Copy into the arrays in use where names and shapes are the same, so that the blocks stay
-        valid; else start anew.
+        """Copy into the arrays in use where names and shapes match, so that the blocks stay valid;
+        otherwise start afresh.
         """
         same = self._states.keys() == fresh.keys() and all(
             s.shape == fresh[name][key].shape and s.dtype == fresh[name][key].dtype

@@ -1,5 +1,5 @@
-"""The updates: gradient descent, plain, with momentum, with Nesterov's; and those that divide by
-the size of past gradients, AdaGrad, RMSProp, AdaDelta, Adam, AdamW.
+"""The update rules: gradient descent (plain, with momentum, with Nesterov's), and those that divide
+by the size of past gradients (AdaGrad, RMSProp, AdaDelta, Adam, AdamW).
 """
 
 import math

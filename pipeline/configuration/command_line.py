@@ -1,6 +1,4 @@
-"""The frame of every command: flags, help, one line and an exit code for whatever the user gave
-wrong.
-"""
+"""The frame of every command: flags, help, one line and an exit code for invalid user input."""
 
 import difflib
 import importlib.metadata
@@ -40,7 +38,7 @@ FLAGS = {
 
 @dataclass
 class _Request:
-    """What the words of a command line ask for."""
+    """What a command line asks for."""
 
     overrides: list[str] = field(default_factory=list)
     flags: set[str] = field(default_factory=set)
@@ -75,14 +73,14 @@ def command_line(command: Command, argv: Sequence[str], main: Callable[[Config],
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output, such as head, has gone
+    except BrokenPipeError:  # the reader of our output, such as head, has exited
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
 
 
 def _job(config: Config, command: Command) -> str:
-    """Return as YAML what the command listens to, its own keys first; interpolations unresolved,
-    secrets redacted.
+    """Return as YAML the configuration that the command reads, its own keys first; interpolations
+    unresolved, secrets redacted.
     """
     own = [field.name for field in fields(command.keys)] if command.keys else []
     sections = [
@@ -92,13 +90,13 @@ def _job(config: Config, command: Command) -> str:
     ]
     tree = OmegaConf.to_container(config.node, resolve=False)
     ordered: dict[str, Any] = {str(key): tree[key] for key in (*own, *sections)}  # type: ignore[index]
-    # Which may come from a section that is not shown.
+    # The name may be interpolated from a section that is not shown.
     ordered.get("study", {})["name"] = config.study.name
     return redact(OmegaConf.to_yaml(OmegaConf.create(ordered)))
 
 
 def version() -> str:
-    """Return the version as installed."""
+    """Return the installed version."""
     try:
         return f"{DISTRIBUTION} {importlib.metadata.version(DISTRIBUTION)}"
     except importlib.metadata.PackageNotFoundError:

@@ -1,5 +1,5 @@
-"""compose(overrides) -> Config. Groups are composed by Hydra once a combination; values are set on
-a typed copy (25 times faster).
+"""compose(overrides) -> Config. Hydra composes each combination of groups once; values are set on a
+typed copy (25 times faster).
 """
 
 import threading
@@ -31,8 +31,7 @@ def compose(
     quiet: bool = False,
     verbose: bool = False,
 ) -> Config:
-    """Compose conf/ with `overrides` in Hydra's grammar and check every value; any thread may call
-    it.
+    """Compose conf/ with `overrides` in Hydra's grammar and check every value; thread-safe.
 
     Raises InputError, in one line, for whatever is wrong: an unknown key (with the nearest one), a
     wrong type, a value out of range.
@@ -142,7 +141,7 @@ def _to_config(
         check_settings("", own)
     for section in ("optimizer", "schedule", "augment"):
         sections[section] = dict(vars(sections[section]))
-    make_optimizer(sections["optimizer"])  # whose own checks then speak
+    make_optimizer(sections["optimizer"])  # for its own checks
     make_schedule(sections["schedule"])
     config = Config(
         command=command.name,

@@ -1,4 +1,4 @@
-"""What ``data=`` can be: one dataclass a source, shared fields first."""
+"""What ``data=`` can be: one dataclass per source, shared fields first."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -27,7 +27,7 @@ class DataSettings(SplitSpec, SourceName):
 @dataclass(frozen=True, kw_only=True)
 class HeldOutSettings(DataSettings):
     """Sources without a test set of their own: a fixed, stratified share is set aside before
-    anything else is done.
+    anything else.
     """
 
     test_fraction: float = setting(
@@ -56,7 +56,7 @@ class MnistSettings(DataSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class FileSettings(HeldOutSettings):
-    """Sources read from one's own files."""
+    """Sources read from the user's own files."""
 
     module = "labelled_files"
     root: str | None = setting(

@@ -1,5 +1,5 @@
-"""--help: what a command does, how to call it, and every group and key it listens to, from where
-they are defined.
+"""--help: what a command does, how to call it, and every group and key it reads, taken from their
+definitions.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from pipeline.configuration.hydra_tree import groups
 from pipeline.configuration.tree import FREE_SECTIONS, ROOT_KEYS, SECTIONS, Command, section_type
 from pipeline.configuration.typed_tree import typed_tree
 
-WIDE = 80  # columns from which keys, defaults and meanings stand side by side
+WIDE = 80  # terminal columns from which keys, defaults and meanings stand side by side
 FLAG_WORDS = {
     "-h, --help": "this text",
     "--version": "the version",
@@ -33,7 +33,7 @@ EXIT_CODES = (
 
 
 def print_help(command: Command, console: Console | None = None) -> None:
-    """Print the help of one command, as wide as the terminal is; NO_COLOR is respected by rich."""
+    """Print the help of one command, as wide as the terminal; rich respects NO_COLOR."""
     console = console or Console(highlight=False)
     base = typed_tree((), (), command)
     tree, chosen = base.tree, base.chosen
@@ -76,8 +76,8 @@ def _title(console: Console, text: str) -> None:
 
 
 def _print_rows(console: Console, rows: Sequence[tuple[str, ...]]) -> None:
-    """Print rows as a table; where a third column would be squeezed, (key, default, meaning) as two
-    lines each.
+    """Print rows as a table; where a third column would be squeezed, each (key, default, meaning)
+    takes two lines.
     """
     if console.width >= WIDE or max(map(len, rows)) < 3:
         console.print(_table(rows))

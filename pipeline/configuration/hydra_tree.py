@@ -1,4 +1,4 @@
-"""Hydra, in one place: where conf/ is, which groups and choices it holds, and one composition a
+"""Hydra, in one place: where conf/ is, which groups and choices it holds, and one composition per
 combination of groups.
 """
 
@@ -37,7 +37,7 @@ def conf_dir() -> Path:
 
 @lru_cache(maxsize=1)
 def groups() -> dict[str, list[str]]:
-    """Return group -> sorted choices of the project's own conf/, as when the process began."""
+    """Return group -> sorted choices of the project's own conf/, as of the start of the process."""
     folder = conf_dir()
     return {
         path.name: sorted(file.stem for file in path.glob("*.yaml"))
@@ -87,8 +87,8 @@ def compose_groups(
 
 
 def search_path_override(folders: Sequence[str]) -> str:
-    """Return the override that lets Hydra look into the user's own folders too. Raises InputError
-    for a name that it cannot hold.
+    """Return the override that adds the user's own folders to Hydra's search path. Raises
+    InputError for a name that it cannot hold.
     """
     for folder in folders:
         if "'" in folder or "\\" in folder:
@@ -125,7 +125,7 @@ def check_choice(group: str, choice: object, search_path: tuple[str, ...] = ()) 
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an exception's message that says something."""
+    """Return the first non-blank line of an exception's message."""
     if isinstance(error, OmegaConfBaseException) and error.msg:
         text = error.msg
     else:

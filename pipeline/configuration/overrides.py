@@ -1,5 +1,5 @@
 """Overrides in Hydra's grammar: parsed from what a user typed, and written from values so that
-composing gives them back to the bit.
+composing restores them bit for bit.
 """
 
 import re
@@ -23,21 +23,21 @@ _LOCK = threading.RLock()  # of Hydra's parser
 
 
 def override(key: str, value: Value | Path) -> str:
-    """Return ``key=value`` such that composing it gives the value back: no override is written in
-    any other way.
+    """Return ``key=value`` such that composing it gives the value back; every override is written
+    here.
     """
     if isinstance(value, Path):
         if _PLAIN_PATH.fullmatch(str(value)) and not _looks_like_number(str(value)):
             return f"{key}={value}"
-        # A dollar and a brace in its name would else be read as an interpolation.
+        # A dollar and a brace in a path would otherwise be read as an interpolation.
         text = re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", str(value))
         return f"{key}={_quoted(text)}"
     return f"{key}={literal(value)}"
 
 
 def command_of(command: str, root: Path, *overrides: str) -> str:
-    """Return the line that runs a command of this project on `root`, for a shell; the usual root
-    need not be named.
+    """Return the shell line that runs a command of this project on `root`; the default root is left
+    out.
     """
     usual = root.absolute() == Path(ROOT_KEYS["root"]).absolute()
     return shlex.join(
@@ -52,7 +52,7 @@ def command_of(command: str, root: Path, *overrides: str) -> str:
 
 
 def literal(value: Value) -> str:
-    """Return the value in Hydra's grammar; floats by repr, so that they come back to the bit."""
+    """Return the value in Hydra's grammar; floats by repr, so that they round-trip exactly."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -67,8 +67,8 @@ def literal(value: Value) -> str:
 
 
 def _quoted(text: str) -> str:
-    """In quotes, backslashes are plain but for those right before a quote, or at the end, which are
-    doubled.
+    """Return the text quoted: backslashes are literal, but doubled right before a quote or at the
+    end.
     """
     escaped = re.sub(r"(\\*)('|\Z)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), text)
     return f"'{escaped}'"

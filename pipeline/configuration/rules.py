@@ -1,4 +1,4 @@
-"""Rules that no single field can say: values that exclude each other, and what is never allowed."""
+"""Rules beyond a single field: values that exclude each other, and what is never allowed."""
 
 import re
 from collections.abc import Callable

@@ -1,5 +1,5 @@
-"""The typed tree: one dataclass a section, but for those that are cnn_core's own specs. A field
-says its default, what it means and its limits; help and checks read them here.
+"""The typed tree: one dataclass per section, except those that are cnn_core's own specs. A field
+declares its default, meaning and limits; help and checks read them here.
 """
 
 from dataclasses import dataclass

@@ -41,8 +41,8 @@ class Command:
     """A command of ``python -m pipeline.<name>``.
 
     `keys` is a dataclass of the command's own top-level keys, its fields made with `setting`; an
-    instance arrives as ``config.arguments``. `sections` are the sections of the tree that it
-    listens to; None: all. An override of any other is refused, since it would do nothing.
+    instance arrives as ``config.arguments``. `sections` are the sections of the tree that it reads;
+    None: all. An override of any other is refused, since it would have no effect.
     """
 
     name: str
@@ -171,11 +171,11 @@ class Config:
 
     @cached_property
     def yaml(self) -> str:
-        """The tree as YAML, interpolations unresolved and secrets redacted: what may be logged."""
+        """Return the tree as YAML, fit for logs: interpolations unresolved, secrets redacted."""
         return redact(OmegaConf.to_yaml(self.node, resolve=False))
 
     def acting_as(self, command: Command) -> "Config":
-        """Return this configuration as another command's, whose own keys have their defaults: what
+        """Return this configuration for another command, whose own keys have their defaults: what
         one command hands to the next.
         """
         return replace(
@@ -192,7 +192,7 @@ def spec_of(config: Config, data: DataSpec, seed: tuple[int, ...]) -> Spec:
     ``config.data``.
     """
     model = config.model
-    if model.frame == "none":  # what a net does not use must not make it another
+    if model.frame == "none":  # unused values must not change the spec's digest
         model = replace(model, frame_beside=False, frame_jitter=0.0)
     return Spec(
         data=replace(data, **config.data.split),

@@ -1,6 +1,6 @@
-"""The tree of one combination of groups, typed and kept. Copies share the sections that a
+"""The tree of one combination of groups, typed and cached. Copies share the sections that a
 composition does not touch: a trial changes three or four of seventeen, and copying and converting
-all of them was the dearest thing that the coordinator did.
+all of them was the coordinator's largest cost.
 """
 
 import copy
@@ -34,12 +34,12 @@ class TypedTree:
 
     tree: DictConfig
     chosen: dict[str, str | None]  # group -> chosen file
-    # sections of `tree` itself as objects, once they were asked for
+    # sections of `tree` itself as objects, each built on first use
     _objects: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def _shared(self) -> dict[str, Any]:
-        """The sections that mean the same in every copy: those without interpolations."""
+        """The sections that are the same in every copy: those without interpolations."""
         nodes: dict[str, Any] = {
             section: self.tree._get_node(section) for section in (*SECTIONS, *FREE_SECTIONS)
         }
@@ -53,12 +53,10 @@ class TypedTree:
         return shared
 
     def opened(self, changed: Iterable[str]) -> DictConfig:
-        """Return a copy of the tree whose `changed` sections may be written to; not for two threads
-        at once.
-        """
+        """Return a copy of the tree whose `changed` sections may be written to; not thread-safe."""
         written = self._shared.keys() & set(changed)
         kept = {id(node): node for section, node in self._shared.items() if section not in written}
-        tree = copy.deepcopy(self.tree, kept)  # what stands in the memo is not copied
+        tree = copy.deepcopy(self.tree, kept)  # what is in the memo is not copied
         for section in written:
             OmegaConf.set_readonly(tree[section], None)
         return tree
@@ -121,7 +119,7 @@ def _typed_section(section: str, plain: Any, chosen: str | None) -> DictConfig:
         raise InputError(f"{section}: must be a mapping, got {values!r} ({place})")
     typed = OmegaConf.structured(section_type(section, values.get("name")))
     OmegaConf.set_struct(typed, True)
-    OmegaConf.set_readonly(typed, None)  # which a frozen dataclass makes it
+    OmegaConf.set_readonly(typed, None)  # a frozen dataclass makes it read-only
     for key, value in values.items():
         set_typed(typed, str(key), value, f"{section}.", place)
     return typed  # type: ignore[no-any-return]
@@ -161,8 +159,8 @@ def set_typed(node: DictConfig, key: str, value: Any, prefix: str, place: str) -
 
 
 def _kind(node: DictConfig, key: str) -> str:
-    """Return in words what may stand at `key`, such as "a whole number or null"; nothing where
-    there is no such key.
+    """Return in words what `key` accepts, such as "a whole number or null"; "" where there is no
+    such key.
     """
     parent, _, last = key.rpartition(".")
     try:

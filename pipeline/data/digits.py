@@ -2,7 +2,7 @@
 
 Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits (1998), its test part.
 It has no test set of its own: a stratified fifth, the same for everybody (data.test_fraction,
-data.test_seed), is held out before anything else is done.
+data.test_seed), is held out before anything else.
 """
 
 import gzip

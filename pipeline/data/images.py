@@ -1,5 +1,5 @@
-"""A folder of PNG, JPEG or BMP files a class, read by Pillow; bombs, broken files and mixed sizes
-are refused by name.
+"""One folder of PNG, JPEG or BMP files per class, read by Pillow; decompression bombs, broken files
+and mixed sizes are refused by name.
 """
 
 from collections.abc import Sequence
@@ -99,7 +99,7 @@ def _size(settings: ImagesSettings) -> tuple[int, int] | None:
 def _fitted(
     image: npt.NDArray[np.uint8], size: tuple[int, int] | None, normalize: str
 ) -> npt.NDArray[np.uint8]:
-    """Return (C, H, W) in the size asked for; pixels that need no change are not touched."""
+    """Return (C, H, W) in the requested size; pixels that need no change are not touched."""
     if normalize == "mnist" and size is not None:
         return as_mnist(image[0], size)[None]
     if size is None or image.shape[1:] == size:

@@ -1,4 +1,4 @@
-"""One's own labelled data from files that NumPy can read: IDX, CSV, text, npz."""
+"""The user's own labelled data from files that NumPy can read: IDX, CSV, text, npz."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -18,8 +18,7 @@ from cnn_core.errors import InputError
 from pipeline.configuration.data_settings import MnistSettings
 from pipeline.data.source import DataSource, Labelled, shared_folder, user_cache
 
-# File -> sha256 of its uncompressed bytes; compressed copies differ from place to place, what is
-# inside does not.
+# File -> sha256 of its uncompressed bytes; compressed copies vary, their content does not.
 SHA256 = {
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
@@ -127,17 +126,17 @@ MNIST: DataSource[MnistSettings] = DataSource(
 )
 
 
-TIMEOUT_S = 20.0  # without a byte
+TIMEOUT_S = 20.0  # without receiving a byte
 
 
 def download(address: str, target: Path, verify: Callable[[Path], object]) -> None:
-    """Fetch `address` into `target`; `verify` raises ValueError for wrong bytes, and nothing then
-    stays behind.
+    """Fetch `address` into `target`; `verify` raises ValueError for wrong bytes, and nothing is
+    then left behind.
 
     Raises OSError where the address cannot be reached (requests' errors are OSErrors) or answers
     with an error.
     """
-    import pooch  # and with it requests: only who downloads waits for them
+    import pooch  # and with it requests: imported for a download only
 
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")

@@ -1,5 +1,5 @@
-"""From a source to plain arrays on disk, once; a second start finds them by what the source's files
-look like from outside.
+"""From a source to plain arrays on disk, once; later starts find them by the path, size and time of
+change of the source's files.
 """
 
 import json
@@ -16,29 +16,29 @@ from pipeline.data.source import DataSource, Labelled, hold_out
 from pipeline.data.test_split import require_open
 from pipeline.files import atomic_write_text, sha256_bytes, writable_folder
 
-VERSION = 1  # of how sources become arrays
+VERSION = 1  # of the conversion from sources to arrays
 
 
 def prepare(settings: DataSettings, root: Path) -> DataSpec:
-    """Return where the training images of a source lie as arrays, reading the source only if it or
-    its options changed.
+    """Return the DataSpec of a source's training images, reading the source only if it or its
+    options changed.
 
-    The arrays are below ``root/prepared``, named by their digest. Raises InputError for a missing
-    or damaged file, naming it and the place.
+    The arrays are stored below ``root/prepared``, named by their digest. Raises InputError for a
+    missing or damaged file, naming it and the place.
     """
     data = _prepared(settings, root, test=False)
     if settings.valid_images == "clean":
         return data
-    from pipeline.data.proxy import with_proxy  # SciPy, which other sweeps need not wait for
+    from pipeline.data.proxy import with_proxy  # imports SciPy, which other sweeps do not need
 
     return with_proxy(data, root)
 
 
 def prepare_test(settings: DataSettings, root: Path) -> DataSpec:
-    """Return where the test images lie; for `pipeline.evaluate` alone.
+    """Return the DataSpec of the test images; for `pipeline.evaluate` alone.
 
-    Raises TestSplitClosedError anywhere else, InputError where there is no test split, or one of
-    other images than those trained on.
+    Raises TestSplitClosedError anywhere else, InputError where there is no test split, or its shape
+    or labels do not fit the training images.
     """
     require_open()
     trained = _prepared(settings, root, test=False)
@@ -56,7 +56,7 @@ def prepare_test(settings: DataSettings, root: Path) -> DataSpec:
 
 
 def source_of(settings: DataSettings) -> DataSource[Any]:
-    """Return the source that the settings are of: its module's constant, such as CSV of
+    """Return the source that the settings describe: a constant of its module, such as CSV for
     ``data=csv``.
     """
     module = import_module(f"pipeline.data.{settings.module}")
@@ -65,8 +65,8 @@ def source_of(settings: DataSettings) -> DataSource[Any]:
 
 
 def _prepared(settings: DataSettings, root: Path, *, test: bool, beside: str = "") -> DataSpec:
-    """Return where one part's arrays lie; those of the test are found again `beside` the same
-    training images only.
+    """Return the DataSpec of one part; test arrays are reused only `beside` the same training
+    images.
     """
     folder = writable_folder(root / "prepared", "root")
     source = source_of(settings)
@@ -79,7 +79,7 @@ def _prepared(settings: DataSettings, root: Path, *, test: bool, beside: str = "
         )
     files = source.files(settings, test and own_test)
     if own_test and isinstance(settings, FileSettings):
-        # Test files that are not there are refused now, not after hours of search.
+        # Missing test files are refused now, not after hours of search.
         source.files(settings, True)
     part = f"test beside {beside}" if test else "train"
     index = folder / "index" / f"{_outside(source, settings, files, part, held_out)}.json"
@@ -103,7 +103,7 @@ def _outside(
     part: str,
     held_out: bool,
 ) -> str:
-    """Return a name for what would be read: files by path, size and time of change, and the options
+    """Return a key for what would be read: files by path, size and time of change, and the options
     that matter.
     """
     stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
@@ -121,7 +121,7 @@ def _outside(
 
 
 def _look_up(index: Path) -> dict[str, Any] | None:
-    """Return what was written for these files, if it is still there; workers verify its digest when
+    """Return what was written for these files, if it still exists; workers verify its digest when
     they open it.
     """
     try:

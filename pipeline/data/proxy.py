@@ -2,10 +2,10 @@
 `cnn_core.augmentation`.
 
 A contest's images are off-centre, rotated, scaled and sheared with blocky edges, dirty, drawn with
-other pens, blurred and noisy. Two proxies are made of images that the judged nets did not train on:
-one of the validation images, by which a sweep may choose, and a frozen one of the reserved images
-(`data.reserve`) with another seed, which is only reported. Each image's changes depend on (seed,
-index) alone.
+other pens, blurred and noisy. Two proxies are made from images that the judged nets did not train
+on: one from the validation images, by which a sweep may choose, and a frozen one from the reserved
+images (`data.reserve`) with another seed, which is only reported. Each image's changes depend on
+(seed, index) alone.
 """
 
 import hashlib
@@ -156,7 +156,7 @@ def _disturb_one(
 
 
 _PEN = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], bool)
-_NIB = np.ones((2, 2), bool)  # a plus would wipe out strokes of two pixels
+_NIB = np.ones((2, 2), bool)  # a plus would wipe out two-pixel strokes
 
 
 def _dirty(x: NDArray[np.float64], rng: Generator, recipe: ProxyRecipe) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""What every source is: the files that it reads, and how; and the share held out where there is no
+"""What defines a source: which files it reads, and how; and the share held out where there is no
 test set.
 """
 
@@ -34,8 +34,8 @@ class DataSource(Generic[Kind]):
     """How one kind of data is found and read.
 
     `files` returns what is read for training, or for the test where `own_test` says that there is a
-    test set; it looks, but reads nothing. `read` reads those files. `options` names the settings
-    that change the arrays. Both raise InputError with file and place.
+    test set; it looks for files, but reads none. `read` reads those files. `options` names the
+    settings that change the arrays. Both raise InputError with file and place.
     """
 
     files: Callable[[Kind, bool], Sequence[Path]]
@@ -45,7 +45,7 @@ class DataSource(Generic[Kind]):
 
 
 def labelled(images: Images, labels: Labels, classes: int | None) -> Labelled:
-    """Return the set with the number of classes that the settings or the labels say."""
+    """Return the set with the number of classes that the settings or the labels give."""
     return Labelled(images, labels, classes or max(int(labels.max()) + 1, 2))
 
 
@@ -74,7 +74,9 @@ def hold_out(whole: Labelled, fraction: float, seed: int, *, test: bool) -> Labe
 
 
 def required(settings: Any, name: str) -> str:
-    """Return a path that the settings must give. Raises InputError that says how."""
+    """Return a path that the settings must give. Raises InputError, which says how, where they do
+    not.
+    """
     value = getattr(settings, name)
     if not value:
         raise InputError(
@@ -89,7 +91,7 @@ CACHE_NAME = "numpy-cnn-sweep"
 
 def user_cache() -> Path:
     """Return the platform's cache folder for this project; it need not exist."""
-    import pooch  # and with it requests: only who looks for data there waits for them
+    import pooch  # and with it requests: imported only when data are sought there
 
     return Path(pooch.os_cache(CACHE_NAME))
 
@@ -104,7 +106,7 @@ def resolve(path: str, root: str | None, name: str) -> Path:
     """Return an existing file or folder: `path` as it is, or below data.root, or below
     $CNN_DATA_DIR/<name>.
 
-    Raises InputError with the places that were looked at.
+    Raises InputError naming the places searched.
     """
     given = Path(path).expanduser()
     shared = shared_folder(name)

@@ -1,4 +1,4 @@
-"""The lock on the test split: closed but within evaluate, so that nothing is ever chosen by it."""
+"""The lock on the test split: closed except in evaluate, so that nothing is ever chosen by it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,16 +8,14 @@ _OPEN: ContextVar[bool] = ContextVar("test_split_open", default=False)
 
 
 class TestSplitClosedError(RuntimeError):
-    """Something other than evaluate asked for the test split: an error of the program, never of its
-    user.
-    """
+    """Something other than evaluate asked for the test split: a bug, never the user's error."""
 
-    __test__ = False  # not a test class, whatever its name begins with
+    __test__ = False  # not a pytest class, despite its name
 
 
 @contextmanager
 def opened_for_evaluation() -> Iterator[None]:
-    """Open the test split within this block and this thread; a test holds that
+    """Open the test split within this block and this thread; a test asserts that
     `pipeline/evaluate.py` alone calls this.
     """
     token = _OPEN.set(True)

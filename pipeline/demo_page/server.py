@@ -1,5 +1,5 @@
-"""The demo's page: from a drawing or a picture to the model's input and answer, with what its first
-layer makes of it; and its server: standard library, 127.0.0.1, four files and one question.
+"""The demo's page: from a drawing or a picture to the model's input, its answer and its first
+layer's activations; and its server: standard library only, on 127.0.0.1, four files and one query.
 """
 
 import json
@@ -24,16 +24,17 @@ from pipeline.inputs.normalize import as_mnist, ink_of
 from pipeline.inputs.pictures import read_picture
 
 MOST_MAPS = 32
+# What may precede the first activation.
 _WINDOWED = (
     "moment_normalization",
     "convolution",
     "scale_shift",
-)  # what may stand before the first activation
+)
 
 
 def input_of(content: bytes, bundle: Bundle) -> NDArray[np.uint8]:
-    """The model's input (1, C, H, W) from the bytes of a PNG, JPEG or BMP. Raises InputError for
-    anything else.
+    """Return the model's input (1, C, H, W) from the bytes of a PNG, JPEG or BMP. Raises InputError
+    for anything else.
     """
     channels, height, width = bundle.image_shape
     with tempfile.TemporaryDirectory(prefix="demo-") as folder:
@@ -55,8 +56,8 @@ def input_of(content: bytes, bundle: Bundle) -> NDArray[np.uint8]:
 
 
 def fill_box(grey: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """A picture (H, W) as the embedded digits were made: the digit fills the height, each pixel
-    counts the ink of its block.
+    """Return a picture (H, W) in the form of scikit-learn's digits: the digit fills the height,
+    each pixel counts the ink of its block.
 
     Source: Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits": 32x32 bitmaps, ink
     counted in blocks of 4x4.
@@ -78,8 +79,8 @@ def fill_box(grey: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
 
 
 def _framed(net: Net, image: NDArray[np.uint8]) -> NDArray[np.floating]:
-    """The image (1, C, H, W) as the net's first convolution sees it: in the normalised frame, where
-    the net has one.
+    """Return the image (1, C, H, W) as the net's first convolution sees it: in the normalised
+    frame, where the net has one.
     """
     first = net.operations[0]
     if first["op"] != "moment_normalization":
@@ -91,8 +92,8 @@ def _framed(net: Net, image: NDArray[np.uint8]) -> NDArray[np.floating]:
 
 
 def first_maps(net: Net, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Activations of the first layer (maps, H, W), each scaled to 0..255 by the largest of all;
-    none for a net without convolution.
+    """Return the first layer's activations (maps, H, W), all scaled to 0..255 by their common
+    maximum; none for a net without convolution.
 
     image: (1, C, H, W).
     """
@@ -120,11 +121,11 @@ def first_maps(net: Net, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def answer(bundle: Bundle, content: bytes) -> dict[str, Any]:
-    """What the page shows: probabilities of ensemble and members, the input, the first layer's
-    maps. Raises InputError.
+    """Return what the page shows: probabilities of ensemble and members, the input, the first
+    layer's maps. Raises InputError.
     """
     image = input_of(content, bundle)
-    with threadpool_limits(1):  # more threads only wait for each other on one image
+    with threadpool_limits(1):  # on one image, more threads only wait for each other
         members = bundle.member_proba(image)
     together = bundle.combine(members)[0]
     return {
@@ -215,8 +216,8 @@ class Handler(BaseHTTPRequestHandler):
         self._json(HTTPStatus.OK, found)
 
     def _from_here(self) -> bool:
-        """Whether the page was asked for under this machine's own name: a foreign name that points
-        here is refused (DNS rebinding).
+        """Tell whether the request names this machine; a foreign name that points here is refused
+        (DNS rebinding).
         """
         host = self.headers.get("Host", "").rpartition(":")[0]
         origin = self.headers.get("Origin")
@@ -245,7 +246,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def about(bundle: Bundle) -> dict[str, Any]:
-    """What the page says of the model."""
+    """Return what the page says about the model."""
     manifest = bundle.manifest
     return {
         "study": manifest.study,

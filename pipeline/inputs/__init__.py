@@ -1,5 +1,5 @@
-"""Everything that images to predict can come as; `open_input` finds out which it is, by content
-rather than by name.
+"""Every form in which images to predict can come; `open_input` detects it by content rather than by
+name.
 """
 
 from pathlib import Path

@@ -1,5 +1,5 @@
-"""What every kind of input becomes: blocks of images of the model's size, with ids and, where there
-are any, labels.
+"""What every kind of input becomes: blocks of images of the model's size, with ids and, if any,
+labels.
 """
 
 from collections.abc import Iterator
@@ -15,8 +15,8 @@ from cnn_core.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """Images that come together: (n, C, H, W) uint8; ids as the input names them; labels (n,) int64
-    or None.
+    """Images read together: (n, C, H, W) uint8; ids as the input names them; labels (n,) int64 or
+    None.
     """
 
     images: Images
@@ -38,7 +38,7 @@ class InputSource(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What the model asks of its input."""
+    """What the model requires of its input."""
 
     image_shape: tuple[int, int, int]  # C, H, W
     classes: int
@@ -73,7 +73,7 @@ def fit_images(values: NDArray[np.uint8], wanted: Wanted, where: str) -> Images:
 
 
 def check_labels(labels: NDArray[Any], wanted: Wanted, where: str) -> Labels:
-    """Return the labels as int64. Raises InputError for one that is no class."""
+    """Return the labels as int64. Raises InputError for one that is not a class."""
     wrong = np.flatnonzero((labels < 0) | (labels >= wanted.classes))
     if wrong.size:
         at = int(wrong[0])

@@ -4,7 +4,8 @@ its centre of mass in the middle.
 Source: LeCun, Cortes, Burges, "The MNIST database": "size normalized to fit in a 20x20 pixel box
 while preserving their aspect ratio ... centered in a 28x28 image by computing the center of mass of
 the pixels, and translating the image so as to position this point at the center". The box grows
-with the model's side. Polarity and paper are ours: the border's median is the background.
+with the model's side. Detecting polarity and background is our addition: the background is the
+border's median.
 """
 
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ _INK = 0.2  # of the strongest ink: fainter pixels count as paper
 
 
 def as_mnist(grey: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return a grey picture (H, W) of either polarity as (size) uint8; black where the picture
+    """Return a grey picture (H, W) of either polarity as (size) uint8; all black where the picture
     shows nothing.
     """
     ink = ink_of(grey)

@@ -1,4 +1,4 @@
-"""PNG, JPEG and BMP files: one, a folder of them, or a folder a class."""
+"""PNG, JPEG and BMP files: one, a folder of them, or one folder per class."""
 
 import re
 import warnings
@@ -19,11 +19,10 @@ _FORMATS = ("PNG", "JPEG", "BMP")
 
 
 class PictureSource:
-    """Pictures in the order of their names, numbers in them counted (2 before 10); the id is the
-    file's name.
+    """Pictures in natural order of their names (2 before 10); the id is the file's name.
 
     A folder of folders named by classes (``0/ 1/ ...``) is a labelled set. normalize: "mnist"
-    centres and scales every picture as MNIST was, "none" asks for the model's size, "auto"
+    centres and scales every picture as MNIST was, "none" requires the model's size, "auto"
     normalises all of them unless all have the model's size.
     """
 
@@ -67,8 +66,8 @@ class PictureSource:
 
 
 def picture_size(file: Path) -> tuple[int, int] | None:
-    """Return (height, width) as the file's header says, None where it cannot be read; reading it
-    later says why.
+    """Return (height, width) from the file's header, None where it cannot be read; a later read
+    reports why.
     """
     try:
         with warnings.catch_warnings():
@@ -80,8 +79,8 @@ def picture_size(file: Path) -> tuple[int, int] | None:
 
 
 def read_picture(file: Path, channels: int) -> NDArray[np.uint8]:
-    """Return (C, H, W) uint8. Raises InputError for what is no picture, is cut short, or is too
-    large to be one.
+    """Return (C, H, W) uint8. Raises InputError for a file that is not a picture, is truncated, or
+    is too large.
     """
     try:
         with warnings.catch_warnings():
@@ -113,7 +112,7 @@ def read_picture(file: Path, channels: int) -> NDArray[np.uint8]:
 
 
 def _planes(picture: Image.Image, channels: int) -> NDArray[np.uint8]:
-    if picture.mode.startswith("I") or picture.mode == "F":  # 16 bits a pixel
+    if picture.mode.startswith("I") or picture.mode == "F":  # 16 bits per pixel
         values = np.asarray(picture).astype(np.float64)
         grey = np.clip(values / 257 if values.max(initial=0) > 255 else values, 0, 255).astype(
             np.uint8

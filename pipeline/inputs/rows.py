@@ -1,4 +1,4 @@
-"""Tables of integers, a row an image: CSV with or without header, id and label, and text with
+"""Tables of integers, one row per image: CSV with or without header, id and label, and text with
 blanks; also gzip-compressed.
 """
 
@@ -18,7 +18,7 @@ from pipeline.inputs.input_source import Block, Wanted, check_labels, fit_images
 
 _ID_NAMES = ("id", "imageid", "image_id", "index", "name", "filename")
 _LABEL_NAMES = ("label", "class", "target", "digit", "y")
-# A compressed table may be this much larger than its file once it has passed the first bytes;
+# Beyond the free bytes, a compressed table may be at most this many times larger than its file;
 # digits reach 20.
 _FREE_BYTES = 64 << 20
 _MAX_RATIO = 100
@@ -26,7 +26,7 @@ _MAX_RATIO = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """How a row is laid out, as found on its first lines."""
+    """How a row is laid out, as found on the first line."""
 
     delimiter: str | None  # None: blanks
     header: bool
@@ -110,7 +110,7 @@ def _bytes(
     pixels: list[list[str]], rows: list[tuple[int, list[str]]], keep: list[int], path: Path
 ) -> NDArray[np.uint8]:
     """Return (rows, pixels) uint8. Raises InputError naming line and column of the first value that
-    is no byte.
+    is not a byte.
     """
     try:
         values = np.array(pixels, dtype=np.float64)

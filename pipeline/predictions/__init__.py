@@ -1,3 +1,3 @@
-"""What predictions become: a file in a contest's form, a check of drift, a line in the ledger,
-figures where labels are known.
+"""What predictions become: a file in a contest's form, a drift check, a line in the ledger, figures
+where labels are known.
 """

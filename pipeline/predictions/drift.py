@@ -1,5 +1,5 @@
-"""Signs, seen without labels, that images differ from those a model, or its folds' nets, was judged
-on.
+"""Signs of drift that need no labels: images differ from those that a model, or its folds' nets,
+was judged on.
 """
 
 from dataclasses import dataclass, field

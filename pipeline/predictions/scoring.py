@@ -1,4 +1,4 @@
-"""What is said about predictions whose labels are known: figures, tables, the sheet of mistakes."""
+"""Reports on predictions whose labels are known: figures, tables, the sheet of mistakes."""
 
 import csv
 import io
@@ -37,7 +37,7 @@ class Scored:
     joined: NDArray[np.float32]
 
     def figures(self) -> dict[str, Any]:
-        """Return accuracy with Wilson's interval, log loss, calibration error, per class figures,
+        """Return accuracy with Wilson's interval, log loss, calibration error, per-class figures,
         each member's accuracy and the gain.
         """
         right = int(np.sum(self.joined.argmax(axis=1) == self.labels))
@@ -65,7 +65,7 @@ class Scored:
 
     def per_class(self) -> list[dict[str, float]]:
         """Return precision, recall and F1 of each class; 0 where a class is never predicted or
-        never there.
+        never occurs.
         """
         counts = self.confusion()
         rows = []

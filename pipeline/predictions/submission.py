@@ -101,10 +101,11 @@ def append_to_ledger(
 
 
 def expected_score(manifest: Manifest) -> float | None:
-    """Return the accuracy shown out of fold on what stands for the images to label, None where the
-    manifest does not say.
+    """Return the out-of-fold accuracy on the images that stand in for those to label, None where
+    the manifest does not say.
 
-    Where refits predict it is that of the folds' nets, which saw fewer images: rather too little.
+    Where refits predict, it is that of the folds' nets, which saw fewer images: if anything, too
+    low.
     """
     scores = manifest.scores
     if scores.out_of_fold is not None and scores.chosen_on is not None:

@@ -1,5 +1,5 @@
-"""What show prints: a search space as a tree, a study and its trials, and nets that were trained
-alone, read without writing to them.
+"""What show prints: a search space as a tree, a study and its trials, and nets trained on their
+own, all read without being written to.
 """
 
 import math
@@ -27,7 +27,7 @@ from pipeline.trial_folder import TrialFolder
 
 
 def space_tree(space: Space, title: str) -> Tree:
-    """Return the tree. A parameter with several conditions stands under the one decided last; the
+    """Return the tree. A parameter with several conditions is shown under the one decided last; the
     others are named beside it.
     """
     tree = Tree(Text(title, style="bold"))
@@ -68,12 +68,12 @@ def _label(parameter: Parameter) -> str:
     )
 
 
-WIDE = 72  # columns from which epochs and times are shown
+WIDE = 72  # terminal columns from which epochs and times are shown
 TRAINED_BY = ("data", "model", "optimizer", "schedule", "regularizer", "augment", "train")
 
 
 def open_table(config: Config) -> StudyTable:
-    """Return the study named in `config`. Raises InputError with the names that there are."""
+    """Return the study named in `config`. Raises InputError with the existing names."""
     paths = config.paths
     known = known_studies(config.root)
     try:
@@ -94,7 +94,7 @@ def known_studies(root: Path) -> list[str]:
 
 
 def print_trials(console: Console, table: StudyTable) -> None:
-    """Print a line a trial, and what a trial's own call is."""
+    """Print one line per trial, and the command that shows a single one."""
     best = table.best
     console.print(
         Text(f"study {table.name}: {len(table.trials)} trials, in {table.folder}", style="bold")
@@ -108,7 +108,7 @@ def print_trials(console: Console, table: StudyTable) -> None:
 
 
 def print_rows(console: Console, what: str, rows: Sequence[tuple[str, TrialRow, bool]]) -> None:
-    """Print a line for each (name, row, whether it is the best)."""
+    """Print one line per (name, row, whether it is the best)."""
     wide = console.width >= WIDE
     grid = Table(
         box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2 if wide else 1, 0, 0)
@@ -228,11 +228,11 @@ def text_plot(
     return lines
 
 
-Nets = Mapping[Path, TrialRow]  # folder -> what is known of the net in it, its overrides whole
+Nets = Mapping[Path, TrialRow]  # folder -> what is known of the net in it, with complete overrides
 
 
 def trained_nets(paths: StudyPaths) -> Nets:
-    """Return the nets of a study's name that were trained alone, the best first, those without an
+    """Return the nets trained on their own under a study's name, best first, those without an
     objective last.
     """
     folders = [file.parent for file in sorted(paths.folder.glob("train/*/overrides.yaml"))]
@@ -260,7 +260,7 @@ def _read(folder: Path) -> TrialRow:
 
 
 def print_nets(console: Console, nets: Nets, study: str) -> None:
-    """Print a line a net; the whole of it where there is one alone."""
+    """Print one line per net, and the command that shows a single one."""
     first, count = next(iter(nets)), f"{len(nets)} {'net' if len(nets) == 1 else 'nets'}"
     console.print(Text(f"trained alone as {study}: {count}", style="bold"))
     rows = [(folder.name, row, folder is first) for folder, row in nets.items()]
@@ -271,7 +271,7 @@ def print_nets(console: Console, nets: Nets, study: str) -> None:
 
 def print_net(console: Console, nets: Nets, wanted: str) -> None:
     """Print one net: how it went, its configuration, its curves, where it is. Raises InputError
-    unless `wanted` begins one name alone.
+    unless `wanted` is a prefix of exactly one name.
     """
     found = [folder for folder in nets if folder.name.startswith(wanted)]
     if len(found) != 1:
