@@ -164,7 +164,7 @@ def study_rows(folder: Path, command: str, target: float | None) -> list[Row]:
         if gain and part == "proxy":
             shown = (
                 f"{gain['gain']:+.2%} [{gain['low']:+.2%}, {gain['high']:+.2%}], "
-                f"{gain['errors_removed']:.0%} of its errors gone"
+                f"{gain['errors_removed']:.0%} of its errors removed"
             )
             rows.append(
                 (

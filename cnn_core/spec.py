@@ -194,7 +194,7 @@ class TrainSpec:
     """How long a net trains, on which batches, and which weights are kept."""
 
     epochs: int = setting(10, "epochs of a trial", low=1)
-    batch_size: int = setting(100, "images a step", low=1)
+    batch_size: int = setting(100, "images per step", low=1)
     steps_per_epoch: int | None = setting(
         None, "batches in an epoch; null: one pass over the training images", low=1
     )
@@ -216,7 +216,7 @@ class TrainSpec:
     )
     select: str = setting(
         "last",
-        "weights handed on: last, moving average, or lowest validation loss",
+        "weights kept: last, moving average, or lowest validation loss",
         choices=("last", "average", "best"),
     )
 

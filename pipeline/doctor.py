@@ -218,7 +218,7 @@ def _store(root: Path) -> list[Finding]:
 
 @dataclass
 class DoctorKeys:
-    fix: bool = setting(False, "mend what can be mended; never deletes a result")
+    fix: bool = setting(False, "repair what can be repaired; never deletes a result")
 
 
 DOCTOR = Command(
@@ -249,7 +249,7 @@ def main(config: Config) -> int:
         return 0
     mendable = any(finding.mendable for finding in wrong)
     hint = (
-        "; python -m pipeline.doctor fix=true mends what it can"
+        "; python -m pipeline.doctor fix=true repairs what it can"
         if mendable and not config.arguments.fix
         else ""
     )

@@ -111,7 +111,7 @@ def load_onnx() -> ModuleType:
     except ImportError as error:
         install = "pip install 'numpy-cnn-sweep[export]'"
         raise InputError(
-            f"onnx=true needs the extra export ({install}), got {error}; or say onnx=false"
+            f"onnx=true needs the extra export ({install}), got {error}; or set onnx=false"
         ) from None
     return onnx_ensemble
 

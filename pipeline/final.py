@@ -96,7 +96,7 @@ def build(planned: FinalPlan, slots: Sequence[Slot], say: Say) -> int:
     )
     ensemble = train(planned, nets, slots, stop, say)
     if stop.requested:
-        say(f"final: {stop.reason}; the same command goes on where it stopped")
+        say(f"final: {stop.reason}; the same command resumes where it stopped")
         return stop.exit_code
     assert ensemble is not None
     for line in summary_lines(ensemble):

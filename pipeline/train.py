@@ -22,7 +22,7 @@ class TrainKeys:
 COMMAND = Command(
     name="train",
     about="Trains one configuration without a search and shows each epoch. Interrupted, the same "
-    "command goes on where it stopped.",
+    "command resumes where it stopped.",
     examples=(
         "python -m pipeline.train model=contest",
         "python -m pipeline.train experiment=simple_convnet train.epochs=2",

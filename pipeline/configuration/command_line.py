@@ -145,4 +145,4 @@ def _take_value(request: _Request, name: str, flag: str, value: str) -> None:
 def _refuse_flag(word: str) -> None:
     close = difflib.get_close_matches(word.partition("=")[0], FLAGS, n=1, cutoff=0.6)
     hint = f'; did you mean "{close[0]}"?' if close else "; --help lists flags and keys"
-    raise InputError(f"{word}: is no flag of this command{hint}")
+    raise InputError(f"{word}: is not a flag of this command{hint}")

@@ -28,7 +28,7 @@ FLAG_WORDS = {
 }
 EXIT_CODES = (
     "0 done; 1 failed; 2 refused before anything began, with the reason in one line; 130, 143 "
-    "interrupted, the same command goes on."
+    "interrupted, the same command resumes."
 )
 
 

@@ -55,7 +55,7 @@ class Command:
 SWEEP = Command(
     name="sweep",
     about="Searches hyperparameters: many trials at once, logged in MLflow. Interrupted, the same "
-    "command goes on where it stopped.",
+    "command resumes where it stopped.",
     examples=(
         "python -m pipeline.sweep                                   20 trials on 1,797 small "
         "digits, about a minute",

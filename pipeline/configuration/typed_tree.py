@@ -90,7 +90,7 @@ def typed_tree(
     if unknown:
         key = sorted(map(str, unknown))[0]
         raise InputError(
-            f"{key}: is no section of the "
+            f"{key}: is not a section of the "
             f"configuration{did_you_mean(key, (*SECTIONS, *FREE_SECTIONS, *ROOT_KEYS))}"
         )
     tree = OmegaConf.create({})
@@ -145,12 +145,12 @@ def set_typed(node: DictConfig, key: str, value: Any, prefix: str, place: str) -
         if owners and section in node:
             listed = " or ".join(filter(None, (", ".join(owners[:-1]), owners[-1])))
             raise InputError(
-                f"{full}: is no key of {section}={node[section].name}, but of {section}={listed} "
-                f"({place})"
+                f"{full}: is not a key of {section}={node[section].name}, but of "
+                f"{section}={listed} ({place})"
             ) from error
         known = [prefix + name for name in keys_of(node)] + list(groups())
         raise InputError(
-            f"{full}: is no key of the configuration{did_you_mean(full, known)} ({place})"
+            f"{full}: is not a key of the configuration{did_you_mean(full, known)} ({place})"
         ) from error
     except OmegaConfBaseException as error:
         raise InputError(

@@ -225,7 +225,7 @@ class Handler(BaseHTTPRequestHandler):
         if host in (HOST, "localhost") and (origin is None or origin in known):
             return True
         self.close_connection = True
-        self._json(HTTPStatus.FORBIDDEN, {"error": "this page answers to its own machine alone"})
+        self._json(HTTPStatus.FORBIDDEN, {"error": "this page is only served to this machine"})
         return False
 
     def _json(self, status: HTTPStatus, content: dict[str, Any]) -> None:

@@ -193,7 +193,7 @@ def summary_lines(ensemble: Ensemble) -> list[str]:
         lines.append(
             f"ensemble ({ensemble.combine.method}) on {name} images: {score.accuracy:.3%}, "
             f"{gain.gain:+.3%} [{gain.low:+.3%}, {gain.high:+.3%}] over its best member, "
-            f"{gain.errors_removed:.0%} of its errors gone"
+            f"{gain.errors_removed:.0%} of its errors removed"
         )
     if ensemble.refitted:
         lines.append(REFITTED)

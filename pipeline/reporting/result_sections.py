@@ -156,7 +156,7 @@ def _measured(values: Mapping[str, float], key: str, unit: Unit) -> str:
 
 def _rivals(rivals: tuple[int, ...]) -> str:
     if not rivals:
-        return "No other trial comes so near that this noise could explain the difference."
+        return "No other trial comes so close that this noise could explain the difference."
     listed = ", ".join(str(number) for number in rivals[:12]) + (
         " and others" if len(rivals) > 12 else ""
     )

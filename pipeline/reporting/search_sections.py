@@ -202,7 +202,10 @@ def trials(facts: Facts) -> str:
         cells += [_parameter(trial.params.get(name)) for name in names]
         rows.append(cells)
     return table(
-        heads, rows, f"{len(rows)} trials, best first; the column heads sort", sortable=True
+        heads,
+        rows,
+        f"{len(rows)} trials, best first; click a column heading to sort",
+        sortable=True,
     )
 
 

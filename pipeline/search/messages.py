@@ -188,15 +188,14 @@ def train_command(config: Config, problem: Problem, trial: TrialRow) -> str:
 def next_step(config: Config, queue: TrialQueue, stop: Stop) -> str:
     """Return the line that says how to continue."""
     if stop.exit_code:
-        return f"{stop.reason}; this goes on where it stopped: {resume_command(config)}"
+        return f"{stop.reason}; resume with: {resume_command(config)}"
     if queue.total is not None and not stop.reason:
         more = f"budget.trials={2 * queue.total}"
     else:
         more = f"budget.minutes={2 * (config.budget.minutes or 1):g}"
     done = stop.reason or "the study has all its trials"
     return (
-        f"{done}; go on with more: {resume_command(config, more)}, or begin another: "
-        "study.name=NAME"
+        f"{done}; to add trials: {resume_command(config, more)}, or begin another: study.name=NAME"
     )
 
 

@@ -100,7 +100,7 @@ def run(config: Config, slots: Sequence[Slot]) -> int:
     except BrokenPipeError:  # the reader of our output is gone; the command line handles it
         raise
     except (StorageFailed, SlotError, OSError) as error:
-        _complain(f"{error}; when that is mended, the same command goes on")
+        _complain(f"{error}; once that is fixed, the same command resumes")
         return FAILED
 
 
@@ -251,7 +251,7 @@ def _no_time(session: Session) -> str:
     config = session.config
     minutes = override("budget.minutes", 2 * (config.budget.minutes or 1))
     command = resume_command(config, override("budget.trials", session.queue.counted), minutes)
-    return f"study.confirm: no time was left for it; this does it: {command}"
+    return f"study.confirm: no time was left for it; run it with: {command}"
 
 
 def _ended(session: Session, outside: float) -> StudyEnded:
@@ -287,8 +287,8 @@ def _end(session: Session) -> int:
     """Say how the run ended and how to continue; return the exit code."""
     config, stop = session.config, session.stop
     if stop.exit_code == FAILED:
-        on = f"this goes on where it stopped: {resume_command(config)}"
-        _complain(f"{stop.reason}; when that is mended, {on}")
+        on = f"resume with: {resume_command(config)}"
+        _complain(f"{stop.reason}; once that is fixed, {on}")
     else:
         print(next_step(config, session.queue, stop))
     return stop.exit_code

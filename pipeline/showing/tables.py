@@ -262,7 +262,7 @@ def _read(folder: Path) -> TrialRow:
 def print_nets(console: Console, nets: Nets, study: str) -> None:
     """Print one line per net, and the command that shows a single one."""
     first, count = next(iter(nets)), f"{len(nets)} {'net' if len(nets) == 1 else 'nets'}"
-    console.print(Text(f"trained alone as {study}: {count}", style="bold"))
+    console.print(Text(f"trained without a sweep as {study}: {count}", style="bold"))
     rows = [(folder.name, row, folder is first) for folder, row in nets.items()]
     print_rows(console, "net", rows)
     command = f"python -m pipeline.show study.name={study} net={first.name}"

@@ -258,7 +258,7 @@ class ClusterSlot:
                 self._give_up(future, starts)
                 raise WorkerDied(
                     "worker died "
-                    f"({'stopped' if self._stopped.is_set() else f'{len(starts)} times running'})"
+                    f"({'stopped' if self._stopped.is_set() else f'{len(starts)} times in a row'})"
                 )
             if (
                 deadline_s is not None

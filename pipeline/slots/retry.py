@@ -31,6 +31,6 @@ def with_retries(
             if stop.now:
                 raise Paused(stop.reason) from error
             if number > RETRIES:
-                raise WorkerDied(f"{error}, {number} times running,") from error
+                raise WorkerDied(f"{error}, {number} times in a row,") from error
             tell(number, str(error))
     raise AssertionError("unreachable")

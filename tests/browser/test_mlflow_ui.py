@@ -174,14 +174,17 @@ def test_a_trial_and_its_study_show_their_pictures(
 
 def sandboxed(page: Any) -> Any:
     """The frame in which MLflow shows a page, once it has its charts; a locator that waits inside
-    such a frame from the beginning waits for a document that is replaced.
+    such a frame from the beginning waits for a document that is replaced. On a busy machine MLflow
+    may give up reading the file: then the page is asked for again.
     """
-    for _ in range(120):
+    for again in range(1, 600):
         page.wait_for_timeout(500)
         for frame in page.frames:
             if frame.url.startswith("blob:") and frame.locator("figure.chart svg").count():
                 return frame
-    raise AssertionError("no page was shown")
+        if again % 120 == 0:
+            page.reload()
+    raise AssertionError(f"no page was shown, but {[frame.url for frame in page.frames]}")
 
 
 def artifact(ui: Ui, run: Any, file: str) -> str:

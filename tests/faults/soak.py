@@ -160,7 +160,7 @@ def report(soak: Soak, total: int, head: str) -> int:
     states, told = case.states(), case.told()
     lost = sorted(set(told) - {trial["number"] for trial in case.trials()})
     unlucky = set(
-        re.findall(r"trial (\d+) FAIL .*3 times running", (case.folder / "log.txt").read_text())
+        re.findall(r"trial (\d+) FAIL .*3 times in a row", (case.folder / "log.txt").read_text())
     )  # failures by the rules
     allowed = kills["worker"] + SLOTS * kills["coordinator"]  # one epoch a dead worker
     problems = [f"lost: trials {lost}"] if lost else []

@@ -41,7 +41,7 @@ def test_sigterm_ends_at_once_and_is_resumable(case: Case) -> None:
     running.signal(signal.SIGTERM)
     ended = running.end()
     assert ended.code == 143
-    assert "SIGTERM; this goes on where it stopped: python -m pipeline.sweep" in ended.out
+    assert "SIGTERM; resume with: python -m pipeline.sweep" in ended.out
     no_traceback(ended)
     assert not workers_of(case.folder)
     assert case.states()["RUNNING"] == 0
@@ -64,7 +64,7 @@ def test_ctrl_c_once_finishes_the_epochs_in_flight(case: Case) -> None:
     ended = running.end()
     assert ended.code == 130
     assert "interrupted: finishing the epochs in flight" in ended.out
-    assert "this goes on where it stopped: python -m pipeline.sweep" in ended.out
+    assert "resume with: python -m pipeline.sweep" in ended.out
     no_traceback(ended)
     assert not case.began(0, 3) and not case.began(1, 3), (
         "an epoch was begun after the interruption"

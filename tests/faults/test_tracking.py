@@ -216,7 +216,7 @@ def test_a_full_disk_under_the_store_alone_ends_cleanly_and_is_resumable(
         ended = running.end(cap_s=120)
         assert ended.code == 1, (ended.out, ended.err)
         assert f"No space left on device: {disk}" in ended.err
-        assert "this goes on where it stopped" in ended.err
+        assert "resume with" in ended.err
         no_traceback(ended)
         wait_until(lambda: not workers_of(tracked.folder), "workers to be gone", 5.0)
         check_files(tracked.folder)

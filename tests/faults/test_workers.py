@@ -53,7 +53,9 @@ def test_a_trial_that_always_kills_its_worker_fails_after_two_repetitions(case: 
     assert ended.code == 0, ended.err
     check(case, failed=1)
     assert epochs_begun(case)[2, 1] == 3
-    assert "worker died (SIGKILL), 3 times running" in (case.folder / "leaderboard.csv").read_text()
+    assert (
+        "worker died (SIGKILL), 3 times in a row" in (case.folder / "leaderboard.csv").read_text()
+    )
 
 
 def test_a_sweep_whose_every_trial_fails_stops_at_max_failed(case: Case) -> None:

@@ -53,7 +53,7 @@ def test_own_keys_are_typed_and_arrive_as_arguments() -> None:
     [
         ("port=0", "port: must be from 1 to 65535, got 0"),
         ("port=x", "port: must be a whole number, got 'x'"),
-        ("bundel=x", 'bundel: is no key of the configuration; did you mean "bundle"?'),
+        ("bundel=x", 'bundel: is not a key of the configuration; did you mean "bundle"?'),
         (
             "optimizer.lr=1",
             "optimizer.lr: means nothing to small, which listens to root, study, slots, bundle, "

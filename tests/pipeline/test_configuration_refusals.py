@@ -13,7 +13,7 @@ from pipeline.configuration import SWEEP, Config, command_line
 
 # (override or overrides, what the line must say)
 BAD = [
-    ("lrr=1", 'lrr: is no key of the configuration; did you mean "optimizer.lr"?'),
+    ("lrr=1", 'lrr: is not a key of the configuration; did you mean "optimizer.lr"?'),
     (
         "+lrr=1",
         "must not begin with + or ~, keys are neither added nor deleted, got '+lrr=1'; did you "
@@ -24,12 +24,12 @@ BAD = [
     ("~optimizer", "must not begin with + or ~"),
     (
         "data.file=x.csv",
-        "data.file: is no key of data=digits, but of data=csv, npz or text (override "
+        "data.file: is not a key of data=digits, but of data=csv, npz or text (override "
         "data.file=x.csv)",
     ),
     (
         "optimizer.momentum=0.5",
-        "optimizer.momentum: is no key of optimizer=adam, but of optimizer=momentum or nesterov",
+        "optimizer.momentum: is not a key of optimizer=adam, but of optimizer=momentum or nesterov",
     ),
     ("optimizer.lrr=1", 'did you mean "optimizer.lr"?'),
     ("optimizer.lr=abc", "optimizer.lr: must be a number, got 'abc'"),
@@ -99,8 +99,8 @@ BAD = [
     ("study.note=${nowhere.at.all}", "interpolations must resolve"),
     ("space.model.filters={int:[1,2]}", "keys of the space hold dots"),
     ("space=5", "space: must be one of"),
-    ("hydra.run.dir=x", "hydra.run.dir: is no key of the configuration"),
-    ("hydra/launcher=basic", "hydra/launcher: is no key of the configuration"),
+    ("hydra.run.dir=x", "hydra.run.dir: is not a key of the configuration"),
+    ("hydra/launcher=basic", "hydra/launcher: is not a key of the configuration"),
     ("just-a-word", "must be KEY=VALUE in Hydra's grammar, got 'just-a-word'"),
     ("a=t,,", "must be KEY=VALUE in Hydra's grammar"),
     ("x._target_=os.getcwd", "a configuration never names code to run"),
@@ -111,7 +111,7 @@ BAD = [
     ),
     ("-m", "-m: is not how this project sweeps"),
     ("--multirun", "space="),
-    ("--hlep", 'is no flag of this command; did you mean "--help"?'),
+    ("--hlep", 'is not a flag of this command; did you mean "--help"?'),
     ("--cfg all", "--cfg: must be job, got 'all'"),
     ("--config-dir /no/such/folder", "must be a folder"),
 ]
@@ -152,7 +152,7 @@ def test_target_in_a_file_of_ones_own_is_refused_unread(
         (
             "name: contest\nfiltres: 3\n",
             (
-                'model.filtres: is no key of the configuration; did you mean "model.filters"? '
+                'model.filtres: is not a key of the configuration; did you mean "model.filters"? '
                 "(conf/model/mine.yaml)"
             ),
         ),

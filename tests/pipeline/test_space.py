@@ -317,7 +317,7 @@ BAD = [
         "{a:{path:model.filters,int:[1,2]},b:{path:model.filters,int:[3,4]}}",
         "one parameter must set model.filters in each branch, got a and b",
     ),
-    ("{nothing.here:{int:[1,2]}}", "nothing.here: is no key of the configuration"),
+    ("{nothing.here:{int:[1,2]}}", "nothing.here: is not a key of the configuration"),
     (
         "{model.dropout:{float:[0,1]}}",
         "model.dropout: must be at least 0 and less than 1, got 1.0; in the branch "
@@ -326,7 +326,7 @@ BAD = [
     ("{optimizer:{group:[adam,sg]}}", "optimizer: must be one of"),
     (
         "{optimizer:{group:[adam,sgd]},m:{path:optimizer.momentum,float:[0,0.9]}}",
-        "optimizer.momentum: is no key of optimizer=adam, but of optimizer=momentum",
+        "optimizer.momentum: is not a key of optimizer=adam, but of optimizer=momentum",
     ),
 ]
 

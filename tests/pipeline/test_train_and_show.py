@@ -70,7 +70,7 @@ def test_show_lists_nets_that_were_trained_alone_and_one_in_full(
     assert run(show, f"root={trained}", "study.name=digits") == 0
     out = capsys.readouterr().out
     assert (
-        "trained alone as digits: 1 net" in out
+        "trained without a sweep as digits: 1 net" in out
         and name in out
         and "COMPLETE" in out
         and "adam he f4 d0.40" in out
