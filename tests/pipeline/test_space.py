@@ -201,7 +201,7 @@ def test_the_space_on_the_command_line_replaces_the_whole() -> None:
 
 def test_a_conflict_with_one_branch_is_found_at_the_start() -> None:
     with pytest.raises(
-        ValueError, match=r"optimizer.momentum: is no key .* in the branch .*optimizer=adam"
+        ValueError, match=r"optimizer.momentum: is not a key .* in the branch .*optimizer=adam"
     ):
         searched(compose())[0].check(["optimizer.momentum=0.95"])
 
