@@ -195,7 +195,8 @@ def next_step(config: Config, queue: TrialQueue, stop: Stop) -> str:
         more = f"budget.minutes={2 * (config.budget.minutes or 1):g}"
     done = stop.reason or "the study has all its trials"
     return (
-        f"{done}; to add trials: {resume_command(config, more)}, or begin another: study.name=NAME"
+        f"{done}; to add trials: {resume_command(config, more)}; to start another study: "
+        "study.name=NAME"
     )
 
 
