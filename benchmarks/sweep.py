@@ -17,11 +17,8 @@ from benchmarks.document import DOCS, add_outputs, finish, panels
 from benchmarks.environment import machine, restart_unpinned
 from benchmarks.sweep_parts import PARTS
 
-KEPT = (
-    DOCS / "sweep.json"
-    # rows of every part with the command that measured them, for the parts that a later run leaves
-    # out
-)
+# Rows of every part with the command that measured them, for the parts that a later run leaves out.
+KEPT = DOCS / "sweep.json"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -69,10 +69,8 @@ def server_command(uri: str, root: Path, port: int) -> list[str]:
     """
     quiet_environment()
     beside = Path(sys.executable).parent
-    os.environ["PATH"] = (
-        # the server looks for its own tools there
-        f"{beside}{os.pathsep}{os.environ.get('PATH', '')}"
-    )
+    # The server looks for its own tools there.
+    os.environ["PATH"] = f"{beside}{os.pathsep}{os.environ.get('PATH', '')}"
     program = shutil.which("mlflow")
     head = [program] if program else [sys.executable, "-m", "mlflow"]
     artifacts = (root / "mlartifacts").resolve().as_uri()

@@ -81,9 +81,8 @@ class Layer:
         self.in_shape: Shape = ()
         self.out_shape: Shape = ()
         self._workspace = Workspace()
-        self.needs_input_gradient = (
-            True  # Sequential clears it where no layer before this one has parameters
-        )
+        # Sequential clears it where no layer before this one has parameters.
+        self.needs_input_gradient = True
 
     def build(self, in_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> Shape:
         """Draw parameters for images of `in_shape`, (C, H, W) or (D,); return the output's shape

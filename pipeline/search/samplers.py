@@ -183,9 +183,8 @@ class PerTrialSampler(BaseSampler):
         return self._of(trial).sample_independent(study, trial, param_name, param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        self._current = (
-            None  # the number is asked for again if its first trial could not be written
-        )
+        # The number is asked for again if its first trial could not be written.
+        self._current = None
         self._of(trial).before_trial(study, trial)
 
     def after_trial(

@@ -24,9 +24,8 @@ from pipeline.slots.slot import CallFailed, Machine, Result, TimedOut, WorkerDie
 
 CONNECT_S = 10.0
 POLL_S = 0.05
-MOST_STARTS = (
-    3  # of one call: Dask reruns a task by itself when its worker dies, and we count those runs too
-)
+# Of one call: Dask reruns a task by itself when its worker dies, and we count those runs too.
+MOST_STARTS = 3
 INSTALL = 'pip install "numpy-cnn-sweep[cluster]"'
 
 
