@@ -170,7 +170,7 @@ def study_rows(folder: Path, command: str, target: float | None) -> list[Row]:
                 (
                     f"{name}: gain over its best member on the proxy",
                     shown,
-                    f">= {GAIN_TARGET:.0%} gone" if name == "contest" else "",
+                    f">= {GAIN_TARGET:.0%} removed" if name == "contest" else "",
                     cell,
                 )
             )

@@ -9,6 +9,7 @@ import contextlib
 import threading
 import time
 import traceback
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -157,7 +158,7 @@ class Runner:
                 slot.stop()
 
 
-class InOrder:
+class InOrder(ABC):
     """Jobs one after another, each trained to its end in the slot that took it.
 
     A subclass says where they come from (`next_training`) and what happens when they end (`ended`).
@@ -168,13 +169,13 @@ class InOrder:
         self.objectives = tuple(objectives)
         self._current: dict[int, Training] = {}  # by slot
 
+    @abstractmethod
     def next_training(self, slot: Slot) -> Training | None:
         """Begin and return the next training; None if there is none."""
-        raise NotImplementedError
 
+    @abstractmethod
     def ended(self, training: Training, ended: TrialEnded) -> None:
         """Store and tell how a training ended."""
-        raise NotImplementedError
 
     def told(self, training: Training) -> set[int]:
         """Return the epochs that earlier runs have already told and judged."""
