@@ -18,7 +18,7 @@ from cnn_core.kernels.window import Window
 from cnn_core.kernels.winograd import choose_correlation
 from cnn_core.layers.layer import Operation
 from pipeline.bundle.predictor import Array, Bundle, Net, load
-from pipeline.inputs.input_source import Block
+from pipeline.inputs.wanted import Block
 from pipeline.records.manifest import BundleError
 
 BLOCK = 500  # images per task

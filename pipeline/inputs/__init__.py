@@ -6,9 +6,9 @@ from pathlib import Path
 
 from cnn_core.errors import InputError
 from pipeline.inputs.arrays import MAGIC, ArraySource, IdxSource
-from pipeline.inputs.input_source import Block, InputSource, Wanted
 from pipeline.inputs.pictures import SUFFIXES, PictureSource
 from pipeline.inputs.rows import RowSource
+from pipeline.inputs.wanted import Block, InputSource, Wanted
 
 __all__ = ["Block", "InputSource", "Wanted", "open_input"]
 

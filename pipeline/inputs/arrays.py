@@ -17,7 +17,7 @@ from cnn_core.data.checks import check_plausible_size
 from cnn_core.data.idx import read_idx_labels
 from cnn_core.data.npz import read_npz
 from cnn_core.errors import InputError
-from pipeline.inputs.input_source import Block, Wanted, check_labels, fit_images, numbered
+from pipeline.inputs.wanted import Block, Wanted, check_labels, fit_images, numbered
 
 MAGIC = b"\x00\x00\x08\x03"  # IDX: unsigned bytes, three dimensions
 _IMAGE_NAMES = ("images", "x", "x_test", "test_images", "arr_0")

@@ -1,84 +1,63 @@
-"""What every kind of input becomes: blocks of images of the model's size, with ids and, if any,
-labels.
+"""What every kind of input becomes: blocks of pictures as the file holds them, with ids and, if
+any, labels as text.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
-
-from cnn_core.axes import Images, Labels
-from cnn_core.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """Images read together: (n, C, H, W) uint8; ids as the input names them; labels (n,) int64 or
-    None.
+    """Pictures read together, each (C, H, W) with the values of the file: an array (n, C, H, W)
+    where all have one size, else a list; ids and labels (n,) as text, labels None where the input
+    has none.
     """
 
-    images: Images
+    pictures: Sequence[NDArray[Any]] | NDArray[Any]
     ids: tuple[str, ...]
-    labels: Labels | None = None
-
-
-class InputSource(Protocol):
-    """An input that is read once, block by block. `count` is None where it is known only at the
-    end.
-    """
-
-    count: int | None
-
-    def blocks(self, size: int) -> Iterator[Block]:
-        """Yield blocks of at most `size` images. Raises InputError at the first fault."""
-        ...
+    labels: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """What the model requires of its input."""
+class Hints:
+    """What is known of an input beforehand: by the user's word, or from the training data.
 
-    image_shape: tuple[int, int, int]  # C, H, W
-    classes: int
-    label: str = "auto"  # auto | none | first | last: where a table holds labels
+    A hint that is not given is found out from the input, and refused where that is not certain.
+    """
 
-    @property
-    def pixels(self) -> int:
-        return int(np.prod(self.image_shape))
+    label: str = "auto"  # auto | none | first | last | a column's name
+    id: str = "auto"  # auto | none | a column's name
+    labels: Path | None = None  # a file of labels, or of ids and labels, beside the pictures
+    images_key: str = "auto"  # the array of images in an archive of arrays
+    labels_key: str = "auto"
+    shape: tuple[int, ...] = ()  # of a row's image: (C, H, W), (H, W), or empty: square
+    class_names: tuple[str, ...] = ()  # of the training data: tell a label's column from an id's
+    need_labels: bool = False  # training and evaluation: an input without labels is refused
+    on_damaged: str = "refuse"  # refuse | skip
+
+
+class InputSource(Protocol):
+    """An input that can be read any number of times, block by block, in bounded memory."""
+
+    count: int | None  # of pictures, None where it is known only at the end
+    id_name: str | None  # the id column's own name, None where ids are file names or numbers
+    # one line: what the input was taken for, such as "label: column 'letter' (last); 784 pixels"
+    understood: str
+    damaged: Sequence[str]  # on_damaged=skip: ids of the pictures that cannot be read
+
+    def blocks(self, size: int) -> Iterator[Block]:
+        """Yield blocks of at most `size` pictures, in the input's order.
+
+        A damaged picture that is skipped comes as an empty array, (0, 0, 0). Raises InputError at
+        the first fault.
+        """
+        ...
 
 
 def numbered(start: int, count: int) -> tuple[str, ...]:
     """Return ids counted from 1, as the public digit contests do."""
     return tuple(str(n) for n in range(start + 1, start + count + 1))
-
-
-def fit_images(values: NDArray[np.uint8], wanted: Wanted, where: str) -> Images:
-    """Return (N, pixels), (N, H, W), (N, C, H, W) or (N, H, W, C) uint8 as (N, C, H, W). Raises
-    InputError for another size.
-    """
-    channels, height, width = wanted.image_shape
-    shape = values.shape[1:]
-    if shape in ((wanted.pixels,), (channels, height, width)) or (
-        channels == 1 and shape == (height, width)
-    ):
-        return values.reshape(-1, channels, height, width)
-    if shape == (height, width, channels):
-        return values.transpose(0, 3, 1, 2)
-    size = f"{height}x{width}" + (f" with {channels} channels" if channels > 1 else "")
-    raise InputError(
-        f"images must have the model's size, {size}, got {'x'.join(map(str, shape))} in {where}"
-    )
-
-
-def check_labels(labels: NDArray[Any], wanted: Wanted, where: str) -> Labels:
-    """Return the labels as int64. Raises InputError for one that is not a class."""
-    wrong = np.flatnonzero((labels < 0) | (labels >= wanted.classes))
-    if wrong.size:
-        at = int(wrong[0])
-        raise InputError(
-            f"a label must be from 0 to {wanted.classes - 1}, got {int(labels[at])} at row "
-            f"{at + 1} of {where}"
-        )
-    return labels.astype(np.int64)

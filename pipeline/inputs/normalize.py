@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.inputs.input_source import Block, InputSource, Wanted
+from pipeline.inputs.wanted import Block, InputSource, Wanted
 
 _INK = 0.2  # of the strongest ink: fainter pixels count as paper
 

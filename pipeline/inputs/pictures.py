@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from cnn_core.errors import InputError
-from pipeline.inputs.input_source import Block, Wanted
 from pipeline.inputs.normalize import as_mnist
+from pipeline.inputs.wanted import Block, Wanted
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 MAX_PIXELS = 40_000_000  # of one picture: 160 MB while it is decoded in colour

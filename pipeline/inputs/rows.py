@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_core.errors import InputError
-from pipeline.inputs.input_source import Block, Wanted, check_labels, fit_images, numbered
+from pipeline.inputs.wanted import Block, Wanted, check_labels, fit_images, numbered
 
 _ID_NAMES = ("id", "imageid", "image_id", "index", "name", "filename")
 _LABEL_NAMES = ("label", "class", "target", "digit", "y")

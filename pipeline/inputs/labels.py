@@ -1,0 +1,66 @@
+"""Labels are names: any text, number or code, kept as the user wrote it."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from cnn_core.axes import Labels
+from cnn_core.errors import InputError, did_you_mean
+
+MOST_CLASSES = 1000
+_WHOLE = re.compile(r"[+-]?\d+")
+_WHOLE_AS_FLOAT = re.compile(r"([+-]?\d+)\.0*")
+
+
+def label_text(cell: str) -> str:
+    """Return a label without blanks around it; 3.0, as some tables write 3, is 3."""
+    text = cell.strip()
+    found = _WHOLE_AS_FLOAT.fullmatch(text)
+    return found[1] if found else text
+
+
+def class_names(labels: Iterable[str], where: str) -> tuple[str, ...]:
+    """Return the distinct labels in order: by value where all are whole numbers, else by name with
+    numbers in it by value (2 before 10).
+
+    Raises InputError for fewer than two classes or more than 1,000.
+    """
+    distinct = set(labels)
+    if len(distinct) < 2:
+        raise InputError(
+            f"training data must have at least 2 classes, got {', '.join(distinct) or 'none'} alone"
+            f" in {where}"
+        )
+    if len(distinct) > MOST_CLASSES:
+        few = ", ".join(sorted(distinct)[:5])
+        raise InputError(
+            f"training data may have at most {MOST_CLASSES} classes, got {len(distinct)} ({few}, "
+            f"...) in {where}; is this the label's column?"
+        )
+    if all(_WHOLE.fullmatch(label) for label in distinct):
+        return tuple(sorted(distinct, key=lambda label: (int(label), label)))
+    return tuple(sorted(distinct, key=natural))
+
+
+def natural(name: str) -> list[tuple[int, int, str]]:
+    """Return a sorting key by which 2 comes before 10."""
+    return [
+        (0, int(part), "") if part.isdecimal() else (1, 0, part)
+        for part in re.split(r"([0-9]+)", name)
+    ]
+
+
+def class_numbers(labels: Sequence[str], names: Sequence[str], where: str) -> Labels:
+    """Return each label's number in `names`, (N,) int64. Raises InputError for an unknown label."""
+    numbers = {name: k for k, name in enumerate(names)}
+    try:
+        return np.array([numbers[label] for label in labels], np.int64)
+    except KeyError as error:
+        unknown = str(error.args[0])
+        at = labels.index(unknown) + 1
+        known = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+        raise InputError(
+            f"a label must be a class of the training data, {known}, got {unknown[:40]!r} at "
+            f"picture {at} of {where}{did_you_mean(unknown, names)}"
+        ) from None
