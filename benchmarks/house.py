@@ -22,8 +22,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("cnn_core",),
     ("events", "redact"),
     ("files", "journal", "inputs"),
-    ("configuration", "records", "trial_folder"),
-    ("data",),
+    ("configuration", "records", "trial_folder", "picture_sheet"),
+    ("data", "contest_folder"),
     ("slots", "reporting"),
     ("tracking",),
     ("search", "bundle"),
@@ -32,8 +32,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         *("prepare", "train", "show", "report", "replay", "ui", "doctor"),
         *("final", "evaluate", "export", "predict", "demo"),
     ),
-    ("after_sweep",),
-    ("sweep",),
+    ("whole_sweep",),
+    ("sweep", "contest"),
 )
 COMMANDS = {*FLOORS[-3], *FLOORS[-1]}
 # The same inside cnn_core, where a file at the top is a room too.

@@ -137,7 +137,7 @@ def _held_out_sets(
         yield "proxy", proxy.images, proxy.labels
         yield "reserve", proxy.clean, proxy.labels
     with opened_for_evaluation():
-        test_spec = prepare_test(trained.data, config.root)
+        test_spec = prepare_test(trained.data, config.root, print)
     note_opening(target / "openings.csv", bundle.manifest, test_spec.digest)
     test = open_prepared(test_spec.folder, test_spec.digest)
     yield "test", test.images, test.labels

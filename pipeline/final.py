@@ -60,7 +60,11 @@ def main(config: Config) -> int:
     with owned(folder):
         planned = plan(config)
         with open_slots(planned.config, folder) as slots:
-            return build(planned, slots, print)
+            code = build(planned, slots, print)
+        if code == 0:
+            export = command_of("export", config.root, override("study.name", config.study.name))
+            print(f"next: {export}")
+        return code
 
 
 def plan(config: Config) -> FinalPlan:
@@ -101,8 +105,6 @@ def build(planned: FinalPlan, slots: Sequence[Slot], say: Say) -> int:
     assert ensemble is not None
     for line in summary_lines(ensemble):
         say(line)
-    export = command_of("export", config.root, override("study.name", config.study.name))
-    say(f"next: {export}")
     return 0
 
 

@@ -5,7 +5,7 @@ check of the user's own files.
 import io
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from cnn_core.spec import DataSpec
 from pipeline.configuration import Command, Config, command_line, setting
 from pipeline.data import prepare
 from pipeline.files import atomic_write_bytes, atomic_write_text, writable_file
+from pipeline.picture_sheet import contact_sheet
 
 
 @dataclass
@@ -23,6 +24,9 @@ class Keys:
     output: str | None = setting(None, "also write what is printed to this JSON file")
     samples: str | None = setting(
         None, "also write the validation images to this .npy file, to try predictions on"
+    )
+    sheet: str | None = setting(
+        None, "also write a picture of what the net will see, a class a row, to this PNG file"
     )
 
 
@@ -40,15 +44,18 @@ COMMAND = Command(
 
 
 def describe(spec: DataSpec) -> dict[str, object]:
-    """Return digest, shape of an image (C, H, W), classes, and the sizes of the splits with the
+    """Return digest, the images' form, the classes by name, and the sizes of the splits with the
     images per class of each.
     """
-    labels = np.asarray(open_prepared(spec.folder, spec.digest).labels)
+    prepared = open_prepared(spec.folder, spec.digest)
+    labels = np.asarray(prepared.labels)
     parts = split(labels, spec)
     return {
         "digest": spec.digest,
         "image_shape": list(spec.image_shape),
+        "form": asdict(prepared.form),
         "classes": spec.classes,
+        "class_names": list(prepared.class_names),
         "train": {
             "images": len(parts.train),
             "per_class": np.bincount(labels[parts.train], minlength=spec.classes).tolist(),
@@ -74,12 +81,16 @@ def main(config: Config) -> int:
     keys: Keys = config.arguments
     output = None if keys.output is None else writable_file(keys.output, "output")
     samples = None if keys.samples is None else writable_file(keys.samples, "samples")
-    spec = prepare(config.data, config.root)
-    text = json.dumps(describe(spec), indent=2) + "\n"
+    sheet = None if keys.sheet is None else writable_file(keys.sheet, "sheet")
+    understood: list[str] = []
+    spec = prepare(config.data, config.root, understood.append)
+    text = json.dumps({"understood": understood, **describe(spec)}, indent=2) + "\n"
     if output is not None:
         atomic_write_text(output, text)
     if samples is not None:
         _write_samples(spec, samples)
+    if sheet is not None:
+        atomic_write_bytes(sheet, contact_sheet(open_prepared(spec.folder, spec.digest)))
     if not config.quiet:
         print(text, end="")
     return 0

@@ -36,7 +36,7 @@ COMMAND = Command(
 def main(config: Config) -> int:
     """Train the net that `config` describes; return the exit code."""
     config.slots.n = 1
-    data = prepare(config.data, config.root)
+    data = prepare(config.data, config.root, None if config.quiet else print)
     from pipeline.search import train_one  # imports Optuna: only once the input is valid
 
     return train_one.run(config, data, config.arguments.trial, print)

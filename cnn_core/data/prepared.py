@@ -7,7 +7,8 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cnn_core.axes import Images, Labels
-from cnn_core.data.checks import check_labelled
+from cnn_core.data.checks import check_labelled, check_labels
+from cnn_core.data.image_form import ImageForm
 from cnn_core.errors import InputError
 
 VERSION = 1
@@ -29,6 +31,39 @@ class DataAbsentError(InputError):
     """
 
 
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What a labelled set says of itself: its classes' names in the labels' order, what was done to
+    its pictures, and which of them show the same.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    form: ImageForm
+    groups: tuple[tuple[int, ...], ...] = ()  # indices of pictures that are (nearly) equal
+
+    def of_its_own(self) -> str:
+        """Return as text what the arrays do not say, empty where there is nothing to say."""
+        # What is done to pictures of other sizes does not show in the arrays.
+        channels, height, width = self.form.shape
+        plain = ImageForm(
+            channels=channels, height=height, width=width, other_sizes=self.form.other_sizes
+        )
+        said: dict[str, Any] = {}
+        if self.class_names != numbered_classes(len(self.class_names)):
+            said["class_names"] = self.class_names
+        if self.form != plain:
+            said["form"] = asdict(self.form)
+        if self.groups:
+            said["groups"] = self.groups
+        return json.dumps(said, sort_keys=True) if said else ""
+
+
+def numbered_classes(count: int) -> tuple[str, ...]:
+    """Return the names 0 to count - 1."""
+    return tuple(map(str, range(count)))
+
+
 @dataclass(frozen=True)
 class Prepared:
     """A labelled set: images (N, C, H, W) uint8, read-only and mapped; labels (N,) int64; what the
@@ -37,8 +72,7 @@ class Prepared:
 
     images: Images
     labels: Labels
-    classes: int
-    name: str
+    about: About
     digest: str
 
     @property
@@ -46,47 +80,76 @@ class Prepared:
         channels, height, width = self.images.shape[1:]
         return channels, height, width
 
+    @property
+    def classes(self) -> int:
+        return len(self.about.class_names)
 
-def digest_of(images_sha256: str, labels_sha256: str, shape: tuple[int, ...], classes: int) -> str:
-    """Return the digest of a labelled set, 64 hexadecimal digits: of its values, shape and number
-    of classes, not of its name or folder.
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.about.class_names
+
+    @property
+    def form(self) -> ImageForm:
+        return self.about.form
+
+    @property
+    def name(self) -> str:
+        return self.about.name
+
+
+def digest_of(images_sha256: str, labels_sha256: str, shape: tuple[int, ...], about: About) -> str:
+    """Return the digest of a labelled set, 64 hexadecimal digits: of its values, shape, classes and
+    form, not of its name or folder.
     """
-    return hashlib.sha256(
-        f"prepared {VERSION} {images_sha256} {labels_sha256} {shape} {classes}".encode()
-    ).hexdigest()
-
-
-def array_sha256(array: npt.NDArray[Any]) -> str:
-    """Return the sha256 of an array's values in C order."""
-    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+    content = f"prepared {VERSION} {images_sha256} {labels_sha256} {shape} {len(about.class_names)}"
+    return hashlib.sha256(f"{content}{about.of_its_own()}".encode()).hexdigest()
 
 
 def write_prepared(folder: Path, images: Images, labels: Labels, *, classes: int, name: str) -> str:
-    """Write the set into `folder` and return its digest; the folder appears whole or not at all,
-    and an existing one is kept.
+    """Write a set of numbered classes, of the images as they are, into `folder`; return its digest.
 
-    Written: images.npy, labels.npy, manifest.json. Raises InputError for arrays that are not a
-    labelled set, OSError where nothing can be written.
+    Raises InputError for arrays that are not a labelled set, OSError where nothing can be written.
     """
     check_labelled(images, labels, classes, name)
-    arrays: dict[str, npt.NDArray[Any]] = {"images": np.ascontiguousarray(images), "labels": labels}
-    hashes = {key: array_sha256(array) for key, array in arrays.items()}
-    digest = digest_of(hashes["images"], hashes["labels"], images.shape, classes)
-    if _digest_in(folder) == digest:
-        return digest
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    channels, height, width = images.shape[1:]
+    form = ImageForm(channels=channels, height=height, width=width)
+    about = About(name=name, class_names=numbered_classes(classes), form=form)
+    return store(folder.parent, [images], labels, about, lambda digest: folder.name)[1]
+
+
+def store(
+    parent: Path,
+    blocks: Iterable[Images],
+    labels: Labels,
+    about: About,
+    name_of: Callable[[str], str],
+) -> tuple[Path, str]:
+    """Write images that come block by block, and their labels, into a folder of `parent` named by
+    the digest; return folder and digest. The folder appears whole or not at all, and an equal one
+    is kept.
+
+    Written: images.npy, labels.npy, manifest.json. Raises InputError for what is not a labelled
+    set, OSError where nothing can be written.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=".writing.", dir=parent))
     try:
-        for key, array in arrays.items():
-            with (temporary / f"{key}.npy").open("wb") as file:
-                np.save(file, array, allow_pickle=False)
-                _sync(file.fileno())
+        shape = (len(labels), *about.form.shape)
+        hashes = {
+            "images": _write_images(temporary / "images.npy", blocks, shape),
+            "labels": _write_labels(temporary / "labels.npy", labels, about),
+        }
+        digest = digest_of(hashes["images"], hashes["labels"], shape, about)
+        folder = parent / name_of(digest)
         manifest = {
             "version": VERSION,
             "digest": digest,
-            "name": name,
-            "classes": classes,
-            "shape": list(images.shape),
+            "name": about.name,
+            "classes": len(about.class_names),
+            "class_names": about.class_names,
+            "form": asdict(about.form),
+            "groups": about.groups,
+            "shape": shape,
             "sha256": hashes,
         }
         with (temporary / "manifest.json").open("w") as text:
@@ -96,7 +159,43 @@ def write_prepared(folder: Path, images: Images, labels: Labels, *, classes: int
         _move(temporary, folder, digest)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return digest
+    return folder, digest
+
+
+def _write_images(path: Path, blocks: Iterable[Images], shape: tuple[int, ...]) -> str:
+    """Write (N, C, H, W) bytes as `numpy.save` does; return the sha256 of the values."""
+    hashed, count = hashlib.sha256(), 0
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for block in blocks:
+            if block.dtype != np.uint8 or block.shape[1:] != shape[1:]:
+                raise InputError(
+                    f"images must be {shape[1:]} bytes, got {block.shape[1:]} {block.dtype}"
+                )
+            content = np.ascontiguousarray(block).data
+            hashed.update(content)
+            file.write(content)
+            count += len(block)
+        _sync(file.fileno())
+    if count != shape[0] or not count:
+        raise InputError(f"images and labels must be as many, got {count} and {shape[0]}")
+    return hashed.hexdigest()
+
+
+def _write_labels(path: Path, labels: Labels, about: About) -> str:
+    if labels.dtype != np.int64 or labels.ndim != 1:
+        raise InputError(f"labels must be (N,) int64, got {labels.shape} {labels.dtype}")
+    check_labels(labels, len(about.class_names), lambda i: f"{about.name}: image {i}")
+    with path.open("wb") as file:
+        np.save(file, labels, allow_pickle=False)
+        _sync(file.fileno())
+    return array_sha256(labels)
+
+
+def array_sha256(array: npt.NDArray[Any]) -> str:
+    """Return the sha256 of an array's values in C order."""
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
 
 
 def _sync(descriptor: int) -> None:
@@ -148,19 +247,33 @@ def open_prepared(folder: str, digest: str) -> Prepared:
             _file_sha256(root / "images.npy", images.nbytes),
             _file_sha256(root / "labels.npy", labels.nbytes),
         ]
-        classes, name = int(manifest["classes"]), str(manifest["name"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        about = _about(manifest, images.shape)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{folder}: prepared data must be whole (delete the folder to mend it), got: {error}"
         ) from error
-    found = digest_of(hashes[0], hashes[1], images.shape, classes)
+    found = digest_of(hashes[0], hashes[1], images.shape, about)
     if found != digest:
         raise InputError(
             f"{folder}: prepared data must have the digest {digest[:12]}, got {found[:12]}; delete "
             "the folder to mend it"
         )
-    check_labelled(images, labels, classes, folder)
-    return Prepared(images, labels, classes, name, digest)
+    check_labelled(images, labels, len(about.class_names), folder)
+    return Prepared(images, labels, about, digest)
+
+
+def _about(manifest: dict[str, Any], shape: tuple[int, ...]) -> About:
+    """Return what a manifest says; one of before names and forms has numbered classes."""
+    channels, height, width = shape[1:]
+    form = {"channels": channels, "height": height, "width": width, **manifest.get("form", {})}
+    names = manifest.get("class_names") or numbered_classes(int(manifest["classes"]))
+    groups = tuple(tuple(map(int, group)) for group in manifest.get("groups", ()))
+    return About(
+        name=str(manifest["name"]),
+        class_names=tuple(map(str, names)),
+        form=ImageForm(**form),
+        groups=groups,
+    )
 
 
 def _file_sha256(path: Path, values_bytes: int) -> str:

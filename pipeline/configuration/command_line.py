@@ -15,6 +15,7 @@ from cnn_core.errors import InputError
 from pipeline.configuration.compose import compose
 from pipeline.configuration.help import print_help
 from pipeline.configuration.hydra_tree import search_path_override
+from pipeline.configuration.preset_of_key import preset_of
 from pipeline.configuration.tree import Command, Config
 from pipeline.redact import redact
 
@@ -49,6 +50,7 @@ def command_line(command: Command, argv: Sequence[str], main: Callable[[Config],
 
     0 done, 1 failed, 2 refused (one line on stderr), 130 interrupted.
     """
+    request = _Request()
     try:
         request = _read(command, argv)
         if "help" in request.flags:
@@ -68,7 +70,8 @@ def command_line(command: Command, argv: Sequence[str], main: Callable[[Config],
             return DONE
         return main(config)
     except InputError as error:
-        print(f"error: {redact(' '.join(str(error).split()))}", file=sys.stderr)
+        text = " ".join(str(error).split())
+        print(f"error: {redact(text + preset_of(text, request.overrides))}", file=sys.stderr)
         return REFUSED
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

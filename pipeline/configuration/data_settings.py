@@ -56,88 +56,153 @@ class MnistSettings(DataSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class FileSettings(HeldOutSettings):
-    """Sources read from the user's own files."""
+    """Sources read from the user's own files: what a file is, its content says, whatever the group
+    is called.
+    """
 
-    module = "labelled_files"
+    module = "own_files"
+    # Settings that name the images, and their labels where those are in a file of their own; of
+    # the training data and of the test.
+    places: ClassVar[tuple[str, str]]
+    test_places: ClassVar[tuple[str, str]]
     root: str | None = setting(
         None,
         "folder that relative paths start from; null: $CNN_DATA_DIR/<data>, or the working "
         "directory",
     )
     classes: int | None = setting(
-        None, "number of classes; null: the largest label plus one", low=2, high=1000
+        None,
+        "number of classes, for labels from 0; null: the labels that occur, whatever they are",
+        low=2,
+        high=1000,
     )
+    label: str = setting(
+        "auto", "label column of a table: auto, first, last, none, or its name in the header"
+    )
+    id: str = setting("auto", "id column of a table: auto, none, or its name in the header")
+    shape: list[int] = setting(
+        [], "channels, height, width of a row's image; empty: one square image", low=1
+    )
+    colour: str = setting(
+        "auto",
+        "channels kept; auto: colour where a picture shows any",
+        choices=("auto", "grey", "rgb"),
+    )
+    size: list[int] = setting(
+        [], "height, width that every image is resampled to; empty: sizes must agree", low=1
+    )
+    normalize: str = setting(
+        "none",
+        "mnist centres and scales every grey figure as MNIST was",
+        choices=("none", "mnist"),
+    )
+    polarity: str = setting(
+        "keep",
+        "light_on_dark inverts grey pictures if most have a light background",
+        choices=("keep", "light_on_dark"),
+    )
+    on_damaged: str = setting(
+        "refuse", "pictures that cannot be read: refuse, or skip them", choices=("refuse", "skip")
+    )
+
+    @property
+    def has_test(self) -> bool:
+        """Tell whether test images are given."""
+        return bool(getattr(self, self.test_places[0]))
+
+    @property
+    def array_names(self) -> tuple[str, ...]:
+        """Return the names of arrays of images and labels, in training and in the test, by which an
+        archive of arrays is read.
+        """
+        return ("auto",) * 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class IdxSettings(FileSettings):
-    images: str | None = setting(None, "IDX file of images, also .gz")
-    labels: str | None = setting(None, "IDX file of labels, also .gz")
+    """Images and labels in two files of any form."""
+
+    places = ("images", "labels")
+    test_places = ("test_images", "test_labels")
+    images: str | None = setting(None, "file or folder of images")
+    labels: str | None = setting(None, "file of labels; null: beside or within the images")
     test_images: str | None = setting(
-        None, "IDX file of test images; null: test_fraction is held out"
+        None, "file or folder of test images; null: test_fraction is held out"
     )
-    test_labels: str | None = setting(None, "IDX file of test labels")
+    test_labels: str | None = setting(None, "file of test labels")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilesSettings(IdxSettings):
+    """The same by another name: any files."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CsvSettings(FileSettings):
-    file: str | None = setting(None, "CSV file, a row an image: a label and its pixels")
+    """A table, a row an image."""
+
+    places = ("file", "labels")
+    test_places = ("test_file", "test_labels")
+    file: str | None = setting(None, "table, a row an image: its pixels, a label, an id")
+    labels: str | None = setting(None, "file of labels, or of ids and labels; null: a column")
     test_file: str | None = setting(
-        None, "labelled CSV of test images; null: test_fraction is held out"
+        None, "labelled table of test images; null: test_fraction is held out"
     )
-    label: str = setting("auto", "label column: auto, first, last, or its name in the header")
-    shape: list[int] = setting(
-        [], "channels, height, width of an image; empty: one square channel", low=1
-    )
+    test_labels: str | None = setting(None, "file of the test labels; null: a column")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextSettings(CsvSettings):
+    """The same by another name: rows of numbers with blanks between."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NpzSettings(FileSettings):
-    file: str | None = setting(None, ".npz with arrays of images and labels, no pickles")
+    """An archive of arrays."""
+
+    places = ("file", "labels_file")
+    file: str | None = setting(None, "arrays of images and labels: .npz, .npy, .mat; no pickles")
     images: str = setting(
-        "auto", "name of the array of images: (N, H, W), (N, C, H, W) or (N, H, W, C) uint8"
+        "auto", "name of the array of images: (N, H, W), (N, C, H, W) or (N, H, W, C)"
     )
     labels: str = setting("auto", "name of the array of labels: (N,)")
+    labels_file: str | None = setting(None, "another file that holds the labels")
+    test_file: str | None = setting(None, "file of the test arrays; null: file holds them")
     test_images: str | None = setting(
         None, "name of the array of test images; null: test_fraction is held out"
     )
     test_labels: str | None = setting(None, "name of the array of test labels")
+    test_labels_file: str | None = setting(None, "another file that holds the test labels")
+
+    @property
+    def test_places(self) -> tuple[str, str]:  # type: ignore[override]
+        """Return where the test's arrays are: in a file of their own, or beside the others."""
+        return "test_file" if self.test_file else "file", "test_labels_file"
+
+    @property
+    def has_test(self) -> bool:
+        return bool(self.test_images or self.test_file)
+
+    @property
+    def array_names(self) -> tuple[str, ...]:
+        test = self.test_images or "auto", self.test_labels or "auto"
+        return self.images, self.labels, *test
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImagesSettings(FileSettings):
-    module = "images"
-    folder: str | None = setting(None, "folder with one folder of PNG or JPEG files a class")
+    """A folder of pictures: one folder a class, or with a table of ids and labels."""
+
+    places = ("folder", "labels")
+    test_places = ("test_folder", "test_labels")
+    folder: str | None = setting(None, "folder of pictures, or of one folder of pictures a class")
+    labels: str | None = setting(
+        None, "table of ids and labels of the pictures; null: one folder a class"
+    )
     test_folder: str | None = setting(
         None, "the same for the test; null: test_fraction is held out"
     )
-    colour: str = setting("grey", "channels kept", choices=("grey", "rgb"))
-    size: list[int] = setting(
-        [], "height, width that every image is resized to; empty: sizes must agree", low=1
-    )
-    normalize: str = setting(
-        "none",
-        "mnist centres and scales every image as MNIST was, and needs a size",
-        choices=("none", "mnist"),
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextSettings(FileSettings):
-    file: str | None = setting(
-        None, "text file, a row of integers an image, blanks or commas between"
-    )
-    labels: str | None = setting(
-        None, "text file of labels, one a line; null: label says which column of the rows"
-    )
-    label: str = setting(
-        "first", "label column when there is no file of labels", choices=("first", "last")
-    )
-    test_file: str | None = setting(None, "the same for the test; null: test_fraction is held out")
-    test_labels: str | None = setting(None, "labels of the test file")
-    shape: list[int] = setting(
-        [], "channels, height, width of an image; empty: one square channel", low=1
-    )
+    test_labels: str | None = setting(None, "table of the test pictures' ids and labels")
 
 
 DATA: dict[str, type[DataSettings]] = {
@@ -148,4 +213,5 @@ DATA: dict[str, type[DataSettings]] = {
     "npz": NpzSettings,
     "images": ImagesSettings,
     "text": TextSettings,
+    "files": FilesSettings,
 }

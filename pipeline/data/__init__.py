@@ -5,7 +5,7 @@ memory.
 ...                                                 # is split from them
 """
 
-from pipeline.data.preparation import prepare, prepare_test
+from pipeline.data.preparation import Say, prepare, prepare_test
 from pipeline.data.test_split import TestSplitClosedError, opened_for_evaluation
 
-__all__ = ["TestSplitClosedError", "opened_for_evaluation", "prepare", "prepare_test"]
+__all__ = ["Say", "TestSplitClosedError", "opened_for_evaluation", "prepare", "prepare_test"]

@@ -14,7 +14,7 @@ import numpy as np
 
 from cnn_core.errors import InputError
 from pipeline.configuration.data_settings import DigitsSettings
-from pipeline.data.source import DataSource, Labelled
+from pipeline.data.source import DataSource, Labelled, Reading
 
 
 def find_digits(settings: DigitsSettings, test: bool) -> Sequence[Path]:
@@ -32,7 +32,7 @@ def find_digits(settings: DigitsSettings, test: bool) -> Sequence[Path]:
     )
 
 
-def read_digits(settings: DigitsSettings, files: Sequence[Path], test: bool) -> Labelled:
+def read_digits(settings: DigitsSettings, files: Sequence[Path], reading: Reading) -> Labelled:
     """Return all images, the range 0 to 16 scaled to 0 to 255.
 
     Each row is 64 values and the label.

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from cnn_core.data.idx import read_idx, read_idx_labels
 from cnn_core.errors import InputError
 from pipeline.configuration.data_settings import MnistSettings
-from pipeline.data.source import DataSource, Labelled, shared_folder, user_cache
+from pipeline.data.source import DataSource, Labelled, Reading, shared_folder, user_cache
 
 # File -> sha256 of its uncompressed bytes; compressed copies vary, their content does not.
 SHA256 = {
@@ -112,9 +112,9 @@ def _verify(name: str, path: Path) -> npt.NDArray[np.uint8]:
     return array
 
 
-def read_mnist(settings: MnistSettings, files: Sequence[Path], test: bool) -> Labelled:
+def read_mnist(settings: MnistSettings, files: Sequence[Path], reading: Reading) -> Labelled:
     """Return 60,000 training or 10,000 test images."""
-    names = TEST if test else TRAIN
+    names = TEST if reading.test else TRAIN
     images = _verify(names[0], files[0])[:, None]
     labels = read_idx_labels(files[1], 10)
     _verify(names[1], files[1])

@@ -3,30 +3,39 @@ change of the source's files.
 """
 
 import json
-from collections.abc import Sequence
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from cnn_core.data.prepared import array_sha256, digest_of, write_prepared
+import numpy as np
+
+from cnn_core.axes import Images, Indices
+from cnn_core.data.prepared import About, open_prepared, store
 from cnn_core.errors import InputError
 from cnn_core.spec import DataSpec
 from pipeline.configuration.data_settings import DataSettings, FileSettings, HeldOutSettings
-from pipeline.data.source import DataSource, Labelled, hold_out
+from pipeline.data.source import DataSource, Labelled, Reading, held_out
 from pipeline.data.test_split import require_open
 from pipeline.files import atomic_write_text, sha256_bytes, writable_folder
 
-VERSION = 1  # of the conversion from sources to arrays
+VERSION = 2  # of the conversion from sources to arrays
+_AT_ONCE = 1024  # images copied together
+Say = Callable[[str], None]
 
 
-def prepare(settings: DataSettings, root: Path) -> DataSpec:
+def prepare(settings: DataSettings, root: Path, say: Say | None = None) -> DataSpec:
     """Return the DataSpec of a source's training images, reading the source only if it or its
     options changed.
 
-    The arrays are stored below ``root/prepared``, named by their digest. Raises InputError for a
-    missing or damaged file, naming it and the place.
+    The arrays are stored below ``root/prepared``, named by their digest; `say` is called with each
+    line that tells how the source was understood. Raises InputError for a missing or damaged file,
+    naming it and the place.
     """
-    data = _prepared(settings, root, test=False)
+    data = _prepared(_Part(settings, root, test=False), say)
     if settings.valid_images == "clean":
         return data
     from pipeline.data.proxy import with_proxy  # imports SciPy, which other sweeps do not need
@@ -34,15 +43,19 @@ def prepare(settings: DataSettings, root: Path) -> DataSpec:
     return with_proxy(data, root)
 
 
-def prepare_test(settings: DataSettings, root: Path) -> DataSpec:
-    """Return the DataSpec of the test images; for `pipeline.evaluate` alone.
+def prepare_test(settings: DataSettings, root: Path, say: Say | None = None) -> DataSpec:
+    """Return the DataSpec of the test images, in the form of the training images and with their
+    classes; for `pipeline.evaluate` alone.
 
-    Raises TestSplitClosedError anywhere else, InputError where there is no test split, or its shape
-    or labels do not fit the training images.
+    Raises TestSplitClosedError anywhere else, InputError where there is no test split, or it does
+    not fit the training images.
     """
     require_open()
-    trained = _prepared(settings, root, test=False)
-    test = _prepared(settings, root, test=True, beside=trained.digest)
+    trained = _prepared(_Part(settings, root, test=False), None)
+    known = open_prepared(trained.folder, trained.digest).about
+    test = _prepared(
+        _Part(settings, root, test=True, known=known, beside=f"beside {trained.digest}"), say
+    )
     if test.image_shape != trained.image_shape:
         expected, got = ("x".join(map(str, data.image_shape)) for data in (trained, test))
         raise InputError(
@@ -64,29 +77,89 @@ def source_of(settings: DataSettings) -> DataSource[Any]:
     return found
 
 
-def _prepared(settings: DataSettings, root: Path, *, test: bool, beside: str = "") -> DataSpec:
-    """Return the DataSpec of one part; test arrays are reused only `beside` the same training
-    images.
+@dataclass(frozen=True)
+class _Part:
+    """The training or the test part of a source; test arrays are reused only `beside` the same
+    training images.
     """
-    folder = writable_folder(root / "prepared", "root")
-    source = source_of(settings)
-    own_test = source.own_test(settings)
-    held_out = not own_test and isinstance(settings, HeldOutSettings) and settings.test_fraction > 0
-    if test and not own_test and not held_out:
+
+    settings: DataSettings
+    root: Path
+    test: bool
+    known: About | None = None
+    beside: str = ""
+
+    @property
+    def source(self) -> DataSource[Any]:
+        return source_of(self.settings)
+
+    @property
+    def own_test(self) -> bool:
+        return self.source.own_test(self.settings)
+
+    @property
+    def held_out(self) -> HeldOutSettings | None:
+        """Return the settings that say which share is set aside, None where none is."""
+        settings = self.settings
+        if self.own_test or not isinstance(settings, HeldOutSettings) or not settings.test_fraction:
+            return None
+        return settings
+
+    def files(self) -> Sequence[Path]:
+        """Return what is read. Test files that are missing are refused even while training, not
+        after hours of search.
+        """
+        found = self.source.files(self.settings, self.test and self.own_test)
+        if self.own_test and isinstance(self.settings, FileSettings):
+            self.source.files(self.settings, True)
+        return found
+
+    def key(self, files: Sequence[Path]) -> str:
+        """Return a key for what would be read: files by path, size and time of change, and the
+        options that matter.
+        """
+        options = {name: getattr(self.settings, name) for name in self.source.options}
+        if (held := self.held_out) is not None:
+            options |= {"test_fraction": held.test_fraction, "test_seed": held.test_seed}
+        content = {
+            "version": VERSION,
+            "data": self.settings.name,
+            "part": f"test {self.beside}" if self.test else "train",
+            "files": [_stamp(path) for path in files],
+            "options": options,
+        }
+        return sha256_bytes(json.dumps(content, sort_keys=True).encode())[:24]
+
+
+def _stamp(path: Path) -> tuple[str, int, int]:
+    """Return path, size and time of the last change; of a folder: of all files in it together."""
+    if path.is_file():
+        found = path.stat()
+        return str(path), found.st_size, found.st_mtime_ns
+    stats = [
+        (str(Path(folder, name)), os.stat(Path(folder, name)))  # noqa: PTH116
+        for folder, _, names in os.walk(path)
+        for name in names
+    ]
+    listed = sorted((name, found.st_size, found.st_mtime_ns) for name, found in stats)
+    return sha256_bytes(repr(listed).encode()), sum(size for _, size, _ in listed), len(listed)
+
+
+def _prepared(part: _Part, say: Say | None) -> DataSpec:
+    settings, folder = part.settings, writable_folder(part.root / "prepared", "root")
+    if part.test and not part.own_test and part.held_out is None:
         raise InputError(
             f"data={settings.name}: a test split must be given or held out, got none, with "
             "data.test_fraction=0"
         )
-    files = source.files(settings, test and own_test)
-    if own_test and isinstance(settings, FileSettings):
-        # Missing test files are refused now, not after hours of search.
-        source.files(settings, True)
-    part = f"test beside {beside}" if test else "train"
-    index = folder / "index" / f"{_outside(source, settings, files, part, held_out)}.json"
+    files = part.files()
+    index = folder / "index" / f"{part.key(files)}.json"
     known = _look_up(index)
     if known is None:
-        known = _write(source, settings, files, folder, test=test, held_out=held_out)
+        known = _write(part, files, folder)
         atomic_write_text(index, json.dumps(known) + "\n")
+    for line in known["understood"] if say is not None else ():
+        say(line)
     return DataSpec(
         folder=str(folder / known["name"]),
         digest=known["digest"],
@@ -94,30 +167,6 @@ def _prepared(settings: DataSettings, root: Path, *, test: bool, beside: str = "
         classes=known["classes"],
         **settings.split,
     )
-
-
-def _outside(
-    source: DataSource[Any],
-    settings: DataSettings,
-    files: Sequence[Path],
-    part: str,
-    held_out: bool,
-) -> str:
-    """Return a key for what would be read: files by path, size and time of change, and the options
-    that matter.
-    """
-    stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    options = {name: getattr(settings, name) for name in source.options}
-    if held_out and isinstance(settings, HeldOutSettings):
-        options |= {"test_fraction": settings.test_fraction, "test_seed": settings.test_seed}
-    content = {
-        "version": VERSION,
-        "data": settings.name,
-        "part": part,
-        "files": stats,
-        "options": options,
-    }
-    return sha256_bytes(json.dumps(content, sort_keys=True).encode())[:24]
 
 
 def _look_up(index: Path) -> dict[str, Any] | None:
@@ -132,34 +181,41 @@ def _look_up(index: Path) -> dict[str, Any] | None:
     return known if manifest.get("digest") == known.get("digest") else None
 
 
-def _write(
-    source: DataSource[Any],
-    settings: DataSettings,
-    files: Sequence[Path],
-    folder: Path,
-    *,
-    test: bool,
-    held_out: bool,
-) -> dict[str, Any]:
-    part: Labelled = source.read(settings, files, test and not held_out)
-    if held_out and isinstance(settings, HeldOutSettings):
-        part = hold_out(part, settings.test_fraction, settings.test_seed, test=test)
-    digest = digest_of(
-        array_sha256(part.images), array_sha256(part.labels), part.images.shape, part.classes
-    )
-    name = f"{settings.name}{'-test' if test else ''}-{digest[:16]}"
-    try:
-        write_prepared(
-            folder / name, part.images, part.labels, classes=part.classes, name=settings.name
-        )
-    except OSError as error:
-        raise InputError(
-            f"root: prepared data must fit on the disk, got {folder / name} "
-            f"({error.strerror or error})"
-        ) from error
+def _write(part: _Part, files: Sequence[Path], folder: Path) -> dict[str, Any]:
+    """Read the source and write the part; return its entry of the index."""
+    name = part.settings.name
+    with tempfile.TemporaryDirectory(prefix=".reading.", dir=folder) as scratch:
+        reading = Reading(test=part.test and part.own_test, scratch=Path(scratch), known=part.known)
+        whole: Labelled = part.source.read(part.settings, files, reading)
+        chosen = np.arange(len(whole.labels))
+        if (held := part.held_out) is not None:
+            aside = held_out(whole.labels, held.test_fraction, held.test_seed)
+            chosen = np.flatnonzero(aside if part.test else ~aside)
+        about = whole.about(name)
+        kind = f"{name}-test" if part.test else name
+        try:
+            place, digest = store(
+                folder,
+                _copied(whole.images, chosen),
+                whole.labels[chosen],
+                about,
+                lambda digest: f"{kind}-{digest[:16]}",
+            )
+        except OSError as error:
+            raise InputError(
+                f"root: prepared data must fit on the disk, got {folder} "
+                f"({error.strerror or error})"
+            ) from error
     return {
-        "name": name,
+        "name": place.name,
         "digest": digest,
-        "shape": list(part.images.shape[1:]),
-        "classes": part.classes,
+        "shape": list(about.form.shape),
+        "classes": len(about.class_names),
+        "understood": list(whole.understood),
     }
+
+
+def _copied(images: Images, chosen: Indices) -> Iterator[Images]:
+    """Yield the chosen images, some at a time."""
+    for start in range(0, len(chosen), _AT_ONCE):
+        yield images[chosen[start : start + _AT_ONCE]]

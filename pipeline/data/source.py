@@ -9,24 +9,52 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cnn_core.axes import Images, Labels
+from cnn_core.data.image_form import ImageForm
+from cnn_core.data.prepared import About, numbered_classes
 from cnn_core.data.splits import by_class, quotas
 from cnn_core.errors import InputError
 from pipeline.configuration.data_settings import DataSettings
 
 _TEST_PURPOSE = 11  # the stream of the held-out share, apart from those of the validation split
-MOST_CLASSES = 1000
 Kind = TypeVar("Kind", bound=DataSettings)
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """images: (N, C, H, W) uint8; labels: (N,) int64 from 0 to classes - 1."""
+    """images: (N, C, H, W) uint8; labels: (N,) int64 from 0 to classes - 1; what the classes are
+    called, 0 to classes - 1 where nothing is said; the images' form, as they are where nothing is
+    said; lines that say how the source was understood.
+    """
 
     images: Images
     labels: Labels
     classes: int
+    class_names: tuple[str, ...] = ()
+    form: ImageForm | None = None
+    understood: tuple[str, ...] = ()
+
+    def about(self, name: str) -> About:
+        """Return what the prepared set says of itself."""
+        channels, height, width = self.images.shape[1:]
+        return About(
+            name=name,
+            class_names=self.class_names or numbered_classes(self.classes),
+            form=self.form or ImageForm(channels=channels, height=height, width=width),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How a source is read: its training or its test part, with room for files, and, for the test,
+    what is known of the training data.
+    """
+
+    test: bool
+    scratch: Path
+    known: About | None = None
 
 
 @dataclass(frozen=True)
@@ -34,43 +62,36 @@ class DataSource(Generic[Kind]):
     """How one kind of data is found and read.
 
     `files` returns what is read for training, or for the test where `own_test` says that there is a
-    test set; it looks for files, but reads none. `read` reads those files. `options` names the
-    settings that change the arrays. Both raise InputError with file and place.
+    test set; it looks for files, but reads none. `read` reads those files. Both raise InputError
+    with file and place. `options` names the settings that change the arrays.
     """
 
     files: Callable[[Kind, bool], Sequence[Path]]
-    read: Callable[[Kind, Sequence[Path], bool], Labelled]
+    read: Callable[[Kind, Sequence[Path], Reading], Labelled]
     own_test: Callable[[Kind], bool]
     options: tuple[str, ...] = ()
 
 
-def labelled(images: Images, labels: Labels, classes: int | None) -> Labelled:
-    """Return the set with the number of classes that the settings or the labels give."""
-    return Labelled(images, labels, classes or max(int(labels.max()) + 1, 2))
-
-
-def hold_out(whole: Labelled, fraction: float, seed: int, *, test: bool) -> Labelled:
-    """Return the share that is set aside for the test, or what is left of it; stratified, a pure
-    function of labels, fraction and seed.
+def held_out(labels: Labels, fraction: float, seed: int) -> NDArray[np.bool_]:
+    """Return which images are set aside for the test, (N,): a stratified share, a pure function of
+    the arguments. Raises InputError where nothing is set aside, or nothing left.
     """
-    size = round(fraction * len(whole.labels))
-    chosen = np.zeros(len(whole.labels), bool)
-    groups = by_class(whole.labels, seed, _TEST_PURPOSE)
+    size = round(fraction * len(labels))
+    chosen = np.zeros(len(labels), bool)
+    groups = by_class(labels, seed, _TEST_PURPOSE)
     for group, share in zip(groups, quotas([len(group) for group in groups], size), strict=True):
         chosen[group[:share]] = True
-    if not test:
-        chosen = ~chosen
-    if not chosen.any():
-        part, rule = (
-            ("test", "hold out at least one image")
-            if test
-            else ("training", "leave at least one training image")
-        )
-        raise InputError(
-            f"data.test_fraction: must {rule}, got {fraction:g} of {len(whole.labels)} images "
-            f"({part} split is empty)"
-        )
-    return Labelled(whole.images[chosen], whole.labels[chosen], whole.classes)
+    if chosen.any() and not chosen.all():
+        return chosen
+    part, rule = (
+        ("training", "leave at least one training image")
+        if chosen.any()
+        else ("test", "hold out at least one image")
+    )
+    raise InputError(
+        f"data.test_fraction: must {rule}, got {fraction:g} of {len(labels)} images ({part} split "
+        "is empty)"
+    )
 
 
 def required(settings: Any, name: str) -> str:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from cnn_core.axes import Images, Labels
 from pipeline.files import atomic_write_text
+from pipeline.picture_sheet import write_sheet
 from pipeline.records.typed_json import plain
-from pipeline.reporting.net_pictures import write_sheet
 from pipeline.reporting.scores import (
     accuracy,
     calibration_error,

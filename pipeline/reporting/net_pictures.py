@@ -1,9 +1,8 @@
 """Pictures of a trial's net, from its kept weights and the validation images: its confusion matrix,
-its mistakes, the filters of its first layer; and many small images on one sheet, with captions.
+its mistakes, the filters of its first layer.
 """
 
 import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -11,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
 from cnn_core.axes import Images, Labels
 from cnn_core.caches import data_of
@@ -20,7 +18,8 @@ from cnn_core.spec import Spec
 from cnn_core.training import predict_proba
 from pipeline.configuration import compose, spec_of
 from pipeline.data import prepare
-from pipeline.files import TrialPaths, atomic_write_bytes
+from pipeline.files import TrialPaths
+from pipeline.picture_sheet import sheet_png
 from pipeline.reporting.svg import box, chart, standalone, words
 from pipeline.trial_folder import TrialFolder
 
@@ -158,52 +157,3 @@ def first_layer_filters(weights: NDArray[np.floating]) -> bytes:
     red, blue = np.where(share < 0, pale, 1.0), np.where(share > 0, pale, 1.0)
     pixels = np.round(255 * np.stack([red, pale, blue], axis=1)).astype(np.uint8)
     return sheet_png(pixels, columns=_COLUMNS, zoom=-(-70 // weights.shape[-1]))
-
-
-_GAP = 2  # pixels between tiles
-_CAPTION = 11  # height of a line of text, pixels
-
-
-def sheet_png(
-    images: NDArray[np.uint8],
-    *,
-    columns: int = 20,
-    zoom: int = 2,
-    captions: Sequence[str] | None = None,
-) -> bytes:
-    """Return a PNG of images (N, C, H, W) uint8 in rows of `columns`, each enlarged `zoom` times,
-    with a caption below where given.
-
-    Three channels are shown in colour, any other number as the grey of their mean.
-    """
-    count, channels, height, width = images.shape
-    columns = max(1, min(columns, count))
-    rows = -(-count // columns)
-    step_y, step_x = height * zoom + _GAP + (_CAPTION if captions else 0), width * zoom + _GAP
-    sheet = Image.new("RGB", (columns * step_x + _GAP, rows * step_y + _GAP), (70, 90, 120))
-    draw = ImageDraw.Draw(sheet)
-    for n, image in enumerate(images):
-        pixels = image.transpose(1, 2, 0) if channels == 3 else image.mean(axis=0).astype(np.uint8)
-        tile = Image.fromarray(pixels).resize(
-            (width * zoom, height * zoom), Image.Resampling.NEAREST
-        )
-        left, top = _GAP + (n % columns) * step_x, _GAP + (n // columns) * step_y
-        sheet.paste(tile, (left, top))
-        if captions:
-            draw.text((left + 1, top + height * zoom), captions[n], fill=(255, 255, 255))
-    buffer = io.BytesIO()
-    sheet.save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()
-
-
-def write_sheet(
-    path: Path,
-    images: NDArray[np.uint8],
-    *,
-    columns: int = 20,
-    zoom: int = 2,
-    captions: Sequence[str] | None = None,
-) -> Path:
-    """Write `sheet_png` atomically and return the path."""
-    atomic_write_bytes(path, sheet_png(images, columns=columns, zoom=zoom, captions=captions))
-    return path

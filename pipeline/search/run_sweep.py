@@ -11,10 +11,13 @@ from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
 from sqlalchemy import Connection
 
+from cnn_core.data.prepared import open_prepared
 from pipeline.configuration import Config
 from pipeline.configuration.overrides import override
-from pipeline.data import prepare
+from pipeline.data import Say, prepare
 from pipeline.events import State, StudyEnded
+from pipeline.files import atomic_write_bytes
+from pipeline.picture_sheet import CONTACT_SHEET, contact_sheet
 from pipeline.redact import redact
 from pipeline.reporting.best_trials import front_of
 from pipeline.reporting.table import table_of
@@ -83,7 +86,7 @@ def run(config: Config, slots: Sequence[Slot]) -> int:
     Raises InputError, before the first trial, for any mistake in the user's input.
     """
     try:
-        problem, remarks = make_problem(config)
+        problem, remarks = make_problem(config, None if config.quiet else print)
         print(*remarks, sep="\n", end="\n" if remarks else "")
         if config.budget.trials is None:
             config, plan = calibrated(config, problem, slots)
@@ -96,6 +99,7 @@ def run(config: Config, slots: Sequence[Slot]) -> int:
         machine = slots[0].machine()
         if not config.quiet:
             print(*plan_lines(config, problem, session.queue, len(slots), machine), sep="\n")
+        _show_data(problem)
         return _run(session, slots, machine)
     except BrokenPipeError:  # the reader of our output is gone; the command line handles it
         raise
@@ -104,14 +108,23 @@ def run(config: Config, slots: Sequence[Slot]) -> int:
         return FAILED
 
 
-def make_problem(config: Config) -> tuple[Problem, list[str]]:
-    """Return the problem, checked as far as possible before a trial, and remarks for the user.
-    Raises InputError.
+def make_problem(config: Config, say: Say | None = None) -> tuple[Problem, list[str]]:
+    """Return the problem, checked as far as possible before a trial, and remarks for the user;
+    `say` is told how the data were understood. Raises InputError.
     """
     space, remarks = searched(config)
-    problem = Problem(config, space, prepare(config.data, config.root))
+    problem = Problem(config, space, prepare(config.data, config.root, say))
     problem.check()
     return problem, remarks
+
+
+def _show_data(problem: Problem) -> None:
+    """Write the sheet of what the nets will see into the study's folder."""
+    path = problem.config.paths.folder / CONTACT_SHEET
+    if not path.exists():
+        atomic_write_bytes(
+            path, contact_sheet(open_prepared(problem.data.folder, problem.data.digest))
+        )
 
 
 def open_session(problem: Problem, slots: int) -> Session:

@@ -14,7 +14,7 @@ from pipeline.configuration import Config
 from pipeline.data import prepare
 from pipeline.files import writable_file, writable_folder
 from pipeline.inputs import Wanted, open_input
-from pipeline.reporting.net_pictures import write_sheet
+from pipeline.picture_sheet import write_sheet
 
 ROWS = 12
 MOST_IMAGES = 200

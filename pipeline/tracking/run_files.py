@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.events import TrialEnded
 from pipeline.files import TrialPaths
+from pipeline.picture_sheet import CONTACT_SHEET
 from pipeline.reporting.course_charts import learning_curves
 from pipeline.reporting.page import overview
 from pipeline.reporting.svg import standalone
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 
-STUDY_FILES = ("leaderboard.csv", "best.yaml", "ensemble.json")
+STUDY_FILES = ("leaderboard.csv", "best.yaml", "ensemble.json", CONTACT_SHEET)
 
 Artifacts = dict[str, bytes]
 

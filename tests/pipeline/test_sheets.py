@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.reporting.net_pictures import sheet_png
+from pipeline.picture_sheet import sheet_png
 from pipeline.showing.sheets import framed, write_augment_sheet
 
 

@@ -1,5 +1,5 @@
-"""What follows a sweep with ``final.after_sweep=true``: final models in the same slots, evaluate,
-export.
+"""A sweep and, with ``final.after_sweep=true``, what follows it in the same slots: final models,
+evaluate, export; and a submission.
 """
 
 import csv
@@ -8,13 +8,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from cnn_core.errors import InputError
-from pipeline import evaluate, export, final
 from pipeline.configuration import Config
-from pipeline.ensemble.assemble import assemble
-from pipeline.files import StudyPaths
+from pipeline.files import StudyPaths, writable_folder
+from pipeline.slots.pool import open_slots, owned
 from pipeline.slots.slot import Slot
 
 Say = Callable[[str], None]
+
+
+def run_whole(config: Config) -> int:
+    """Run the sweep that `config` describes, and what follows it; return the exit code."""
+    folder = writable_folder(config.paths.folder, "root")
+    with owned(folder), open_slots(config, folder) as slots:
+        # The workers load NumPy while Optuna and the rest are imported here.
+        from pipeline.search.run_sweep import run
+
+        code = run(config, slots)
+        return after_sweep(config, slots, print) if code == 0 and config.final.after_sweep else code
 
 
 def after_sweep(config: Config, slots: Sequence[Slot], say: Say) -> int:
@@ -24,6 +34,9 @@ def after_sweep(config: Config, slots: Sequence[Slot], say: Say) -> int:
     The caller holds the study's lock. Steps already done for the same model are skipped, so the
     test split is opened once.
     """
+    from pipeline import evaluate, export, final
+    from pipeline.ensemble.assemble import assemble
+
     code = final.build(final.plan(config), slots, say)
     if code:
         return code

@@ -1,0 +1,53 @@
+"""Which preset set a key that an error names: what the user did not type, the message says."""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cnn_core.errors import InputError
+from pipeline.configuration.hydra_tree import SEARCH_PATH, conf_dir
+from pipeline.configuration.overrides import parse_override
+
+_KEY = re.compile(r"([a-z_]+(?:\.[a-z_0-9]+)+): ")
+
+
+def preset_of(message: str, overrides: Sequence[str]) -> str:
+    """Return ``, set by experiment=NAME`` where the key at the start of a message has its value
+    from a preset, nothing where the user gave it or no preset did.
+    """
+    found = _KEY.match(message)
+    try:
+        parsed = [parse_override(text) for text in overrides]
+    except InputError:
+        return ""
+    given = {override.key_or_group: override.value() for override in parsed}
+    preset = given.get("experiment")
+    if found is None or found[1] in given or not isinstance(preset, str):
+        return ""
+    folders = [Path(str(place).removeprefix("file://")) for place in given.get(SEARCH_PATH) or ()]
+    sets = any(_holds(tree, found[1].split(".")) for tree in _presets(preset, folders))
+    return f", set by experiment={preset}" if sets else ""
+
+
+def _presets(name: str, folders: Sequence[Path]) -> Iterator[Any]:
+    """Yield the content of a preset and of those that it builds on."""
+    for folder in (*folders, conf_dir()):
+        path = folder / "experiment" / f"{name}.yaml"
+        if path.is_file():
+            tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+            yield tree
+            for base in tree.get("defaults", ()):
+                if isinstance(base, str) and base not in ("_self_", name):
+                    yield from _presets(base, folders)
+            return
+
+
+def _holds(tree: Any, parts: Sequence[str]) -> bool:
+    for part in parts:
+        if not isinstance(tree, dict) or part not in tree:
+            return False
+        tree = tree[part]
+    return True

@@ -1,0 +1,93 @@
+"""From a folder of anybody's files to a submission: look into it, say what was found and
+understood, make a preset, and run it to the end.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cnn_core.errors import InputError
+from pipeline.configuration import SWEEP, Command, Config, compose, setting
+from pipeline.configuration.hydra_tree import search_path_override
+from pipeline.configuration.overrides import override
+from pipeline.contest_folder.preset import write_preset
+from pipeline.contest_folder.roles import KEYS, Roles, roles_of
+from pipeline.contest_folder.sizes import fitting_size
+from pipeline.data import prepare
+from pipeline.files import writable_file, writable_folder
+from pipeline.whole_sweep import run_whole, submit
+
+
+@dataclass
+class ContestKeys:
+    folder: str | None = setting(None, "folder of the contest's files")
+    train: str | None = setting(None, "training data: a table or a folder; null: found in folder")
+    labels: str | None = setting(None, "table of the training pictures' labels; null: found")
+    test: str | None = setting(None, "images to label; null: found")
+    template: str | None = setting(None, "sample submission; null: found")
+    output: str | None = setting(None, "submission to write; null: in the study's folder")
+    base: str = setting("contest", "preset that the made one builds on")
+    dry: bool = setting(False, "only tell what was found and understood")
+
+
+COMMAND = Command(
+    name="contest",
+    about="Looks into a contest's folder, says what it found, trains experiment=contest on it and "
+    "writes a submission in the contest's form. The preset that it makes can be changed by hand.",
+    examples=(
+        "python -m pipeline.contest folder=./my-contest",
+        "python -m pipeline.contest folder=./my-contest dry=true",
+        "python -m pipeline.contest folder=./my-contest base=contest_quick",
+    ),
+    keys=ContestKeys,
+)
+
+
+def main(config: Config) -> int:
+    """Go from the folder that the arguments name to a submission; return the exit code."""
+    keys: ContestKeys = config.arguments
+    if keys.folder is None:
+        raise InputError("contest needs folder=PATH, got none")
+    folder = Path(keys.folder).expanduser().absolute()
+    roles = roles_of(folder, _given(keys, folder))
+    for line in roles.lines(folder):
+        print(line)
+    swept = _made(config, keys, folder, roles)
+    prepare(swept.data, swept.root, print)
+    submission = None
+    if roles.test is not None:
+        output = keys.output or str(swept.paths.folder / "submission.csv")
+        submission = submit(swept, roles.test, roles.template, writable_file(output, "output"))
+        print(submission.understood)
+    if keys.dry:
+        return 0
+    code = run_whole(swept)
+    return submission.write() if code == 0 and submission is not None else code
+
+
+def _given(keys: ContestKeys, folder: Path) -> Roles:
+    """Return the roles that the user gives, below the folder or where they are. Raises InputError
+    for a path that does not exist.
+    """
+    found: dict[str, Path | None] = {}
+    for key in KEYS:
+        path = getattr(keys, key)
+        places = [] if path is None else [folder / path, Path(path).expanduser().absolute()]
+        found[key] = next((place for place in places if place.exists()), None)
+        if places and found[key] is None:
+            raise InputError(f"{key}: must exist, got {path}, looked at {places[0]}")
+    return Roles(**found)  # type: ignore[arg-type]
+
+
+def _made(config: Config, keys: ContestKeys, folder: Path, roles: Roles) -> Config:
+    """Write the preset of these files and return the sweep's configuration with it."""
+    name = _study_name(config, folder)
+    presets = writable_folder(config.root / "presets", "root")
+    data = fitting_size(roles)
+    path = write_preset(presets, name, keys.base, roles, folder, data)
+    print(f"preset: {path}")
+    own = [text for text in config.overrides if text.partition("=")[0] != "study.name"]
+    chosen = [search_path_override([str(presets)]), f"experiment={name}", *own]
+    named = override("study.name", name)
+    return replace(
+        compose([*chosen, named], SWEEP, quiet=config.quiet, verbose=config.verbose),
+    )

@@ -1,0 +1,35 @@
+"""The preset that a contest's folder makes: experiment=contest on its files."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.contest_folder.roles import Roles
+from pipeline.files import atomic_write_text
+
+_HEAD = """# @package _global_
+# Made by python -m pipeline.contest from {folder}; change it by hand and run
+#   python -m pipeline.sweep --config-dir {presets} experiment={name}
+"""
+
+
+def write_preset(
+    presets: Path, name: str, base: str, roles: Roles, folder: Path, data: Mapping[str, Any]
+) -> Path:
+    """Write the preset `name`, which is the preset `base` on these files with these settings of
+    data; return its path.
+    """
+    settings: dict[str, Any] = {"images": str(roles.train)}
+    if roles.labels is not None:
+        settings["labels"] = str(roles.labels)
+    content = {
+        "defaults": [base, {"override /data": "files"}, "_self_"],
+        "study": {"name": name},
+        "data": settings | dict(data),
+    }
+    path = presets / "experiment" / f"{name}.yaml"
+    head = _HEAD.format(folder=folder, presets=presets, name=name)
+    atomic_write_text(path, head + yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+    return path

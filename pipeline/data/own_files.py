@@ -1,0 +1,101 @@
+"""The user's own labelled data, in every form that `pipeline.inputs` reads: surveyed once, brought
+into one form, and kept on disk while they are read.
+"""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cnn_core.axes import Images
+from cnn_core.data.image_form import ImageForm
+from cnn_core.data.prepared import numbered_classes
+from pipeline.configuration.data_settings import FileSettings
+from pipeline.data.source import DataSource, Labelled, Reading, required, resolve
+from pipeline.data.survey import BLOCK, Survey, form_of, survey_of, with_polarity
+from pipeline.inputs import Hints, InputSource, open_input
+from pipeline.inputs.labels import class_names, class_numbers
+
+
+def own_files(settings: FileSettings, test: bool) -> Sequence[Path]:
+    """Return the file or folder of images and, where it is given, that of their labels."""
+    images, labels = settings.test_places if test else settings.places
+    paths = [resolve(required(settings, images), settings.root, settings.name)]
+    if getattr(settings, labels):
+        paths.append(resolve(getattr(settings, labels), settings.root, settings.name))
+    return paths
+
+
+def read_own(settings: FileSettings, files: Sequence[Path], reading: Reading) -> Labelled:
+    """Return what the files hold, its images mapped from a file in the scratch folder; a test set
+    has the form and the classes of the training data. Raises InputError.
+    """
+    known = reading.known
+    hints = Hints(
+        label=settings.label,
+        id=settings.id,
+        labels=files[1] if len(files) > 1 else None,
+        images_key=settings.array_names[2 if reading.test else 0],
+        labels_key=settings.array_names[3 if reading.test else 1],
+        shape=tuple(settings.shape),
+        class_names=known.class_names if known else (),
+        need_labels=True,
+        on_damaged=settings.on_damaged,
+    )
+    source, where = open_input(files[0], hints), str(files[0])
+    survey = survey_of(source)
+    labels = [label for k, label in enumerate(survey.labels) if k not in set(survey.damaged)]
+    names = known.class_names if known else _names(labels, settings, where)
+    form = known.form if known else form_of(survey, settings, where)
+    if known is None and settings.polarity == "light_on_dark":
+        form = with_polarity(form, source)
+    return Labelled(
+        images=_on_disk(source, form, len(labels), reading.scratch, where),
+        labels=class_numbers(labels, names, where),
+        classes=len(names),
+        class_names=names,
+        form=form,
+        understood=(f"{files[0].name}: {source.understood}", *_lines(survey, form, names)),
+    )
+
+
+def _names(labels: Sequence[str], settings: FileSettings, where: str) -> tuple[str, ...]:
+    if settings.classes is None:
+        return class_names(labels, where)
+    names = numbered_classes(settings.classes)
+    class_numbers(labels, names, where)
+    return names
+
+
+def _lines(survey: Survey, form: ImageForm, names: Sequence[str]) -> Iterator[str]:
+    few = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+    count = survey.count - len(survey.damaged)
+    yield f"{count} images, {form.lines()}; {len(names)} classes: {few}"
+    if survey.damaged:
+        yield f"{len(survey.damaged)} damaged pictures left out"
+
+
+def _on_disk(source: InputSource, form: ImageForm, count: int, scratch: Path, where: str) -> Images:
+    """Return the images in their form, (N, C, H, W), mapped from a file without a name."""
+    with tempfile.TemporaryFile(dir=scratch) as file:
+        for block in source.blocks(BLOCK):
+            pictures = block.pictures
+            if not isinstance(pictures, np.ndarray):
+                pictures = [picture for picture in pictures if picture.size]
+            if len(pictures):
+                file.write(np.ascontiguousarray(form.apply_all(pictures, where)).data)
+        file.flush()
+        return np.memmap(file, np.uint8, "r", shape=(count, *form.shape))
+
+
+# Each a group of settings; what a file is, its content says.
+CSV = TEXT = IDX = NPZ = IMAGES = FILES = DataSource(
+    own_files,
+    read_own,
+    own_test=lambda settings: settings.has_test,
+    options=(
+        *("label", "id", "shape", "classes", "colour", "size", "normalize", "polarity"),
+        *("on_damaged", "array_names"),
+    ),
+)
