@@ -14,6 +14,7 @@ import numpy as np
 from cnn_core.architectures import build_model
 from cnn_core.augmentation import AugmentSpec, augment
 from cnn_core.axes import Array, Images, Indices, Labels, Shape
+from cnn_core.data.pages import rows_of
 from cnn_core.data.prepared import Prepared, open_prepared
 from cnn_core.data.splits import Batcher, epoch_batches, split_of, subset
 from cnn_core.errors import InputError
@@ -107,7 +108,7 @@ class TrainingNet:
         total, correct = 0.0, 0
         for at in range(0, len(indices), INFERENCE_BATCH):
             batch = indices[at : at + INFERENCE_BATCH]
-            logits = self.fused.forward(self.batcher(images[batch]), training=False)
+            logits = self.fused.forward(self.batcher(rows_of(images, batch)), training=False)
             loss, _ = softmax_cross_entropy(logits, labels[batch])
             total += loss * len(batch)
             correct += correct_count(logits, labels[batch])
@@ -153,8 +154,8 @@ def training_batches(
     for batch in order:
         if augmentation.changes_images:
             yield (
-                augment(images[batch], augmentation, rng, net.batcher.take(len(batch))),
+                augment(rows_of(images, batch), augmentation, rng, net.batcher.take(len(batch))),
                 labels[batch],
             )
         else:
-            yield net.batcher(images[batch]), labels[batch]
+            yield net.batcher(rows_of(images, batch)), labels[batch]

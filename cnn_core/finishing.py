@@ -7,6 +7,7 @@ from cnn_core.averaging import recompute_statistics
 from cnn_core.axes import Array
 from cnn_core.caches import data_of, make_augmentation, net_of
 from cnn_core.checkpoint import TrainState, Weights, copies
+from cnn_core.data.pages import rows_of
 from cnn_core.spec import Spec
 from cnn_core.streams import stream
 from cnn_core.training import selected_weights
@@ -37,7 +38,7 @@ def finished_weights(spec: Spec, state: TrainState, batches: int) -> Weights:
     def draw(i: int) -> Array:
         at = i * spec.train.batch_size % len(order)
         batch = np.take(order, range(at, at + spec.train.batch_size), mode="wrap")
-        images = data.prepared.images[batch]
+        images = rows_of(data.prepared.images, batch)
         return (
             augment(images, augmentation, rng)
             if augmentation.changes_images

@@ -2,7 +2,6 @@
 into one form, and kept on disk while they are read.
 """
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -77,16 +76,16 @@ def _lines(survey: Survey, form: ImageForm, names: Sequence[str]) -> Iterator[st
 
 
 def _on_disk(source: InputSource, form: ImageForm, count: int, scratch: Path, where: str) -> Images:
-    """Return the images in their form, (N, C, H, W), mapped from a file without a name."""
-    with tempfile.TemporaryFile(dir=scratch) as file:
+    """Return the images in their form, (N, C, H, W), mapped from a file in `scratch`."""
+    path = scratch / "images"
+    with path.open("wb") as file:
         for block in source.blocks(BLOCK):
             pictures = block.pictures
             if not isinstance(pictures, np.ndarray):
                 pictures = [picture for picture in pictures if picture.size]
             if len(pictures):
                 file.write(np.ascontiguousarray(form.apply_all(pictures, where)).data)
-        file.flush()
-        return np.memmap(file, np.uint8, "r", shape=(count, *form.shape))
+    return np.memmap(path, np.uint8, "r", shape=(count, *form.shape))
 
 
 # Each a group of settings; what a file is, its content says.

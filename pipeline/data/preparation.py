@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from cnn_core.axes import Images, Indices
+from cnn_core.data.pages import rows_of
 from cnn_core.data.prepared import About, open_prepared, store
 from cnn_core.errors import InputError
 from cnn_core.spec import DataSpec
@@ -218,4 +219,4 @@ def _write(part: _Part, files: Sequence[Path], folder: Path) -> dict[str, Any]:
 def _copied(images: Images, chosen: Indices) -> Iterator[Images]:
     """Yield the chosen images, some at a time."""
     for start in range(0, len(chosen), _AT_ONCE):
-        yield images[chosen[start : start + _AT_ONCE]]
+        yield rows_of(images, chosen[start : start + _AT_ONCE])

@@ -1,4 +1,4 @@
-"""What the files of a contest's folder are for: by names and content, or refused with the choices."""
+"""What the files of a contest's folder are for: found by names and content, or refused."""
 
 import csv
 from pathlib import Path
