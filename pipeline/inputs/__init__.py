@@ -1,68 +1,55 @@
-"""Every form in which images to predict can come; `open_input` detects it by content rather than by
-name.
+"""Every form in which images come, for training and for prediction; `open_input` tells them by
+content, never by name.
 """
 
 from pathlib import Path
 
 from cnn_core.errors import InputError
-from pipeline.inputs.arrays import MAGIC, ArraySource, IdxSource
-from pipeline.inputs.pictures import SUFFIXES, PictureSource
-from pipeline.inputs.rows import RowSource
-from pipeline.inputs.wanted import Block, InputSource, Wanted
+from pipeline.inputs.input_source import Block, Hints, InputSource
 
-__all__ = ["Block", "InputSource", "Wanted", "open_input"]
-
-NORMALIZE = ("auto", "mnist", "none")
-LABEL = ("auto", "none", "first", "last")
-_GZIP = b"\x1f\x8b"
+__all__ = ["Block", "Hints", "InputSource", "open_input"]
 
 
-def open_input(path: str | Path, wanted: Wanted, normalize: str = "auto") -> InputSource:
-    """Return the source of images at `path`: IDX (.gz), CSV or text (.gz), .npy, .npz, a picture,
-    or a folder of pictures.
+def open_input(path: str | Path, hints: Hints | None = None) -> InputSource:
+    """Return the source of images at `path`: a table (CSV, text, parquet), arrays (.npy, .npz, IDX,
+    MATLAB 5), a picture, or a folder of pictures.
 
-    `normalize` "mnist" centres and scales every image as MNIST was; "auto" does so for pictures of
-    another size than the model's. Raises InputError, with rule, value and place, for whatever
-    cannot be read.
+    Raises InputError, with rule, value and place, for whatever cannot be read or understood.
     """
     path = Path(path).expanduser()
     try:
-        source = _open(path, wanted, normalize)
+        return _open(path, hints or Hints())
     except OSError as error:
         raise InputError(
             f"input must be a readable file or folder, got {path} ({error.strerror or error})"
         ) from None
-    if normalize == "mnist" and not isinstance(source, PictureSource):
-        from pipeline.inputs.normalize import NormalizedSource
-
-        return NormalizedSource(source, wanted)
-    return source
 
 
-def _open(path: Path, wanted: Wanted, normalize: str) -> InputSource:
-    if path.is_dir() or path.suffix.lower() in SUFFIXES:
-        return PictureSource(path, wanted, normalize)
-    with path.open("rb") as file:
-        start = file.read(8)
-    if not start:
-        raise InputError(f"input must not be empty, got 0 bytes in {path}")
-    if start.startswith((b"\x93NUMPY", b"PK")):
-        return ArraySource(path, wanted)
-    if start.startswith((b"\x89PNG", b"\xff\xd8\xff", b"BM")):
-        return PictureSource(path, wanted, normalize)
-    if start.startswith(b"\x00\x00") or (
-        start.startswith(_GZIP) and _unpacked_start(path) == MAGIC
-    ):
-        return IdxSource(path, wanted)
-    return RowSource(path, wanted)
+def _open(path: Path, hints: Hints) -> InputSource:
+    from pipeline.inputs.contents import check_folder, recognise
 
+    if (path / path.name).is_file():  # a folder of one file's name, as some archives unpack
+        path = path / path.name
+    if path.is_dir():
+        check_folder(path)
+    kind = "picture" if path.is_dir() else recognise(path)
+    # Each reader loads libraries of its own: the others are not waited for.
+    if kind == "picture":
+        from pipeline.inputs.picture_folder import PictureSource
 
-def _unpacked_start(path: Path) -> bytes:
-    import gzip
-    import zlib
+        return PictureSource(path, hints)
+    if kind == "table":
+        from pipeline.inputs.table_source import TableSource
 
-    try:
-        with gzip.open(path, "rb") as file:
-            return file.read(4)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(f"compressed data must be whole, got {error} in {path}") from None
+        return TableSource(path, hints)
+    if kind == "parquet":
+        from pipeline.inputs.parquet import ParquetSource
+
+        return ParquetSource(path, hints)
+    if kind == "idx":
+        from pipeline.inputs.idx_files import IdxSource
+
+        return IdxSource(path, hints)
+    from pipeline.inputs.arrays import ArraySource
+
+    return ArraySource(path, hints)

@@ -1,0 +1,70 @@
+"""What the values of a column say about it: a label, an id, or a pixel."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from cnn_core.data.image_form import full_scale_of
+from pipeline.inputs.labels import MOST_CLASSES, label_text
+from pipeline.inputs.table_text import is_number
+
+ENOUGH = 20  # rows, from which on a constant column and repeated values say something
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """A column over all rows; `values` may end beyond a thousand where some come twice."""
+
+    rows: int
+    repeats: bool
+    values: frozenset[str]
+    text: bool  # half of them or more are no numbers
+    whole: bool  # all numbers are whole, perhaps written 3.0
+    least: float
+    most: float
+
+    @property
+    def empty_ground(self) -> bool:
+        """Tell whether all rows hold the black or white of an image's border."""
+        return self.rows >= ENOUGH and len(self.values) == 1 and self.most in (0.0, 1.0, 255.0)
+
+    def can_be_label(self, class_names: Sequence[str]) -> bool:
+        """Tell whether the column may hold labels: few values that come again; of the training
+        data's classes where those are known.
+        """
+        if not (self.text or self.whole) or self.empty_ground or len(self.values) > MOST_CLASSES:
+            return False
+        if self.rows >= ENOUGH and not self.repeats:
+            return False
+        return not class_names or {*map(label_text, self.values)} <= {*class_names}
+
+    @property
+    def can_be_id(self) -> bool:
+        """Tell whether no value comes twice."""
+        return not self.repeats and (self.text or self.whole)
+
+    def can_be_pixel(self, brightest: float) -> bool:
+        """Tell whether these may be values of images whose other pixels reach `brightest`."""
+        white = full_scale_of(brightest) if self.rows >= ENOUGH else max(brightest, 255.0)
+        return not self.text and self.least >= 0 and self.most <= white
+
+
+def profile_of(parts: Iterable[Sequence[str]]) -> Profile:
+    """Return what a column's cells, read part by part, say of it."""
+    values: set[str] = set()
+    rows, repeats = 0, False
+    for cells in parts:
+        rows += len(cells)
+        fresh = {cell.strip() for cell in cells}
+        repeats = repeats or len(fresh) < len(cells) or not values.isdisjoint(fresh)
+        if not (repeats and len(values) > MOST_CLASSES):
+            values |= fresh
+    numbers = [float(value) for value in values if is_number(value)]
+    return Profile(
+        rows=rows,
+        repeats=repeats,
+        values=frozenset(values),
+        text=2 * len(numbers) <= len(values),
+        whole=all(number.is_integer() for number in numbers),
+        least=min(numbers, default=0.0),
+        most=max(numbers, default=0.0),
+    )

@@ -1,0 +1,196 @@
+"""Parquet tables as a source of images: encoded pictures in a column, lists of pixels, or a column
+a pixel.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnn_core.errors import InputError
+from pipeline.inputs.column_values import Profile, profile_of
+from pipeline.inputs.input_source import Block, Hints, numbered
+from pipeline.inputs.labels import label_text
+from pipeline.inputs.labels_beside import LabelsBeside
+from pipeline.inputs.pictures import decode
+from pipeline.inputs.pixel_shape import planes_of
+from pipeline.inputs.table_layout import SideColumns, TableLook, decide, decide_beside
+from pipeline.inputs.table_rows import Rows, in_blocks, whole_bytes
+
+SAMPLE_ROWS = 100
+_ROWS = 512  # read together
+
+
+class ParquetSource:
+    """Images of a parquet file: its only column of encoded pictures (bytes, or a structure that
+    holds them, as public sets have it) or of lists of pixels, else a column a pixel.
+
+    Raises InputError for damage, a layout that is not certain, and a row without picture or label.
+    """
+
+    damaged: Sequence[str] = ()
+
+    def __init__(self, path: Path, hints: Hints) -> None:
+        from pyarrow import parquet
+
+        self.path = path
+        with _named_faults(path), parquet.ParquetFile(path) as file:
+            self.count: int | None = file.metadata.num_rows
+            fields = list(file.schema_arrow)
+        self.hints, names = hints, [field.name for field in fields]
+        pictures = [field.name for field in fields if _holds_pictures(field.type)]
+        if len(pictures) > 1:
+            raise InputError(
+                f"a parquet table must hold one column of pictures, got {', '.join(pictures)} in "
+                f"{path}"
+            )
+        self.picture = pictures[0] if pictures else None
+        self.names = tuple(name for name in names if name != self.picture)
+        look = TableLook(
+            rows=self._first_rows(), profile=self._profile, where=str(path), names=self.names
+        )
+        self._decide(look)
+        self.labels = None
+        if hints.labels is not None:
+            self.labels = LabelsBeside(hints.labels, path, by_id=self.id is not None)
+            self.understood += f"; labels: {self.labels.understood}"
+
+    def _decide(self, look: TableLook) -> None:
+        if self.picture is not None:
+            beside: SideColumns = decide_beside(
+                look, self.hints, f"pictures: column '{self.picture}'"
+            )
+            self.label, self.id, self.understood = beside.label, beside.id, beside.understood
+            self.id_name = beside.id
+        else:
+            self.layout = decide(look, self.hints)
+            label, self.id_name = self.layout.label, self.layout.id_name
+            self.label = None if label is None else self.names[label]
+            self.id = None if self.layout.id is None else self.names[self.layout.id]
+            self.understood = self.layout.understood
+        self.understood = f"parquet; {self.understood}"
+
+    def blocks(self, size: int) -> Iterator[Block]:
+        """Yield blocks of at most `size` images. Raises InputError at the first fault."""
+        if self.picture is None:
+            blocks = in_blocks(self._rows(), self.layout.shape, size)
+        else:
+            blocks = self._pictures(self.picture, size)
+        yield from blocks if self.labels is None else self.labels.joined(blocks)
+
+    def _rows(self) -> Iterator[Rows]:
+        pixels = [self.names[column] for column in self.layout.pixels]
+        done = 0
+        for batch in self._batches([*pixels, *self._sides()], _ROWS):
+            try:
+                values = batch.select(pixels).to_tensor(null_to_nan=True, row_major=True).to_numpy()
+            except (TypeError, NotImplementedError) as error:
+                raise InputError(f"pixels must be numbers, got {error} in {self.path}") from None
+            with np.errstate(invalid="ignore"):
+                wrong = ~((values >= 0) & (values < np.inf))
+            if wrong.any():
+                row, column = (int(at[0]) for at in np.nonzero(wrong))
+                raise InputError(
+                    f"a pixel must be a number from 0, got {values[row, column]:g} in row "
+                    f"{done + row + 1}, column '{pixels[column]}' of {self.path}"
+                )
+            labels, ids = self._texts(batch, self.label, done), self._texts(batch, self.id, done)
+            yield Rows(values=whole_bytes(values), ids=ids, labels=labels)
+            done += len(values)
+
+    def _pictures(self, name: str, size: int) -> Iterator[Block]:
+        done = 0
+        for batch in self._batches([name, *self._sides()], size):
+            column = batch.column(batch.schema.get_field_index(name))
+            pictures = [
+                _picture(cell, self.hints, f"row {done + row + 1} of {self.path}")
+                for row, cell in enumerate(column.to_pylist())
+            ]
+            ids = self._texts(batch, self.id, done) or numbered(done, len(pictures))
+            labels = self._texts(batch, self.label, done)
+            done += len(pictures)
+            yield Block(
+                pictures=np.stack(pictures) if len({p.shape for p in pictures}) == 1 else pictures,
+                ids=tuple(map(str.strip, ids)),
+                labels=None if labels is None else tuple(map(label_text, labels)),
+            )
+
+    def _sides(self) -> list[str]:
+        return [name for name in (self.label, self.id) if name is not None]
+
+    def _texts(self, batch: Any, name: str | None, done: int) -> list[str] | None:
+        """Return a column as text. Raises InputError for an empty cell."""
+        if name is None:
+            return None
+        cells = batch.column(batch.schema.get_field_index(name)).to_pylist()
+        empty = next((row for row, cell in enumerate(cells) if cell in (None, "")), None)
+        if empty is not None:
+            raise InputError(
+                f"labels and ids must not be empty, got an empty cell in row {done + empty + 1}, "
+                f"column '{name}' of {self.path}"
+            )
+        return [str(cell) for cell in cells]
+
+    def _batches(self, names: Sequence[str], size: int) -> Iterator[Any]:
+        from pyarrow import parquet
+
+        with _named_faults(self.path), parquet.ParquetFile(self.path) as file:
+            yield from file.iter_batches(size, columns=list(names))
+
+    def _first_rows(self) -> list[list[str]]:
+        first = next(self._batches(self.names, SAMPLE_ROWS), None)
+        if not self.names and first is not None:
+            return [[]]
+        if first is None or not first.num_rows:
+            raise InputError(f"a table must hold at least one row, got none in {self.path}")
+        columns = [column.to_pylist() for column in first.columns]
+        return [
+            ["" if cell is None else str(cell) for cell in row]
+            for row in zip(*columns, strict=True)
+        ]
+
+    def _profile(self, column: int, header: bool) -> Profile:
+        batches = self._batches([self.names[column]], 1 << 16)
+        return profile_of([str(cell) for cell in batch.column(0).to_pylist()] for batch in batches)
+
+
+@contextmanager
+def _named_faults(path: Path) -> Iterator[None]:
+    """Turn pyarrow's faults into an InputError that names the file."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).partition("\n")[0][:120]
+        raise InputError(f"a parquet file must be whole, got {reason} in {path}") from None
+
+
+def _holds_pictures(kind: Any) -> bool:
+    """Tell whether a column of this type holds encoded pictures, or lists of numbers."""
+    from pyarrow import types
+
+    if types.is_struct(kind):
+        return any(_holds_pictures(field.type) for field in kind)
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        inner = kind.value_type
+        return types.is_integer(inner) or types.is_floating(inner) or _holds_pictures(inner)
+    return bool(types.is_binary(kind) or types.is_large_binary(kind))
+
+
+def _picture(cell: Any, hints: Hints, where: str) -> NDArray[Any]:
+    if isinstance(cell, dict):
+        cell = next((part for part in cell.values() if isinstance(part, bytes)), None)
+    if isinstance(cell, bytes):
+        return decode(cell, where)
+    if not isinstance(cell, list):
+        raise InputError(f"a row must hold a picture, got none in {where}")
+    try:
+        return planes_of(np.array(cell), hints, where)
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"a list of pixels must be even, got {error} in {where}") from None

@@ -1,0 +1,198 @@
+"""The columns of a table found step by step: by hints, by names, by numbers, by values."""
+
+from collections.abc import Callable, Sequence
+from math import prod
+
+from cnn_core.errors import InputError, did_you_mean
+from pipeline.inputs import table_header
+from pipeline.inputs.column_values import Profile
+from pipeline.inputs.input_source import Hints
+from pipeline.inputs.pixel_shape import PixelShape, brightest, shapes
+from pipeline.inputs.table_extras import Roles, name_extras, place_extras
+from pipeline.inputs.table_text import is_number
+
+
+class TableFinder:
+    """A table's names and first rows, and the steps by which its columns are found."""
+
+    def __init__(
+        self,
+        names: tuple[str, ...] | None,
+        rows: Sequence[Sequence[str]],
+        profile: Callable[[int], Profile],
+        where: str,
+    ) -> None:
+        self.header, self.names, self.rows = names is not None, names or (), rows
+        self.profile, self.where, self.width = profile, where, len(rows[0])
+        self.counted = self.header and all(
+            is_number(self.names[column]) for column in table_header.alike(self.names)
+        )
+
+    def called(self, column: int) -> str:
+        """Return a column's name in quotes, or its place."""
+        if self.header and self.names[column]:
+            return f"'{self.names[column]}'"
+        return {0: "first", self.width - 1: "last"}.get(column, str(column + 1))
+
+    def named_roles(self, hints: Hints) -> Roles:
+        """Return the columns that hints or their own names give a role."""
+        roles = Roles()
+        if hints.label in self.names:
+            roles.label = self.names.index(hints.label)
+        if hints.id in self.names:
+            roles.id = self.names.index(hints.id)
+        roles.others = [c for c in range(self.width) if self._blank(c) and c != roles.label]
+        indexes = table_header.named_indexes(self.names)
+        roles.indexes = [c for c in indexes if c not in roles.named()]
+        roles.id = self._hinted("id", hints.id, roles)
+        labels = table_header.named_labels(self.names)
+        ids = table_header.named_ids(self.names)
+        self._id_by_name(roles, [c for c in ids if c not in labels], hints)
+        roles.label = self._hinted("label", hints.label, roles)
+        labels = [column for column in labels if column not in roles.named()]
+        if hints.label == "auto" and hints.labels is None:
+            if len(labels) > 1:
+                raise self.refusal("label", [self.called(column) for column in labels])
+            roles.label = labels[0] if labels else None
+        else:
+            roles.others += labels
+        roles.free = [c for c in range(self.width) if c not in roles.named()]
+        return roles
+
+    def _blank(self, column: int) -> bool:
+        return not any(row[column].strip() for row in self.rows)
+
+    def _id_by_name(self, roles: Roles, ids: Sequence[int], hints: Hints) -> None:
+        """Take the first column that is named as ids are and whose values come once."""
+        for column in ids:
+            if column in roles.named():
+                continue
+            wanted = hints.id == "auto" and roles.id is None
+            if wanted and self.profile(column).can_be_id:
+                roles.id = column
+            elif hints.id == "none" or roles.id is not None:
+                roles.others.append(column)
+
+    def _hinted(self, key: str, word: str, roles: Roles) -> int | None:
+        """Return the column that a hint names: by its name, first, last, or its place from 1."""
+        if word in ("auto", "none"):
+            return None
+        if word in self.names:
+            return self.names.index(word)
+        free = [column for column in range(self.width) if column not in roles.named()]
+        if word in ("first", "last"):
+            return free[0 if word == "first" else -1]
+        if not self.header and word.isdecimal() and 1 <= int(word) <= self.width:
+            return int(word) - 1
+        few = [name for name in self.names if name not in self.names[3:-3]]
+        known = ", ".join(few) if self.header else f"the places 1 to {self.width}"
+        raise InputError(
+            f"{key} must be auto, none, first, last or a column ({known}), got {word!r} for "
+            f"{self.where}{did_you_mean(word, self.names)}"
+        )
+
+    def pixels(self, roles: Roles, hints: Hints) -> tuple[list[int], PixelShape]:
+        """Return the columns of pixels and the shape of their image; what is left over becomes
+        label, id, or nothing.
+        """
+        alike = {*table_header.alike(self.names)} & {*roles.free}
+        sure = shapes(len(alike), hints.shape)
+        if sure and not self.counted:
+            pixels = [column for column in roles.free if column in alike]
+            extras = [column for column in roles.free if column not in alike]
+            name_extras(extras, roles, hints, self)
+            return pixels, sure[0]
+        texts = [column for column in roles.free if table_header.is_text(self.rows, column)]
+        numbers = [column for column in roles.free if column not in texts]
+        return self._among_numbers(numbers, texts, roles, hints)
+
+    def _among_numbers(
+        self, numbers: list[int], texts: list[int], roles: Roles, hints: Hints
+    ) -> tuple[list[int], PixelShape]:
+        label_open = roles.label is None and hints.label == "auto" and hints.labels is None
+        id_open = roles.id is None and hints.id == "auto"
+        most = max(0, label_open + id_open - len(texts))
+        found = [
+            (extra, shape)
+            for extra in range(most + 1)
+            for shape in shapes(len(numbers) - extra, hints.shape)
+        ]
+        if not found:
+            raise self._no_image(len(numbers), most, hints)
+        if len(found) > 1:
+            choices = [f"{shape.words} and {extra} more columns" for extra, shape in found]
+            raise self.refusal("shape", choices)
+        extra, shape = found[0]
+        if extra == 0:
+            name_extras(texts, roles, hints, self)
+            return numbers, shape
+        chosen = place_extras(numbers, extra, texts, roles, hints, self)
+        return [column for column in numbers if column not in chosen], shape
+
+    def _no_image(self, count: int, most: int, hints: Hints) -> InputError:
+        wanted = "a square number of pixels, or three times one"
+        if hints.shape:
+            wanted = f"{prod(hints.shape)} pixels ({'x'.join(map(str, hints.shape))})"
+        more = f" and up to {most} columns more" if most else ""
+        return InputError(
+            f"a row must hold {wanted}{more}, got {self.width} values, {count} of them numbers "
+            f"without another role, in {self.where}; `shape`, `label` or `id` say what they are"
+        )
+
+    def refusal(self, key: str, choices: Sequence[str]) -> InputError:
+        """Return the refusal of what several readings fit."""
+        said = " or ".join(f"{key}={choice}" for choice in choices)
+        if key == "shape":
+            said = " or ".join(choices)
+        return InputError(
+            f"a table's layout must be certain, got several that fit ({said}) in {self.where}; "
+            f"`{key}` says which"
+        )
+
+    def brightest(self, columns: Sequence[int]) -> float:
+        return brightest(self.rows, columns)
+
+    def index_as_id(self, roles: Roles, hints: Hints) -> None:
+        """Let an index column be the ids, where no other is and it does more than count."""
+        for column in roles.indexes:
+            cells = [row[column].strip() for row in self.rows]
+            counts = any(cells == [str(n + start) for n in range(len(cells))] for start in (0, 1))
+            taken = roles.id is not None or hints.id == "none" or column == roles.label
+            if not taken and not counts and self.profile(column).can_be_id:
+                roles.id = column
+            elif column not in (roles.id, roles.label):
+                roles.others.append(column)
+
+    def id_name(self, roles: Roles) -> str | None:
+        if roles.id is None or not self.header or roles.id in roles.indexes:
+            return None
+        return self.names[roles.id] or None
+
+    def check_labels(self, roles: Roles, hints: Hints, got: str) -> None:
+        """Raise InputError where labels are needed and there are none."""
+        if not hints.need_labels or hints.labels is not None or roles.label is not None:
+            return
+        columns = ", ".join(map(self.called, sorted(roles.others))) or "none"
+        raise InputError(
+            "labels are needed: `label` must say which column holds them (its name, first or "
+            f"last), or `labels` which file; got {got} and the other columns {columns} in "
+            f"{self.where}"
+        )
+
+    def words(self, roles: Roles, pictures: str) -> str:
+        """Return what was understood in a line."""
+        parts = [] if self.header else ["no header"]
+        if self.counted:
+            parts.append("a header of numbers")
+        parts.append("no label" if roles.label is None else f"label: {self._place(roles.label)}")
+        parts.append("no ids" if roles.id is None else f"ids: {self._place(roles.id)}")
+        parts.append(pictures)
+        if roles.others:
+            parts.append(f"not used: {', '.join(map(self.called, sorted(roles.others)))}")
+        return "; ".join(parts)
+
+    def _place(self, column: int) -> str:
+        ends = {0: "first", self.width - 1: "last"}
+        if self.header and self.names[column]:
+            return f"column '{self.names[column]}' ({ends.get(column, column + 1)})"
+        return f"{ends[column]} column" if column in ends else f"column {column + 1}"

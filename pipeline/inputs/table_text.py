@@ -1,0 +1,141 @@
+"""A table of text: its lines, its cells, and a plain reader that is slow and names every fault."""
+
+import csv
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cnn_core.errors import InputError
+from pipeline.inputs.unpacking import open_unpacked
+
+LONGEST_LINE = 4 << 20
+_DELIMITERS = ",;\t|"
+_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextForm:
+    """How a file's text becomes cells: what stands between them, None for blanks, and the number of
+    the first line that is not empty, from 1.
+    """
+
+    path: Path
+    delimiter: str | None
+    first_line: int
+
+
+def is_number(cell: str) -> bool:
+    """Tell whether a cell is a finite decimal number."""
+    return _NUMBER.fullmatch(cell) is not None
+
+
+def sample_of(path: Path, rows: int) -> tuple[TextForm, list[list[str]]]:
+    """Return the form of a text table and the cells of its first rows, at most `rows`.
+
+    The delimiter is the one of comma, semicolon, tab and bar that parts the first line most often;
+    blanks where none does.
+    """
+    form, found = None, []
+    for number, line in text_lines(path):
+        if not line.strip():
+            continue
+        if form is None:
+            form = TextForm(path=path, delimiter=_delimiter(line), first_line=number)
+        found.append(cells_of(line, form.delimiter))
+        if len(found) == rows:
+            break
+    if form is None:
+        raise InputError(f"a table must not be empty, got no row in {path}")
+    return form, found
+
+
+def _delimiter(line: str) -> str | None:
+    most = max(_DELIMITERS, key=lambda sign: len(cells_of(line, sign)))
+    return most if len(cells_of(line, most)) > 1 else None
+
+
+def cells_of(line: str, delimiter: str | None) -> list[str]:
+    """Return the cells of a line, without the quotes around them."""
+    if delimiter is None:
+        return line.split()
+    if '"' in line:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    return line.split(delimiter)
+
+
+def text_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield (number from 1, line) of every line, refusing what is not text, or too long."""
+    csv.field_size_limit(LONGEST_LINE)
+    number = 0
+    with open_unpacked(path) as stream:
+        while raw := stream.readline(LONGEST_LINE + 1):
+            if len(raw) > LONGEST_LINE:
+                raise InputError(
+                    f"a line must have at most {LONGEST_LINE:,} bytes, got more on line "
+                    f"{number + 1} of {path}"
+                )
+            for part in re.split(rb"\r(?!\n)", raw.rstrip(b"\r\n")):
+                number += 1
+                yield number, _decoded(part, number, path)
+
+
+def _decoded(raw: bytes, number: int, path: Path) -> str:
+    try:
+        line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"a table must be UTF-8 text, got byte {raw[error.start]:#04x} on line {number} of "
+            f"{path}"
+        ) from None
+    if "\x00" in line:
+        raise InputError(f"a table must be text, got a zero byte on line {number} of {path}")
+    return line
+
+
+def checked_rows(
+    form: TextForm, width: int, header: bool, skip: int
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line number, cells) of the rows after the first `skip`. Raises InputError for a row of
+    another width and for an empty line between rows.
+    """
+    seen, empty = -int(header), 0
+    for number, line in text_lines(form.path):
+        if not line.strip():
+            empty = empty or number
+            continue
+        if empty >= form.first_line:
+            raise InputError(
+                f"rows must follow each other without empty lines, got one on line {empty} of "
+                f"{form.path}"
+            )
+        empty = 0
+        seen += 1
+        if seen > skip:
+            cells = cells_of(line, form.delimiter)
+            if len(cells) != width:
+                raise InputError(
+                    f"every row must have {width} values as the first line has, got {len(cells)} "
+                    f"on line {number} of {form.path}"
+                )
+            yield number, cells
+
+
+def pixel_values(
+    cells: Sequence[str], columns: Sequence[int], number: int, path: Path
+) -> list[float]:
+    """Return the pixels of a row. Raises InputError that names line and column of one that is not a
+    number from 0.
+    """
+    values = []
+    for column in columns:
+        cell = cells[column]
+        value = float(cell) if is_number(cell) else math.nan
+        if not 0 <= value < math.inf:
+            raise InputError(
+                f"a pixel must be a number from 0, got {cell.strip()[:40]!r} on line {number}, "
+                f"column {column + 1} of {path}"
+            )
+        values.append(value)
+    return values
