@@ -6,12 +6,12 @@ directory's size is checked first, then each member's name, kind and size, befor
 is read.
 """
 
-import ast
-import math
 import re
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,11 +20,11 @@ import numpy.typing as npt
 
 from cnn_core.axes import Images, Labels
 from cnn_core.data.checks import as_images, check_labelled, check_plausible_size
+from cnn_core.data.npy import NpyHeader, read_npy_header
 from cnn_core.errors import InputError
 
 MAX_MEMBERS = 4096
 MAX_DIRECTORY_BYTES = 1 << 20
-MAX_HEADER_BYTES = 4096
 END_OF_DIRECTORY = struct.Struct("<4s4H2LH")
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:+-]*(/[A-Za-z0-9_][A-Za-z0-9_.:+-]*)*\.npy")
 
@@ -38,6 +38,33 @@ def read_npz(path: Path) -> dict[str, AnyArray]:
     names that leave the archive (``..``, a leading ``/``), encryption, object arrays (pickles),
     sizes that disagree or that the file cannot hold, damaged data (CRC).
     """
+    with _archive(path) as archive:
+        return {_name(member): _read_member(path, archive, member) for member in archive.infolist()}
+
+
+def npz_headers(path: Path) -> dict[str, NpyHeader]:
+    """Return what each array of an archive states of itself, unread. Refuses as `read_npz` does."""
+    found = {}
+    with _archive(path) as archive:
+        for member in archive.infolist():
+            with archive.open(member) as file:
+                found[_name(member)] = _header(file, member, f"{path}: {member.filename}")
+    return found
+
+
+@contextmanager
+def npz_values(path: Path, name: str) -> Iterator[IO[bytes]]:
+    """Open an array of an archive at its first value, to be read as a stream; damaged data is
+    refused where it is met.
+    """
+    with _archive(path) as archive, archive.open(f"{name}.npy") as file:
+        read_npy_header(file, f"{path}: {name}.npy")
+        yield file
+
+
+@contextmanager
+def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open an archive whose directory is safe to read; what zipfile raises becomes InputError."""
     try:
         stated = _check_directory(path)
         with zipfile.ZipFile(path) as archive:
@@ -47,10 +74,7 @@ def read_npz(path: Path) -> dict[str, AnyArray]:
                     f"its end states {stated} members, its directory lists {len(members)}"
                 )
             _check_members(path, members)
-            return {
-                member.filename.removesuffix(".npy"): _read_member(path, archive, member)
-                for member in members
-            }
+            yield archive
     except (
         zipfile.BadZipFile,
         zlib.error,
@@ -65,6 +89,10 @@ def read_npz(path: Path) -> dict[str, AnyArray]:
         raise InputError(
             f"{path}: must be a readable file, got: {error.strerror or error}"
         ) from error
+
+
+def _name(member: zipfile.ZipInfo) -> str:
+    return member.filename.removesuffix(".npy")
 
 
 def _check_directory(path: Path) -> int:
@@ -114,77 +142,32 @@ def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
 def _read_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> AnyArray:
     where = f"{path}: {member.filename}"
     with archive.open(member) as file:
-        shape, fortran, dtype, header = _read_header(file, where)
-        size = math.prod(shape) * dtype.itemsize
-        if header + size != member.file_size:
-            raise InputError(
-                f"{where}: offset {header}: shape {shape} {dtype} needs {size:,} bytes, got "
-                f"{member.file_size - header:,}"
-            )
+        header = _header(file, member, where)
+        size = header.size_bytes
         values = bytearray(size)
         view, done = memoryview(values), 0
         while done < size:
             chunk = file.read(min(1 << 20, size - done))
             if not chunk:
                 raise InputError(
-                    f"{where}: offset {header + done}: the data ends, but shape {shape} asks for "
-                    f"{size - done:,} bytes more"
+                    f"{where}: offset {header.length + done}: the data ends, but shape "
+                    f"{header.shape} asks for {size - done:,} bytes more"
                 )
             view[done : done + len(chunk)] = chunk
             done += len(chunk)
         file.read(1)  # at the end: zipfile compares the CRC
-    flat = np.frombuffer(values, dtype)
-    return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
+    return header.arranged(np.frombuffer(values, header.dtype))
 
 
-def _read_header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
-    """Return shape, order, dtype and the header's length; the header is a literal, so parsing it
-    runs nothing.
-    """
-    start = file.read(12)
-    if (
-        start[:6] != b"\x93NUMPY"
-        or start[6:7] not in (b"\x01", b"\x02", b"\x03")
-        or len(start) < 12
-    ):
+def _header(file: IO[bytes], member: zipfile.ZipInfo, where: str) -> NpyHeader:
+    """Return a member's header, where the archive states the same size."""
+    header = read_npy_header(file, where)
+    if header.length + header.size_bytes != member.file_size:
         raise InputError(
-            f"{where}: offset 0: a .npy member begins with 93 'NUMPY' and version 1 to 3, got "
-            f"{start[:8]!r}"
+            f"{where}: offset {header.length}: shape {header.shape} {header.dtype} needs "
+            f"{header.size_bytes:,} bytes, got {member.file_size - header.length:,}"
         )
-    wide = start[6] > 1
-    length = int.from_bytes(start[8:12] if wide else start[8:10], "little")
-    if length > MAX_HEADER_BYTES:
-        raise InputError(
-            f"{where}: offset 8: a .npy header may have at most {MAX_HEADER_BYTES} bytes, it "
-            f"states {length:,}"
-        )
-    text = b"" if wide else start[10:12]
-    text += file.read(length - len(text))
-    try:
-        fields = ast.literal_eval(text.decode("utf-8" if start[6] == 3 else "latin1"))
-        shape, fortran, descr = fields["shape"], fields["fortran_order"], fields["descr"]
-        dtype = np.dtype(descr)
-    except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError) as error:
-        raise InputError(
-            f"{where}: offset 10: a .npy header must give descr, fortran_order and shape, got "
-            f"{text[:60]!r}"
-        ) from error
-    plain = (
-        isinstance(shape, tuple)
-        and all(type(n) is int and n >= 0 for n in shape)
-        and isinstance(fortran, bool)
-    )
-    if (
-        not plain
-        or not isinstance(descr, str)
-        or dtype.kind not in "biufcSU"
-        or dtype.itemsize == 0
-    ):
-        raise InputError(
-            f"{where}: offset 10: must be plain numbers or text (no objects), got "
-            f"{str(descr)[:40]!r}, shape {str(shape)[:40]}"
-        )
-    return shape, fortran, dtype, (12 if wide else 10) + length
+    return header
 
 
 def read_labelled_npz(

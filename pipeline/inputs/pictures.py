@@ -1,177 +1,161 @@
-"""PNG, JPEG and BMP files: one, a folder of them, or one folder per class."""
+"""One picture, decoded by Pillow: upright, on paper, with the values of the file."""
 
-import re
+import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from cnn_core.errors import InputError
-from pipeline.inputs.normalize import as_mnist
-from pipeline.inputs.wanted import Block, Wanted
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 MAX_PIXELS = 40_000_000  # of one picture: 160 MB while it is decoded in colour
-_FORMATS = ("PNG", "JPEG", "BMP")
+MAX_FILE_BYTES = 256 << 20
+# Containers that run other programs, that only hand on to other libraries, or that hold films.
+_LEFT_OUT = {"EPS", "PDF", "WMF", "BUFR", "GRIB", "HDF5", "MPEG", "IPTC", "MCIDAS", "XVTHUMB"}
+_COMMON = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"GIF8", b"II*\0", b"MM\0*")
+# Several frames that are one picture: a phone's second view, a drawing's layers, an icon's sizes.
+_ONE_PICTURE = ("MPO", "PSD", "ICO", "ICNS", "CUR")
+_OTHERS = (
+    (b"%PDF", "a PDF document"),
+    (b"%!PS", "a PostScript program"),
+    (b"PK", "a zip archive"),
+    (b"\x1f\x8b", "a gzip file"),
+    (b"\x93NUMPY", "a NumPy array"),
+    (b"<", "a text of tags, such as HTML or SVG"),
+)
 
 
-class PictureSource:
-    """Pictures in natural order of their names (2 before 10); the id is the file's name.
+@cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in Image.OPEN if name not in _LEFT_OUT)
 
-    A folder of folders named by classes (``0/ 1/ ...``) is a labelled set. normalize: "mnist"
-    centres and scales every picture as MNIST was, "none" requires the model's size, "auto"
-    normalises all of them unless all have the model's size.
+
+def looks_like_picture(start: bytes, suffix: str) -> bool:
+    """Return whether Pillow would try to read a file that begins so; formats without a signature
+    are told by their ending.
     """
+    if start.startswith(_COMMON) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP"):
+        return True
+    by_ending = _formats() and Image.EXTENSION.get(suffix.lower())
+    for name in _formats():
+        accept = Image.OPEN[name][1]
+        try:
+            answer = accept(start[:16]) if accept else name == by_ending
+        except Exception:  # a test that fails on short bytes says no
+            continue
+        if answer and not isinstance(answer, str):  # text: why it is not supported here
+            return True
+    return False
 
-    def __init__(self, path: Path, wanted: Wanted, normalize: str) -> None:
-        self.wanted, self.normalize = wanted, normalize
-        self.files, self.labels = _find(path, wanted)
-        if normalize == "auto" and any(
-            picture_size(file) != wanted.image_shape[1:] for file in self.files
-        ):
-            self.normalize = "mnist"
-        self.count: int | None = len(self.files)
 
-    def blocks(self, size: int) -> Iterator[Block]:
-        for start in range(0, len(self.files), size):
-            files = self.files[start : start + size]
-            images = np.stack([self._image(file) for file in files])
-            labels = (
-                None
-                if self.labels is None
-                else np.array(self.labels[start : start + size], np.int64)
-            )
-            yield Block(images=images, ids=tuple(file.name for file in files), labels=labels)
-
-    def _image(self, file: Path) -> NDArray[np.uint8]:
-        channels, height, width = self.wanted.image_shape
-        picture = read_picture(file, channels)
-        if picture.shape[1:] == (height, width) and self.normalize != "mnist":
-            return picture
-        if self.normalize == "none":
-            got = f"{picture.shape[1]}x{picture.shape[2]}"
+def read_picture(path: Path) -> NDArray[Any]:
+    """Return the picture of a file, as `decode` does."""
+    try:
+        size = path.stat().st_size
+        if not path.is_file() or size > MAX_FILE_BYTES:
             raise InputError(
-                f"pictures must have the model's size {height}x{width} (normalize=none), got {got} "
-                f"in {file}"
+                f"a picture must be a file of at most {MAX_FILE_BYTES:,} bytes, got {size:,} in "
+                f"{path}"
             )
-        if channels == 1:
-            return as_mnist(picture[0], (height, width))[None]
-        resized = Image.fromarray(picture.transpose(1, 2, 0)).resize(
-            (width, height), Image.Resampling.LANCZOS
-        )
-        return np.asarray(resized).transpose(2, 0, 1)
+        return decode(path.read_bytes(), str(path))
+    except OSError as error:
+        raise InputError(
+            f"a picture must be a readable file, got {error.strerror or error} in {path}"
+        ) from None
 
 
-def picture_size(file: Path) -> tuple[int, int] | None:
-    """Return (height, width) from the file's header, None where it cannot be read; a later read
-    reports why.
+def decode(content: bytes, where: str) -> NDArray[Any]:
+    """Return (C, H, W): one plane of grey, or three of colour; uint8, uint16 for 16-bit grey, or
+    float32. It is turned as its EXIF orientation says, and transparency is laid on paper.
+
+    Raises InputError for what is not a picture, truncated, too large, or a film of several frames.
     """
+    if not content:
+        raise InputError(f"a picture must not be empty, got 0 bytes in {where}")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(file, formats=_FORMATS) as picture:
-                return picture.size[1], picture.size[0]
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
-        return None
-
-
-def read_picture(file: Path, channels: int) -> NDArray[np.uint8]:
-    """Return (C, H, W) uint8. Raises InputError for a file that is not a picture, is truncated, or
-    is too large.
-    """
-    try:
-        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file, formats=_FORMATS) as picture:
-                width, height = picture.size
-                if width * height > MAX_PIXELS:
-                    raise InputError(
-                        f"a picture must have at most {MAX_PIXELS:,} pixels, got {width}x{height} "
-                        f"in {file}"
-                    )
-                return _planes(picture, channels)
+            with Image.open(io.BytesIO(content), formats=_formats()) as picture:
+                _check(picture, where)
+                return _planes(ImageOps.exif_transpose(picture))
     except InputError:
         raise
     except UnidentifiedImageError:
         raise InputError(
-            f"a picture must be PNG, JPEG or BMP, got something else in {file}"
+            f"a picture must be one that Pillow reads, such as PNG or JPEG, got "
+            f"{_name_of(content)} in {where}"
         ) from None
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        Image.DecompressionBombError,
-        Image.DecompressionBombWarning,
-    ) as error:
+    except Exception as error:  # the decoders of forty formats raise anything
         reason = str(error).partition("\n")[0][:120] or type(error).__name__
-        raise InputError(f"a picture must be whole and readable, got {reason} in {file}") from None
+        raise InputError(f"a picture must be whole and readable, got {reason} in {where}") from None
 
 
-def _planes(picture: Image.Image, channels: int) -> NDArray[np.uint8]:
-    if picture.mode.startswith("I") or picture.mode == "F":  # 16 bits per pixel
-        values = np.asarray(picture).astype(np.float64)
-        grey = np.clip(values / 257 if values.max(initial=0) > 255 else values, 0, 255).astype(
-            np.uint8
-        )
-        return np.repeat(grey[None], channels, axis=0)
-    if picture.has_transparency_data:
-        picture = _on_paper(picture.convert("RGBA"))
-    planes = np.asarray(picture.convert("L" if channels == 1 else "RGB"))
-    return planes[None] if channels == 1 else planes.transpose(2, 0, 1)
-
-
-def _on_paper(picture: Image.Image) -> Image.Image:
-    """Lay a transparent drawing on white, or on black where its own colours are light."""
-    grey, alpha = (
-        np.asarray(picture.convert("L"), np.float64),
-        np.asarray(picture.getchannel("A"), np.float64),
-    )
-    light = alpha.sum() > 0 and float((grey * alpha).sum() / alpha.sum()) > 127
-    paper = Image.new("RGBA", picture.size, (0, 0, 0, 255) if light else (255, 255, 255, 255))
-    return Image.alpha_composite(paper, picture)
-
-
-def _find(path: Path, wanted: Wanted) -> tuple[list[Path], list[int] | None]:
-    """Return the files, and labels where the folder holds one folder a class."""
-    if path.is_file():
-        return [path], None
-    files = _pictures(path)
-    if files:
-        return files, None
-    folders = [
-        folder
-        for folder in path.iterdir()
-        if folder.is_dir() and folder.name.isdigit() and int(folder.name) < wanted.classes
-    ]
-    labelled = [
-        (file, int(folder.name))
-        for folder in sorted(folders, key=lambda f: int(f.name))
-        for file in _pictures(folder)
-    ]
-    if not labelled:
+def _check(picture: Image.Image, where: str) -> None:
+    """Refuse too many pixels and several frames, before anything is decoded."""
+    width, height = picture.size
+    if width * height > MAX_PIXELS:
         raise InputError(
-            f"a folder of pictures must hold {', '.join(SUFFIXES)} files, or folders of them named "
-            f"by class, got none in {path}"
+            f"a picture must have at most {MAX_PIXELS:,} pixels, got {width}x{height} in {where}"
         )
-    labels = None if wanted.label == "none" else [label for _, label in labelled]
-    return [file for file, _ in labelled], labels
+    if width * height == 0:
+        raise InputError(f"a picture must have at least one pixel, got {width}x{height} in {where}")
+    if picture.format not in _ONE_PICTURE and getattr(picture, "is_animated", False):
+        raise InputError(
+            f"a picture must be one, got a {picture.format} of several frames or pages in {where}"
+        )
 
 
-def _pictures(folder: Path) -> list[Path]:
-    found = (
-        file
-        for file in folder.iterdir()
-        if file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
-    )
-    return sorted(found, key=_natural)
+def _name_of(content: bytes) -> str:
+    start = content[:64].lstrip()
+    known = next((name for magic, name in _OTHERS if start.startswith(magic)), None)
+    return known or ("text" if start.isascii() and b"\0" not in start else "something else")
 
 
-def _natural(file: Path) -> list[tuple[int, int, str]]:
-    return [
-        (0, int(part), "") if part.isdecimal() else (1, 0, part)
-        for part in re.split(r"([0-9]+)", file.name)
-    ]
+def _planes(picture: Image.Image) -> NDArray[Any]:
+    if picture.mode.startswith("I;16"):
+        return np.asarray(picture).astype(np.uint16)[None]
+    if picture.mode == "I":
+        values = np.asarray(picture)
+        short = values.size and values.min() >= 0 and values.max() <= 65535
+        return (values.astype(np.uint16) if short else values)[None]
+    if picture.mode == "F":
+        return np.asarray(picture, np.float32)[None]
+    grey = picture.mode in ("1", "L", "LA", "La")
+    if picture.has_transparency_data:
+        rgba = np.asarray(picture.convert("RGBA")).transpose(2, 0, 1)
+        return on_paper(rgba)[: 1 if grey else 3]
+    planes = np.asarray(picture.convert("L" if grey else "RGB"))
+    return planes[None] if grey else np.ascontiguousarray(planes.transpose(2, 0, 1))
+
+
+def on_paper(picture: NDArray[Any]) -> NDArray[Any]:
+    """Return a transparent drawing, (4, H, W) uint8, laid on white, or on black where its own
+    colours are light: (3, H, W).
+
+    Raises InputError for other types, whose full scale is not known.
+    """
+    if picture.dtype != np.uint8:
+        raise InputError(
+            f"pictures with transparency must be bytes from 0 to 255, got {picture.dtype}"
+        )
+    colours, alpha = picture[:3].astype(np.int64), picture[3].astype(np.int64)
+    if (alpha == 255).all():
+        return picture[:3]
+    grey = np.tensordot([0.299, 0.587, 0.114], colours, axes=1)
+    light = alpha.sum() > 0 and float((grey * alpha).sum() / alpha.sum()) > 127
+    paper = 0 if light else 255
+    return np.asarray((colours * alpha + paper * (255 - alpha) + 127) // 255, np.uint8)
+
+
+def stacked(pictures: Sequence[NDArray[Any]]) -> Sequence[NDArray[Any]] | NDArray[Any]:
+    """Return pictures of one size and type as an array (n, C, H, W), others as they are."""
+    first = pictures[0]
+    same = all(one.shape == first.shape and one.dtype == first.dtype for one in pictures)
+    return np.stack(pictures) if same else pictures

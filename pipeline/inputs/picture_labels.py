@@ -1,0 +1,76 @@
+"""Labels for the pictures of a folder: the folders' names, or a table whose ids name the files."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from cnn_core.errors import InputError
+from pipeline.inputs.folder_listing import some
+from pipeline.inputs.label_files import LabelFile
+
+Key = Callable[[str], str]
+
+
+def by_table(pictures: Sequence[str], table: LabelFile, folder: str) -> tuple[str, ...]:
+    """Return the label of each picture, by a table whose ids are file names with or without ending
+    and with or without folders, all in one way.
+
+    Without ids a table's labels count the pictures in natural order, which is refused: nothing
+    confirms it. Raises InputError where a picture has not exactly one row, or a row no picture.
+    """
+    if table.ids is None:
+        raise InputError(
+            f"labels of a folder of pictures must be a table with a column of ids, the files' "
+            f"names, got {table.understood}"
+        )
+    ids, last = table.ids, folder.rstrip("/").rpartition("/")[2]
+    ways: list[tuple[Key, Key]] = [
+        (row, picture)
+        for row in (_plain, lambda name: _plain(name).removeprefix(f"{last}/"), _file)
+        for picture in (_plain, _bare, _file, lambda name: _bare(_file(name)))
+    ]
+    row, picture = max(ways, key=lambda way: _common(ids, pictures, way))
+    rows, files = _groups(map(row, ids)), _groups(map(picture, pictures))
+    without_row = [pictures[k[0]] for name, k in files.items() if name not in rows]
+    without_picture = [ids[k[0]] for name, k in rows.items() if name not in files]
+    twice = [ids[rows[name][0]] for name, k in files.items() if name in rows and len(k) > 1]
+    twice += [ids[k[0]] for k in rows.values() if len(k) > 1]
+    faults = [
+        f"{len(names)} {what} ({some(names)})"
+        for names, what in (
+            (without_row, "pictures without a row"),
+            (without_picture, "rows without a picture"),
+            (twice, "ids for two pictures or rows"),
+        )
+        if names
+    ]
+    if faults:
+        raise InputError(
+            "every picture must have one row in the table of labels and every row a picture, got "
+            f"{', '.join(faults)} in {folder} ({table.understood})"
+        )
+    return tuple(table.labels[rows[picture(name)][0]] for name in pictures)
+
+
+def _plain(name: str) -> str:
+    return name.replace("\\", "/").removeprefix("./")
+
+
+def _bare(name: str) -> str:
+    """Return a name without its ending."""
+    return re.sub(r"(?<=[^/])\.[^./]*$", "", name)
+
+
+def _file(name: str) -> str:
+    return _plain(name).rpartition("/")[2]
+
+
+def _common(ids: Sequence[str], pictures: Sequence[str], way: tuple[Key, Key]) -> int:
+    return len(set(map(way[0], ids)) & set(map(way[1], pictures)))
+
+
+def _groups(names: Iterable[str]) -> dict[str, list[int]]:
+    """Return where each name stands."""
+    found: dict[str, list[int]] = {}
+    for k, name in enumerate(names):
+        found.setdefault(name, []).append(k)
+    return found
