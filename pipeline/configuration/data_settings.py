@@ -101,6 +101,8 @@ class FileSettings(HeldOutSettings):
         "light_on_dark inverts grey pictures if most have a light background",
         choices=("keep", "light_on_dark"),
     )
+    key_of_images: str = setting("auto", "in an archive of arrays: the name of the images")
+    key_of_labels: str = setting("auto", "in an archive of arrays: the name of the labels")
     on_damaged: str = setting(
         "refuse", "pictures that cannot be read: refuse, or skip them", choices=("refuse", "skip")
     )
@@ -115,7 +117,7 @@ class FileSettings(HeldOutSettings):
         """Return the names of arrays of images and labels, in training and in the test, by which an
         archive of arrays is read.
         """
-        return ("auto",) * 4
+        return (self.key_of_images, self.key_of_labels) * 2
 
 
 @dataclass(frozen=True, kw_only=True)

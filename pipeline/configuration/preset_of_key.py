@@ -27,7 +27,9 @@ def preset_of(message: str, overrides: Sequence[str]) -> str:
     preset = given.get("experiment")
     if found is None or found[1] in given or not isinstance(preset, str):
         return ""
-    folders = [Path(str(place).removeprefix("file://")) for place in given.get(SEARCH_PATH) or ()]
+    places = given.get(SEARCH_PATH)
+    named = places if isinstance(places, list) else []
+    folders = [Path(str(place).removeprefix("file://")) for place in named]
     sets = any(_holds(tree, found[1].split(".")) for tree in _presets(preset, folders))
     return f", set by experiment={preset}" if sets else ""
 

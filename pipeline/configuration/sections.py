@@ -5,7 +5,9 @@ declares its default, meaning and limits; help and checks read them here.
 from dataclasses import dataclass
 
 from cnn_core.field_checks import setting
-from pipeline.inputs import LABEL, NORMALIZE
+
+LABEL = ("auto", "none", "first", "last")
+NORMALIZE = ("auto", "mnist", "none")
 
 
 @dataclass

@@ -2,6 +2,7 @@
 into one form, and kept on disk while they are read.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import numpy as np
 
 from cnn_core.axes import Images
 from cnn_core.data.image_form import ImageForm
-from cnn_core.data.prepared import numbered_classes
-from pipeline.configuration.data_settings import FileSettings
+from cnn_core.data.prepared import About, numbered_classes
+from cnn_core.errors import InputError
+from pipeline.configuration.data_settings import FileSettings, NpzSettings
 from pipeline.data.source import DataSource, Labelled, Reading, required, resolve
 from pipeline.data.survey import BLOCK, Survey, form_of, survey_of, with_polarity
 from pipeline.inputs import Hints, InputSource, open_input
@@ -30,25 +32,18 @@ def read_own(settings: FileSettings, files: Sequence[Path], reading: Reading) ->
     """Return what the files hold, its images mapped from a file in the scratch folder; a test set
     has the form and the classes of the training data. Raises InputError.
     """
-    known = reading.known
-    hints = Hints(
-        label=settings.label,
-        id=settings.id,
-        labels=files[1] if len(files) > 1 else None,
-        images_key=settings.array_names[2 if reading.test else 0],
-        labels_key=settings.array_names[3 if reading.test else 1],
-        shape=tuple(settings.shape),
-        class_names=known.class_names if known else (),
-        need_labels=True,
-        on_damaged=settings.on_damaged,
-    )
-    source, where = open_input(files[0], hints), str(files[0])
+    known, where = reading.known, str(files[0])
+    source = _opened(settings, files, reading.test, known)
     survey = survey_of(source)
-    labels = [label for k, label in enumerate(survey.labels) if k not in set(survey.damaged)]
+    damaged = set(survey.damaged)
+    labels = [label for k, label in enumerate(survey.labels) if k not in damaged]
     names = known.class_names if known else _names(labels, settings, where)
     form = known.form if known else form_of(survey, settings, where)
     if known is None and settings.polarity == "light_on_dark":
         form = with_polarity(form, source)
+    if not reading.test and settings.has_test:
+        # What is wrong with the test's layout is said now, not after hours of search.
+        _opened(settings, own_files(settings, True), True, None)
     return Labelled(
         images=_on_disk(source, form, len(labels), reading.scratch, where),
         labels=class_numbers(labels, names, where),
@@ -57,6 +52,37 @@ def read_own(settings: FileSettings, files: Sequence[Path], reading: Reading) ->
         form=form,
         understood=(f"{files[0].name}: {source.understood}", *_lines(survey, form, names)),
     )
+
+
+def _opened(
+    settings: FileSettings, files: Sequence[Path], test: bool, known: About | None
+) -> InputSource:
+    """Open a part's files, which must hold labels."""
+    images_key, labels_key = settings.array_names[2 if test else 0 :][:2]
+    hints = Hints(
+        label=settings.label,
+        id=settings.id,
+        labels=files[1] if len(files) > 1 else None,
+        images_key=images_key,
+        labels_key=labels_key,
+        shape=tuple(settings.shape),
+        class_names=known.class_names if known else (),
+        need_labels=True,
+        on_damaged=settings.on_damaged,
+    )
+    try:
+        return open_input(files[0], hints)
+    except InputError as error:
+        raise InputError(_with_keys(str(error), settings)) from None
+
+
+def _with_keys(message: str, settings: FileSettings) -> str:
+    """Return a reader's message with its hints called as the settings call them."""
+    arrays = "data." if isinstance(settings, NpzSettings) else "data.key_of_"
+    message = message.replace("images_key", f"{arrays}images").replace(
+        "labels_key", f"{arrays}labels"
+    )
+    return re.sub(r"`(shape|label|id|labels)`", r"data.\1", message)
 
 
 def _names(labels: Sequence[str], settings: FileSettings, where: str) -> tuple[str, ...]:
@@ -71,6 +97,11 @@ def _lines(survey: Survey, form: ImageForm, names: Sequence[str]) -> Iterator[st
     few = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
     count = survey.count - len(survey.damaged)
     yield f"{count} images, {form.lines()}; {len(names)} classes: {few}"
+    other = sum(n for size, n in survey.sizes.items() if size != (form.height, form.width))
+    if other:
+        sizes = ", ".join(f"{h}x{w}" for (h, w), _ in survey.sizes.most_common(3))
+        more = ", ..." if len(survey.sizes) > 3 else ""
+        yield f"{other} images resampled to {form.height}x{form.width} (sizes: {sizes}{more})"
     if survey.damaged:
         yield f"{len(survey.damaged)} damaged pictures left out"
 

@@ -159,8 +159,9 @@ def _prepared(part: _Part, say: Say | None) -> DataSpec:
     if known is None:
         known = _write(part, files, folder)
         atomic_write_text(index, json.dumps(known) + "\n")
-    for line in known["understood"] if say is not None else ():
-        say(line)
+    if say is not None:
+        for line in known["understood"]:
+            say(line)
     return DataSpec(
         folder=str(folder / known["name"]),
         digest=known["digest"],
@@ -190,8 +191,8 @@ def _write(part: _Part, files: Sequence[Path], folder: Path) -> dict[str, Any]:
         whole: Labelled = part.source.read(part.settings, files, reading)
         chosen = np.arange(len(whole.labels))
         if (held := part.held_out) is not None:
-            aside = held_out(whole.labels, held.test_fraction, held.test_seed)
-            chosen = np.flatnonzero(aside if part.test else ~aside)
+            fraction, seed = held.test_fraction, held.test_seed
+            chosen = np.flatnonzero(held_out(whole.labels, fraction, seed, test=part.test))
         about = whole.about(name)
         kind = f"{name}-test" if part.test else name
         try:

@@ -72,26 +72,28 @@ class DataSource(Generic[Kind]):
     options: tuple[str, ...] = ()
 
 
-def held_out(labels: Labels, fraction: float, seed: int) -> NDArray[np.bool_]:
-    """Return which images are set aside for the test, (N,): a stratified share, a pure function of
-    the arguments. Raises InputError where nothing is set aside, or nothing left.
+def held_out(labels: Labels, fraction: float, seed: int, *, test: bool) -> NDArray[np.bool_]:
+    """Return which images are set aside for the test, or what is left of them, (N,): a stratified
+    share, a pure function of the arguments. Raises InputError where the part is empty.
     """
     size = round(fraction * len(labels))
     chosen = np.zeros(len(labels), bool)
     groups = by_class(labels, seed, _TEST_PURPOSE)
     for group, share in zip(groups, quotas([len(group) for group in groups], size), strict=True):
         chosen[group[:share]] = True
-    if chosen.any() and not chosen.all():
-        return chosen
-    part, rule = (
-        ("training", "leave at least one training image")
-        if chosen.any()
-        else ("test", "hold out at least one image")
-    )
-    raise InputError(
-        f"data.test_fraction: must {rule}, got {fraction:g} of {len(labels)} images ({part} split "
-        "is empty)"
-    )
+    if not test:
+        chosen = ~chosen
+    if not chosen.any():
+        part, rule = (
+            ("test", "hold out at least one image")
+            if test
+            else ("training", "leave at least one training image")
+        )
+        raise InputError(
+            f"data.test_fraction: must {rule}, got {fraction:g} of {len(labels)} images ({part} "
+            "split is empty)"
+        )
+    return chosen
 
 
 def required(settings: Any, name: str) -> str:

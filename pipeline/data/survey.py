@@ -13,6 +13,7 @@ from cnn_core.data.image_form import ImageForm, as_bytes, border_median, full_sc
 from cnn_core.errors import InputError
 from pipeline.configuration.data_settings import FileSettings
 from pipeline.inputs import InputSource
+from pipeline.inputs.picture_folder import PictureSource
 
 BLOCK = 512  # pictures looked at together
 _SHOWN = 4
@@ -25,10 +26,10 @@ class Survey:
     count: int = 0
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)  # (H, W)
     channels: Counter[int] = field(default_factory=Counter)
-    item_bytes: Counter[int] = field(default_factory=Counter)  # of a value
+    depths: Counter[int] = field(default_factory=Counter)  # bytes of a value
+    of_files: bool = False  # each picture has a file, and a depth, of its own
     coloured: bool = False  # a picture's planes differ
     largest: float = 0.0
-    bright_borders: int = 0  # grey pictures whose background is light
     labels: list[str] = field(default_factory=list)
     damaged: list[int] = field(default_factory=list)  # indices of pictures without a pixel
 
@@ -38,7 +39,7 @@ class Survey:
         self.count += count
         self.sizes[height, width] += count
         self.channels[channels] += count
-        self.item_bytes[pictures.dtype.itemsize] += count
+        self.depths[pictures.dtype.itemsize] += count
         self.largest = max(self.largest, float(pictures.max()))
         if not self.coloured and channels == 3:
             self.coloured = bool((pictures != pictures[:, :1]).any())
@@ -46,7 +47,7 @@ class Survey:
 
 def survey_of(source: InputSource) -> Survey:
     """Return what one pass over the source sees. Raises InputError at its first fault."""
-    found = Survey()
+    found = Survey(of_files=isinstance(source, PictureSource))
     for block in source.blocks(BLOCK):
         if block.labels is not None:
             found.labels += block.labels
@@ -67,7 +68,7 @@ def form_of(survey: Survey, settings: FileSettings, where: str) -> ImageForm:
     InputError where they have none.
     """
     _check_settings(settings)
-    if len(survey.item_bytes) > 1:
+    if survey.of_files and len(survey.depths) > 1:
         raise InputError(
             f"pictures must have one depth, got some of 8 and some of more bits a pixel in {where}"
         )

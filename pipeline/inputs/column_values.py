@@ -28,12 +28,12 @@ class Profile:
         return self.rows >= ENOUGH and len(self.values) == 1 and self.most in (0.0, 1.0, 255.0)
 
     def can_be_label(self, class_names: Sequence[str]) -> bool:
-        """Tell whether the column may hold labels: few values that come again; of the training
-        data's classes where those are known.
+        """Tell whether the column may hold labels: values that come twice on average; of the
+        training data's classes where those are known.
         """
         if not (self.text or self.whole) or self.empty_ground or len(self.values) > MOST_CLASSES:
             return False
-        if self.rows >= ENOUGH and not self.repeats:
+        if self.rows >= ENOUGH and 2 * len(self.values) > self.rows:
             return False
         return not class_names or {*map(label_text, self.values)} <= {*class_names}
 
