@@ -33,7 +33,7 @@ class ArrayInfo(NamedTuple):
         return self.kind in "uifb"
 
 
-class Choice(NamedTuple):
+class ChosenArrays(NamedTuple):
     """The names of the two arrays, and a line about it."""
 
     images: str
@@ -41,7 +41,7 @@ class Choice(NamedTuple):
     words: str
 
 
-def choose_arrays(arrays: Mapping[str, ArrayInfo], hints: Hints, where: str) -> Choice:
+def choose_arrays(arrays: Mapping[str, ArrayInfo], hints: Hints, where: str) -> ChosenArrays:
     """Return which array holds the images and which the labels, None where there are none.
 
     Raises InputError, naming the arrays and the keys `images_key` and `labels_key`, where that is
@@ -55,7 +55,7 @@ def choose_arrays(arrays: Mapping[str, ArrayInfo], hints: Hints, where: str) -> 
     others = [name for name in sorted(arrays) if name not in (images, labels)]
     words = f"images: array {images!r}" + (f"; labels: array {labels!r}" if labels else "")
     words += f"; not used: {', '.join(others[:8])}" if others else ""
-    return Choice(images, labels, words)
+    return ChosenArrays(images, labels, words)
 
 
 def _told(key: str, arrays: Mapping[str, ArrayInfo], name: str, where: str) -> str | None:

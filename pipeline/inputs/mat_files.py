@@ -1,6 +1,4 @@
-"""MATLAB's files, version 5, read by SciPy: arrays of numbers, the pictures' axis brought to the
-front.
-"""
+"""Pictures and labels in a MATLAB file, the axis that counts them brought to the front."""
 
 import math
 from pathlib import Path
@@ -9,16 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_core.data.checks import check_plausible_size
 from cnn_core.errors import InputError
 from pipeline.inputs.array_names import ArrayInfo, choose_arrays
 from pipeline.inputs.input_source import Hints
-
-_BYTES = {
-    **{"double": 8, "single": 4, "logical": 1, "char": 4},
-    **{f"{sign}int{bits}": bits // 8 for sign in ("", "u") for bits in (8, 16, 32, 64)},
-}
-_KINDS = {"double": "f", "single": "f", "logical": "b", "char": "U"}
+from pipeline.inputs.mat_format import mat_arrays, read_mat_arrays
 
 
 def read_mat(path: Path, hints: Hints) -> tuple[NDArray[Any], NDArray[Any] | None, str]:
@@ -34,52 +26,20 @@ def read_mat(path: Path, hints: Hints) -> tuple[NDArray[Any], NDArray[Any] | Non
             "a MATLAB file must be of version 5 (save with -v7 or -v6), got version 7.3 (HDF5), in "
             f"{path}"
         )
-    stated = _stated(path)
-    arrays = {name: info for name, info in stated.items() if info.kind in "uifbU"}
+    stated = mat_arrays(path)
+    arrays = {name: ArrayInfo(array.shape, "i") for name, array in stated.items() if array.numbers}
     if not arrays:
         raise InputError(
-            "a MATLAB file must hold an array of numbers, no cells, structures or objects, got "
-            f"{', '.join(sorted(stated)[:8]) or 'nothing'} in {path}"
+            "a MATLAB file must hold an array of real numbers, no text, cells, structures or "
+            f"objects, got {', '.join(sorted(stated)[:8]) or 'nothing'} in {path}"
         )
     choice = choose_arrays(arrays, hints, str(path))
-    names = [choice.images, *([choice.labels] if choice.labels else [])]
-    found = _load(path, names)
+    found = read_mat_arrays(path, frozenset({choice.images, choice.labels or choice.images}))
     labels = found[choice.labels] if choice.labels else None
     if labels is not None and labels.ndim == 2 and 1 in labels.shape:
         labels = labels.ravel()
     images, words = _images_first(found[choice.images], labels, hints, str(path))
     return images, labels, f"{choice.words}{words}"
-
-
-def _stated(path: Path) -> dict[str, ArrayInfo]:
-    """Return what the file says of its arrays, unread, if it can hold that much."""
-    from scipy.io import whosmat
-
-    try:
-        listed = whosmat(path)
-    except Exception as error:  # SciPy's reader raises anything on damaged bytes
-        raise _damaged(error, path) from None
-    sizes = [math.prod(shape) * _BYTES.get(kind, 0) for _, shape, kind in listed]
-    check_plausible_size(path, sum(sizes), "its arrays together")
-    return {
-        name: ArrayInfo(tuple(shape), _KINDS.get(kind, kind[0] if kind in _BYTES else "O"))
-        for name, shape, kind in listed
-    }
-
-
-def _load(path: Path, names: list[str]) -> dict[str, NDArray[Any]]:
-    from scipy.io import loadmat
-
-    try:
-        found = loadmat(path, variable_names=names)
-        return {name: np.asarray(found[name]) for name in names}
-    except Exception as error:
-        raise _damaged(error, path) from None
-
-
-def _damaged(error: Exception, path: Path) -> InputError:
-    reason = str(error).partition("\n")[0][:120] or type(error).__name__
-    return InputError(f"a MATLAB file must be whole and of version 5, got {reason} in {path}")
 
 
 def _images_first(

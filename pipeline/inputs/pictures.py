@@ -20,6 +20,7 @@ _LEFT_OUT = {"EPS", "PDF", "WMF", "BUFR", "GRIB", "HDF5", "MPEG", "IPTC", "MCIDA
 _COMMON = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"GIF8", b"II*\0", b"MM\0*")
 # Several frames that are one picture: a phone's second view, a drawing's layers, an icon's sizes.
 _ONE_PICTURE = ("MPO", "PSD", "ICO", "ICNS", "CUR")
+_LUMA = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601
 _OTHERS = (
     (b"%PDF", "a PDF document"),
     (b"%!PS", "a PostScript program"),
@@ -145,13 +146,14 @@ def on_paper(picture: NDArray[Any]) -> NDArray[Any]:
         raise InputError(
             f"pictures with transparency must be bytes from 0 to 255, got {picture.dtype}"
         )
-    colours, alpha = picture[:3].astype(np.int64), picture[3].astype(np.int64)
+    colours, alpha = picture[:3].astype(np.uint16), picture[3].astype(np.uint16)
     if (alpha == 255).all():
         return picture[:3]
-    grey = np.tensordot([0.299, 0.587, 0.114], colours, axes=1)
-    light = alpha.sum() > 0 and float((grey * alpha).sum() / alpha.sum()) > 127
-    paper = 0 if light else 255
-    return np.asarray((colours * alpha + paper * (255 - alpha) + 127) // 255, np.uint8)
+    colours *= alpha  # at most 65025
+    ink = float(np.dot(_LUMA, colours.sum(axis=(1, 2), dtype=np.int64)))
+    paper = 0 if ink > 127 * int(alpha.sum(dtype=np.int64)) else 255
+    colours += paper * (255 - alpha) + np.uint16(127)
+    return np.asarray(colours // 255, np.uint8)
 
 
 def stacked(pictures: Sequence[NDArray[Any]]) -> Sequence[NDArray[Any]] | NDArray[Any]:
