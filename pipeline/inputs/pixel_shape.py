@@ -13,8 +13,8 @@ from pipeline.inputs.input_source import Hints
 from pipeline.inputs.table_text import is_number
 
 SMALLEST_SIDE = 4
-# Neighbours in a column of the image differ less than other pixels; by this factor one order of the
-# colours is certain.
+# Neighbours and a pixel's colours differ less in the right order than in the wrong one; by this
+# factor one order is certain.
 _CLEARLY = 0.8
 
 
@@ -81,7 +81,7 @@ def shape_of(
     where: str,
 ) -> PixelShape:
     """Return the shape with the order of its colours: as given for training; else as the values say
-    (a pixel is like the one below it), or refused where they do not.
+    (a pixel is like its neighbours), or refused where they do not.
     """
     if shape.channels == 1 or (hints.shape and not hints.class_names):
         return shape
@@ -120,15 +120,16 @@ def planes_of(values: NDArray[Any], hints: Hints, where: str) -> NDArray[Any]:
 
 def by_pixel(values: NDArray[np.float64], shape: PixelShape) -> bool | None:
     """Tell whether the colours of a pixel stand together; None where the values do not say."""
-    as_planes = _step(values, shape.width)
-    as_pixels = _step(values, shape.width * shape.channels)
+    as_planes = _roughness(replace(shape, by_pixel=False).images(values))
+    as_pixels = _roughness(replace(shape, by_pixel=True).images(values))
     if as_planes < _CLEARLY * as_pixels:
         return False
     return True if as_pixels < _CLEARLY * as_planes else None
 
 
-def _step(values: NDArray[np.float64], apart: int) -> float:
-    return float(np.abs(values[:, apart:] - values[:, :-apart]).mean())
+def _roughness(images: NDArray[np.float64]) -> float:
+    """Return how much neighbours in a row, in a column, and the colours of a pixel differ."""
+    return float(sum(np.abs(np.diff(images, axis=axis)).mean() for axis in (1, 2, 3)))
 
 
 def _values(rows: Sequence[Sequence[str]], columns: Sequence[int]) -> NDArray[np.float64]:

@@ -103,8 +103,22 @@ class TableFinder:
             name_extras(extras, roles, hints, self)
             return pixels, sure[0]
         texts = [column for column in roles.free if table_header.is_text(self.rows, column)]
+        texts += self._beyond_bytes([column for column in roles.free if column not in texts])
         numbers = [column for column in roles.free if column not in texts]
         return self._among_numbers(numbers, texts, roles, hints)
+
+    def _beyond_bytes(self, columns: list[int]) -> list[int]:
+        """Return the one or two columns, if so few, whose numbers are no bytes while all others
+        are.
+        """
+        rows = self.rows
+        other = [
+            column
+            for column in columns
+            if 2 * sum(is_number(r[column]) and not 0 <= float(r[column]) <= 255 for r in rows)
+            > len(rows)
+        ]
+        return other if len(other) <= 2 else []
 
     def _among_numbers(
         self, numbers: list[int], texts: list[int], roles: Roles, hints: Hints

@@ -356,7 +356,8 @@ def test_what_is_no_table(tmp_path: Path) -> None:
     refused(path, b"\n \n\n", "must not be empty")
     refused(path, content.partition(b"\n")[0], "at least one row")
     refused(path, b"1,2,3\n" * 50, "square number of pixels")
-    refused(path, b"just a line of words\nand another, of words\n", "a table|a row")
+    refused(path, b"just a line of words\nand another, of words\n", "5 values .* got 4 on line 2")
+    refused(path, b"words, more words\nand others, more\n", "square number of pixels")
     refused(path, content + b"5,\xff\xfe,1\n", "UTF-8 text, got byte 0xff on line 62")
     refused(path, content + b"5,\x00,1\n", "zero byte on line 62")
     refused(path, b"1," * (3 << 20), "a line must have at most 4,194,304 bytes")
@@ -421,7 +422,9 @@ def _frame(drawn: dict[str, Any]) -> tuple[pd.DataFrame, np.ndarray, list[str] |
             "text": np.array([f"f{n}.png" for n in range(count)]),
         }
         values = kinds.get(drawn["id"], np.arange(count) * 7 + 5000)
-        frame.insert(0 if drawn["id_first"] else 1, "id", values)
+        behind = len(frame.columns) - (0 if drawn["id_first"] else 1)
+        place = (0 if drawn["id_first"] else 1) if drawn["label"] in (0, 1) else behind
+        frame.insert(0 if drawn["label"] is None and drawn["id_first"] else place, "id", values)
         ids = [str(value) for value in values]
     return frame, images, labels, ids
 
