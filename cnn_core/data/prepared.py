@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cnn_core.axes import Images, Labels
-from cnn_core.data.checks import check_labelled
+from cnn_core.axes import Images, Indices, Labels
+from cnn_core.data.checks import check_groups, check_labelled
 from cnn_core.errors import InputError
 
 VERSION = 1
@@ -32,7 +32,7 @@ class DataAbsentError(InputError):
 @dataclass(frozen=True)
 class Prepared:
     """A labelled set: images (N, C, H, W) uint8, read-only and mapped; labels (N,) int64; what the
-    manifest says.
+    manifest says; groups (N,) int64 where pictures occur twice (see `splits`).
     """
 
     images: Images
@@ -40,6 +40,7 @@ class Prepared:
     classes: int
     name: str
     digest: str
+    groups: Indices | None = None
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -47,13 +48,20 @@ class Prepared:
         return channels, height, width
 
 
-def digest_of(images_sha256: str, labels_sha256: str, shape: tuple[int, ...], classes: int) -> str:
-    """Return the digest of a labelled set, 64 hexadecimal digits: of its values, shape and number
-    of classes, not of its name or folder.
+def digest_of(
+    images_sha256: str,
+    labels_sha256: str,
+    shape: tuple[int, ...],
+    classes: int,
+    groups_sha256: str = "",
+) -> str:
+    """Return the digest of a labelled set, 64 hexadecimal digits: of its values, shape, number of
+    classes and groups, not of its name or folder.
     """
-    return hashlib.sha256(
-        f"prepared {VERSION} {images_sha256} {labels_sha256} {shape} {classes}".encode()
-    ).hexdigest()
+    content = f"prepared {VERSION} {images_sha256} {labels_sha256} {shape} {classes}"
+    if groups_sha256:
+        content += f" {groups_sha256}"
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def array_sha256(array: npt.NDArray[Any]) -> str:
@@ -61,17 +69,30 @@ def array_sha256(array: npt.NDArray[Any]) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
 
 
-def write_prepared(folder: Path, images: Images, labels: Labels, *, classes: int, name: str) -> str:
+def write_prepared(
+    folder: Path,
+    images: Images,
+    labels: Labels,
+    *,
+    classes: int,
+    name: str,
+    groups: Indices | None = None,
+) -> str:
     """Write the set into `folder` and return its digest; the folder appears whole or not at all,
     and an existing one is kept.
 
-    Written: images.npy, labels.npy, manifest.json. Raises InputError for arrays that are not a
-    labelled set, OSError where nothing can be written.
+    Written: images.npy, labels.npy, groups.npy if given, manifest.json. Raises InputError for
+    arrays that are not a labelled set, OSError where nothing can be written.
     """
     check_labelled(images, labels, classes, name)
     arrays: dict[str, npt.NDArray[Any]] = {"images": np.ascontiguousarray(images), "labels": labels}
+    if groups is not None:
+        check_groups(groups, len(labels), name)
+        arrays["groups"] = groups
     hashes = {key: array_sha256(array) for key, array in arrays.items()}
-    digest = digest_of(hashes["images"], hashes["labels"], images.shape, classes)
+    digest = digest_of(
+        hashes["images"], hashes["labels"], images.shape, classes, hashes.get("groups", "")
+    )
     if _digest_in(folder) == digest:
         return digest
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -148,19 +169,24 @@ def open_prepared(folder: str, digest: str) -> Prepared:
             _file_sha256(root / "images.npy", images.nbytes),
             _file_sha256(root / "labels.npy", labels.nbytes),
         ]
+        copies = root / "groups.npy"
+        groups = np.load(copies, allow_pickle=False) if copies.is_file() else None
         classes, name = int(manifest["classes"]), str(manifest["name"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{folder}: prepared data must be whole (delete the folder to mend it), got: {error}"
         ) from error
-    found = digest_of(hashes[0], hashes[1], images.shape, classes)
+    grouped = "" if groups is None else array_sha256(groups)
+    found = digest_of(hashes[0], hashes[1], images.shape, classes, grouped)
     if found != digest:
         raise InputError(
             f"{folder}: prepared data must have the digest {digest[:12]}, got {found[:12]}; delete "
             "the folder to mend it"
         )
     check_labelled(images, labels, classes, folder)
-    return Prepared(images, labels, classes, name, digest)
+    if groups is not None:
+        check_groups(groups, len(labels), folder)
+    return Prepared(images, labels, classes, name, digest, groups)
 
 
 def _file_sha256(path: Path, values_bytes: int) -> str:
