@@ -22,6 +22,12 @@ class DataSettings(SplitSpec, SourceName):
         "validate on images as they are, or on disturbed copies (the contest proxy)",
         choices=("clean", "proxy"),
     )
+    duplicates: str = setting(
+        "ignore",
+        "pictures that occur twice: group keeps them on one side of every split, report only says "
+        "so, ignore does not look",
+        choices=("report", "group", "ignore"),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,14 +50,29 @@ class DigitsSettings(HeldOutSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MnistSettings(DataSettings):
-    """The 70,000 images of MNIST, found or downloaded, verified by digest."""
+class PublishedSettings(DataSettings):
+    """Published sets: found or downloaded, verified by digest."""
 
-    module = "mnist"
     root: str | None = setting(
-        None, "folder of the four files; null: $CNN_DATA_DIR/mnist, the user's cache, or a download"
+        None,
+        "folder of the set's files; null: $CNN_DATA_DIR/<the set's>, the user's cache, or a "
+        "download",
     )
     download: bool = setting(True, "whether files that are not found may be downloaded")
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdxSetSettings(PublishedSettings):
+    """MNIST and its family, four IDX files each."""
+
+    module = "idx_sets"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cifar10Settings(PublishedSettings):
+    """The 60,000 colour pictures of CIFAR-10."""
+
+    module = "cifar10"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +87,12 @@ class FileSettings(HeldOutSettings):
     )
     classes: int | None = setting(
         None, "number of classes; null: the largest label plus one", low=2, high=1000
+    )
+    duplicates: str = setting(
+        "group",
+        "pictures that occur twice: group keeps them on one side of every split, report only says "
+        "so, ignore does not look",
+        choices=("report", "group", "ignore"),
     )
 
 
@@ -142,7 +169,10 @@ class TextSettings(FileSettings):
 
 DATA: dict[str, type[DataSettings]] = {
     "digits": DigitsSettings,
-    "mnist": MnistSettings,
+    "mnist": IdxSetSettings,
+    "fashion_mnist": IdxSetSettings,
+    "emnist_letters": IdxSetSettings,
+    "cifar10": Cifar10Settings,
     "idx": IdxSettings,
     "csv": CsvSettings,
     "npz": NpzSettings,

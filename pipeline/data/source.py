@@ -4,13 +4,14 @@ test set.
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from cnn_core.axes import Images, Labels
+from cnn_core.data.image_form import ImageForm
 from cnn_core.data.splits import by_class, quotas
 from cnn_core.errors import InputError
 from pipeline.configuration.data_settings import DataSettings
@@ -22,11 +23,16 @@ Kind = TypeVar("Kind", bound=DataSettings)
 
 @dataclass(frozen=True)
 class Labelled:
-    """images: (N, C, H, W) uint8; labels: (N,) int64 from 0 to classes - 1."""
+    """images: (N, C, H, W) uint8; labels: (N,) int64 from 0 to classes - 1; class_names: empty
+    where they are 0, 1, ...; form: what is done to other pictures for the same net, None where it
+    follows from the images.
+    """
 
     images: Images
     labels: Labels
     classes: int
+    class_names: tuple[str, ...] = ()
+    form: ImageForm | None = None
 
 
 @dataclass(frozen=True)
@@ -35,13 +41,15 @@ class DataSource(Generic[Kind]):
 
     `files` returns what is read for training, or for the test where `own_test` says that there is a
     test set; it looks for files, but reads none. `read` reads those files. `options` names the
-    settings that change the arrays. Both raise InputError with file and place.
+    settings that change the arrays. Both raise InputError with file and place. `licence` is what a
+    bundle says of the data.
     """
 
     files: Callable[[Kind, bool], Sequence[Path]]
     read: Callable[[Kind, Sequence[Path], bool], Labelled]
     own_test: Callable[[Kind], bool]
     options: tuple[str, ...] = ()
+    licence: str = "as its owner says"
 
 
 def labelled(images: Images, labels: Labels, classes: int | None) -> Labelled:
@@ -70,7 +78,7 @@ def hold_out(whole: Labelled, fraction: float, seed: int, *, test: bool) -> Labe
             f"data.test_fraction: must {rule}, got {fraction:g} of {len(whole.labels)} images "
             f"({part} split is empty)"
         )
-    return Labelled(whole.images[chosen], whole.labels[chosen], whole.classes)
+    return replace(whole, images=whole.images[chosen], labels=whole.labels[chosen])
 
 
 def required(settings: Any, name: str) -> str:
