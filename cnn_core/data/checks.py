@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from cnn_core.axes import Images, Labels
+from cnn_core.axes import Images, Indices, Labels
 from cnn_core.errors import InputError
 
 # A compressed file may state this much whatever its own size; beyond it, at most MAX_RATIO times
@@ -55,6 +55,21 @@ def check_labelled(images: Images, labels: Labels, classes: int, where: str) -> 
             f"{labels.dtype}"
         )
     check_labels(labels, classes, lambda i: f"{where}: image {i}")
+
+
+def check_groups(groups: Indices, count: int, where: str) -> None:
+    """Refuse groups that are not (count,) int64, the index of each picture's group's first one."""
+    fits = groups.shape == (count,) and groups.dtype == np.int64
+    if fits and count:
+        numbers = np.arange(count)
+        fits = bool(
+            ((groups >= 0) & (groups <= numbers)).all() and (groups[groups] == groups).all()
+        )
+    if not fits:
+        raise InputError(
+            f"{where}: groups must be ({count},) int64, the index of the first picture of each "
+            f"one's group, got {groups.shape} {groups.dtype}"
+        )
 
 
 def as_images(values: npt.NDArray[np.generic], where: str) -> Images:

@@ -181,7 +181,7 @@ def fill_box(grey: Bytes, size: tuple[int, int]) -> Bytes:
         return np.zeros(size, np.uint8)
     cut = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     fitting = min(width, max(2, round(cut.shape[1] * height / cut.shape[0])))
-    figure = _areas(cut.shape[0], height) @ cut @ _areas(cut.shape[1], fitting).T
+    figure = areas(cut.shape[0], height) @ cut @ areas(cut.shape[1], fitting).T
     canvas = np.zeros(size, np.float32)
     left = (width - fitting + 1) // 2
     canvas[:, left : left + fitting] = figure / max(float(figure.max()), 1e-6)
@@ -189,7 +189,7 @@ def fill_box(grey: Bytes, size: tuple[int, int]) -> Bytes:
     return result
 
 
-def _areas(source: int, target: int) -> NDArray[np.float32]:
+def areas(source: int, target: int) -> NDArray[np.float32]:
     """Return (target, source): the share of each target pixel that a source pixel covers."""
     edges = np.arange(target + 1) * (source / target)
     pixels = np.arange(source)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cnn_core.axes import Images, Labels
+from cnn_core.axes import Images, Indices, Labels
 from cnn_core.data.checks import check_labelled, check_labels
 from cnn_core.data.image_form import ImageForm
 from cnn_core.errors import InputError
@@ -41,6 +41,15 @@ class About:
     class_names: tuple[str, ...]
     form: ImageForm
     groups: tuple[tuple[int, ...], ...] = ()  # indices of pictures that are (nearly) equal
+
+    def firsts(self, count: int) -> Indices | None:
+        """Return the first member of each picture's group, (count,), None where there are none."""
+        if not self.groups:
+            return None
+        found = np.arange(count)
+        for group in self.groups:
+            found[list(group)] = group[0]
+        return found
 
     def of_its_own(self) -> str:
         """Return as text what the arrays do not say, empty where there is nothing to say."""
@@ -95,6 +104,13 @@ class Prepared:
     @property
     def name(self) -> str:
         return self.about.name
+
+    @property
+    def groups(self) -> Indices | None:
+        """Return, for each picture, the index of the first picture of its group, (N,); None where
+        none occurs twice.
+        """
+        return self.about.firsts(len(self.labels))
 
 
 def digest_of(images_sha256: str, labels_sha256: str, shape: tuple[int, ...], about: About) -> str:

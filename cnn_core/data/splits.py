@@ -4,6 +4,10 @@ batches.
 A split is a pure function of labels and DataSpec, stratified by class. Its permutation depends on
 ``split_seed`` alone, not on any trial's seed, so that all trials of all studies are compared on the
 same images.
+
+Where pictures occur twice, `groups` says which belong together: (N,) the index of the first picture
+of each one's group. The first pictures alone are split, as if there were no others; the others then
+go where their first one goes. So sizes count groups, and parts are larger by the copies they hold.
 """
 
 import math
@@ -65,10 +69,23 @@ def subset(
     return np.sort(indices[chosen])
 
 
-def reserved(labels: Labels, spec: DataSpec) -> Indices:
+def firsts(groups: Indices) -> Indices:
+    """Return the first picture of each group, ascending."""
+    return np.flatnonzero(groups == np.arange(len(groups)))
+
+
+def with_copies(chosen: Indices, groups: Indices) -> Indices:
+    """Return all pictures of the groups whose first ones are `chosen`, ascending."""
+    return np.flatnonzero(np.isin(groups, chosen))
+
+
+def reserved(labels: Labels, spec: DataSpec, groups: Indices | None = None) -> Indices:
     """Return the ``reserve`` images that neither train nor validate, ascending; they depend on
-    labels and ``split_seed`` alone.
+    labels, groups and ``split_seed`` alone.
     """
+    if groups is not None:
+        first = firsts(groups)
+        return with_copies(first[reserved(labels[first], spec)], groups)
     if not 0 <= spec.reserve < len(labels):
         raise InputError(
             f"data.reserve: must be from 0 to {len(labels) - 1}, fewer than the images, got "
@@ -79,7 +96,7 @@ def reserved(labels: Labels, spec: DataSpec) -> Indices:
     return subset(np.arange(len(labels)), labels, spec.reserve, spec.split_seed, 3, "reserve")
 
 
-def split(labels: Labels, spec: DataSpec) -> Split:
+def split(labels: Labels, spec: DataSpec, groups: Indices | None = None) -> Split:
     """Return the training and the validation indices.
 
     With ``fold`` and ``folds``: fold k of K validates, the others train; every image validates in
@@ -87,6 +104,13 @@ def split(labels: Labels, spec: DataSpec) -> Split:
     Both are stratified with exact totals, exclude the `reserved` images, and are then limited by
     ``train_size`` and ``valid_size``. Raises InputError for values out of range.
     """
+    if groups is not None:
+        first = firsts(groups)
+        chosen_firsts = split(labels[first], spec)
+        return Split(
+            with_copies(first[chosen_firsts.train], groups),
+            with_copies(first[chosen_firsts.valid], groups),
+        )
     free = np.setdiff1d(np.arange(len(labels)), reserved(labels, spec), assume_unique=True)
     if (spec.fold is None) != (spec.folds is None):
         raise InputError(
@@ -144,7 +168,8 @@ def split_of(spec: DataSpec) -> Split:
     """Open the prepared data and split them; cached per process, as every epoch needs the same
     split.
     """
-    return split(open_prepared(spec.folder, spec.digest).labels, spec)
+    prepared = open_prepared(spec.folder, spec.digest)
+    return split(prepared.labels, spec, prepared.groups)
 
 
 def steps_in_epoch(images: int, batch_size: int, steps_per_epoch: int | None) -> int:

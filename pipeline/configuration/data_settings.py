@@ -44,14 +44,29 @@ class DigitsSettings(HeldOutSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MnistSettings(DataSettings):
-    """The 70,000 images of MNIST, found or downloaded, verified by digest."""
+class PublishedSettings(DataSettings):
+    """Published sets: found or downloaded, verified by digest."""
 
-    module = "mnist"
     root: str | None = setting(
-        None, "folder of the four files; null: $CNN_DATA_DIR/mnist, the user's cache, or a download"
+        None,
+        "folder of the set's files; null: $CNN_DATA_DIR/<the set's>, the user's cache, or a "
+        "download",
     )
     download: bool = setting(True, "whether files that are not found may be downloaded")
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdxSetSettings(PublishedSettings):
+    """MNIST and its family, four IDX files each."""
+
+    module = "idx_sets"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cifar10Settings(PublishedSettings):
+    """The 60,000 colour pictures of CIFAR-10."""
+
+    module = "cifar10"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +118,12 @@ class FileSettings(HeldOutSettings):
     )
     key_of_images: str = setting("auto", "in an archive of arrays: the name of the images")
     key_of_labels: str = setting("auto", "in an archive of arrays: the name of the labels")
+    duplicates: str = setting(
+        "group",
+        "pictures that occur twice: group keeps them on one side of every split, report only says "
+        "so, ignore does not look",
+        choices=("report", "group", "ignore"),
+    )
     on_damaged: str = setting(
         "refuse", "pictures that cannot be read: refuse, or skip them", choices=("refuse", "skip")
     )
@@ -209,7 +230,10 @@ class ImagesSettings(FileSettings):
 
 DATA: dict[str, type[DataSettings]] = {
     "digits": DigitsSettings,
-    "mnist": MnistSettings,
+    "mnist": IdxSetSettings,
+    "fashion_mnist": IdxSetSettings,
+    "emnist_letters": IdxSetSettings,
+    "cifar10": Cifar10Settings,
     "idx": IdxSettings,
     "csv": CsvSettings,
     "npz": NpzSettings,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cnn_core.data.image_form import ImageForm
 from cnn_core.errors import InputError
 from pipeline.configuration.data_settings import DigitsSettings
 from pipeline.data.source import DataSource, Labelled, Reading
@@ -47,9 +48,14 @@ def read_digits(settings: DigitsSettings, files: Sequence[Path], reading: Readin
             f"{files[0]}: must be scikit-learn's digits, (1797, 65) numbers, got {rows.shape}"
         )
     images = np.rint(rows[:, :64] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
-    return Labelled(images, rows[:, 64].astype(np.int64), 10)
+    form = ImageForm(channels=1, height=8, width=8, other_sizes="box")
+    return Labelled(images, rows[:, 64].astype(np.int64), 10, tuple("0123456789"), form)
 
 
 DIGITS: DataSource[DigitsSettings] = DataSource(
-    find_digits, read_digits, own_test=lambda settings: False
+    find_digits,
+    read_digits,
+    own_test=lambda settings: False,
+    licence="Optical Recognition of Handwritten Digits (E. Alpaydin, C. Kaynak), UCI Machine "
+    "Learning Repository, CC BY 4.0",
 )

@@ -19,6 +19,7 @@ from cnn_core.data.prepared import About, open_prepared, store
 from cnn_core.errors import InputError
 from cnn_core.spec import DataSpec
 from pipeline.configuration.data_settings import DataSettings, FileSettings, HeldOutSettings
+from pipeline.data.duplicates import find_duplicates, find_leak
 from pipeline.data.source import DataSource, Labelled, Reading, held_out
 from pipeline.data.test_split import require_open
 from pipeline.files import atomic_write_text, sha256_bytes, writable_folder
@@ -66,6 +67,10 @@ def prepare_test(settings: DataSettings, root: Path, say: Say | None = None) -> 
     if test.classes > trained.classes:
         received = f"from 0 to {trained.classes - 1} as in training, got {test.classes - 1}"
         raise InputError(f"data={settings.name}: test labels must be {received}")
+    if say is not None and isinstance(settings, FileSettings) and settings.duplicates != "ignore":
+        images = (open_prepared(data.folder, data.digest).images for data in (trained, test))
+        for line in find_leak(*images).lines():
+            say(line)
     return test
 
 
@@ -189,11 +194,13 @@ def _write(part: _Part, files: Sequence[Path], folder: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix=".reading.", dir=folder) as scratch:
         reading = Reading(test=part.test and part.own_test, scratch=Path(scratch), known=part.known)
         whole: Labelled = part.source.read(part.settings, files, reading)
+        groups, said = _copies(part, whole)
         chosen = np.arange(len(whole.labels))
         if (held := part.held_out) is not None:
             fraction, seed = held.test_fraction, held.test_seed
-            chosen = np.flatnonzero(held_out(whole.labels, fraction, seed, test=part.test))
-        about = whole.about(name)
+            aside = held_out(whole.labels, fraction, seed, test=part.test, groups=groups)
+            chosen = np.flatnonzero(aside)
+        about = whole.about(name, () if groups is None else _members(groups, chosen))
         kind = f"{name}-test" if part.test else name
         try:
             place, digest = store(
@@ -213,8 +220,31 @@ def _write(part: _Part, files: Sequence[Path], folder: Path) -> dict[str, Any]:
         "digest": digest,
         "shape": list(about.form.shape),
         "classes": len(about.class_names),
-        "understood": list(whole.understood),
+        "understood": [*whole.understood, *said],
     }
+
+
+def _copies(part: _Part, whole: Labelled) -> tuple[Indices | None, list[str]]:
+    """Return which pictures of the user's own files are copies of each other, None where none are
+    to be kept together, and what is to be said of them.
+    """
+    settings = part.settings
+    if not isinstance(settings, FileSettings) or settings.duplicates == "ignore":
+        return None, []
+    found = find_duplicates(whole.images, whole.labels)
+    if settings.duplicates == "report":
+        return None, found.lines("left where they are")
+    alone = (found.groups == np.arange(len(found.groups))).all()
+    return None if alone else found.groups, found.lines()
+
+
+def _members(groups: Indices, chosen: Indices) -> Iterator[list[int]]:
+    """Yield the members of each group of several, by their places among the chosen images."""
+    order = np.argsort(groups[chosen], kind="stable")
+    starts = np.flatnonzero(np.diff(groups[chosen][order])) + 1
+    for members in np.split(order, starts):
+        if len(members) > 1:
+            yield members.tolist()
 
 
 def _copied(images: Images, chosen: Indices) -> Iterator[Images]:

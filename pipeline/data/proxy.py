@@ -110,7 +110,7 @@ def frozen_proxy(data: DataSpec) -> FrozenProxy | None:
     if data.reserve == 0:
         return None
     source = open_prepared(data.folder, data.digest)
-    chosen = reserved(source.labels, data)
+    chosen = reserved(source.labels, data, source.groups)
     clean = np.ascontiguousarray(source.images[chosen])
     images = disturb(clean, FROZEN_SEED)
     found = digest(images)

@@ -3,7 +3,7 @@ test set.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -11,10 +11,10 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_core.axes import Images, Labels
+from cnn_core.axes import Images, Indices, Labels
 from cnn_core.data.image_form import ImageForm
 from cnn_core.data.prepared import About, numbered_classes
-from cnn_core.data.splits import by_class, quotas
+from cnn_core.data.splits import by_class, firsts, quotas
 from cnn_core.errors import InputError
 from pipeline.configuration.data_settings import DataSettings
 
@@ -36,13 +36,14 @@ class Labelled:
     form: ImageForm | None = None
     understood: tuple[str, ...] = ()
 
-    def about(self, name: str) -> About:
-        """Return what the prepared set says of itself."""
+    def about(self, name: str, groups: Iterable[Sequence[int]] = ()) -> About:
+        """Return what the prepared set says of itself, with the groups of its equal pictures."""
         channels, height, width = self.images.shape[1:]
         return About(
             name=name,
             class_names=self.class_names or numbered_classes(self.classes),
             form=self.form or ImageForm(channels=channels, height=height, width=width),
+            groups=tuple(tuple(group) for group in groups),
         )
 
 
@@ -63,24 +64,32 @@ class DataSource(Generic[Kind]):
 
     `files` returns what is read for training, or for the test where `own_test` says that there is a
     test set; it looks for files, but reads none. `read` reads those files. Both raise InputError
-    with file and place. `options` names the settings that change the arrays.
+    with file and place. `options` names the settings that change the arrays. `licence` is what a
+    bundle says of the data.
     """
 
     files: Callable[[Kind, bool], Sequence[Path]]
     read: Callable[[Kind, Sequence[Path], Reading], Labelled]
     own_test: Callable[[Kind], bool]
     options: tuple[str, ...] = ()
+    licence: str = "as its owner says"
 
 
-def held_out(labels: Labels, fraction: float, seed: int, *, test: bool) -> NDArray[np.bool_]:
+def held_out(
+    labels: Labels, fraction: float, seed: int, *, test: bool, groups: Indices | None = None
+) -> NDArray[np.bool_]:
     """Return which images are set aside for the test, or what is left of them, (N,): a stratified
-    share, a pure function of the arguments. Raises InputError where the part is empty.
+    share, a pure function of the arguments; members of a group stay together (`groups`: the first
+    of each image's group, (N,)). Raises InputError where the part is empty.
     """
-    size = round(fraction * len(labels))
+    first = np.arange(len(labels)) if groups is None else firsts(groups)
+    size = round(fraction * len(first))
     chosen = np.zeros(len(labels), bool)
-    groups = by_class(labels, seed, _TEST_PURPOSE)
-    for group, share in zip(groups, quotas([len(group) for group in groups], size), strict=True):
-        chosen[group[:share]] = True
+    classes = by_class(labels[first], seed, _TEST_PURPOSE)
+    for of_class, share in zip(classes, quotas([len(c) for c in classes], size), strict=True):
+        chosen[first[of_class[:share]]] = True
+    if groups is not None:
+        chosen = chosen[groups]
     if not test:
         chosen = ~chosen
     if not chosen.any():

@@ -20,6 +20,7 @@ from pipeline.bundle.predictor import IDENTITY
 from pipeline.bundle.writing import Assembled, npz_bytes, operations_of
 from pipeline.configuration import Config, compose, override, spec_of
 from pipeline.data import prepare
+from pipeline.data.preparation import source_of
 from pipeline.ensemble.plan import finished_trials
 from pipeline.files import StudyPaths, sha256_bytes, sha256_file
 from pipeline.records.ensemble_record import Ensemble, EnsembleMember, read_ensemble
@@ -40,11 +41,6 @@ _PRESET = (
     "a preset that the study names has changed since: use the code that it was run with, or train "
     "again"
 )
-LICENCES = {
-    "mnist": "MNIST (Y. LeCun, C. Cortes, C. J. C. Burges), made available under CC BY-SA 3.0",
-    "digits": "Optical Recognition of Handwritten Digits (E. Alpaydin, C. Kaynak), UCI Machine "
-    "Learning Repository, CC BY 4.0",
-}
 Files = dict[str, dict[str, Array]]  # name of a weight file -> what it holds
 
 
@@ -209,8 +205,8 @@ def _manifest(
     paths: StudyPaths, spec: Spec, members: Sequence[BundleMember], combine: Combine
 ) -> Manifest:
     """Return the manifest of a study's members, still without scores."""
-    data = compose(of_the_net(members[0].overrides)).data.name
-    licence = LICENCES.get(data, "as its owner says")
+    settings = compose(of_the_net(members[0].overrides)).data
+    licence = source_of(settings).licence
     return Manifest(
         study=paths.name,
         image_shape=spec.data.image_shape,
@@ -219,5 +215,5 @@ def _manifest(
         combine=combine,
         views=(IDENTITY,),
         files={"predict.py": sha256_bytes(standalone_source().encode())},
-        data=TrainedOn(name=data, digest=spec.data.digest, licence=licence),
+        data=TrainedOn(name=settings.name, digest=spec.data.digest, licence=licence),
     )

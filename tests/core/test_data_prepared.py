@@ -153,3 +153,32 @@ def test_what_is_no_labelled_set_is_not_written(
     with pytest.raises(InputError, match=message):
         write_prepared(tmp_path / "set", images, labels, classes=2, name="tiny")
     assert not list(tmp_path.iterdir())
+
+
+def test_groups_are_written_where_given_and_are_part_of_the_digest(
+    tmp_path: Path, written: tuple[Path, str]
+) -> None:
+    folder, digest = written
+    assert open_prepared(str(folder), digest).groups is None
+    assert not (folder / "groups.npy").exists()
+    groups = np.array([0, 1, 0, 3])
+    grouped = write_prepared(
+        tmp_path / "grouped", IMAGES, LABELS, classes=2, name="tiny", groups=groups
+    )
+    opened = open_prepared(str(tmp_path / "grouped"), grouped)
+    assert opened.groups is not None and opened.groups.tolist() == [0, 1, 0, 3]
+    assert grouped != digest
+    np.save(tmp_path / "grouped" / "groups.npy", np.array([0, 1, 1, 3]))
+    open_prepared.cache_clear()
+    with pytest.raises(InputError, match="must have the digest"):
+        open_prepared(str(tmp_path / "grouped"), grouped)
+
+
+@pytest.mark.parametrize("groups", [[0, 2, 2, 3], [0, 1, -1, 3], [0, 0, 1, 3], [0, 1, 2]])
+def test_groups_that_do_not_name_first_pictures_are_refused(
+    tmp_path: Path, groups: list[int]
+) -> None:
+    with pytest.raises(InputError, match=r"tiny: groups must be \(4,\) int64, the index of the"):
+        write_prepared(
+            tmp_path / "set", IMAGES, LABELS, classes=2, name="tiny", groups=np.array(groups)
+        )

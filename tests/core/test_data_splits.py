@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from cnn_core.axes import Images, Labels
+from cnn_core.axes import Images, Indices, Labels
 from cnn_core.data.splits import (
     Batcher,
     epoch_batches,
@@ -172,3 +172,62 @@ def test_the_nets_input_is_batch_last_and_scaled() -> None:
         x = Batcher((3, 4, 2), dtype)(images)
         assert x.shape == (3, 4, 2, 5) and x.dtype == dtype
         np.testing.assert_allclose(x, images.transpose(1, 2, 3, 0) / 255, rtol=1e-6)
+
+
+@st.composite
+def grouped(draw: st.DrawFn) -> tuple[Labels, Indices]:
+    labels = draw(labelled())
+    groups = np.arange(len(labels))
+    for copy, first in draw(
+        st.lists(st.tuples(st.integers(1, 199), st.integers(0, 198)), max_size=30)
+    ):
+        if first < copy < len(labels):
+            groups[groups == groups[copy]] = min(groups[copy], groups[first])
+            groups[groups == groups[first]] = groups[[copy, first]].min()
+    return labels, groups
+
+
+def check_whole_groups(groups: Indices, parts: list[Indices]) -> None:
+    for group in set(groups.tolist()):
+        members = {i for i, name in enumerate(groups.tolist()) if name == group}
+        assert sum(bool(members & set(part.tolist())) for part in parts) <= 1
+        assert any(members <= set(part.tolist()) for part in parts)
+
+
+@given(grouped(), st.integers(0, 8), st.integers(2, 5))
+def test_a_group_is_on_one_side_of_every_split(
+    made: tuple[Labels, Indices], reserve: int, folds: int
+) -> None:
+    labels, groups = made
+    spec = replace(SPEC, reserve=reserve)
+    assume(len(set(groups.tolist())) >= reserve + 10)
+    kept = reserved(labels, spec, groups)
+    share = split(labels, spec, groups)
+    check_whole_groups(groups, [share.train, share.valid, kept])
+    dealt = [split(labels, replace(spec, fold=k, folds=folds), groups).valid for k in range(folds)]
+    check_whole_groups(groups, [*dealt, kept])
+    assert sorted(np.concatenate([*dealt, kept])) == list(range(len(labels)))
+
+
+@given(labelled(), st.integers(0, 10))
+def test_groups_of_one_leave_the_split_as_it_is(labels: Labels, reserve: int) -> None:
+    alone = np.arange(len(labels))
+    for spec in (
+        replace(SPEC, reserve=reserve),
+        replace(SPEC, fold=1, folds=3),
+        replace(SPEC, train_size=7, valid_size=2),
+    ):
+        plain, with_groups = split(labels, spec), split(labels, spec, alone)
+        np.testing.assert_array_equal(plain.train, with_groups.train)
+        np.testing.assert_array_equal(plain.valid, with_groups.valid)
+        np.testing.assert_array_equal(reserved(labels, spec), reserved(labels, spec, alone))
+
+
+def test_copies_follow_their_first_picture_and_sizes_count_groups() -> None:
+    labels = np.zeros(12, np.int64)
+    groups = np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 0])
+    alone = split(labels[:10], replace(SPEC, fold=0, folds=5))
+    together = split(labels, replace(SPEC, fold=0, folds=5), groups)
+    copies = [10, 11]
+    assert together.valid.tolist() == [*alone.valid, *(copies if 0 in alone.valid else [])]
+    assert together.train.tolist() == [*alone.train, *(copies if 0 in alone.train else [])]

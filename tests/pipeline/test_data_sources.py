@@ -44,6 +44,7 @@ def write(kind: str, folder: Path, count: int = COUNT, seed: int = 0) -> list[st
     return [f"data={kind}", *keys, "data.test_fraction=0"]
 
 
+NINE = "label,a,b,c,d,e,f,g,h,i\n"
 KINDS = ["idx", "csv", "npz", "images", "text"]
 
 
@@ -189,9 +190,7 @@ def test_images_that_are_not_square_or_grey(tmp_path: Path) -> None:
         assert data.image_shape == (3, 4, 5)
         np.testing.assert_array_equal(open_prepared(data.folder, data.digest).images, images)
         np.testing.assert_array_equal(open_prepared(data.folder, data.digest).labels, labels)
-    with pytest.raises(
-        InputError, match=r"a row must hold 48 pixels \(3x4x4\)"
-    ):
+    with pytest.raises(InputError, match=r"a row must hold 48 pixels \(3x4x4\)"):
         prepare(settings(*overrides[:2], overrides[-1], "data.shape=[3,4,4]"), tmp_path / "root")
 
 
@@ -362,12 +361,16 @@ def test_relative_paths_start_from_data_root_or_the_shared_folder(
         ),
         (
             "csv",
-            lambda f: (f / "train.csv").write_text("label,a,b,c,d,e,f,g,h,i\n1,2,-9,3,4,5,6,7,8,9\n"),
+            lambda f: (f / "train.csv").write_text(
+                NINE + "1,2,-9,3,4,5,6,7,8,9\n"
+            ),
             "got '-9' on line 2, column 3",
         ),
         (
             "csv",
-            lambda f: (f / "train.csv").write_text("label,a,b,c,d,e,f,g,h,i\n-1,2,9,3,4,5,6,7,8,9\n"),
+            lambda f: (f / "train.csv").write_text(
+                NINE + "-1,2,9,3,4,5,6,7,8,9\n"
+            ),
             "must have at least 2 classes, got -1 alone",
         ),
         (
