@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from cnn_core.axes import Images, Labels
 from cnn_core.data.checks import check_labelled
+from cnn_core.data.image_form import ImageForm
 from cnn_core.errors import InputError
 
 VERSION = 1
@@ -40,6 +41,17 @@ class Prepared:
     classes: int
     name: str
     digest: str
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Return the classes' names, by number."""
+        return tuple(map(str, range(self.classes)))
+
+    @property
+    def form(self) -> ImageForm:
+        """Return what was done to every picture."""
+        channels, height, width = self.image_shape
+        return ImageForm(channels=channels, height=height, width=width)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
