@@ -51,10 +51,11 @@ def match_ids(
     for how, key in _SIGHTS:
         left, right = [key(name) for name in wanted], [key(name) for name in given]
         rows = {name: row for row, name in enumerate(right)}
-        if len(set(left)) == len(left) and len(rows) == len(right) and rows.keys() == set(left):
+        distinct = len(set(left)) == len(left) and len(rows) == len(right)
+        if distinct and rows.keys() == set(left):
             return np.array([rows[name] for name in left], np.intp), f"ids{how} equal the input's"
         common = len(rows.keys() & set(left))
-        if common > best[0]:
+        if common > best[0] and (distinct or not how):
             best = common, how, set(left) - rows.keys(), rows.keys() - set(left)
     if invented and len(wanted) == len(given):
         return _by_number(wanted)
