@@ -22,7 +22,7 @@ class ValueRange:
 
     def __init__(self, trained: float) -> None:
         self.trained = trained
-        self.smallest = self.largest = 0.0
+        self.largest = 0.0
         self.whole = True  # all values are whole numbers
         self.truth = True  # all are true or false
         self.pictures = self.beyond = 0  # pictures that show something; with values beyond training
@@ -33,7 +33,6 @@ class ValueRange:
             if not picture.size:
                 continue
             largest = float(picture.max())
-            self.smallest = min(self.smallest, float(picture.min()))
             self.largest = max(self.largest, largest)
             self.truth = self.truth and picture.dtype.kind == "b"
             if picture.dtype.kind == "f" and self.whole:

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from cnn_core.data.image_form import ImageForm
+from pipeline.bundle.predict_py import standalone_source
 from pipeline.bundle.predictor import Bundle, Net, load
 from pipeline.bundle.writing import Assembled, npz_bytes, write_bundle
 from pipeline.files import sha256_bytes
@@ -72,6 +73,7 @@ def _written(
         members=(BundleMember(name="one", temperature=1.0, nets=(net,)),),
         class_names=names,
         form=form,
+        files={"predict.py": sha256_bytes(standalone_source().encode())},
         expected=Expected(agreement=1.0, confidence=0.9, class_share=share),
     )
     write_bundle(folder, Assembled(signed(manifest), {net.file: arrays}))
