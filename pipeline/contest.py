@@ -2,18 +2,20 @@
 understood, make a preset, and run it to the end.
 """
 
-from dataclasses import dataclass, replace
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from cnn_core.errors import InputError
-from pipeline.configuration import SWEEP, Command, Config, compose, setting
+from pipeline.configuration import SWEEP, Command, Config, command_line, compose, setting
 from pipeline.configuration.hydra_tree import search_path_override
 from pipeline.configuration.overrides import override
-from pipeline.contest_folder.preset import write_preset
+from pipeline.contest_folder.preset import preset_name, write_preset
 from pipeline.contest_folder.roles import KEYS, Roles, roles_of
 from pipeline.contest_folder.sizes import fitting_size
 from pipeline.data import prepare
 from pipeline.files import writable_file, writable_folder
+from pipeline.predictions.rehearsal import rehearse
 from pipeline.whole_sweep import run_whole, submit
 
 
@@ -51,17 +53,18 @@ def main(config: Config) -> int:
     roles = roles_of(folder, _given(keys, folder))
     for line in roles.lines(folder):
         print(line)
-    swept = _made(config, keys, folder, roles)
-    prepare(swept.data, swept.root, print)
-    submission = None
+    swept = _with_preset(config, keys, folder, roles)
+    output = writable_file(keys.output or str(swept.paths.folder / "submission.csv"), "output")
+    data = prepare(swept.data, swept.root, print)
     if roles.test is not None:
-        output = keys.output or str(swept.paths.folder / "submission.csv")
-        submission = submit(swept, roles.test, roles.template, writable_file(output, "output"))
-        print(submission.understood)
+        for line in rehearse(data, roles.test, roles.template):
+            print(line)
     if keys.dry:
         return 0
     code = run_whole(swept)
-    return submission.write() if code == 0 and submission is not None else code
+    if code or roles.test is None:
+        return code
+    return submit(swept, roles.test, roles.template, output)
 
 
 def _given(keys: ContestKeys, folder: Path) -> Roles:
@@ -78,16 +81,22 @@ def _given(keys: ContestKeys, folder: Path) -> Roles:
     return Roles(**found)  # type: ignore[arg-type]
 
 
-def _made(config: Config, keys: ContestKeys, folder: Path, roles: Roles) -> Config:
+def _with_preset(config: Config, keys: ContestKeys, folder: Path, roles: Roles) -> Config:
     """Write the preset of these files and return the sweep's configuration with it."""
-    name = _study_name(config, folder)
-    presets = writable_folder(config.root / "presets", "root")
-    data = fitting_size(roles)
-    path = write_preset(presets, name, keys.base, roles, folder, data)
-    print(f"preset: {path}")
     own = [text for text in config.overrides if text.partition("=")[0] != "study.name"]
+    named = len(own) < len(config.overrides)
+    name = config.study.name if named else preset_name(folder)
+    presets = writable_folder(config.root / "presets", "root")
+    path = write_preset(presets, name, keys.base, roles, folder, fitting_size(roles))
+    print(f"preset: {path}")
     chosen = [search_path_override([str(presets)]), f"experiment={name}", *own]
-    named = override("study.name", name)
-    return replace(
-        compose([*chosen, named], SWEEP, quiet=config.quiet, verbose=config.verbose),
+    return compose(
+        [*chosen, override("study.name", name)],
+        SWEEP,
+        quiet=config.quiet,
+        verbose=config.verbose,
     )
+
+
+if __name__ == "__main__":
+    sys.exit(command_line(COMMAND, sys.argv[1:], main))

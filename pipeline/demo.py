@@ -1,6 +1,4 @@
-"""A page on 127.0.0.1 to try a model: draw a digit, see what each member and the ensemble make of
-it.
-"""
+"""A page on 127.0.0.1 to try a model: draw, see what each member and the ensemble make of it."""
 
 import sys
 from dataclasses import dataclass
@@ -20,7 +18,7 @@ class DemoKeys:
 
 COMMAND = Command(
     name="demo",
-    about="Serves a small page on 127.0.0.1: draw a digit or drop a picture, see the probabilities "
+    about="Serves a small page on 127.0.0.1: draw or drop a picture, see the probabilities "
     "and what the net saw. Ctrl-C stops it.",
     examples=(
         "python -m pipeline.demo bundle=outputs/digits/bundle",
@@ -52,7 +50,7 @@ def main(config: Config) -> int:
             f"port: must be free on 127.0.0.1, got {port} ({error.strerror}); choose another: "
             f"port={port + 1}"
         ) from error
-    print(f"draw a digit: {server.address}  (Ctrl-C stops)", flush=True)
+    print(f"draw or drop a picture: {server.address}  (Ctrl-C stops)", flush=True)
     try:
         server.serve_forever(poll_interval=0.2)
     except KeyboardInterrupt:

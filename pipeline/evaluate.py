@@ -27,7 +27,9 @@ from pipeline.data import prepare, prepare_test
 from pipeline.data.proxy import frozen_proxy
 from pipeline.data.test_split import opened_for_evaluation
 from pipeline.ensemble.assemble import assemble, trained_with
-from pipeline.inputs import Block, Wanted, open_input
+from pipeline.inputs.labels import class_numbers
+from pipeline.inputs.reading import Batch
+from pipeline.predictions.asked import few_of, open_asked
 from pipeline.predictions.scoring import Scored, write_scored
 from pipeline.records.manifest import Manifest
 from pipeline.slots.process import clear_pins
@@ -40,6 +42,16 @@ class EvaluateKeys(InputKeys):
     input: str | None = setting(
         None, "a labelled file or folder to score instead of the test split"
     )
+    labels: str | None = setting(None, "a file of labels, or of ids and labels, beside the images")
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A labelled set to score."""
+
+    name: str  # test | proxy | reserve | file
+    images: Images
+    labels: Labels
 
 
 COMMAND = Command(
@@ -69,10 +81,8 @@ def main(config: Config) -> int:
             if keys.input is not None
             else _held_out_sets(config, bundle, target)
         )
-        for name, images, labels in sets:
-            scored = score(
-                name, bundle, folder, images, labels, config.slots.n or joblib.cpu_count()
-            )
+        for labelled in sets:
+            scored = score(labelled, bundle, folder, config.slots.n or joblib.cpu_count())
             write_scored(target, scored)
             print(scored.line())
     print(f"written to {target}")
@@ -90,43 +100,52 @@ def _bundle_folder(config: Config, given: str | None) -> Iterator[Path]:
         yield Path(name)
 
 
-def score(
-    name: str, bundle: Bundle, folder: Path, images: Images, labels: Labels, jobs: int
-) -> Scored:
+def score(labelled: Labelled, bundle: Bundle, folder: Path, jobs: int) -> Scored:
     """Predict a labelled set in `jobs` processes."""
-    blocks = (
-        Block(images=images[k : k + BLOCK], ids=("",) * len(images[k : k + BLOCK]))
+    images = labelled.images
+    batches = (
+        Batch(images=images[k : k + BLOCK], ids=("",) * len(images[k : k + BLOCK]))
         for k in range(0, len(images), BLOCK)
     )
     members = np.concatenate(
-        [found for _, found in predict_blocks(folder, bundle, blocks, jobs)], axis=1
+        [found for _, found in predict_blocks(folder, bundle, batches, jobs)], axis=1
     )
-    return Scored(name, images, labels, members, bundle.combine(members))
+    joined = bundle.combine(members)
+    return Scored(
+        *(labelled.name, images, labelled.labels, members, joined), class_names=bundle.class_names
+    )
 
 
-def _file_set(bundle: Bundle, keys: EvaluateKeys) -> list[tuple[str, Images, Labels]]:
-    """Return a labelled file as one set. Raises InputError where it holds no labels."""
-    assert keys.input is not None
-    source = open_input(
-        keys.input,
-        Wanted(image_shape=bundle.image_shape, classes=bundle.classes, label=keys.label),
-        keys.normalize,
-    )
+def _file_set(bundle: Bundle, keys: EvaluateKeys) -> list[Labelled]:
+    """Return a labelled file as one set, without pictures that cannot be read and are skipped.
+    Raises InputError where it holds no labels.
+    """
+    reading = open_asked(keys, bundle, labels=keys.labels, need_labels=True)
+    for line in reading.lines:
+        print(line)
     images, labels = [], []
-    for block in source.blocks(BLOCK):
-        if block.labels is None:
+    damaged: list[str] = []
+    for batch in reading.batches():
+        if batch.labels is None:
             raise InputError(
                 "evaluate needs labels (a label column, a labels file, a folder a class), got "
                 f"none in {keys.input}"
             )
-        images.append(block.images)
-        labels.append(block.labels)
-    return [("file", np.concatenate(images), np.concatenate(labels))]
+        seen = np.ones(len(batch.ids), bool) if batch.damaged is None else ~batch.damaged
+        images.append(batch.images[seen])
+        labels += [batch.labels[n] for n in np.flatnonzero(seen)]
+        damaged += [batch.ids[n] for n in np.flatnonzero(~seen)]
+    if damaged:
+        print(
+            f"warning: {len(damaged)} pictures cannot be read and are not scored: "
+            f"{few_of(damaged)}",
+            file=sys.stderr,
+        )
+    numbers = class_numbers(labels, bundle.class_names, str(keys.input))
+    return [Labelled("file", np.concatenate(images), numbers)]
 
 
-def _held_out_sets(
-    config: Config, bundle: Bundle, target: Path
-) -> Iterator[tuple[str, Images, Labels]]:
+def _held_out_sets(config: Config, bundle: Bundle, target: Path) -> Iterator[Labelled]:
     """Yield the frozen proxy and its undisturbed images, where images are reserved, and last the
     test split, after noting its opening.
     """
@@ -134,13 +153,13 @@ def _held_out_sets(
     data = spec_of(trained, prepare(trained.data, config.root), (0,)).data
     proxy = frozen_proxy(data)
     if proxy is not None:
-        yield "proxy", proxy.images, proxy.labels
-        yield "reserve", proxy.clean, proxy.labels
+        yield Labelled("proxy", proxy.images, proxy.labels)
+        yield Labelled("reserve", proxy.clean, proxy.labels)
     with opened_for_evaluation():
         test_spec = prepare_test(trained.data, config.root, print)
     note_opening(target / "openings.csv", bundle.manifest, test_spec.digest)
     test = open_prepared(test_spec.folder, test_spec.digest)
-    yield "test", test.images, test.labels
+    yield Labelled("test", test.images, test.labels)
 
 
 def note_opening(

@@ -1,5 +1,5 @@
-"""Predict the labels of images in any common form with a bundle: one pass, bounded memory, no file
-unless all went well.
+"""Predict the labels of images in any common form with a bundle: what training did to a picture is
+done again, in bounded memory; no file unless all went well.
 """
 
 import os
@@ -24,16 +24,19 @@ from pipeline.bundle.running import BLOCK, open_bundle, predict_blocks
 from pipeline.configuration import Command, Config, command_line, setting
 from pipeline.configuration.sections import InputKeys
 from pipeline.files import fsync_folder
-from pipeline.inputs import Block, Wanted, open_input
+from pipeline.inputs.reading import Batch, Reading
+from pipeline.predictions.asked import few_of, open_asked
 from pipeline.predictions.drift import Drift
+from pipeline.predictions.ledger import append_to_ledger
 from pipeline.predictions.submission import (
     FORMATS,
-    append_to_ledger,
-    expected_score,
+    IdRows,
+    LabelLines,
+    ProbabilityArray,
+    Written,
     format_of,
-    header_of,
-    rows_of,
 )
+from pipeline.predictions.template import Template, TemplateRows, read_template
 from pipeline.slots.process import clear_pins
 
 
@@ -41,7 +44,13 @@ from pipeline.slots.process import clear_pins
 class PredictKeys(InputKeys):
     output: str | None = setting(None, "file of predictions to write")
     format: str = setting(
-        "auto", "of the output, submission: ImageId,Label; auto: by the ending", choices=FORMATS
+        "auto",
+        "of the output: a label a line, ids and labels, or probabilities; auto: by the ending, or "
+        "as the template",
+        choices=FORMATS,
+    )
+    template: str | None = setting(
+        None, "the contest's sample submission: gives header, ids, order and form of the output"
     )
 
 
@@ -51,6 +60,8 @@ COMMAND = Command(
     examples=(
         "python -m pipeline.predict bundle=outputs/contest/bundle input=test.csv "
         "output=submission.csv",
+        "python -m pipeline.predict bundle=outputs/contest/bundle input=test/ "
+        "template=sample_submission.csv output=submission.csv",
         "python -m pipeline.predict study.name=contest input=photos/ output=labels.txt",
     ),
     keys=PredictKeys,
@@ -69,60 +80,123 @@ def main(config: Config) -> int:
     clear_pins(config)
     folder = Path(keys.bundle).expanduser() if keys.bundle else config.paths.bundle
     bundle = open_bundle(folder)
-    source = open_input(
-        keys.input,
-        Wanted(image_shape=bundle.image_shape, classes=bundle.classes, label=keys.label),
-        keys.normalize,
-    )
-    output = Path(keys.output).expanduser()
-    few = source.count is not None and source.count <= BLOCK
-    jobs = 1 if few else config.slots.n or joblib.cpu_count()
-    blocks = predict_blocks(folder, bundle, source.blocks(BLOCK), jobs)
-    with _progress(config.quiet) as progress:
-        advance = partial(progress.advance, progress.add_task("predict", total=source.count))
-        drift = predict_file(bundle, blocks, output, format_of(output, keys.format), advance)
-    for line in drift.lines(len(bundle.nets)):
+    reading = open_asked(keys, bundle)
+    for line in reading.lines:
         print(line)
-    for line in drift.warnings():
-        print(f"warning: {line}", file=sys.stderr)
-    score = expected_score(bundle.manifest)
+    output, count = Path(keys.output).expanduser(), reading.source.count
+    template = _template(keys, bundle, reading)
+    jobs = 1 if count is not None and count <= BLOCK else config.slots.n or joblib.cpu_count()
+    blocks = predict_blocks(folder, bundle, reading.batches(), jobs)
+
+    def written(file: TextIO) -> Written:
+        return _written(file, bundle, reading, template, format_of(output, keys.format))
+
+    with _progress(config.quiet) as progress:
+        advance = partial(progress.advance, progress.add_task("predict", total=count))
+        done = predict_file(bundle, blocks, output, written, advance)
+    _report(done, bundle)
     ledger = append_to_ledger(
-        config.root, output.absolute(), drift.count, folder.absolute(), bundle.manifest, score
+        *(config.root, output.absolute(), done.rows, folder.absolute(), bundle.manifest),
+        damaged=len(done.damaged),
     )
     print(
-        f"{output}: {drift.count} predictions, noted in {ledger}; fill in its column score when "
-        "you know it"
+        f"{output}: {done.rows} predictions, noted in {ledger}; fill in its column score when you "
+        "know it"
     )
     return 0
 
 
+def _template(keys: PredictKeys, bundle: Bundle, reading: Reading) -> Template | None:
+    """Return the template that `keys` name, if any, after saying what it was taken for."""
+    if keys.template is None:
+        return None
+    if keys.format == "labels" or str(keys.output).lower().endswith(".npy"):
+        raise InputError(
+            "template: gives a table of ids, so output must not end in .npy and format not be "
+            f"labels, got output={keys.output} format={keys.format}"
+        )
+    found = read_template(
+        keys.template, bundle.class_names, reading.source.id_name, form=keys.format
+    )
+    print(found.lines(bundle.class_names))
+    return found
+
+
+def _written(
+    file: TextIO, bundle: Bundle, reading: Reading, template: Template | None, form: str
+) -> Written:
+    names, id_name = bundle.class_names, reading.source.id_name
+    if template is not None:
+        return TemplateRows(file, names, template, id_name)
+    if form == "labels":
+        return LabelLines(file, names)
+    if form == "array":
+        return ProbabilityArray(file)
+    return IdRows(file, names, id_name, all_classes=form == "probabilities")
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What was predicted: signs of drift, ids of damaged pictures, how ids were matched."""
+
+    drift: Drift
+    damaged: list[str]
+    said: str | None
+
+    @property
+    def rows(self) -> int:
+        return self.drift.count + len(self.damaged)
+
+
 def predict_file(
     bundle: Bundle,
-    blocks: Iterable[tuple[Block, NDArray[np.float32]]],
+    batches: Iterable[tuple[Batch, NDArray[np.float32]]],
     output: Path,
-    form: str,
+    written: Callable[[TextIO], Written],
     advance: Callable[[int], None],
-) -> Drift:
-    """Write the predictions of blocks of images; the file appears once all are made. `advance` is
-    called with the number newly done. Raises InputError at the first bad image.
+) -> Predicted:
+    """Write the predictions of batches of pictures; the file appears once all are made. A damaged
+    picture is answered with training's shares of the classes, so with its most frequent one.
+
+    `advance` is called with the number newly done. Raises InputError at the first fault.
     """
-    drift = Drift(bundle.manifest.expected)
-    as_array = form == "probabilities" and output.suffix.lower() == ".npy"
-    kept = []
+    drift = Drift(bundle.manifest.expected, bundle.class_names)
+    damaged: list[str] = []
+    usual = bundle.manifest.expected.class_share or (1 / bundle.classes,) * bundle.classes
     with whole_file(output) as file:
-        if not as_array:
-            file.write(header_of(form, bundle.classes))
-        for block, members in blocks:
+        lines = written(file)
+        for batch, members in batches:
             joined = bundle.combine(members)
-            drift.add(members, joined)
-            if as_array:
-                kept.append(joined)
-            else:
-                file.writelines(rows_of(form, block.ids, joined))
-            advance(len(block.ids))
-        if as_array:
-            np.save(file.buffer, np.concatenate(kept), allow_pickle=False)
-    return drift
+            seen = np.ones(len(joined), bool) if batch.damaged is None else ~batch.damaged
+            drift.add(members[:, seen], joined[seen])
+            joined[~seen] = usual
+            damaged += [batch.ids[n] for n in np.flatnonzero(~seen)]
+            lines.add(batch.ids, joined)
+            advance(len(batch.ids))
+        said = lines.finish()
+    return Predicted(drift, damaged, said)
+
+
+def _report(done: Predicted, bundle: Bundle) -> None:
+    """Print how ids were matched, what was seen, and what is odd."""
+    if done.said is not None:
+        print(done.said)
+    for line in done.drift.lines(len(bundle.nets)):
+        print(line)
+    warnings = done.drift.warnings()
+    if done.damaged:
+        share = bundle.manifest.expected.class_share
+        answer = (
+            f"training's most frequent class, {bundle.class_names[int(np.argmax(share))]}"
+            if share
+            else f"the first class, {bundle.class_names[0]}"
+        )
+        warnings.append(
+            f"{len(done.damaged)} pictures cannot be read and are answered with {answer}: "
+            f"{few_of(done.damaged)}"
+        )
+    for line in warnings:
+        print(f"warning: {line}", file=sys.stderr)
 
 
 @contextmanager

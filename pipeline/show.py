@@ -26,7 +26,7 @@ class ShowKeys:
     )
     normalize: str = setting(
         "auto",
-        "of the input: mnist centres and scales it, none does not",
+        "of the input: auto does what training did; mnist centres and scales it, none does not",
         choices=("auto", "mnist", "none"),
     )
     output: str | None = setting(None, "file of the sheet; null: below root/sheets")
@@ -126,7 +126,9 @@ def _show_input(console: Console, config: Config, keys: ShowKeys) -> None:
 
     if keys.input is None:
         raise InputError("input: must be given")
-    path, count = input_sheet(config, keys.input, keys.normalize, keys.output)
+    path, count, lines = input_sheet(config, keys.input, keys.normalize, keys.output)
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)
     console.print(f"{count} images as the net would see them: {path}", markup=False, soft_wrap=True)
 
 

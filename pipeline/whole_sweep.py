@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from cnn_core.errors import InputError
 from pipeline.configuration import Config
@@ -55,6 +56,18 @@ def after_sweep(config: Config, slots: Sequence[Slot], say: Say) -> int:
         say(f"exported before: {config.paths.bundle}")
         return 0
     return export.main(config.acting_as(export.COMMAND))
+
+
+def submit(config: Config, test: Path, template: Path | None, output: Path) -> int:
+    """Label the test data with the study's bundle, in the form of a sample submission where there
+    is one; return the exit code.
+    """
+    from pipeline import predict
+
+    keys = predict.PredictKeys(
+        input=str(test), output=str(output), template=None if template is None else str(template)
+    )
+    return predict.main(replace(config.acting_as(predict.COMMAND), arguments=keys))
 
 
 def is_evaluated(paths: StudyPaths, digest: str) -> bool:

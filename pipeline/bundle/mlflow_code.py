@@ -1,7 +1,9 @@
 """The model that MLflow loads and serves: code, not a pickle. It checks the digest of the bundle's
 predict.py and runs it.
 
-Input: uint8 images (N, C, H, W); output: probabilities (N, classes). This file is copied into the
+Input: pictures (N, C, H, W) such as the training data held, of any size that training accepted,
+their values from 0 to the form's full scale; what training did to a picture is done here. Output:
+probabilities (N, classes), in the order of the metadata's class_names. This file is copied into the
 model and needs only NumPy and MLflow.
 """
 
@@ -33,11 +35,11 @@ class BundleModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined
         self.bundle = module.load(folder)
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # hints would be taken for the signature
-        """Return probabilities (N, classes) of images that hold whole numbers from 0 to 255."""
-        values = np.asarray(model_input)
-        if values.size and not (values.min() >= 0 and values.max() <= 255):
-            raise ValueError(f"pixels must be from 0 to 255, got {values.min()} to {values.max()}")
-        return self.bundle.predict_proba(values.astype(np.uint8))
+        """Return probabilities (N, classes) of pictures with training's range of values: one alone
+        gets the same answer as among others.
+        """
+        images = self.bundle.prepared(np.asarray(model_input), self.bundle.form.full_scale)
+        return self.bundle.predict_proba(images)
 
 
 mlflow.models.set_model(BundleModel())

@@ -10,12 +10,17 @@ import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from cnn_core.data.image_form import ImageForm
 from pipeline.bundle.predictor import Bundle
 from pipeline.configuration import Config
+from pipeline.records.typed_json import plain
 from pipeline.tracking.store import Store, open_store, resolve_uri
+
+_LONGEST_TAG = 5000  # signs: a limit of MLflow's
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,13 @@ def register(config: Config, bundle: Bundle, folder: Path) -> Registered:
 
 
 def _create_run(store: Store, study: str, bundle: Bundle, parent: str | None) -> str:
-    tags = {"study": study, "kind": "final", "model_digest": bundle.manifest.digest[:16]}
+    tags = {
+        "study": study,
+        "kind": "final",
+        "model_digest": bundle.manifest.digest[:16],
+        "class_names": ", ".join(bundle.class_names)[:_LONGEST_TAG],
+        "form": bundle.form.lines(),
+    }
     if parent is not None:  # explicit, since a run id in the environment would win otherwise
         tags["mlflow.parentRunId"] = parent
     run = store.client.create_run(store.experiment_id, run_name=f"final {study}", tags=tags)
@@ -80,9 +91,10 @@ def _log(run_id: str, bundle: Bundle, folder: Path, name: str):  # type: ignore[
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    example = np.zeros((1, *bundle.image_shape), np.uint8)
+    dtype, shape = taken(bundle.form)
+    example = np.zeros((1, *bundle.image_shape), dtype)
     signature = ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, *bundle.image_shape))]),
+        inputs=Schema([TensorSpec(dtype, (-1, *shape))]),
         outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, bundle.classes))]),
     )
     with tempfile.TemporaryDirectory() as scratch, mlflow.start_run(run_id=run_id):
@@ -95,10 +107,23 @@ def _log(run_id: str, bundle: Bundle, folder: Path, name: str):  # type: ignore[
             python_model=str(code),
             artifacts={"bundle": folder.absolute().as_uri()},
             signature=signature,
+            metadata={
+                "class_names": list(bundle.class_names),
+                "form": plain(bundle.form),
+            },
             input_example=example,
             registered_model_name=name,
             pip_requirements=[f"numpy=={np.__version__}", f"mlflow=={mlflow.__version__}"],
         )
+
+
+def taken(form: ImageForm) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """Return the dtype and the shape, -1 where any size will do, of the pictures that a model
+    takes: bytes where training had bytes, and other sizes where the form brings them to its own.
+    """
+    dtype = np.dtype(np.uint8 if form.full_scale == 255 else np.float64)
+    fixed = form.other_sizes == "refuse" and form.normalize == "none"
+    return dtype, form.shape if fixed else (-1, -1, -1)
 
 
 def _study_run(client, experiment_id: str, study: str) -> str | None:  # type: ignore[no-untyped-def]

@@ -1,11 +1,13 @@
 """The whole ensemble as one ONNX graph: views, nets, temperatures, averages. Opset 21 and IR 10,
 which current runtimes read.
 
-Input ``images``: uint8 (N, C, H, W); outputs ``probabilities`` float32 (N, classes) and ``labels``
-int64 (N,).
+Input ``images``: uint8 (N, C, H, W), pictures in the form of the training data; outputs
+``probabilities`` float32 (N, classes) and ``labels`` int64 (N,). The model's metadata hold
+``class_names`` and ``form`` (what is to be done to a picture first), both as JSON.
 """
 
 import hashlib
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +20,7 @@ from cnn_core.axes import Images
 from cnn_core.layers import OPERATIONS
 from pipeline.bundle.predictor import IDENTITY, Bundle, Net, view_sampler
 from pipeline.records.manifest import Combine
+from pipeline.records.typed_json import plain
 
 OPSET, IR = 21, 10
 TOLERANCE = 1e-5
@@ -85,6 +88,13 @@ def onnx_model(bundle: Bundle) -> onnx.ModelProto:
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR,
         producer_name="numpy-cnn-sweep",
+    )
+    helper.set_model_props(
+        model,
+        {
+            "class_names": json.dumps(list(bundle.class_names)),
+            "form": json.dumps(plain(bundle.form)),
+        },
     )
     onnx.checker.check_model(model, full_check=True)
     return model

@@ -14,7 +14,11 @@ from cnn_core.layers import OPERATIONS
 
 _HEAD = '''"""Predict with this bundle; Python and NumPy are all that is needed.
 
-    python predict.py INPUT OUTPUT
+    python predict.py INPUT OUTPUT [FULL_SCALE]
+
+INPUT: pictures as the training data held them, of any size, in a .npy file ((N, H, W), (N, C, H,
+W) or (N, H, W, C)), an IDX file (.gz) or text rows of the model's size; OUTPUT: the name of a class
+a line. FULL_SCALE: the value that stands for white, where it is not that of training.
 """
 
 import os
@@ -27,8 +31,14 @@ if __name__ == "__main__":  # more threads only wait for each other on products 
 
 
 # The files that predict.py is joined from, before and after the layers' operations.
-_BEFORE = ("records/typed_json", "records/manifest")
-_BEHIND = ("bundle/predictor", "bundle/standalone")
+_BEFORE = (
+    "cnn_core/errors",
+    "cnn_core/data/image_form",
+    "cnn_core/data/value_range",
+    "pipeline/records/typed_json",
+    "pipeline/records/manifest",
+)
+_BEHIND = ("pipeline/bundle/predictor", "pipeline/bundle/standalone")
 
 
 def standalone_source() -> str:
@@ -41,7 +51,7 @@ def standalone_source() -> str:
 
 
 def _source(name: str) -> str:
-    text = (Path(__file__).parents[1] / f"{name}.py").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / f"{name}.py").read_text(encoding="utf-8")
     ours = r"^from (?:pipeline|cnn_core)\.[^\n]*?import (\([^)]*\)|[^\n]*)\n"
     text = re.sub(ours, "", text, flags=re.MULTILINE)
     return re.sub(r'\A""".*?"""\n', "", text, flags=re.DOTALL).strip("\n")

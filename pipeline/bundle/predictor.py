@@ -7,12 +7,15 @@ functions as text.
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cnn_core.data.value_range import ValueRange
+from cnn_core.errors import InputError
 from cnn_core.layers import OPERATIONS
 from cnn_core.layers.layer import Operation
 from pipeline.records.manifest import BundleError, Manifest, read_manifest
@@ -155,9 +158,48 @@ class Bundle:
         self.batch = batch  # images computed at once
         self.image_shape = manifest.image_shape
         self.classes = manifest.classes
+        self.class_names = manifest.names  # by class number
+        self.form = manifest.image_form  # what was done to every picture of the training data
+
+    def prepared(
+        self, pictures: Sequence[NDArray[Any]] | NDArray[Any], full_scale: float | None = None
+    ) -> NDArray[np.uint8]:
+        """Return what the nets are to see of pictures such as the training data held, (N, C, H, W)
+        uint8.
+
+        pictures: (N, H, W), (N, C, H, W), (N, H, W, C), rows (N, C * H * W) of the model's size, or
+        one by one in different sizes; any numeric dtype. full_scale: the value that stands for
+        white, None: that of training, unless the values certainly have another range. Raises
+        BundleError for pictures that do not fit or whose range is not certain.
+        """
+        planes = [self._planes(picture) for picture in pictures]
+        try:
+            if full_scale is None:
+                found = ValueRange(self.form.full_scale)
+                found.add(planes)
+                full_scale = found.full_scale()
+            return replace(self.form, full_scale=full_scale).apply_all(planes)
+        except InputError as error:
+            raise BundleError(str(error)) from None
+
+    def _planes(self, picture: NDArray[Any]) -> NDArray[Any]:
+        """Return one picture as (C, H, W)."""
+        if picture.ndim == 1 and picture.size == int(np.prod(self.image_shape)):
+            return picture.reshape(self.image_shape)
+        if picture.ndim == 2:
+            return picture[None]
+        known = (1, 3, self.image_shape[0])
+        if picture.ndim == 3 and picture.shape[0] in known:
+            return picture
+        if picture.ndim == 3 and picture.shape[2] in known:
+            return picture.transpose(2, 0, 1)
+        shape = "x".join(map(str, self.image_shape))
+        raise BundleError(
+            f"pictures must be (H, W), (C, H, W), (H, W, C) or rows of {shape}, got {picture.shape}"
+        )
 
     def predict_proba(self, images: NDArray[np.uint8]) -> Array:
-        """Return (N, classes) float32 probabilities of uint8 images."""
+        """Return (N, classes) float32 probabilities of uint8 images as `prepared` returns them."""
         return self.combine(self.member_proba(images))
 
     def member_proba(self, images: NDArray[np.uint8]) -> Array:
@@ -200,7 +242,9 @@ class Bundle:
         """Return the images as (N, C, H, W)."""
         size = int(np.prod(self.image_shape))
         if images.dtype != np.uint8:
-            raise BundleError(f"images must be uint8, 0 to 255, got {images.dtype}")
+            raise BundleError(
+                f"images must be uint8, 0 to 255, got {images.dtype}; prepared(pictures) makes them"
+            )
         if (
             images.ndim < 2
             or images[:1].size not in (0, size)
@@ -208,7 +252,7 @@ class Bundle:
         ):
             raise BundleError(
                 f"images must be {'x'.join(map(str, self.image_shape))} (channels, height, width), "
-                f"got {images.shape[1:]}"
+                f"got {images.shape[1:]}; prepared(pictures) makes them"
             )
         return images.reshape(len(images), *self.image_shape)
 

@@ -18,10 +18,10 @@ from cnn_core.kernels.window import Window
 from cnn_core.kernels.winograd import choose_correlation
 from cnn_core.layers.layer import Operation
 from pipeline.bundle.predictor import Array, Bundle, Net, load
-from pipeline.inputs.wanted import Block
+from pipeline.inputs.reading import MOST_PICTURES, Batch
 from pipeline.records.manifest import BundleError
 
-BLOCK = 500  # images per task
+BLOCK = MOST_PICTURES  # images per task
 
 
 def open_bundle(folder: str | Path) -> Bundle:
@@ -45,8 +45,8 @@ def _predict(folder: str, digest: str, images: NDArray[np.uint8]) -> NDArray[np.
 
 
 def predict_blocks(
-    folder: Path, bundle: Bundle, blocks: Iterable[Block], jobs: int
-) -> Iterator[tuple[Block, NDArray[np.float32]]]:
+    folder: Path, bundle: Bundle, blocks: Iterable[Batch], jobs: int
+) -> Iterator[tuple[Batch, NDArray[np.float32]]]:
     """Yield each block with its members' probabilities (members, n, classes), in order; at most 4 x
     jobs blocks are in memory.
 

@@ -16,7 +16,7 @@ from pipeline.records.manifest import BundleError
 
 
 def read_images(path: Path) -> NDArray[Any]:
-    """Return the images of a .npy file, an IDX file (also .gz), or text rows of integers with
+    """Return the pictures of a .npy file, an IDX file (also .gz), or text rows of numbers with
     blanks or commas between.
     """
     if path.suffix == ".npy":
@@ -28,29 +28,25 @@ def read_images(path: Path) -> NDArray[Any]:
         shape = np.frombuffer(content, ">u4", count=content[3], offset=4)
         return np.frombuffer(content, np.uint8, offset=4 + 4 * content[3]).reshape(shape)
     lines = content.decode("ascii").replace(",", " ").splitlines()
-    rows = np.array([line.split() for line in lines if line.strip()], dtype=np.int64)
-    if rows.size and not 0 <= rows.min() <= rows.max() <= 255:
-        raise BundleError(
-            f"pixels must be integers from 0 to 255, got {rows.min()} to {rows.max()} in {path}"
-        )
-    return rows.astype(np.uint8)
+    rows = np.array([line.split() for line in lines if line.strip()], dtype=np.float64)
+    return rows
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Read images, write one label a line; return the exit code."""
-    if len(arguments) != 2:
-        print("usage: python predict.py INPUT OUTPUT", file=sys.stderr)
+    """Read pictures, write the name of a class a line; return the exit code."""
+    if len(arguments) not in (2, 3):
+        print("usage: python predict.py INPUT OUTPUT [FULL_SCALE]", file=sys.stderr)
         return 2
     try:
-        labels = (
-            load(Path(__file__).parent)
-            .predict_proba(read_images(Path(arguments[0])))
-            .argmax(axis=1)
-        )
+        full_scale = float(arguments[2]) if len(arguments) == 3 else None
+        bundle = load(Path(__file__).parent)
+        images = bundle.prepared(read_images(Path(arguments[0])), full_scale)
+        labels = bundle.predict_proba(images).argmax(axis=1)
     except (BundleError, OSError, ValueError) as error:
         print(f"predict: {error}", file=sys.stderr)
         return 2
-    Path(arguments[1]).write_text("".join(f"{label}\n" for label in labels))
+    names = "".join(f"{bundle.class_names[label]}\n" for label in labels)
+    Path(arguments[1]).write_text(names, encoding="utf-8")
     return 0
 
 

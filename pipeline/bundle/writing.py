@@ -28,12 +28,17 @@ Arrays = dict[str, Array]
 _README = (
     "# {study}: {members} members, {nets} nets\n"
     "\n"
-    "    python predict.py INPUT OUTPUT      # .npy, IDX (.gz) or text rows of integers -> one "
-    "label a line; needs Python and NumPy alone\n"
+    "    python predict.py INPUT OUTPUT      # .npy, IDX (.gz), text rows -> one name a line, "
+    "by Python and NumPy alone\n"
     "\n"
     "    import predict\n"
     '    model = predict.load(".")\n'
-    "    probabilities = model.predict_proba(images)      # uint8 (N, {shape})\n"
+    "    images = model.prepared(pictures)      # as the training data held them -> uint8 (N, "
+    "{shape})\n"
+    "    probabilities = model.predict_proba(images)      # (N, {classes})\n"
+    "    names = [model.class_names[k] for k in probabilities.argmax(axis=1)]\n"
+    "\n"
+    "What training did to a picture, and `prepared` does: {form}. The classes: {names}.\n"
     "\n"
     "manifest.json names every weight file with its sha256 and describes each net; config.yaml "
     "holds the overrides that trained the members;\n"
@@ -115,6 +120,9 @@ def _readme(assembled: Assembled) -> str:
         members=len(manifest.members),
         nets=sum(len(member.nets) for member in manifest.members),
         shape=", ".join(map(str, manifest.image_shape)),
+        classes=manifest.classes,
+        form=manifest.image_form.lines(),
+        names=", ".join(manifest.names[:20]) + (", ..." if manifest.classes > 20 else ""),
         data=f"{manifest.data.name} ({manifest.data.licence})",
     )
 

@@ -116,8 +116,8 @@ class FileSettings(HeldOutSettings):
         "light_on_dark inverts grey pictures if most have a light background",
         choices=("keep", "light_on_dark"),
     )
-    key_of_images: str = setting("auto", "in an archive of arrays: the name of the images")
-    key_of_labels: str = setting("auto", "in an archive of arrays: the name of the labels")
+    images_key: str = setting("auto", "in an archive of arrays: the name of the images")
+    labels_key: str = setting("auto", "in an archive of arrays: the name of the labels")
     duplicates: str = setting(
         "group",
         "pictures that occur twice: group keeps them on one side of every split, report only says "
@@ -138,7 +138,7 @@ class FileSettings(HeldOutSettings):
         """Return the names of arrays of images and labels, in training and in the test, by which an
         archive of arrays is read.
         """
-        return (self.key_of_images, self.key_of_labels) * 2
+        return (self.images_key, self.labels_key) * 2
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,6 @@ from dataclasses import dataclass
 
 from cnn_core.field_checks import setting
 
-LABEL = ("auto", "none", "first", "last")
-NORMALIZE = ("auto", "mnist", "none")
-
 
 @dataclass
 class StudySettings:
@@ -240,11 +237,27 @@ class InputKeys:
         None, "folder that pipeline.export wrote; null: what study.name left behind"
     )
     input: str | None = setting(
-        None, "images: IDX (.gz), CSV, text, .npy, .npz, a picture, a folder of pictures"
+        None, "images: IDX (.gz), tables, text, .npy, .npz, .mat, parquet, pictures or a folder"
     )
     normalize: str = setting(
         "auto",
-        "mnist centres and scales images as MNIST was; auto does so for pictures of another size",
-        choices=NORMALIZE,
+        "auto repeats what training did; mnist centres and scales every image, none changes none",
+        choices=("auto", "mnist", "none"),
     )
-    label: str = setting("auto", "label column of a table", choices=LABEL)
+    full_scale: float | None = setting(
+        None,
+        "value that stands for white; null: as in training, or found where it is certain",
+        above=0,
+    )
+    label: str = setting("auto", "a table's labels: auto, none, first, last, or a column's name")
+    id: str = setting("auto", "a table's ids: auto, none, or a column's name")
+    shape: list[int] = setting(
+        [], "of an image in a row, such as [3,40,40]; empty: as in training, or square"
+    )
+    images_key: str = setting("auto", "array of the images in an archive of arrays")
+    labels_key: str = setting("auto", "array of the labels in an archive of arrays")
+    on_damaged: str = setting(
+        "refuse",
+        "pictures that cannot be read: refuse the input, or skip them and say which",
+        choices=("refuse", "skip"),
+    )

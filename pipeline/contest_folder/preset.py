@@ -1,5 +1,6 @@
 """The preset that a contest's folder makes: experiment=contest on its files."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,11 @@ _HEAD = """# @package _global_
 # Made by python -m pipeline.contest from {folder}; change it by hand and run
 #   python -m pipeline.sweep --config-dir {presets} experiment={name}
 """
+
+
+def preset_name(folder: Path) -> str:
+    """Return a name for the preset and the study: the folder's, of letters that names may have."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", folder.name).strip("_-") or "my_contest"
 
 
 def write_preset(

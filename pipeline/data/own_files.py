@@ -78,10 +78,9 @@ def _opened(
 
 def _with_keys(message: str, settings: FileSettings) -> str:
     """Return a reader's message with its hints called as the settings call them."""
-    arrays = "data." if isinstance(settings, NpzSettings) else "data.key_of_"
-    message = message.replace("images_key", f"{arrays}images").replace(
-        "labels_key", f"{arrays}labels"
-    )
+    end = "" if isinstance(settings, NpzSettings) else "_key"
+    for key in ("images", "labels"):
+        message = message.replace(f"{key}_key", f"data.{key}{end}")
     return re.sub(r"`(shape|label|id|labels)`", r"data.\1", message)
 
 

@@ -2,12 +2,13 @@
 const $ = (id) => document.getElementById(id);
 const paper = $("paper");
 const pen = paper.getContext("2d");
-let drawing = false, last = null, asked = 0, shown = 0, waiting = null, classes = 10;
+let drawing = false, last = null, asked = 0, shown = 0, waiting = null, classes = [], ink = ["#000", "#fff"];
+const MOST_COLUMNS = 12; // of more classes, the most probable are shown
 
 function clearPaper() {
-  pen.fillStyle = "#000";
+  pen.fillStyle = ink[0];
   pen.fillRect(0, 0, paper.width, paper.height);
-  pen.strokeStyle = "#fff";
+  pen.strokeStyle = ink[1];
   pen.lineWidth = 22;
   pen.lineCap = pen.lineJoin = "round";
 }
@@ -74,15 +75,17 @@ async function ask(content) {
 
 function show(answer) {
   const top = answer.ensemble[answer.prediction];
-  $("digit").textContent = answer.empty ? "–" : answer.prediction;
+  $("digit").textContent = answer.empty ? "–" : classes[answer.prediction];
   $("sure").textContent = answer.empty ? "nothing drawn yet" : `${(100 * top).toFixed(1)} % sure`;
   const rows = [["ensemble", answer.ensemble]];
   if (answer.members.length > 1) rows.push(...answer.members.map((m) => [m.name, m.probabilities]));
+  const columns = shownClasses(answer.ensemble);
+  heads(columns);
   $("rows").replaceChildren(...rows.map(([name, values]) => {
     const row = document.createElement("tr"), head = document.createElement("th");
     head.scope = "row";
     head.textContent = name;
-    row.append(head, ...values.map((value) => {
+    row.append(head, ...columns.map((k) => values[k]).map((value) => {
       const cell = document.createElement("td");
       cell.textContent = (100 * value).toFixed(value > 0.0995 ? 0 : 1);
       cell.style.background = `rgb(var(--tint) / ${(0.75 * value).toFixed(3)})`;
@@ -92,6 +95,24 @@ function show(answer) {
   }));
   paint($("seen"), answer.seen);
   $("maps").replaceChildren(...answer.maps.map((map) => paint(document.createElement("canvas"), map)));
+}
+
+function shownClasses(chances) {
+  const all = classes.map((_, k) => k);
+  if (all.length <= MOST_COLUMNS) return all;
+  return all.sort((a, b) => chances[b] - chances[a]).slice(0, MOST_COLUMNS);
+}
+
+function heads(columns) {
+  const row = document.createElement("tr");
+  row.append(document.createElement("td"), ...columns.map((k) => {
+    const head = document.createElement("th");
+    head.scope = "col";
+    head.textContent = classes[k].length > 14 ? `${classes[k].slice(0, 13)}…` : classes[k];
+    head.title = classes[k];
+    return head;
+  }));
+  $("heads").replaceChildren(row);
 }
 
 function paint(canvas, rows) {
@@ -124,13 +145,8 @@ fetch("about.json").then((response) => response.json()).then((model) => {
   classes = model.classes;
   const count = model.members.length;
   $("about").textContent = `Study ${model.study}, ${count} ${count === 1 ? "net" : `members joined by ${model.method}`}, trained on ${model.data}, ${model.image.slice(1).join("×")} pixels.`;
-  const row = document.createElement("tr");
-  row.append(document.createElement("td"), ...Array.from({ length: classes }, (_, k) => {
-    const head = document.createElement("th");
-    head.scope = "col";
-    head.textContent = k;
-    return head;
-  }));
-  $("heads").append(row);
+  if (model.dark_on_light) ink = ["#fff", "#000"];
+  clearPaper();
+  heads(shownClasses(classes.map((_, k) => -k)));
 });
 clearPaper();

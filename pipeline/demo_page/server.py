@@ -6,6 +6,7 @@ import json
 import tempfile
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
@@ -14,14 +15,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from threadpoolctl import threadpool_limits
 
+from cnn_core.data.image_form import full_scale_of
 from cnn_core.errors import InputError
 from cnn_core.layers import OPERATIONS
 from pipeline.bundle.predictor import Bundle, Net
-from pipeline.inputs.normalize import as_mnist, ink_of
-from pipeline.inputs.pictures import read_picture
+from pipeline.inputs import Hints
+from pipeline.inputs.picture_folder import PictureSource
 
 MOST_MAPS = 32
 # What may precede the first activation.
@@ -33,49 +34,19 @@ _WINDOWED = (
 
 
 def input_of(content: bytes, bundle: Bundle) -> NDArray[np.uint8]:
-    """Return the model's input (1, C, H, W) from the bytes of a PNG, JPEG or BMP. Raises InputError
-    for anything else.
+    """Return the model's input (1, C, H, W) from the bytes of a picture: what training did to its
+    pictures, of these values' own range. Raises InputError for anything else.
     """
-    channels, height, width = bundle.image_shape
     with tempfile.TemporaryDirectory(prefix="demo-") as folder:
         file = Path(folder) / "picture"
         file.write_bytes(content)
         try:
-            picture = read_picture(file, channels)
+            (block,) = PictureSource(file, Hints()).blocks(1)
+            picture = block.pictures[0]
+            scale = 255.0 if picture.dtype == np.uint8 else full_scale_of(float(picture.max()))
+            return replace(bundle.form, full_scale=scale).apply(picture)[None]
         except InputError as error:
             raise InputError(str(error).replace(f" in {file}", "")) from None
-    if picture.shape == bundle.image_shape:
-        return picture[None]
-    if channels != 1:
-        resized = Image.fromarray(picture.transpose(1, 2, 0)).resize(
-            (width, height), Image.Resampling.LANCZOS
-        )
-        return np.asarray(resized, np.uint8).transpose(2, 0, 1)[None]
-    centre = fill_box if bundle.manifest.data.name == "digits" else as_mnist
-    return centre(picture[0], (height, width))[None, None]
-
-
-def fill_box(grey: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return a picture (H, W) in the form of scikit-learn's digits: the digit fills the height,
-    each pixel counts the ink of its block.
-
-    Source: Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits": 32x32 bitmaps, ink
-    counted in blocks of 4x4.
-    """
-    ink = ink_of(grey)
-    rows, columns = np.flatnonzero((ink > 0.2).any(axis=1)), np.flatnonzero((ink > 0.2).any(axis=0))
-    height, width = size
-    if not rows.size:
-        return np.zeros(size, np.uint8)
-    cut = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    fitting = min(width, max(2, round(cut.shape[1] * height / cut.shape[0])))
-    digit = np.asarray(
-        Image.fromarray(cut.astype(np.float32)).resize((fitting, height), Image.Resampling.BOX)
-    )
-    canvas = np.zeros(size, np.float32)
-    left = (width - fitting + 1) // 2
-    canvas[:, left : left + fitting] = digit / max(float(digit.max()), 1e-6)
-    return np.rint(np.clip(canvas, 0, 1) * 255).astype(np.uint8)
 
 
 def _framed(net: Net, image: NDArray[np.uint8]) -> NDArray[np.floating]:
@@ -250,7 +221,9 @@ def about(bundle: Bundle) -> dict[str, Any]:
     manifest = bundle.manifest
     return {
         "study": manifest.study,
-        "classes": bundle.classes,
+        "classes": list(bundle.class_names),
+        # Drawn as the training data were, where they were turned into light on dark.
+        "dark_on_light": bundle.form.invert,
         "image": list(bundle.image_shape),
         "members": [member.name for member in manifest.members],
         "method": manifest.combine.method,

@@ -13,6 +13,7 @@ from cnn_core import checkpoint
 from cnn_core.architectures import build_model
 from cnn_core.axes import Array
 from cnn_core.checkpoint import Weights
+from cnn_core.data.prepared import open_prepared
 from cnn_core.errors import InputError
 from cnn_core.spec import Spec
 from pipeline.bundle.predict_py import standalone_source
@@ -206,11 +207,14 @@ def _manifest(
 ) -> Manifest:
     """Return the manifest of a study's members, still without scores."""
     settings = compose(of_the_net(members[0].overrides)).data
+    prepared = open_prepared(spec.data.folder, spec.data.digest)
     licence = source_of(settings).licence
     return Manifest(
         study=paths.name,
         image_shape=spec.data.image_shape,
         classes=spec.data.classes,
+        class_names=prepared.class_names,
+        form=prepared.form,
         members=tuple(members),
         combine=combine,
         views=(IDENTITY,),

@@ -2,6 +2,7 @@
 was judged on.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.records.manifest import Expected
+
+_SHOWN = 10  # classes named in a line
 
 
 @dataclass
@@ -18,6 +21,7 @@ class Drift:
     """
 
     expected: Expected
+    names: Sequence[str] = ()  # of the classes, by number; empty: 0, 1, 2, ...
     count: int = 0
     agreed: int = 0
     confidence: float = 0.0
@@ -35,19 +39,28 @@ class Drift:
             self.classes[int(label)] = self.classes.get(int(label), 0) + int(number)
 
     def lines(self, members: int) -> list[str]:
-        """Return what was seen, in one line."""
+        """Return what was seen, in one line; of many classes, the most frequent."""
+        if not self.count:
+            return []
         agreement = (
             f"all {members} members agree on {self.agreed / self.count:.1%}, "
             if members > 1
             else ""
         )
-        shares = " ".join(
-            f"{label}:{number / self.count:.1%}" for label, number in sorted(self.classes.items())
+        shown = sorted(self.classes)
+        if len(shown) > _SHOWN:
+            shown = sorted(shown, key=lambda k: -self.classes[k])[:_SHOWN]
+        shares = " ".join(f"{self._name(k)}:{self.classes[k] / self.count:.1%}" for k in shown)
+        more = (
+            f" and {len(self.classes) - len(shown)} more" if len(shown) < len(self.classes) else ""
         )
         return [
             f"{self.count} images; {agreement}mean confidence {self.confidence / self.count:.1%}; "
-            f"classes {shares}"
+            f"classes {shares}{more}"
         ]
+
+    def _name(self, k: int) -> str:
+        return self.names[k] if self.names else str(k)
 
     def warnings(self) -> list[str]:
         """Return a sentence for each sign that these images differ from those that the model was
@@ -72,6 +85,11 @@ class Drift:
         spread = np.sqrt(usual_share * (1 - usual_share) / self.count)
         odd = np.flatnonzero(np.abs(share - usual_share) > 0.05 + 4 * spread)
         if odd.size:
-            shown = ", ".join(f"{k}: {share[k]:.1%} instead of {usual_share[k]:.1%}" for k in odd)
-            found.append(f"drift: the balance of classes differs from training ({shown})")
+            most = odd[np.argsort(-np.abs(share - usual_share)[odd], kind="stable")][:_SHOWN]
+            shown = ", ".join(
+                f"{self._name(k)}: {share[k]:.1%} instead of {usual_share[k]:.1%}"
+                for k in sorted(most)
+            )
+            more = f" and {odd.size - most.size} more" if most.size < odd.size else ""
+            found.append(f"drift: the balance of classes differs from training ({shown}{more})")
         return found

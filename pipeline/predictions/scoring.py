@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from cnn_core.axes import Images, Labels
 from pipeline.files import atomic_write_text
@@ -17,13 +18,14 @@ from pipeline.records.typed_json import plain
 from pipeline.reporting.scores import (
     accuracy,
     calibration_error,
-    confusion,
     gain_over,
     log_loss,
     wilson,
 )
+from pipeline.reporting.svg import shortened
 
 _SHOWN = 200  # misclassified images on the sheet
+_LONGEST = 8  # signs of a class's name in a caption
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Scored:
     labels: Labels
     members: NDArray[np.float32]
     joined: NDArray[np.float32]
+    class_names: tuple[str, ...]
 
     def figures(self) -> dict[str, Any]:
         """Return accuracy with Wilson's interval, log loss, calibration error, per-class figures,
@@ -61,26 +64,30 @@ class Scored:
 
     def confusion(self) -> NDArray[np.int64]:
         """Return counts (true class, predicted class)."""
-        return confusion(self.joined.argmax(axis=1), self.labels, self.joined.shape[1])
+        known = np.arange(len(self.class_names))
+        counts: NDArray[np.int64] = confusion_matrix(
+            self.labels, self.joined.argmax(axis=1), labels=known
+        )
+        return counts
 
-    def per_class(self) -> list[dict[str, float]]:
+    def per_class(self) -> list[dict[str, str | int | float]]:
         """Return precision, recall and F1 of each class; 0 where a class is never predicted or
         never occurs.
         """
-        counts = self.confusion()
-        rows = []
-        for k in range(len(counts)):
-            right, predicted, true = (
-                int(counts[k, k]),
-                int(counts[:, k].sum()),
-                int(counts[k].sum()),
-            )
-            precision, recall = right / max(predicted, 1), right / max(true, 1)
-            f1 = 2 * right / max(predicted + true, 1)
-            rows.append(
-                {"class": k, "images": true, "precision": precision, "recall": recall, "f1": f1}
-            )
-        return rows
+        known = np.arange(len(self.class_names))
+        found = precision_recall_fscore_support(
+            self.labels, self.joined.argmax(axis=1), labels=known, zero_division=0
+        )
+        return [
+            {
+                "class": name,
+                "images": int(count),
+                "precision": float(precision),
+                "recall": float(recall),
+                "f1": float(f1),
+            }
+            for name, precision, recall, f1, count in zip(self.class_names, *found, strict=True)
+        ]
 
     def line(self) -> str:
         """Return the main figures in one line."""
@@ -105,14 +112,16 @@ def write_scored(folder: Path, scored: Scored) -> None:
     counts = scored.confusion()
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["true", *range(len(counts))])
-    writer.writerows([k, *row.tolist()] for k, row in enumerate(counts))
+    writer.writerow(["true", *scored.class_names])
+    rows = zip(scored.class_names, counts.tolist(), strict=True)
+    writer.writerows([name, *row] for name, row in rows)
     atomic_write_text(folder / f"{scored.name}_confusion.csv", table.getvalue())
     predicted = scored.joined.argmax(axis=1)
     wrong = np.flatnonzero(predicted != scored.labels)
     if wrong.size and scored.images.shape[1] in (1, 3):
         surest = wrong[np.argsort(-scored.joined[wrong, predicted[wrong]])][:_SHOWN]
-        captions = [f"{scored.labels[n]} as {predicted[n]}" for n in surest]
+        names = [shortened(name, _LONGEST) for name in scored.class_names]
+        captions = [f"{names[scored.labels[n]]} as {names[predicted[n]]}" for n in surest]
         write_sheet(
             folder / f"{scored.name}_misclassified.png",
             scored.images[surest],

@@ -1,54 +1,104 @@
-"""What predict writes: a file of labels or probabilities in the contest's form, and a line in
-submissions.csv for each.
+"""What predict writes without a template: labels a line, a submission of ids and labels, or all
+probabilities.
 """
 
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnn_core.errors import InputError
-from pipeline.files import sha256_file
-from pipeline.records.manifest import Manifest
+from pipeline.inputs.input_source import numbered
 
 FORMATS = ("auto", "labels", "submission", "probabilities")
 _FORMULA = re.compile(r"[=+\-@\t\r]")
 
+Probabilities = NDArray[np.floating[Any]]
+
+
+class Written(Protocol):
+    """Predictions on their way into a file."""
+
+    def add(self, ids: Sequence[str], probabilities: Probabilities) -> None:
+        """Take the predictions of some pictures, (n, classes), in the input's order."""
+
+    def finish(self) -> str | None:
+        """Write what is left; return what the user should know, if anything."""
+
 
 def format_of(output: Path, chosen: str) -> str:
     """Return the form of an output file: as chosen, or by its ending: .csv a submission, .npy
-    probabilities, else labels.
+    probabilities, else labels. Probabilities in a .npy file are an "array".
     """
-    if chosen != "auto":
-        return chosen
-    return {".csv": "submission", ".npy": "probabilities"}.get(output.suffix.lower(), "labels")
+    ending = output.suffix.lower()
+    if chosen == "auto":
+        chosen = {".csv": "submission", ".npy": "probabilities"}.get(ending, "labels")
+    return "array" if chosen == "probabilities" and ending == ".npy" else chosen
 
 
-def rows_of(
-    form: str, ids: Sequence[str], probabilities: NDArray[np.floating[Any]]
-) -> Iterator[str]:
-    """Yield the lines of a block: a label; ``ImageId,Label``; or the id and all probabilities."""
-    labels = probabilities.argmax(axis=1)
-    for name, label, row in zip(ids, labels, probabilities, strict=True):
-        if form == "labels":
-            yield f"{label}\n"
-        elif form == "submission":
-            yield csv_line([safe_id(name), str(label)])
-        else:
-            yield csv_line([safe_id(name), *(f"{p:.6f}" for p in row)])
+class LabelLines:
+    """The name of a class a line."""
+
+    def __init__(self, file: TextIO, names: Sequence[str]) -> None:
+        self.file, self.names = file, names
+
+    def add(self, ids: Sequence[str], probabilities: Probabilities) -> None:
+        self.file.writelines(f"{self.names[k]}\n" for k in probabilities.argmax(axis=1))
+
+    def finish(self) -> None:
+        return None
 
 
-def header_of(form: str, classes: int) -> str:
-    """Return the first line of a form, empty for labels."""
-    if form == "submission":
-        return "ImageId,Label\n"
-    return "" if form == "labels" else csv_line(["ImageId", *(f"p{k}" for k in range(classes))])
+class IdRows:
+    """A table of ids and labels, or of ids and all probabilities.
+
+    The id's column keeps the input's name for it; rows that are only numbered have `ImageId`, as in
+    the public digit contest, and pictures `id`.
+    """
+
+    def __init__(
+        self, file: TextIO, names: Sequence[str], id_name: str | None, *, all_classes: bool
+    ) -> None:
+        self.file, self.names, self.id_name = file, names, id_name
+        self.all_classes, self.begun = all_classes, False
+
+    def add(self, ids: Sequence[str], probabilities: Probabilities) -> None:
+        if not self.begun:
+            self.begun = True
+            id_name = self.id_name or ("ImageId" if tuple(ids[:1]) == numbered(0, 1) else "id")
+            label = "Label" if id_name[:1].isupper() else "label"
+            columns = self.names if self.all_classes else [label]
+            self.file.write(csv_line([id_name, *columns]))
+        for name, row in zip(ids, probabilities, strict=True):
+            shown = chances(row) if self.all_classes else [self.names[int(row.argmax())]]
+            self.file.write(csv_line([safe_id(name), *shown]))
+
+    def finish(self) -> None:
+        return None
+
+
+class ProbabilityArray:
+    """All probabilities as a .npy array, (N, classes) float32."""
+
+    def __init__(self, file: TextIO) -> None:
+        self.file = file
+        self.kept: list[Probabilities] = []
+
+    def add(self, ids: Sequence[str], probabilities: Probabilities) -> None:
+        self.kept.append(probabilities)
+
+    def finish(self) -> None:
+        np.save(self.file.buffer, np.concatenate(self.kept), allow_pickle=False)
+
+
+def chances(row: Probabilities) -> list[str]:
+    """Return a row's probabilities as text."""
+    return [f"{p:.6f}" for p in row]
 
 
 def safe_id(name: str) -> str:
@@ -64,50 +114,8 @@ def safe_id(name: str) -> str:
     return name
 
 
-def csv_line(cells: Sequence[str]) -> str:
+def csv_line(cells: Sequence[str], delimiter: str = ",") -> str:
     """Return one line of CSV, quoted where it must be."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
+    csv.writer(text, lineterminator="\n", delimiter=delimiter).writerow(cells)
     return text.getvalue()
-
-
-LEDGER = ("time", "file", "sha256", "rows", "bundle", "model", "expected_score", "score")
-
-
-def append_to_ledger(
-    root: Path, output: Path, rows: int, bundle: Path, manifest: Manifest, expected: float | None
-) -> Path:
-    """Append a line to submissions.csv and return its path; the column `score` is for the user to
-    fill in.
-    """
-    path = root / "submissions.csv"
-    line = {
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "file": str(output),
-        "sha256": sha256_file(output),
-        "rows": str(rows),
-        "bundle": str(bundle),
-        "model": manifest.digest[:16],
-        "expected_score": "" if expected is None else f"{expected:.5f}",
-        "score": "",
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = csv_line([line[key] for key in LEDGER])
-    with path.open("a", encoding="utf-8") as file:
-        if file.tell() == 0:
-            file.write(csv_line(LEDGER))
-        file.write(text)
-    return path
-
-
-def expected_score(manifest: Manifest) -> float | None:
-    """Return the out-of-fold accuracy on the images that stand in for those to label, None where
-    the manifest does not say.
-
-    Where refits predict, it is that of the folds' nets, which saw fewer images: if anything, too
-    low.
-    """
-    scores = manifest.scores
-    if scores.out_of_fold is not None and scores.chosen_on is not None:
-        return scores.out_of_fold[scores.chosen_on].accuracy
-    return scores.objective

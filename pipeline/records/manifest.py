@@ -1,5 +1,5 @@
-"""A bundle's manifest.json: its members, nets and weight files, how they are joined, what is
-expected of them; and its one reader and writer.
+"""A bundle's manifest.json: its members, nets and weight files, how they are joined, the names of
+the classes, what is done to a picture, what is expected; and its one reader and writer.
 
 NumPy and the standard library alone: a bundle's predict.py holds this file.
 """
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from cnn_core.data.image_form import NORMALIZATIONS, OTHER_SIZES, ImageForm
 from pipeline.records.typed_json import RecordError, plain, read_record
 
 FORMAT = 1
@@ -112,12 +113,18 @@ class TrainedOn:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """All that a bundle says of itself; `digest` is the sha256 of all else."""
+    """All that a bundle says of itself; `digest` is the sha256 of all else.
+
+    `names` and `image_form` also answer for a bundle that was written before there were any: its
+    classes are called 0 to classes - 1, its pictures are only brought to the size.
+    """
 
     format: int = FORMAT
     study: str
     image_shape: tuple[int, int, int]
     classes: int
+    class_names: tuple[str, ...] = ()  # by class number; empty: 0 to classes - 1
+    form: ImageForm | None = None  # what was done to every picture of the training data
     members: tuple[BundleMember, ...]
     combine: Combine
     views: tuple[tuple[float, ...], ...] = ()
@@ -126,6 +133,37 @@ class Manifest:
     files: Mapping[str, str] = field(default_factory=dict)  # name -> sha256
     data: TrainedOn
     digest: str = ""
+
+    def __post_init__(self) -> None:
+        names, form = self.class_names, self.form
+        if names and (len(names) != self.classes or len(set(names)) != self.classes):
+            raise RecordError(
+                f"got {len(names)} class_names, {len(set(names))} of them distinct, must be "
+                f"{self.classes} distinct ones"
+            )
+        if form is None:
+            return
+        if form.shape != self.image_shape:
+            raise RecordError(f"got a form of {form.shape}, must be image_shape {self.image_shape}")
+        if form.normalize not in NORMALIZATIONS or form.other_sizes not in OTHER_SIZES:
+            raise RecordError(
+                f"got form.normalize = {form.normalize!r} and form.other_sizes = "
+                f"{form.other_sizes!r}, must be one of {', '.join(NORMALIZATIONS)} and one of "
+                f"{', '.join(OTHER_SIZES)}"
+            )
+        if not form.full_scale > 0:
+            raise RecordError(f"got form.full_scale = {form.full_scale!r}, must be above 0")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the classes' names, by number."""
+        return self.class_names or tuple(map(str, range(self.classes)))
+
+    @property
+    def image_form(self) -> ImageForm:
+        """Return what is to be done to a picture before the nets see it."""
+        channels, height, width = self.image_shape
+        return self.form or ImageForm(channels=channels, height=height, width=width)
 
 
 def read_manifest(content: bytes, where: str = "manifest.json") -> Manifest:

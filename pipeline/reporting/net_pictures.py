@@ -20,7 +20,8 @@ from pipeline.configuration import compose, spec_of
 from pipeline.data import prepare
 from pipeline.files import TrialPaths
 from pipeline.picture_sheet import sheet_png
-from pipeline.reporting.svg import box, chart, standalone, words
+from pipeline.reporting.confusion_chart import confusion_matrix
+from pipeline.reporting.svg import shortened, standalone
 from pipeline.trial_folder import TrialFolder
 
 _CAPTIONS = {
@@ -29,6 +30,7 @@ _CAPTIONS = {
     "first_layer.png": "Filters of the first layer, blue negative, red positive.",
 }
 _MOST_MISTAKES, _MOST_FILTERS, _COLUMNS = 40, 64, 8
+_LONGEST = 6  # signs of a class's name in a caption
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class KeptNet:
     weights: Weights
     images: Images
     labels: Labels
+    class_names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -75,14 +78,15 @@ def open_kept(folder: Path) -> KeptNet:
     spec = spec_of(config, prepare(config.data, config.root), stored.seed)
     weights, _ = load_weights(paths.weights)
     data = data_of(spec.data)
-    return KeptNet(spec, weights, data.valid_images[data.valid], data.labels[data.valid])
+    images, labels = data.valid_images[data.valid], data.labels[data.valid]
+    return KeptNet(spec, weights, images, labels, data.prepared.class_names)
 
 
 def draw_net(folder: Path) -> NetPictures:
     """Draw the net of a trial whose weights were kept. Raises the same errors as `open_kept`."""
     net = open_kept(folder)
     chances = predict_proba(net.spec, net.weights.params, net.weights.buffers, net.images)
-    names = [str(index) for index in range(net.spec.data.classes)]
+    names = net.class_names
     sheets = {"misclassified.png": misclassified(net.images, net.labels, chances, names)}
     named = net.weights.params.items()
     kernels = next(
@@ -92,37 +96,6 @@ def draw_net(folder: Path) -> NetPictures:
         sheets["first_layer.png"] = first_layer_filters(kernels)
     confusion = confusion_matrix(net.labels, chances.argmax(axis=1), names)
     return NetPictures(confusion, {name: png for name, png in sheets.items() if png})
-
-
-def confusion_matrix(
-    truth: NDArray[np.integer], predicted: NDArray[np.integer], names: Sequence[str]
-) -> str:
-    """Counts of true against predicted class; colour marks only mistakes, so that a good net's few
-    still stand out.
-    """
-    counts = np.zeros((len(names), len(names)), dtype=int)
-    np.add.at(counts, (truth, predicted), 1)
-    most = max(1, int((counts - np.diag(np.diag(counts))).max(initial=0)))
-    side, left, top = 34.0, 64.0, 26.0
-    parts = [words(18, top - 10, "true class", "name")]
-    for (row, column), count in np.ndenumerate(counts):
-        x, y = left + side * column, top + side * row
-        strength = 0.0 if row == column else 0.75 * count / most
-        told = f"true {names[row]}, predicted {names[column]}: {count}"
-        parts.append(box((x, y), (side, side), "cell wrong", told, strength))
-        if count:
-            kind = "tick" if row == column else "name"
-            parts.append(words(x + side / 2, y + side / 2 + 4, str(count), kind, "middle"))
-    end = top + side * len(names)
-    for index, name in enumerate(names):
-        middle = side * index + side / 2
-        parts.append(words(left - 8, top + middle + 4, name, "label", "end"))
-        parts.append(words(left + middle, end + 16, name, "label", "middle"))
-    parts.append(words(left + side * len(names) / 2, end + 36, "predicted", "name", "middle"))
-    wrong = f"{int(counts.sum() - np.trace(counts))} of {counts.sum()} wrong"
-    size = (left + side * len(names) + 14, end + 44)
-    caption = f"Validation images: {wrong}; the colour shows mistakes alone."
-    return chart("".join(parts), size, "Confusion matrix", f"{wrong}.", caption)
 
 
 def misclassified(
@@ -142,7 +115,8 @@ def misclassified(
     wrong = wrong[np.argsort(-sure[wrong], kind="stable")][:_MOST_MISTAKES]
     if not len(wrong):
         return b""
-    captions = [f"{names[truth[n]]} > {names[predicted[n]]}  {sure[n]:.0%}" for n in wrong]
+    short = [shortened(name, _LONGEST) for name in names]
+    captions = [f"{short[truth[n]]} > {short[predicted[n]]}  {sure[n]:.0%}" for n in wrong]
     zoom = -(-84 // images.shape[-1])
     return sheet_png(images[wrong], columns=_COLUMNS, zoom=zoom, captions=captions)
 

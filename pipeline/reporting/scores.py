@@ -67,14 +67,6 @@ def calibration_error(probabilities: Probabilities, labels: Labels, bins: int = 
     return float(error)
 
 
-def confusion(predicted: NDArray[np.int64], labels: Labels, classes: int) -> NDArray[np.int64]:
-    """Return counts (true class, predicted class)."""
-    counts: NDArray[np.int64] = np.bincount(
-        labels * classes + predicted, minlength=classes * classes
-    ).reshape(classes, classes)
-    return counts
-
-
 def log_losses(probabilities: Probabilities, labels: Labels) -> NDArray[np.float64]:
     """Return (N,): -log p of each image's right class."""
     right = probabilities[np.arange(len(labels)), labels].astype(np.float64)

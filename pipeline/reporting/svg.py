@@ -184,6 +184,11 @@ def words(x: float, y: float, text: str, kind: str = "label", anchor: str = "sta
     return f'<text class="{kind}" x="{x:g}" y="{y:g}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
+def shortened(name: str, most: int) -> str:
+    """Return a name of at most `most` signs."""
+    return name if len(name) <= most else name[: most - 1] + "…"
+
+
 def chart(
     body: str, size: tuple[float, float], title: str, description: str, caption: str = ""
 ) -> str:

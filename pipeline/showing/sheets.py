@@ -13,7 +13,8 @@ from cnn_core.streams import stream
 from pipeline.configuration import Config
 from pipeline.data import prepare
 from pipeline.files import writable_file, writable_folder
-from pipeline.inputs import Wanted, open_input
+from pipeline.inputs import Hints
+from pipeline.inputs.reading import open_as_trained
 from pipeline.picture_sheet import write_sheet
 
 ROWS = 12
@@ -34,18 +35,26 @@ def augment_sheet(config: Config, output: str | None) -> Path:
     )
 
 
-def input_sheet(config: Config, path: str, normalize: str, output: str | None) -> tuple[Path, int]:
+def input_sheet(
+    config: Config, path: str, normalize: str, output: str | None
+) -> tuple[Path, int, tuple[str, ...]]:
     """Write a sheet of an input's first images as a net trained on ``data=``, of that
     ``model.frame``, would see them.
 
-    Return its path and how many are shown.
+    Return its path, how many are shown, and what the input was taken for.
     """
     data = prepare(config.data, config.root)
-    source = open_input(path, Wanted(image_shape=data.image_shape, classes=data.classes), normalize)
-    block = next(iter(source.blocks(MOST_IMAGES)))
-    return write_sheet(
-        _place(config, output, "input.png"), framed(block.images, config.model.frame)
-    ), len(block.images)
+    prepared = open_prepared(data.folder, data.digest)
+    hints = Hints(shape=prepared.image_shape, class_names=prepared.class_names)
+    reading = open_as_trained(path, prepared.form, hints, normalize)
+    images: list[Images] = []
+    for batch in reading.batches():
+        images.append(batch.images)
+        if sum(map(len, images)) >= MOST_IMAGES:
+            break
+    shown = np.concatenate(images)[:MOST_IMAGES]
+    place = _place(config, output, "input.png")
+    return write_sheet(place, framed(shown, config.model.frame)), len(shown), reading.lines
 
 
 def framed(images: Images, frame: str) -> Images:

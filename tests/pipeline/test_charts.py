@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from pipeline.reporting import course_charts, parameter_charts
-from pipeline.reporting.net_pictures import confusion_matrix, first_layer_filters, misclassified
+from pipeline.reporting.confusion_chart import confusion_matrix
+from pipeline.reporting.net_pictures import first_layer_filters, misclassified
 from pipeline.reporting.page import overview
 from pipeline.reporting.regression import Regression, fit_study, flat_name, strongest
 from pipeline.reporting.svg import axis_of, log_ticks, nice_ticks, parameter_axis, standalone

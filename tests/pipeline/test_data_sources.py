@@ -361,16 +361,12 @@ def test_relative_paths_start_from_data_root_or_the_shared_folder(
         ),
         (
             "csv",
-            lambda f: (f / "train.csv").write_text(
-                NINE + "1,2,-9,3,4,5,6,7,8,9\n"
-            ),
+            lambda f: (f / "train.csv").write_text(NINE + "1,2,-9,3,4,5,6,7,8,9\n"),
             "got '-9' on line 2, column 3",
         ),
         (
             "csv",
-            lambda f: (f / "train.csv").write_text(
-                NINE + "-1,2,9,3,4,5,6,7,8,9\n"
-            ),
+            lambda f: (f / "train.csv").write_text(NINE + "-1,2,9,3,4,5,6,7,8,9\n"),
             "must have at least 2 classes, got -1 alone",
         ),
         (

@@ -5,6 +5,7 @@ import io
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from cnn_core.data.image_form import ImageForm, fill_box
 from cnn_core.errors import InputError
 from cnn_core.layers import MomentNormalization
 from cnn_core.model import Sequential
@@ -19,7 +21,7 @@ from pipeline.bundle.predictor import Bundle, Net
 from pipeline.bundle.writing import operations_of
 from pipeline.configuration import compose
 from pipeline.demo import COMMAND, main
-from pipeline.demo_page.server import DemoServer, answer, fill_box, first_maps, input_of
+from pipeline.demo_page.server import DemoServer, answer, first_maps, input_of
 from tests.pipeline.made_manifest import made_manifest
 
 
@@ -43,7 +45,11 @@ def net(seed: int) -> Net:
 
 @pytest.fixture(scope="module")
 def bundle() -> Bundle:
-    return Bundle(made_manifest((1, 8, 8), 10, (1.0, 1.0)), [[net(0)], [net(1)]])
+    form = ImageForm(channels=1, height=8, width=8, full_scale=16.0, other_sizes="box")
+    manifest = replace(
+        made_manifest((1, 8, 8), 10, (1.0, 1.0)), form=form, class_names=tuple("abcdefghij")
+    )
+    return Bundle(manifest, [[net(0)], [net(1)]])
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +109,9 @@ def test_about_says_which_model_it_is(server: DemoServer) -> None:
     status, content, _ = ask(server, "GET", "/about.json")
     assert status == 200
     assert json.loads(content) | {"digest": ""} == {
-        "study": "made-up", "classes": 10, "image": [1, 8, 8], "members": ["m0", "m1"],
-        "method": "uniform", "data": "digits", "digest": "",
+        "study": "made-up", "classes": list("abcdefghij"), "image": [1, 8, 8],
+        "members": ["m0", "m1"], "method": "uniform", "data": "digits", "digest": "",
+        "dark_on_light": False,
     }  # fmt: skip
 
 

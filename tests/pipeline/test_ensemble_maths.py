@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from scipy.stats import binomtest
-from sklearn.metrics import confusion_matrix
 from sklearn.metrics import log_loss as sklearn_log_loss
 
 from pipeline.ensemble.member_weights import (
@@ -29,7 +28,6 @@ from pipeline.ensemble.methods import (
 from pipeline.reporting.scores import (
     accuracy,
     calibration_error,
-    confusion,
     gain_over,
     log_loss,
     wilson,
@@ -279,12 +277,4 @@ def test_calibration_error_by_hand() -> None:
     probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.6, 0.4]])
     assert calibration_error(probabilities, np.array([0, 1, 0, 0]), bins=10) == pytest.approx(
         0.5 * 0.4 + 0.5 * 0.4
-    )
-
-
-def test_confusion_equals_sklearn() -> None:
-    rng = np.random.default_rng(0)
-    labels, predicted = rng.integers(0, 5, (2, 300))
-    np.testing.assert_array_equal(
-        confusion(predicted, labels, 5), confusion_matrix(labels, predicted, labels=range(5))
     )

@@ -16,9 +16,10 @@ from pipeline.bundle.running import predict_blocks
 from pipeline.configuration import command_line, compose
 from pipeline.data import prepare
 from pipeline.files import sha256_file
-from pipeline.inputs import Block
+from pipeline.inputs.reading import Batch
 from pipeline.predictions.drift import Drift
-from pipeline.predictions.submission import expected_score, safe_id
+from pipeline.predictions.ledger import expected_score
+from pipeline.predictions.submission import safe_id
 from pipeline.records.manifest import Expected
 
 
@@ -96,7 +97,7 @@ def test_blocks_in_processes_equal_all_at_once(
     final_root: Path, bundle: Bundle, images: np.ndarray
 ) -> None:
     blocks = [
-        Block(images=images[k : k + 17], ids=("x",) * len(images[k : k + 17]))
+        Batch(images=images[k : k + 17], ids=("x",) * len(images[k : k + 17]))
         for k in range(0, 120, 17)
     ]
     found = list(predict_blocks(final_root / "small" / "bundle", bundle, iter(blocks), 2))
@@ -131,8 +132,8 @@ def test_images_of_another_size_and_arguments_left_out(
     run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:  # type: ignore[no-untyped-def]
     np.save(tmp_path / "large.npy", np.zeros((3, 28, 28), np.uint8))
-    assert run("x.txt", source="large.npy")[0] == 2
-    assert "model's size, 8x8, got 28x28" in capsys.readouterr().err
+    assert run("x.txt", "normalize=none", source="large.npy")[0] == 2
+    assert "must have the size 8x8, got 28x28" in capsys.readouterr().err
     assert command_line(predict.COMMAND, ["study.name=small"], predict.main) == 2
     assert "needs input=PATH and output=PATH, got no input" in capsys.readouterr().err
     assert (
@@ -165,7 +166,7 @@ def test_formula_ids_of_a_contest_file_are_refused_and_plain_ones_kept(
     (tmp_path / "ids.csv").write_text(f"{header}\n-7,{row}\nimg_2.png,{row}\n")
     _, output = run("x.csv", source="ids.csv")
     assert [row[0] for row in csv.reader(output.read_text().splitlines())] == [
-        "ImageId",
+        "id",
         "-7",
         "img_2.png",
     ]

@@ -1,0 +1,38 @@
+"""The input that a command's keys ask for, opened as the bundle's training data were."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cnn_core.errors import InputError
+from pipeline.bundle.predictor import Bundle
+from pipeline.configuration.sections import InputKeys
+from pipeline.inputs import Hints
+from pipeline.inputs.reading import Reading, open_as_trained
+
+
+def open_asked(
+    keys: InputKeys, bundle: Bundle, *, labels: str | None = None, need_labels: bool = False
+) -> Reading:
+    """Return the input that `keys` name; `labels` is a file of labels beside the pictures.
+
+    Raises InputError for whatever cannot be read or is not certain.
+    """
+    if keys.input is None:
+        raise InputError("input: must be the path of a file or folder, got none")
+    hints = Hints(
+        label=keys.label,
+        id=keys.id,
+        labels=Path(labels).expanduser() if labels else None,
+        images_key=keys.images_key,
+        labels_key=keys.labels_key,
+        shape=tuple(keys.shape) or bundle.form.shape,
+        class_names=bundle.class_names,
+        need_labels=need_labels,
+        on_damaged=keys.on_damaged,
+    )
+    return open_as_trained(keys.input, bundle.form, hints, keys.normalize, keys.full_scale)
+
+
+def few_of(ids: Sequence[str], most: int = 10) -> str:
+    """Return ids for a sentence, the first few of many."""
+    return ", ".join(ids[:most]) + (f" and {len(ids) - most} more" if len(ids) > most else "")

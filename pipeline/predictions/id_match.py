@@ -1,0 +1,100 @@
+"""Which row of the input each id of a template means."""
+
+import re
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnn_core.errors import InputError
+
+_ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,4}$")
+
+
+def _without_folders(name: str) -> str:
+    return name.replace("\\", "/").rpartition("/")[2]
+
+
+def _without_ending(name: str) -> str:
+    return _ENDING.sub("", name)
+
+
+def _stem(name: str) -> str:
+    return _without_ending(_without_folders(name))
+
+
+def _number(name: str) -> str:
+    stem = _stem(name)
+    return str(int(stem)) if stem.isdecimal() else stem
+
+
+# From the strictest to the laxest: an id means a picture by the first that makes both sides equal.
+_SIGHTS: tuple[tuple[str, Callable[[str], str]], ...] = (
+    ("", str),
+    (" without folders", _without_folders),
+    (" without endings", _without_ending),
+    (" without folders and endings", _stem),
+    (" as numbers", _number),
+)
+
+
+def match_ids(
+    wanted: Sequence[str], given: Sequence[str], invented: bool, where: str
+) -> tuple[NDArray[np.intp], str]:
+    """Return the input's row of each of a template's ids, (N,), and how they were matched, in
+    words.
+
+    wanted: the template's ids, distinct; given: the input's; invented: those are row numbers only.
+    Raises InputError where the two do not name the same pictures, each once.
+    """
+    best = -1, "", set(wanted), set(given)
+    for how, key in _SIGHTS:
+        left, right = [key(name) for name in wanted], [key(name) for name in given]
+        rows = {name: row for row, name in enumerate(right)}
+        distinct = len(set(left)) == len(left) and len(rows) == len(right)
+        if distinct and rows.keys() == set(left):
+            return np.array([rows[name] for name in left], np.intp), f"ids{how} equal the input's"
+        common = len(rows.keys() & set(left))
+        if common > best[0] and (distinct or not how):
+            best = common, how, set(left) - rows.keys(), rows.keys() - set(left)
+    if invented and len(wanted) == len(given):
+        return _by_number(wanted)
+    _, how, missing, superfluous = best
+    raise InputError(_disagreement(wanted, given, how, (missing, superfluous)) + f" in {where}")
+
+
+def _by_number(wanted: Sequence[str]) -> tuple[NDArray[np.intp], str]:
+    """Return rows by the order of the template, or by its numbers where those count the rows."""
+    if all(name.isdecimal() for name in wanted):
+        numbers = np.array([int(name) for name in wanted], np.intp)
+        first = int(numbers.min())
+        if int(numbers.max()) - first == len(numbers) - 1 and len(set(wanted)) == len(wanted):
+            return numbers - first, f"the input has no ids: id {first} is taken for its first row"
+    order = np.arange(len(wanted), dtype=np.intp)
+    return order, "the input has no ids: its rows are taken in the order of the template"
+
+
+def _disagreement(
+    wanted: Sequence[str], given: Sequence[str], how: str, apart: tuple[set[str], set[str]]
+) -> str:
+    missing, superfluous = (sorted(names) for names in apart)
+    key = dict(_SIGHTS)[how]
+    seen: set[str] = set()
+    twice = [name for name in map(key, given) if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
+    parts = [
+        f"{len(names)} {what} ({_few(names)})"
+        for names, what in (
+            (missing, "of the template missing in the input"),
+            (superfluous, "of the input not in the template"),
+            (twice, "more than once in the input"),
+        )
+        if names
+    ]
+    return (
+        f"the input and the template must name the same pictures, got {len(given)} pictures and "
+        f"{len(wanted)} ids{how}: {'; '.join(parts)}"
+    )
+
+
+def _few(names: Sequence[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

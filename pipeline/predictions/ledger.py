@@ -1,0 +1,66 @@
+"""The ledger of predictions: a line in submissions.csv for each file that predict wrote."""
+
+import csv
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pipeline.files import atomic_write_text, sha256_file
+from pipeline.predictions.submission import csv_line
+from pipeline.records.manifest import Manifest
+
+# damaged: pictures among the rows that could not be read, answered with the most frequent class
+LEDGER = ["time", "file", "sha256", "rows", "damaged", "bundle", "model", "expected_score", "score"]
+
+
+def append_to_ledger(
+    root: Path, output: Path, rows: int, bundle: Path, manifest: Manifest, damaged: int = 0
+) -> Path:
+    """Append a line to submissions.csv and return its path; the column `score` is for the user to
+    fill in.
+    """
+    path = root / "submissions.csv"
+    expected = expected_score(manifest)
+    line = {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "file": str(output),
+        "sha256": sha256_file(output),
+        "rows": str(rows),
+        "damaged": str(damaged),
+        "bundle": str(bundle),
+        "model": manifest.digest[:16],
+        "expected_score": "" if expected is None else f"{expected:.5f}",
+        "score": "",
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _add_column(path)
+    text = csv_line([line[key] for key in LEDGER])
+    with path.open("a", encoding="utf-8") as file:
+        if file.tell() == 0:
+            file.write(csv_line(LEDGER))
+        file.write(text)
+    return path
+
+
+def _add_column(path: Path) -> None:
+    """Give a ledger from before there were damaged pictures their column."""
+    if not path.exists():
+        return
+    rows = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
+    if rows and "rows" in rows[0] and "damaged" not in rows[0]:
+        at = rows[0].index("rows") + 1
+        for n, row in enumerate(rows):
+            row.insert(at, "" if n else "damaged")
+        atomic_write_text(path, "".join(map(csv_line, rows)))
+
+
+def expected_score(manifest: Manifest) -> float | None:
+    """Return the out-of-fold accuracy on the images that stand in for those to label, None where
+    the manifest does not say.
+
+    Where refits predict, it is that of the folds' nets, which saw fewer images: if anything, too
+    low.
+    """
+    scores = manifest.scores
+    if scores.out_of_fold is not None and scores.chosen_on is not None:
+        return scores.out_of_fold[scores.chosen_on].accuracy
+    return scores.objective

@@ -1,0 +1,223 @@
+"""A contest's sample submission: what it says of the file to hand in, and a file in that form."""
+
+import csv
+import gzip
+import io
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnn_core.errors import InputError
+from pipeline.inputs.input_source import numbered
+from pipeline.inputs.labels import label_text
+from pipeline.predictions.class_columns import class_columns
+from pipeline.predictions.id_match import match_ids
+from pipeline.predictions.submission import Probabilities, chances, csv_line, safe_id
+
+_DELIMITERS = ",;\t|"
+_ID_NAMES = (
+    *("id", "imageid", "image_id", "image id", "image", "filename", "file_name", "file name"),
+    *("file", "path", "name", "img", "index"),
+)
+
+
+@dataclass(frozen=True)
+class Template:
+    """A sample submission, understood."""
+
+    path: Path
+    header: tuple[str, ...] | None  # None: the file begins with its first row
+    delimiter: str
+    id_column: int | None  # None: there is but the column of labels, rows count by their order
+    ids: tuple[str, ...]
+    classes: tuple[int, ...] | None  # class of each other column; None: one for the class's name
+
+    def lines(self, names: Sequence[str]) -> str:
+        """Return what was understood, in one line."""
+        ids = "no ids" if self.id_column is None else f"ids: {self._column(self.id_column)}"
+        if self.classes is None:
+            return f"template: {len(self.ids)} rows, {ids}, the class's name in one column"
+        shown = ", ".join(names[k] for k in self.classes[:5])
+        more = ", ..." if len(self.classes) > 5 else ""
+        return f"template: {len(self.ids)} rows, {ids}, probabilities of {shown}{more}"
+
+    def _column(self, number: int) -> str:
+        return f"column {number + 1}" if self.header is None else f"{self.header[number]!r}"
+
+
+def read_template(
+    path: str | Path, names: Sequence[str], id_name: str | None = None, *, form: str = "auto"
+) -> Template:
+    """Return a sample submission for classes of these names.
+
+    `id_name` is what the input calls its ids; `form` submission or probabilities: what the columns
+    hold, where the user says so. Raises InputError for a file that cannot be read, or that does not
+    tell its form with certainty.
+    """
+    path = Path(path).expanduser()
+    delimiter, rows = _table(path)
+    header = None if all(_is_number(cell) for cell in rows[0]) else tuple(rows[0])
+    body = rows if header is None else rows[1:]
+    if not body:
+        raise InputError(f"a template must have rows below its header, got none in {path}")
+    column = _id_column(header or (), len(rows[0]), id_name)
+    others = [k for k in range(len(rows[0])) if k != column]
+    if len(others) == 1:
+        word = header[others[0]] if header else ""
+        values = [row[others[0]] for row in body]
+        classes = _one_column(word, values, names, form, path)
+    elif header is None or form == "submission":
+        raise InputError(
+            f"a template must have one column besides the ids, or a header that names the classes, "
+            f"got {len(others)} columns in {path}"
+        )
+    else:
+        classes = class_columns([header[k] for k in others], names, str(path))
+    ids = numbered(0, len(body)) if column is None else _ids([row[column] for row in body], path)
+    return Template(path, header, delimiter, column, ids, classes)
+
+
+def _table(path: Path) -> tuple[str, list[list[str]]]:
+    """Return the delimiter and the rows of a table in text, all of the same length."""
+    try:
+        content = path.read_bytes()
+        content = gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
+        text = content.decode("utf-8-sig")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise InputError(f"a template must be a table in text, got {error} in {path}") from None
+    if "\0" in text or not text.strip():
+        found = "binary content" if text.strip() else "nothing"
+        raise InputError(f"a template must be a table in text, got {found} in {path}")
+    first = text.lstrip().partition("\n")[0]
+    delimiter = max(_DELIMITERS, key=lambda sign: len(next(csv.reader([first], delimiter=sign))))
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter)
+    rows: list[list[str]] = []
+    for row in reader:
+        if not any(cell.strip() for cell in row):
+            continue
+        if rows and len(row) != len(rows[0]):
+            raise InputError(
+                f"a template's rows must have {len(rows[0])} cells as the first, got {len(row)} on "
+                f"line {reader.line_num} of {path}"
+            )
+        rows.append(row)
+    return delimiter, rows
+
+
+def _id_column(header: Sequence[str], count: int, id_name: str | None) -> int | None:
+    """Return the column of ids: of the input's name for them, of a usual name, else the first."""
+    if count == 1:
+        return None
+    folded = [word.strip().casefold() for word in header]
+    known = ((id_name or "").strip().casefold(), *_ID_NAMES)
+    return next((folded.index(word) for word in known if word and word in folded), 0)
+
+
+def _ids(cells: Sequence[str], path: Path) -> tuple[str, ...]:
+    ids = tuple(cell.strip() for cell in cells)
+    twice = [name for name, count in Counter(ids).items() if count > 1]
+    if twice:
+        shown = ", ".join(name or "(empty)" for name in twice[:5])
+        more = ", ..." if len(twice) > 5 else ""
+        raise InputError(
+            f"a template must name every picture once, got {len(twice)} ids more than once "
+            f"({shown}{more}) in {path}"
+        )
+    return ids
+
+
+def _one_column(
+    word: str, values: Sequence[str], names: Sequence[str], form: str, path: Path
+) -> tuple[int, ...] | None:
+    """Return what a single column besides the ids is for: None for the class's name, or the class
+    whose probability it holds.
+    """
+    found = {label_text(value) for value in values} - {""}
+    unknown = sorted(found - set(names))
+    if form == "submission" or (form == "auto" and not unknown):
+        return None
+    if len(names) == 2 and (form == "probabilities" or all(_is_share(text) for text in unknown)):
+        if word.strip() in names:
+            return (names.index(word.strip()),)
+        if list(names) == ["0", "1"]:
+            return (1,)
+    # Sample submissions are often filled with one number that is no class, such as -1.
+    if form == "auto" and len(unknown) == len(found) == 1 and all(map(_is_whole, [*names, *found])):
+        return None
+    shown = ", ".join(unknown[:5]) + (", ..." if len(unknown) > 5 else "")
+    raise InputError(
+        f"a template's column of labels must hold classes of the training data "
+        f"({', '.join(names[:8])}{', ...' if len(names) > 8 else ''}) or nothing, got "
+        f"{shown or word!r} in column {word!r} of {path}; to write the names of the classes there, "
+        "set format=submission"
+    )
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_whole(text: str) -> bool:
+    return text.lstrip("+-").isdecimal()
+
+
+def _is_share(text: str) -> bool:
+    return _is_number(text) and 0 <= float(text) <= 1
+
+
+class TemplateRows:
+    """Predictions in the form of a template, in its order."""
+
+    def __init__(
+        self, file: TextIO, names: Sequence[str], template: Template, id_name: str | None
+    ) -> None:
+        self.file, self.names, self.template = file, names, template
+        self.invented = id_name is None  # until the ids turn out to be more than row numbers
+        self.ids: list[str] = []
+        self.kept: list[Probabilities] = []
+
+    def add(self, ids: Sequence[str], probabilities: Probabilities) -> None:
+        numbers = numbered(len(self.ids), len(ids))
+        self.invented = self.invented and tuple(ids) == numbers
+        self.ids += ids
+        classes = self.template.classes
+        self.kept.append(
+            probabilities.argmax(axis=1) if classes is None else probabilities[:, list(classes)]
+        )
+
+    def finish(self) -> str:
+        """Write the rows; return how the ids were matched. Raises InputError where the input and
+        the template do not agree.
+        """
+        template = self.template
+        if template.id_column is None:
+            order, how = self._by_order()
+        else:
+            order, how = match_ids(template.ids, self.ids, self.invented, str(template.path))
+        if template.header is not None:
+            self.file.write(csv_line(template.header, template.delimiter))
+        found = np.concatenate(self.kept)
+        for name, row in zip(template.ids, order, strict=True):
+            cells = [self.names[found[row]]] if template.classes is None else chances(found[row])
+            if template.id_column is not None:
+                cells.insert(template.id_column, safe_id(name))
+            self.file.write(csv_line(cells, template.delimiter))
+        return f"template: {how}"
+
+    def _by_order(self) -> tuple[NDArray[np.intp], str]:
+        if len(self.ids) != len(self.template.ids):
+            raise InputError(
+                f"the input must have as many pictures as the template has rows, got "
+                f"{len(self.ids)} and {len(self.template.ids)} in {self.template.path}"
+            )
+        return np.arange(len(self.ids), dtype=np.intp), "no ids: rows in the order of the input"
