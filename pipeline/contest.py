@@ -22,7 +22,9 @@ from pipeline.whole_sweep import run_whole, submit
 @dataclass
 class ContestKeys:
     folder: str | None = setting(None, "folder of the contest's files")
-    train: str | None = setting(None, "training data: a table or a folder; null: found in folder")
+    training: str | None = setting(
+        None, "training data: a table or a folder; null: found in folder"
+    )
     labels: str | None = setting(None, "table of the training pictures' labels; null: found")
     test: str | None = setting(None, "images to label; null: found")
     template: str | None = setting(None, "sample submission; null: found")

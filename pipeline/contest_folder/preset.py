@@ -27,7 +27,7 @@ def write_preset(
     """Write the preset `name`, which is the preset `base` on these files with these settings of
     data; return its path.
     """
-    settings: dict[str, Any] = {"images": str(roles.train)}
+    settings: dict[str, Any] = {"images": str(roles.training)}
     if roles.labels is not None:
         settings["labels"] = str(roles.labels)
     content = {

@@ -21,14 +21,14 @@ _LABELS = re.compile(r"label|idx1", re.IGNORECASE)
 _TABLES = (".csv", ".tsv", ".txt", ".data", ".parquet")
 _ARRAYS = (".npz", ".npy", ".mat", ".idx")
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
-KEYS = ("train", "labels", "test", "template")
+KEYS = ("training", "labels", "test", "template")
 
 
 @dataclass(frozen=True)
 class Roles:
     """What a contest's files are for; None where there is no such file."""
 
-    train: Path | None = None
+    training: Path | None = None
     labels: Path | None = None  # of the training data, where those are in a file of their own
     test: Path | None = None
     template: Path | None = None
@@ -58,15 +58,15 @@ def roles_of(folder: Path, given: Roles) -> Roles:
     for key, candidates in (
         ("template", [path for path in left if _is_template(path)]),
         ("test", [path for path in left if _images(path) and _named(path, folder) == "test"]),
-        ("train", [path for path in left if _images(path) and _named(path, folder) != "test"]),
+        ("training", [path for path in left if _images(path) and _named(path, folder) != "test"]),
     ):
         candidates = [path for path in candidates if not _is_template(path) or key == "template"]
         if found[key] is None:
             found[key] = _one(key, candidates, folder)
-    if found["train"] is None:
+    if found["training"] is None:
         raise InputError(
             "a contest's folder must hold training data (a table of pixels, a folder of pictures, "
-            f"arrays), got none in {folder}; train=PATH says where they are"
+            f"arrays), got none in {folder}; training=PATH says where they are"
         )
     used = {path for path in found.values() if path is not None}
     if found["labels"] is None:
@@ -92,7 +92,7 @@ def _labels_of(left: Sequence[Path], folder: Path) -> Path | None:
 def _one(key: str, candidates: Sequence[Path], folder: Path) -> Path | None:
     """Return the one candidate; of several, the one whose name says the role. Raises InputError."""
     if len(candidates) > 1:
-        word = {"train": _TRAIN, "test": _TEST}.get(key)
+        word = {"training": _TRAIN, "test": _TEST}.get(key)
         named = [path for path in candidates if word and word.search(path.name)]
         candidates = named if len(named) == 1 else candidates
     if len(candidates) > 1:

@@ -19,9 +19,9 @@ def fitting_size(roles: Roles) -> dict[str, Any]:
     """Return ``size`` for the data's settings: the median height and width, at most 64 pixels on
     the longer side; nothing where all pictures have one such size, or the data are no pictures.
     """
-    if roles.train is None or not roles.train.is_dir():
+    if roles.training is None or not roles.training.is_dir():
         return {}
-    found = [size for path in _spread(roles.train) if (size := _size_of(path)) is not None]
+    found = [size for path in _spread(roles.training) if (size := _size_of(path)) is not None]
     if not found:
         return {}
     height, width = (median(size[axis] for size in found) for axis in (0, 1))

@@ -17,6 +17,8 @@ from pipeline.inputs.picture_folder import PictureSource
 
 BLOCK = 512  # pictures looked at together
 _SHOWN = 4
+# Of the full scale: lossy files of grey pictures hold planes that differ by a few levels.
+_TINT = 1 / 16
 
 
 @dataclass
@@ -28,7 +30,7 @@ class Survey:
     channels: Counter[int] = field(default_factory=Counter)
     depths: Counter[int] = field(default_factory=Counter)  # bytes of a value
     of_files: bool = False  # each picture has a file, and a depth, of its own
-    coloured: bool = False  # a picture's planes differ
+    coloured: bool = False  # a picture's planes differ visibly
     largest: float = 0.0
     labels: list[str] = field(default_factory=list)
     damaged: list[int] = field(default_factory=list)  # indices of pictures without a pixel
@@ -42,7 +44,8 @@ class Survey:
         self.depths[pictures.dtype.itemsize] += count
         self.largest = max(self.largest, float(pictures.max()))
         if not self.coloured and channels == 3:
-            self.coloured = bool((pictures != pictures[:, :1]).any())
+            apart = np.ptp(pictures, axis=1).max()
+            self.coloured = bool(apart > _TINT * full_scale_of(float(pictures.max())))
 
 
 def survey_of(source: InputSource) -> Survey:

@@ -36,7 +36,7 @@ def test_a_contest_of_tables(tmp_path: Path) -> None:
     notes = tmp_path / "notes.csv"
     table(notes, 3)
     notes.rename(tmp_path / "readme.md")
-    assert roles_of(tmp_path, Roles()) == Roles(train=train, test=test, template=template)
+    assert roles_of(tmp_path, Roles()) == Roles(training=train, test=test, template=template)
 
 
 def test_a_contest_of_pictures_with_a_table_of_labels(tmp_path: Path) -> None:
@@ -44,14 +44,14 @@ def test_a_contest_of_pictures_with_a_table_of_labels(tmp_path: Path) -> None:
     labels = table(tmp_path / "train.csv", 2)
     template = table(tmp_path / "SampleSubmission.csv", 5)
     found = roles_of(tmp_path, Roles())
-    assert found == Roles(train=train, labels=labels, test=test, template=template)
+    assert found == Roles(training=train, labels=labels, test=test, template=template)
 
 
 def test_class_folders_are_one_set(tmp_path: Path) -> None:
     for name in ("cat", "dog"):
         pictures(tmp_path / "train" / name)
     test = pictures(tmp_path / "test")
-    assert roles_of(tmp_path, Roles()) == Roles(train=tmp_path / "train", test=test)
+    assert roles_of(tmp_path, Roles()) == Roles(training=tmp_path / "train", test=test)
 
 
 def test_mnists_own_files(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_mnists_own_files(tmp_path: Path) -> None:
     for name in names:
         (tmp_path / name).write_bytes(b"\x1f\x8b")
     found = roles_of(tmp_path, Roles())
-    assert [path and path.name for path in (found.train, found.labels, found.test)] == [
+    assert [path and path.name for path in (found.training, found.labels, found.test)] == [
         *names[:2],
         names[2],
     ]
@@ -72,9 +72,9 @@ def test_mnists_own_files(tmp_path: Path) -> None:
 def test_two_candidates_are_refused_with_the_key_that_decides(tmp_path: Path) -> None:
     table(tmp_path / "a.csv", 65)
     chosen = table(tmp_path / "b.csv", 65)
-    with pytest.raises(InputError, match=r"one train file or folder, got 2 \(a.csv, b.csv\)"):
+    with pytest.raises(InputError, match=r"one training file or folder, got 2 \(a.csv, b.csv\)"):
         roles_of(tmp_path, Roles())
-    assert roles_of(tmp_path, Roles(train=chosen)).train == chosen
+    assert roles_of(tmp_path, Roles(training=chosen)).training == chosen
 
 
 def test_a_folder_without_training_data_is_refused(tmp_path: Path) -> None:
@@ -97,4 +97,4 @@ def test_the_size_follows_from_the_pictures(
 ) -> None:
     for number, size in enumerate(sizes):
         pictures(tmp_path / "train" / str(number), 2, size)
-    assert fitting_size(Roles(train=tmp_path / "train")) == says
+    assert fitting_size(Roles(training=tmp_path / "train")) == says
