@@ -57,7 +57,8 @@ def main(config: Config) -> int:
         print(line)
     swept = _with_preset(config, keys, folder, roles)
     output = writable_file(keys.output or str(swept.paths.folder / "submission.csv"), "output")
-    data = prepare(swept.data, swept.root, print)
+    # A sweep says itself how the training data were understood.
+    data = prepare(swept.data, swept.root, print if keys.dry else None)
     if roles.test is not None:
         for line in rehearse(data, roles.test, roles.template):
             print(line)

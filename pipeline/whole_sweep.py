@@ -60,10 +60,14 @@ def after_sweep(config: Config, slots: Sequence[Slot], say: Say) -> int:
 
 def submit(config: Config, test: Path, template: Path | None, output: Path) -> int:
     """Label the test data with the study's bundle, in the form of a sample submission where there
-    is one; return the exit code.
+    is one; return the exit code. Without final models the best trial is exported first.
     """
-    from pipeline import predict
+    from pipeline import export, predict
 
+    if not (config.paths.bundle / "manifest.json").exists():
+        code = export.main(config.acting_as(export.COMMAND))
+        if code:
+            return code
     keys = predict.PredictKeys(
         input=str(test), output=str(output), template=None if template is None else str(template)
     )
