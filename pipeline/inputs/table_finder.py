@@ -24,7 +24,7 @@ class TableFinder:
     ) -> None:
         self.header, self.names, self.rows = names is not None, names or (), rows
         self.profile, self.where, self.width = profile, where, len(rows[0])
-        self.counted = self.header and all(
+        self.counted = bool(table_header.alike(self.names)) and all(
             is_number(self.names[column]) for column in table_header.alike(self.names)
         )
 
