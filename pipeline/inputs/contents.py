@@ -49,9 +49,6 @@ _REFUSED: dict[bytes, tuple[str, str]] = {
     b"BZh": ("bzip2-compressed data", _UNPACK),
     b"\x28\xb5\x2f\xfd": ("zstandard-compressed data", _UNPACK),
     b"\x1f\x9d": ("Unix-compressed data", _UNPACK),
-    b"\x78\x01": ("zlib-compressed data, as joblib writes", "save its arrays with numpy.savez"),
-    b"\x78\x9c": ("zlib-compressed data, as joblib writes", "save its arrays with numpy.savez"),
-    b"\x78\xda": ("zlib-compressed data, as joblib writes", "save its arrays with numpy.savez"),
     b"%PDF": ("a PDF document", "save its pictures as PNG"),
     b"%!PS": ("a PostScript document", "save it as PNG"),
     b"\xff\xfe": ("UTF-16 text", "save it as UTF-8"),
@@ -173,6 +170,8 @@ def _refuse_known(start: bytes, path: Path) -> None:
     for magic, (what, advice) in _REFUSED.items():
         if start.startswith(magic):
             raise _refusal(what, advice, path)
+    if start[:1] == b"x" and int.from_bytes(start[:2]) % 31 == 0 and not _is_text(start):
+        raise _refusal("zlib-compressed data, as joblib writes", _PICKLE[1], path)
     if start[257:262] == b"ustar":
         raise _refusal("a tar archive", _UNPACK, path)
     if _is_pickle(start):

@@ -4,16 +4,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cnn_core.errors import InputError, did_you_mean
-from pipeline.inputs.input_source import Block
+from pipeline.inputs.input_source import Block, Hints
 
 
 class LabelsBeside:
     """Labels of a file of their own: joined by id where both files have ids, else in order."""
 
-    def __init__(self, labels: Path, images: Path, by_id: bool) -> None:
+    def __init__(self, labels: Path, hints: Hints, images: Path, by_id: bool) -> None:
         from pipeline.inputs.label_files import read_labels
 
-        found = read_labels(labels)
+        found = read_labels(labels, hints.label)
         self.path, self.images, self.labels = labels, images, found.labels
         self.by_id: dict[str, str] | None = None
         if by_id and found.ids is not None:

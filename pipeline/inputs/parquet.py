@@ -55,7 +55,7 @@ class ParquetSource:
         self._decide(look)
         self.labels = None
         if hints.labels is not None:
-            self.labels = LabelsBeside(hints.labels, path, by_id=self.id is not None)
+            self.labels = LabelsBeside(hints.labels, hints, path, by_id=self.id is not None)
             self.understood += f"; labels: {self.labels.understood}"
 
     def _decide(self, look: TableLook) -> None:

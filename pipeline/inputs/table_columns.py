@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, cast
 from pipeline.inputs.table_text import LONGEST_LINE, TextForm
 from pipeline.inputs.unpacking import GZIP, ZIP, open_unpacked
 
-BLOCK_BYTES = 2 << 20
+BLOCK_BYTES = 1 << 20
 _UNIT = "\x1f"  # between cells that were parted by blanks
 
 

@@ -24,7 +24,7 @@ class TableFinder:
     ) -> None:
         self.header, self.names, self.rows = names is not None, names or (), rows
         self.profile, self.where, self.width = profile, where, len(rows[0])
-        self.counted = self.header and all(
+        self.counted = bool(table_header.alike(self.names)) and all(
             is_number(self.names[column]) for column in table_header.alike(self.names)
         )
 
@@ -37,8 +37,9 @@ class TableFinder:
     def named_roles(self, hints: Hints) -> Roles:
         """Return the columns that hints or their own names give a role."""
         roles = Roles()
-        if hints.label in self.names:
-            roles.label = self.names.index(hints.label)
+        said = "none" if hints.labels is not None else hints.label  # else the other file's column
+        if said in self.names:
+            roles.label = self.names.index(said)
         if hints.id in self.names:
             roles.id = self.names.index(hints.id)
         roles.others = [c for c in range(self.width) if self._blank(c) and c != roles.label]
@@ -48,9 +49,9 @@ class TableFinder:
         labels = table_header.named_labels(self.names)
         ids = table_header.named_ids(self.names)
         self._id_by_name(roles, [c for c in ids if c not in labels], hints)
-        roles.label = self._hinted("label", hints.label, roles)
+        roles.label = self._hinted("label", said, roles)
         labels = [column for column in labels if column not in roles.named()]
-        if hints.label == "auto" and hints.labels is None:
+        if said == "auto":
             if len(labels) > 1:
                 raise self.refusal("label", [self.called(column) for column in labels])
             roles.label = labels[0] if labels else None

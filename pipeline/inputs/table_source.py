@@ -40,7 +40,7 @@ class TableSource:
         self.id_name, self.understood = self.layout.id_name, self.layout.understood
         self.labels = None
         if hints.labels is not None:
-            self.labels = LabelsBeside(hints.labels, path, by_id=self.layout.id is not None)
+            self.labels = LabelsBeside(hints.labels, hints, path, by_id=self.layout.id is not None)
             self.understood += f"; labels: {self.labels.understood}"
 
     def blocks(self, size: int) -> Iterator[Block]:

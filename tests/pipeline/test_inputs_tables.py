@@ -379,6 +379,9 @@ def test_labels_of_a_file_beside(tmp_path: Path) -> None:
     turned = sorted(zip(IDS, LETTERS, strict=True), reverse=True)
     labels.write_text("id,label\n" + "".join(f"{name},{label}\n" for name, label in turned))
     check(images, text(with_columns(IDS), ["id", *pixel_names()]), LETTERS, IDS, told)
+    named = Hints(need_labels=True, labels=labels, label="kind")
+    labels.write_text("id,kind\n" + "".join(f"{name},{label}\n" for name, label in turned))
+    check(images, images.read_bytes(), LETTERS, IDS, named)
     labels.write_text("id,label\n" + "".join(f"{name},{label}\n" for name, label in turned[1:]))
     refused(images, None, "every image must have a label, got none for 'img_9.png'", told)
 
@@ -430,7 +433,7 @@ def _frame(drawn: dict[str, Any]) -> tuple[pd.DataFrame, np.ndarray, list[str] |
 
 
 @settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(drawn=tables(), training=st.booleans())
 def test_any_table_is_read_right_or_refused(
