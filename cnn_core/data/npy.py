@@ -48,7 +48,7 @@ def read_npy_header(file: IO[bytes], where: str) -> NpyHeader:
     start = file.read(12)
     if (
         start[:6] != b"\x93NUMPY"
-        or start[6:7] not in (b"\x01", b"\x02", b"\x03")
+        or start[6:8] not in (b"\x01\x00", b"\x02\x00", b"\x03\x00")
         or len(start) < 12
     ):
         raise InputError(
@@ -110,3 +110,14 @@ def npy_header(path: Path) -> NpyHeader:
             f"{size - header.length:,}"
         )
     return header
+
+
+def read_npy(path: Path) -> npt.NDArray[Any]:
+    """Return the array of a .npy file, read whole; refuses as `npy_header` does."""
+    header = npy_header(path)
+    with path.open("rb") as file:
+        file.seek(header.length)
+        content = file.read(header.size_bytes)
+    if len(content) < header.size_bytes:
+        raise InputError(f"{path}: must not change while it is read, got its end too early")
+    return header.arranged(np.frombuffer(content, header.dtype))

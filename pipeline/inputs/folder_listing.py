@@ -42,7 +42,7 @@ def list_folder(folder: Path, left_out: Path | None = None) -> FolderListing:
     """
     found = FolderListing()
     skip = left_out.resolve() if left_out is not None else None
-    _walk(str(folder), "", found, skip, ())
+    _walk(str(folder), "", found, skip)
     for names in (found.pictures, found.unreadable, found.ignored, found.empty):
         names[:] = in_order(names)
     return found
@@ -53,12 +53,9 @@ def in_order(names: Sequence[str]) -> list[str]:
     return sorted(names, key=lambda name: [natural(part) for part in name.split("/")])
 
 
-def _walk(
-    folder: str, prefix: str, found: FolderListing, skip: Path | None, above: tuple[int, ...]
-) -> int:
+def _walk(folder: str, prefix: str, found: FolderListing, skip: Path | None) -> int:
     """Add what a folder holds; return how many pictures and unreadable files that is."""
-    inode = os.stat(folder).st_ino  # noqa: PTH116  a hundred thousand paths as text
-    if inode in above or len(above) > _DEEPEST:
+    if prefix.count("/") > _DEEPEST:  # so a folder that holds a link to itself comes to an end
         raise InputError(
             f"folders of pictures may be {_DEEPEST} deep and not hold themselves, got {folder}"
         )
@@ -71,7 +68,7 @@ def _walk(
                 if not entry.is_dir():
                     found.ignored.append(name)
             elif entry.is_dir():
-                inside = _walk(entry.path, f"{name}/", found, skip, (*above, inode))
+                inside = _walk(entry.path, f"{name}/", found, skip)
                 if not inside:
                     found.empty.append(name)
                 count += inside

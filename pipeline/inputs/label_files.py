@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cnn_core.data.checks import MAX_RATIO
 from cnn_core.data.idx import idx_header, open_idx
-from cnn_core.data.npy import npy_header
+from cnn_core.data.npy import read_npy
 from cnn_core.data.npz import read_npz
 from cnn_core.errors import InputError
 from pipeline.inputs.label_arrays import label_names
@@ -69,8 +69,7 @@ def read_labels(path: Path, label: str = "auto", id_column: str = "auto") -> Lab
         if inside[:2] == b"\0\0":
             return _of_array(_idx(path), path)
         if start.startswith(b"\x93NUMPY"):
-            npy_header(path)
-            return _of_array(np.load(path, allow_pickle=False), path)
+            return _of_array(read_npy(path), path)
         if start.startswith(b"PK"):
             return _of_array(_alone(path), path)
         return LabelFile(*label_table(_text(path), str(path), label, id_column))

@@ -98,6 +98,16 @@ def test_resampling_is_pillows_lanczos(size: tuple[int, int]) -> None:
         assert np.abs(mine.astype(int) - np.asarray(theirs).astype(int)).max() <= 2
 
 
+@pytest.mark.parametrize("width", [28, 40, 97])
+def test_an_edge_rings_as_pillows_lanczos_does(width: int) -> None:
+    edge = np.full((20, 60), 60, np.uint8)
+    edge[:, 31:] = 190
+    theirs = Image.fromarray(edge).resize((width, 20), Image.Resampling.LANCZOS)
+    ours = resized(edge[None], (20, width))[0].astype(int)
+    assert np.abs(ours - np.asarray(theirs)).max() <= 1
+    assert ours.max() > 195  # beyond both sides
+
+
 def test_colours_become_pillows_grey_to_the_bit() -> None:
     colours = np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)
     form = ImageForm(channels=1, height=200, width=300)

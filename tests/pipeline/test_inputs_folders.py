@@ -191,6 +191,16 @@ def test_a_tables_ids_are_names_with_or_without_ending_and_folders(
     assert labels == [f"kind {value}" for value in values]
 
 
+def test_a_tables_paths_may_begin_with_the_folders_own_name(tmp_path: Path) -> None:
+    for k in range(4):  # the file names alone would not tell
+        _draw(tmp_path / "train" / f"{k % 2}" / f"{k // 2}.png", k)
+    table = tmp_path / "train.csv"
+    rows = [f"train/{k % 2}/{k // 2}.png,kind {k}" for k in range(4)]
+    table.write_text("\n".join(["id,label", *rows]))
+    values, _, labels = _read(tmp_path / "train", labels=table)
+    assert labels == [f"kind {value}" for value in values]
+
+
 def test_a_table_and_a_folder_that_do_not_agree(tmp_path: Path) -> None:
     folder, table = tmp_path / "train", tmp_path / "train.csv"
     for n in range(8):

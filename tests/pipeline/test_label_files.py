@@ -24,6 +24,7 @@ TABLES = {
     "tabs": "file\tspecies\na.png\tcat\nb.png\tdog\nc.png\tcat\nd.png\tNA\n",
     "blanks": "a.png cat\nb.png dog\nc.png  cat\nd.png NA\n",
     "row numbers": ",id,label\n0,a.png,cat\n1,b.png,dog\n2,c.png,cat\n3,d.png,NA\n",
+    "row numbers, unknown names": ",p,q\n0,a.png,cat\n1,b.png,dog\n2,c.png,cat\n3,d.png,NA\n",
     "more columns": "id,author,label\na.png,x,cat\nb.png,x,dog\nc.png,y,cat\nd.png,y,NA\n",
     "byte order mark": "\ufeffid,label\n\na.png, cat\nb.png,dog\nc.png,cat \nd.png,NA\n",
     "a column a class": "id,cat,dog,NA\na.png,1,0,0\nb.png,0,1,0\nc.png,1,0,0\nd.png,0,0,1\n",
