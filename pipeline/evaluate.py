@@ -46,7 +46,7 @@ class EvaluateKeys(InputKeys):
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledSet:
     """A labelled set to score."""
 
     name: str  # test | proxy | reserve | file
@@ -100,7 +100,7 @@ def _bundle_folder(config: Config, given: str | None) -> Iterator[Path]:
         yield Path(name)
 
 
-def score(labelled: Labelled, bundle: Bundle, folder: Path, jobs: int) -> Scored:
+def score(labelled: LabelledSet, bundle: Bundle, folder: Path, jobs: int) -> Scored:
     """Predict a labelled set in `jobs` processes."""
     images = labelled.images
     batches = (
@@ -116,7 +116,7 @@ def score(labelled: Labelled, bundle: Bundle, folder: Path, jobs: int) -> Scored
     )
 
 
-def _file_set(bundle: Bundle, keys: EvaluateKeys) -> list[Labelled]:
+def _file_set(bundle: Bundle, keys: EvaluateKeys) -> list[LabelledSet]:
     """Return a labelled file as one set, without pictures that cannot be read and are skipped.
     Raises InputError where it holds no labels.
     """
@@ -142,10 +142,10 @@ def _file_set(bundle: Bundle, keys: EvaluateKeys) -> list[Labelled]:
             file=sys.stderr,
         )
     numbers = class_numbers(labels, bundle.class_names, str(keys.input))
-    return [Labelled("file", np.concatenate(images), numbers)]
+    return [LabelledSet("file", np.concatenate(images), numbers)]
 
 
-def _held_out_sets(config: Config, bundle: Bundle, target: Path) -> Iterator[Labelled]:
+def _held_out_sets(config: Config, bundle: Bundle, target: Path) -> Iterator[LabelledSet]:
     """Yield the frozen proxy and its undisturbed images, where images are reserved, and last the
     test split, after noting its opening.
     """
@@ -153,13 +153,13 @@ def _held_out_sets(config: Config, bundle: Bundle, target: Path) -> Iterator[Lab
     data = spec_of(trained, prepare(trained.data, config.root), (0,)).data
     proxy = frozen_proxy(data)
     if proxy is not None:
-        yield Labelled("proxy", proxy.images, proxy.labels)
-        yield Labelled("reserve", proxy.clean, proxy.labels)
+        yield LabelledSet("proxy", proxy.images, proxy.labels)
+        yield LabelledSet("reserve", proxy.clean, proxy.labels)
     with opened_for_evaluation():
         test_spec = prepare_test(trained.data, config.root, print)
     note_opening(target / "openings.csv", bundle.manifest, test_spec.digest)
     test = open_prepared(test_spec.folder, test_spec.digest)
-    yield Labelled("test", test.images, test.labels)
+    yield LabelledSet("test", test.images, test.labels)
 
 
 def note_opening(

@@ -26,10 +26,12 @@ class ValueRange:
         self.whole = True  # all values are whole numbers
         self.truth = True  # all are true or false
         self.pictures = self.beyond = 0  # pictures that show something; with values beyond training
+        self.seen = self.first_beyond = 0  # pictures in all; the first of those, counted from 1
 
     def add(self, pictures: Iterable[NDArray[Any]]) -> None:
         """See pictures, (N, C, H, W) or one by one, of any numeric dtype; empty ones count not."""
         for picture in pictures:
+            self.seen += 1
             if not picture.size:
                 continue
             largest = float(picture.max())
@@ -38,7 +40,9 @@ class ValueRange:
             if picture.dtype.kind == "f" and self.whole:
                 self.whole = bool((picture == np.rint(picture)).all())
             self.pictures += largest > 0
-            self.beyond += largest > self.trained
+            if largest > self.trained:
+                self.beyond += 1
+                self.first_beyond = self.first_beyond or self.seen
 
     @property
     def settled(self) -> bool:
@@ -55,7 +59,10 @@ class ValueRange:
         other = full_scale_of(self.largest)
         seen = f"{self.largest:g} as the largest value of {self.pictures} pictures"
         if self.beyond:
-            seen = f"values up to {self.largest:g} in {self.beyond} of {self.pictures} pictures"
+            seen = (
+                f"values up to {self.largest:g} in {self.beyond} of {self.pictures} pictures, "
+                f"first in picture {self.first_beyond}"
+            )
         choices = f"full_scale={self.trained:g} or full_scale={other:g}"
         raise InputError(
             f"pixels must be from 0 to {self.trained:g} as in training, got {seen}{place}; set "

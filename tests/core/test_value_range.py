@@ -28,7 +28,11 @@ def test_another_range_of_values_is_found_where_it_is_certain() -> None:
     [
         (255, [np.eye(8)], "set full_scale=255 or full_scale=1"),
         (255, [np.eye(8) * 16], "got 16 as the largest value of 1 pictures"),
-        (255, [np.eye(8) * 255] * 9 + [np.eye(8) * 60_000], "up to 60000 in 1 of 10 pictures"),
+        (
+            255,
+            [np.eye(8) * 255] * 9 + [np.eye(8) * 60_000],
+            "up to 60000 in 1 of 10 pictures, first in picture 10",
+        ),
         (255, [np.eye(8) * 300], "from 0 to 255 as in training, got values up to 300"),
         (1, [np.eye(8) * 3], "full_scale=1 or full_scale=16"),
     ],

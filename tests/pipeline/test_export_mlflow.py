@@ -54,7 +54,14 @@ def test_mlflow_loads_the_model_from_code_without_a_pickle(
         atol=1e-6,
     )
     schema = model.metadata.signature.inputs.inputs[0]
-    assert schema.shape == (-1, 1, 8, 8) and schema.type == np.dtype(np.uint8)
+    assert schema.shape == (-1, -1, -1, -1) and schema.type == np.dtype(np.uint8)
+    large = np.repeat(np.repeat(images[:3], 5, axis=2), 5, axis=3)  # brought to 8x8 by the form
+    bundle = load(final_root / "small" / "bundle")
+    np.testing.assert_allclose(
+        model.predict(large), bundle.predict_proba(bundle.prepared(large)), atol=1e-6
+    )
+    assert model.metadata.metadata["class_names"] == [str(k) for k in range(10)]
+    assert model.metadata.metadata["form"]["height"] == 8
     location = Path(mlflow.artifacts.download_artifacts(registered[0]))
     assert not [p for p in location.rglob("*") if p.suffix in (".pkl", ".pickle", ".joblib")]
 
