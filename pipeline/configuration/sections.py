@@ -35,6 +35,9 @@ class StudySettings:
     enqueue: list[list[str]] = setting(
         [], "trials to try first, each a list of overrides of searched keys"
     )
+    fit: bool = setting(
+        False, "batch, validation, folds, widths and epochs follow from the data, unless given"
+    )
     objective: str = setting(
         "accuracy",
         "the contest's measure, on validation images: what trials are compared by",
@@ -232,6 +235,9 @@ class EnsembleSettings:
         "test-time views averaged at prediction: 1 none, 3 turns, 5 also zooms, 9 also shifts",
         low=1,
         high=9,
+    )
+    mirror: bool = setting(
+        False, "predict each view mirrored as well, where all members trained on mirrored images"
     )
     max_ms: float | None = setting(
         None,

@@ -23,6 +23,7 @@ from pipeline.search.budget import StudyClock, calibrated
 from pipeline.search.confirm import confirm, confirmed_lines, forget, keep_best, write_confirmed
 from pipeline.search.deterministic import LockstepJobs
 from pipeline.search.fingerprint import code_version, fingerprint
+from pipeline.search.fitting import fitted
 from pipeline.search.fork import nothing_of_its_own, take_over
 from pipeline.search.messages import (
     closing_lines,
@@ -83,7 +84,9 @@ def run(config: Config, slots: Sequence[Slot]) -> int:
     Raises InputError, before the first trial, for any mistake in the user's input.
     """
     try:
+        config, fitting = fitted(config, prepare(config.data, config.root))
         problem, remarks = make_problem(config)
+        remarks = [*fitting, *remarks]
         print(*remarks, sep="\n", end="\n" if remarks else "")
         if config.budget.trials is None:
             config, plan = calibrated(config, problem, slots)
