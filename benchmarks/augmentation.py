@@ -21,7 +21,7 @@ from cnn_core.losses import softmax_cross_entropy
 from cnn_core.optimizers import make_optimizer
 from pipeline.configuration import compose
 
-PRESETS = ("none", "shift", "affine", "contest")
+PRESETS = ("none", "shift", "affine", "hard_digits")
 BATCH, ROUNDS = 100, 15
 LIMIT = 0.15  # extra time, as a share of a vgg_bn step
 

@@ -47,13 +47,13 @@ PREAMBLE = (
 SWEEP = "python -m pipeline.sweep experiment={}"
 FINAL = "python -m pipeline.final experiment={0} && python -m pipeline.evaluate study.name={0}"
 STUDIES = (
-    ("contest", SWEEP, 0.9975),
-    ("contest_quick", SWEEP, 0.9960),
-    ("contest_ensemble", FINAL, None),
+    ("hard_digits", SWEEP, 0.9975),
+    ("mnist_quick", SWEEP, 0.9960),
+    ("hard_digits_ensemble", FINAL, None),
 )
 MINUTES_TARGET = {
-    "contest": 120,
-    "contest_quick": 15,
+    "hard_digits": 120,
+    "mnist_quick": 15,
 }  # for one command, from nothing to a bundle
 PROXY_TARGET, GAIN_TARGET, SECONDS_TARGET = 0.97, 1 / 3, 60.0
 SINGLE = ("python -m benchmarks.single_net --seeds 5 --jobs 2", 0.9965, 12.0)
@@ -151,7 +151,10 @@ def study_rows(folder: Path, command: str, target: float | None) -> list[Row]:
     """Return what a study's evaluation and bundle say, empty where it has not been evaluated."""
     name, cell = folder.name, f"`{command}`"
     rows: list[Row] = []
-    for part, asked in (("test", target), ("proxy", PROXY_TARGET if name == "contest" else None)):
+    for part, asked in (
+        ("test", target),
+        ("proxy", PROXY_TARGET if name == "hard_digits" else None),
+    ):
         path = folder / "evaluation" / f"{part}.json"
         if not path.exists():
             continue
@@ -170,7 +173,7 @@ def study_rows(folder: Path, command: str, target: float | None) -> list[Row]:
                 (
                     f"{name}: gain over its best member on the proxy",
                     shown,
-                    f">= {GAIN_TARGET:.0%} removed" if name == "contest" else "",
+                    f">= {GAIN_TARGET:.0%} removed" if name == "hard_digits" else "",
                     cell,
                 )
             )

@@ -11,120 +11,66 @@ from numpy.typing import DTypeLike
 
 from cnn_core.axes import Shape
 from cnn_core.errors import InputError
-from cnn_core.initializers import initializer
 from cnn_core.kernels.window import Padding
-from cnn_core.layers import (
-    LAYERS,
-    Activation,
-    BatchNormalization,
-    Convolution,
-    Dense,
-    Dropout,
-    Flatten,
-    Layer,
-    MaxPooling,
-    MomentNormalization,
-)
+from cnn_core.layer_groups import convolution, head, pooled
+from cnn_core.layers import Layer, MomentNormalization
 from cnn_core.model import Sequential
+from cnn_core.pyramid import pyramid
 from cnn_core.spec import ModelSpec
 
-ACTIVATIONS = {kind: layer for kind, layer in LAYERS.items() if issubclass(layer, Activation)}
 
-
-def _activated(layer: Layer, spec: ModelSpec) -> list[Layer]:
-    """Put the activation after a layer, and batch normalisation before or after it."""
-    activation = ACTIVATIONS[spec.activation]()
-    if spec.batch_norm == "before":
-        return [layer, BatchNormalization(), activation]
-    return (
-        [layer, activation, BatchNormalization()]
-        if spec.batch_norm == "after"
-        else [layer, activation]
-    )
-
-
-def _convolution(spec: ModelSpec, filters: int, kernel: int, padding: Padding) -> list[Layer]:
-    # Batch normalisation directly after a convolution subtracts any bias again.
-    bias = spec.batch_norm != "before"
-    return _activated(
-        Convolution(
-            filters, kernel, padding=padding, init=initializer(spec.init, spec.init_std), bias=bias
-        ),
-        spec,
-    )
-
-
-def _pooled(spec: ModelSpec) -> list[Layer]:
-    return [MaxPooling(spec.pool)] if spec.pool > 1 else []
-
-
-def _head(spec: ModelSpec, classes: int, first_dropout: bool = True) -> list[Layer]:
-    """Flatten, then dense layers; dropout before each, but not on the pixels themselves
-    (`first_dropout` False).
-    """
-    init = initializer(spec.init, spec.init_std)
-    layers: list[Layer] = [Flatten()]
-    for i, units in enumerate((*spec.hidden, classes)):
-        if spec.dropout > 0 and (i > 0 or first_dropout):
-            layers.append(Dropout(spec.dropout))
-        layers += (
-            _activated(Dense(units, init), spec) if i < len(spec.hidden) else [Dense(units, init)]
-        )
-    return layers
-
-
-def contest(spec: ModelSpec, classes: int) -> list[Layer]:
+def contest(spec: ModelSpec, classes: int, shape: Shape) -> list[Layer]:
     """Conv 5x5, 32 filters, same padding - activation - max pool 2 - dropout 0.4 - dense. Source: a
     contest report's best single net.
     """
     return [
-        *_convolution(spec, spec.filters, spec.kernel, "same"),
-        *_pooled(spec),
-        *_head(spec, classes),
+        *convolution(spec, spec.filters, spec.kernel, "same"),
+        *pooled(spec),
+        *head(spec, classes),
     ]
 
 
-def simple_convnet(spec: ModelSpec, classes: int) -> list[Layer]:
+def simple_convnet(spec: ModelSpec, classes: int, shape: Shape) -> list[Layer]:
     """Conv 5x5, 30 filters, no padding - activation - max pool 2 - dense 100 - activation - dense.
     Source: a lecture on im2col.
     """
     return [
-        *_convolution(spec, spec.filters, spec.kernel, "valid"),
-        *_pooled(spec),
-        *_head(spec, classes),
+        *convolution(spec, spec.filters, spec.kernel, "valid"),
+        *pooled(spec),
+        *head(spec, classes),
     ]
 
 
-def two_conv(spec: ModelSpec, classes: int) -> list[Layer]:
+def two_conv(spec: ModelSpec, classes: int, shape: Shape) -> list[Layer]:
     """Conv 5x5, 20 - pool 2 - conv 5x5, 50 - pool 2 - 800 - dense 500 - dense. Source: an article
     on a CNN with only NumPy.
 
     The article names neither activation nor head; ReLU and 800-500-classes are ours. The second
     width is 5/2 of the first.
     """
-    first = _convolution(spec, spec.filters, spec.kernel, "valid")
-    second = _convolution(spec, max(1, round(spec.filters * 5 / 2)), spec.kernel, "valid")
-    return [*first, *_pooled(spec), *second, *_pooled(spec), *_head(spec, classes)]
+    first = convolution(spec, spec.filters, spec.kernel, "valid")
+    second = convolution(spec, max(1, round(spec.filters * 5 / 2)), spec.kernel, "valid")
+    return [*first, *pooled(spec), *second, *pooled(spec), *head(spec, classes)]
 
 
-def three_conv(spec: ModelSpec, classes: int) -> list[Layer]:
+def three_conv(spec: ModelSpec, classes: int, shape: Shape) -> list[Layer]:
     """Conv 3x3, 32 - pool 2 - conv 64 - pool 2 - conv 128 - pool 2 - dense 64 - dense, no padding.
     Source: course slides on CNNs.
     """
     layers: list[Layer] = []
     for width in (1, 2, 4):
-        layers += [*_convolution(spec, width * spec.filters, spec.kernel, "valid"), *_pooled(spec)]
-    return [*layers, *_head(spec, classes)]
+        layers += [*convolution(spec, width * spec.filters, spec.kernel, "valid"), *pooled(spec)]
+    return [*layers, *head(spec, classes)]
 
 
-def mlp(spec: ModelSpec, classes: int) -> list[Layer]:
+def mlp(spec: ModelSpec, classes: int, shape: Shape) -> list[Layer]:
     """Dense layers of the sizes `hidden`, each with its activation. Source: course notes
     (784-40-20-10). Ignores `filters`.
     """
-    return _head(spec, classes, first_dropout=False)
+    return head(spec, classes, first_dropout=False)
 
 
-def vgg_bn(spec: ModelSpec, classes: int) -> list[Layer]:
+def vgg_bn(spec: ModelSpec, classes: int, shape: Shape) -> list[Layer]:
     """Conv 3x3 same 32 - 32 - pool 2 - 64 - 64 - pool 2 - dropout 0.4 - dense, batch normalisation
     before each ReLU; also fits 8x8 images.
 
@@ -133,12 +79,12 @@ def vgg_bn(spec: ModelSpec, classes: int) -> list[Layer]:
     layers: list[Layer] = []
     for width in (1, 2):
         for _ in range(2):
-            layers += _convolution(spec, width * spec.filters, spec.kernel, "same")
-        layers += _pooled(spec)
-    return [*layers, *_head(spec, classes)]
+            layers += convolution(spec, width * spec.filters, spec.kernel, "same")
+        layers += pooled(spec)
+    return [*layers, *head(spec, classes)]
 
 
-def vgg_valid(spec: ModelSpec, classes: int) -> list[Layer]:
+def vgg_valid(spec: ModelSpec, classes: int, shape: Shape) -> list[Layer]:
     """Conv 3x3 valid 32 - 32 - pool 2 - 64 - 64 - pool 2 - 128 - dropout - dense on 512 features:
     10 million multiply-adds.
 
@@ -149,12 +95,12 @@ def vgg_valid(spec: ModelSpec, classes: int) -> list[Layer]:
     layers: list[Layer] = []
     for width in (1, 2):
         for _ in range(2 if spec.kernel <= 3 else 1):
-            layers += _convolution(spec, width * spec.filters, spec.kernel, "valid")
-        layers += _pooled(spec)
-    return [*layers, *_convolution(spec, 4 * spec.filters, 3, "valid"), *_head(spec, classes)]
+            layers += convolution(spec, width * spec.filters, spec.kernel, "valid")
+        layers += pooled(spec)
+    return [*layers, *convolution(spec, 4 * spec.filters, 3, "valid"), *head(spec, classes)]
 
 
-def vgg_deep(spec: ModelSpec, classes: int) -> list[Layer]:
+def vgg_deep(spec: ModelSpec, classes: int, shape: Shape) -> list[Layer]:
     """Conv 3x3 valid 32 - 32 - pool 2 - same 64 - valid 64 - 64 - pool 2 - valid 128 - dropout -
     dense on 512 features.
 
@@ -169,12 +115,13 @@ def vgg_deep(spec: ModelSpec, classes: int) -> list[Layer]:
     )
     for width, paddings in blocks:
         for padding in paddings if spec.kernel <= 3 else paddings[:-1]:
-            layers += _convolution(spec, width * spec.filters, spec.kernel, padding)
-        layers += _pooled(spec)
-    return [*layers, *_convolution(spec, 4 * spec.filters, 3, "valid"), *_head(spec, classes)]
+            layers += convolution(spec, width * spec.filters, spec.kernel, padding)
+        layers += pooled(spec)
+    return [*layers, *convolution(spec, 4 * spec.filters, 3, "valid"), *head(spec, classes)]
 
 
-ARCHITECTURES: dict[str, Callable[[ModelSpec, int], list[Layer]]] = {
+# A net from its spec, the number of classes and the shape of what it sees, (C, H, W).
+ARCHITECTURES: dict[str, Callable[[ModelSpec, int, Shape], list[Layer]]] = {
     "contest": contest,
     "simple_convnet": simple_convnet,
     "two_conv": two_conv,
@@ -183,6 +130,7 @@ ARCHITECTURES: dict[str, Callable[[ModelSpec, int], list[Layer]]] = {
     "vgg_bn": vgg_bn,
     "vgg_valid": vgg_valid,
     "vgg_deep": vgg_deep,
+    "pyramid": pyramid,
 }
 
 # Each net with the dimensions that its source gives.
@@ -201,6 +149,7 @@ REFERENCE: dict[str, ModelSpec] = {
     "vgg_deep": ModelSpec(
         name="vgg_deep", filters=32, kernel=3, pool=2, dropout=0.4, batch_norm="before"
     ),
+    "pyramid": ModelSpec(name="pyramid", filters=32, kernel=3, depth=2, batch_norm="before"),
 }
 
 
@@ -227,7 +176,7 @@ def build_model(
         if spec.frame == "none"
         else [MomentNormalization(spec.frame, spec.frame_jitter, spec.frame_beside)]
     )
-    model = Sequential([*normalization, *ARCHITECTURES[spec.name](spec, classes)])
+    model = Sequential([*normalization, *ARCHITECTURES[spec.name](spec, classes, image_shape)])
     try:
         return model.build(image_shape, rng, dtype)
     except InputError as error:

@@ -6,7 +6,7 @@ next: parameters, buffers and streams are set from the state at every start, whi
 `tests/core/test_training.py` checks bit for bit.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -101,9 +101,15 @@ class TrainingNet:
         channels, height, width = image_shape
         self.batcher = Batcher((channels, height, width))
 
-    def evaluate(self, images: Images, labels: Labels, indices: Indices) -> tuple[float, float]:
+    def evaluate(
+        self,
+        images: Images,
+        labels: Labels,
+        indices: Indices,
+        seen: Callable[[Array], None] = lambda logits: None,
+    ) -> tuple[float, float]:
         """Return mean cross-entropy (no smoothing, no penalty) and accuracy of those images, in
-        inference mode.
+        inference mode; `seen` is called with the logits (classes, N) of each batch.
         """
         total, correct = 0.0, 0
         for at in range(0, len(indices), INFERENCE_BATCH):
@@ -112,6 +118,7 @@ class TrainingNet:
             loss, _ = softmax_cross_entropy(logits, labels[batch])
             total += loss * len(batch)
             correct += correct_count(logits, labels[batch])
+            seen(logits)
         return total / len(indices), correct / len(indices)
 
 

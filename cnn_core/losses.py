@@ -17,8 +17,20 @@ def softmax(logits: Array, axis: int = 0) -> Array:
     return probabilities
 
 
+def balanced_weights(labels: Labels, classes: int) -> Array:
+    """Return (classes,) float32 ``n / (classes that occur * count of the class)``: every class that
+    occurs weighs the same in the loss, and the mean weight of an image is 1; 0 for a class without
+    an image. labels: (N,), those of the training images. Source: King and Zeng (2001).
+    """
+    counts = np.bincount(labels, minlength=classes)
+    weights = np.zeros(classes, np.float32)
+    occurs = counts > 0
+    weights[occurs] = len(labels) / (np.count_nonzero(occurs) * counts[occurs])
+    return weights
+
+
 def softmax_cross_entropy(
-    logits: Array, labels: Labels, smoothing: float = 0.0
+    logits: Array, labels: Labels, smoothing: float = 0.0, weights: Array | None = None
 ) -> tuple[float, Array]:
     """Return the mean of ``-sum_k q_k log p_k`` over the batch, p = softmax(logits), and its
     gradient ``(p - q) / N``.
@@ -27,7 +39,8 @@ def softmax_cross_entropy(
     target q puts ``1 - smoothing`` on the label and spreads `smoothing` evenly over all classes,
     the label included (Szegedy et al. 2016, section 7); 0 is plain cross-entropy. log p is computed
     as ``z - max z - log sum exp(z - max z)``, so a confident mistake costs a large number rather
-    than infinity. Raises InputError unless ``0 <= smoothing < 1``.
+    than infinity. `weights` (classes,) multiply each image's loss and gradient by that of its
+    label; the mean is still over N. Raises InputError unless ``0 <= smoothing < 1``.
     """
     if not 0 <= smoothing < 1:
         raise InputError(
@@ -47,6 +60,10 @@ def softmax_cross_entropy(
         gradient -= smoothing / classes
     gradient[labels, images] -= 1.0 - smoothing
     gradient /= count
+    if weights is not None:
+        of_images = weights[labels]
+        losses *= of_images
+        gradient *= of_images
     return float(losses.mean()), gradient
 
 

@@ -32,6 +32,7 @@ class AugmentSpec:
     """
 
     shift: float = _up_to(0.5, "largest shift along each axis, a share of the image's side")
+    flip: float = _up_to(1, "share of images whose left and right are exchanged")
     rotate: float = _up_to(180, "largest turn either way, degrees")
     scale: float = _up_to(0.9, "largest change of the size, a share of it")
     shear: float = _up_to(1, "largest tangent of the shear")
@@ -50,6 +51,7 @@ class AugmentSpec:
     cutout: float = _up_to(1, "share of images with a square cut out")
     cutout_size: float = _up_to(1, "largest side of that square, a share of the image's", 0.3)
     contrast: float = _up_to(1, "largest relative change of the contrast")
+    colour: float = _up_to(1, "largest relative change of each channel by itself")
     noise: float = _up_to(1, "largest standard deviation of the noise, a share of full white")
     mild: float = _up_to(1, "share of images that move a third as far and keep their pixels")
 
@@ -69,7 +71,16 @@ class AugmentSpec:
         """Return False where augmentation is the plain scaling of bytes to [0, 1]."""
         return self.geometric or any(
             getattr(self, name) > 0
-            for name in ("strokes", "blur", "specks", "cutout", "contrast", "noise")
+            for name in (
+                "flip",
+                "strokes",
+                "blur",
+                "specks",
+                "cutout",
+                "contrast",
+                "colour",
+                "noise",
+            )
         )
 
 
@@ -141,6 +152,7 @@ class ModelSpec:
     )
     kernel: int = setting(5, "side of the convolutions' kernels", low=1)
     pool: int = setting(2, "side and stride of the pooling windows", low=1)
+    depth: int = setting(2, "convolutions in each stage of pyramid", low=1, high=6)
     hidden: tuple[int, ...] = setting((), "units of the dense layers before the last", low=1)
     activation: str = setting(
         "relu",
@@ -208,6 +220,11 @@ class TrainSpec:
     label_smoothing: float = setting(
         0.0, "share of the target spread over all classes", low=0, below=1
     )
+    class_weights: str = setting(
+        "none",
+        "weight of each class in the loss; balanced: one over its share of the training images",
+        choices=("none", "balanced"),
+    )
     clip_norm: float | None = setting(
         None, "largest norm of the gradient; null: no clipping", above=0
     )
@@ -224,6 +241,16 @@ class TrainSpec:
         check_settings("train", self)
 
 
+# Values that did not always exist, with what was true before they did: by section, "" the spec
+# itself. At these they do not count, so that an older study's specs keep their digests.
+ADDED: Mapping[str, Mapping[str, Scalar]] = {
+    "": {"measure": "accuracy", "top_k": 5},
+    "model": {"depth": 2},
+    "augment": {"flip": 0.0, "colour": 0.0},
+    "train": {"class_weights": "none"},
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Spec:
     """One net's whole training, and its seed: equal specs on equal machines give equal bits."""
@@ -238,6 +265,9 @@ class Spec:
     # fields of cnn_core.augmentation.AugmentSpec; empty: none
     augment: Mapping[str, Scalar] = field(default_factory=dict)
     train: TrainSpec = TrainSpec()
+    # what validation images are scored by beside the accuracy: a name of cnn_core.measures.MEASURES
+    measure: str = "accuracy"
+    top_k: int = 5  # where the measure is top_k
     # entropy of the trial's SeedSequence, such as (study seed, trial number)
     seed: tuple[int, ...] = (0,)
 
@@ -251,4 +281,9 @@ class Spec:
     def _digest(self) -> str:
         values = asdict(self)
         del values["data"]["folder"], values["data"]["valid_folder"]
+        for section, added in ADDED.items():
+            part = values if section == "" else values[section]
+            for name, default in added.items():
+                if part.get(name, default) == default:
+                    part.pop(name, None)
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

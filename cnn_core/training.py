@@ -11,13 +11,14 @@ import numpy as np
 
 from cnn_core.architectures import build_model
 from cnn_core.averaging import MovingAverage
-from cnn_core.axes import Array, Images, Labels
+from cnn_core.axes import Array, Images, Indices, Labels
 from cnn_core.caches import Data, TrainingNet, data_of, make_augmentation, net_of, training_batches
 from cnn_core.checkpoint import TrainState, Weights, copies
 from cnn_core.data.splits import steps_in_epoch
 from cnn_core.errors import InputError
 from cnn_core.layers import BatchNormalization, Layer
-from cnn_core.losses import correct_count, softmax_cross_entropy
+from cnn_core.losses import balanced_weights, correct_count, softmax, softmax_cross_entropy
+from cnn_core.measures import measured, metric_of
 from cnn_core.optimizers import Optimizer, make_optimizer
 from cnn_core.regularizers import add_penalty_gradient, clip_by_global_norm, global_norm
 from cnn_core.schedules import make_schedule
@@ -61,8 +62,9 @@ def train_epoch(spec: Spec, state: TrainState | None) -> tuple[TrainState, Metri
     process, whatever ran there before. Metrics, all of float: train_loss and train_accuracy, the
     mean over the epoch's own batches while they trained (dropout and augmentation on, label
     smoothing included, penalties not), or, with ``train.eval_size``, of that many training images
-    after the epoch; valid_loss and valid_accuracy, after the epoch, of the averaged weights where
-    ``train.select=average``, absent without validation images; lr, of the last step; epoch_s; and
+    after the epoch; valid_loss, valid_accuracy and ``valid_<measure>`` where the spec's measure is
+    another, after the epoch, of the averaged weights where ``train.select=average``, absent without
+    validation images; lr, of the last step; epoch_s; and
     of the last batch, for each layer that learns, ``grad_norm/<layer>`` (length of its gradient,
     penalties included, before clipping) and ``activation_norm/<layer>`` (root mean square of its
     output; of fused layers, of their last). A non-finite loss ends the epoch at once: the metrics
@@ -119,6 +121,9 @@ def _train(
     train, model = spec.train, net.fused
     steps = steps_in_epoch(len(data.train), train.batch_size, train.steps_per_epoch)
     schedule = make_schedule(spec.schedule)
+    weights = None
+    if train.class_weights == "balanced":
+        weights = balanced_weights(data.labels[data.train], spec.data.classes)
     penalized = spec.regularizer.l1 > 0 or spec.regularizer.l2 > 0
     model.reseed(spec.seed, state.epoch)
     sums, metrics, done = _Sums(), Metrics(), 0
@@ -127,7 +132,7 @@ def _train(
         logits = model.forward(
             x, training=True, observe=_record_activations(metrics) if last else None
         )
-        loss, dlogits = softmax_cross_entropy(logits, labels, train.label_smoothing)
+        loss, dlogits = softmax_cross_entropy(logits, labels, train.label_smoothing, weights)
         if not math.isfinite(loss):
             return dict.fromkeys(OUTCOMES, math.nan) | {"lr": optimizer.lr}, done
         sums.add(loss, logits, labels)
@@ -181,10 +186,26 @@ def _evaluate(spec: Spec, data: Data, net: TrainingNet, metrics: Metrics) -> Non
         )
     if len(data.valid):
         chosen = data.evaluation(data.valid, size, seed)
-        loss, accuracy = net.evaluate(data.valid_images, data.labels, chosen)
-        metrics["valid_loss"], metrics["valid_accuracy"] = (
-            (loss, accuracy) if math.isfinite(loss) else (math.nan, math.nan)
-        )
+        found = _validate(spec, data, net, chosen)
+        finite = math.isfinite(found["valid_loss"])
+        metrics |= found if finite else dict.fromkeys(found, math.nan)
+
+
+def _validate(spec: Spec, data: Data, net: TrainingNet, chosen: Indices) -> Metrics:
+    """Return loss, accuracy and the contest's measure, where that is another one."""
+    labels, parts, wanted = data.labels, list[Array](), spec.measure != "accuracy"
+    loss, accuracy = net.evaluate(
+        data.valid_images,
+        labels,
+        chosen,
+        lambda logits: parts.append(logits.T.copy()) if wanted else None,
+    )
+    found = {"valid_loss": loss, "valid_accuracy": accuracy}
+    if parts:
+        probabilities = softmax(np.concatenate(parts), axis=1)
+        value = measured(spec.measure, probabilities, labels[chosen], spec.top_k)
+        found[metric_of(spec.measure)] = value
+    return found
 
 
 def _is_best(metrics: Mapping[str, float], history: list[Metrics]) -> bool:
@@ -222,16 +243,17 @@ def selected_weights(spec: Spec, state: TrainState) -> Weights:
 
 
 def objective(spec: Spec, state: TrainState) -> float:
-    """Return the validation accuracy of the selected weights; raise InputError where there are no
-    validation images.
+    """Return the measure of the selected weights on validation images (accuracy unless the spec
+    names another); raise InputError where there are none.
     """
     chosen = _best_epoch(state) if spec.train.select == "best" and state.best is not None else -1
-    if not state.history or "valid_accuracy" not in state.history[chosen]:
+    metric = metric_of(spec.measure)
+    if not state.history or metric not in state.history[chosen]:
         raise InputError(
             "objective: validation images are needed (data.valid_fraction greater than 0, or "
             "folds), got none"
         )
-    return state.history[chosen]["valid_accuracy"]
+    return state.history[chosen][metric]
 
 
 def fit(

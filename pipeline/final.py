@@ -23,10 +23,11 @@ from pipeline.ensemble.nets import (
     runs_folder,
 )
 from pipeline.ensemble.out_of_fold import labels_of, predict_members
-from pipeline.ensemble.plan import Member, plan_members, study_base, views_of
+from pipeline.ensemble.plan import Member, mirrored, plan_members, study_base, views_of
 from pipeline.files import writable_folder
 from pipeline.records.ensemble_record import Ensemble, write_ensemble
 from pipeline.redact import redact
+from pipeline.search.fitting import fitted
 from pipeline.search.runner import Runner, Usage
 from pipeline.search.trial import Context
 from pipeline.slots.pool import open_slots, owned
@@ -81,7 +82,9 @@ def plan(config: Config) -> FinalPlan:
         FINAL,
         quiet=config.quiet,
     )
-    return FinalPlan(whole, plan_members(whole, prepare(whole.data, whole.root), config.overrides))
+    data = prepare(whole.data, whole.root)
+    whole, _ = fitted(whole, data)
+    return FinalPlan(whole, plan_members(whole, data, config.overrides))
 
 
 def build(planned: FinalPlan, slots: Sequence[Slot], say: Say) -> int:
@@ -147,6 +150,8 @@ def join(planned: FinalPlan) -> Ensemble:
     config, members = planned.config, planned.members
     _, height, width = members[0].specs[0].data.image_shape
     views = views_of(config.ensemble.views, (height, width))
+    if config.ensemble.mirror and all(m.specs[0].augment.get("flip", 0.0) for m in members):
+        views = mirrored(views)
     found = predict_members(members, config.paths, views, config.slots.n or joblib.cpu_count())
     labels = labels_of(members[0], found[0])
     ensemble = build_ensemble(members, found, labels, config.ensemble, views)

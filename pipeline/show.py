@@ -37,12 +37,12 @@ COMMAND = Command(
     about="Shows a search space (space=), a study or a trial (study.name=), what augmentation does "
     "(augment=), or an input (input=).",
     examples=(
-        "python -m pipeline.show space=contest",
+        "python -m pipeline.show space=hard_digits",
         "python -m pipeline.show study.name=digits",
         "python -m pipeline.show study.name=digits trial=17",
         "python -m pipeline.show study.name=digits net=3f",
-        "python -m pipeline.show augment=contest data=mnist",
-        "python -m pipeline.show augment=contest model.frame=box data=mnist",
+        "python -m pipeline.show augment=hard_digits data=mnist",
+        "python -m pipeline.show augment=hard_digits model.frame=box data=mnist",
         "python -m pipeline.show input=my_digits/ data=mnist",
     ),
     keys=ShowKeys,

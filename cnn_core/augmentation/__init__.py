@@ -14,6 +14,7 @@ from cnn_core.augmentation.pixels import (
     add_noise,
     add_specks,
     blur,
+    change_colour,
     change_contrast,
     change_strokes,
     cut_out,
@@ -24,14 +25,16 @@ from cnn_core.spec import AugmentSpec
 
 __all__ = ["AugmentSpec", "augment"]
 
-# In this order: a stroke is drawn and photographed before specks and noise fall on the picture.
+# In this order: a stroke is drawn and photographed before specks and noise fall on the picture. The
+# last entry says whether all channels of an image change together, or each by its own draws.
 _PIXEL_STEPS = (
-    ("strokes", change_strokes),
-    ("blur", blur),
-    ("contrast", change_contrast),
-    ("specks", add_specks),
-    ("cutout", cut_out),
-    ("noise", add_noise),
+    ("strokes", change_strokes, False),
+    ("blur", blur, False),
+    ("contrast", change_contrast, True),
+    ("colour", change_colour, True),
+    ("specks", add_specks, False),
+    ("cutout", cut_out, True),
+    ("noise", add_noise, False),
 )
 
 
@@ -48,23 +51,31 @@ def augment(
     if out is None:
         out = np.empty((channels, height, width, count), np.float32)
     mild = np.less(rng.random(count), spec.mild) if spec.mild > 0 else None
+    if spec.flip > 0:
+        images = _mirrored(images, np.less(rng.random(count), spec.flip))
     if spec.geometric:
         _move(images, spec, rng, mild, out)
     else:
         np.copyto(out, images.transpose(1, 2, 3, 0))
-    # Channel by channel: each has its own specks and contrast, and strokes never mix channels.
-    steps = [step for name, step in _PIXEL_STEPS if getattr(spec, name) > 0]
-    chosen = None if mild is None else np.flatnonzero(~mild)
-    for channel in out:
-        part = channel if chosen is None else channel[..., chosen]
-        for step in steps:
-            step(part, spec, rng)
-        if chosen is not None:
-            channel[..., chosen] = part
+    steps = [entry[1:] for entry in _PIXEL_STEPS if getattr(spec, entry[0]) > 0]
     if steps:
+        chosen = None if mild is None else np.flatnonzero(~mild)
+        part = out if chosen is None else out[..., chosen]
+        for step, together in steps:
+            for channels in [part] if together else np.split(part, len(part)):
+                step(channels if together else channels[0], spec, rng)
+        if chosen is not None:
+            out[..., chosen] = part
         np.clip(out, 0.0, 255.0, out=out)
     out *= np.float32(1 / 255)
     return out
+
+
+def _mirrored(images: Images, chosen: NDArray[np.bool_]) -> Images:
+    """Return the batch with the chosen images' left and right exchanged."""
+    images = images.copy()
+    images[chosen] = images[chosen][..., ::-1]
+    return images
 
 
 def _move(

@@ -1,5 +1,5 @@
-"""Pixel transforms after the resampling: strokes, blur, contrast, specks, cutout, noise. All in
-place on (H, W, N) float32.
+"""Pixel transforms after the resampling: strokes, blur, contrast, colour, specks, cutout, noise.
+All in place on float32, of one channel (H, W, N) or, where channels change together, (C, H, W, N).
 
 Each function draws random numbers for every image, even those it leaves unchanged, so that one
 image's draws do not depend on another's.
@@ -62,8 +62,17 @@ def blur(x: Float32, spec: AugmentSpec, rng: Generator) -> None:
 
 
 def change_contrast(x: Float32, spec: AugmentSpec, rng: Generator) -> None:
-    """Multiply each image by a factor in [1 - c, 1 + c]."""
+    """Multiply each image, all channels alike, by a factor in [1 - c, 1 + c]."""
     x *= (1.0 + rng.uniform(-spec.contrast, spec.contrast, (x.shape[-1],))).astype(np.float32)
+
+
+def change_colour(x: Float32, spec: AugmentSpec, rng: Generator) -> None:
+    """Multiply each channel of an image, x (C, H, W, N), by a factor of its own in [1 - c, 1 +
+    c].
+    """
+    channels, _, _, count = x.shape
+    factors = 1.0 + rng.uniform(-spec.colour, spec.colour, (channels, 1, 1, count))
+    x *= factors.astype(np.float32)
 
 
 def add_specks(x: Float32, spec: AugmentSpec, rng: Generator) -> None:
@@ -78,10 +87,10 @@ def add_specks(x: Float32, spec: AugmentSpec, rng: Generator) -> None:
 
 
 def cut_out(x: Float32, spec: AugmentSpec, rng: Generator) -> None:
-    """Blacken one square of each chosen image, centred anywhere, cut at the border (DeVries, Taylor
-    2017, arXiv:1708.04552).
+    """Blacken one square of each chosen image in all channels, centred anywhere, cut at the border
+    (DeVries, Taylor 2017, arXiv:1708.04552).
     """
-    height, width, count = x.shape
+    height, width, count = x.shape[-3:]
     size = _strengths(spec.cutout, spec.cutout_size, count, rng)
     centre_y, centre_x = rng.random((2, count), dtype=np.float32)
     rows = (

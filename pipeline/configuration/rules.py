@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from cnn_core.errors import InputError
+from cnn_core.measures import metric_of
 
 if TYPE_CHECKING:
     from pipeline.configuration.tree import Config
@@ -69,11 +70,11 @@ _RULES: tuple[tuple[Callable[["Config"], bool], str, str], ...] = (
     ),
     (
         lambda config: (
-            config.study.objectives[:1] == ["valid_accuracy"]
+            config.study.objectives[:1] == [metric_of(config.study.objective)]
             and len(set(config.study.objectives)) == len(config.study.objectives)
         ),
-        "study.objectives: must begin with valid_accuracy and name each once",
-        "{config.study.objectives}",
+        "study.objectives: must begin with valid_<study.objective> and name each once",
+        "{config.study.objectives} with study.objective={config.study.objective}",
     ),
     (
         lambda config: len(config.study.objectives) == 1 or config.pruner.name == "none",

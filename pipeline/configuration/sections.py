@@ -5,6 +5,7 @@ declares its default, meaning and limits; help and checks read them here.
 from dataclasses import dataclass
 
 from cnn_core.field_checks import setting
+from cnn_core.measures import MEASURES, metric_of
 
 
 @dataclass
@@ -33,10 +34,21 @@ class StudySettings:
     enqueue: list[list[str]] = setting(
         [], "trials to try first, each a list of overrides of searched keys"
     )
+    fit: bool = setting(
+        False, "batch, validation, folds, widths and epochs follow from the data, unless given"
+    )
+    objective: str = setting(
+        "accuracy",
+        "the contest's measure, on validation images: what trials are compared by",
+        choices=MEASURES,
+    )
+    top_k: int = setting(
+        5, "with objective=top_k: an image is right where its label is among so many", low=1
+    )
     objectives: list[str] = setting(
         ["valid_accuracy"],
-        "what trials are compared by, the first always",
-        choices=("valid_accuracy", "multiply_adds"),
+        "that measure, and what else trials are compared by",
+        choices=(*map(metric_of, MEASURES), "multiply_adds"),
     )
 
 
@@ -222,6 +234,9 @@ class EnsembleSettings:
         "test-time views averaged at prediction: 1 none, 3 turns, 5 also zooms, 9 also shifts",
         low=1,
         high=9,
+    )
+    mirror: bool = setting(
+        False, "predict each view mirrored as well, where all members trained on mirrored images"
     )
     max_ms: float | None = setting(
         None,

@@ -202,5 +202,7 @@ def spec_of(config: Config, data: DataSpec, seed: tuple[int, ...]) -> Spec:
         regularizer=config.regularizer,
         augment=dict(config.augment),
         train=config.train,
+        measure=config.study.objective,
+        top_k=config.study.top_k if config.study.objective == "top_k" else Spec.top_k,
         seed=seed,
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 from cnn_core import checkpoint
 from cnn_core.finishing import finished_weights
+from cnn_core.measures import metric_of
 from cnn_core.spec import Spec
 from pipeline import journal
 from pipeline.configuration import Config, compose
@@ -180,7 +181,7 @@ class FinalJobs(JobList):
 def _objective(spec: Spec, rows: Sequence[Mapping[str, float]]) -> tuple[float, ...]:
     best = spec.train.select == "best"
     chosen = min(rows, key=lambda row: row["valid_loss"]) if best else rows[-1]
-    return (chosen["valid_accuracy"],)
+    return (chosen[metric_of(spec.measure)],)
 
 
 def runs_folder(paths: StudyPaths, nets: Sequence[Net]) -> Path:

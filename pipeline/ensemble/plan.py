@@ -46,6 +46,17 @@ def views_of(count: int, image_size: tuple[int, int]) -> list[list[float]]:
     return views[:count]
 
 
+def mirrored(views: Sequence[Sequence[float]]) -> list[list[float]]:
+    """Return the views, and each with left and right exchanged: what a net that saw mirrored images
+    in training knows as well.
+    """
+    return [
+        [yy, sign * yx, ty, xy, sign * xx, tx]
+        for sign in (1.0, -1.0)
+        for yy, yx, ty, xy, xx, tx in views
+    ]
+
+
 _SEED_OFFSET = 1_000_000  # final nets share no random stream with trials, numbered from 0
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from cnn_core.measures import ranked_by
 from pipeline.events import State
 from pipeline.reporting.scores import wilson
 from pipeline.reporting.table import StudyTable, TrialRow, confirmed_metrics
@@ -68,7 +69,7 @@ def last_values(trial: TrialRow) -> tuple[float, ...]:
     """Return a trial's objectives; for one that was stopped early, the last value it reported."""
     if trial.objective or trial.state != State.PRUNED:
         return trial.objective
-    last = trial.history.get(max(trial.history, default=0), {}).get("valid_accuracy")
+    last = ranked_by(trial.history.get(max(trial.history, default=0), {}))
     return () if last is None else (last,)
 
 

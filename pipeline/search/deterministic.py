@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from cnn_core.measures import ranked_by
 from pipeline.events import State, TrialEnded
 from pipeline.files import StudyPaths
 from pipeline.search.open_study import StudyCopies
@@ -52,7 +53,7 @@ class RoundTrial:
         if self.was_told:
             return self.stored.intermediate_values.get(epoch)
         rows = self.training.rows
-        return rows[epoch - 1]["valid_accuracy"] if epoch <= len(rows) else None
+        return ranked_by(rows[epoch - 1]) if epoch <= len(rows) else None
 
     def is_behind(self, epoch: int) -> bool:
         """Tell whether the trial has yet to train the epoch."""

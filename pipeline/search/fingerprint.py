@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from cnn_core.spec import ADDED
 from pipeline.configuration import Config
 from pipeline.configuration.overrides import parse_override
 from pipeline.search.space import Space
@@ -31,6 +32,8 @@ def fingerprint(config: Config, space: Space, data_digest: str) -> Fingerprint:
         "study.seed": config.study.seed,
         "data.digest": data_digest,
     }
+    if config.study.objective == "top_k":
+        values["study.top_k"] = config.study.top_k
     values |= {f"space {name}": line for name, line in space.fingerprint().items()}
     for key, value in flat(config).items():
         from_searched_file = key.partition(".")[0] in searched and key not in given
@@ -40,12 +43,19 @@ def fingerprint(config: Config, space: Space, data_digest: str) -> Fingerprint:
 
 
 def flat(config: Config) -> dict[str, Any]:
-    """Return every value that a net is trained with, by its dotted key."""
+    """Return every value that a net is trained with, by its dotted key; those that did not always
+    exist only where they change something, so that an older study can be resumed.
+    """
     values: dict[str, Any] = {}
     for section in SECTIONS:
         settings = getattr(config, section)
         fields = settings if isinstance(settings, Mapping) else dataclasses.asdict(settings)
-        values |= {f"{section}.{key}": value for key, value in fields.items()}
+        added = ADDED.get(section, {})
+        values |= {
+            f"{section}.{key}": value
+            for key, value in fields.items()
+            if key not in added or value != added[key]
+        }
     return {key: value for key, value in values.items() if key not in PLACES}
 
 

@@ -14,12 +14,15 @@ from cnn_core import training
 from cnn_core.architectures import build_model
 from cnn_core.data.splits import Split, split_of
 from cnn_core.errors import InputError
+from cnn_core.measures import is_minimized
 from cnn_core.spec import DataSpec, ModelSpec, Scalar, Spec
 from pipeline.configuration import Config, compose, spec_of
 from pipeline.configuration.overrides import parse_override
 from pipeline.search.fingerprint import SECTIONS
 from pipeline.search.space import Space
 
+# What validation images are scored by is part of a spec, wherever it is set.
+MEASURED_BY = ("study.objective", "study.top_k")
 ALWAYS_SHOWN = (
     "model.name",
     "model.filters",
@@ -64,7 +67,7 @@ class Problem:
         self.base = of_the_net(config.overrides)
         self.objectives = tuple(config.study.objectives)
         self.directions = tuple(
-            "maximize" if name == "valid_accuracy" else "minimize" for name in self.objectives
+            "minimize" if is_minimized(name) else "maximize" for name in self.objectives
         )
 
     def check(self) -> None:
@@ -129,11 +132,12 @@ def of_the_net(overrides: Sequence[str]) -> tuple[str, ...]:
     """Return the overrides that decide what a trial trains: not the space (a trial is one
     configuration, whatever it was chosen from), nor where and how the sweep runs.
     """
-    return tuple(
-        text
-        for text in overrides
-        if parse_override(text).key_or_group.partition(".")[0] in (*SECTIONS, "experiment", "hydra")
-    )
+    return tuple(text for text in overrides if _is_of_the_net(parse_override(text).key_or_group))
+
+
+def _is_of_the_net(key: str) -> bool:
+    section = key.partition(".")[0]
+    return section in (*SECTIONS, "experiment", "hydra") or key in MEASURED_BY
 
 
 def trial_name(number: int, config: Config) -> str:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from cnn_core.data.prepared import open_prepared
 from pipeline.configuration import Config
 from pipeline.configuration.overrides import override
-from pipeline.data import Say, prepare
+from pipeline.data import prepare
 from pipeline.events import State, StudyEnded
 from pipeline.files import atomic_write_bytes
 from pipeline.picture_sheet import CONTACT_SHEET, contact_sheet
@@ -26,6 +26,7 @@ from pipeline.search.budget import StudyClock, calibrated
 from pipeline.search.confirm import confirm, confirmed_lines, forget, keep_best, write_confirmed
 from pipeline.search.deterministic import LockstepJobs
 from pipeline.search.fingerprint import code_version, fingerprint
+from pipeline.search.fitting import fitted
 from pipeline.search.fork import nothing_of_its_own, take_over
 from pipeline.search.messages import (
     closing_lines,
@@ -86,7 +87,10 @@ def run(config: Config, slots: Sequence[Slot]) -> int:
     Raises InputError, before the first trial, for any mistake in the user's input.
     """
     try:
-        problem, remarks = make_problem(config, None if config.quiet else print)
+        say = None if config.quiet else print
+        config, fitting = fitted(config, prepare(config.data, config.root, say))
+        problem, remarks = make_problem(config)
+        remarks = [*fitting, *remarks]
         print(*remarks, sep="\n", end="\n" if remarks else "")
         if config.budget.trials is None:
             config, plan = calibrated(config, problem, slots)
@@ -108,12 +112,12 @@ def run(config: Config, slots: Sequence[Slot]) -> int:
         return FAILED
 
 
-def make_problem(config: Config, say: Say | None = None) -> tuple[Problem, list[str]]:
-    """Return the problem, checked as far as possible before a trial, and remarks for the user;
-    `say` is told how the data were understood. Raises InputError.
+def make_problem(config: Config) -> tuple[Problem, list[str]]:
+    """Return the problem, checked as far as possible before a trial, and remarks for the user.
+    Raises InputError.
     """
     space, remarks = searched(config)
-    problem = Problem(config, space, prepare(config.data, config.root, say))
+    problem = Problem(config, space, prepare(config.data, config.root))
     problem.check()
     return problem, remarks
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import optuna
 
 from cnn_core.errors import InputError
+from cnn_core.measures import metric_of
 from pipeline.events import State, TrialEnded
 from pipeline.files import StudyPaths
 from pipeline.search.problem import Job, Problem
@@ -57,7 +58,8 @@ class SearchJobs(InOrder):
         training.tell_epoch(epoch, slot.index, slot.machine().pid, self.context)
         if (diverged := training.diverged(epoch)) is not None:
             return diverged
-        trial, value = self._asked[training.job.number], training.rows[epoch - 1]["valid_accuracy"]
+        trial, row = self._asked[training.job.number], training.rows[epoch - 1]
+        value = row[metric_of(training.job.spec.measure)]
         pruned, last = self.queue.report(trial, epoch, value), training.job.epochs
         if pruned and epoch < last:
             return training.end(State.PRUNED, f"after epoch {epoch} of {last}")

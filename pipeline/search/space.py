@@ -153,11 +153,9 @@ class Space:
                 notes.append(f"study.enqueue: {' '.join(entry)} is left out: {problem}")
             elif values and values not in trials:
                 trials.append(values)
-                if unsearched:
-                    notes.append(
-                        f"study.enqueue: {', '.join(unsearched)} left out of the first trial, not "
-                        "searched here"
-                    )
+                left_out = f"{', '.join(unsearched)} left out of the first trial, not searched here"
+                if unsearched and f"study.enqueue: {left_out}" not in notes:
+                    notes.append(f"study.enqueue: {left_out}")
         return trials, notes
 
     def fingerprint(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pipeline.events import State, TrialEnded
 from pipeline.files import TrialPaths, atomic_write_text, writable_folder
 from pipeline.reporting.course_charts import learning_curves
 from pipeline.reporting.svg import standalone
+from pipeline.search.fitting import fitted
 from pipeline.search.messages import listeners_of, run_tags, study_ended, study_started
 from pipeline.search.problem import Job, Problem
 from pipeline.search.runner import JobList, Runner, Usage
@@ -31,6 +32,9 @@ def run(config: Config, data: DataSpec, number: int, say: Say) -> int:
     """Train the net that `config` describes in one slot; `number` chooses its random streams as a
     trial's number does. Return the exit code. Raises InputError before the first epoch.
     """
+    config, fitting = fitted(config, data)
+    for line in fitting:
+        say(line)
     problem = Problem(config, Space(()), data)
     problem.check()
     job = problem.job(number, ())

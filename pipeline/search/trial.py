@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from cnn_core import training
 from cnn_core.checkpoint import TrainState
+from cnn_core.measures import metric_of
 from pipeline.events import EpochDone, Event, State, TrialEnded, TrialRetried, TrialStarted
 from pipeline.search.problem import Job
 from pipeline.slots.retry import with_retries
@@ -116,7 +117,7 @@ class Training:
         assert self.state is not None
         known = {
             **self.job.extra,
-            "valid_accuracy": training.objective(self.job.spec, self.state),
+            metric_of(self.job.spec.measure): training.objective(self.job.spec, self.state),
         }
         values = tuple(float(known[name]) for name in objectives)
         if not all(math.isfinite(value) for value in values):

@@ -14,6 +14,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from cnn_core.errors import InputError, did_you_mean
+from cnn_core.measures import ranked_by
 from pipeline.configuration import Config, command_of, compose, override
 from pipeline.configuration.overrides import literal
 from pipeline.events import State
@@ -136,7 +137,7 @@ def _command(name: str, table: StudyTable, number: int) -> str:
 
 def _objective(row: TrialRow) -> str:
     if not row.objective:
-        last = row.history.get(row.epochs, {}).get("valid_accuracy")
+        last = ranked_by(row.history.get(row.epochs, {}))
         return f"({last:.4f})" if last is not None else ""
     return ", ".join(
         f"{value:.4f}" if abs(value) < 1000 else f"{value:,.0f}" for value in row.objective

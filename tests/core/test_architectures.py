@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from cnn_core.architectures import (
-    ACTIVATIONS,
     ARCHITECTURES,
     REFERENCE,
     build_model,
@@ -19,6 +18,7 @@ from cnn_core.architectures import (
 from cnn_core.axes import Shape
 from cnn_core.errors import InputError
 from cnn_core.initializers import INITIALIZERS
+from cnn_core.layer_groups import ACTIVATIONS
 from cnn_core.layers import BatchNormalization, Dropout
 from cnn_core.model import Sequential
 from cnn_core.spec import ModelSpec
@@ -67,6 +67,14 @@ SHAPES: dict[str, dict[str, Shape]] = {
         "conv5": (64, 8, 8),
         "conv6": (128, 2, 2),
         "flatten1": (512,),
+    },
+    "pyramid": {
+        "conv2": (32, 28, 28),
+        "pool1": (32, 14, 14),
+        "conv4": (64, 14, 14),
+        "conv6": (128, 7, 7),
+        "global_average_pooling1": (128,),
+        "dense1": (10,),
     },
 }
 
@@ -164,7 +172,7 @@ def test_nets_that_fit_small_digits() -> None:
             fits.append(name)
         except InputError:
             pass
-    assert fits == ["contest", "simple_convnet", "mlp", "vgg_bn"]
+    assert fits == ["contest", "simple_convnet", "mlp", "vgg_bn", "pyramid"]
 
 
 def test_a_net_that_does_not_fit_is_refused_with_the_shapes() -> None:

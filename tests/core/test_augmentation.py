@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import convolve1d, grey_dilation, grey_erosion
 
 from cnn_core.augmentation import AugmentSpec, augment
-from cnn_core.augmentation.geometry import BANK_SIZE, field_bank
+from cnn_core.augmentation.geometry import BANK_SIZE, Float32, field_bank
 from cnn_core.augmentation.pixels import (
     add_noise,
     add_specks,
@@ -221,3 +221,30 @@ def test_noise_and_contrast_have_their_moments() -> None:
     )
     change_contrast(x, AugmentSpec(contrast=0.4), np.random.default_rng(0))
     assert 60 <= x.min() < 65 and 135 < x.max() <= 140
+
+
+def test_flip_mirrors_that_share_of_images_exactly() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (400, 3, 6, 5), dtype=np.uint8)
+    before = images.copy()
+    got = augment(images, AugmentSpec(flip=0.3), np.random.default_rng(1))
+    as_they_are = images.transpose(1, 2, 3, 0) / np.float32(255)
+    same = np.isclose(got, as_they_are).all(axis=(0, 1, 2))
+    mirrored = np.isclose(got, as_they_are[:, :, ::-1]).all(axis=(0, 1, 2))
+    assert np.all(same ^ mirrored) and 0.2 < mirrored.mean() < 0.4
+    assert np.array_equal(images, before)
+
+
+def test_colours_change_by_channel_contrast_and_cutout_in_all_alike() -> None:
+    images = np.full((200, 3, 8, 8), 100, np.uint8)
+
+    def factors(**strengths: float) -> Float32:
+        got = augment(images, AugmentSpec(**strengths), np.random.default_rng(2))
+        return got * 255 / 100
+
+    contrast, colour = factors(contrast=0.2), factors(colour=0.2)
+    np.testing.assert_allclose(contrast[0], contrast[1], rtol=1e-6)
+    assert np.abs(colour[0] - colour[1]).max() > 0.2
+    assert colour.min() > 0.79 and colour.max() < 1.21
+    assert np.ptp(colour, axis=(1, 2)).max() < 1e-6, "a channel of an image has one factor"
+    cut = factors(cutout=1.0, cutout_size=0.8) == 0
+    assert cut.any() and np.array_equal(cut[0], cut[1]) and np.array_equal(cut[0], cut[2])

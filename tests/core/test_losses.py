@@ -16,6 +16,7 @@ from cnn_core.axes import Array
 from cnn_core.errors import InputError
 from cnn_core.losses import (
     accuracy,
+    balanced_weights,
     confusion_matrix,
     correct_count,
     log_loss,
@@ -80,3 +81,19 @@ def test_metrics_by_hand() -> None:
     np.testing.assert_array_equal(
         confusion_matrix(probabilities.argmax(axis=1), labels, 3), expected
     )
+
+
+def test_balanced_weights_by_hand() -> None:
+    # 8 images: 6, 2 and none of three classes; each of the two that occur weighs 4 in all.
+    weights = balanced_weights(np.array([0, 0, 0, 0, 0, 0, 1, 1]), 3)
+    np.testing.assert_allclose(weights, [8 / (2 * 6), 8 / (2 * 2), 0.0], rtol=1e-6)
+
+
+def test_weights_multiply_each_images_loss_and_gradient() -> None:
+    logits = np.array([[2.0, 0.0], [0.0, 1.0]])
+    labels, weights = np.array([0, 1]), np.array([0.5, 3.0])
+    expected = np.mean([0.5 * -log_softmax(logits[:, 0])[0], 3.0 * -log_softmax(logits[:, 1])[1]])
+    loss, gradient = softmax_cross_entropy(logits, labels, 0.0, weights)
+    _, plain = softmax_cross_entropy(logits, labels)
+    assert loss == pytest.approx(expected)
+    np.testing.assert_allclose(gradient, plain * [0.5, 3.0])

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from cnn_core.architectures import (
-    ACTIVATIONS,
     ARCHITECTURES,
     REFERENCE,
     build_model,
     reference,
 )
 from cnn_core.axes import Array, Shape
+from cnn_core.layer_groups import ACTIVATIONS
 from cnn_core.layers import Convolution, Dense, Dropout, Flatten, MaxPooling, ReLU
 from cnn_core.losses import softmax_cross_entropy
 from cnn_core.model import Sequential
@@ -31,6 +31,7 @@ SMALL: dict[str, Shape] = {
     "vgg_bn": (2, 8, 8),
     "vgg_valid": (1, 24, 24),
     "vgg_deep": (1, 24, 24),
+    "pyramid": (2, 8, 8),
 }
 THREE_CONV = """\
 layer              filters  padding  activation shape  activation size  parameters

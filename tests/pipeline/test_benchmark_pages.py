@@ -18,7 +18,7 @@ from tests.pipeline.studies import START_S, study_started
 STUDY = [{"trials": 10_000, "trial_ms": 150.0, "sampler_ms": 140.0, "epoch_ms": 0.5}]
 SLOTS = [{"slots": 64, "epoch_ms": 8.25, "outside_training": 0.031, "over_ideal": 1.2}]
 OPENED = [
-    {"time": f"{hour}:00", "study": "contest", "model": "m", "data": "mnist"}
+    {"time": f"{hour}:00", "study": "hard_digits", "model": "m", "data": "mnist"}
     for hour in ("09", "08")
 ]
 
@@ -108,22 +108,22 @@ def test_results_keep_what_was_not_measured_again_and_every_opening_of_the_test_
     nothing: dict[str, Any] = {"rows": {}, "openings": []}
     first = results.join(
         nothing,
-        {"contest": [("a", "1 %", "", "c")], "single_net": [("b", "2 %", "", "c")]},
+        {"hard_digits": [("a", "1 %", "", "c")], "single_net": [("b", "2 %", "", "c")]},
         OPENED[1:],
     )
-    then = results.join(first, {"contest": [("a", "3 %", "", "c")]}, OPENED)
-    assert then["rows"]["contest"]["rows"] == [["a", "3 %", "", "c"]]
+    then = results.join(first, {"hard_digits": [("a", "3 %", "", "c")]}, OPENED)
+    assert then["rows"]["hard_digits"]["rows"] == [["a", "3 %", "", "c"]]
     assert then["rows"]["single_net"] == first["rows"]["single_net"]
     assert [row["time"] for row in then["openings"]] == ["08:00", "09:00"], (
         "noted once each, in order"
     )
     page = results.page_of(then)
-    assert page.index("| b | 2 %") < page.index("| a | 3 %") < page.index("| 08:00 | contest")
+    assert page.index("| b | 2 %") < page.index("| a | 3 %") < page.index("| 08:00 | hard_digits")
     assert "| a | 1 %" not in page
 
 
 def test_the_whole_time_ends_with_the_written_bundle(tmp_path: Path) -> None:
-    folder = tmp_path / "contest"
+    folder = tmp_path / "hard_digits"
     (folder / "bundle").mkdir(parents=True)
     manifest = folder / "bundle" / "manifest.json"
     manifest.touch()
@@ -140,7 +140,7 @@ def test_the_whole_time_ends_with_the_written_bundle(tmp_path: Path) -> None:
         log.close()
         paused = "" if count == 1 else ", begun 2 times, pauses included"
         row = (
-            f"contest: from the sweep's begin to the last written bundle{paused}",
+            f"hard_digits: from the sweep's begin to the last written bundle{paused}",
             "10 min",
             "<= 120 min",
             "cell",

@@ -303,8 +303,8 @@ def test_secrets_stay_out_of_the_stored_configuration(monkeypatch: pytest.Monkey
 
 def test_the_contests_other_members_are_the_same_after_any_trial() -> None:
     """A space's parameter that a fixed member does not set back would make it something else."""
-    final = compose(["experiment=contest"]).final
-    mild = [compose(["experiment=contest", *final.overrides, *fixed]) for fixed in final.fixed]
+    final = compose(["experiment=hard_digits"]).final
+    mild = [compose(["experiment=hard_digits", *final.overrides, *fixed]) for fixed in final.fixed]
     trials = (
         ["model=vgg_valid", "model.kernel=5", "model.filters=56", "model.frame=similar"],
         [
@@ -316,7 +316,7 @@ def test_the_contests_other_members_are_the_same_after_any_trial() -> None:
             "augment.elastic=0.0",
         ],
     )
-    first = compose(["experiment=contest"]).study.enqueue[1]
+    first = compose(["experiment=hard_digits"]).study.enqueue[1]
     few = [
         "model.dropout=0.5",
         "model.init=xavier",
@@ -330,10 +330,10 @@ def test_the_contests_other_members_are_the_same_after_any_trial() -> None:
         ["model=vgg_deep", "model.frame=width", "augment.mild=0.9"],
         ["model.frame=similar", "augment.mild=0.9"],
     )
-    recipes = [compose(["experiment=contest", *first, *recipe]) for recipe in unlike]
+    recipes = [compose(["experiment=hard_digits", *first, *recipe]) for recipe in unlike]
     for trial in trials:
         again = [
-            compose(["experiment=contest", *trial, *final.overrides, *fixed])
+            compose(["experiment=hard_digits", *trial, *final.overrides, *fixed])
             for fixed in final.fixed
         ]
         for one, plain, recipe in zip(again, mild, recipes, strict=True):

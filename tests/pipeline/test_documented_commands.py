@@ -34,7 +34,7 @@ INSTALLS = (
 # (what a command holds, what is added to it so that it ends within seconds)
 BUDGETS = (
     (
-        "experiment=contest",
+        "experiment=hard_digits",
         "data.train_size=300 data.valid_size=100 train.epochs=1 budget.trials=2 final.epochs=1 "
         "final.members=1 "
         "final.folds=2 'final.fixed=[]' ensemble.views=1",

@@ -582,7 +582,7 @@ def test_a_kind_that_is_much_weaker_waits_for_its_turn() -> None:
 
 def test_fixed_members_need_no_sweep(tmp_path: Path) -> None:
     arguments = [
-        "experiment=contest_ensemble",
+        "experiment=hard_digits_ensemble",
         "data=digits",
         "data.reserve=100",
         "model.filters=3",

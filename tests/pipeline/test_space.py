@@ -99,7 +99,7 @@ def test_texts_come_back_from_hydras_grammar(text: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in groups()["space"] if name != "none"])
 def test_every_path_of_every_space_resolves_in_every_branch(name: str) -> None:
-    data = ["data=mnist"] if name in ("mnist", "contest") else []
+    data = ["data=mnist"] if name in ("mnist", "hard_digits") else []
     space, notes = searched(compose([*data, f"space={name}"]))
     assert notes == []
     space.check(data)
@@ -186,8 +186,8 @@ def test_the_contests_space_sets_each_path_once_whatever_is_given() -> None:
         ["model=vgg_deep", "model.kernel=3"],
         ["model=vgg_valid"],
     ):
-        space, _ = searched(compose(["experiment=contest", *fixed]))
-        space.check(["experiment=contest", *fixed])
+        space, _ = searched(compose(["experiment=hard_digits", *fixed]))
+        space.check(["experiment=hard_digits", *fixed])
         for overrides in (*space.corners(dearest=False), *space.corners(dearest=True)):
             paths = [override.partition("=")[0] for override in overrides]
             assert len(paths) == len(set(paths)), overrides

@@ -210,9 +210,9 @@ def test_space_as_a_tree(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "100")
-    assert run(show, "space=contest", "data=mnist") == 0
+    assert run(show, "space=hard_digits", "data=mnist") == 0
     lines = capsys.readouterr().out.splitlines()
-    space, _ = searched(compose(["space=contest", "data=mnist"]))
+    space, _ = searched(compose(["space=hard_digits", "data=mnist"]))
     by_name = {parameter.name: parameter for parameter in space.parameters}
 
     def conditions(name: str) -> int:
@@ -268,7 +268,7 @@ def test_sheets_of_augmentation_and_of_an_input(
 ) -> None:
     from PIL import Image
 
-    assert run(show, f"root={tmp_path}", "augment=contest", f"output={tmp_path}/sheet.png") == 0
+    assert run(show, f"root={tmp_path}", "augment=hard_digits", f"output={tmp_path}/sheet.png") == 0
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert min(sheet.size) > 100
     data = prepare(compose().data, tmp_path)
@@ -280,7 +280,7 @@ def test_sheets_of_augmentation_and_of_an_input(
         run(
             show,
             f"root={tmp_path}",
-            "augment=contest",
+            "augment=hard_digits",
             "model.frame=box",
             f"output={tmp_path}/framed.png",
         )

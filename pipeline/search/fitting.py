@@ -1,0 +1,197 @@
+"""``study.fit``: sizes that follow from the data, decided once before the first trial.
+
+What is fitted is a list of overrides that stand before the user's own: what a preset leaves open
+follows from the number of images and classes and from their side, what the command line gives
+stays. The list is printed and kept in the study, so that every later command composes the same; a
+trial's overrides hold it in full. The costs are those of two cores of FLOPS each.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+
+from cnn_core.axes import Labels
+from cnn_core.data.prepared import open_prepared
+from cnn_core.spec import DataSpec
+from pipeline.configuration import Config, compose, override
+from pipeline.configuration.overrides import parse_override
+from pipeline.files import atomic_write_text
+from pipeline.search.budget import KEPT
+from pipeline.search.problem import model_cost
+
+FLOPS = 45e9  # a second and core, by the direct algorithm's count: a slow core trains so
+CORES = 2
+SPENT = 0.85  # share of a time budget that is planned
+WIDTHS = (48, 40, 32, 24, 20, 16, 12, 8)  # filters of the first stage
+BATCHES = ((500, 16), (3_000, 32), (20_000, 64))  # fewer images than, images a step
+LARGEST_BATCH = 100
+SHARES = ((500, 0.33), (3_000, 0.25))  # fewer images than, share that validates
+FEWEST = 9  # epochs of a final net that a width must leave time for
+MOST_SEARCHED = 20_000  # training images of a trial
+MOST_VALIDATED = 6_000
+BLACK = 16  # a figure on black has a mean border of less than this, of 255
+IMBALANCED = 1.5  # the largest class has so many times the images of the smallest
+BY_CLASS = ("macro_f1", "balanced_accuracy")  # measures for which every class counts the same
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the sizes follow from."""
+
+    images: int
+    smallest: int  # images of the smallest and the largest class
+    largest: int
+    image_shape: tuple[int, int, int]
+    classes: int
+    on_black: bool  # grey figures on black, which a frame of moments can find
+
+
+def facts_of(data: DataSpec) -> Facts:
+    """Look at the training images of a prepared set."""
+    prepared = open_prepared(data.folder, data.digest)
+    counts = _counts(prepared.labels)
+    sample = prepared.images[:: max(1, len(prepared.images) // 1000)]
+    border = np.concatenate([sample[:, :, 0].ravel(), sample[:, :, -1].ravel()])
+    return Facts(
+        images=len(prepared.labels),
+        smallest=int(counts.min()),
+        largest=int(counts.max()),
+        image_shape=data.image_shape,
+        classes=data.classes,
+        on_black=data.image_shape[0] == 1 and float(border.mean()) < BLACK,
+    )
+
+
+def _counts(labels: Labels) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+    counts = np.bincount(labels)
+    return counts[counts > 0]
+
+
+def fitted(config: Config, data: DataSpec) -> tuple[Config, list[str]]:
+    """Return the configuration with its sizes fitted to the data, and a line for the user; without
+    ``study.fit``, the configuration as it is.
+
+    A study keeps what was fitted first, as long as its data are the same.
+    """
+    if not config.study.fit:
+        return config, []
+    path = config.paths.folder / "fitted.json"
+    found = _kept(config, data)
+    if found is None:
+        found = sizes(config, facts_of(data))
+        atomic_write_text(path, json.dumps({"data": data.digest, "fitted": found}) + "\n")
+    line = f"fitted to the data: {' '.join(found)}"
+    return with_sizes(config, found), [line]
+
+
+def _kept(config: Config, data: DataSpec) -> list[str] | None:
+    try:
+        content = json.loads((config.paths.folder / "fitted.json").read_text(encoding="utf-8"))
+        return list(content["fitted"]) if content["data"] == data.digest else None
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def with_sizes(config: Config, sizes: Sequence[str]) -> Config:
+    """Return the configuration composed again with these overrides before its own."""
+    again = compose([*sizes, *config.overrides], quiet=config.quiet, verbose=config.verbose)
+    return replace(again, command=config.command, arguments=config.arguments)
+
+
+def sizes(config: Config, facts: Facts) -> list[str]:
+    """Return what follows from the data as overrides, without keys that the configuration's own
+    overrides give.
+    """
+    given = {parse_override(text).key_or_group for text in config.overrides}
+    found = {**_of_the_images(config, facts), **_of_the_search(config, facts)}
+    if "model.filters" not in given:
+        found |= _of_the_final_nets(config, facts)
+    return [
+        override(key, value)
+        for key, value in found.items()
+        if key not in given and value is not None
+    ]
+
+
+Sizes = dict[str, str | int | float | None]
+Value = TypeVar("Value", int, float)
+
+
+def _of_the_images(config: Config, facts: Facts) -> Sizes:
+    """Return what follows from the images alone: batches, validation, folds, and searched values
+    that mean nothing to these images.
+    """
+    found: Sizes = {
+        "data.valid_fraction": _by_count(SHARES, facts.images, 1 / 6),
+        "train.batch_size": _by_count(BATCHES, facts.images, LARGEST_BATCH),
+    }
+    few = facts.images < 5_000
+    if config.final.refit:
+        found["final.folds"] = 4 if few else 2
+        found["final.fold_share"] = 1.0 if few else config.final.fold_share
+    if not facts.on_black:
+        found["model.frame"] = "none"
+    if facts.image_shape[0] != 3:
+        found["augment.colour"] = 0.0
+    if config.study.objective in BY_CLASS and facts.largest > IMBALANCED * facts.smallest:
+        found["train.class_weights"] = "balanced"
+    return found
+
+
+def _by_count(table: Sequence[tuple[int, Value]], images: int, otherwise: Value) -> Value:
+    return next((value for limit, value in table if images < limit), otherwise)
+
+
+def _of_the_search(config: Config, facts: Facts) -> Sizes:
+    """Return width, images and epochs of a trial, so that all trials fit into budget.minutes."""
+    share = float(_by_count(SHARES, facts.images, 1 / 6))
+    training, valid = round(facts.images * (1 - share)), round(facts.images * share)
+    images = min(training, MOST_SEARCHED)
+    most = 10 if training > 5_000 else 30 if training > 1_000 else 60
+    found: Sizes = {"data.valid_size": MOST_VALIDATED if valid > MOST_VALIDATED else None}
+    if config.budget.minutes is None:
+        return found | {"data.train_size": images if images < training else None}
+    trials = config.budget.trials or 16
+    work = config.budget.minutes * 60 * CORES * FLOPS * SPENT
+    seen = {
+        width: work / (trials * KEPT[config.pruner.name] * _image_flops(config, facts, width))
+        for width in WIDTHS
+    }  # images, counted once an epoch
+    width = next((w for w in WIDTHS if seen[w] >= 6 * images), WIDTHS[-2])
+    if width < WIDTHS[0]:  # what is left of the space would not fit into the time
+        found |= {"model.filters": width, "model.kernel": 3}
+    images = max(1, min(images, int(seen[width] / 4)))
+    found["data.train_size"] = images if images < training else None
+    return found | {"train.epochs": int(np.clip(seen[width] / images, 4, most))}
+
+
+def _image_flops(config: Config, facts: Facts, width: int) -> float:
+    """Return the operations of training on one image: forward and two gradients, multiply and
+    add.
+    """
+    model = replace(config.model, filters=width)
+    return 6 * model_cost(model, facts.image_shape, facts.classes)["multiply_adds"]
+
+
+def _of_the_final_nets(config: Config, facts: Facts) -> Sizes:
+    """Return the most epochs of the final nets, and their width, where the time does not allow for
+    that of the trials: a wide net for a few epochs does better than a narrow one for many.
+    """
+    final = config.final
+    few, more = 12_000, 3_000
+    epochs = 30 if facts.images > few else 50 if facts.images > more else 100
+    found: Sizes = {"final.epochs": epochs}
+    if final.minutes is None:
+        return found
+    judging = final.folds - 1.0
+    nets = final.members * (final.refit + judging * final.fold_share if final.refit else judging)
+    work = final.minutes * 60 * CORES * FLOPS * SPENT / (nets * facts.images)
+    fewest = min(epochs, FEWEST)
+    width = next((w for w in WIDTHS if _image_flops(config, facts, w) * fewest <= work), WIDTHS[-1])
+    if width < WIDTHS[0]:
+        own = [*final.overrides, override("model.filters", width)]
+        found["final.overrides"] = json.dumps(own)
+    return found
