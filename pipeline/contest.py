@@ -11,7 +11,7 @@ from pipeline.configuration import SWEEP, Command, Config, command_line, compose
 from pipeline.configuration.hydra_tree import search_path_override
 from pipeline.configuration.overrides import override
 from pipeline.contest_folder.preset import preset_name, write_preset
-from pipeline.contest_folder.roles import KEYS, Roles, roles_of
+from pipeline.contest_folder.roles import KEYS, ContestFiles, roles_of
 from pipeline.contest_folder.sizes import fitting_size
 from pipeline.data import prepare
 from pipeline.files import writable_file, writable_folder
@@ -70,7 +70,7 @@ def main(config: Config) -> int:
     return submit(swept, roles.test, roles.template, output)
 
 
-def _given(keys: ContestKeys, folder: Path) -> Roles:
+def _given(keys: ContestKeys, folder: Path) -> ContestFiles:
     """Return the roles that the user gives, below the folder or where they are. Raises InputError
     for a path that does not exist.
     """
@@ -81,10 +81,10 @@ def _given(keys: ContestKeys, folder: Path) -> Roles:
         found[key] = next((place for place in places if place.exists()), None)
         if places and found[key] is None:
             raise InputError(f"{key}: must exist, got {path}, looked at {places[0]}")
-    return Roles(**found)  # type: ignore[arg-type]
+    return ContestFiles(**found)  # type: ignore[arg-type]
 
 
-def _with_preset(config: Config, keys: ContestKeys, folder: Path, roles: Roles) -> Config:
+def _with_preset(config: Config, keys: ContestKeys, folder: Path, roles: ContestFiles) -> Config:
     """Write the preset of these files and return the sweep's configuration with it."""
     own = [text for text in config.overrides if text.partition("=")[0] != "study.name"]
     named = len(own) < len(config.overrides)

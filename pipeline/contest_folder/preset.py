@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.contest_folder.roles import Roles
+from pipeline.contest_folder.roles import ContestFiles
 from pipeline.files import atomic_write_text
 
 _HEAD = """# @package _global_
@@ -22,7 +22,7 @@ def preset_name(folder: Path) -> str:
 
 
 def write_preset(
-    presets: Path, name: str, base: str, roles: Roles, folder: Path, data: Mapping[str, Any]
+    presets: Path, name: str, base: str, roles: ContestFiles, folder: Path, data: Mapping[str, Any]
 ) -> Path:
     """Write the preset `name`, which is the preset `base` on these files with these settings of
     data; return its path.

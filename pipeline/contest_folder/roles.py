@@ -25,7 +25,7 @@ KEYS = ("training", "labels", "test", "template")
 
 
 @dataclass(frozen=True)
-class Roles:
+class ContestFiles:
     """What a contest's files are for; None where there is no such file."""
 
     training: Path | None = None
@@ -48,7 +48,7 @@ class Roles:
             yield f"{len(self.unused)} files not used: {shown}{more}"
 
 
-def roles_of(folder: Path, given: Roles) -> Roles:
+def roles_of(folder: Path, given: ContestFiles) -> ContestFiles:
     """Return the roles of a folder's files, with what is `given` as given. Raises InputError, with
     the choices and the key that decides, where two files could have one role.
     """
@@ -72,7 +72,7 @@ def roles_of(folder: Path, given: Roles) -> Roles:
     if found["labels"] is None:
         found["labels"] = _labels_of([path for path in left if path not in used], folder)
     unused = tuple(path for path in entries if path not in found.values())
-    return Roles(unused=unused, **found)
+    return ContestFiles(unused=unused, **found)
 
 
 def _labels_of(left: Sequence[Path], folder: Path) -> Path | None:

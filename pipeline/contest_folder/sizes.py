@@ -9,13 +9,13 @@ from typing import Any
 
 from PIL import Image
 
-from pipeline.contest_folder.roles import Roles
+from pipeline.contest_folder.roles import ContestFiles
 
 _LOOKED_AT = 500  # pictures whose headers are read
 _SMALLEST, _LARGEST = 8, 64  # pixels of a side
 
 
-def fitting_size(roles: Roles) -> dict[str, Any]:
+def fitting_size(roles: ContestFiles) -> dict[str, Any]:
     """Return ``size`` for the data's settings: the median height and width, at most 64 pixels on
     the longer side; nothing where all pictures have one such size, or the data are no pictures.
     """

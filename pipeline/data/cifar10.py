@@ -25,7 +25,7 @@ from cnn_core.data.image_form import ImageForm
 from cnn_core.errors import InputError
 from pipeline.configuration.data_settings import Cifar10Settings
 from pipeline.data.download import fetch, places
-from pipeline.data.source import DataSource, Labelled, Reading
+from pipeline.data.source import DataSource, Labelled, PartToRead
 
 Bytes = NDArray[np.uint8]
 # sha256 of the sorted sha256 of all records
@@ -82,9 +82,9 @@ def _verify_archive(path: Path) -> None:
         _ordered(_records([path], part), part, path)
 
 
-def read_cifar10(settings: Cifar10Settings, files: Sequence[Path], reading: Reading) -> Labelled:
+def read_cifar10(settings: Cifar10Settings, files: Sequence[Path], wanted: PartToRead) -> Labelled:
     """Return 50,000 training or 10,000 test images, in the order of their digests."""
-    part = "test" if reading.test else "train"
+    part = "test" if wanted.test else "train"
     records = _ordered(_records(files, part), part, files[0])
     images = records[:, 1:].reshape(-1, 3, SIDE, SIDE)
     form = ImageForm(channels=3, height=SIDE, width=SIDE)

@@ -15,7 +15,7 @@ import numpy as np
 from cnn_core.data.image_form import ImageForm
 from cnn_core.errors import InputError
 from pipeline.configuration.data_settings import DigitsSettings
-from pipeline.data.source import DataSource, Labelled, Reading
+from pipeline.data.source import DataSource, Labelled, PartToRead
 
 
 def find_digits(settings: DigitsSettings, test: bool) -> Sequence[Path]:
@@ -33,7 +33,7 @@ def find_digits(settings: DigitsSettings, test: bool) -> Sequence[Path]:
     )
 
 
-def read_digits(settings: DigitsSettings, files: Sequence[Path], reading: Reading) -> Labelled:
+def read_digits(settings: DigitsSettings, files: Sequence[Path], part: PartToRead) -> Labelled:
     """Return all images, the range 0 to 16 scaled to 0 to 255.
 
     Each row is 64 values and the label.

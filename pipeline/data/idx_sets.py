@@ -22,7 +22,7 @@ from cnn_core.data.image_form import ImageForm
 from cnn_core.errors import InputError
 from pipeline.configuration.data_settings import IdxSetSettings
 from pipeline.data.download import fetch, places
-from pipeline.data.source import DataSource, Labelled, Reading
+from pipeline.data.source import DataSource, Labelled, PartToRead
 
 TRAIN = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
 TEST = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -207,9 +207,9 @@ def _verified(kind: IdxSet, name: str, path: Path) -> NDArray[np.uint8]:
     return array
 
 
-def read_set(settings: IdxSetSettings, files: Sequence[Path], reading: Reading) -> Labelled:
+def read_set(settings: IdxSetSettings, files: Sequence[Path], part: PartToRead) -> Labelled:
     """Return the training or the test images with the set's class names and form."""
-    kind, names = SETS[settings.name], TEST if reading.test else TRAIN
+    kind, names = SETS[settings.name], TEST if part.test else TRAIN
     images = np.ascontiguousarray(_verified(kind, names[0], files[0]))[:, None]
     classes = len(kind.class_names)
     read_idx_labels(files[1], classes + bool(kind.turned))  # names the place of a wrong one

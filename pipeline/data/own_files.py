@@ -13,7 +13,7 @@ from cnn_core.data.image_form import ImageForm
 from cnn_core.data.prepared import About, numbered_classes
 from cnn_core.errors import InputError
 from pipeline.configuration.data_settings import FileSettings, NpzSettings
-from pipeline.data.source import DataSource, Labelled, Reading, required, resolve
+from pipeline.data.source import DataSource, Labelled, PartToRead, required, resolve
 from pipeline.data.survey import BLOCK, Survey, form_of, survey_of, with_polarity
 from pipeline.inputs import Hints, InputSource, open_input
 from pipeline.inputs.labels import class_names, class_numbers
@@ -28,12 +28,12 @@ def own_files(settings: FileSettings, test: bool) -> Sequence[Path]:
     return paths
 
 
-def read_own(settings: FileSettings, files: Sequence[Path], reading: Reading) -> Labelled:
+def read_own(settings: FileSettings, files: Sequence[Path], part: PartToRead) -> Labelled:
     """Return what the files hold, its images mapped from a file in the scratch folder; a test set
     has the form and the classes of the training data. Raises InputError.
     """
-    known, where = reading.known, str(files[0])
-    source = _opened(settings, files, reading.test, known)
+    known, where = part.known, str(files[0])
+    source = _opened(settings, files, part.test, known)
     survey = survey_of(source)
     damaged = set(survey.damaged)
     labels = [label for k, label in enumerate(survey.labels) if k not in damaged]
@@ -41,11 +41,11 @@ def read_own(settings: FileSettings, files: Sequence[Path], reading: Reading) ->
     form = known.form if known else form_of(survey, settings, where)
     if known is None and settings.polarity == "light_on_dark":
         form = with_polarity(form, source)
-    if not reading.test and settings.has_test:
+    if not part.test and settings.has_test:
         # What is wrong with the test's layout is said now, not after hours of search.
         _opened(settings, own_files(settings, True), True, None)
     return Labelled(
-        images=_on_disk(source, form, len(labels), reading.scratch, where),
+        images=_on_disk(source, form, len(labels), part.scratch, where),
         labels=class_numbers(labels, names, where),
         classes=len(names),
         class_names=names,

@@ -20,7 +20,7 @@ from cnn_core.errors import InputError
 from cnn_core.spec import DataSpec
 from pipeline.configuration.data_settings import DataSettings, FileSettings, HeldOutSettings
 from pipeline.data.duplicates import find_duplicates, find_leak
-from pipeline.data.source import DataSource, Labelled, Reading, held_out
+from pipeline.data.source import DataSource, Labelled, PartToRead, held_out
 from pipeline.data.test_split import require_open
 from pipeline.files import atomic_write_text, sha256_bytes, writable_folder
 
@@ -192,7 +192,9 @@ def _write(part: _Part, files: Sequence[Path], folder: Path) -> dict[str, Any]:
     """Read the source and write the part; return its entry of the index."""
     name = part.settings.name
     with tempfile.TemporaryDirectory(prefix=".reading.", dir=folder) as scratch:
-        reading = Reading(test=part.test and part.own_test, scratch=Path(scratch), known=part.known)
+        reading = PartToRead(
+            test=part.test and part.own_test, scratch=Path(scratch), known=part.known
+        )
         whole: Labelled = part.source.read(part.settings, files, reading)
         groups, said = _copies(part, whole)
         chosen = np.arange(len(whole.labels))

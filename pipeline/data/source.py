@@ -48,7 +48,7 @@ class Labelled:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class PartToRead:
     """How a source is read: its training or its test part, with room for files, and, for the test,
     what is known of the training data.
     """
@@ -69,7 +69,7 @@ class DataSource(Generic[Kind]):
     """
 
     files: Callable[[Kind, bool], Sequence[Path]]
-    read: Callable[[Kind, Sequence[Path], Reading], Labelled]
+    read: Callable[[Kind, Sequence[Path], PartToRead], Labelled]
     own_test: Callable[[Kind], bool]
     options: tuple[str, ...] = ()
     licence: str = "as its owner says"

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from cnn_core.errors import InputError
-from pipeline.contest_folder.roles import Roles, roles_of
+from pipeline.contest_folder.roles import ContestFiles, roles_of
 from pipeline.contest_folder.sizes import fitting_size
 
 RNG = np.random.default_rng(0)
@@ -36,22 +36,26 @@ def test_a_contest_of_tables(tmp_path: Path) -> None:
     notes = tmp_path / "notes.csv"
     table(notes, 3)
     notes.rename(tmp_path / "readme.md")
-    assert roles_of(tmp_path, Roles()) == Roles(training=train, test=test, template=template)
+    assert roles_of(tmp_path, ContestFiles()) == ContestFiles(
+        training=train, test=test, template=template
+    )
 
 
 def test_a_contest_of_pictures_with_a_table_of_labels(tmp_path: Path) -> None:
     train, test = pictures(tmp_path / "images" / "train"), pictures(tmp_path / "images" / "test")
     labels = table(tmp_path / "train.csv", 2)
     template = table(tmp_path / "SampleSubmission.csv", 5)
-    found = roles_of(tmp_path, Roles())
-    assert found == Roles(training=train, labels=labels, test=test, template=template)
+    found = roles_of(tmp_path, ContestFiles())
+    assert found == ContestFiles(training=train, labels=labels, test=test, template=template)
 
 
 def test_class_folders_are_one_set(tmp_path: Path) -> None:
     for name in ("cat", "dog"):
         pictures(tmp_path / "train" / name)
     test = pictures(tmp_path / "test")
-    assert roles_of(tmp_path, Roles()) == Roles(training=tmp_path / "train", test=test)
+    assert roles_of(tmp_path, ContestFiles()) == ContestFiles(
+        training=tmp_path / "train", test=test
+    )
 
 
 def test_mnists_own_files(tmp_path: Path) -> None:
@@ -61,7 +65,7 @@ def test_mnists_own_files(tmp_path: Path) -> None:
     )
     for name in names:
         (tmp_path / name).write_bytes(b"\x1f\x8b")
-    found = roles_of(tmp_path, Roles())
+    found = roles_of(tmp_path, ContestFiles())
     assert [path and path.name for path in (found.training, found.labels, found.test)] == [
         *names[:2],
         names[2],
@@ -73,14 +77,14 @@ def test_two_candidates_are_refused_with_the_key_that_decides(tmp_path: Path) ->
     table(tmp_path / "a.csv", 65)
     chosen = table(tmp_path / "b.csv", 65)
     with pytest.raises(InputError, match=r"one training file or folder, got 2 \(a.csv, b.csv\)"):
-        roles_of(tmp_path, Roles())
-    assert roles_of(tmp_path, Roles(training=chosen)).training == chosen
+        roles_of(tmp_path, ContestFiles())
+    assert roles_of(tmp_path, ContestFiles(training=chosen)).training == chosen
 
 
 def test_a_folder_without_training_data_is_refused(tmp_path: Path) -> None:
     table(tmp_path / "test.csv", 64)
     with pytest.raises(InputError, match="must hold training data"):
-        roles_of(tmp_path, Roles())
+        roles_of(tmp_path, ContestFiles())
 
 
 @pytest.mark.parametrize(
@@ -97,4 +101,4 @@ def test_the_size_follows_from_the_pictures(
 ) -> None:
     for number, size in enumerate(sizes):
         pictures(tmp_path / "train" / str(number), 2, size)
-    assert fitting_size(Roles(training=tmp_path / "train")) == says
+    assert fitting_size(ContestFiles(training=tmp_path / "train")) == says
