@@ -80,13 +80,13 @@ def _split(name: str) -> tuple[str, str]:
 def _images(arrays: Mapping[str, ArrayInfo], hints: Hints, where: str) -> str:
     many = [name for name, info in arrays.items() if info.numbers and len(info.shape) >= 2]
     named = [name for name in many if _split(name)[0] in _IMAGES]
-    if len(named) > 1 and hints.need_labels and not hints.class_names:  # training
-        named = [name for name in named if _split(name)[1] == "train"] or named
-    if len(named) == 1:
-        return named[0]
-    others = [name for name in many if _split(name)[0] not in _LABELS and _large(arrays[name])]
-    if not named and len(others) == 1:
-        return others[0]
+    likely = named or [
+        name for name in many if _split(name)[0] not in _LABELS and _large(arrays[name])
+    ]
+    if len(likely) > 1 and hints.need_labels and not hints.class_names:  # training
+        likely = [name for name in likely if _split(name)[1] == "train"] or likely
+    if len(likely) == 1:
+        return likely[0]
     raise InputError(
         "an archive must hold one array of images; give images_key (and labels_key), one of "
         f"{_list(arrays)} in {where}"

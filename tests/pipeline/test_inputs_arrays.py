@@ -206,6 +206,8 @@ def test_archives_that_hold_training_and_test(tmp_path: Path) -> None:
     told = ArraySource(path, Hints(images_key="x_test"))
     assert told.count == 5 and _read(told)[2] == NAMES[:5]
     _refused(path, "images_key=x_tset must be one of .*did you mean", images_key="x_tset")
+    np.savez(path, r_train=GREY, y_train=LABELS, r_test=GREY[:5], y_test=LABELS[:5])
+    assert _read(ArraySource(path, Hints(need_labels=True)))[2] == NAMES
     np.savez(path, a=GREY, b=GREY, c=LABELS, d=LABELS)
     _refused(path, "give images_key")
     _refused(path, "give labels_key, one of c, d", images_key="a")
