@@ -135,6 +135,8 @@ def _file_set(bundle: Bundle, keys: EvaluateKeys) -> list[LabelledSet]:
         images.append(batch.images[seen])
         labels += [batch.labels[n] for n in np.flatnonzero(seen)]
         damaged += [batch.ids[n] for n in np.flatnonzero(~seen)]
+    if not labels:
+        raise InputError(f"the input must hold labelled pictures, got none in {keys.input}")
     if damaged:
         print(
             f"warning: {len(damaged)} pictures cannot be read and are not scored: "

@@ -173,6 +173,8 @@ def predict_file(
             damaged += [batch.ids[n] for n in np.flatnonzero(~seen)]
             lines.add(batch.ids, joined)
             advance(len(batch.ids))
+        if not drift.count and not damaged:
+            raise InputError("the input must hold pictures, got none")
         said = lines.finish()
     return Predicted(drift, damaged, said)
 

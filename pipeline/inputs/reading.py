@@ -103,7 +103,7 @@ def _range_of(source: InputSource, trained: float) -> tuple[ValueRange, int]:
     found, largest = ValueRange(trained), 1
     for block in source.blocks(_FIRST_PICTURES):
         found.add(block.pictures)
-        largest = max(largest, *_bytes_of(block.pictures))
+        largest = max([largest, *_bytes_of(block.pictures)])
         if found.settled:
             break
     return found, max(1, min(MOST_PICTURES, _MOST_BYTES // largest))

@@ -117,7 +117,7 @@ def test_a_labelled_file_is_scored_without_an_opening(
         )
         == 2
     )
-    assert "evaluate needs labels" in capsys.readouterr().err
+    assert "labels are needed" in capsys.readouterr().err
 
 
 def test_no_other_command_opens_the_test_split(

@@ -222,6 +222,15 @@ def test_a_damaged_picture_is_refused_or_answered_and_marked(
     assert (ledger[0]["rows"], ledger[0]["damaged"]) == ("12", "1")
 
 
+def test_pictures_that_can_all_not_be_read_are_still_answered(tmp_path: Path) -> None:
+    striped(tmp_path / "bundle", NAMES)
+    folder = save_pictures(tmp_path / "test", {"a.png": stripe(0, 4), "b.png": stripe(1, 4)})
+    for name in ("a.png", "b.png"):
+        (folder / name).write_bytes(b"\x89PNG\r\n\x1a\nno more")
+    rows = _predict(tmp_path, folder, "on_damaged=skip")
+    assert [row[0] for row in rows] == ["id", "a.png", "b.png"]
+
+
 def test_an_older_ledger_gets_the_column(tmp_path: Path) -> None:
     striped(tmp_path / "bundle", NAMES)
     ledger = tmp_path / "root" / "submissions.csv"
