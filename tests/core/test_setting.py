@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from cnn_core.architectures import ACTIVATIONS
 from cnn_core.augmentation import AugmentSpec
 from cnn_core.errors import InputError
 from cnn_core.field_checks import check_settings, make_named, setting
 from cnn_core.initializers import INITIALIZERS
+from cnn_core.layer_groups import ACTIVATIONS
 from cnn_core.layers import MomentNormalization
 from cnn_core.optimizers import OPTIMIZERS
 from cnn_core.schedules import SCHEDULES

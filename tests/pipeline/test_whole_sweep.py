@@ -9,9 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline import after_sweep, evaluate, export, final, sweep
+from pipeline import evaluate, export, final, sweep, whole_sweep
 from pipeline.bundle import load_bundle
 from pipeline.configuration import SWEEP, Config, command_line, compose
+from pipeline.ensemble import assemble
 from tests.pipeline.final_study import SWEEP_ARGUMENTS
 
 ARGUMENTS = (
@@ -66,7 +67,7 @@ def test_what_follows_keeps_the_sweep_s_settings(
     assembled = SimpleNamespace(manifest=SimpleNamespace(digest="0" * 64))
     monkeypatch.setattr(final, "plan", lambda config: None)
     monkeypatch.setattr(final, "build", lambda *arguments: 0)
-    monkeypatch.setattr(after_sweep, "assemble", lambda paths: assembled)
+    monkeypatch.setattr(assemble, "assemble", lambda paths: assembled)
     monkeypatch.setattr(evaluate, "main", lambda config: seen.append(config) or 0)
     monkeypatch.setattr(export, "main", lambda config: seen.append(config) or 0)
     config = compose(
@@ -77,9 +78,9 @@ def test_what_follows_keeps_the_sweep_s_settings(
         ]
     )
     quiet = replace(config, quiet=True)
-    assert after_sweep.after_sweep(quiet, [], lambda line: None) == 0
+    assert whole_sweep.after_sweep(quiet, [], lambda line: None) == 0
     assert [config.command for config in seen] == ["evaluate", "export"]
     for config in seen:
         assert config.tracking.uri == "http://127.0.0.1:5999" and config.quiet
-        assert config.tracking.experiment == "contest" and config.root == tmp_path
+        assert config.tracking.experiment == "hard_digits" and config.root == tmp_path
         assert type(config.arguments) in (evaluate.COMMAND.keys, export.COMMAND.keys)
