@@ -187,6 +187,7 @@ def test_writing_habits(tmp_path: Path) -> None:
         byte_order + content,
         content.replace(b"\n", b"\r\n"),
         content + b"\n\r\n  \n",
+        content.replace(b"\n", b"\r"),
         content.rstrip(b"\n"),
         b"\n\n" + content,
         quoted,
@@ -269,6 +270,10 @@ def test_what_is_needed_and_not_there(tmp_path: Path) -> None:
     refused(path, text(rows()), "labels are needed: `label` must .* `labels`")
     content = text(with_columns(IDS), ["id", *pixel_names()])
     refused(path, content, "labels are needed")
+    content = text(with_columns(["A"] * COUNT), ["letter", *pixel_names()])
+    refused(path, content, "labels are needed.*other columns 'letter'")
+    content = text(with_columns([5] * COUNT, LETTERS), ["fold", "letter", *pixel_names()])
+    assert "not used: 'fold'" in check(path, content, LETTERS)
     content = text(with_columns(LABELS, LETTERS), ["label", "class", *pixel_names()])
     refused(path, content, "label='label' or label='class'")
     content = text(with_columns(LABELS, LETTERS), ["fold", "letter", *pixel_names()])
