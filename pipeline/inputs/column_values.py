@@ -23,9 +23,14 @@ class Profile:
     most: float
 
     @property
+    def constant(self) -> bool:
+        """Tell whether all of enough rows hold one value."""
+        return self.rows >= ENOUGH and len(self.values) == 1
+
+    @property
     def empty_ground(self) -> bool:
         """Tell whether all rows hold the black or white of an image's border."""
-        return self.rows >= ENOUGH and len(self.values) == 1 and self.most in (0.0, 1.0, 255.0)
+        return self.constant and self.most in (0.0, 1.0, 255.0)
 
     def can_be_label(self, class_names: Sequence[str]) -> bool:
         """Tell whether the column may hold labels: values that come twice on average; of the

@@ -73,7 +73,7 @@ _ADVICE = {
 
 def recognise(path: Path) -> str:
     """Return what a file is: npy, npz, mat, idx, parquet, picture or table; idx and table also
-    where they are gzip-compressed or a zip's only member.
+    where they are gzip-compressed, a table also where it is a zip's only member.
 
     Raises InputError for an empty file and for what cannot be read.
     """
@@ -131,7 +131,10 @@ def _in_zip(path: Path) -> str:
         raise _refusal("a PyTorch file, which holds a Python pickle", _PICKLE[1], path)
     if len(members) != 1:
         raise _refusal(f"a zip archive of {len(members)} files", _UNPACK, path)
-    return _inside(path, "a zip archive's only member,")
+    kind = _inside(path, "a zip archive's only member,")
+    if kind == "idx":  # its reader opens the file itself, or gzip
+        raise _refusal("a zip archive of an IDX file", _UNPACK, path)
+    return kind
 
 
 def _inside(path: Path, packed: str) -> str:

@@ -33,7 +33,8 @@ def read_columns(
         column_names=names,
         skip_rows=form.first_line - 1 + int(header),
         skip_rows_after_names=skip,
-        block_size=max(BLOCK_BYTES, 40 * width),
+        # A hundred rows or more: every column of a batch has its price.
+        block_size=max(BLOCK_BYTES, 512 * width),
     )
     parse = csv.ParseOptions(
         delimiter=_UNIT if blanks else form.delimiter,

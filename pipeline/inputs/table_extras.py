@@ -51,7 +51,8 @@ def name_extras(extras: Sequence[int], roles: Roles, hints: Hints, table: TableC
     Raises InputError where one may be both, or several may be the label.
     """
     wanted = roles.wanted(hints)
-    labels = [c for c in extras if _fits(c, "label", wanted, hints, table)]
+    varied = [column for column in extras if not table.profile(column).constant]
+    labels = [c for c in varied if _fits(c, "label", wanted, hints, table)]
     ids = [c for c in extras if _fits(c, "id", wanted, hints, table)]
     both = [column for column in labels if column in ids]
     sure = [column for column in labels if column not in both]

@@ -97,7 +97,7 @@ READ = {
     "npy": [_npy()],
     "npz": [_npz()],
     "mat": [_mat()],
-    "idx": [_idx(), gzip.compress(_idx()), _zip("any", content=_idx())],
+    "idx": [_idx(), gzip.compress(_idx())],
     "parquet": [_parquet()],
     "picture": [
         *map(_picture, ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "TGA", "PCX", "ICO")),
@@ -128,6 +128,7 @@ REFUSED = {
     "zlib-compressed data, as joblib writes": [_joblib(3), zlib.compress(TABLE)],
     "a PyTorch file": [_zip("model/data.pkl", "model/data/0")],
     "a zip archive of 2 files .*unpack it": [_zip("a", "b", content=TABLE)],
+    "a zip archive of an IDX file .*unpack it": [_zip("any", content=_idx())],
     "a zip archive of 0 files": [_zip()],
     "an Excel workbook .*CSV": [_zip("xl/workbook.xml", "_rels/.rels")],
     "an old Excel workbook": [b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600)],

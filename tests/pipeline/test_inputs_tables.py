@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from cnn_core.errors import InputError
 from pipeline.inputs import Hints, open_input
@@ -187,6 +185,7 @@ def test_writing_habits(tmp_path: Path) -> None:
         byte_order + content,
         content.replace(b"\n", b"\r\n"),
         content + b"\n\r\n  \n",
+        content.replace(b"\n", b"\r"),
         content.rstrip(b"\n"),
         b"\n\n" + content,
         quoted,
@@ -269,6 +268,10 @@ def test_what_is_needed_and_not_there(tmp_path: Path) -> None:
     refused(path, text(rows()), "labels are needed: `label` must .* `labels`")
     content = text(with_columns(IDS), ["id", *pixel_names()])
     refused(path, content, "labels are needed")
+    content = text(with_columns(["A"] * COUNT), ["letter", *pixel_names()])
+    refused(path, content, "labels are needed.*other columns 'letter'")
+    content = text(with_columns([5] * COUNT, LETTERS), ["fold", "letter", *pixel_names()])
+    assert "not used: 'fold'" in check(path, content, LETTERS)
     content = text(with_columns(LABELS, LETTERS), ["label", "class", *pixel_names()])
     refused(path, content, "label='label' or label='class'")
     content = text(with_columns(LABELS, LETTERS), ["fold", "letter", *pixel_names()])
@@ -384,78 +387,3 @@ def test_labels_of_a_file_beside(tmp_path: Path) -> None:
     check(images, images.read_bytes(), LETTERS, IDS, named)
     labels.write_text("id,label\n" + "".join(f"{name},{label}\n" for name, label in turned[1:]))
     refused(images, None, "every image must have a label, got none for 'img_9.png'", told)
-
-
-@st.composite
-def tables(draw: st.DrawFn) -> dict[str, Any]:
-    return {
-        "sign": draw(st.sampled_from([",", ";", "\t", "|"])),
-        "header": draw(st.sampled_from(["names", "numbers", "none", "unknown label"])),
-        "label": draw(st.sampled_from([None, 0, 1, -1])),
-        "id": draw(st.sampled_from([None, "numbers", "text", "large"])),
-        "id_first": draw(st.booleans()),
-        "index": draw(st.booleans()),
-        "quoted": draw(st.booleans()),
-        "labels": draw(st.sampled_from(["digits", "letters", "floats", "negative"])),
-        "count": draw(st.sampled_from([1, 3, 30, 70])),
-        "most": draw(st.sampled_from([1, 16, 255])),
-        "black_border": draw(st.booleans()),
-        "seed": draw(st.integers(0, 5)),
-    }
-
-
-def _frame(drawn: dict[str, Any]) -> tuple[pd.DataFrame, np.ndarray, list[str] | None, list | None]:
-    random, count = np.random.default_rng(drawn["seed"]), drawn["count"]
-    images = random.integers(0, drawn["most"] + 1, (count, SIDE, SIDE))
-    if drawn["black_border"]:
-        images[:, [0, -1]] = images[:, :, [0, -1]] = 0
-    frame = pd.DataFrame(images.reshape(count, -1), columns=pixel_names())
-    labels = ids = None
-    if drawn["label"] is not None:
-        codes = random.integers(0, 5, count)
-        kinds = {"digits": codes, "floats": codes * 1.0, "negative": codes - 2}
-        values = kinds.get(drawn["labels"], np.array(list("abcde"))[codes])
-        name = "what" if drawn["header"] == "unknown label" else "label"
-        frame.insert(len(frame.columns) if drawn["label"] == -1 else 0, name, values)
-        letters = drawn["labels"] == "letters"
-        labels = [str(v) if letters else str(int(v)) for v in values]
-    if drawn["id"] is not None:
-        kinds = {
-            "numbers": np.arange(1, count + 1),
-            "text": np.array([f"f{n}.png" for n in range(count)]),
-        }
-        values = kinds.get(drawn["id"], np.arange(count) * 7 + 5000)
-        behind = len(frame.columns) - (0 if drawn["id_first"] else 1)
-        place = (0 if drawn["id_first"] else 1) if drawn["label"] in (0, 1) else behind
-        frame.insert(0 if drawn["label"] is None and drawn["id_first"] else place, "id", values)
-        ids = [str(value) for value in values]
-    return frame, images, labels, ids
-
-
-@settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(drawn=tables(), training=st.booleans())
-def test_any_table_is_read_right_or_refused(
-    tmp_path: Path, drawn: dict[str, Any], training: bool
-) -> None:
-    frame, images, labels, ids = _frame(drawn)
-    if drawn["header"] == "numbers":
-        frame.columns = pd.Index([str(n) for n in range(len(frame.columns))])
-    path = tmp_path / "drawn.csv"
-    frame.to_csv(
-        path,
-        sep=drawn["sign"],
-        header=drawn["header"] != "none",
-        index=drawn["index"] and drawn["header"] != "none",
-        quoting=1 if drawn["quoted"] else 0,
-    )
-    classes = () if training or labels is None else tuple(sorted({*labels}))
-    hints = Hints(need_labels=training, class_names=classes)
-    try:
-        found, names, texts = read(path, hints)
-    except InputError:
-        return
-    np.testing.assert_array_equal(found[:, 0], images)
-    assert texts == labels
-    assert names == (ids or [str(n) for n in range(1, len(images) + 1)])
