@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cnn_core.axes import Images, Indices, Labels
+from cnn_core.data.about import About, about_from, numbered_classes
 from cnn_core.data.checks import check_labelled, check_labels
 from cnn_core.data.image_form import ImageForm
 from cnn_core.errors import InputError
@@ -29,48 +30,6 @@ class DataAbsentError(InputError):
     """Prepared data are not in their folder; a process that has them can send them (the digest says
     which).
     """
-
-
-@dataclass(frozen=True, kw_only=True)
-class About:
-    """What a labelled set says of itself: its classes' names in the labels' order, what was done to
-    its pictures, and which of them show the same.
-    """
-
-    name: str
-    class_names: tuple[str, ...]
-    form: ImageForm
-    groups: tuple[tuple[int, ...], ...] = ()  # indices of pictures that are (nearly) equal
-
-    def firsts(self, count: int) -> Indices | None:
-        """Return the first member of each picture's group, (count,), None where there are none."""
-        if not self.groups:
-            return None
-        found = np.arange(count)
-        for group in self.groups:
-            found[list(group)] = group[0]
-        return found
-
-    def of_its_own(self) -> str:
-        """Return as text what the arrays do not say, empty where there is nothing to say."""
-        # What is done to pictures of other sizes does not show in the arrays.
-        channels, height, width = self.form.shape
-        plain = ImageForm(
-            channels=channels, height=height, width=width, other_sizes=self.form.other_sizes
-        )
-        said: dict[str, Any] = {}
-        if self.class_names != numbered_classes(len(self.class_names)):
-            said["class_names"] = self.class_names
-        if self.form != plain:
-            said["form"] = asdict(self.form)
-        if self.groups:
-            said["groups"] = self.groups
-        return json.dumps(said, sort_keys=True) if said else ""
-
-
-def numbered_classes(count: int) -> tuple[str, ...]:
-    """Return the names 0 to count - 1."""
-    return tuple(map(str, range(count)))
 
 
 @dataclass(frozen=True)
@@ -263,7 +222,7 @@ def open_prepared(folder: str, digest: str) -> Prepared:
             _file_sha256(root / "images.npy", images.nbytes),
             _file_sha256(root / "labels.npy", labels.nbytes),
         ]
-        about = _about(manifest, images.shape)
+        about = about_from(manifest, images.shape)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{folder}: prepared data must be whole (delete the folder to mend it), got: {error}"
@@ -276,20 +235,6 @@ def open_prepared(folder: str, digest: str) -> Prepared:
         )
     check_labelled(images, labels, len(about.class_names), folder)
     return Prepared(images, labels, about, digest)
-
-
-def _about(manifest: dict[str, Any], shape: tuple[int, ...]) -> About:
-    """Return what a manifest says; one of before names and forms has numbered classes."""
-    channels, height, width = shape[1:]
-    form = {"channels": channels, "height": height, "width": width, **manifest.get("form", {})}
-    names = manifest.get("class_names") or numbered_classes(int(manifest["classes"]))
-    groups = tuple(tuple(map(int, group)) for group in manifest.get("groups", ()))
-    return About(
-        name=str(manifest["name"]),
-        class_names=tuple(map(str, names)),
-        form=ImageForm(**form),
-        groups=groups,
-    )
 
 
 def _file_sha256(path: Path, values_bytes: int) -> str:

@@ -52,7 +52,7 @@ class Duplicates:
             named = ", ".join(f"{i} and {first}" for i, first in pairs)
             said.append(f"label conflict: equal pictures with different labels, such as {named}")
         if self.near is None:
-            said.append("most pictures are alike: nearly equal ones were not sought")
+            said.append("pictures are so alike that nearly equal ones tell nothing of copies")
         return said
 
 
@@ -66,12 +66,22 @@ def find_duplicates(images: Images, labels: Labels) -> Duplicates:
     groups = first
     try:
         pairs = different[near_pairs(small_copies(images)[different])]
-        groups = _connected(first, pairs)
-        near = len(different) - len(np.unique(groups))
+        connected = _connected(first, pairs)
+        if not fills_a_class(connected, labels):
+            groups, near = connected, len(different) - len(np.unique(connected))
     except TooAlikeError:
         pass
     conflicts = np.flatnonzero(labels != labels[first])
     return Duplicates(groups, len(images) - len(different), near, conflicts)
+
+
+def fills_a_class(groups: Indices, labels: Labels) -> bool:
+    """Tell whether a group holds more than a quarter of a class: kept together, it could leave one
+    side of a split without the class.
+    """
+    _, numbers, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    pairs, counts = np.unique(np.stack([groups, numbers]), axis=1, return_counts=True)
+    return bool((counts > np.maximum(sizes[pairs[1]] / 4, 1)).any())
 
 
 def groups_of(images: Images) -> Indices:

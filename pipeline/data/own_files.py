@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from cnn_core.axes import Images
+from cnn_core.data.about import About, numbered_classes
 from cnn_core.data.image_form import ImageForm
-from cnn_core.data.prepared import About, numbered_classes
 from cnn_core.errors import InputError
 from pipeline.configuration.data_settings import FileSettings, NpzSettings
 from pipeline.data.source import DataSource, Labelled, PartToRead, required, resolve

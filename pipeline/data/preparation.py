@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from cnn_core.axes import Images, Indices
+from cnn_core.data.about import About
 from cnn_core.data.pages import rows_of
-from cnn_core.data.prepared import About, open_prepared, store
+from cnn_core.data.prepared import open_prepared, store
 from cnn_core.errors import InputError
 from cnn_core.spec import DataSpec
 from pipeline.configuration.data_settings import DataSettings, FileSettings, HeldOutSettings
-from pipeline.data.duplicates import find_duplicates, find_leak
+from pipeline.data.duplicates import fills_a_class, find_duplicates, find_leak
 from pipeline.data.source import DataSource, Labelled, PartToRead, held_out
 from pipeline.data.test_split import require_open
 from pipeline.files import atomic_write_text, sha256_bytes, writable_folder
@@ -234,8 +235,10 @@ def _copies(part: _Part, whole: Labelled) -> tuple[Indices | None, list[str]]:
     if not isinstance(settings, FileSettings) or settings.duplicates == "ignore":
         return None, []
     found = find_duplicates(whole.images, whole.labels)
-    if settings.duplicates == "report":
-        return None, found.lines("left where they are")
+    filled = fills_a_class(found.groups, whole.labels)
+    if filled or settings.duplicates == "report":
+        why = ", since they fill a class" if filled else ""
+        return None, found.lines(f"left where they are{why}")
     alone = (found.groups == np.arange(len(found.groups))).all()
     return None if alone else found.groups, found.lines()
 

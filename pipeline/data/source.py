@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_core.axes import Images, Indices, Labels
+from cnn_core.data.about import About, numbered_classes
 from cnn_core.data.image_form import ImageForm
-from cnn_core.data.prepared import About, numbered_classes
 from cnn_core.data.splits import by_class, firsts, quotas
 from cnn_core.errors import InputError
 from pipeline.configuration.data_settings import DataSettings

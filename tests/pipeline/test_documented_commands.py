@@ -19,6 +19,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.pipeline import contests
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "README.ja.md", *(ROOT / "docs").rglob("*.md")])
 INSTALLS = (
@@ -32,7 +34,14 @@ INSTALLS = (
     "make lock",
 )
 # (what a command holds, what is added to it so that it ends within seconds)
+_SMALL = (
+    "budget.trials=2 budget.minutes=5 train.epochs=1 final.epochs=1 final.members=1 "
+    "final.minutes=5 model.filters=8 'study.enqueue=[]'"
+)
 BUDGETS = (
+    ("data=emnist_letters", f"data.train_size=300 data.valid_size=100 {_SMALL}"),
+    ("experiment=contest_quick", _SMALL),
+    ("pipeline.contest folder", _SMALL),
     (
         "experiment=hard_digits",
         "data.train_size=300 data.valid_size=100 train.epochs=1 budget.trials=2 final.epochs=1 "
@@ -40,6 +49,13 @@ BUDGETS = (
         "final.folds=2 'final.fixed=[]' ensemble.views=1",
     ),
     ("experiment=mnist", "data.train_size=300 data.valid_size=100 train.epochs=2 budget.trials=2"),
+)
+# What README's recipes are tried on, in the page's folder.
+CONTESTS = (
+    ("my-contest", contests.table_contest),
+    ("pictures", contests.picture_contest),
+    ("colours", contests.colour_pictures),
+    ("unbalanced", contests.unbalanced_pictures),
 )
 SERVERS = ("make ui", "pipeline.ui", "pipeline.demo", "optuna-dashboard")
 
@@ -152,6 +168,9 @@ def as_run_here(command: str) -> str:
 )
 def test_the_commands_of_a_page_work(page: Path, tmp_path: Path) -> None:
     (tmp_path / "benchmarks").symlink_to(ROOT / "benchmarks")
+    for name, made in CONTESTS:
+        if name in page.read_text():
+            made(tmp_path / name)
     for command in commands(page):
         if command.startswith(INSTALLS):
             for name in re.findall(r"requirements/[\w.]+", command):

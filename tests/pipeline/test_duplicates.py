@@ -128,7 +128,7 @@ def test_sets_in_which_all_look_alike_keep_only_equal_ones_together() -> None:
     found = find_duplicates(images, np.zeros(200, np.int64))
     assert found.near is None
     assert found.groups.tolist() == [3 if i == 7 else i for i in range(200)]
-    assert "most pictures are alike: nearly equal ones were not sought" in found.lines()
+    assert "pictures are so alike that nearly equal ones tell nothing of copies" in found.lines()
 
 
 def test_equal_pictures_with_different_labels_are_conflicts() -> None:
