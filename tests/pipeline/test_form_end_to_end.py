@@ -21,15 +21,18 @@ SWEEP_ARGUMENTS = (
 
 def _bars(n: int, turns: int, *, dark: bool, side: int = 40) -> np.ndarray:
     """Return a picture (side, side) with a bar whose direction, in steps of 45 degrees, tells its
-    class; place and strength vary with n.
+    class; place, size and strength vary with n.
     """
     rng = np.random.default_rng(1000 * turns + n)
     rows, columns = np.mgrid[:side, :side] - np.array([[[side / 2]], [[side / 2]]])
     rows, columns = rows + rng.integers(-3, 4), columns + rng.integers(-3, 4)
-    angle = turns * np.pi / 4
+    angle = turns * np.pi / 4 + rng.uniform(-0.2, 0.2)
     along = rows * np.cos(angle) + columns * np.sin(angle)
     across = columns * np.cos(angle) - rows * np.sin(angle)
-    ink = ((np.abs(across) < 3) & (np.abs(along) < side / 3)) * rng.integers(160, 256)
+    thick, long = rng.uniform(2, 5), rng.uniform(side / 4, side / 2.5)
+    # As much texture as it takes for pictures of a class not to count as near duplicates.
+    texture = rng.uniform(0.5, 1, (side // 4, side // 4)).repeat(4, axis=0).repeat(4, axis=1)
+    ink = ((np.abs(across) < thick) & (np.abs(along) < long)) * texture * rng.integers(160, 256)
     return np.asarray(255 - ink if dark else ink, np.uint8)
 
 
