@@ -52,7 +52,7 @@ def mirrored(views: Sequence[Sequence[float]]) -> list[list[float]]:
     in training knows as well.
     """
     return [
-        [yy, sign * yx, ty, xy, sign * xx, tx]
+        [yy, yx, ty, sign * xy, sign * xx, sign * tx]
         for sign in (1.0, -1.0)
         for yy, yx, ty, xy, xx, tx in views
     ]
