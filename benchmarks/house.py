@@ -44,7 +44,7 @@ CORE: tuple[tuple[str, ...], ...] = (
     ("kernels", "optimizers", "augmentation", "data", "measures"),
     ("layers", "regularizers", "checkpoint"),
     ("model", "layer_groups"),
-    ("averaging", "fused", "low_rank", "pyramid"),
+    ("averaging", "pyramid", "fused", "low_rank"),
     ("architectures",),
     ("caches",),
     ("training",),

@@ -20,7 +20,8 @@ from cnn_core.data.splits import Batcher, epoch_batches, split_of, subset
 from cnn_core.errors import InputError
 from cnn_core.fused.fuse import fuse
 from cnn_core.kernels.workspace import Workspace
-from cnn_core.losses import correct_count, softmax_cross_entropy
+from cnn_core.losses import correct_count, softmax, softmax_cross_entropy
+from cnn_core.measures import measured, metric_of
 from cnn_core.model import Sequential
 from cnn_core.spec import DataSpec, ModelSpec, Scalar, Spec
 from cnn_core.streams import stream
@@ -120,6 +121,22 @@ class TrainingNet:
             correct += correct_count(logits, labels[batch])
             seen(logits)
         return total / len(indices), correct / len(indices)
+
+    def validate(self, spec: Spec, data: Data, chosen: Indices) -> dict[str, float]:
+        """Return loss, accuracy and, where it is another one, the contest's measure."""
+        labels, parts, wanted = data.labels, list[Array](), spec.measure != "accuracy"
+        loss, accuracy = self.evaluate(
+            data.valid_images,
+            labels,
+            chosen,
+            lambda logits: parts.append(logits.T.copy()) if wanted else None,
+        )
+        found = {"valid_loss": loss, "valid_accuracy": accuracy}
+        if parts:
+            probabilities = softmax(np.concatenate(parts), axis=1)
+            value = measured(spec.measure, probabilities, labels[chosen], spec.top_k)
+            found[metric_of(spec.measure)] = value
+        return found
 
 
 _nets: dict[tuple[ModelSpec, Shape, int], TrainingNet] = {}

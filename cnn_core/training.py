@@ -11,14 +11,14 @@ import numpy as np
 
 from cnn_core.architectures import build_model
 from cnn_core.averaging import MovingAverage
-from cnn_core.axes import Array, Images, Indices, Labels
+from cnn_core.axes import Array, Images, Labels
 from cnn_core.caches import Data, TrainingNet, data_of, make_augmentation, net_of, training_batches
 from cnn_core.checkpoint import TrainState, Weights, copies
 from cnn_core.data.splits import steps_in_epoch
 from cnn_core.errors import InputError
 from cnn_core.layers import BatchNormalization, Layer
-from cnn_core.losses import balanced_weights, correct_count, softmax, softmax_cross_entropy
-from cnn_core.measures import measured, metric_of
+from cnn_core.losses import balanced_weights, correct_count, softmax_cross_entropy
+from cnn_core.measures import metric_of
 from cnn_core.optimizers import Optimizer, make_optimizer
 from cnn_core.regularizers import add_penalty_gradient, clip_by_global_norm, global_norm
 from cnn_core.schedules import make_schedule
@@ -186,26 +186,9 @@ def _evaluate(spec: Spec, data: Data, net: TrainingNet, metrics: Metrics) -> Non
         )
     if len(data.valid):
         chosen = data.evaluation(data.valid, size, seed)
-        found = _validate(spec, data, net, chosen)
+        found = net.validate(spec, data, chosen)
         finite = math.isfinite(found["valid_loss"])
         metrics |= found if finite else dict.fromkeys(found, math.nan)
-
-
-def _validate(spec: Spec, data: Data, net: TrainingNet, chosen: Indices) -> Metrics:
-    """Return loss, accuracy and the contest's measure, where that is another one."""
-    labels, parts, wanted = data.labels, list[Array](), spec.measure != "accuracy"
-    loss, accuracy = net.evaluate(
-        data.valid_images,
-        labels,
-        chosen,
-        lambda logits: parts.append(logits.T.copy()) if wanted else None,
-    )
-    found = {"valid_loss": loss, "valid_accuracy": accuracy}
-    if parts:
-        probabilities = softmax(np.concatenate(parts), axis=1)
-        value = measured(spec.measure, probabilities, labels[chosen], spec.top_k)
-        found[metric_of(spec.measure)] = value
-    return found
 
 
 def _is_best(metrics: Mapping[str, float], history: list[Metrics]) -> bool:

@@ -154,7 +154,9 @@ def join(planned: FinalPlan) -> Ensemble:
         views = mirrored(views)
     found = predict_members(members, config.paths, views, config.slots.n or joblib.cpu_count())
     labels = labels_of(members[0], found[0])
-    ensemble = build_ensemble(members, found, labels, config.ensemble, views)
+    ensemble = build_ensemble(
+        members, found, labels, config.ensemble, views, (config.study.objective, config.study.top_k)
+    )
     write_ensemble(config.paths.ensemble / "ensemble.json", ensemble)
     return ensemble
 

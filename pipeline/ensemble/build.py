@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_core.axes import Labels
+from cnn_core.measures import measured
 from pipeline.configuration.sections import EnsembleSettings
 from pipeline.ensemble.member_weights import choose_useful, within_cap
 from pipeline.ensemble.methods import Combination, fit_temperature, softmax
@@ -60,9 +61,10 @@ def build_ensemble(
     labels: Labels,
     settings: EnsembleSettings,
     views: Sequence[Sequence[float]],
+    measure: tuple[str, int] = ("accuracy", 5),
 ) -> Ensemble:
     """Return the ensemble, chosen on out-of-fold predictions alone, of proxy and ordinary images
-    weighted by `settings.ordinary`.
+    weighted by `settings.ordinary`; measure: the contest's, and its k, by which it is scored too.
     """
     judged = judged_on(found, labels, settings.ordinary)
     temperatures = [_temperature(one, judged) for one in found]
@@ -92,8 +94,19 @@ def build_ensemble(
         methods=choice.methods,
         images=len(labels),
         out_of_fold={name: _score(held_out[name], sets[name][kept], labels) for name in sets},
+        measured=_measured(held_out, labels, measure),
         expected=_expected(choice.combination, sets[judged.main][kept], labels),
     )
+
+
+def _measured(
+    sets: Mapping[str, Probabilities], labels: Labels, measure: tuple[str, int]
+) -> dict[str, float]:
+    """Return the contest's measure on each set, nothing where it is the accuracy."""
+    name, k = measure
+    if name == "accuracy":
+        return {}
+    return {f"{on} {name}": measured(name, found, labels, k) for on, found in sets.items()}
 
 
 def _record(member: Member, sets: Mapping[str, Probabilities], labels: Labels) -> EnsembleMember:
@@ -195,6 +208,7 @@ def summary_lines(ensemble: Ensemble) -> list[str]:
             f"{gain.gain:+.3%} [{gain.low:+.3%}, {gain.high:+.3%}] over its best member, "
             f"{gain.errors_removed:.0%} of its errors removed"
         )
+    lines += [f"ensemble, {name} out of fold: {x:.5f}" for name, x in ensemble.measured.items()]
     if ensemble.refitted:
         lines.append(REFITTED)
     if ensemble.left_out:

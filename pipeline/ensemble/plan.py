@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cnn_core.errors import InputError
+from cnn_core.measures import MINIMIZED
 from cnn_core.spec import DataSpec, Spec
 from pipeline.configuration import Config, compose, override, spec_of
 from pipeline.ensemble.duration import epochs_that_fit
@@ -51,7 +52,7 @@ def mirrored(views: Sequence[Sequence[float]]) -> list[list[float]]:
     in training knows as well.
     """
     return [
-        [yy, sign * yx, ty, xy, sign * xx, tx]
+        [yy, yx, ty, sign * xy, sign * xx, sign * tx]
         for sign in (1.0, -1.0)
         for yy, yx, ty, xy, xx, tx in views
     ]
@@ -118,7 +119,7 @@ def plan_members(config: Config, data: DataSpec, own: Sequence[str]) -> list[Mem
         raise InputError("final needs final.members of at least 1, or final.fixed, got neither")
     chosen = [
         (f"t{trial.number:03d}", trial.overrides)
-        for trial in _diverse(trials, final.members, final.kind_errors)
+        for trial in _diverse(trials, final.members, final.kind_errors, config.study.objective)
     ]
     base = trials[0].overrides if trials else ()
     chosen += [(f"fixed{k}", (*base, *fixed)) for k, fixed in enumerate(final.fixed, 1)]
@@ -177,15 +178,21 @@ def in_order(members: Sequence[Member]) -> list[FinalNet]:
     ]
 
 
-def _diverse(trials: Sequence[StoredTrial], count: int, kind_errors: float) -> list[StoredTrial]:
+def _diverse(
+    trials: Sequence[StoredTrial], count: int, kind_errors: float, measure: str
+) -> list[StoredTrial]:
     """Return `count` trials: first the best of each kind of net that is nearly as good as the best,
     then the others, then the best again.
 
     A kind is nearly as good if its best trial makes at most `kind_errors` times the errors of the
     best of all: weaker members get next to no weight in the ensemble and cost as much training as
-    strong ones.
+    strong ones. The errors of a measure are what it lacks to 1, or itself where less is better.
     """
-    allowed = kind_errors * min((1 - trial.value for trial in trials), default=0.0)
+
+    def errors(trial: StoredTrial) -> float:
+        return trial.value if measure in MINIMIZED else 1 - trial.value
+
+    allowed = kind_errors * min(map(errors, trials), default=0.0)
     kinds: set[tuple[Any, ...]] = set()
     seen: set[str] = set()
     first: list[StoredTrial] = []
@@ -203,7 +210,7 @@ def _diverse(trials: Sequence[StoredTrial], count: int, kind_errors: float) -> l
             config.model.frame,
             config.model.frame_beside,
         )
-        (first if kind not in kinds and 1 - trial.value <= allowed else rest).append(trial)
+        (first if kind not in kinds and errors(trial) <= allowed else rest).append(trial)
         kinds.add(kind)
     order = [*first, *rest]
     return [order[k % len(order)] for k in range(count)] if order else []

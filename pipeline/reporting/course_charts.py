@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from cnn_core.measures import MEASURES, metric_of
 from pipeline.reporting.svg import Axis, axis_of, box, chart, dot, frame, line, vertical_grid, words
 from pipeline.reporting.table import StudyTable, TrialRow
 
@@ -76,9 +77,15 @@ def history(table: StudyTable) -> str:
     return chart("".join(parts), (WIDTH, HEIGHT), "Optimisation history", told, caption)
 
 
+def _judging_metric(table: StudyTable) -> str:
+    """Return the metric by which trials are judged: the contest's measure, if they have it."""
+    seen = {name for trial in table.trials for row in trial.history.values() for name in row}
+    return next((metric_of(m) for m in MEASURES[1:] if metric_of(m) in seen), "valid_accuracy")
+
+
 def curves(table: StudyTable) -> str:
-    """Validation accuracy over epochs, the best trials in front."""
-    metric = "valid_accuracy"
+    """Validation accuracy, or the contest's measure, over epochs, the best trials in front."""
+    metric = _judging_metric(table)
     rows = [t for t in table.trials if any(metric in m for m in t.history.values())]
     leaders = {t.number for t in table.best_first[:_CURVES]}
     values = [
@@ -89,16 +96,19 @@ def curves(table: StudyTable) -> str:
     ]
     if not values:
         return ""
-    low = float(np.quantile(values, 0.15))
+    falls = table.directions[0] == "minimize"
+    edge = float(np.quantile(values, 0.85 if falls else 0.15))
     x = axis_of([e for t in rows for e in t.history], LEFT, WIDTH - RIGHT, pad=0.03)
     x.whole = True
-    y = axis_of([v for v in values if v >= low], HEIGHT - BOTTOM, TOP, percent=True)
-    parts = [frame(x, y, "epoch", "validation accuracy")]
+    shown = [v for v in values if (v <= edge if falls else v >= edge)]
+    y = axis_of(shown, HEIGHT - BOTTOM, TOP, percent=not falls)
+    measure = metric.replace("valid", "validation").replace("_", " ")
+    parts = [frame(x, y, "epoch", measure)]
     for trial in sorted(rows, key=lambda t: t.number in leaders):
         points = [
             (x(e), y(m[metric]))
             for e, m in sorted(trial.history.items())
-            if metric in m and m[metric] >= y.low
+            if metric in m and y.low <= m[metric] <= y.high
         ]
         if points:
             kind = "curve lead" if trial.number in leaders else "curve"
@@ -108,7 +118,7 @@ def curves(table: StudyTable) -> str:
                 else dot(*points[0], kind="faint", title=said(trial), radius=2)
             )
     best = table.best_first[0].name if table.complete else "none"
-    told = f"Validation accuracy over epochs of {len(rows)} trials; the best is {best}."
+    told = f"{measure.capitalize()} over epochs of {len(rows)} trials; the best is {best}."
     return chart(
         "".join(parts),
         (WIDTH, HEIGHT),

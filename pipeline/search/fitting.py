@@ -29,16 +29,21 @@ WIDTHS = (48, 40, 32, 24, 20, 16, 12, 8)  # filters of the first stage
 BATCHES = ((500, 16), (3_000, 32), (20_000, 64))  # fewer images than, images a step
 LARGEST_BATCH = 100
 SHARES = ((500, 0.33), (3_000, 0.25))  # fewer images than, share that validates
-FEWEST = 9  # epochs of a final net that a width must leave time for
+# Epochs that a final net's width must leave time for: so many for so many operations a net, and
+# their number grows with the fourth root of the operations (docs/LOG.md, Any contest).
+FEWEST, FEWEST_FLOPS = 5, 15e12
+ENOUGH_SEEN = 60_000  # images of a trial, counted once an epoch, that a width must leave time for
+EPOCHS = 6  # of a trial, where there are more images than it can see so often
+ROUND = 500
 MOST_SEARCHED = 20_000  # training images of a trial
-MOST_VALIDATED = 6_000
+MOST_VALIDATED = 5_000
 BLACK = 16  # a figure on black has a mean border of less than this, of 255
 IMBALANCED = 1.5  # the largest class has so many times the images of the smallest
 BY_CLASS = ("macro_f1", "balanced_accuracy")  # measures for which every class counts the same
 
 
 @dataclass(frozen=True)
-class Facts:
+class SetFacts:
     """What the sizes follow from."""
 
     images: int
@@ -49,13 +54,13 @@ class Facts:
     on_black: bool  # grey figures on black, which a frame of moments can find
 
 
-def facts_of(data: DataSpec) -> Facts:
+def facts_of(data: DataSpec) -> SetFacts:
     """Look at the training images of a prepared set."""
     prepared = open_prepared(data.folder, data.digest)
     counts = _counts(prepared.labels)
     sample = prepared.images[:: max(1, len(prepared.images) // 1000)]
     border = np.concatenate([sample[:, :, 0].ravel(), sample[:, :, -1].ravel()])
-    return Facts(
+    return SetFacts(
         images=len(prepared.labels),
         smallest=int(counts.min()),
         largest=int(counts.max()),
@@ -101,7 +106,7 @@ def with_sizes(config: Config, sizes: Sequence[str]) -> Config:
     return replace(again, command=config.command, arguments=config.arguments)
 
 
-def sizes(config: Config, facts: Facts) -> list[str]:
+def sizes(config: Config, facts: SetFacts) -> list[str]:
     """Return what follows from the data as overrides, without keys that the configuration's own
     overrides give.
     """
@@ -120,7 +125,7 @@ Sizes = dict[str, str | int | float | None]
 Value = TypeVar("Value", int, float)
 
 
-def _of_the_images(config: Config, facts: Facts) -> Sizes:
+def _of_the_images(config: Config, facts: SetFacts) -> Sizes:
     """Return what follows from the images alone: batches, validation, folds, and searched values
     that mean nothing to these images.
     """
@@ -145,7 +150,7 @@ def _by_count(table: Sequence[tuple[int, Value]], images: int, otherwise: Value)
     return next((value for limit, value in table if images < limit), otherwise)
 
 
-def _of_the_search(config: Config, facts: Facts) -> Sizes:
+def _of_the_search(config: Config, facts: SetFacts) -> Sizes:
     """Return width, images and epochs of a trial, so that all trials fit into budget.minutes."""
     share = float(_by_count(SHARES, facts.images, 1 / 6))
     training, valid = round(facts.images * (1 - share)), round(facts.images * share)
@@ -160,15 +165,17 @@ def _of_the_search(config: Config, facts: Facts) -> Sizes:
         width: work / (trials * KEPT[config.pruner.name] * _image_flops(config, facts, width))
         for width in WIDTHS
     }  # images, counted once an epoch
-    width = next((w for w in WIDTHS if seen[w] >= 6 * images), WIDTHS[-2])
-    if width < WIDTHS[0]:  # what is left of the space would not fit into the time
+    enough = min(EPOCHS * images, ENOUGH_SEEN)
+    width = next((w for w in WIDTHS if seen[w] >= enough), WIDTHS[-1])
+    if width < WIDTHS[0]:  # the wider nets and kernels of the space would not fit into the time
         found |= {"model.filters": width, "model.kernel": 3}
-    images = max(1, min(images, int(seen[width] / 4)))
+    if seen[width] < EPOCHS * images:
+        images = max(1, int(seen[width] / EPOCHS) // ROUND * ROUND)
     found["data.train_size"] = images if images < training else None
-    return found | {"train.epochs": int(np.clip(seen[width] / images, 4, most))}
+    return found | {"train.epochs": int(np.clip(seen[width] / images, 1, most))}
 
 
-def _image_flops(config: Config, facts: Facts, width: int) -> float:
+def _image_flops(config: Config, facts: SetFacts, width: int) -> float:
     """Return the operations of training on one image: forward and two gradients, multiply and
     add.
     """
@@ -176,7 +183,7 @@ def _image_flops(config: Config, facts: Facts, width: int) -> float:
     return 6 * model_cost(model, facts.image_shape, facts.classes)["multiply_adds"]
 
 
-def _of_the_final_nets(config: Config, facts: Facts) -> Sizes:
+def _of_the_final_nets(config: Config, facts: SetFacts) -> Sizes:
     """Return the most epochs of the final nets, and their width, where the time does not allow for
     that of the trials: a wide net for a few epochs does better than a narrow one for many.
     """
@@ -188,9 +195,9 @@ def _of_the_final_nets(config: Config, facts: Facts) -> Sizes:
         return found
     judging = final.folds - 1.0
     nets = final.members * (final.refit + judging * final.fold_share if final.refit else judging)
-    work = final.minutes * 60 * CORES * FLOPS * SPENT / (nets * facts.images)
-    fewest = min(epochs, FEWEST)
-    width = next((w for w in WIDTHS if _image_flops(config, facts, w) * fewest <= work), WIDTHS[-1])
+    work = final.minutes * 60 * CORES * FLOPS * SPENT / nets
+    seen = facts.images * min(epochs, FEWEST * (work / FEWEST_FLOPS) ** 0.25)
+    width = next((w for w in WIDTHS if _image_flops(config, facts, w) * seen <= work), WIDTHS[-1])
     if width < WIDTHS[0]:
         own = [*final.overrides, override("model.filters", width)]
         found["final.overrides"] = json.dumps(own)

@@ -90,8 +90,7 @@ def run(config: Config, slots: Sequence[Slot]) -> int:
         say = None if config.quiet else print
         config, fitting = fitted(config, prepare(config.data, config.root, say))
         problem, remarks = make_problem(config)
-        remarks = [*fitting, *remarks]
-        print(*remarks, sep="\n", end="\n" if remarks else "")
+        print(*fitting, *remarks, sep="\n", end="\n" if fitting or remarks else "")
         if config.budget.trials is None:
             config, plan = calibrated(config, problem, slots)
             slots = slots[: plan.slots]

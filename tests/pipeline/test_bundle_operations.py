@@ -26,7 +26,7 @@ from cnn_core.layers import (
 from cnn_core.model import Sequential
 from pipeline.bundle.predictor import IDENTITY, Net, resample_view, softmax, view_sampler
 from pipeline.bundle.writing import operations_of
-from pipeline.ensemble.plan import views_of
+from pipeline.ensemble.plan import mirrored, views_of
 
 
 def _unsettle(model: Sequential) -> None:
@@ -162,3 +162,16 @@ def test_the_views_are_the_image_turns_zooms_and_shifts() -> None:
     for got, step in zip(seen[5:], ((-1, 0), (1, 0), (0, -1), (0, 1)), strict=True):
         np.testing.assert_allclose(got, shift(x[0, :, :, 0], step, order=0), atol=1e-6)
     assert views_of(3, (28, 28)) == views_of(9, (28, 28))[:3]
+
+
+def test_a_mirrored_view_reads_every_pixel_from_the_other_side() -> None:
+    x = np.random.default_rng(0).random((3, 9, 12, 2), dtype=np.float32)
+    views = mirrored(views_of(3, (9, 12)))
+    assert len(views) == 6 and views[:3] == views_of(3, (9, 12))
+    seen = [resample_view(x, view_sampler(view, (9, 12))) for view in views]
+    np.testing.assert_allclose(seen[3], x[:, :, ::-1], atol=1e-6)
+    # A turned view of the mirrored image: mirrored first, then turned.
+    turned = resample_view(
+        np.ascontiguousarray(x[:, :, ::-1]), view_sampler(views_of(2, (9, 12))[1], (9, 12))
+    )
+    np.testing.assert_allclose(seen[4], turned, atol=1e-5)

@@ -370,3 +370,35 @@ def test_a_trial_is_called_by_its_frame_too() -> None:
         trial_name(7, compose(["model.filters=8", "model.frame=box", "model.frame_beside=true"]))
         == "t007 adam he f8 d0.40 box beside"
     )
+
+
+def test_values_that_came_later_leave_older_specs_as_they_were() -> None:
+    data = DataSpec(folder="/a", digest="d" * 64, image_shape=(1, 28, 28), classes=10)
+
+    def digest(*overrides: str) -> str:
+        return spec_of(compose(["experiment=mnist", *overrides]), data, (0, 1)).digest()
+
+    # As commit c3e1563 gave it, before measures, class weights, flips and pyramids.
+    before = "87216bb38a6e029c14d405f36c350d2c5af9553233f4564ae641f24c66014f38"
+    assert digest() == digest("study.top_k=3") == before
+    changes = (
+        "study.objective=kappa",
+        "train.class_weights=balanced",
+        "augment.flip=0.5",
+        "augment.colour=0.1",
+        "model.depth=3",
+    )
+    assert len({before, *map(digest, changes)}) == len(changes) + 1
+    top = "study.objective=top_k"
+    assert digest(top) != digest(top, "study.top_k=3")
+
+
+def test_the_objective_is_the_contests_measure() -> None:
+    assert compose([]).study.objectives == ["valid_accuracy"]
+    assert compose(["study.objective=log_loss"]).study.objectives == ["valid_log_loss"]
+    both = ["study.objective=kappa", "study.objectives=[valid_kappa,multiply_adds]"]
+    assert compose([*both, "pruner=none"]).study.objectives == ["valid_kappa", "multiply_adds"]
+    with pytest.raises(InputError, match=r"study\.objectives: must begin with valid_<study\.obj"):
+        compose(["study.objective=kappa", "study.objectives=[valid_accuracy]"])
+    with pytest.raises(InputError, match=r"study\.objective: must be one of accuracy, .*'auc'"):
+        compose(["study.objective=auc"])

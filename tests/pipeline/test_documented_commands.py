@@ -43,6 +43,15 @@ BUDGETS = (
     ("experiment=contest_quick", _SMALL),
     ("pipeline.contest folder", _SMALL),
     (
+        "experiment=contest ",
+        "data.train_size=300 data.valid_size=100 train.epochs=1 budget.trials=1 model.filters=4 "
+        "final.epochs=1 final.members=1 final.fold_share=0.1",
+    ),
+    (
+        "experiment=contest_quick",
+        "train.epochs=1 budget.trials=2 model.filters=4 final.epochs=1 final.refit=1",
+    ),
+    (
         "experiment=hard_digits",
         "data.train_size=300 data.valid_size=100 train.epochs=1 budget.trials=2 final.epochs=1 "
         "final.members=1 "
