@@ -13,9 +13,9 @@ from typing import Any
 
 from pipeline.configuration import Config
 from pipeline.configuration.overrides import parse_override
+from pipeline.search.reach import SECTIONS
 from pipeline.search.space import Space
 
-SECTIONS = ("data", "model", "optimizer", "schedule", "regularizer", "augment", "train")
 PLACES = ("data.root", "data.download")  # the data's location does not matter, their digest does
 FINGERPRINT = "fingerprint"  # user attribute of a study
 

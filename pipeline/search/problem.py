@@ -17,7 +17,7 @@ from cnn_core.errors import InputError
 from cnn_core.spec import DataSpec, ModelSpec, Scalar, Spec
 from pipeline.configuration import Config, compose, spec_of
 from pipeline.configuration.overrides import parse_override
-from pipeline.search.fingerprint import SECTIONS
+from pipeline.search.reach import SECTIONS
 from pipeline.search.space import Space
 
 ALWAYS_SHOWN = (

@@ -48,6 +48,7 @@ from pipeline.search.open_study import (
 from pipeline.search.problem import Problem
 from pipeline.search.queue import StorageFailed, TrialQueue, storage_errors
 from pipeline.search.runner import Runner, Usage
+from pipeline.search.same_trials import check_effects
 from pipeline.search.samplers import grid, make_pruner, make_sampler
 from pipeline.search.search_jobs import SearchJobs
 from pipeline.search.space import searched
@@ -115,6 +116,7 @@ def make_problem(config: Config, say: Say | None = None) -> tuple[Problem, list[
     space, remarks = searched(config)
     problem = Problem(config, space, prepare(config.data, config.root, say))
     problem.check()
+    check_effects(problem)
     return problem, remarks
 
 
