@@ -102,8 +102,6 @@ def run(config: Config, slots: Sequence[Slot]) -> int:
             print(*plan_lines(config, problem, session.queue, len(slots), machine), sep="\n")
         _show_data(problem)
         return _run(session, slots, machine)
-    except BrokenPipeError:  # the reader of our output is gone; the command line handles it
-        raise
     except (StorageFailed, SlotError, OSError) as error:
         _complain(f"{error}; once that is fixed, the same command resumes")
         return FAILED
@@ -216,6 +214,8 @@ def _run(session: Session, slots: Sequence[Slot], machine: Machine) -> int:
         jobs = jobs_of(session, context)
         runner = Runner(jobs, slots, context, usage, config.paths.log, session.clock)
         runner.run()
+        if not (stop.requested or session.queue.finished):
+            stop.request("the slots have ended before the trials did", FAILED)
         outside = usage.outside(len(slots), session.queue.idle_s)
         confirmed: list[str] = []
         with runner.guarded():
