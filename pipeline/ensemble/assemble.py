@@ -20,7 +20,7 @@ from pipeline.bundle.predictor import IDENTITY
 from pipeline.bundle.writing import Assembled, npz_bytes, operations_of
 from pipeline.configuration import Config, compose, override, spec_of
 from pipeline.data import prepare
-from pipeline.ensemble.plan import finished_trials
+from pipeline.ensemble.candidates import finished_trials
 from pipeline.files import StudyPaths, sha256_bytes, sha256_file
 from pipeline.records.ensemble_record import Ensemble, EnsembleMember, read_ensemble
 from pipeline.records.manifest import (

@@ -17,7 +17,10 @@ from pipeline.search.reach import SECTIONS
 from pipeline.search.space import Space
 
 PLACES = ("data.root", "data.download")  # the data's location does not matter, their digest does
-FINGERPRINT = "fingerprint"  # user attribute of a study
+# User attributes of a study: its fingerprint, and the overrides that it was run with, without which
+# its trials' parameters make no whole configuration.
+FINGERPRINT = "fingerprint"
+BASE = "overrides"
 
 Fingerprint = dict[str, str]  # dotted key -> JSON
 

@@ -25,7 +25,7 @@ from pipeline.search import leaderboard
 from pipeline.search.budget import StudyClock, calibrated
 from pipeline.search.confirm import confirm, confirmed_lines, forget, keep_best, write_confirmed
 from pipeline.search.deterministic import LockstepJobs
-from pipeline.search.fingerprint import code_version, fingerprint
+from pipeline.search.fingerprint import BASE, code_version, fingerprint
 from pipeline.search.fork import nothing_of_its_own, take_over
 from pipeline.search.messages import (
     closing_lines,
@@ -192,6 +192,7 @@ def _run(session: Session, slots: Sequence[Slot], machine: Machine) -> int:
     with storage_errors():
         session.study.set_user_attr(ENDED, -1)
         session.study.set_user_attr(MACHINE, machine.fingerprint())
+        session.study.set_user_attr(BASE, list(problem.base))
     if forget(config.paths) and not config.study.confirm:
         print(
             "the confirmation knew nothing of what is tried now; study.confirm=K does it again and "
