@@ -12,6 +12,7 @@ from pipeline import journal
 from pipeline.configuration import Command, Config, command_line, command_of, compose, override
 from pipeline.data import prepare
 from pipeline.ensemble.build import build_ensemble, summary_lines
+from pipeline.ensemble.candidates import candidates, stand_ins
 from pipeline.ensemble.nets import (
     FinalJobs,
     Net,
@@ -23,7 +24,7 @@ from pipeline.ensemble.nets import (
     runs_folder,
 )
 from pipeline.ensemble.out_of_fold import labels_of, predict_members
-from pipeline.ensemble.plan import Member, mirrored, plan_members, study_base, views_of
+from pipeline.ensemble.plan import Member, mirrored, plan_members, views_of
 from pipeline.files import writable_folder
 from pipeline.records.ensemble_record import Ensemble, write_ensemble
 from pipeline.redact import redact
@@ -49,10 +50,13 @@ FINAL = Command(
 
 @dataclass(frozen=True)
 class FinalPlan:
-    """A study's configuration with this command's overrides on top, and its members."""
+    """A study's configuration with this command's overrides on top, its members, and what the user
+    should know of how they were found.
+    """
 
     config: Config
     members: Sequence[Member]
+    notes: Sequence[str] = ()
 
 
 def main(config: Config) -> int:
@@ -72,9 +76,10 @@ def plan(config: Config) -> FinalPlan:
     """Compose the study as it was run, with this command's overrides on top. Raises InputError
     where there is nothing to build from.
     """
+    found = candidates(config)
     whole = compose(
         [
-            *study_base(config.paths),
+            *(found.trials[0].overrides if found.trials else found.base),
             *config.overrides,
             override("root", config.root),
             override("study.name", config.study.name),
@@ -84,7 +89,8 @@ def plan(config: Config) -> FinalPlan:
     )
     data = prepare(whole.data, whole.root)
     whole, _ = fitted(whole, data)
-    return FinalPlan(whole, plan_members(whole, data, config.overrides))
+    found = stand_ins(whole, found)
+    return FinalPlan(whole, plan_members(whole, data, config.overrides, found), found.notes)
 
 
 def build(planned: FinalPlan, slots: Sequence[Slot], say: Say) -> int:
@@ -93,6 +99,8 @@ def build(planned: FinalPlan, slots: Sequence[Slot], say: Say) -> int:
     """
     config, members = planned.config, planned.members
     stop, say = Stop(), one_line_at_a_time(say)
+    for note in planned.notes:
+        say(f"final: {note}")
     nets = net_jobs(members, config.paths)
     refits = (
         f" and {config.final.refit} on all images but the reserved" if config.final.refit else ""

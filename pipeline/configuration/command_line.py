@@ -2,7 +2,6 @@
 
 import difflib
 import importlib.metadata
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
@@ -16,6 +15,8 @@ from pipeline.configuration.compose import compose
 from pipeline.configuration.help import print_help
 from pipeline.configuration.hydra_tree import search_path_override
 from pipeline.configuration.preset_of_key import preset_of
+from pipeline.configuration.streams import lasting_streams
+from pipeline.configuration.termination import Terminated, terminable
 from pipeline.configuration.tree import Command, Config
 from pipeline.redact import redact
 
@@ -48,27 +49,14 @@ class _Request:
 def command_line(command: Command, argv: Sequence[str], main: Callable[[Config], int]) -> int:
     """Read `argv` (without the program's name), compose, run `main`; return the exit code.
 
-    0 done, 1 failed, 2 refused (one line on stderr), 130 interrupted.
+    0 done, 1 failed, 2 refused (one line on stderr), 130, 143, 129 interrupted, terminated, its
+    terminal gone.
     """
+    lasting_streams()
     request = _Request()
     try:
-        request = _read(command, argv)
-        if "help" in request.flags:
-            print_help(command)
-            return DONE
-        if "version" in request.flags:
-            print(version())
-            return DONE
-        config = compose(
-            request.overrides,
-            command,
-            quiet="quiet" in request.flags,
-            verbose="verbose" in request.flags,
-        )
-        if "cfg" in request.flags:
-            print(_job(config, command), end="")
-            return DONE
-        return main(config)
+        with terminable():
+            return _run(command, argv, main, request)
     except InputError as error:
         text = " ".join(str(error).split())
         print(f"error: {redact(text + preset_of(text, request.overrides))}", file=sys.stderr)
@@ -76,9 +64,32 @@ def command_line(command: Command, argv: Sequence[str], main: Callable[[Config],
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output, such as head, has exited
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Terminated as ended:
+        print(f"ended by {ended.name}", file=sys.stderr)
+        return int(str(ended.code))
+
+
+def _run(
+    command: Command, argv: Sequence[str], main: Callable[[Config], int], request: _Request
+) -> int:
+    """Fill in the request and do what it asks for; return the exit code."""
+    _read(command, argv, request)
+    if "help" in request.flags:
+        print_help(command)
         return DONE
+    if "version" in request.flags:
+        print(version())
+        return DONE
+    config = compose(
+        request.overrides,
+        command,
+        quiet="quiet" in request.flags,
+        verbose="verbose" in request.flags,
+    )
+    if "cfg" in request.flags:
+        print(_job(config, command), end="")
+        return DONE
+    return main(config)
 
 
 def _job(config: Config, command: Command) -> str:
@@ -106,8 +117,7 @@ def version() -> str:
         return f"{DISTRIBUTION} (not installed, running from {Path(__file__).parents[2]})"
 
 
-def _read(command: Command, argv: Sequence[str]) -> _Request:
-    request = _Request()
+def _read(command: Command, argv: Sequence[str], request: _Request) -> None:
     words = iter(argv)
     for word in words:
         name, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
@@ -129,7 +139,6 @@ def _read(command: Command, argv: Sequence[str]) -> _Request:
             value = value if equals else next(words, "")
             _take_value(request, name, flag, value)
         request.flags.add(flag)
-    return request
 
 
 def _take_value(request: _Request, name: str, flag: str, value: str) -> None:

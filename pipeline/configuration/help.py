@@ -27,8 +27,8 @@ FLAG_WORDS = {
     "--config-dir DIR": "a folder of your own with files such as space/mine.yaml",
 }
 EXIT_CODES = (
-    "0 done; 1 failed; 2 refused before anything began, with the reason in one line; 130, 143 "
-    "interrupted, the same command resumes."
+    "0 done; 1 failed; 2 refused before anything began, with the reason in one line; 130, "
+    "143, 129 interrupted, terminated, terminal closed: the same command resumes."
 )
 
 

@@ -22,7 +22,7 @@ from pipeline.bundle.writing import Assembled, npz_bytes, operations_of
 from pipeline.configuration import Config, compose, override, spec_of
 from pipeline.data import prepare
 from pipeline.data.preparation import source_of
-from pipeline.ensemble.plan import finished_trials
+from pipeline.ensemble.candidates import finished_trials
 from pipeline.files import StudyPaths, sha256_bytes, sha256_file
 from pipeline.records.ensemble_record import Ensemble, EnsembleMember, read_ensemble
 from pipeline.records.manifest import (

@@ -2,7 +2,6 @@
 each on every fold, and refits.
 """
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,11 +12,11 @@ from cnn_core.errors import InputError
 from cnn_core.measures import MINIMIZED
 from cnn_core.spec import DataSpec, Spec
 from pipeline.configuration import Config, compose, override, spec_of
+from pipeline.ensemble.candidates import Candidates
 from pipeline.ensemble.duration import epochs_that_fit
-from pipeline.events import State
 from pipeline.files import StudyPaths, TrialPaths
 from pipeline.search.problem import of_the_net
-from pipeline.trial_folder import StoredTrial, TrialFolder
+from pipeline.trial_folder import StoredTrial
 
 _SHIFT = 1 / 28  # of the side: one pixel in 28
 _TURN = math.radians(10)
@@ -81,35 +80,19 @@ class Member:
         return TrialPaths(self.folder(paths) / f"fold{fold}")
 
 
-def finished_trials(paths: StudyPaths) -> list[StoredTrial]:
-    """Return the complete trials, best first, in the order of leaderboard.csv (after confirmation
-    where there was one). Raises InputError where a trial's folder is missing or damaged.
-    """
-    if not paths.leaderboard.exists():
-        return []
-    with paths.leaderboard.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["state"] == State.COMPLETE]
-    return [TrialFolder(paths.trial(int(row["trial"]))).read() for row in rows]
-
-
-def study_base(paths: StudyPaths) -> tuple[str, ...]:
-    """Return the overrides of a study's best trial, with those that the study was run with; empty
-    where no trial is complete.
-    """
-    trials = finished_trials(paths)
-    return trials[0].overrides if trials else ()
-
-
-def plan_members(config: Config, data: DataSpec, own: Sequence[str]) -> list[Member]:
-    """Return the members that ``config.final`` specifies; `own` are the command's overrides: they
-    take precedence over a trial's, but not over ``final.overrides`` and ``final.fixed``.
+def plan_members(
+    config: Config, data: DataSpec, own: Sequence[str], found: Candidates
+) -> list[Member]:
+    """Return the members that ``config.final`` specifies, of the trials that were found; `own` are
+    the command's overrides: they take precedence over a trial's, but not over ``final.overrides``
+    and ``final.fixed``.
 
     The best trials are chosen so that architectures, kernel sizes and frames differ as long as
     others are nearly as good; with fewer distinct trials than members, the best are repeated with
     other seeds. Raises InputError where there is nothing to build from.
     """
     final = config.final
-    trials = finished_trials(config.paths)
+    trials = found.trials
     if final.members and not trials:
         hint = "run python -m pipeline.sweep first, or give final.members=0 and final.fixed"
         raise InputError(
@@ -121,7 +104,7 @@ def plan_members(config: Config, data: DataSpec, own: Sequence[str]) -> list[Mem
         (f"t{trial.number:03d}", trial.overrides)
         for trial in _diverse(trials, final.members, final.kind_errors, config.study.objective)
     ]
-    base = trials[0].overrides if trials else ()
+    base = trials[0].overrides if trials else found.base
     chosen += [(f"fixed{k}", (*base, *fixed)) for k, fixed in enumerate(final.fixed, 1)]
     whole = {}
     for k, (name, overrides) in enumerate(chosen, 1):

@@ -14,11 +14,14 @@ from typing import Any
 from cnn_core.spec import ADDED
 from pipeline.configuration import Config
 from pipeline.configuration.overrides import parse_override
+from pipeline.search.reach import SECTIONS
 from pipeline.search.space import Space
 
-SECTIONS = ("data", "model", "optimizer", "schedule", "regularizer", "augment", "train")
 PLACES = ("data.root", "data.download")  # the data's location does not matter, their digest does
-FINGERPRINT = "fingerprint"  # user attribute of a study
+# User attributes of a study: its fingerprint, and the overrides that it was run with, without which
+# its trials' parameters make no whole configuration.
+FINGERPRINT = "fingerprint"
+BASE = "overrides"
 
 Fingerprint = dict[str, str]  # dotted key -> JSON
 

@@ -25,7 +25,7 @@ from pipeline.search import leaderboard
 from pipeline.search.budget import StudyClock, calibrated
 from pipeline.search.confirm import confirm, confirmed_lines, forget, keep_best, write_confirmed
 from pipeline.search.deterministic import LockstepJobs
-from pipeline.search.fingerprint import code_version, fingerprint
+from pipeline.search.fingerprint import BASE, code_version, fingerprint
 from pipeline.search.fitting import fitted
 from pipeline.search.fork import nothing_of_its_own, take_over
 from pipeline.search.messages import (
@@ -49,6 +49,7 @@ from pipeline.search.open_study import (
 from pipeline.search.problem import Problem
 from pipeline.search.queue import StorageFailed, TrialQueue, storage_errors
 from pipeline.search.runner import Runner, Usage
+from pipeline.search.same_trials import check_effects
 from pipeline.search.samplers import grid, make_pruner, make_sampler
 from pipeline.search.search_jobs import SearchJobs
 from pipeline.search.space import searched
@@ -104,8 +105,6 @@ def run(config: Config, slots: Sequence[Slot]) -> int:
             print(*plan_lines(config, problem, session.queue, len(slots), machine), sep="\n")
         _show_data(problem)
         return _run(session, slots, machine)
-    except BrokenPipeError:  # the reader of our output is gone; the command line handles it
-        raise
     except (StorageFailed, SlotError, OSError) as error:
         _complain(f"{error}; once that is fixed, the same command resumes")
         return FAILED
@@ -118,6 +117,7 @@ def make_problem(config: Config) -> tuple[Problem, list[str]]:
     space, remarks = searched(config)
     problem = Problem(config, space, prepare(config.data, config.root))
     problem.check()
+    check_effects(problem)
     return problem, remarks
 
 
@@ -195,6 +195,7 @@ def _run(session: Session, slots: Sequence[Slot], machine: Machine) -> int:
     with storage_errors():
         session.study.set_user_attr(ENDED, -1)
         session.study.set_user_attr(MACHINE, machine.fingerprint())
+        session.study.set_user_attr(BASE, list(problem.base))
     if forget(config.paths) and not config.study.confirm:
         print(
             "the confirmation knew nothing of what is tried now; study.confirm=K does it again and "
@@ -217,6 +218,8 @@ def _run(session: Session, slots: Sequence[Slot], machine: Machine) -> int:
         jobs = jobs_of(session, context)
         runner = Runner(jobs, slots, context, usage, config.paths.log, session.clock)
         runner.run()
+        if not (stop.requested or session.queue.finished):
+            stop.request("the slots have ended before the trials did", FAILED)
         outside = usage.outside(len(slots), session.queue.idle_s)
         confirmed: list[str] = []
         with runner.guarded():

@@ -147,7 +147,7 @@ class Runner:
             place = f" ({Path(error.filename).name})" if isinstance(error.filename, str) else ""
             what = f"{error.strerror or error}{place}"
             stop.request(f"writing to {self._log.parent}: {what}", FAILED)
-        except Exception as error:  # a bug: its traceback goes into the log
+        except (Exception, SystemExit) as error:  # a bug: its traceback goes into the log
             with contextlib.suppress(OSError), self._log.open("a", encoding="utf-8") as log:
                 log.write(redact(traceback.format_exc()))
             stop.request(f"{type(error).__name__}: {error} (see {self._log.name})", FAILED)

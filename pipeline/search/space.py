@@ -15,6 +15,7 @@ from pipeline.configuration.overrides import Value, parse_override
 from pipeline.configuration.tree import Config
 from pipeline.search.branches import Condition, active, branches, check_condition, in_order, left_of
 from pipeline.search.parameter import Parameter, parse_parameter
+from pipeline.search.reach import check_paths, hard_to_compare
 from pipeline.search.storage import holds
 
 
@@ -194,11 +195,12 @@ class Space:
 
 def searched(config: Config) -> tuple[Space, list[str]]:
     """Return the space that the sweep searches, and a line for every searched path that the command
-    line fixes.
+    line fixes or that makes trials hard to compare.
 
-    Raises InputError where nothing is left to search.
+    Raises InputError where nothing is left to search, or where no trial would use a path.
     """
     whole = Space.parse(config.space)
+    check_paths(whole.parameters)
     given = {
         override.key_or_group: override.value()
         for override in map(parse_override, config.overrides)
@@ -214,9 +216,10 @@ def searched(config: Config) -> tuple[Space, list[str]]:
         raise InputError(
             f"space: {rule}, got none; python -m pipeline.train trains a single configuration"
         )
-    return space, [
+    remarks = [
         f"{path}={value} is given, so the space does not search it" for path, value in fixed.items()
     ]
+    return space, [*remarks, *hard_to_compare(space.paths)]
 
 
 def _suggest_one(trial: optuna.trial.BaseTrial, parameter: Parameter) -> Value:

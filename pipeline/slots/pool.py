@@ -38,8 +38,9 @@ def open_slots(config: Config, folder: Path, count: int | None = None) -> Iterat
 
     Raises InputError for a cluster that cannot be reached.
     """
-    slots = _start(config, folder, count)
+    slots: list[Slot] = []
     try:
+        _start(slots, config, folder, count)
         yield slots
     finally:
         for slot in slots:
@@ -65,17 +66,19 @@ def spread(
         return list(pool.map(one, items))
 
 
-def _start(config: Config, study_folder: Path, count: int | None) -> Sequence[Slot]:
+def _start(slots: list[Slot], config: Config, study_folder: Path, count: int | None) -> None:
+    """Start slots and append them, so that whatever interrupts this, they are closed."""
     if config.slots.name == "dask":
         from pipeline.slots.dask import connect_slots
 
-        return connect_slots(config.slots, count or config.slots.n, config.blas.kernels)
-    from pipeline.slots.process import start_slots
+        slots += connect_slots(config.slots, count or config.slots.n, config.blas.kernels)
+        return
+    from pipeline.slots.process import signals_blocked, start_slots
 
     settings = WorkerSettings(
         study_folder=str(study_folder),
         memory_mb=config.slots.memory_mb,
         kernels=config.blas.kernels,
     )
-    slots: Sequence[Slot] = start_slots(count or config.slots.n or joblib.cpu_count(), settings)
-    return slots
+    with signals_blocked():
+        slots += start_slots(count or config.slots.n or joblib.cpu_count(), settings)

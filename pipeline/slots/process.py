@@ -27,7 +27,7 @@ from pipeline.slots.slot import CallFailed, Machine, Result, TimedOut, WorkerDie
 
 PINS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 START_S = 60.0  # a worker that has not answered by then never will
-SIGNALS = {signal.SIGINT, signal.SIGTERM}
+SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
 def start_slots(count: int, settings: WorkerSettings) -> list["ProcessSlot"]:
@@ -44,8 +44,8 @@ def start_slots(count: int, settings: WorkerSettings) -> list["ProcessSlot"]:
 
 @contextlib.contextmanager
 def signals_blocked() -> Iterator[None]:
-    """Block SIGINT and SIGTERM in this thread: a process started meanwhile inherits the mask, so
-    only the coordinator receives them.
+    """Block SIGINT, SIGTERM and SIGHUP in this thread: a process started meanwhile inherits the
+    mask, so only the coordinator receives them.
 
     (Ignoring them in the worker's initializer would leave a window while it starts.)
     """

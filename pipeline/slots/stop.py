@@ -9,6 +9,7 @@ from types import FrameType, TracebackType
 
 INTERRUPTED = 130
 TERMINATED = 143
+HUNG_UP = 129
 FAILED = 1
 
 
@@ -41,11 +42,12 @@ class Stop:
 
 
 class SignalHandling:
-    """A context in which SIGINT and SIGTERM become requests: Ctrl-C once finishes the epochs in
-    flight, twice or SIGTERM ends at once.
+    """A context in which SIGINT, SIGTERM and SIGHUP become requests: Ctrl-C once finishes the
+    epochs in flight; twice, SIGTERM, or a terminal that is closed ends at once.
 
     Ending at once saves nothing, because nothing is left to save: every finished epoch is on disk
-    already.
+    already. A SIGHUP that is ignored (nohup) stays so. Outside the main thread no handler can be
+    installed: then what else requests a stop ends the run.
     """
 
     def __init__(self, stop: Stop, say: Callable[[str], None]) -> None:
@@ -55,7 +57,9 @@ class SignalHandling:
     def __enter__(self) -> "SignalHandling":
         self._before = {
             number: signal.signal(number, self._handle)
-            for number in (signal.SIGINT, signal.SIGTERM)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+            if threading.current_thread() is threading.main_thread()
+            and (number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN)
         }
         return self
 
@@ -76,6 +80,8 @@ class SignalHandling:
     def _request(self, number: int) -> None:
         if number == signal.SIGTERM:
             self._stop.request("SIGTERM", TERMINATED, now=True)
+        elif number == signal.SIGHUP:
+            self._stop.request("SIGHUP", HUNG_UP, now=True)
         elif self._stop.requested:
             self._stop.request("interrupted", INTERRUPTED, now=True)
         else:

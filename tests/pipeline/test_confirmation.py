@@ -12,7 +12,7 @@ import yaml
 
 from pipeline.configuration import compose, spec_of
 from pipeline.data import prepare
-from pipeline.ensemble.plan import finished_trials
+from pipeline.ensemble.candidates import finished_trials
 from pipeline.files import StudyPaths, TrialPaths
 from pipeline.reporting.facts import gather
 from pipeline.reporting.table import load_table

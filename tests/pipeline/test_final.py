@@ -26,6 +26,7 @@ from pipeline.configuration.sections import EnsembleSettings
 from pipeline.ensemble import plan
 from pipeline.ensemble.assemble import assemble
 from pipeline.ensemble.build import build_ensemble
+from pipeline.ensemble.candidates import finished_trials
 from pipeline.ensemble.duration import expected_s, fitting_epochs
 from pipeline.ensemble.methods import softmax
 from pipeline.ensemble.nets import FinalJobs, Net, is_trained, net_jobs
@@ -364,7 +365,7 @@ def test_one_member_and_no_proxy_make_an_ensemble_with_every_method(final_root: 
 
 
 def test_fixed_members_share_the_time(final_root: Path, paths: StudyPaths) -> None:
-    trial = paths.trial(plan.finished_trials(paths)[0].number)
+    trial = paths.trial(finished_trials(paths)[0].number)
     epoch_s = statistics.median(row["epoch_s"] for row in TrialFolder(trial).history())
 
     def epochs(*members: str) -> int:

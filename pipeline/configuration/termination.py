@@ -1,0 +1,46 @@
+"""SIGTERM and SIGHUP where nothing handles them better: what is open is closed, and it is said."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+ENDING = (signal.SIGTERM, signal.SIGHUP)
+
+
+class Terminated(SystemExit):
+    """A signal ends the process; its code is the shell's for it, 143 or 129."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.name = signal.Signals(number).name
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """Within it both signals raise Terminated in the main thread; a second one ends the process at
+    once.
+
+    A handler that is there already stays, and so does ignoring (nohup). Outside the main thread no
+    handler can be installed, and whoever started that thread handles signals.
+    """
+    before = {
+        number: signal.SIG_DFL
+        for number in ENDING
+        if threading.current_thread() is threading.main_thread()
+        and signal.getsignal(number) is signal.SIG_DFL
+    }
+
+    def end(number: int, _: FrameType | None) -> None:
+        for each in before:
+            signal.signal(each, signal.SIG_DFL)
+        raise Terminated(number)
+
+    for number in before:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
