@@ -11,7 +11,7 @@ import numpy as np
 from cnn_core.checkpoint import TrainState
 from cnn_core.spec import Spec
 from pipeline.configuration import compose
-from pipeline.search.run_sweep import Session, make_problem, open_session
+from pipeline.search.session import Session, make_problem, open_session
 from pipeline.slots.slot import Machine
 
 STATE_FLOATS = 60_000  # 0.24 MB, and as much for each of Adam's two moments

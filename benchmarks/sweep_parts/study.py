@@ -19,8 +19,8 @@ from benchmarks.sweep_parts.part import Part, Row
 from benchmarks.sweep_parts.simulated import simulated_session
 from pipeline.events import State, TrialEnded
 from pipeline.search.queue import TrialQueue
-from pipeline.search.run_sweep import Session
 from pipeline.search.samplers import PerTrialSampler
+from pipeline.search.session import Session
 from pipeline.slots.stop import Stop
 
 MEASURED = 10  # trials at each size

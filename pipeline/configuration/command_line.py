@@ -15,7 +15,7 @@ from pipeline.configuration.compose import compose
 from pipeline.configuration.help import print_help
 from pipeline.configuration.hydra_tree import search_path_override
 from pipeline.configuration.preset_of_key import preset_of
-from pipeline.configuration.streams import lasting_streams
+from pipeline.configuration.standard_streams import lasting_streams
 from pipeline.configuration.termination import Terminated, terminable
 from pipeline.configuration.tree import Command, Config
 from pipeline.redact import redact

@@ -4,12 +4,6 @@ results.
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-import optuna
-from optuna.pruners import NopPruner
-from optuna.samplers import RandomSampler
-from sqlalchemy import Connection
 
 from cnn_core.data.prepared import open_prepared
 from pipeline.configuration import Config
@@ -22,12 +16,11 @@ from pipeline.redact import redact
 from pipeline.reporting.best_trials import front_of
 from pipeline.reporting.table import table_of
 from pipeline.search import leaderboard
-from pipeline.search.budget import StudyClock, calibrated
+from pipeline.search.budget import calibrated
 from pipeline.search.confirm import confirm, confirmed_lines, forget, keep_best, write_confirmed
 from pipeline.search.deterministic import LockstepJobs
-from pipeline.search.fingerprint import BASE, code_version, fingerprint
+from pipeline.search.fingerprint import BASE
 from pipeline.search.fitting import fitted
-from pipeline.search.fork import nothing_of_its_own, take_over
 from pipeline.search.messages import (
     closing_lines,
     listeners_of,
@@ -40,46 +33,20 @@ from pipeline.search.messages import (
 )
 from pipeline.search.open_study import (
     MACHINE,
-    StudyCopies,
-    open_storage,
-    open_study,
-    quiet_optuna,
-    repair,
 )
 from pipeline.search.problem import Problem
-from pipeline.search.queue import StorageFailed, TrialQueue, storage_errors
+from pipeline.search.queue import StorageFailed, storage_errors
 from pipeline.search.runner import Runner, Usage
-from pipeline.search.same_trials import check_effects
-from pipeline.search.samplers import grid, make_pruner, make_sampler
 from pipeline.search.search_jobs import SearchJobs
-from pipeline.search.space import searched
+from pipeline.search.session import Session, make_problem, open_session
 from pipeline.search.trial import Context
-from pipeline.slots.owner_lock import hold
 from pipeline.slots.slot import Machine, Slot, SlotError
-from pipeline.slots.stop import FAILED, SignalHandling, Stop
+from pipeline.slots.stop import FAILED, SignalHandling
 from pipeline.tracking.mlflow_sender import backlog
 
 # User attribute of a study: the value of study.confirm with which its last run ended well; -1: it
 # has not.
 ENDED = "ended"
-
-
-@dataclass
-class Session:
-    """The state of a running sweep."""
-
-    problem: Problem
-    study: optuna.Study
-    resumed: bool
-    queue: TrialQueue
-    stop: Stop
-    clock: StudyClock
-    copies: StudyCopies  # they decide in deterministic mode
-    held: Connection | None  # holds the lock of a study on a server
-
-    @property
-    def config(self) -> Config:
-        return self.problem.config
 
 
 def run(config: Config, slots: Sequence[Slot]) -> int:
@@ -110,17 +77,6 @@ def run(config: Config, slots: Sequence[Slot]) -> int:
         return FAILED
 
 
-def make_problem(config: Config) -> tuple[Problem, list[str]]:
-    """Return the problem, checked as far as possible before a trial, and remarks for the user.
-    Raises InputError.
-    """
-    space, remarks = searched(config)
-    problem = Problem(config, space, prepare(config.data, config.root))
-    problem.check()
-    check_effects(problem)
-    return problem, remarks
-
-
 def _show_data(problem: Problem) -> None:
     """Write the sheet of what the nets will see into the study's folder."""
     path = problem.config.paths.folder / CONTACT_SHEET
@@ -128,47 +84,6 @@ def _show_data(problem: Problem) -> None:
         atomic_write_bytes(
             path, contact_sheet(open_prepared(problem.data.folder, problem.data.digest))
         )
-
-
-def open_session(problem: Problem, slots: int) -> Session:
-    """Open the study, new or resumed. Raises InputError if its fingerprint differs, StorageFailed
-    if its database does not answer.
-    """
-    quiet_optuna()
-    config, space = problem.config, problem.space
-    sampler = make_sampler(config.sampler, config.study.seed, space)
-    pruner = make_pruner(config.pruner, config.train.epochs)
-    enqueued, notes = space.enqueued(config.study.enqueue)
-    mark = fingerprint(config, space, problem.data.digest)
-    storage = open_storage(config.paths, config.study.storage, slots)
-    held = hold(storage.engine, config.study.name)
-    study, resumed, more = open_study(
-        config.paths, storage, problem.directions, mark, code_version()
-    )
-    deciding = (RandomSampler(), NopPruner()) if config.study.deterministic else (sampler, pruner)
-    study.sampler, study.pruner = deciding  # in deterministic mode its copies decide
-    repair(study, config.paths.folder)
-    if config.study.fork is not None and nothing_of_its_own(study):
-        notes = [take_over(study, config, space, mark), *notes]
-    for params in [] if config.study.deterministic else enqueued:
-        study.enqueue_trial(params, skip_if_exists=True)
-    for line in [*notes, *more]:
-        print(line)
-    stop, total = Stop(), config.budget.trials
-    if config.sampler.name == "grid":
-        total = min(total or len(grid(space)), len(grid(space)))
-    return Session(
-        problem,
-        study,
-        resumed,
-        TrialQueue(study, total, stop, config.budget.max_failed),
-        stop,
-        StudyClock(config.paths.folder / "clock.json", config.budget.minutes),
-        StudyCopies(
-            problem.directions, config.study.name, sampler, pruner, enqueued, config.study.round
-        ),
-        held,
-    )
 
 
 def _nothing_left(session: Session) -> bool:

@@ -13,7 +13,7 @@ from pipeline.configuration import Config, compose
 from pipeline.search import budget
 from pipeline.search.budget import OUTSIDE, choose, corners, screen
 from pipeline.search.problem import Problem
-from pipeline.search.run_sweep import make_problem
+from pipeline.search.session import make_problem
 
 SPACE = (
     "space={model.filters:{int:[4,8]},optimizer:{group:[momentum,adam]},"
