@@ -16,6 +16,7 @@ from pipeline.ensemble.plan import finished_trials
 from pipeline.files import StudyPaths, TrialPaths
 from pipeline.reporting.facts import gather
 from pipeline.reporting.table import load_table
+from pipeline.search.confirm import Confirmed
 from pipeline.search.open_study import read_study
 from pipeline.trial_folder import TrialFolder
 from tests.ends import ended
