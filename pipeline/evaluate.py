@@ -27,7 +27,7 @@ from pipeline.data import prepare, prepare_test
 from pipeline.data.proxy import frozen_proxy
 from pipeline.data.test_split import opened_for_evaluation
 from pipeline.ensemble.assemble import assemble, trained_with
-from pipeline.inputs.labels import class_numbers
+from pipeline.inputs.labels.labels import class_numbers
 from pipeline.inputs.reading import Batch
 from pipeline.predictions.asked import few_of, open_asked
 from pipeline.predictions.scoring import Scored, write_scored

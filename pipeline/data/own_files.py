@@ -16,7 +16,7 @@ from pipeline.configuration.data_settings import FileSettings, NpzSettings
 from pipeline.data.source import DataSource, Labelled, PartToRead, required, resolve
 from pipeline.data.survey import BLOCK, Survey, form_of, survey_of, with_polarity
 from pipeline.inputs import Hints, InputSource, open_input
-from pipeline.inputs.labels import class_names, class_numbers
+from pipeline.inputs.labels.labels import class_names, class_numbers
 
 
 def own_files(settings: FileSettings, test: bool) -> Sequence[Path]:

@@ -13,7 +13,7 @@ from cnn_core.data.image_form import ImageForm, as_bytes, border_median, full_sc
 from cnn_core.errors import InputError
 from pipeline.configuration.data_settings import FileSettings
 from pipeline.inputs import InputSource
-from pipeline.inputs.picture_folder import PictureSource
+from pipeline.inputs.pictures.picture_folder import PictureSource
 
 BLOCK = 512  # pictures looked at together
 _SHOWN = 4

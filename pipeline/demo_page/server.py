@@ -22,7 +22,7 @@ from cnn_core.errors import InputError
 from cnn_core.layers import OPERATIONS
 from pipeline.bundle.predictor import Bundle, Net
 from pipeline.inputs import Hints
-from pipeline.inputs.picture_folder import PictureSource
+from pipeline.inputs.pictures.picture_folder import PictureSource
 
 MOST_MAPS = 32
 # What may precede the first activation.

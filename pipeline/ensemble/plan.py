@@ -162,7 +162,7 @@ def in_order(members: Sequence[Member]) -> list[FinalNet]:
 
 
 def _diverse(
-    trials: Sequence[StoredTrial], count: int, kind_errors: float, measure: str
+    trials: Sequence[StoredTrial], count: int, kind_errors: float, measure: str = "accuracy"
 ) -> list[StoredTrial]:
     """Return `count` trials: first the best of each kind of net that is nearly as good as the best,
     then the others, then the best again.

@@ -35,21 +35,21 @@ def _open(path: Path, hints: Hints) -> InputSource:
     kind = "picture" if path.is_dir() else recognise(path)
     # Each reader loads libraries of its own: the others are not waited for.
     if kind == "picture":
-        from pipeline.inputs.picture_folder import PictureSource
+        from pipeline.inputs.pictures.picture_folder import PictureSource
 
         return PictureSource(path, hints)
     if kind == "table":
-        from pipeline.inputs.table_source import TableSource
+        from pipeline.inputs.tables.table_source import TableSource
 
         return TableSource(path, hints)
     if kind == "parquet":
-        from pipeline.inputs.parquet import ParquetSource
+        from pipeline.inputs.tables.parquet import ParquetSource
 
         return ParquetSource(path, hints)
     if kind == "idx":
-        from pipeline.inputs.idx_files import IdxSource
+        from pipeline.inputs.arrays.idx_files import IdxSource
 
         return IdxSource(path, hints)
-    from pipeline.inputs.arrays import ArraySource
+    from pipeline.inputs.arrays.arrays import ArraySource
 
     return ArraySource(path, hints)

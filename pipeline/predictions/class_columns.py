@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from cnn_core.errors import InputError
-from pipeline.inputs.labels import label_text
+from pipeline.inputs.labels.labels import label_text
 
 
 def class_columns(columns: Sequence[str], names: Sequence[str], where: str) -> tuple[int, ...]:

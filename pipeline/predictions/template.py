@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cnn_core.errors import InputError
 from pipeline.inputs.input_source import numbered
-from pipeline.inputs.labels import label_text
+from pipeline.inputs.labels.labels import label_text
 from pipeline.predictions.class_columns import class_columns
 from pipeline.predictions.id_match import match_ids
 from pipeline.predictions.submission import Probabilities, chances, csv_line, safe_id

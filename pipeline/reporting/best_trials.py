@@ -20,6 +20,7 @@ from pipeline.events import State
 from pipeline.reporting.scores import wilson
 from pipeline.reporting.table import StudyTable, TrialRow, confirmed_metrics
 
+SHARES = ("valid_accuracy", "valid_top_k")  # shares of images, which Wilson's interval is for
 ENDED = (State.COMPLETE, State.PRUNED, State.FAIL)
 
 
@@ -106,7 +107,7 @@ def assess(table: StudyTable, images: int | None, seed_noise: float | None = Non
     if not ranked:
         raise ValueError("confidence: the study must have a complete trial, got none")
     best = ranked[0]
-    is_share = all(0.0 <= trial.value <= 1.0 for trial in ranked)
+    is_share = table.metric in SHARES and all(0.0 <= trial.value <= 1.0 for trial in ranked)
     interval = wilson(best.value * images, images) if images and is_share else None
     noise, source = seed_noise, "measured over seeds"
     if noise is None and images and is_share:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from cnn_core.measures import MEASURES, metric_of
 from pipeline.reporting.svg import Axis, axis_of, box, chart, dot, frame, line, vertical_grid, words
 from pipeline.reporting.table import StudyTable, TrialRow
 
@@ -77,15 +76,9 @@ def history(table: StudyTable) -> str:
     return chart("".join(parts), (WIDTH, HEIGHT), "Optimisation history", told, caption)
 
 
-def _judging_metric(table: StudyTable) -> str:
-    """Return the metric by which trials are judged: the contest's measure, if they have it."""
-    seen = {name for trial in table.trials for row in trial.history.values() for name in row}
-    return next((metric_of(m) for m in MEASURES[1:] if metric_of(m) in seen), "valid_accuracy")
-
-
 def curves(table: StudyTable) -> str:
     """Validation accuracy, or the contest's measure, over epochs, the best trials in front."""
-    metric = _judging_metric(table)
+    metric = table.metric
     rows = [t for t in table.trials if any(metric in m for m in t.history.values())]
     leaders = {t.number for t in table.best_first[:_CURVES]}
     values = [

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cnn_core.measures import MEASURES, metric_of
 from pipeline import journal
 from pipeline.events import (
     EpochDone,
@@ -73,6 +74,12 @@ class StudyTable:
     @property
     def complete(self) -> list[TrialRow]:
         return [trial for trial in self.trials if trial.state == "COMPLETE" and trial.objective]
+
+    @property
+    def metric(self) -> str:
+        """The metric by which trials are judged: the contest's measure, if they have it."""
+        seen = {name for trial in self.trials for row in trial.history.values() for name in row}
+        return next((metric_of(m) for m in MEASURES[1:] if metric_of(m) in seen), "valid_accuracy")
 
     @property
     def best_first(self) -> list[TrialRow]:
@@ -252,9 +259,9 @@ def _close_spans(
     running.clear()
 
 
-def objective_text(value: float) -> str:
-    """A value from 0 to 1 as per cent, others plainly."""
-    return f"{value:.2%}" if 0.0 <= value <= 1.0 else f"{value:.4g}"
+def objective_text(value: float, *, share: bool = True) -> str:
+    """A value from 0 to 1 as per cent, others, and losses (`share` False), plainly."""
+    return f"{value:.2%}" if share and 0.0 <= value <= 1.0 else f"{value:.4g}"
 
 
 def clock(seconds: float) -> str:

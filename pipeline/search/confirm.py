@@ -37,10 +37,11 @@ class Confirmed:
     number: int
     found: float  # in the search
     values: tuple[float, ...]  # with fresh seeds; failed runs left out
+    sign: float = 1.0  # -1 where less is better
 
     @property
     def mean(self) -> float:
-        return statistics.fmean(self.values) if self.values else -math.inf
+        return statistics.fmean(self.values) if self.values else -self.sign * math.inf
 
     @property
     def spread(self) -> float:
@@ -48,11 +49,13 @@ class Confirmed:
 
     @property
     def lower(self) -> float:
-        """The lower end of the interval; -inf with fewer than two values, so that the configuration
-        ranks last.
+        """The worse end of the interval: the lower, or the upper where less is better; infinitely
+        bad with fewer than two values, so that the configuration ranks last.
         """
         k = len(self.values)
-        return self.mean - T_95[k - 1] * self.spread / math.sqrt(k) if k > 1 else -math.inf
+        if k < 2:
+            return -self.sign * math.inf
+        return self.mean - self.sign * T_95[k - 1] * self.spread / math.sqrt(k)
 
 
 def unheard(context: Context) -> Context:
@@ -91,12 +94,12 @@ def confirm(
     Runner(runs, slots, context, Usage(), paths.log).run()
     if context.stop.requested and not runs.all_ended(jobs):
         return None
-    confirmed = []
+    confirmed, sign = [], 1.0 if problem.directions[0] == "maximize" else -1.0
     for row in best:
         ends = [runs.ends[folder.paths.folder] for folder in folders[row.number]]
         values = tuple(end.objective[0] for end in ends if end.state == State.COMPLETE)
-        confirmed.append(Confirmed(row.number, row.objective[0], values))
-    return sorted(confirmed, key=lambda item: (-item.lower, -item.mean, item.number))
+        confirmed.append(Confirmed(row.number, row.objective[0], values, sign))
+    return sorted(confirmed, key=lambda item: (-sign * item.lower, -sign * item.mean, item.number))
 
 
 def write_confirmed(confirmed: Sequence[Confirmed], paths: StudyPaths) -> None:
@@ -168,10 +171,11 @@ def confirmed_lines(
     for item in confirmed:
         values = " ".join(map(show, item.values))
         lines.append(
-            f"  trial {item.number}: {show(item.mean)} (at least {show(item.lower)}; {values}); "
+            f"  trial {item.number}: {show(item.mean)} (at {'least' if item.sign > 0 else 'most'} "
+            f"{show(item.lower)}; {values}); "
             f"found {show(item.found)}"
         )
-    top = max(confirmed, key=lambda item: (item.found, -item.number))
+    top = max(confirmed, key=lambda item: (item.sign * item.found, -item.number))
     if top.values:
         optimism = top.found - top.mean
         lines.append(

@@ -113,7 +113,7 @@ class Board:
         if self.best is not None:
             line = Text.assemble(
                 ("best ", "dim"),
-                (objective_text(self.best.value), "bold green"),
+                (objective_text(self.best.value, share=self.maximize), "bold green"),
                 f"  {self.best.name}",
             )
             line.truncate(width, overflow="ellipsis")
@@ -171,7 +171,7 @@ def ended_line(event: TrialEnded, name: str, board: Board, *, is_best: bool) -> 
     count = f"[{board.counted:>{len(str(board.total or 0))}}{of}]"
     effort = f"{event.epochs} epochs  {event.duration_s:.1f} s"
     if event.state == "COMPLETE":
-        values = "  ".join(objective_text(value) for value in event.objective)
+        values = "  ".join(objective_text(v, share=board.maximize) for v in event.objective)
         return (
             f"{count} {values:>8}  {name:<30}  {effort}{'  best so far' if is_best else ''}",
             "green" if is_best else "",

@@ -16,6 +16,7 @@ from pipeline.ensemble.candidates import finished_trials
 from pipeline.files import StudyPaths, TrialPaths
 from pipeline.reporting.facts import gather
 from pipeline.reporting.table import load_table
+from pipeline.search.confirm import Confirmed
 from pipeline.search.open_study import read_study
 from pipeline.trial_folder import TrialFolder
 from tests.ends import ended
@@ -108,3 +109,11 @@ def agree_on(root: Path, best: int, said: str) -> None:
         == best
     )
     assert finished_trials(StudyPaths(root, "smoke"))[0].number == best
+
+
+def test_where_less_is_better_the_upper_end_ranks() -> None:
+    steady = Confirmed(0, 0.30, (0.30, 0.31, 0.32), -1.0)
+    wild = Confirmed(1, 0.10, (0.10, 0.30, 0.50), -1.0)
+    alone = Confirmed(2, 0.05, (0.05,), -1.0)
+    assert steady.lower == pytest.approx(0.31 + 2.920 * 0.01 / 3**0.5)
+    assert steady.lower < wild.lower < alone.lower == float("inf")

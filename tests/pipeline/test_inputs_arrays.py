@@ -16,8 +16,8 @@ from scipy.io import savemat
 
 from cnn_core.errors import InputError
 from pipeline.inputs import Hints, InputSource
-from pipeline.inputs.arrays import ArraySource
-from pipeline.inputs.idx_files import IdxSource
+from pipeline.inputs.arrays.arrays import ArraySource
+from pipeline.inputs.arrays.idx_files import IdxSource
 
 COUNT = 11
 GREY = np.random.default_rng(0).integers(0, 256, (COUNT, 9, 8), dtype=np.uint8)

@@ -291,7 +291,7 @@ def test_tables_do_not_wait_for_pyarrow_at_import() -> None:
     import sys
 
     code = (
-        "import sys, pipeline.inputs, pipeline.inputs.table_source, pipeline.inputs.contents; "
+        "import sys, pipeline.inputs.tables.table_source, pipeline.inputs.contents; "
         "print({'pyarrow', 'PIL', 'scipy', 'pandas'} & sys.modules.keys())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from cnn_core.errors import InputError
 from pipeline.inputs import Hints
-from pipeline.inputs.picture_folder import PictureSource
+from pipeline.inputs.pictures.picture_folder import PictureSource
 
 
 def _draw(path: Path, grey: int, size: tuple[int, int] = (4, 3), form: str | None = None) -> None:

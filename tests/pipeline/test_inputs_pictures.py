@@ -11,8 +11,14 @@ import pytest
 from PIL import Image
 
 from cnn_core.errors import InputError
-from pipeline.inputs import pictures
-from pipeline.inputs.pictures import decode, looks_like_picture, on_paper, read_picture, stacked
+from pipeline.inputs.pictures import pictures
+from pipeline.inputs.pictures.pictures import (
+    decode,
+    looks_like_picture,
+    on_paper,
+    read_picture,
+    stacked,
+)
 
 GREY = np.random.default_rng(0).integers(0, 256, (9, 7), dtype=np.uint8)
 COLOUR = np.random.default_rng(1).integers(0, 256, (9, 7, 3), dtype=np.uint8)

@@ -370,7 +370,7 @@ def test_what_is_no_table(tmp_path: Path) -> None:
 
 
 def test_labels_of_a_file_beside(tmp_path: Path) -> None:
-    pytest.importorskip("pipeline.inputs.label_files")
+    pytest.importorskip("pipeline.inputs.labels.label_files")
     images, labels = tmp_path / "images.txt", tmp_path / "labels.txt"
     labels.write_text("".join(f"{label}\n" for label in LETTERS))
     told = Hints(need_labels=True, labels=labels)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cnn_core.errors import InputError
-from pipeline.inputs.label_files import read_labels
+from pipeline.inputs.labels.label_files import read_labels
 
 IDS = ("a.png", "b.png", "c.png", "d.png")
 LABELS = ("cat", "dog", "cat", "NA")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from cnn_core.errors import InputError, did_you_mean
-from pipeline.inputs.labels import label_text
+from pipeline.inputs.labels.labels import label_text
 
 Found = tuple[tuple[str, ...] | None, tuple[str, ...], str]
 _ID = re.compile(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cnn_core.errors import InputError
 from pipeline.inputs.input_source import Hints
-from pipeline.inputs.table_text import is_number
+from pipeline.inputs.tables.table_text import is_number
 
 SMALLEST_SIDE = 4
 # Neighbours and a pixel's colours differ less in the right order than in the wrong one; by this

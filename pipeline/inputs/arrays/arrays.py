@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from cnn_core.data.npy import NpyHeader, npy_header
 from cnn_core.data.npz import npz_headers, npz_values
 from cnn_core.errors import InputError
-from pipeline.inputs.array_layout import ArrayLayout, layout_of
-from pipeline.inputs.array_names import ArrayInfo, choose_arrays
+from pipeline.inputs.arrays.array_layout import ArrayLayout, layout_of
+from pipeline.inputs.arrays.array_names import ArrayInfo, choose_arrays
+from pipeline.inputs.arrays.mat_files import read_mat
+from pipeline.inputs.arrays.stored_array import HeldArray, StoredArray, StreamedArray
 from pipeline.inputs.input_source import Block, Hints, numbered
-from pipeline.inputs.label_arrays import label_names
-from pipeline.inputs.label_files import read_labels
-from pipeline.inputs.mat_files import read_mat
-from pipeline.inputs.stored_array import HeldArray, StoredArray, StreamedArray
+from pipeline.inputs.labels.label_arrays import label_names
+from pipeline.inputs.labels.label_files import read_labels
 
 
 class ArraySource:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cnn_core.errors import InputError
-from pipeline.inputs.labels import natural
-from pipeline.inputs.pictures import looks_like_picture
+from pipeline.inputs.labels.labels import natural
+from pipeline.inputs.pictures.pictures import looks_like_picture
 
 _COMPANIONS = {"thumbs.db", "desktop.ini", "readme", "license", "licence", "changelog", "copying"}
 _NOTES = {

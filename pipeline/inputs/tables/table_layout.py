@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cache, partial
 
 from cnn_core.errors import InputError
-from pipeline.inputs import table_header
-from pipeline.inputs.column_values import Profile
 from pipeline.inputs.input_source import Hints
-from pipeline.inputs.pixel_shape import PixelShape, shape_of
-from pipeline.inputs.table_extras import name_extras
-from pipeline.inputs.table_finder import TableFinder
+from pipeline.inputs.tables import table_header
+from pipeline.inputs.tables.column_values import Profile
+from pipeline.inputs.tables.pixel_shape import PixelShape, shape_of
+from pipeline.inputs.tables.table_extras import name_extras
+from pipeline.inputs.tables.table_finder import TableFinder
 
 
 @dataclass(frozen=True, kw_only=True)

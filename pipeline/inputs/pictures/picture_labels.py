@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from cnn_core.errors import InputError
-from pipeline.inputs.folder_listing import some
-from pipeline.inputs.label_files import LabelFile
+from pipeline.inputs.labels.label_files import LabelFile
+from pipeline.inputs.pictures.folder_listing import some
 
 Key = Callable[[str], str]
 

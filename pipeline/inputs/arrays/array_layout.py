@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_core.errors import InputError
-from pipeline.inputs.pictures import MAX_PIXELS, on_paper
+from pipeline.inputs.pictures.pictures import MAX_PIXELS, on_paper
 
 _CHANNELS = (1, 3, 4)
 _SMOOTHER = 0.8  # of the other reading's roughness: natural pictures reach 0.3 to 0.6

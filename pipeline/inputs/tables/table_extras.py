@@ -8,8 +8,8 @@ from itertools import permutations
 from typing import Protocol
 
 from cnn_core.errors import InputError
-from pipeline.inputs.column_values import Profile
 from pipeline.inputs.input_source import Hints
+from pipeline.inputs.tables.column_values import Profile
 
 MANY_LEVELS = 100  # so many different numbers in a column without a name may be grey levels
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from cnn_core.errors import InputError
-from pipeline.inputs.column_values import Profile, profile_of
 from pipeline.inputs.input_source import Block, Hints
-from pipeline.inputs.labels_beside import LabelsBeside
-from pipeline.inputs.table_columns import FaultyTableError, read_columns
-from pipeline.inputs.table_layout import Layout, TableLook, decide
-from pipeline.inputs.table_rows import Rows, in_blocks, whole_bytes
-from pipeline.inputs.table_text import TextForm, checked_rows, pixel_values, sample_of
+from pipeline.inputs.labels.labels_beside import LabelsBeside
+from pipeline.inputs.tables.column_values import Profile, profile_of
+from pipeline.inputs.tables.table_columns import FaultyTableError, read_columns
+from pipeline.inputs.tables.table_layout import Layout, TableLook, decide
+from pipeline.inputs.tables.table_rows import Rows, in_blocks, whole_bytes
+from pipeline.inputs.tables.table_text import TextForm, checked_rows, pixel_values, sample_of
 
 SAMPLE_ROWS = 101  # with the header's line
 _PLAIN_ROWS = 256  # read together where every cell is looked at

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_core.errors import InputError
-from pipeline.inputs.array_names import ArrayInfo, choose_arrays
+from pipeline.inputs.arrays.array_names import ArrayInfo, choose_arrays
+from pipeline.inputs.arrays.mat_format import mat_arrays, read_mat_arrays
 from pipeline.inputs.input_source import Hints
-from pipeline.inputs.mat_format import mat_arrays, read_mat_arrays
 
 
 def read_mat(path: Path, hints: Hints) -> tuple[NDArray[Any], NDArray[Any] | None, str]:

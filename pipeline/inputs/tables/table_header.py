@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from cnn_core.errors import InputError
-from pipeline.inputs.table_text import is_number
+from pipeline.inputs.tables.table_text import is_number
 
 _LABELS = (
     *("label", "labels", "class", "classes", "target", "targets", "digit", "y", "category"),

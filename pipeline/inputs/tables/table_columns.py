@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from pipeline.inputs.table_text import LONGEST_LINE, TextForm
+from pipeline.inputs.tables.table_text import LONGEST_LINE, TextForm
 from pipeline.inputs.unpacking import GZIP, ZIP, open_unpacked
 
 BLOCK_BYTES = 1 << 20

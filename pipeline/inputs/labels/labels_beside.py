@@ -11,7 +11,7 @@ class LabelsBeside:
     """Labels of a file of their own: joined by id where both files have ids, else in order."""
 
     def __init__(self, labels: Path, hints: Hints, images: Path, by_id: bool) -> None:
-        from pipeline.inputs.label_files import read_labels
+        from pipeline.inputs.labels.label_files import read_labels
 
         found = read_labels(labels, hints.label)
         self.path, self.images, self.labels = labels, images, found.labels

@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from math import prod
 
 from cnn_core.errors import InputError, did_you_mean
-from pipeline.inputs import table_header
-from pipeline.inputs.column_values import Profile
 from pipeline.inputs.input_source import Hints
-from pipeline.inputs.pixel_shape import PixelShape, brightest, shapes
-from pipeline.inputs.table_extras import Roles, name_extras, place_extras
-from pipeline.inputs.table_text import is_number
+from pipeline.inputs.tables import table_header
+from pipeline.inputs.tables.column_values import Profile
+from pipeline.inputs.tables.pixel_shape import PixelShape, brightest, shapes
+from pipeline.inputs.tables.table_extras import Roles, name_extras, place_extras
+from pipeline.inputs.tables.table_text import is_number
 
 
 class TableFinder:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_core.errors import InputError
-from pipeline.inputs.labels import label_text
+from pipeline.inputs.labels.labels import label_text
 
 
 def label_names(values: NDArray[Any], where: str) -> tuple[str, ...]:

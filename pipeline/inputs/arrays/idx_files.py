@@ -9,11 +9,11 @@ from typing import IO
 
 from cnn_core.data.idx import idx_header, open_idx
 from cnn_core.errors import InputError
-from pipeline.inputs.array_layout import layout_of
-from pipeline.inputs.arrays import labels_for, numbered_blocks
+from pipeline.inputs.arrays.array_layout import layout_of
+from pipeline.inputs.arrays.arrays import labels_for, numbered_blocks
+from pipeline.inputs.arrays.stored_array import StreamedArray
 from pipeline.inputs.input_source import Block, Hints
-from pipeline.inputs.label_files import read_labels
-from pipeline.inputs.stored_array import StreamedArray
+from pipeline.inputs.labels.label_files import read_labels
 
 
 class IdxSource:

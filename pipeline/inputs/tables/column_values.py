@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from cnn_core.data.image_form import full_scale_of
-from pipeline.inputs.labels import MOST_CLASSES, label_text
-from pipeline.inputs.table_text import is_number
+from pipeline.inputs.labels.labels import MOST_CLASSES, label_text
+from pipeline.inputs.tables.table_text import is_number
 
 ENOUGH = 20  # rows, from which on a constant column and repeated values say something
 

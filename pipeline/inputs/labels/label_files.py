@@ -14,8 +14,8 @@ from cnn_core.data.idx import idx_header, open_idx
 from cnn_core.data.npy import read_npy
 from cnn_core.data.npz import read_npz
 from cnn_core.errors import InputError
-from pipeline.inputs.label_arrays import label_names
-from pipeline.inputs.label_table import label_table
+from pipeline.inputs.labels.label_arrays import label_names
+from pipeline.inputs.labels.label_table import label_table
 
 MAX_BYTES = 256 << 20  # of a file of labels, unpacked: ten million lines
 

@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_core.errors import InputError
-from pipeline.inputs.column_values import Profile, profile_of
 from pipeline.inputs.input_source import Block, Hints, numbered
-from pipeline.inputs.labels import label_text
-from pipeline.inputs.labels_beside import LabelsBeside
-from pipeline.inputs.pictures import decode
-from pipeline.inputs.pixel_shape import planes_of
-from pipeline.inputs.table_layout import SideColumns, TableLook, decide, decide_beside
-from pipeline.inputs.table_rows import Rows, in_blocks, whole_bytes
+from pipeline.inputs.labels.labels import label_text
+from pipeline.inputs.labels.labels_beside import LabelsBeside
+from pipeline.inputs.pictures.pictures import decode
+from pipeline.inputs.tables.column_values import Profile, profile_of
+from pipeline.inputs.tables.pixel_shape import planes_of
+from pipeline.inputs.tables.table_layout import SideColumns, TableLook, decide, decide_beside
+from pipeline.inputs.tables.table_rows import Rows, in_blocks, whole_bytes
 
 SAMPLE_ROWS = 100
 _ROWS = 512  # read together

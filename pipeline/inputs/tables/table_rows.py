@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.inputs.input_source import Block, numbered
-from pipeline.inputs.labels import label_text
-from pipeline.inputs.pixel_shape import PixelShape
+from pipeline.inputs.labels.labels import label_text
+from pipeline.inputs.tables.pixel_shape import PixelShape
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""Arrays of images: .npy, .npz, IDX, MATLAB 5."""

@@ -1,0 +1,1 @@
+"""Labels as names, within the data or in a file beside them."""
