@@ -105,7 +105,7 @@ def test_names_that_the_root_needs_are_no_studies(name: str, key: str) -> None:
 
 def test_whatever_the_program_puts_beside_studies_is_reserved() -> None:
     """Found in its source, so that the next one is not forgotten."""
-    source = "\n".join(path.read_text() for path in Path("pipeline").rglob("*.py"))
+    source = "\n".join(path.read_text() for path in Path(sweep.__file__).parent.rglob("*.py"))
     beside = set(re.findall(r"""\broot / f?"([^"{]+)"\)?""", source))
     assert {"mlflow.db", "prepared", "presets", "sheets", "submissions.csv"} <= beside
     for name in beside:
