@@ -120,8 +120,31 @@ def check_choice(group: str, choice: object, search_path: tuple[str, ...] = ()) 
         raise InputError(f"{group}: must be one of {', '.join(known)}, got null")
     raise InputError(
         f"{group}: must be one of {', '.join(known)}, got "
-        f"{choice!r}{did_you_mean(str(choice), known)}"
+        f"{choice!r}{_by_name(group, str(choice)) or did_you_mean(str(choice), known)}"
     )
+
+
+def _by_name(group: str, choice: str) -> str:
+    """Return how to choose a file of one's own, "" where none was given."""
+    file = Path(choice)
+    if file.suffix not in (".yaml", ".yml") and len(file.parts) < 2:
+        return ""
+    there = file.parent.name == group
+    folder = str(file.parent.parent) if there else "DIR"
+    move = "" if there else f"it in DIR/{group}/{file.stem}.yaml and "
+    return (
+        f"; a file of your own is chosen by its name, with {move}--config-dir {folder} "
+        f"{group}={file.stem}"
+    )
+
+
+def file_of(group: str, choice: str | None, search_path: Sequence[str] = ()) -> str:
+    """Return the file in which a choice is defined, as messages name it."""
+    if choice is None:
+        return "conf/config.yaml"
+    own = (folder for folder in search_path if Path(folder, group, f"{choice}.yaml").exists())
+    folder = "conf" if choice in groups().get(group, ()) else next(own, "conf")
+    return f"{folder}/{group}/{choice}.yaml"
 
 
 def first_line(error: BaseException) -> str:

@@ -98,18 +98,45 @@ def parse_override(text: str) -> Override:
         override = _parsed(text)
     except HydraException as error:
         raise InputError(
-            f"override: must be KEY=VALUE in Hydra's grammar, got {text!r} ({first_line(error)})"
+            f"override: must be KEY=VALUE in Hydra's grammar, got {text!r} "
+            f"({first_line(error)}){_cure(text)}"
         ) from error
     if override.is_sweep_override():
         raise InputError(
             f"override: must be one value, got {text!r}; what to search is said by space=, such as "
-            f"'space={{model.filters:{{int:[8,32]}}}}'"
+            f"'space={{model.filters:{{int:[8,32]}}}}'{_cure(text)}"
         )
     if override.package is not None:
         raise InputError(
             f"override: a group goes to its own place, got {text!r}; leave out @{override.package}"
         )
     return override
+
+
+def _cure(text: str) -> str:
+    """Return how to write a value that the grammar does not take as one text, "" where quotes are
+    no cure.
+    """
+    key, _, value = text.partition("=")
+    if value.startswith("["):
+        return "; in a list, quotes make a text of what holds = or such letters: [['KEY=VALUE']]"
+    numbers = all(_looks_like_number(part) for part in value.split(","))
+    if (
+        not value
+        or key in groups()
+        or numbers
+        or re.match(r"\w+\(", value)
+        or value.startswith("{")
+    ):
+        return ""
+    quoted = f"{key}={_quoted(value)}"
+    try:
+        if _parsed(quoted).value() != value:
+            return ""
+    except HydraException:
+        return ""
+    line = shlex.quote(quoted) if re.search(r'["$`\\\\!]', quoted) else f'"{quoted}"'
+    return f"; as one text it is written in quotes: {line}"
 
 
 @lru_cache(maxsize=4096)

@@ -10,6 +10,9 @@ from cnn_core.measures import metric_of
 if TYPE_CHECKING:
     from pipeline.configuration.tree import Config
 
+# What lies beside the studies in the root, and what SQLite writes beside its file.
+RESERVED = ("mlartifacts", "prepared", "presets", "sheets", "submissions.csv")
+_RESERVED = re.compile("|".join([r"mlflow\.db(-.*)?", *map(re.escape, RESERVED)]), re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
 
 
@@ -31,11 +34,18 @@ def refuse_targets(value: Any, place: str) -> None:
 
 
 def check_name(key: str, name: str) -> None:
-    """Check that `name` can be a folder's name on every system. Raises InputError."""
+    """Check that `name` can be a folder's name on every system, and is not taken in the root.
+    Raises InputError.
+    """
     if not _NAME.fullmatch(name) or name.endswith("."):
         raise InputError(
             f"{key}: must be up to 100 letters, digits, _ . + - and not begin with . + -, got "
             f"{name!r}"
+        )
+    if _RESERVED.fullmatch(name):
+        raise InputError(
+            f"{key}: must not be mlflow.db, {', '.join(RESERVED)}, which the root needs for what "
+            f"all studies share, got {name!r}"
         )
 
 

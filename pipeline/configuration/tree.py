@@ -3,7 +3,7 @@ is checked against, and the result, `Config`.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 from omegaconf import DictConfig, OmegaConf
 
 from cnn_core.augmentation import AugmentSpec
-from cnn_core.errors import InputError
+from cnn_core.errors import InputError, did_you_mean
 from cnn_core.optimizers import OPTIMIZERS
 from cnn_core.schedules import SCHEDULES
 from cnn_core.spec import DataSpec, ModelSpec, RegularizerSpec, Scalar, Spec, TrainSpec
@@ -101,13 +101,21 @@ SECTIONS: dict[str, type | Callable[[str], type]] = {
     "final": FinalSettings,
     "ensemble": EnsembleSettings,
 }
+# The names that such a function knows.
+NAMES: dict[str, Collection[str]] = {
+    "data": DATA,
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+    "sampler": SAMPLERS,
+    "pruner": PRUNERS,
+}
 FREE_SECTIONS = ("space",)  # a plain mapping with a parser of its own
 ROOT_KEYS = {"root": "outputs"}
 
 
-def section_type(section: str, name: str | None) -> type:
+def section_type(section: str, name: str | None, place: str = "conf") -> type:
     """Return the dataclass that the section is checked against. Raises InputError for a name that
-    is in no table.
+    is in no table, with the file (`place`) that has it.
     """
     entry = SECTIONS[section]
     if isinstance(entry, type):
@@ -115,10 +123,9 @@ def section_type(section: str, name: str | None) -> type:
     try:
         return entry(name or "")
     except KeyError:
-        raise InputError(
-            f"{section}.name: must be a name that the program knows, got {name!r} in "
-            f"conf/{section}/"
-        ) from None
+        known = ", ".join(NAMES[section])
+        got = "none" if name is None else repr(name) + did_you_mean(name, NAMES[section])
+        raise InputError(f"{section}.name: must be one of {known}, got {got} ({place})") from None
 
 
 def choices_with(key: str) -> list[str]:

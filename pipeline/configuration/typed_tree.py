@@ -14,7 +14,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from cnn_core.errors import InputError, did_you_mean
 from cnn_core.field_checks import A_LIST, KINDS, check_settings
-from pipeline.configuration.hydra_tree import compose_groups, groups
+from pipeline.configuration.hydra_tree import compose_groups, file_of, groups
 from pipeline.configuration.rules import refuse_targets
 from pipeline.configuration.tree import (
     FREE_SECTIONS,
@@ -97,7 +97,8 @@ def typed_tree(
     for key, default in ROOT_KEYS.items():
         tree[key] = plain.get(key, default)
     for section in (*SECTIONS, *FREE_SECTIONS):
-        tree[section] = _typed_section(section, plain.get(section), chosen.get(section))
+        place = file_of(section, chosen.get(section), search_path)
+        tree[section] = _typed_section(section, plain.get(section), place)
     if command.keys is not None:
         own = OmegaConf.structured(command.keys)
         for key in own:
@@ -108,16 +109,15 @@ def typed_tree(
     return TypedTree(tree, chosen)
 
 
-def _typed_section(section: str, plain: Any, chosen: str | None) -> DictConfig:
+def _typed_section(section: str, plain: Any, place: str) -> DictConfig:
     if section in FREE_SECTIONS:
         return OmegaConf.create(
             {} if plain is None else OmegaConf.to_container(plain, resolve=False)
         )  # type: ignore[return-value]
-    place = f"conf/{section}/{chosen}.yaml" if chosen else "conf/config.yaml"
     values = {} if plain is None else OmegaConf.to_container(plain, resolve=False)
     if not isinstance(values, dict):
         raise InputError(f"{section}: must be a mapping, got {values!r} ({place})")
-    typed = OmegaConf.structured(section_type(section, values.get("name")))
+    typed = OmegaConf.structured(section_type(section, values.get("name"), place))
     OmegaConf.set_struct(typed, True)
     OmegaConf.set_readonly(typed, None)  # a frozen dataclass makes it read-only
     for key, value in values.items():

@@ -67,7 +67,7 @@ def find_duplicates(images: Images, labels: Labels) -> Duplicates:
     try:
         pairs = different[near_pairs(small_copies(images)[different])]
         connected = _connected(first, pairs)
-        if not fills_a_class(connected, labels):
+        if np.array_equal(connected, first) or not fills_a_class(connected, labels):
             groups, near = connected, len(different) - len(np.unique(connected))
     except TooAlikeError:
         pass

@@ -118,13 +118,21 @@ def _on_disk(source: InputSource, form: ImageForm, count: int, scratch: Path, wh
     return np.memmap(path, np.uint8, "r", shape=(count, *form.shape))
 
 
-# Each a group of settings; what a file is, its content says.
-CSV = TEXT = IDX = NPZ = IMAGES = FILES = DataSource(
-    own_files,
-    read_own,
-    own_test=lambda settings: settings.has_test,
-    options=(
-        *("label", "id", "shape", "classes", "colour", "size", "normalize", "polarity"),
-        *("on_damaged", "array_names"),
-    ),
+_OPTIONS = (
+    *("label", "id", "shape", "classes", "colour", "size", "normalize", "polarity"),
+    *("images_key", "labels_key", "on_damaged", "duplicates"),
 )
+
+
+def _source(*options: str) -> DataSource[FileSettings]:
+    return DataSource(
+        own_files,
+        read_own,
+        own_test=lambda settings: settings.has_test,
+        options=(*_OPTIONS, *options),
+    )
+
+
+# Each a group of settings; what a file is, its content says.
+CSV = TEXT = IDX = IMAGES = FILES = _source()
+NPZ = _source("images", "labels", "test_images", "test_labels")

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from cnn_core.data import prepared
-from cnn_core.data.prepared import DataAbsentError, open_prepared, write_prepared
+from cnn_core.data.prepared import DataAbsentError, open_prepared, store, write_prepared
 from cnn_core.errors import InputError
 
 IMAGES = np.arange(4 * 1 * 3 * 3, dtype=np.uint8).reshape(4, 1, 3, 3)
@@ -155,30 +156,34 @@ def test_what_is_no_labelled_set_is_not_written(
     assert not list(tmp_path.iterdir())
 
 
-def test_groups_are_written_where_given_and_are_part_of_the_digest(
+def test_names_form_and_groups_are_kept_and_part_of_the_digest(
     tmp_path: Path, written: tuple[Path, str]
 ) -> None:
     folder, digest = written
     assert open_prepared(str(folder), digest).groups is None
-    assert not (folder / "groups.npy").exists()
-    groups = np.array([0, 1, 0, 3])
-    grouped = write_prepared(
-        tmp_path / "grouped", IMAGES, LABELS, classes=2, name="tiny", groups=groups
-    )
-    opened = open_prepared(str(tmp_path / "grouped"), grouped)
+    about = open_prepared(str(folder), digest).about
+    for changed in (
+        replace(about, class_names=("cat", "dog")),
+        replace(about, form=replace(about.form, invert=True)),
+        replace(about, groups=((0, 2),)),
+    ):
+        place, other = store(tmp_path, [IMAGES], LABELS, changed, lambda digest: digest[:8])
+        assert other != digest
+        opened = open_prepared(str(place), other)
+        assert opened.about == changed
+        text = (place / "manifest.json").read_text()
+        (place / "manifest.json").write_text(text.replace("dog", "cow").replace("true", "false"))
+        if (place / "manifest.json").read_text() != text:
+            open_prepared.cache_clear()
+            with pytest.raises(InputError, match="must have the digest"):
+                open_prepared(str(place), other)
     assert opened.groups is not None and opened.groups.tolist() == [0, 1, 0, 3]
-    assert grouped != digest
-    np.save(tmp_path / "grouped" / "groups.npy", np.array([0, 1, 1, 3]))
-    open_prepared.cache_clear()
-    with pytest.raises(InputError, match="must have the digest"):
-        open_prepared(str(tmp_path / "grouped"), grouped)
 
 
-@pytest.mark.parametrize("groups", [[0, 2, 2, 3], [0, 1, -1, 3], [0, 0, 1, 3], [0, 1, 2]])
-def test_groups_that_do_not_name_first_pictures_are_refused(
-    tmp_path: Path, groups: list[int]
+def test_what_is_done_to_pictures_of_other_sizes_is_no_part_of_the_digest(
+    tmp_path: Path, written: tuple[Path, str]
 ) -> None:
-    with pytest.raises(InputError, match=r"tiny: groups must be \(4,\) int64, the index of the"):
-        write_prepared(
-            tmp_path / "set", IMAGES, LABELS, classes=2, name="tiny", groups=np.array(groups)
-        )
+    folder, digest = written
+    about = open_prepared(str(folder), digest).about
+    changed = replace(about, form=replace(about.form, other_sizes="mnist"))
+    assert store(tmp_path, [IMAGES], LABELS, changed, lambda digest: digest[:8])[1] == digest

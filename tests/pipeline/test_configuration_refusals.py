@@ -78,11 +78,11 @@ BAD = [
     ("study=5", "study: must be a mapping, got 5; set its keys as study.KEY=VALUE"),
     (
         "study.objectives=[speed]",
-        "study.objectives: must be one of valid_accuracy, multiply_adds, got 'speed'",
+        "study.objectives: must be one of valid_accuracy, valid_log_loss, valid_macro_f1",
     ),
     (
         "study.objectives=[multiply_adds]",
-        "study.objectives: must begin with valid_accuracy and name each once, got "
+        "study.objectives: must begin with valid_<study.objective> and name each once, got "
         "['multiply_adds']",
     ),
     ("study.objectives=[valid_accuracy,multiply_adds]", "pruner: must be none with two objectives"),
@@ -153,15 +153,15 @@ def test_target_in_a_file_of_ones_own_is_refused_unread(
             "name: contest\nfiltres: 3\n",
             (
                 'model.filtres: is not a key of the configuration; did you mean "model.filters"? '
-                "(conf/model/mine.yaml)"
+                "({folder}/model/mine.yaml)"
             ),
         ),
         (
             "name: contest\nfilters: many\n",
-            "model.filters: must be a whole number, got 'many' (conf/model/mine.yaml)",
+            "model.filters: must be a whole number, got 'many' ({folder}/model/mine.yaml)",
         ),
         ("name: [contest\n", "configuration: must compose"),
-        ("- 1\n", "model: must be a mapping, got [1] (conf/model/mine.yaml)"),
+        ("- 1\n", "model: must be a mapping, got [1] ({folder}/model/mine.yaml)"),
     ],
 )
 def test_faults_in_a_file_of_ones_own_name_it(
@@ -171,8 +171,83 @@ def test_faults_in_a_file_of_ones_own_name_it(
     (tmp_path / "model" / "mine.yaml").write_text(text)
     assert command_line(SWEEP, ["-cd", str(tmp_path), "model=mine"], never) == 2
     err = capsys.readouterr().err
-    assert says in err
+    assert says.replace("{folder}", str(tmp_path)) in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "says"),
+    [
+        ("optimizer", "lion", "optimizer.name: must be one of sgd, momentum, nesterov, "),
+        ("optimizer", "adan", "got 'adan'; did you mean \"adam\"?"),
+        ("schedule", "warm", "schedule.name: must be one of constant, "),
+        ("sampler", "bohb", "sampler.name: must be one of tpe, random, grid, cmaes, gp, nsga2, "),
+        ("pruner", "asha", "pruner.name: must be one of none, median, "),
+        ("data", "cifar", "data.name: must be one of digits, mnist, "),
+    ],
+)
+def test_an_unknown_name_in_a_file_of_ones_own_names_it_and_lists_the_names(
+    section: str, name: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / section).mkdir()
+    (tmp_path / section / "mine.yaml").write_text(f"name: {name}\n")
+    assert command_line(SWEEP, ["-cd", str(tmp_path), f"{section}=mine"], never) == 2
+    err = capsys.readouterr().err
+    assert says in err and f"got {name!r}" in err
+    assert f"({tmp_path}/{section}/mine.yaml)" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "command"),
+    [
+        ("mine/space/narrow.yaml", "--config-dir mine space=narrow"),
+        ("./space/narrow.yaml", "--config-dir . space=narrow"),
+        ("narrow.yaml", "with it in DIR/space/narrow.yaml and --config-dir DIR space=narrow"),
+        ("mine/narrow", "with it in DIR/space/narrow.yaml and --config-dir DIR space=narrow"),
+    ],
+)
+def test_a_file_in_place_of_a_choice_is_told_how_it_is_chosen(
+    given: str, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command_line(SWEEP, [f"space={given}"], never) == 2
+    assert command in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["a=b", "größe", "a,b.csv", "日本/train.csv", "it's, fine", 'say "hi", then', "50% = half",
+     "cost: $5, or `x`", "x:{y}", "(1)=2"],
+)  # fmt: skip
+def test_a_value_that_needs_quotes_is_shown_with_them(
+    value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The form that is printed is read as a shell would, and gives the value back."""
+    if command_line(SWEEP, [f"study.note={value}"], lambda config: 0) == 0:
+        return  # taken as it is
+    err = capsys.readouterr().err
+    shown = err.rstrip("\n").partition("as one text it is written in quotes: ")[2]
+    (word,) = subprocess.run(
+        ["bash", "-c", f'printf "%s\\n" {shown}'], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    seen: list[str] = []
+    assert command_line(SWEEP, [word], lambda config: seen.append(config.study.note) or 0) == 0
+    assert seen == [value]
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("study.enqueue=[[model.filters=7]]", "in a list, quotes make a text of what holds ="),
+        ("optimizer=adam,sgd", "what to search is said by space="),
+        ("model.filters=8,16", "what to search is said by space="),
+    ],
+)
+def test_quotes_are_shown_only_where_they_help(
+    word: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command_line(SWEEP, [word], never) == 2
+    err = capsys.readouterr().err
+    assert says in err and "as one text" not in err
 
 
 def test_credentials_do_not_reach_the_message(capsys: pytest.CaptureFixture[str]) -> None:

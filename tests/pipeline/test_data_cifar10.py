@@ -18,6 +18,7 @@ from pipeline.configuration import compose
 from pipeline.configuration.data_settings import DataSettings
 from pipeline.data import cifar10, download, opened_for_evaluation, prepare, prepare_test
 from pipeline.data.preparation import source_of
+from pipeline.data.source import PartToRead
 
 Bytes = NDArray[np.uint8]
 
@@ -153,7 +154,7 @@ def test_class_names_and_form(tmp_path: Path) -> None:
     write_batches(tmp_path)
     chosen = settings(tmp_path)
     source = source_of(chosen)
-    part = source.read(chosen, source.files(chosen, True), True)
+    part = source.read(chosen, source.files(chosen, True), PartToRead(test=True, scratch=Path()))
     assert part.class_names[0] == "airplane" and part.class_names[-1] == "truck"
     assert part.classes == 10 and len(part.class_names) == 10
     assert part.form is not None and part.form.shape == (3, 32, 32)
@@ -232,7 +233,9 @@ def test_the_digests_are_of_cifar10_itself(monkeypatch: pytest.MonkeyPatch) -> N
     chosen = settings(Path(SHARED, "cifar10"))
     source = source_of(chosen)
     for test, each in ((True, 1000), (False, 5000)):
-        part = source.read(chosen, source.files(chosen, test), test)
+        part = source.read(
+            chosen, source.files(chosen, test), PartToRead(test=test, scratch=Path())
+        )
         assert np.bincount(part.labels).tolist() == [each] * 10
     values = part.images.transpose(1, 0, 2, 3).reshape(3, -1)
     for plane, mean, deviation in zip(values, MEANS, DEVIATIONS, strict=True):

@@ -27,6 +27,7 @@ from pipeline.data import (
 )
 from pipeline.data.idx_sets import SETS, TEST, TRAIN
 from pipeline.data.preparation import source_of
+from pipeline.data.source import PartToRead
 from tests.pipeline.sources import idx_bytes, made, write_idx
 
 
@@ -257,7 +258,9 @@ def test_each_set_has_its_folder_class_names_and_form(
     chosen = compose([f"data={name}"]).data
     source = source_of(chosen)
     for test, count in ((False, 40), (True, 12)):
-        part = source.read(chosen, source.files(chosen, test), test)
+        part = source.read(
+            chosen, source.files(chosen, test), PartToRead(test=test, scratch=Path())
+        )
         assert part.form is not None and part.form.shape == (1, 28, 28)
         assert part.form.other_sizes == other_sizes
         assert (part.class_names[0], part.class_names[-1]) == (first, last)
@@ -366,7 +369,9 @@ def test_digests_are_of_the_published_files(name: str, train: int, test: int) ->
     chosen = compose([f"data={name}", f"data.root={folder}/{kept}"]).data
     source = source_of(chosen)
     for held, count in ((False, train), (True, test)):
-        part = source.read(chosen, source.files(chosen, held), held)
+        part = source.read(
+            chosen, source.files(chosen, held), PartToRead(test=held, scratch=Path())
+        )
         assert np.bincount(part.labels).tolist() == pytest.approx(
             [count / part.classes] * part.classes, rel=0.15
         )

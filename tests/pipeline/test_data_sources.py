@@ -44,7 +44,8 @@ def write(kind: str, folder: Path, count: int = COUNT, seed: int = 0) -> list[st
     return [f"data={kind}", *keys, "data.test_fraction=0"]
 
 
-NINE = "label,a,b,c,d,e,f,g,h,i\n"
+HEAD = "label," + ",".join(f"p{k}" for k in range(36)) + "\n"
+ROW = ",7" * 34 + "\n"
 KINDS = ["idx", "csv", "npz", "images", "text"]
 
 
@@ -361,12 +362,12 @@ def test_relative_paths_start_from_data_root_or_the_shared_folder(
         ),
         (
             "csv",
-            lambda f: (f / "train.csv").write_text(NINE + "1,2,-9,3,4,5,6,7,8,9\n"),
+            lambda f: (f / "train.csv").write_text(HEAD + "1,2,-9" + ROW),
             "got '-9' on line 2, column 3",
         ),
         (
             "csv",
-            lambda f: (f / "train.csv").write_text(NINE + "-1,2,9,3,4,5,6,7,8,9\n"),
+            lambda f: (f / "train.csv").write_text(HEAD + "-1,2,9" + ROW),
             "must have at least 2 classes, got -1 alone",
         ),
         (

@@ -2,6 +2,7 @@
 exported and read.
 """
 
+import re
 import sqlite3
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from cnn_core.errors import InputError
 from pipeline import sweep
 from pipeline.bundle import load_bundle
 from pipeline.configuration import SWEEP, command_line, compose, override
+from pipeline.configuration.rules import check_name
 from pipeline.doctor import examine
 from pipeline.files import StudyPaths
 from pipeline.search.open_study import read_study
@@ -88,3 +90,26 @@ def test_the_whole_chain_in_a_folder_of_an_awkward_name(
     assert len(load_bundle(root / "small" / "bundle").nets) == 2
     assert (root / "small" / "evaluation" / "test.json").exists()
     assert {path.name for path in tmp_path.iterdir()} == {ALL_AT_ONCE}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["mlflow.db", "mlflow.db-wal", "mlartifacts", "prepared", "presets", "sheets", "Prepared",
+     "submissions.csv"],
+)  # fmt: skip
+@pytest.mark.parametrize("key", ["study.name", "study.fork"])
+def test_names_that_the_root_needs_are_no_studies(name: str, key: str) -> None:
+    with pytest.raises(InputError, match=f"{key}: must not be mlflow.db, mlartifacts, prepared"):
+        compose([f"{key}={name}"])
+
+
+def test_whatever_the_program_puts_beside_studies_is_reserved() -> None:
+    """Found in its source, so that the next one is not forgotten."""
+    source = "\n".join(path.read_text() for path in Path(sweep.__file__).parent.rglob("*.py"))
+    beside = set(re.findall(r"""\broot / f?"([^"{]+)"\)?""", source))
+    assert {"mlflow.db", "prepared", "presets", "sheets", "submissions.csv"} <= beside
+    for name in beside:
+        if not name.startswith("."):  # which no study's name does
+            with pytest.raises(InputError, match="must not be"):
+                check_name("study.name", name)
+    assert compose(["study.name=prepared2"]).study.name == "prepared2"
