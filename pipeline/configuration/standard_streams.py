@@ -46,7 +46,7 @@ def _lasting(stream: TextIO | None, descriptor: int) -> TextIO:
     stream.flush()
     raw = _Lasting(stream.fileno(), "w", closefd=False)
     return io.TextIOWrapper(
-        io.BufferedWriter(raw),
+        raw if stream.write_through else io.BufferedWriter(raw),  # python -u: nothing waits
         encoding=stream.encoding,
         errors="backslashreplace",
         line_buffering=stream.line_buffering,
