@@ -78,7 +78,7 @@ BAD = [
     ("study=5", "study: must be a mapping, got 5; set its keys as study.KEY=VALUE"),
     (
         "study.objectives=[speed]",
-        "study.objectives: must be one of valid_accuracy, multiply_adds, got 'speed'",
+        "study.objectives: must be one of valid_accuracy, valid_log_loss, ",
     ),
     (
         "study.objectives=[multiply_adds]",
