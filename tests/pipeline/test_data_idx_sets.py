@@ -267,7 +267,6 @@ def test_each_set_has_its_folder_class_names_and_form(
         assert (len(part.labels), part.classes) == (count, len(part.class_names))
         np.testing.assert_array_equal(part.images[:, 0], made(count, (28, 28))[0])
     assert source.licence != "as its owner says"
-    assert chosen.duplicates == "ignore"
 
 
 @pytest.fixture

@@ -132,9 +132,9 @@ def test_no_other_command_opens_the_test_split(
     opened: list[bool] = []
     original = preparing._prepared
 
-    def watched(*arguments, test: bool):  # type: ignore[no-untyped-def]
-        opened.append(test)
-        return original(*arguments, test=test)
+    def watched(part, say):  # type: ignore[no-untyped-def]
+        opened.append(part.test)
+        return original(part, say)
 
     monkeypatch.setattr(preparing, "_prepared", watched)
     run_sweep(tmp_path)
