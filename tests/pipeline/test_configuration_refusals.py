@@ -82,7 +82,7 @@ BAD = [
     ),
     (
         "study.objectives=[multiply_adds]",
-        "study.objectives: must begin with valid_accuracy and name each once, got "
+        "study.objectives: must begin with valid_<study.objective> and name each once, got "
         "['multiply_adds']",
     ),
     ("study.objectives=[valid_accuracy,multiply_adds]", "pruner: must be none with two objectives"),
