@@ -74,7 +74,7 @@ def test_what_follows_keeps_the_sweep_s_settings(
         [
             f"root={tmp_path}",
             "tracking.uri=http://127.0.0.1:5999",
-            "tracking.experiment=hard_digits",
+            "tracking.experiment=contest",
         ]
     )
     quiet = replace(config, quiet=True)
