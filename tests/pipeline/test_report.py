@@ -207,7 +207,14 @@ def test_confirmed_trials_and_the_ensemble_are_told_when_there(tmp_path: Path) -
     images = np.zeros((4, 1, 8, 8), np.uint8)
     write_scored(
         folder / "evaluation",
-        Scored("test", images, np.array([0, 1, 2, 3]), probabilities[None], probabilities, ()),
+        Scored(
+            "test",
+            images,
+            np.array([0, 1, 2, 3]),
+            probabilities[None],
+            probabilities,
+            tuple("0123456789"),
+        ),
     )
     text = report_of(folder)
     checked(text)
