@@ -3,10 +3,12 @@
 What is fitted is a list of overrides that stand before the user's own: what a preset leaves open
 follows from the number of images and classes and from their side, what the command line gives
 stays. The list is printed and kept in the study, so that every later command composes the same; a
-trial's overrides hold it in full. The costs are those of two cores of FLOPS each.
+trial's overrides hold it in full. What the time allows for follows from the number of slots and
+from a core's measured speed.
 """
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -22,8 +24,9 @@ from pipeline.files import atomic_write_text
 from pipeline.search.budget import KEPT
 from pipeline.search.problem import model_cost
 
-FLOPS = 45e9  # a second and core, by the direct algorithm's count: a slow core trains so
-CORES = 2
+# Of a core's speed in matrix products, what training reaches, by the direct algorithm's count.
+SHARE_OF_SGEMM = 0.45
+STEP = 1.25  # speeds are rounded to powers of it: a machine gets the same sizes on most days
 SPENT = 0.85  # share of a time budget that is planned
 WIDTHS = (48, 40, 32, 24, 20, 16, 12, 8)  # filters of the first stage
 BATCHES = ((500, 16), (3_000, 32), (20_000, 64))  # fewer images than, images a step
@@ -40,6 +43,24 @@ MOST_VALIDATED = 5_000
 BLACK = 16  # a figure on black has a mean border of less than this, of 255
 IMBALANCED = 1.5  # the largest class has so many times the images of the smallest
 BY_CLASS = ("macro_f1", "balanced_accuracy")  # measures for which every class counts the same
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast the slots train: operations a second in each. By default two slow cores."""
+
+    flops: float = 45e9
+    slots: int = 2
+
+    @classmethod
+    def of(cls, gflops: float, slots: int) -> "Pace":
+        """Return the pace of slots of cores whose matrix products reach that many GFLOP/s."""
+        steps = round(math.log(SHARE_OF_SGEMM * gflops * 1e9 / cls.flops, STEP))
+        return cls(cls.flops * STEP**steps, slots)
+
+    def operations(self, minutes: float, at_once: float) -> float:
+        """Return how many operations a time budget holds, of `at_once` nets or more."""
+        return minutes * 60 * min(self.slots, at_once) * self.flops * SPENT
 
 
 @dataclass(frozen=True)
@@ -75,7 +96,7 @@ def _counts(labels: Labels) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
     return counts[counts > 0]
 
 
-def fitted(config: Config, data: DataSpec) -> tuple[Config, list[str]]:
+def fitted(config: Config, data: DataSpec, pace: Pace = Pace()) -> tuple[Config, list[str]]:
     """Return the configuration with its sizes fitted to the data, and a line for the user; without
     ``study.fit``, the configuration as it is.
 
@@ -86,7 +107,7 @@ def fitted(config: Config, data: DataSpec) -> tuple[Config, list[str]]:
     path = config.paths.folder / "fitted.json"
     found = _kept(config, data)
     if found is None:
-        found = sizes(config, facts_of(data))
+        found = sizes(config, facts_of(data), pace)
         atomic_write_text(path, json.dumps({"data": data.digest, "fitted": found}) + "\n")
     line = f"fitted to the data: {' '.join(found)}"
     return with_sizes(config, found), [line]
@@ -106,14 +127,14 @@ def with_sizes(config: Config, sizes: Sequence[str]) -> Config:
     return replace(again, command=config.command, arguments=config.arguments)
 
 
-def sizes(config: Config, facts: SetFacts) -> list[str]:
+def sizes(config: Config, facts: SetFacts, pace: Pace = Pace()) -> list[str]:
     """Return what follows from the data as overrides, without keys that the configuration's own
     overrides give.
     """
     given = {parse_override(text).key_or_group for text in config.overrides}
-    found = {**_of_the_images(config, facts), **_of_the_search(config, facts)}
+    found = {**_of_the_images(config, facts), **_of_the_search(config, facts, pace)}
     if "model.filters" not in given:
-        found |= _of_the_final_nets(config, facts)
+        found |= _of_the_final_nets(config, facts, pace)
     return [
         override(key, value)
         for key, value in found.items()
@@ -150,7 +171,7 @@ def _by_count(table: Sequence[tuple[int, Value]], images: int, otherwise: Value)
     return next((value for limit, value in table if images < limit), otherwise)
 
 
-def _of_the_search(config: Config, facts: SetFacts) -> Sizes:
+def _of_the_search(config: Config, facts: SetFacts, pace: Pace) -> Sizes:
     """Return width, images and epochs of a trial, so that all trials fit into budget.minutes."""
     share = float(_by_count(SHARES, facts.images, 1 / 6))
     training, valid = round(facts.images * (1 - share)), round(facts.images * share)
@@ -160,7 +181,7 @@ def _of_the_search(config: Config, facts: SetFacts) -> Sizes:
     if config.budget.minutes is None:
         return found | {"data.train_size": images if images < training else None}
     trials = config.budget.trials or 16
-    work = config.budget.minutes * 60 * CORES * FLOPS * SPENT
+    work = pace.operations(config.budget.minutes, trials)
     seen = {
         width: work / (trials * KEPT[config.pruner.name] * _image_flops(config, facts, width))
         for width in WIDTHS
@@ -183,7 +204,7 @@ def _image_flops(config: Config, facts: SetFacts, width: int) -> float:
     return 6 * model_cost(model, facts.image_shape, facts.classes)["multiply_adds"]
 
 
-def _of_the_final_nets(config: Config, facts: SetFacts) -> Sizes:
+def _of_the_final_nets(config: Config, facts: SetFacts, pace: Pace) -> Sizes:
     """Return the most epochs of the final nets, and their width, where the time does not allow for
     that of the trials: a wide net for a few epochs does better than a narrow one for many.
     """
@@ -195,7 +216,7 @@ def _of_the_final_nets(config: Config, facts: SetFacts) -> Sizes:
         return found
     judging = final.folds - 1.0
     nets = final.members * (final.refit + judging * final.fold_share if final.refit else judging)
-    work = final.minutes * 60 * CORES * FLOPS * SPENT / nets
+    work = pace.operations(final.minutes, nets) / nets
     seen = facts.images * min(epochs, FEWEST * (work / FEWEST_FLOPS) ** 0.25)
     width = next((w for w in WIDTHS if _image_flops(config, facts, w) * seen <= work), WIDTHS[-1])
     if width < WIDTHS[0]:

@@ -20,7 +20,7 @@ from pipeline.search.budget import calibrated
 from pipeline.search.confirm import confirm, confirmed_lines, forget, keep_best, write_confirmed
 from pipeline.search.deterministic import LockstepJobs
 from pipeline.search.fingerprint import BASE
-from pipeline.search.fitting import fitted
+from pipeline.search.fitting import Pace, fitted
 from pipeline.search.messages import (
     closing_lines,
     listeners_of,
@@ -56,7 +56,9 @@ def run(config: Config, slots: Sequence[Slot]) -> int:
     """
     try:
         say = None if config.quiet else print
-        config, fitting = fitted(config, prepare(config.data, config.root, say))
+        machine = slots[0].machine()
+        pace = Pace.of(machine.gflops, len(slots))
+        config, fitting = fitted(config, prepare(config.data, config.root, say), pace)
         problem, remarks = make_problem(config)
         print(*fitting, *remarks, sep="\n", end="\n" if fitting or remarks else "")
         if config.budget.trials is None:
@@ -67,7 +69,6 @@ def run(config: Config, slots: Sequence[Slot]) -> int:
         session = open_session(problem, len(slots))
         if session.queue.finished and _nothing_left(session):
             return _look(session)
-        machine = slots[0].machine()
         if not config.quiet:
             print(*plan_lines(config, problem, session.queue, len(slots), machine), sep="\n")
         _show_data(problem)

@@ -29,6 +29,8 @@ from tests.faults.harness import (
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
 
+pytestmark = pytest.mark.slow
+
 
 def shell(case: Case, line: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run a line of the shell in which SWEEP stands for the sweep's command."""
