@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from cnn_core.axes import Images, Labels
+from cnn_core.measures import measured
 from pipeline.files import atomic_write_text
 from pipeline.picture_sheet import write_sheet
 from pipeline.records.typed_json import plain
@@ -24,6 +25,7 @@ from pipeline.reporting.scores import (
 )
 from pipeline.reporting.svg import shortened
 
+_BY_CLASS = ("macro_f1", "balanced_accuracy", "kappa")
 _SHOWN = 200  # misclassified images on the sheet
 _LONGEST = 8  # signs of a class's name in a caption
 
@@ -40,8 +42,8 @@ class Scored:
     class_names: tuple[str, ...]
 
     def figures(self) -> dict[str, Any]:
-        """Return accuracy with Wilson's interval, log loss, calibration error, per-class figures,
-        each member's accuracy and the gain.
+        """Return accuracy with Wilson's interval, the other measures of contests, calibration
+        error, per-class figures, each member's accuracy and the gain.
         """
         right = int(np.sum(self.joined.argmax(axis=1) == self.labels))
         low, high = wilson(right, len(self.labels))
@@ -55,6 +57,7 @@ class Scored:
             "errors": len(self.labels) - right,
             "log_loss": log_loss(self.joined, self.labels),
             "calibration_error": calibration_error(self.joined, self.labels),
+            **{name: measured(name, self.joined, self.labels) for name in _BY_CLASS},
             "member_accuracy": singles,
         }
         if len(singles) > 1:
@@ -97,7 +100,7 @@ class Scored:
             f"{self.name}: accuracy {interval} of {f['images']} images, {f['errors']} errors, log "
             f"loss {f['log_loss']:.4f}, "
         )
-        line += f"calibration error {f['calibration_error']:.4f}"
+        line += f"calibration error {f['calibration_error']:.4f}, macro F1 {f['macro_f1']:.4f}"
         gain = f.get("gain_over_best_member")
         return line + (
             f"; {gain['errors_removed']:.0%} of the best member's errors gone" if gain else ""
