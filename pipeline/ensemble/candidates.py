@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from cnn_core.errors import InputError
+from cnn_core.measures import ranked_by
 from pipeline.configuration import Config, override
 from pipeline.events import State, TrialEnded
 from pipeline.files import StudyPaths
@@ -50,6 +51,11 @@ class Study:
         return self._opened is not None
 
     @property
+    def sign(self) -> int:
+        """-1 where more of the objective is better, else 1: the best come first by its product."""
+        return 1 if self._opened is not None and self._opened[2] == "MINIMIZE" else -1
+
+    @property
     def base(self) -> tuple[str, ...]:
         """The overrides that the study was run with."""
         return () if self._opened is None else tuple(self._opened[1].get(BASE, ()))
@@ -83,8 +89,8 @@ class Study:
         )
 
     def unfinished(self) -> list[StoredTrial]:
-        """Return the trials that were stopped early or paused after an epoch at least, by their
-        last validation accuracy.
+        """Return the trials that were stopped early or paused after an epoch at least, by what
+        they were judged by last.
         """
         found = []
         for number, frozen in self.trials.items():
@@ -92,12 +98,13 @@ class Study:
             if trial is None:
                 continue
             values = dict(sorted(frozen.intermediate_values.items()))
-            values = {k: r["valid_accuracy"] for k, r in enumerate(trial.history, 1)} or values
+            judged = {k: ranked_by(metrics) for k, metrics in enumerate(trial.history, 1)}
+            values = {k: value for k, value in judged.items() if value is not None} or values
             if values:
                 state = State.PRUNED if frozen.state.name == "PRUNED" else State.INTERRUPTED
                 ended = self._end(frozen, state, [list(values.values())[-1]], len(values))
                 found.append(replace(trial, ended=ended))
-        return sorted(found, key=lambda trial: (-trial.value, trial.number))
+        return sorted(found, key=lambda trial: (self.sign * trial.value, trial.number))
 
     def read(self, number: int) -> tuple[StoredTrial | None, str]:
         """Return a trial from its folder, or else from the study, or None where both fail; and a
@@ -127,13 +134,13 @@ class Study:
         )
 
     @cached_property
-    def _opened(self) -> "tuple[list[FrozenTrial], dict[str, Any]] | None":
+    def _opened(self) -> "tuple[list[FrozenTrial], dict[str, Any], str] | None":
         if self.storage is None and not self.paths.study_db.exists():
             return None
         from pipeline.search.open_study import read_study
 
         study = read_study(self.paths, self.storage)
-        return study.get_trials(deepcopy=False), study.user_attrs
+        return study.get_trials(deepcopy=False), study.user_attrs, study.directions[0].name
 
 
 def finished_trials(paths: StudyPaths) -> list[StoredTrial]:
@@ -197,4 +204,4 @@ def _order(study: Study) -> list[int]:
         if found := [int(row["trial"]) for row in rows if row["state"] == State.COMPLETE]:
             return found
     complete = [t for t in study.trials.values() if t.state.name == State.COMPLETE]
-    return [t.number for t in sorted(complete, key=lambda t: (-t.values[0], t.number))]
+    return [t.number for t in sorted(complete, key=lambda t: (study.sign * t.values[0], t.number))]

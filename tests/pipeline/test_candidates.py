@@ -105,6 +105,13 @@ def test_complete_trials_count_without_a_leaderboard(paths: StudyPaths) -> None:
     assert planned(paths) == before
 
 
+def test_where_less_is_better_the_least_comes_first(paths: StudyPaths) -> None:
+    paths.leaderboard.unlink()
+    upwards = [trial.number for trial in finished_trials(paths)]
+    change(paths, "UPDATE study_directions SET direction = 'MINIMIZE'")
+    assert [trial.number for trial in finished_trials(paths)] == upwards[::-1]
+
+
 def test_without_any_trial_the_enqueued_configuration_stands_in(paths: StudyPaths) -> None:
     paths.leaderboard.unlink()
     shutil.rmtree(paths.trials)
