@@ -35,7 +35,7 @@ def test_one_command_from_nothing_to_a_bundle_and_once_more(
     for name in ("test.json", "proxy.json", "reserve.json", "openings.csv"):
         assert (folder / "evaluation" / name).exists()
     written = (folder / "bundle" / "manifest.json").stat().st_mtime_ns
-    capsys.readouterr()
+    assert "next:" not in capsys.readouterr().out, "what follows is done, not proposed"
     assert command_line(SWEEP, [*ARGUMENTS, f"root={tmp_path}"], sweep.main) == 0
     said = capsys.readouterr().out
     assert "evaluated before" in said and "exported before" in said
