@@ -1,13 +1,16 @@
 """What a labelled set says of itself beside its arrays: names, form, copies."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from cnn_core.axes import Indices
 from cnn_core.data.image_form import ImageForm
+
+# The fields that make a digest: those that came later concern other pictures.
+OLD = ("channels", "height", "width", "full_scale", "invert", "normalize")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,16 +35,14 @@ class About:
 
     def of_its_own(self) -> str:
         """Return as text what the arrays do not say, empty where there is nothing to say."""
-        # What is done to pictures of other sizes does not show in the arrays.
-        channels, height, width = self.form.shape
-        plain = ImageForm(
-            channels=channels, height=height, width=width, other_sizes=self.form.other_sizes
-        )
+        # What concerns other pictures does not show in the arrays.
+        form = replace(self.form, other_sizes="resample", background="", source=())
+        plain = ImageForm(channels=form.channels, height=form.height, width=form.width)
         said: dict[str, Any] = {}
         if self.class_names != numbered_classes(len(self.class_names)):
             said["class_names"] = self.class_names
-        if self.form != plain:
-            said["form"] = asdict(self.form)
+        if form != plain:
+            said["form"] = {name: value for name, value in asdict(form).items() if name in OLD}
         if self.groups:
             said["groups"] = self.groups
         return json.dumps(said, sort_keys=True) if said else ""

@@ -8,7 +8,7 @@ our addition: the background is the border's median.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -44,6 +44,13 @@ class ImageForm:
     invert: bool = False
     normalize: str = "none"  # none | mnist
     other_sizes: str = "resample"  # resample | mnist | box | refuse
+    # What the training data looked like: the background of grey figures, "" where it is not one and
+    # the same; the shape of a table's rows, () where it is that of the form.
+    background: str = ""  # dark | light
+    source: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "source", tuple(self.source))  # JSON has lists
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -79,6 +86,14 @@ class ImageForm:
         found = [self.apply(picture, where) for picture in pictures]
         return np.stack(found) if found else np.empty((0, *self.shape), np.uint8)
 
+    def matched(self, images: Bytes) -> "ImageForm":
+        """Return the form that turns light and dark round where images in this form, (N, C, H, W),
+        have certainly the other background than the training data had; else the form itself.
+        """
+        found = background_of(images) if self.normalize == "none" else ""
+        opposite = {self.background, found} == {"dark", "light"}
+        return replace(self, invert=not self.invert) if opposite else self
+
     def lines(self) -> str:
         """Return the form in words: size, colour, polarity, range, normalisation."""
         parts = [f"{self.height}x{self.width}", _colour(self.channels)]
@@ -89,6 +104,16 @@ class ImageForm:
         if self.normalize != "none":
             parts.append("centred and scaled as MNIST was")
         return ", ".join(parts)
+
+
+def background_of(images: Bytes) -> str:
+    """Return "dark" or "light" where at least nine in ten of grey images, (N, 1, H, W), have a
+    border of that kind; "" where they have not, or are coloured.
+    """
+    if not len(images) or images.shape[1] != 1:
+        return ""
+    light = float(np.mean([border_median(image[0]) > 127 for image in images]))
+    return "light" if light >= 0.9 else "dark" if light <= 0.1 else ""
 
 
 def full_scale_of(largest: float) -> float:

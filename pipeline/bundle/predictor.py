@@ -169,16 +169,20 @@ class Bundle:
 
         pictures: (N, H, W), (N, C, H, W), (N, H, W, C), rows (N, C * H * W) of the model's size, or
         one by one in different sizes; any numeric dtype. full_scale: the value that stands for
-        white, None: that of training, unless the values certainly have another range. Raises
+        white, None: that of training, unless the values certainly have another range. Grey figures
+        on the other background than training's are turned round. Raises
         BundleError for pictures that do not fit or whose range is not certain.
         """
-        planes = [self._planes(picture) for picture in pictures]
+        planes = [self._planes(np.asarray(picture)) for picture in pictures]
         try:
             if full_scale is None:
                 found = ValueRange(self.form.full_scale)
                 found.add(planes)
                 full_scale = found.full_scale()
-            return replace(self.form, full_scale=full_scale).apply_all(planes)
+            form = replace(self.form, full_scale=full_scale)
+            images = form.apply_all(planes)
+            turned = form.matched(images)
+            return images if turned is form else turned.apply_all(planes)
         except InputError as error:
             raise BundleError(str(error)) from None
 

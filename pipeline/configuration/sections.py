@@ -254,6 +254,12 @@ class InputKeys:
     input: str | None = setting(
         None, "images: IDX (.gz), tables, text, .npy, .npz, .mat, parquet, pictures or a folder"
     )
+    polarity: str = setting(
+        "auto",
+        "auto turns light and dark round in grey pictures whose background is certainly not that "
+        "of the training data; keep does not",
+        choices=("auto", "keep"),
+    )
     normalize: str = setting(
         "auto",
         "auto repeats what training did; mnist centres and scales every image, none changes none",

@@ -38,7 +38,8 @@ def read_own(settings: FileSettings, files: Sequence[Path], part: PartToRead) ->
     damaged = set(survey.damaged)
     labels = [label for k, label in enumerate(survey.labels) if k not in damaged]
     names = known.class_names if known else _names(labels, settings, where)
-    form = known.form if known else form_of(survey, settings, where)
+    form = _as_in_training(known.form, source) if known else form_of(survey, settings, where)
+    turned = known is not None and form.invert != known.form.invert
     if known is None and settings.polarity == "light_on_dark":
         form = with_polarity(form, source)
     if not part.test and settings.has_test:
@@ -50,8 +51,18 @@ def read_own(settings: FileSettings, files: Sequence[Path], part: PartToRead) ->
         classes=len(names),
         class_names=names,
         form=form,
-        understood=(f"{files[0].name}: {source.understood}", *_lines(survey, form, names)),
+        understood=(
+            f"{files[0].name}: {source.understood}",
+            *_lines(survey, form, names),
+            *(["light and dark turned round, to training's background"] if turned else []),
+        ),
     )
+
+
+def _as_in_training(form: ImageForm, source: InputSource) -> ImageForm:
+    """Return training's form, turned round where the test's background is the other one."""
+    some = [p for p in next(iter(source.blocks(BLOCK))).pictures if p.size]
+    return form.matched(form.apply_all(some))
 
 
 def _opened(

@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 
 from cnn_core.axes import Images, Indices
 from cnn_core.data.about import About
+from cnn_core.data.image_form import ImageForm, background_of
 from cnn_core.data.pages import rows_of
 from cnn_core.data.prepared import open_prepared, store
 from cnn_core.errors import InputError
@@ -204,6 +205,8 @@ def _write(part: _Part, files: Sequence[Path], folder: Path) -> dict[str, Any]:
             aside = held_out(whole.labels, fraction, seed, test=part.test, groups=groups)
             chosen = np.flatnonzero(aside)
         about = whole.about(name, () if groups is None else _members(groups, chosen))
+        if part.known is None:
+            about = replace(about, form=_with_background(about.form, whole.images, chosen))
         kind = f"{name}-test" if part.test else name
         try:
             place, digest = store(
@@ -241,6 +244,12 @@ def _copies(part: _Part, whole: Labelled) -> tuple[Indices | None, list[str]]:
         return None, found.lines(f"left where they are{why}")
     alone = (found.groups == np.arange(len(found.groups))).all()
     return None if alone else found.groups, found.lines()
+
+
+def _with_background(form: ImageForm, images: Images, chosen: Indices) -> ImageForm:
+    """Return the form with the background that the training images have, by some of them."""
+    some = chosen[:: max(1, len(chosen) // _AT_ONCE)][:_AT_ONCE]
+    return replace(form, background=background_of(rows_of(images, some)))
 
 
 def _members(groups: Indices, chosen: Indices) -> Iterator[list[int]]:

@@ -76,10 +76,14 @@ def form_of(survey: Survey, settings: FileSettings, where: str) -> ImageForm:
             f"pictures must have one depth, got some of 8 and some of more bits a pixel in {where}"
         )
     height, width = _size(survey, settings, where)
+    one_size = len(survey.sizes) == 1 and len(survey.channels) == 1
+    source = (next(iter(survey.channels)), *next(iter(survey.sizes))) if one_size else ()
+    channels = _channels(survey, settings, where)
     return ImageForm(
-        channels=_channels(survey, settings, where),
+        channels=channels,
         height=height,
         width=width,
+        source=() if source == (channels, height, width) else source,
         full_scale=full_scale_of(survey.largest),
         normalize=settings.normalize,
     )

@@ -44,7 +44,8 @@ def input_of(content: bytes, bundle: Bundle) -> NDArray[np.uint8]:
             (block,) = PictureSource(file, Hints()).blocks(1)
             picture = block.pictures[0]
             scale = 255.0 if picture.dtype == np.uint8 else full_scale_of(float(picture.max()))
-            return replace(bundle.form, full_scale=scale).apply(picture)[None]
+            form = replace(bundle.form, full_scale=scale)
+            return form.matched(form.apply(picture)[None]).apply(picture)[None]
         except InputError as error:
             raise InputError(str(error).replace(f" in {file}", "")) from None
 

@@ -68,12 +68,14 @@ def open_as_trained(
     hints: Hints,
     normalize: str = "auto",
     full_scale: float | None = None,
+    polarity: str = "auto",
 ) -> Reading:
     """Open an input for a net whose training data have this form.
 
     `normalize` "auto" repeats the form, "mnist" and "none" override its normalisation;
     `full_scale` is the value that stands for white, None: training's, or another where the input's
-    values certainly have that range. Raises InputError for whatever cannot be read.
+    values certainly have that range; `polarity` "auto" turns grey pictures round whose background
+    is certainly not training's, "keep" does not. Raises InputError for whatever cannot be read.
     """
     path = Path(path).expanduser()
     source = open_input(path, hints)
@@ -82,9 +84,23 @@ def open_as_trained(
     lines = [source.understood]
     if scale != form.full_scale:
         lines.append(f"values 0 to {scale:g} stand for training's 0 to {form.full_scale:g}")
-    form = replace(overridden(form, normalize), full_scale=scale)
-    lines.append(f"every picture as in training: {form.lines()}")
+    asked = replace(overridden(form, normalize), full_scale=scale)
+    some = _some(source)
+    form = asked.matched(asked.apply_all(some, str(path))) if polarity == "auto" else asked
+    sizes = sorted(
+        {"x".join(map(str, p.shape[1:])) for p in some} - {f"{form.height}x{form.width}"}
+    )
+    now = f" (of {', '.join(sizes[:3])}{', ...' if len(sizes) > 3 else ''})" if sizes else ""
+    lines.append(f"every picture{now} becomes, as in training: {form.lines()}")
+    if form != asked:
+        lines.append("light and dark turned round, to training's background (polarity=keep: not)")
     return Reading(source, form, size, path, tuple(lines))
+
+
+def _some(source: InputSource) -> list[NDArray[Any]]:
+    """Return the first pictures that can be read."""
+    block = next(iter(source.blocks(_FIRST_PICTURES)), None)
+    return [] if block is None else [picture for picture in block.pictures if picture.size]
 
 
 def overridden(form: ImageForm, normalize: str) -> ImageForm:

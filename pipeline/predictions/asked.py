@@ -25,12 +25,14 @@ def open_asked(
         labels=Path(labels).expanduser() if labels else None,
         images_key=keys.images_key,
         labels_key=keys.labels_key,
-        shape=tuple(keys.shape) or bundle.form.shape,
+        shape=tuple(keys.shape) or bundle.form.source or bundle.form.shape,
         class_names=bundle.class_names,
         need_labels=need_labels,
         on_damaged=keys.on_damaged,
     )
-    return open_as_trained(keys.input, bundle.form, hints, keys.normalize, keys.full_scale)
+    return open_as_trained(
+        keys.input, bundle.form, hints, keys.normalize, keys.full_scale, keys.polarity
+    )
 
 
 def few_of(ids: Sequence[str], most: int = 10) -> str:

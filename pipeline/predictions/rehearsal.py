@@ -21,7 +21,7 @@ def rehearse(data: DataSpec, test: Path, template: Path | None) -> Iterator[str]
     """
     prepared = open_prepared(data.folder, data.digest)
     names = prepared.class_names
-    hints = Hints(class_names=names, shape=prepared.form.shape)
+    hints = Hints(class_names=names, shape=prepared.form.source or prepared.form.shape)
     reading = open_as_trained(test, prepared.form, hints)
     yield f"{test.name}: {'; '.join(reading.lines)}"
     rows = None

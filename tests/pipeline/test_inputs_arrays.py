@@ -290,6 +290,16 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         assert peak < 4e6, path
 
 
+def test_pictures_on_the_last_axis_are_refused_where_their_size_is_known(tmp_path: Path) -> None:
+    """(H, W, N) would be H pictures of W x N, and as many answers."""
+    np.save(tmp_path / "x.npy", np.zeros((28, 28, 80), np.uint8))
+    for shape in ((1, 28, 28), (28, 28), (28, 28, 1)):
+        with pytest.raises(InputError, match="on the last axis"):
+            ArraySource(tmp_path / "x.npy", Hints(shape=shape))
+    np.save(tmp_path / "x.npy", np.zeros((80, 28, 28), np.uint8))
+    assert ArraySource(tmp_path / "x.npy", Hints(shape=(1, 28, 28))).count == 80
+
+
 def test_matlab_files_with_the_pictures_along_the_last_axis(tmp_path: Path) -> None:
     path = tmp_path / "train_32x32.mat"
     savemat(path, {"X": COLOUR.transpose(2, 3, 1, 0), "y": LABELS[:, None].astype(np.uint8)})

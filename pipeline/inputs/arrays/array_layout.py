@@ -64,6 +64,7 @@ def layout_of(
             )
         found = _rows(each[0], wanted, where, sample)
     elif len(each) == 2:
+        _check_first_axis(shape, wanted, where)
         found = _planes(each[0], each[1], shape, where)
     else:
         found = _channels((each[0], each[1], each[2]), wanted, where)
@@ -72,6 +73,16 @@ def layout_of(
             f"a picture must have at most {MAX_PIXELS:,} pixels, got shape {shape} in {where}"
         )
     return found
+
+
+def _check_first_axis(shape: tuple[int, ...], wanted: tuple[int, ...], where: str) -> None:
+    """Refuse (H, W, N) where the picture's size is known and only that reading has it."""
+    size = wanted[:2] if len(wanted) == 3 and wanted[2] in _CHANNELS else wanted[-2:]
+    if len(size) == 2 and shape[1:] != size and shape[:2] == size:
+        raise InputError(
+            f"an array of images must be (N, H, W), got shape {shape} in {where}: pictures of "
+            f"{size[0]}x{size[1]} on the last axis? numpy.moveaxis(x, -1, 0) brings it to the front"
+        )
 
 
 def _rows(

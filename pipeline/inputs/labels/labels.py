@@ -9,6 +9,7 @@ from cnn_core.axes import Labels
 from cnn_core.errors import InputError, did_you_mean
 
 MOST_CLASSES = 1000
+_FEW = 20  # classes that may have a picture each
 _WHOLE = re.compile(r"[+-]?\d+")
 _WHOLE_AS_FLOAT = re.compile(r"([+-]?\d+)\.0*")
 
@@ -24,8 +25,9 @@ def class_names(labels: Iterable[str], where: str) -> tuple[str, ...]:
     """Return the distinct labels in order: by value where all are whole numbers, else by name with
     numbers in it by value (2 before 10).
 
-    Raises InputError for fewer than two classes or more than 1,000.
+    Raises InputError for fewer than two classes, more than 1,000, or many of one picture each.
     """
+    labels = tuple(labels)
     distinct = set(labels)
     if len(distinct) < 2:
         raise InputError(
@@ -37,6 +39,11 @@ def class_names(labels: Iterable[str], where: str) -> tuple[str, ...]:
         raise InputError(
             f"training data may have at most {MOST_CLASSES} classes, got {len(distinct)} ({few}, "
             f"...) in {where}; is this the label's column?"
+        )
+    if len(distinct) > _FEW and 2 * len(distinct) > len(labels):
+        raise InputError(
+            f"classes must have two pictures each in the mean, got {len(distinct)} classes of "
+            f"{len(labels)} pictures in {where}; is the label a number to be estimated, or an id?"
         )
     if all(_WHOLE.fullmatch(label) for label in distinct):
         return tuple(sorted(distinct, key=lambda label: (int(label), label)))

@@ -1,0 +1,40 @@
+"""Labels are names, in an order that people expect."""
+
+import pytest
+
+from cnn_core.errors import InputError
+from pipeline.inputs.labels.labels import class_names, class_numbers, label_text
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        ("10 9 2 10", ("2", "9", "10")),
+        ("3 -1 0", ("-1", "0", "3")),
+        ("dog cat dog", ("cat", "dog")),
+        ("img10 img2", ("img2", "img10")),
+        ("01 1 2", ("01", "1", "2")),
+    ],
+)
+def test_their_order(labels: str, names: tuple[str, ...]) -> None:
+    assert class_names(labels.split(), "x") == names
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        (["cat"] * 5, "at least 2 classes, got cat alone"),
+        ([str(k // 2) for k in range(2002)], "at most 1000 classes, got 1001"),
+        ([str(k) for k in range(30)] * 1 + ["0"], "two pictures each in the mean, got 30 classes"),
+    ],
+)
+def test_what_is_no_set_of_classes(labels: list[str], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        class_names(labels, "x")
+
+
+def test_numbers_are_places_in_the_names() -> None:
+    assert class_numbers(["b", "a", "b"], ("a", "b"), "x").tolist() == [1, 0, 1]
+    with pytest.raises(InputError, match=r"got 'c' at picture 2 of x"):
+        class_numbers(["b", "c"], ("a", "b"), "x")
+    assert label_text(" 3.0 ") == "3" and label_text("3.5") == "3.5" and label_text("007") == "007"
