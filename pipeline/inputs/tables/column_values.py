@@ -49,7 +49,7 @@ class Profile:
 
     def can_be_pixel(self, brightest: float) -> bool:
         """Tell whether these may be values of images whose other pixels reach `brightest`."""
-        white = full_scale_of(brightest) if self.rows >= ENOUGH else max(brightest, 255.0)
+        white = max(full_scale_of(brightest), 1.0) if self.rows >= ENOUGH else max(brightest, 255.0)
         return not self.text and self.least >= 0 and self.most <= white
 
 
