@@ -214,6 +214,20 @@ class TableFinder:
             f"{self.where}"
         )
 
+    def check_ids(self, roles: Roles, hints: Hints) -> None:
+        """Raise InputError where pictures to be predicted have ids, and one comes twice."""
+        if not hints.class_names or hints.need_labels or hints.id == "none":
+            return
+        named = [c for c in table_header.named_ids(self.names) if c in roles.others]
+        for column in named if roles.id is None else [roles.id]:
+            twice = self.profile(column).twice
+            if twice is not None:
+                raise InputError(
+                    f"ids must be distinct, got {twice[:40]!r} twice in column "
+                    f"{self.called(column)} of {self.where}; `id` says which column holds them, "
+                    "or none"
+                )
+
     def words(self, roles: Roles, pictures: str) -> str:
         """Return what was understood in a line."""
         parts = [] if self.header else ["no header"]

@@ -64,6 +64,7 @@ def decide(look: TableLook, hints: Hints) -> Layout:
     roles = finder.named_roles(hints)
     pixels, shape = finder.pixels(roles, hints)
     finder.index_as_id(roles, hints)
+    finder.check_ids(roles, hints)
     finder.check_labels(roles, hints, f"{len(pixels)} pixels")
     ordered = pixel_names.in_order(finder.names, pixels, shape, look.where) if header else pixels
     by_name = "" if ordered == pixels else "; pixels in the order of their names"
@@ -89,6 +90,7 @@ def decide_beside(look: TableLook, hints: Hints, pictures: str) -> SideColumns:
     roles = finder.named_roles(hints)
     name_extras(roles.free, roles, hints, finder)
     finder.index_as_id(roles, hints)
+    finder.check_ids(roles, hints)
     finder.check_labels(roles, hints, pictures)
     return SideColumns(
         label=None if roles.label is None else names[roles.label],
