@@ -7,6 +7,7 @@ mass in the middle of 28 x 28. The box grows with the side. Detecting polarity a
 our addition: the background is the border's median.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -118,8 +119,12 @@ def background_of(images: Bytes) -> str:
 
 def full_scale_of(largest: float) -> float:
     """Return the value that stands for white where the brightest value found is `largest`: the next
-    of `FULL_SCALES`, or `largest` itself beyond them.
+    of `FULL_SCALES`, or `largest` itself beyond them; for fractions below one half, which would be
+    black beside 1, the next power of two.
     """
+    if 0 < largest < 0.5:
+        share, exponent = math.frexp(largest)  # largest = share 2^exponent, share from 1/2
+        return math.ldexp(1.0, exponent - (share == 0.5))
     return next((scale for scale in FULL_SCALES if largest <= scale), float(largest))
 
 

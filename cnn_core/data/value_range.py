@@ -48,7 +48,7 @@ class ValueRange:
     def settled(self) -> bool:
         """Tell whether no further picture changes the answer, unless to a refusal."""
         fits = self.trained / _DARK < self.largest <= self.trained
-        return fits and not self.truth and (self.whole or self.largest > 1 or self.trained == 1)
+        return fits and not self.truth and (self.whole or self.largest > 1 or self.trained <= 1)
 
     def full_scale(self, where: str = "") -> float:
         """Return the value that stands for white. Raises InputError where it is not certain."""
@@ -56,14 +56,15 @@ class ValueRange:
         if certain:
             return found
         place = f" in {where}" if where else ""
-        other = full_scale_of(self.largest)
+        fractions = [1.0] if not self.whole and self.largest <= 1 else []
+        scales = dict.fromkeys((self.trained, *fractions, full_scale_of(self.largest)))
+        choices = " or ".join(f"full_scale={scale:.10g}" for scale in scales)
         seen = f"{self.largest:g} as the largest value of {self.pictures} pictures"
         if self.beyond:
             seen = (
                 f"values up to {self.largest:g} in {self.beyond} of {self.pictures} pictures, "
                 f"first in picture {self.first_beyond}"
             )
-        choices = f"full_scale={self.trained:g} or full_scale={other:g}"
         raise InputError(
             f"pixels must be from 0 to {self.trained:g} as in training, got {seen}{place}; set "
             f"{choices}, the value that stands for white"
@@ -73,7 +74,7 @@ class ValueRange:
         """Return the value that may stand for white, and whether it certainly does."""
         if self.truth and self.pictures:
             return 1.0, True
-        if not self.whole and self.largest <= 1:
+        if not self.whole and self.largest <= 1 <= self.trained:
             return 1.0, self.largest > 0.5
         if self.largest <= self.trained:
             return self.trained, self.largest == 0 or self.largest > self.trained / _DARK

@@ -164,4 +164,5 @@ def _pictures(count: int, one: str, several: str) -> str:
 
 
 def _share(count: int, whole: int) -> str:
-    return f"{100 * count / whole:.2g} %"
+    percent = 100 * count / whole
+    return f"{percent:.0f} %" if percent >= 10 else f"{percent:.2g} %"

@@ -189,3 +189,11 @@ def test_a_form_says_itself_in_words() -> None:
         "32x24, colour, values 0 to 4095, inverted to light on dark, "
         "centred and scaled as MNIST was"
     )
+
+
+@pytest.mark.parametrize("largest", [1e-30, 0.001, np.nextafter(0.25, 1), np.nextafter(0.5, 0)])
+def test_dark_fractions_become_visible(largest: float) -> None:
+    scale = full_scale_of(largest)
+    assert largest <= scale < 2 * largest and np.frexp(scale)[0] == 0.5  # a power of two
+    assert as_bytes(np.array([largest]), scale)[0] >= 127
+    assert [full_scale_of(value) for value in (0, 0.25, 0.5, 1)] == [1, 0.25, 1, 1]

@@ -1,8 +1,11 @@
 """What stands for white: found where the values say it with certainty, else refused."""
 
+import re
+
 import numpy as np
 import pytest
 
+from cnn_core.data.image_form import full_scale_of
 from cnn_core.data.value_range import ValueRange
 from cnn_core.errors import InputError
 
@@ -57,3 +60,25 @@ def test_no_more_pictures_are_needed_once_the_range_is_training_s() -> None:
 
 def test_values_that_no_picture_has_are_left_to_the_form() -> None:
     assert _scale(255, np.full((1, 2, 2), np.nan), np.full((1, 2, 2), 255.0)) == 255
+
+
+def test_training_of_dark_fractions_is_predicted_by_its_own_range() -> None:
+    rng = np.random.default_rng(0)
+    trained = full_scale_of(0.001)
+    dark = rng.random((1, 8, 8)) / 1000
+    assert 0.001 <= trained < 0.002 and _scale(trained, dark) == trained
+    assert _scale(trained, rng.random((1, 8, 8))) == 1
+    assert _scale(trained, rng.integers(0, 256, (1, 8, 8))) == 255
+    with pytest.raises(InputError, match="as the largest value of 1 pictures"):
+        _scale(trained, np.eye(8) / 10_000)
+
+
+@pytest.mark.parametrize(
+    ("trained", "largest"), [(1, 0.001), (255, 20), (255, 0.3), (65535, 1000), (0.25, 0.01)]
+)
+def test_no_choice_is_offered_twice(trained: float, largest: float) -> None:
+    with pytest.raises(InputError) as refusal:
+        _scale(trained, np.eye(8) * largest)
+    choices = re.findall(r"full_scale=([\d.]+)", str(refusal.value))
+    assert len(set(choices)) == len(choices) >= 1
+    assert all(float(choice) >= largest for choice in choices)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cnn_core.axes import Images, Indices
 from pipeline.data import likeness
-from pipeline.data.duplicates import find_duplicates, find_leak, groups_of
+from pipeline.data.duplicates import Duplicates, find_duplicates, find_leak, groups_of
 from pipeline.data.likeness import TooAlikeError, near_pairs, small_copies
 
 
@@ -164,3 +164,8 @@ def test_test_pictures_that_are_in_training_are_named() -> None:
         "leak: 2 pictures of the test are nearly in training (5.4 %): 33 as 40, 34 as 41",
     ]
     assert find_leak(train, fresh).lines() == []
+
+
+def test_all_pictures_are_a_hundred_percent() -> None:
+    twice = Duplicates(np.zeros(400, np.int64), 399, 0, np.empty(0, np.int64))
+    assert twice.lines()[0].startswith("399 pictures occur twice (100 %)")

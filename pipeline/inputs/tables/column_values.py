@@ -15,7 +15,7 @@ class Profile:
     """A column over all rows; `values` may end beyond a thousand where some come twice."""
 
     rows: int
-    repeats: bool
+    twice: str | None  # the first value that comes again
     values: frozenset[str]
     text: bool  # half of them or more are no numbers
     whole: bool  # all numbers are whole, perhaps written 3.0
@@ -45,31 +45,41 @@ class Profile:
     @property
     def can_be_id(self) -> bool:
         """Tell whether no value comes twice."""
-        return not self.repeats and (self.text or self.whole)
+        return self.twice is None and (self.text or self.whole)
 
     def can_be_pixel(self, brightest: float) -> bool:
         """Tell whether these may be values of images whose other pixels reach `brightest`."""
-        white = full_scale_of(brightest) if self.rows >= ENOUGH else max(brightest, 255.0)
+        white = max(full_scale_of(brightest), 1.0) if self.rows >= ENOUGH else max(brightest, 255.0)
         return not self.text and self.least >= 0 and self.most <= white
 
 
 def profile_of(parts: Iterable[Sequence[str]]) -> Profile:
     """Return what a column's cells, read part by part, say of it."""
     values: set[str] = set()
-    rows, repeats = 0, False
+    rows, twice = 0, None
     for cells in parts:
         rows += len(cells)
         fresh = {cell.strip() for cell in cells}
-        repeats = repeats or len(fresh) < len(cells) or not values.isdisjoint(fresh)
-        if not (repeats and len(values) > MOST_CLASSES):
+        if twice is None and (len(fresh) < len(cells) or not values.isdisjoint(fresh)):
+            twice = _first_again(cells, values)
+        if twice is None or len(values) <= MOST_CLASSES:
             values |= fresh
     numbers = [float(value) for value in values if is_number(value)]
     return Profile(
         rows=rows,
-        repeats=repeats,
+        twice=twice,
         values=frozenset(values),
         text=2 * len(numbers) <= len(values),
         whole=all(number.is_integer() for number in numbers),
         least=min(numbers, default=0.0),
         most=max(numbers, default=0.0),
     )
+
+
+def _first_again(cells: Sequence[str], before: set[str]) -> str | None:
+    seen = {*before}
+    for cell in map(str.strip, cells):
+        if cell in seen:
+            return cell
+        seen.add(cell)
+    return None

@@ -5,7 +5,7 @@ from math import prod
 
 from cnn_core.errors import InputError, did_you_mean
 from pipeline.inputs.input_source import Hints
-from pipeline.inputs.tables import table_header
+from pipeline.inputs.tables import pixel_names, table_header
 from pipeline.inputs.tables.column_values import Profile
 from pipeline.inputs.tables.pixel_shape import PixelShape, brightest, shapes
 from pipeline.inputs.tables.table_extras import Roles, name_extras, place_extras
@@ -24,9 +24,8 @@ class TableFinder:
     ) -> None:
         self.header, self.names, self.rows = names is not None, names or (), rows
         self.profile, self.where, self.width = profile, where, len(rows[0])
-        self.counted = bool(table_header.alike(self.names)) and all(
-            is_number(self.names[column]) for column in table_header.alike(self.names)
-        )
+        self.alike = pixel_names.alike(self.names)
+        self.counted = bool(self.alike) and all(is_number(self.names[c]) for c in self.alike)
 
     def called(self, column: int) -> str:
         """Return a column's name in quotes, or its place."""
@@ -96,17 +95,33 @@ class TableFinder:
         """Return the columns of pixels and the shape of their image; what is left over becomes
         label, id, or nothing.
         """
-        alike = {*table_header.alike(self.names)} & {*roles.free}
+        alike = {*self.alike} & {*roles.free}
+        others = [column for column in roles.free if column not in alike]
+        numbered = len(alike) > len(others)
+        if numbered:
+            self._check_complete(others)
         sure = shapes(len(alike), hints.shape)
         if sure and not self.counted:
             pixels = [column for column in roles.free if column in alike]
-            extras = [column for column in roles.free if column not in alike]
-            name_extras(extras, roles, hints, self)
+            name_extras(others, roles, hints, self)
             return pixels, sure[0]
-        texts = [column for column in roles.free if table_header.is_text(self.rows, column)]
+        texts = [
+            column
+            for column in roles.free
+            if (numbered and column not in alike) or table_header.is_text(self.rows, column)
+        ]
         texts += self._beyond_bytes([column for column in roles.free if column not in texts])
         numbers = [column for column in roles.free if column not in texts]
         return self._among_numbers(numbers, texts, roles, hints)
+
+    def _check_complete(self, others: Sequence[int]) -> None:
+        missing = pixel_names.missing(self.names, self.alike)
+        if missing:
+            more = ", ".join(map(self.called, others[:5])) or "no other column"
+            raise InputError(
+                f"pixels must be named without a gap, got {len(self.alike)} of them, missing: "
+                f"{', '.join(missing)}, beside {more} in {self.where}"
+            )
 
     def _beyond_bytes(self, columns: list[int]) -> list[int]:
         """Return the one or two columns, if so few, whose numbers are no bytes while all others
@@ -133,7 +148,7 @@ class TableFinder:
             for shape in shapes(len(numbers) - extra, hints.shape)
         ]
         if not found:
-            raise self._no_image(len(numbers), most, hints)
+            raise self._no_image(numbers, most, hints, texts)
         if len(found) > 1:
             choices = [f"{shape.words} and {extra} more columns" for extra, shape in found]
             raise self.refusal("shape", choices)
@@ -144,14 +159,19 @@ class TableFinder:
         chosen = place_extras(numbers, extra, texts, roles, hints, self)
         return [column for column in numbers if column not in chosen], shape
 
-    def _no_image(self, count: int, most: int, hints: Hints) -> InputError:
+    def _no_image(
+        self, numbers: Sequence[int], most: int, hints: Hints, texts: Sequence[int]
+    ) -> InputError:
         wanted = "a square number of pixels, or three times one"
         if hints.shape:
             wanted = f"{prod(hints.shape)} pixels ({'x'.join(map(str, hints.shape))})"
         more = f" and up to {most} columns more" if most else ""
+        others = ", ".join(map(self.called, texts[:5]))
+        beside = f"beside {others} " if texts else ""
         return InputError(
-            f"a row must hold {wanted}{more}, got {self.width} values, {count} of them numbers "
-            f"without another role, in {self.where}; `shape`, `label` or `id` say what they are"
+            f"a row must hold {wanted}{more}, got {self.width} values, {len(numbers)} of them "
+            f"numbers without another role, {beside}in {self.where}; `shape`, `label` or `id` say "
+            "what they are"
         )
 
     def refusal(self, key: str, choices: Sequence[str]) -> InputError:
@@ -193,6 +213,20 @@ class TableFinder:
             f"last), or `labels` which file; got {got} and the other columns {columns} in "
             f"{self.where}"
         )
+
+    def check_ids(self, roles: Roles, hints: Hints) -> None:
+        """Raise InputError where pictures to be predicted have ids, and one comes twice."""
+        if not hints.class_names or hints.need_labels or hints.id == "none":
+            return
+        named = [c for c in table_header.named_ids(self.names) if c in roles.others]
+        for column in named if roles.id is None else [roles.id]:
+            twice = self.profile(column).twice
+            if twice is not None:
+                raise InputError(
+                    f"ids must be distinct, got {twice[:40]!r} twice in column "
+                    f"{self.called(column)} of {self.where}; `id` says which column holds them, "
+                    "or none"
+                )
 
     def words(self, roles: Roles, pictures: str) -> str:
         """Return what was understood in a line."""

@@ -1,11 +1,11 @@
 """The first line of a table: names or numbers; and what names say of their columns."""
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 
 from cnn_core.errors import InputError
+from pipeline.inputs.tables.pixel_shape import SMALLEST_SIDE
 from pipeline.inputs.tables.table_text import is_number
 
 _LABELS = (
@@ -56,9 +56,18 @@ def split_header(
 
 
 def _count_up(cells: Sequence[str], width: int) -> bool:
+    """Tell whether numbers count columns: one by one, in any order if they are many, or with gaps
+    so few that no image has such values.
+    """
+    if len(cells) < max(4, width - 4):
+        return False
     values = [float(cell) for cell in cells]
     steps = {after - before for before, after in pairwise(values)}
-    return len(cells) >= max(4, width - 4) and steps == {1.0}
+    many = len(cells) >= SMALLEST_SIDE**2
+    in_any_order = {after - before for before, after in pairwise(sorted(values))} == {1.0}
+    whole = all(cell.strip().isdecimal() for cell in cells)
+    few_gaps = whole and min(steps) > 0 and values[-1] - values[0] < 2 * len(values)
+    return steps == {1.0} or (many and (in_any_order or few_gaps))
 
 
 def _check_values(first: Sequence[str], below: Sequence[Sequence[str]], where: str) -> None:
@@ -100,16 +109,6 @@ def named_indexes(names: Sequence[str]) -> list[int]:
         for column, name in enumerate(names)
         if not name or _plain(name) in _INDEXES or _SAVED_INDEX.fullmatch(name)
     ]
-
-
-def alike(names: Sequence[str]) -> list[int]:
-    """Return the columns whose names are like many others but for the numbers in them: pixel0,
-    pixel1, ..., or 1x1, 1x2, ...; r0, ..., g0, ..., b0, ... too.
-    """
-    forms = [re.sub(r"\d+", "#", name) for name in names]
-    many = max(4, len(names) // 8)
-    common = {form for form, count in Counter(forms).items() if count >= many and "#" in form}
-    return [column for column, form in enumerate(forms) if form in common]
 
 
 def _plain(name: str) -> str:

@@ -8,7 +8,7 @@ from functools import cache, partial
 
 from cnn_core.errors import InputError
 from pipeline.inputs.input_source import Hints
-from pipeline.inputs.tables import table_header
+from pipeline.inputs.tables import pixel_names, table_header
 from pipeline.inputs.tables.column_values import Profile
 from pipeline.inputs.tables.pixel_shape import PixelShape, shape_of
 from pipeline.inputs.tables.table_extras import name_extras
@@ -64,17 +64,20 @@ def decide(look: TableLook, hints: Hints) -> Layout:
     roles = finder.named_roles(hints)
     pixels, shape = finder.pixels(roles, hints)
     finder.index_as_id(roles, hints)
+    finder.check_ids(roles, hints)
     finder.check_labels(roles, hints, f"{len(pixels)} pixels")
-    shape = shape_of(shape, rows, pixels, hints, look.where)
+    ordered = pixel_names.in_order(finder.names, pixels, shape, look.where) if header else pixels
+    by_name = "" if ordered == pixels else "; pixels in the order of their names"
+    shape = shape_of(shape, rows, ordered, hints, look.where)
     return Layout(
         width=len(rows[0]),
         header=header and look.names is None,
-        pixels=tuple(pixels),
+        pixels=tuple(ordered),
         shape=shape,
         label=roles.label,
         id=roles.id,
         id_name=finder.id_name(roles),
-        understood=finder.words(roles, f"{shape.count} pixels ({shape.words})"),
+        understood=finder.words(roles, f"{shape.count} pixels ({shape.words}){by_name}"),
     )
 
 
@@ -87,6 +90,7 @@ def decide_beside(look: TableLook, hints: Hints, pictures: str) -> SideColumns:
     roles = finder.named_roles(hints)
     name_extras(roles.free, roles, hints, finder)
     finder.index_as_id(roles, hints)
+    finder.check_ids(roles, hints)
     finder.check_labels(roles, hints, pictures)
     return SideColumns(
         label=None if roles.label is None else names[roles.label],
