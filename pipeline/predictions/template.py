@@ -96,6 +96,15 @@ def read_template(
     return Template(path, header, delimiter, column, ids, classes, cells)
 
 
+def check_output(output: str, form: str) -> None:
+    """Raise InputError for an output that cannot follow a template."""
+    if form == "labels" or output.lower().endswith(".npy"):
+        raise InputError(
+            "template: gives a table of ids, so output must not end in .npy and format not be "
+            f"labels, got output={output} format={form}"
+        )
+
+
 def _table(path: Path) -> tuple[str, list[list[str]]]:
     """Return the delimiter and the rows of a table in text, all of the same length."""
     try:

@@ -1,0 +1,119 @@
+"""python -m pipeline.contest: its keys reach training and prediction, its refusals name them and
+leave nothing behind.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from pipeline import predict
+from pipeline.configuration import command_line
+from pipeline.contest import COMMAND, main
+from tests.pipeline.contests import digits, table_contest
+from tests.pipeline.made_bundle import save_pictures, stripe, striped
+
+
+def _dry(folder: Path, root: Path, *words: str) -> int:
+    return command_line(COMMAND, [f"folder={folder}", f"root={root}", "dry=true", *words], main)
+
+
+def _preset(root: Path, folder: Path) -> dict[str, object]:
+    data = yaml.safe_load((root / "presets" / "experiment" / f"{folder.name}.yaml").read_text())
+    return data["data"]  # type: ignore[no-any-return]
+
+
+def _two_labels(folder: Path) -> None:
+    """Add a second column that could be the label, to training and test."""
+    table_contest(folder)
+    train = folder / "train.csv"
+    header, *rows = train.read_text().splitlines()
+    more = [f"{row},{'ab'[k % 2]}" for k, row in enumerate(rows)]
+    train.write_text("\n".join([f"{header.replace('letter', 'kind')},group", *more]) + "\n")
+
+
+def test_a_refusal_names_the_key_that_contest_takes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, root = tmp_path / "mine", tmp_path / "out"
+    _two_labels(folder)
+    assert _dry(folder, root) == 2
+    said = capsys.readouterr()
+    assert "label='kind' or label='group'" in said.err and "data." not in said.err
+    assert "preset" not in said.out
+    assert not (root / "presets").exists() and not (root / "mine").exists()
+    root = tmp_path / "next"
+    assert _dry(folder, root, "label=kind") == 0
+    assert "label: column 'kind'" in capsys.readouterr().out
+    assert _preset(root, folder)["label"] == "kind"
+    assert not (root / "mine").exists(), "a study that has not begun has no folder"
+
+
+def test_a_refusal_keeps_the_preset_of_a_run_before(tmp_path: Path) -> None:
+    folder, root = tmp_path / "mine", tmp_path / "out"
+    table_contest(folder)
+    assert _dry(folder, root) == 0
+    before = _preset(root, folder)
+    assert _dry(folder, root, "on_damaged=skip", "format=labels") == 2
+    assert _preset(root, folder) == before
+
+
+def test_settings_of_the_training_data(tmp_path: Path) -> None:
+    folder, root = tmp_path / "mine", tmp_path / "out"
+    table_contest(folder)
+    assert _dry(folder, root, "id=none", "shape=[1,8,8]", "on_damaged=skip") == 0
+    found = _preset(root, folder)
+    assert (found["id"], found["shape"], found["on_damaged"]) == ("none", [1, 8, 8], "skip")
+
+
+def test_the_form_of_the_submission(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, root = tmp_path / "mine", tmp_path / "out"
+    table_contest(folder)
+    sample = folder / "sample_submission.csv"
+    sample.write_text(sample.read_text().replace(",0", ",00"))
+    assert _dry(folder, root) == 2
+    assert "got 00 for 0 in column 'letter'" in capsys.readouterr().err
+    assert _dry(folder, root, "format=submission") == 0
+    assert _dry(folder, root, "format=labels") == 2
+    assert _dry(folder, root, "format=labels", "template=none") == 0
+
+
+def test_the_full_scale_of_the_test_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, root = tmp_path / "mine", tmp_path / "out"
+    folder.mkdir()
+    images, labels = digits()
+    np.savez(folder / "train.npz", images=images[:200].astype(np.uint16) * 257, labels=labels[:200])
+    np.save(folder / "test.npy", images[200:])
+    assert _dry(folder, root) == 2
+    assert "set full_scale=" in capsys.readouterr().err
+    assert _dry(folder, root, "full_scale=255") == 0
+
+
+def test_one_archive_of_training_and_test(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, root = tmp_path / "mine", tmp_path / "out"
+    folder.mkdir()
+    images, labels = digits()
+    parts = {"x_train": images[:200], "y_train": labels[:200], "x_test": images[200:230]}
+    np.savez(folder / "all.npz", allow_pickle=False, **parts)
+    assert _dry(folder, root) == 0
+    assert "30 images to label" in capsys.readouterr().out
+    assert _preset(root, folder)["images_key"] == "x_train"
+
+
+def test_warnings_of_prediction_are_said_before_the_last_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    striped(tmp_path / "bundle", ("cat", "cow"))
+    folder = save_pictures(tmp_path / "test", {f"{n}.png": stripe(n % 2, 2) for n in range(4)})
+    (folder / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    words = [f"bundle={tmp_path / 'bundle'}", f"input={folder}", f"root={tmp_path / 'root'}"]
+    words += [f"output={tmp_path / 'out.csv'}", "on_damaged=skip"]
+    assert command_line(predict.COMMAND, words, lambda c: predict.predict(c, print)) == 0
+    said = capsys.readouterr()
+    assert "warning: 1 pictures cannot be read" in said.err
+    assert "warning: 1 pictures cannot be read" in said.out.splitlines()[-2]
