@@ -2,20 +2,31 @@
 understood, make a preset, and run it to the end.
 """
 
+import re
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cnn_core.errors import InputError
-from pipeline.configuration import SWEEP, Command, Config, command_line, compose, setting
+from cnn_core.field_checks import setting
+from pipeline.configuration import SWEEP, Command, Config, command_line, compose
 from pipeline.configuration.hydra_tree import search_path_override
 from pipeline.configuration.overrides import override
-from pipeline.contest_folder.preset import preset_name, write_preset
+from pipeline.contest_folder.preset import (
+    preset_name,
+    preset_path,
+    undone_if_refused,
+    write_preset,
+)
 from pipeline.contest_folder.roles import KEYS, ContestFiles, roles_of
 from pipeline.contest_folder.sizes import fitting_size
 from pipeline.data import prepare
 from pipeline.files import writable_file, writable_folder
+from pipeline.predictions.asked import PredictKeys
 from pipeline.predictions.rehearsal import rehearse
+from pipeline.predictions.submission import FORMATS
 from pipeline.whole_sweep import run_whole, submit
 
 
@@ -25,13 +36,43 @@ class ContestKeys:
     training: str | None = setting(
         None, "training data: a table or a folder; null: found in folder"
     )
-    labels: str | None = setting(None, "table of the training pictures' labels; null: found")
-    test: str | None = setting(None, "images to label; null: found")
-    template: str | None = setting(None, "sample submission; null: found")
+    labels: str | None = setting(
+        None, "table of the training pictures' labels; null: found; none: they have their own"
+    )
+    test: str | None = setting(None, "images to label; null: found; none: there are none")
+    template: str | None = setting(None, "sample submission; null: found; none: there is none")
     output: str | None = setting(None, "submission to write; null: in the study's folder")
+    format: str = setting(
+        "auto",
+        "of the submission: labels, ids and labels, or probabilities; auto: as the template",
+        choices=FORMATS,
+    )
+    label: str = setting(
+        "auto", "label column of the training table: auto, first, last, none, or its name"
+    )
+    id: str = setting("auto", "id column of the training table: auto, none, or its name")
+    shape: list[int] = setting(
+        [], "channels, height, width of a row's image; empty: one square image", low=1
+    )
+    size: list[int] = setting(
+        [], "height, width that every image is resampled to; empty: follows from pictures", low=1
+    )
+    images_key: str = setting("auto", "training images' name in an archive of arrays")
+    labels_key: str = setting("auto", "their labels' name in an archive of arrays")
+    on_damaged: str = setting(
+        "refuse", "pictures that cannot be read: refuse, or skip them", choices=("refuse", "skip")
+    )
+    full_scale: float | None = setting(
+        None, "value that stands for white in the test data; null: as in training", above=0
+    )
     base: str = setting("contest", "preset that the made one builds on")
     dry: bool = setting(False, "only tell what was found and understood")
 
+
+# Keys that the made preset sets in its data section.
+_OF_DATA = ("label", "id", "shape", "size", "images_key", "labels_key", "on_damaged")
+_DATA_KEY = re.compile(rf"\bdata\.(?=(?:labels|{'|'.join(_OF_DATA)})\b)")
+_PARTS = ("labels", "test", "template")  # that a contest need not have
 
 COMMAND = Command(
     name="contest",
@@ -48,35 +89,70 @@ COMMAND = Command(
 
 def main(config: Config) -> int:
     """Go from the folder that the arguments name to a submission; return the exit code."""
-    keys: ContestKeys = config.arguments
+    try:
+        return _run(config, config.arguments)
+    except InputError as error:
+        raise InputError(_DATA_KEY.sub("", str(error))) from None
+
+
+def _run(config: Config, keys: ContestKeys) -> int:
     if keys.folder is None:
         raise InputError("contest needs folder=PATH, got none")
     folder = Path(keys.folder).expanduser().absolute()
-    roles = roles_of(folder, _given(keys, folder))
+    without = [key for key in _PARTS if getattr(keys, key) == "none"]
+    roles = roles_of(folder, _given(keys, folder, without), without)
     for line in roles.lines(folder):
         print(line)
-    swept = _with_preset(config, keys, folder, roles)
-    output = writable_file(keys.output or str(swept.paths.folder / "submission.csv"), "output")
-    # A sweep says itself how the training data were understood.
-    data = prepare(swept.data, swept.root, print if keys.dry else None)
-    if roles.test is not None:
-        for line in rehearse(data, roles.test, roles.template):
-            print(line)
+    named = any(text.partition("=")[0] == "study.name" for text in config.overrides)
+    name = config.study.name if named else preset_name(folder)
+    preset = preset_path(config.root / "presets", name)
+    with undone_if_refused(preset):
+        swept = _with_preset(config, name, roles, folder)
+        # A sweep says itself how the training data were understood.
+        data = prepare(swept.data, swept.root, print if keys.dry else None)
+        asked = _asked(keys, roles, swept.paths.folder / "submission.csv")
+        if asked is not None:
+            for line in rehearse(data, asked):
+                print(line)
+    print(f"preset: {preset}")
     if keys.dry:
         return 0
+    if asked is not None:
+        writable_file(str(asked.output), "output")
     code = run_whole(swept)
-    if code or roles.test is None:
-        return code
-    return submit(swept, roles.test, roles.template, output)
+    return code if code or asked is None else submit(swept, asked)
 
 
-def _given(keys: ContestKeys, folder: Path) -> ContestFiles:
+def _asked(keys: ContestKeys, roles: ContestFiles, output: Path) -> PredictKeys | None:
+    """Return what is to be predicted once there is a bundle, None without test data."""
+    if roles.test is None:
+        return None
+    return PredictKeys(
+        input=str(roles.test),
+        output=keys.output or str(output),
+        template=None if roles.template is None else str(roles.template),
+        format=keys.format,
+        images_key="auto" if roles.parts is None else roles.parts.test,
+        full_scale=keys.full_scale,
+        on_damaged=keys.on_damaged,
+    )
+
+
+def _data_settings(keys: ContestKeys, roles: ContestFiles) -> Mapping[str, Any]:
+    """Return the settings of data that follow from the files, and those that the user gives."""
+    empty = ContestKeys()
+    given = {key: getattr(keys, key) for key in _OF_DATA}
+    given = {key: value for key, value in given.items() if value != getattr(empty, key)}
+    return {**fitting_size(roles), **given}
+
+
+def _given(keys: ContestKeys, folder: Path, without: Sequence[str]) -> ContestFiles:
     """Return the roles that the user gives, below the folder or where they are. Raises InputError
     for a path that does not exist.
     """
     found: dict[str, Path | None] = {}
     for key in KEYS:
-        path = getattr(keys, key)
+        path = None if key in without else getattr(keys, key)
         places = [] if path is None else [folder / path, Path(path).expanduser().absolute()]
         found[key] = next((place for place in places if place.exists()), None)
         if places and found[key] is None:
@@ -84,14 +160,12 @@ def _given(keys: ContestKeys, folder: Path) -> ContestFiles:
     return ContestFiles(**found)  # type: ignore[arg-type]
 
 
-def _with_preset(config: Config, keys: ContestKeys, folder: Path, roles: ContestFiles) -> Config:
+def _with_preset(config: Config, name: str, roles: ContestFiles, folder: Path) -> Config:
     """Write the preset of these files and return the sweep's configuration with it."""
-    own = [text for text in config.overrides if text.partition("=")[0] != "study.name"]
-    named = len(own) < len(config.overrides)
-    name = config.study.name if named else preset_name(folder)
+    keys: ContestKeys = config.arguments
     presets = writable_folder(config.root / "presets", "root")
-    path = write_preset(presets, name, keys.base, roles, folder, fitting_size(roles))
-    print(f"preset: {path}")
+    write_preset(presets, name, keys.base, roles, folder, _data_settings(keys, roles))
+    own = [text for text in config.overrides if text.partition("=")[0] != "study.name"]
     chosen = [search_path_override([str(presets)]), f"experiment={name}", *own]
     return compose(
         [*chosen, override("study.name", name)],

@@ -21,38 +21,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from cnn_core.errors import InputError
 from pipeline.bundle.predictor import Bundle
 from pipeline.bundle.running import BLOCK, open_bundle, predict_blocks
-from pipeline.configuration import Command, Config, command_line, setting
-from pipeline.configuration.sections import InputKeys
+from pipeline.configuration import Command, Config, command_line
 from pipeline.files import fsync_folder
 from pipeline.inputs.reading import Batch, Reading
-from pipeline.predictions.asked import few_of, open_asked
+from pipeline.predictions.asked import PredictKeys, few_of, open_asked
 from pipeline.predictions.drift import Drift
 from pipeline.predictions.ledger import append_to_ledger
 from pipeline.predictions.submission import (
-    FORMATS,
     IdRows,
     LabelLines,
     ProbabilityArray,
     Written,
     format_of,
 )
-from pipeline.predictions.template import Template, TemplateRows, read_template
+from pipeline.predictions.template import Template, TemplateRows, check_output, read_template
 from pipeline.slots.process import clear_pins
-
-
-@dataclass
-class PredictKeys(InputKeys):
-    output: str | None = setting(None, "file of predictions to write")
-    format: str = setting(
-        "auto",
-        "of the output: a label a line, ids and labels, or probabilities; auto: by the ending, or "
-        "as the template",
-        choices=FORMATS,
-    )
-    template: str | None = setting(
-        None, "the contest's sample submission: gives header, ids, order and form of the output"
-    )
-
 
 COMMAND = Command(
     name="predict",
@@ -71,6 +54,11 @@ COMMAND = Command(
 
 def main(config: Config) -> int:
     """Predict what the arguments name; return the exit code."""
+    return predict(config)
+
+
+def predict(config: Config, warned: Callable[[str], None] | None = None) -> int:
+    """Do so; `warned` is called with each warning, beside its line on stderr."""
     keys: PredictKeys = config.arguments
     if keys.input is None or keys.output is None:
         raise InputError(
@@ -94,7 +82,7 @@ def main(config: Config) -> int:
     with _progress(config.quiet) as progress:
         advance = partial(progress.advance, progress.add_task("predict", total=count))
         done = predict_file(bundle, blocks, output, written, advance)
-    _report(done, bundle)
+    _report(done, bundle, warned)
     ledger = append_to_ledger(
         *(config.root, output.absolute(), done.rows, folder.absolute(), bundle.manifest),
         damaged=len(done.damaged),
@@ -110,11 +98,7 @@ def _template(keys: PredictKeys, bundle: Bundle, reading: Reading) -> Template |
     """Return the template that `keys` name, if any, after saying what it was taken for."""
     if keys.template is None:
         return None
-    if keys.format == "labels" or str(keys.output).lower().endswith(".npy"):
-        raise InputError(
-            "template: gives a table of ids, so output must not end in .npy and format not be "
-            f"labels, got output={keys.output} format={keys.format}"
-        )
+    check_output(str(keys.output), keys.format)
     found = read_template(
         keys.template, bundle.class_names, reading.source.id_name, form=keys.format
     )
@@ -179,7 +163,7 @@ def predict_file(
     return Predicted(drift, damaged, said)
 
 
-def _report(done: Predicted, bundle: Bundle) -> None:
+def _report(done: Predicted, bundle: Bundle, warned: Callable[[str], None] | None) -> None:
     """Print how ids were matched, what was seen, and what is odd."""
     if done.said is not None:
         print(done.said)
@@ -199,6 +183,8 @@ def _report(done: Predicted, bundle: Bundle) -> None:
         )
     for line in warnings:
         print(f"warning: {line}", file=sys.stderr)
+        if warned is not None:
+            warned(f"warning: {line}")
 
 
 @contextmanager

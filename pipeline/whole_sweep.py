@@ -6,11 +6,11 @@ import csv
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from cnn_core.errors import InputError
 from pipeline.configuration import Config
 from pipeline.files import StudyPaths, writable_folder
+from pipeline.predictions.asked import PredictKeys
 from pipeline.slots.pool import open_slots, owned
 from pipeline.slots.slot import Slot
 
@@ -58,9 +58,9 @@ def after_sweep(config: Config, slots: Sequence[Slot], say: Say) -> int:
     return export.main(config.acting_as(export.COMMAND))
 
 
-def submit(config: Config, test: Path, template: Path | None, output: Path) -> int:
-    """Label the test data with the study's bundle, in the form of a sample submission where there
-    is one; return the exit code. Without final models the best trial is exported first.
+def submit(config: Config, keys: PredictKeys) -> int:
+    """Label what `keys` name with the study's bundle, warnings on stdout too; return the exit code.
+    Without final models the best trial is exported first.
     """
     from pipeline import export, predict
 
@@ -68,10 +68,7 @@ def submit(config: Config, test: Path, template: Path | None, output: Path) -> i
         code = export.main(config.acting_as(export.COMMAND))
         if code:
             return code
-    keys = predict.PredictKeys(
-        input=str(test), output=str(output), template=None if template is None else str(template)
-    )
-    return predict.main(replace(config.acting_as(predict.COMMAND), arguments=keys))
+    return predict.predict(replace(config.acting_as(predict.COMMAND), arguments=keys), print)
 
 
 def is_evaluated(paths: StudyPaths, digest: str) -> bool:

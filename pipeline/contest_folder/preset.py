@@ -1,7 +1,8 @@
 """The preset that a contest's folder makes: experiment=contest on its files."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,31 @@ def preset_name(folder: Path) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "_", folder.name).strip("_-") or "my_contest"
 
 
+def preset_path(presets: Path, name: str) -> Path:
+    """Return the file of a preset."""
+    return presets / "experiment" / f"{name}.yaml"
+
+
+@contextmanager
+def undone_if_refused(path: Path) -> Iterator[None]:
+    """Leave the file as it was before, and no folder that was made for it, where the block ends
+    with an exception.
+    """
+    before = path.read_bytes() if path.exists() else None
+    made = [folder for folder in list(path.parents)[:3] if not folder.exists()]
+    try:
+        yield
+    except BaseException:
+        if before is None:
+            path.unlink(missing_ok=True)
+        else:
+            path.write_bytes(before)
+        with suppress(OSError):  # not empty: the rest of the list is above it
+            for folder in made:
+                folder.rmdir()
+        raise
+
+
 def write_preset(
     presets: Path, name: str, base: str, roles: ContestFiles, folder: Path, data: Mapping[str, Any]
 ) -> Path:
@@ -30,12 +56,14 @@ def write_preset(
     settings: dict[str, Any] = {"images": str(roles.training)}
     if roles.labels is not None:
         settings["labels"] = str(roles.labels)
+    if roles.parts is not None:
+        settings["images_key"] = roles.parts.training
     content = {
         "defaults": [base, {"override /data": "files"}, "_self_"],
         "study": {"name": name},
         "data": settings | dict(data),
     }
-    path = presets / "experiment" / f"{name}.yaml"
+    path = preset_path(presets, name)
     head = _HEAD.format(folder=folder, presets=presets, name=name)
     atomic_write_text(path, head + yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
     return path

@@ -3,24 +3,16 @@ submission: by their names and by what they hold; refused where that is not cert
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import pandas as pd
-
 from cnn_core.errors import InputError
+from pipeline.contest_folder.array_parts import ArrayParts, array_parts
+from pipeline.contest_folder.found_files import TEST, TRAIN, FoundFile, found_files, look_at
 
-_DEPTH = 3  # folders below the contest's own in which tables are looked for
-_FEW_COLUMNS = 16  # of a table that holds no pixels
 _TEMPLATE = re.compile(r"sample|submi", re.IGNORECASE)
-_TRAIN = re.compile(r"train", re.IGNORECASE)
-_TEST = re.compile(r"test|t10k|eval|unlabel", re.IGNORECASE)
-_LABELS = re.compile(r"label|idx1", re.IGNORECASE)
-# Endings of files that may hold images or labels; what they hold, their content says later.
-_TABLES = (".csv", ".tsv", ".txt", ".data", ".parquet")
-_ARRAYS = (".npz", ".npy", ".mat", ".idx")
-_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+_LABELS = re.compile(r"label|idx1|^y[_.]", re.IGNORECASE)
 KEYS = ("training", "labels", "test", "template")
 
 
@@ -32,7 +24,9 @@ class ContestFiles:
     labels: Path | None = None  # of the training data, where those are in a file of their own
     test: Path | None = None
     template: Path | None = None
+    parts: ArrayParts | None = None  # where one archive holds training and test arrays
     unused: tuple[Path, ...] = field(default=())
+    faults: tuple[str, ...] = field(default=())  # why files without a role cannot be read
 
     def lines(self, folder: Path) -> Iterator[str]:
         """Yield a line for each role and one for the files that have none."""
@@ -42,57 +36,121 @@ class ContestFiles:
             where = "none" if path is None else _relative(path, folder)
             if path is not None or key != "labels":
                 yield f"{word}: {where}"
+        if self.parts is not None:
+            yield self.parts.line()
         if self.unused:
             shown = ", ".join(_relative(path, folder) for path in self.unused[:5])
             more = ", ..." if len(self.unused) > 5 else ""
             yield f"{len(self.unused)} files not used: {shown}{more}"
+        for fault in self.faults[:5]:
+            yield f"not used: {fault}"
 
 
-def roles_of(folder: Path, given: ContestFiles) -> ContestFiles:
-    """Return the roles of a folder's files, with what is `given` as given. Raises InputError, with
-    the choices and the key that decides, where two files could have one role.
+def roles_of(folder: Path, given: ContestFiles, without: Sequence[str] = ()) -> ContestFiles:
+    """Return the roles of a folder's files, with what is `given` as given, and none of those that
+    the user goes `without`. Raises InputError, with the choices and the key that decides, where two
+    files could have one role, and with the reason where a file that is needed cannot be read.
     """
-    entries = list(_entries(folder, _DEPTH))
-    left = [path for path in entries if path not in {getattr(given, key) for key in KEYS}]
+    entries = list(found_files(folder))
     found: dict[str, Path | None] = {key: getattr(given, key) for key in KEYS}
+    taken = {path for path in found.values() if path is not None}
+    left = [entry for entry in entries if entry.path not in taken and not entry.fault]
+    images = [entry.path for entry in left if entry.images and not _is_template(entry.path)]
     for key, candidates in (
-        ("template", [path for path in left if _is_template(path)]),
-        ("test", [path for path in left if _images(path) and _named(path, folder) == "test"]),
-        ("training", [path for path in left if _images(path) and _named(path, folder) != "test"]),
+        ("template", [entry.path for entry in left if _is_template(entry.path)]),
+        ("test", [path for path in images if _named(path, folder) == "test"]),
+        ("training", [path for path in images if _named(path, folder) != "test"]),
     ):
-        candidates = [path for path in candidates if not _is_template(path) or key == "template"]
-        if found[key] is None:
+        if found[key] is None and key not in without:
             found[key] = _one(key, candidates, folder)
-    if found["training"] is None:
-        raise InputError(
-            "a contest's folder must hold training data (a table of pixels, a folder of pictures, "
-            f"arrays), got none in {folder}; training=PATH says where they are"
-        )
-    used = {path for path in found.values() if path is not None}
-    if found["labels"] is None:
-        found["labels"] = _labels_of([path for path in left if path not in used], folder)
-    unused = tuple(path for path in entries if path not in found.values())
-    return ContestFiles(unused=unused, **found)
+    training = found["training"]
+    if training is None:
+        raise _missing("training", entries, folder)
+    taken = {path for path in found.values() if path is not None}
+    if found["labels"] is None and "labels" not in without:
+        found["labels"] = _labels_of([one for one in left if one.path not in taken], folder)
+    parts = None
+    if found["test"] in (None, training) and "test" not in without:
+        parts = array_parts(look_at(training))
+        found["test"] = training if parts else found["test"]
+    roles = replace(ContestFiles(**found), parts=parts)  # type: ignore[arg-type]
+    _check_needed(roles, entries, folder, without)
+    left_over = [entry for entry in entries if entry.path not in found.values()]
+    return replace(
+        roles,
+        unused=tuple(entry.path for entry in left_over if not entry.fault),
+        faults=tuple(entry.fault for entry in left_over if entry.fault),
+    )
 
 
-def _labels_of(left: Sequence[Path], folder: Path) -> Path | None:
+def _check_needed(
+    roles: ContestFiles, entries: Sequence[FoundFile], folder: Path, without: Sequence[str]
+) -> None:
+    """Raise InputError where a role is missing and a file whose name says it has not got it."""
+    for key in ("test", "labels", "template"):
+        if getattr(roles, key) is None and key not in without:
+            named = [entry for entry in entries if _says(key, entry, roles, folder)]
+            if named:
+                raise _missing(key, named, folder)
+
+
+def _says(key: str, entry: FoundFile, roles: ContestFiles, folder: Path) -> bool:
+    """Tell whether a file that has no role, and cannot have this one, says it by its name."""
+    path = entry.path
+    if path in (roles.training, roles.labels, roles.test, roles.template):
+        return False
+    template, labels = _is_template(path), bool(_LABELS.search(path.name))
+    if key == "template":
+        return template and bool(entry.fault)
+    if key == "test":
+        return _named(path, folder) == "test" and not template and not labels
+    training = roles.training
+    flat = (
+        training is not None and training.is_dir() and not any(map(Path.is_dir, training.iterdir()))
+    )
+    return flat and bool(entry.fault) and not template and _named(path, folder) != "test"
+
+
+def _missing(key: str, entries: Sequence[FoundFile], folder: Path) -> InputError:
+    """Return the refusal of a folder without a role that it must have, with what its files are."""
+    what = {
+        "training": "training data (a table of pixels, a folder of pictures, arrays)",
+        "test": "test data, as the name of a file says",
+        "labels": "the labels of its pictures, as the name of a file says",
+        "template": "a sample submission, as the name of a file says",
+    }[key]
+    reasons = [
+        entry.fault or f"a table of few columns holds no pixels: {entry.path}"
+        for entry in entries
+        if not entry.images and (entry.fault or key == "test" or TRAIN.search(entry.path.name))
+    ]
+    more = f"; and {len(reasons) - 5} more" if len(reasons) > 5 else ""
+    got = f" that can be read ({'; '.join(reasons[:5])}{more})" if reasons else ""
+    none = "" if key == "training" else f", {key}=none that there are none"
+    return InputError(
+        f"a contest's folder must hold {what}, got none{got} in {folder}; "
+        f"{key}=PATH says where they are{none}"
+    )
+
+
+def _labels_of(left: Sequence[FoundFile], folder: Path) -> Path | None:
     """Return the table of labels beside the training data, None where they hold their own."""
     candidates = [
-        path
-        for path in left
-        if not _images(path)
-        and not _is_template(path)
-        and _named(path, folder) != "test"
-        and path.suffix.lower() not in (".txt",)
+        entry.path
+        for entry in left
+        if not entry.images
+        and not _is_template(entry.path)
+        and _named(entry.path, folder) != "test"
+        and (entry.path.suffix.lower() != ".txt" or _LABELS.search(entry.path.name))
     ]
-    named = [path for path in candidates if _LABELS.search(path.name) or _TRAIN.search(path.name)]
+    named = [path for path in candidates if _LABELS.search(path.name) or TRAIN.search(path.name)]
     return _one("labels", named or candidates, folder)
 
 
 def _one(key: str, candidates: Sequence[Path], folder: Path) -> Path | None:
     """Return the one candidate; of several, the one whose name says the role. Raises InputError."""
     if len(candidates) > 1:
-        word = {"training": _TRAIN, "test": _TEST}.get(key)
+        word = {"training": TRAIN, "test": TEST}.get(key)
         named = [path for path in candidates if word and word.search(path.name)]
         candidates = named if len(named) == 1 else candidates
     if len(candidates) > 1:
@@ -104,77 +162,18 @@ def _one(key: str, candidates: Sequence[Path], folder: Path) -> Path | None:
     return candidates[0] if candidates else None
 
 
-def _entries(folder: Path, depth: int) -> Iterator[Path]:
-    """Yield data files, and folders that hold pictures (as one entry each)."""
-    try:
-        inside = sorted(path for path in folder.iterdir() if not path.name.startswith((".", "__")))
-    except OSError as error:
-        raise InputError(f"folder must be readable, got {folder} ({error.strerror})") from None
-    for path in inside:
-        if path.is_dir():
-            if _holds_pictures(path):
-                yield path
-            elif depth:
-                yield from _entries(path, depth - 1)
-        elif _stem_suffix(path) in (*_TABLES, *_ARRAYS) or "idx" in path.name:
-            yield path
-
-
-def _holds_pictures(folder: Path) -> bool:
-    """Tell whether a folder is a set of pictures: some in it, or in one folder a class; a folder of
-    such sets, one of them named train or test, is none itself.
-    """
-    inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    if any(path.suffix.lower() in _PICTURES for path in inside):
-        return True
-    folders = [path for path in inside if path.is_dir()]
-    if any(_TRAIN.search(path.name) or _TEST.search(path.name) for path in folders):
-        return False
-    return any(
-        file.suffix.lower() in _PICTURES for path in folders for file in _some(path.rglob("*"))
-    )
-
-
-def _some(paths: Iterable[Path], most: int = 50) -> Iterator[Path]:
-    for path, _ in zip(paths, range(most), strict=False):
-        yield path
-
-
 def _named(path: Path, folder: Path) -> str:
     """Return "train", "test" or nothing: what the name says, or that of a folder above it."""
     for part in reversed(path.relative_to(folder).parts):
-        if _TRAIN.search(part):
+        if TRAIN.search(part):
             return "train"
-        if _TEST.search(part):
+        if TEST.search(part):
             return "test"
     return ""
 
 
-def _images(path: Path) -> bool:
-    """Tell whether an entry can hold images: not a table of few columns, not a file of labels."""
-    if path.is_dir():
-        return True
-    if _stem_suffix(path) in _TABLES and _stem_suffix(path) != ".parquet":
-        return _columns(path) > _FEW_COLUMNS
-    return not (_LABELS.search(path.name) or re.match(r"y[_.]", path.name))
-
-
 def _is_template(path: Path) -> bool:
     return not path.is_dir() and bool(_TEMPLATE.search(path.name))
-
-
-def _columns(path: Path) -> int:
-    """Return how many columns a table has, 0 where it is none."""
-    try:
-        return len(pd.read_csv(path, sep=None, engine="python", nrows=5, dtype=str).columns)
-    except (OSError, ValueError, pd.errors.ParserError):
-        return 0
-
-
-def _stem_suffix(path: Path) -> str:
-    """Return the ending, of a compressed file the one before .gz."""
-    name = path.name.lower().removesuffix(".gz")
-    return Path(name).suffix
 
 
 def _relative(path: Path, folder: Path) -> str:

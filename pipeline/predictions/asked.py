@@ -1,19 +1,42 @@
 """The input that a command's keys ask for, opened as the bundle's training data were."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from cnn_core.data.prepared import Prepared
 from cnn_core.errors import InputError
+from cnn_core.field_checks import setting
 from pipeline.bundle.predictor import Bundle
 from pipeline.configuration.sections import InputKeys
 from pipeline.inputs import Hints
 from pipeline.inputs.reading import Reading, open_as_trained
+from pipeline.predictions.submission import FORMATS
+
+
+@dataclass
+class PredictKeys(InputKeys):
+    output: str | None = setting(None, "file of predictions to write")
+    format: str = setting(
+        "auto",
+        "of the output: a label a line, ids and labels, or probabilities; auto: by the ending, or "
+        "as the template",
+        choices=FORMATS,
+    )
+    template: str | None = setting(
+        None, "the contest's sample submission: gives header, ids, order and form of the output"
+    )
 
 
 def open_asked(
-    keys: InputKeys, bundle: Bundle, *, labels: str | None = None, need_labels: bool = False
+    keys: InputKeys,
+    bundle: Bundle | Prepared,
+    *,
+    labels: str | None = None,
+    need_labels: bool = False,
 ) -> Reading:
-    """Return the input that `keys` name; `labels` is a file of labels beside the pictures.
+    """Return the input that `keys` name, in the form and with the classes of a bundle, or of the
+    training data; `labels` is a file of labels beside the pictures.
 
     Raises InputError for whatever cannot be read or is not certain.
     """

@@ -4,29 +4,27 @@ submission must agree with them.
 
 import io
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
 from cnn_core.data.prepared import open_prepared
 from cnn_core.spec import DataSpec
-from pipeline.inputs import Hints
-from pipeline.inputs.reading import open_as_trained
-from pipeline.predictions.template import TemplateRows, read_template
+from pipeline.predictions.asked import PredictKeys, open_asked
+from pipeline.predictions.template import TemplateRows, check_output, read_template
 
 
-def rehearse(data: DataSpec, test: Path, template: Path | None) -> Iterator[str]:
-    """Yield what the test data and the sample submission were taken for. Raises InputError where
-    they cannot be read, or do not agree.
+def rehearse(data: DataSpec, keys: PredictKeys) -> Iterator[str]:
+    """Yield what the test data that `keys` name and their sample submission were taken for. Raises
+    InputError where they cannot be read, or do not agree.
     """
     prepared = open_prepared(data.folder, data.digest)
     names = prepared.class_names
-    hints = Hints(class_names=names, shape=prepared.form.source or prepared.form.shape)
-    reading = open_as_trained(test, prepared.form, hints)
-    yield f"{test.name}: {'; '.join(reading.lines)}"
+    reading = open_asked(keys, prepared)
+    yield f"{reading.path.name}: {'; '.join(reading.lines)}"
     rows = None
-    if template is not None:
-        found = read_template(template, names, reading.source.id_name)
+    if keys.template is not None:
+        check_output(str(keys.output), keys.format)
+        found = read_template(keys.template, names, reading.source.id_name, form=keys.format)
         yield found.lines(names)
         rows = TemplateRows(io.StringIO(), names, found, reading.source.id_name)
     count = 0

@@ -37,15 +37,18 @@ class Template:
     id_column: int | None  # None: there is but the column of labels, rows count by their order
     ids: tuple[str, ...]
     classes: tuple[int, ...] | None  # class of each other column; None: one for the class's name
+    kept: tuple[tuple[int, tuple[str, ...]], ...] = ()  # columns that stay as they are, their cells
 
     def lines(self, names: Sequence[str]) -> str:
         """Return what was understood, in one line."""
         ids = "no ids" if self.id_column is None else f"ids: {self._column(self.id_column)}"
-        if self.classes is None:
-            return f"template: {len(self.ids)} rows, {ids}, the class's name in one column"
-        shown = ", ".join(names[k] for k in self.classes[:5])
-        more = ", ..." if len(self.classes) > 5 else ""
-        return f"template: {len(self.ids)} rows, {ids}, probabilities of {shown}{more}"
+        what = "the class's name in one column"
+        if self.classes is not None:
+            shown = ", ".join(names[k] for k in self.classes[:5])
+            what = f"probabilities of {shown}{', ...' if len(self.classes) > 5 else ''}"
+        kept = ", ".join(self._column(column) for column, _ in self.kept)
+        what += f", as they are: {kept}" if kept else ""
+        return f"template: {len(self.ids)} rows, {ids}, {what}"
 
     def _column(self, number: int) -> str:
         return f"column {number + 1}" if self.header is None else f"{self.header[number]!r}"
@@ -68,6 +71,15 @@ def read_template(
         raise InputError(f"a template must have rows below its header, got none in {path}")
     column = _id_column(header or (), len(rows[0]), id_name)
     others = [k for k in range(len(rows[0])) if k != column]
+    kept = [k for k in others if header and _stays([row[k] for row in body], header[k], names)]
+    kept = kept if len(kept) < len(others) else []
+    others = [k for k in others if k not in kept]
+    if column is None and _are_ids(header, body, names, id_name):
+        shown = repr(header[0]) if header else "without a header"
+        raise InputError(
+            f"a template must have a column for the labels beside the ids, got one column alone, "
+            f"{shown}, which holds ids, in {path}"
+        )
     if len(others) == 1:
         word = header[others[0]] if header else ""
         values = [row[others[0]] for row in body]
@@ -80,7 +92,17 @@ def read_template(
     else:
         classes = class_columns([header[k] for k in others], names, str(path))
     ids = numbered(0, len(body)) if column is None else _ids([row[column] for row in body], path)
-    return Template(path, header, delimiter, column, ids, classes)
+    cells = tuple((k, tuple(row[k] for row in body)) for k in kept)
+    return Template(path, header, delimiter, column, ids, classes, cells)
+
+
+def check_output(output: str, form: str) -> None:
+    """Raise InputError for an output that cannot follow a template."""
+    if form == "labels" or output.lower().endswith(".npy"):
+        raise InputError(
+            "template: gives a table of ids, so output must not end in .npy and format not be "
+            f"labels, got output={output} format={form}"
+        )
 
 
 def _table(path: Path) -> tuple[str, list[list[str]]]:
@@ -119,6 +141,33 @@ def _id_column(header: Sequence[str], count: int, id_name: str | None) -> int | 
     return next((folded.index(word) for word in known if word and word in folded), 0)
 
 
+def _stays(cells: Sequence[str], word: str, names: Sequence[str]) -> bool:
+    """Tell a column that is neither labels nor probabilities, such as `Usage` with its Public and
+    Private.
+    """
+    found = {label_text(cell) for cell in cells}
+    return not (word.strip() in names or "" in found or found & set(names)) and not any(
+        map(_is_number, found)
+    )
+
+
+def _are_ids(
+    header: Sequence[str] | None,
+    body: Sequence[Sequence[str]],
+    names: Sequence[str],
+    id_name: str | None,
+) -> bool:
+    """Tell whether a table's only column holds ids: different in each row, and named so or few of
+    them classes.
+    """
+    found = {label_text(row[0]) for row in body}
+    if len(found) < len(body) or len(body) == 1:
+        return False
+    known = ((id_name or "").strip().casefold(), *_ID_NAMES)
+    named = header is not None and header[0].strip().casefold() in known
+    return named or 2 * len(found - set(names)) > len(found)
+
+
 def _ids(cells: Sequence[str], path: Path) -> tuple[str, ...]:
     ids = tuple(cell.strip() for cell in cells)
     twice = [name for name, count in Counter(ids).items() if count > 1]
@@ -147,6 +196,8 @@ def _one_column(
             return (names.index(word.strip()),)
         if list(names) == ["0", "1"]:
             return (1,)
+    if form == "auto":
+        _check_spelling(unknown, names, word, path)
     # Sample submissions are often filled with one number that is no class, such as -1.
     if form == "auto" and len(unknown) == len(found) == 1 and all(map(_is_whole, [*names, *found])):
         return None
@@ -157,6 +208,22 @@ def _one_column(
         f"{shown or word!r} in column {word!r} of {path}; to write the names of the classes there, "
         "set format=submission"
     )
+
+
+def _check_spelling(unknown: Sequence[str], names: Sequence[str], word: str, path: Path) -> None:
+    """Raise InputError where labels equal classes' names only as numbers, such as 1 and 01."""
+    by_number = {int(name): name for name in names if _is_whole(name)}
+    pairs = [
+        f"{text} for {by_number[int(text)]}"
+        for text in unknown
+        if _is_whole(text) and int(text) in by_number
+    ]
+    if pairs:
+        raise InputError(
+            f"a template must spell the classes as the training data do, got {', '.join(pairs[:5])}"
+            f"{', ...' if len(pairs) > 5 else ''} in column {word!r} of {path}; if the contest "
+            "takes training's names, set format=submission, which writes them"
+        )
 
 
 def _is_number(cell: str) -> bool:
@@ -207,10 +274,13 @@ class TemplateRows:
         if template.header is not None:
             self.file.write(csv_line(template.header, template.delimiter))
         found = np.concatenate(self.kept)
-        for name, row in zip(template.ids, order, strict=True):
+        copied = dict(template.kept)
+        if template.id_column is not None:
+            copied[template.id_column] = tuple(map(safe_id, template.ids))
+        for number, row in enumerate(order):
             cells = [self.names[found[row]]] if template.classes is None else chances(found[row])
-            if template.id_column is not None:
-                cells.insert(template.id_column, safe_id(name))
+            for column in sorted(copied):
+                cells.insert(column, copied[column][number])
             self.file.write(csv_line(cells, template.delimiter))
         return f"template: {how}"
 

@@ -1,66 +1,119 @@
-"""pipeline.contest: from a folder of files to a submission whose answers are right."""
+"""python -m pipeline.contest: its keys reach training and prediction, its refusals name them and
+leave nothing behind.
+"""
 
-import csv
-from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 
-from pipeline import contest
+from pipeline import predict
 from pipeline.configuration import command_line
-from tests.pipeline.contests import picture_contest, table_contest
-
-TINY = (
-    *("base=contest_quick", "budget.trials=1", "budget.minutes=5", "train.epochs=8"),
-    *("final.minutes=5", "final.epochs=8", "model.filters=8", "tracking=none"),
-    "study.enqueue=[]",
-    "space={optimizer.lr:{float:[0.005,0.01]}}",
-    *("model.depth=1", "optimizer=adamw", "augment=shift"),
-)
+from pipeline.contest import COMMAND, main
+from tests.pipeline.contests import digits, table_contest
+from tests.pipeline.made_bundle import save_pictures, stripe, striped
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("made", [table_contest, picture_contest])
-def test_from_a_folder_to_a_submission(
-    made: Callable[[Path], dict[str, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = tmp_path / "my-contest"
-    truth = made(folder)
-    arguments = [f"folder={folder}", f"root={tmp_path / 'out'}"]
-    assert command_line(contest.COMMAND, [*arguments, *TINY], contest.main) == 0
-    said = capsys.readouterr().out
-    assert "sample submission: sample_submission.csv" in said and "10 classes" in said
-    answers = _rows(tmp_path / "out" / "my-contest" / "submission.csv")
-    asked = _rows(folder / "sample_submission.csv")
-    assert [row[0] for row in answers] == [row[0] for row in asked]
-    right = sum(label == truth[name] for name, label in answers[1:])
-    assert answers[0] == asked[0] and right > 0.7 * len(truth)
+def _dry(folder: Path, root: Path, *words: str) -> int:
+    return command_line(COMMAND, [f"folder={folder}", f"root={root}", "dry=true", *words], main)
 
 
-def test_a_dry_run_only_tells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder, root = tmp_path / "my-contest", tmp_path / "out"
+def _preset(root: Path, folder: Path) -> dict[str, object]:
+    data = yaml.safe_load((root / "presets" / "experiment" / f"{folder.name}.yaml").read_text())
+    return data["data"]  # type: ignore[no-any-return]
+
+
+def _two_labels(folder: Path) -> None:
+    """Add a second column that could be the label, to training and test."""
     table_contest(folder)
-    arguments = [f"folder={folder}", f"root={root}", "dry=true"]
-    assert command_line(contest.COMMAND, arguments, contest.main) == 0
-    said = capsys.readouterr().out
-    assert "label: column 'letter' (last)" in said
-    assert "template: 60 rows, ids: 'Id'" in said and "60 images to label" in said
-    assert not (root / "my-contest" / "study.db").exists()
+    train = folder / "train.csv"
+    header, *rows = train.read_text().splitlines()
+    more = [f"{row},{'ab'[k % 2]}" for k, row in enumerate(rows)]
+    train.write_text("\n".join([f"{header.replace('letter', 'kind')},group", *more]) + "\n")
 
 
-def test_what_does_not_agree_is_said_before_anything_is_trained(
+def test_a_refusal_names_the_key_that_contest_takes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder, root = tmp_path / "my-contest", tmp_path / "out"
+    folder, root = tmp_path / "mine", tmp_path / "out"
+    _two_labels(folder)
+    assert _dry(folder, root) == 2
+    said = capsys.readouterr()
+    assert "label='kind' or label='group'" in said.err and "data." not in said.err
+    assert "preset" not in said.out
+    assert not (root / "presets").exists() and not (root / "mine").exists()
+    root = tmp_path / "next"
+    assert _dry(folder, root, "label=kind") == 0
+    assert "label: column 'kind'" in capsys.readouterr().out
+    assert _preset(root, folder)["label"] == "kind"
+    assert not (root / "mine").exists(), "a study that has not begun has no folder"
+
+
+def test_a_refusal_keeps_the_preset_of_a_run_before(tmp_path: Path) -> None:
+    folder, root = tmp_path / "mine", tmp_path / "out"
     table_contest(folder)
-    template = folder / "sample_submission.csv"
-    template.write_text("\n".join(template.read_text().splitlines()[:-1]) + "\nt999,0\n")
-    arguments = [f"folder={folder}", f"root={root}"]
-    assert command_line(contest.COMMAND, arguments, contest.main) == 2
-    assert "t999" in capsys.readouterr().err
-    assert not (root / "my-contest" / "study.db").exists()
+    assert _dry(folder, root) == 0
+    before = _preset(root, folder)
+    assert _dry(folder, root, "on_damaged=skip", "format=labels") == 2
+    assert _preset(root, folder) == before
 
 
-def _rows(path: Path) -> list[list[str]]:
-    with path.open(newline="") as file:
-        return list(csv.reader(file))
+def test_settings_of_the_training_data(tmp_path: Path) -> None:
+    folder, root = tmp_path / "mine", tmp_path / "out"
+    table_contest(folder)
+    assert _dry(folder, root, "id=none", "shape=[1,8,8]", "on_damaged=skip") == 0
+    found = _preset(root, folder)
+    assert (found["id"], found["shape"], found["on_damaged"]) == ("none", [1, 8, 8], "skip")
+
+
+def test_the_form_of_the_submission(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, root = tmp_path / "mine", tmp_path / "out"
+    table_contest(folder)
+    sample = folder / "sample_submission.csv"
+    sample.write_text(sample.read_text().replace(",0", ",00"))
+    assert _dry(folder, root) == 2
+    assert "got 00 for 0 in column 'letter'" in capsys.readouterr().err
+    assert _dry(folder, root, "format=submission") == 0
+    assert _dry(folder, root, "format=labels") == 2
+    assert _dry(folder, root, "format=labels", "template=none") == 0
+
+
+def test_the_full_scale_of_the_test_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, root = tmp_path / "mine", tmp_path / "out"
+    folder.mkdir()
+    images, labels = digits()
+    np.savez(folder / "train.npz", images=images[:200].astype(np.uint16) * 257, labels=labels[:200])
+    np.save(folder / "test.npy", images[200:])
+    assert _dry(folder, root) == 2
+    assert "set full_scale=" in capsys.readouterr().err
+    assert _dry(folder, root, "full_scale=255") == 0
+
+
+def test_one_archive_of_training_and_test(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, root = tmp_path / "mine", tmp_path / "out"
+    folder.mkdir()
+    images, labels = digits()
+    parts = {"x_train": images[:200], "y_train": labels[:200], "x_test": images[200:230]}
+    np.savez(folder / "all.npz", allow_pickle=False, **parts)
+    assert _dry(folder, root) == 0
+    assert "30 images to label" in capsys.readouterr().out
+    assert _preset(root, folder)["images_key"] == "x_train"
+
+
+def test_warnings_of_prediction_are_said_before_the_last_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    striped(tmp_path / "bundle", ("cat", "cow"))
+    folder = save_pictures(tmp_path / "test", {f"{n}.png": stripe(n % 2, 2) for n in range(4)})
+    (folder / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    words = [f"bundle={tmp_path / 'bundle'}", f"input={folder}", f"root={tmp_path / 'root'}"]
+    words += [f"output={tmp_path / 'out.csv'}", "on_damaged=skip"]
+    assert command_line(predict.COMMAND, words, lambda c: predict.predict(c, print)) == 0
+    said = capsys.readouterr()
+    assert "warning: 1 pictures cannot be read" in said.err
+    assert "warning: 1 pictures cannot be read" in said.out.splitlines()[-2]

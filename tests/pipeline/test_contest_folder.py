@@ -1,6 +1,10 @@
 """What the files of a contest's folder are for: found by names and content, or refused."""
 
 import csv
+import gzip
+import pickle
+import struct
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +68,9 @@ def test_mnists_own_files(tmp_path: Path) -> None:
         *("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
     )
     for name in names:
-        (tmp_path / name).write_bytes(b"\x1f\x8b")
+        axes = 3 if "images" in name else 1
+        header = struct.pack(f">BBBB{axes}I", 0, 0, 8, axes, *(2,) * axes)
+        (tmp_path / name).write_bytes(gzip.compress(header + bytes(2**axes)))
     found = roles_of(tmp_path, ContestFiles())
     assert [path and path.name for path in (found.training, found.labels, found.test)] == [
         *names[:2],
@@ -85,6 +91,81 @@ def test_a_folder_without_training_data_is_refused(tmp_path: Path) -> None:
     table(tmp_path / "test.csv", 64)
     with pytest.raises(InputError, match="must hold training data"):
         roles_of(tmp_path, ContestFiles())
+
+
+def test_what_a_file_holds_decides_not_its_ending(tmp_path: Path) -> None:
+    train, test = table(tmp_path / "train.csv", 65), table(tmp_path / "test", 64)
+    with zipfile.ZipFile(tmp_path / "train.zip", "w") as archive:
+        archive.write(train, "train.csv")
+    train.unlink()
+    labels = tmp_path / "train_labels.txt"
+    labels.write_text("1\n2\n3\n4\n")
+    assert roles_of(tmp_path, ContestFiles()) == ContestFiles(
+        training=tmp_path / "train.zip", labels=labels, test=test
+    )
+
+
+def test_pixels_in_one_cell_make_a_table_of_images(tmp_path: Path) -> None:
+    train = tmp_path / "faces.csv"
+    train.write_text("emotion,pixels\n" + f"1,{' '.join(['7'] * 64)}\n" * 3)
+    (tmp_path / "about.txt").write_text("A text of many words is no image: " + "word " * 40)
+    assert roles_of(tmp_path, ContestFiles()).training == train
+
+
+def test_pictures_need_no_endings(tmp_path: Path) -> None:
+    for part in ("train/3", "train/8", "test"):
+        for path in pictures(tmp_path / part).iterdir():
+            path.rename(path.with_suffix(""))
+    found = roles_of(tmp_path, ContestFiles())
+    assert found == ContestFiles(training=tmp_path / "train", test=tmp_path / "test")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("train.csv", "label,pixel0\n1,2\n".encode("utf-16"), "UTF-16 text"),
+        ("train.csv", b"<!DOCTYPE html><html></html>", "an HTML page"),
+        ("train.pkl", pickle.dumps([1]), "a Python pickle"),
+        ("train.csv", b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
+        ("train.csv", b"a,b,c\n1,2,3\n", "a table of few columns holds no pixels"),
+    ],
+)
+def test_a_file_that_cannot_have_its_role_is_named_with_the_reason(
+    name: str, content: bytes, reason: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=rf"training data .* got none that .*{reason}.*{name}"):
+        roles_of(tmp_path, ContestFiles())
+    test = tmp_path / name.replace("train", "test")
+    (tmp_path / name).rename(test)
+    table(tmp_path / "train.csv", 65)
+    with pytest.raises(InputError, match=rf"test data.* got none that .*{reason}.*{test.name}"):
+        roles_of(tmp_path, ContestFiles())
+    found = roles_of(tmp_path, ContestFiles(), ["test"])
+    assert found.training == tmp_path / "train.csv" and found.test is None
+
+
+def test_what_is_not_needed_may_be_unreadable_and_is_said(tmp_path: Path) -> None:
+    train, test = table(tmp_path / "train.csv", 65), table(tmp_path / "test.csv", 64)
+    (tmp_path / "train.pkl").write_bytes(pickle.dumps([1]))
+    found = roles_of(tmp_path, ContestFiles())
+    assert (found.training, found.test) == (train, test)
+    assert any("a Python pickle" in line for line in found.lines(tmp_path))
+
+
+def test_one_archive_of_training_and_test_arrays(tmp_path: Path) -> None:
+    images = np.zeros((6, 8, 8), np.uint8)
+    path = tmp_path / "all.npz"
+    arrays = {"x_train": images, "x_test": images[:2], "x_val": images[:3]}
+    labels = {"y_train": np.arange(6), "y_test": np.arange(2)}
+    np.savez(path, allow_pickle=False, **arrays, **labels)
+    found = roles_of(tmp_path, ContestFiles())
+    assert found.training == found.test == path
+    assert found.parts is not None
+    assert (found.parts.training, found.parts.test) == ("x_train", "x_test")
+    assert any("arrays not used: x_val, y_test" in line for line in found.lines(tmp_path))
+    np.savez(path, allow_pickle=False, x=images, y=np.arange(6))
+    assert roles_of(tmp_path, ContestFiles()) == ContestFiles(training=path)
 
 
 @pytest.mark.parametrize(

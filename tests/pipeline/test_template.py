@@ -221,6 +221,26 @@ def test_ids_need_not_come_first_nor_exist_nor_have_a_header(tmp_path: Path) -> 
     assert rows == [["1", "1"], ["2", "2"]]
 
 
+def test_labels_in_another_spelling_are_refused_with_both(tmp_path: Path) -> None:
+    text, names = "id,label\na,1\nb,1\n", ("01", "02", "10")
+    with pytest.raises(InputError, match=r"got 1 for 01 in column 'label' of .*format=submission"):
+        _filled(tmp_path, text, ("a", "b"), [1, 2], names=names)
+    rows = _filled(tmp_path, text, ("a", "b"), [1, 2], names=names, form="submission")
+    assert rows[1:] == [["a", "02"], ["b", "10"]]
+
+
+def test_columns_of_neither_ids_nor_labels_stay_as_they_are(tmp_path: Path) -> None:
+    text = "Usage,id,label,note\nPublic,b,cat,x\nPrivate,a,cat,y\n"
+    rows = _filled(tmp_path, text, ("a", "b"), [1, 2])
+    assert rows[1:] == [["Public", "b", "dog", "x"], ["Private", "a", "cow", "y"]]
+    text = "id,Usage,cat,dog,cow\na,Public,0,0,1\nb,Private,0,0,1\n"
+    rows = _filled(tmp_path, text, ("a", "b"), [1, 2])
+    assert [row[:2] for row in rows] == [["id", "Usage"], ["a", "Public"], ["b", "Private"]]
+    assert rows[1][2:] == ["0.150000", "0.150000", "0.700000"]  # cat, dog, cow
+    found = read_template(tmp_path / "sample.csv", NAMES)
+    assert found.lines(NAMES).endswith("as they are: 'Usage'")
+
+
 def test_quotes_marks_and_compression(tmp_path: Path) -> None:
     path = tmp_path / "sample.csv.gz"
     path.write_bytes(gzip.compress('\ufeff"id","label"\r\n"a, b","cat"\r\n'.encode()))
@@ -236,7 +256,9 @@ def test_quotes_marks_and_compression(tmp_path: Path) -> None:
         (b"id,label\na,cat\nb\n", "must have 2 cells as the first, got 1 on line 3"),
         (b"PK\x03\x04\x00\x00", "table in text, got binary content"),
         (b"\x89PNG\r\n\x1a\n", "table in text, got"),
-        (b"name\na\nb\n", "must hold classes of the training data"),
+        (b"name\na\nb\n", "must have a column for the labels .* 'name', which holds ids"),
+        (b"1\n2\n3\n", "must have a column for the labels .* without a header"),
+        (b"label\ncat\nfish\n", "must hold classes of the training data"),
     ],
 )
 def test_what_is_no_template_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
