@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pandas as pd
-
 from cnn_core.errors import InputError
+from pipeline.inputs.tables.table_text import sample_of
 
 _DEPTH = 3  # folders below the contest's own in which tables are looked for
 _FEW_COLUMNS = 16  # of a table that holds no pixels
@@ -166,8 +165,8 @@ def _is_template(path: Path) -> bool:
 def _columns(path: Path) -> int:
     """Return how many columns a table has, 0 where it is none."""
     try:
-        return len(pd.read_csv(path, sep=None, engine="python", nrows=5, dtype=str).columns)
-    except (OSError, ValueError, pd.errors.ParserError):
+        return len(sample_of(path, 1)[1][0])
+    except (OSError, InputError):
         return 0
 
 

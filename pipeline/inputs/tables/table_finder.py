@@ -9,7 +9,7 @@ from pipeline.inputs.tables import pixel_names, table_header
 from pipeline.inputs.tables.column_values import Profile
 from pipeline.inputs.tables.pixel_shape import PixelShape, brightest, shapes
 from pipeline.inputs.tables.table_extras import Roles, name_extras, place_extras
-from pipeline.inputs.tables.table_text import is_number
+from pipeline.inputs.tables.table_text import has_comma, is_number
 
 
 class TableFinder:
@@ -117,11 +117,15 @@ class TableFinder:
     def _check_complete(self, others: Sequence[int]) -> None:
         missing = pixel_names.missing(self.names, self.alike)
         if missing:
-            more = ", ".join(map(self.called, others[:5])) or "no other column"
+            more = self._few(others) or "no other column"
             raise InputError(
                 f"pixels must be named without a gap, got {len(self.alike)} of them, missing: "
                 f"{', '.join(missing)}, beside {more} in {self.where}"
             )
+
+    def _few(self, columns: Sequence[int]) -> str:
+        more = ", ..." if len(columns) > 5 else ""
+        return ", ".join(map(self.called, columns[:5])) + more
 
     def _beyond_bytes(self, columns: list[int]) -> list[int]:
         """Return the one or two columns, if so few, whose numbers are no bytes while all others
@@ -166,8 +170,13 @@ class TableFinder:
         if hints.shape:
             wanted = f"{prod(hints.shape)} pixels ({'x'.join(map(str, hints.shape))})"
         more = f" and up to {most} columns more" if most else ""
-        others = ", ".join(map(self.called, texts[:5]))
-        beside = f"beside {others} " if texts else ""
+        comma = next((cell for row in self.rows for cell in row if has_comma(cell)), None)
+        if comma is not None:
+            return InputError(
+                f"numbers must have a decimal point, got a comma ({comma.strip()!r}) in "
+                f"{self.where}"
+            )
+        beside = f"beside {self._few(texts)} " if texts else ""
         return InputError(
             f"a row must hold {wanted}{more}, got {self.width} values, {len(numbers)} of them "
             f"numbers without another role, {beside}in {self.where}; `shape`, `label` or `id` say "
