@@ -405,6 +405,11 @@ def test_ids_to_be_predicted_are_distinct(tmp_path: Path) -> None:
     assert "not used: 'id'" in check(path, content, LABELS)
     judged = Hints(class_names=known.class_names, need_labels=True)
     assert "not used: 'id'" in check(path, content, LABELS, hints=judged)
+    few = IMAGES[:4]  # these ids could be classes too
+    content = text(with_columns([1, 1, 2, 3], images=few), ["image_id", *pixel_names()])
+    refused(path, content, "ids must be distinct, got '1' twice in column 'image_id'", known)
+    content = text(with_columns([1, 1, 2, 3], images=few), ["name", *pixel_names()])
+    check(path, content, [1, 1, 2, 3], hints=known, images=few)
     frame = pd.DataFrame(IMAGES.reshape(COUNT, -1), columns=pixel_names()).assign(id=twice)
     frame.to_parquet(tmp_path / "a.parquet")
     refused(tmp_path / "a.parquet", None, "ids must be distinct, got 'b17' twice", known)

@@ -63,14 +63,19 @@ class TableFinder:
         return not any(row[column].strip() for row in self.rows)
 
     def _id_by_name(self, roles: Roles, ids: Sequence[int], hints: Hints) -> None:
-        """Take the first column that is named as ids are and whose values come once."""
+        """Take the first column that is named as ids are and whose values come once. In prediction
+        one whose name ends in id is never the label instead.
+        """
+        predicted = bool(hints.class_names) and not hints.need_labels
         for column in ids:
             if column in roles.named():
                 continue
             wanted = hints.id == "auto" and roles.id is None
             if wanted and self.profile(column).can_be_id:
                 roles.id = column
-            elif hints.id == "none" or roles.id is not None:
+                continue
+            no_label = predicted and self.names[column].lower().endswith("id")
+            if hints.id == "none" or roles.id is not None or no_label:
                 roles.others.append(column)
 
     def _hinted(self, key: str, word: str, roles: Roles) -> int | None:
