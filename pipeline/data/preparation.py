@@ -26,7 +26,7 @@ from pipeline.data.source import DataSource, Labelled, PartToRead, held_out
 from pipeline.data.test_split import require_open
 from pipeline.files import atomic_write_text, sha256_bytes, writable_folder
 
-VERSION = 2  # of the conversion from sources to arrays
+VERSION = 3  # of the conversion from sources to arrays
 _AT_ONCE = 1024  # images copied together
 Say = Callable[[str], None]
 

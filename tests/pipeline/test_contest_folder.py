@@ -45,6 +45,12 @@ def test_a_contest_of_tables(tmp_path: Path) -> None:
     )
 
 
+def test_a_comment_above_a_table_hides_it_not(tmp_path: Path) -> None:
+    train, test = table(tmp_path / "train.csv", 65), table(tmp_path / "test.csv", 64)
+    test.write_text("# exported\n" + test.read_text())
+    assert roles_of(tmp_path, ContestFiles()) == ContestFiles(training=train, test=test)
+
+
 def test_a_contest_of_pictures_with_a_table_of_labels(tmp_path: Path) -> None:
     train, test = pictures(tmp_path / "images" / "train"), pictures(tmp_path / "images" / "test")
     labels = table(tmp_path / "train.csv", 2)

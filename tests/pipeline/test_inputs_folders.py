@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from cnn_core.errors import InputError
-from pipeline.inputs import Hints
+from pipeline.inputs import Hints, open_input
 from pipeline.inputs.pictures.picture_folder import PictureSource
 
 
@@ -235,3 +235,40 @@ def test_a_hundred_thousand_files_are_listed_quickly_in_little_memory(tmp_path: 
     tracemalloc.stop()
     assert source.count == 5001 and source.ids[:2] == ("0/0.png", "0/1.png")
     assert peak < 12e6 and time.process_time() - begin < 5
+
+
+@pytest.mark.parametrize(
+    ("file", "written", "how"),
+    [
+        ("{:05}.png", "{}", "as numbers"),
+        ("{}.png", "{}.0", "as numbers"),
+        ("{:05}.png", "{}.png", "as numbers"),
+        ("a/{:03}.png", "{:02}", "as numbers"),
+        ("IMG_{}.PNG", "img_{}.png", "upper or lower case"),
+        ("img_{}.png", "IMG_{}", "upper or lower case"),
+        ("A/{}.png", "a/{}.PNG", "upper or lower case"),
+    ],
+)
+def test_a_tables_ids_match_as_numbers_and_in_any_case(
+    tmp_path: Path, file: str, written: str, how: str
+) -> None:
+    for n in range(12):
+        _draw(tmp_path / "train" / file.format(n), n)
+    table = tmp_path / "train.csv"
+    table.write_text("\n".join(["id,label", *(f"{written.format(n)},kind {n}" for n in range(12))]))
+    values, _, labels = _read(tmp_path / "train", labels=table)
+    assert labels == [f"kind {value}" for value in values]
+    said = open_input(tmp_path / "train", Hints(labels=table)).understood
+    assert f"ids match {how}" in said or f"ids match in {how}" in said
+
+
+def test_ids_that_match_two_files_in_another_case_or_as_numbers_are_refused(tmp_path: Path) -> None:
+    folder, table = tmp_path / "train", tmp_path / "train.csv"
+    for n, name in enumerate(("x_1", "X_1", "5", "05")):
+        _draw(folder / f"{name}.png", n)
+    table.write_text("id,label\nX_1.PNG,a\nx_1.PNG,b\n5,c\n005,d\n")
+    _refused(folder, "every picture must have one row", labels=table)
+    table.write_text("id,label\nX_1,a\nx_1,b\n5,c\n05,d\n")
+    labels = dict(zip(*_read(folder, labels=table)[1:], strict=True))
+    assert labels == {"X_1.png": "a", "x_1.png": "b", "5.png": "c", "05.png": "d"}
+    assert "ids match" not in open_input(folder, Hints(labels=table)).understood

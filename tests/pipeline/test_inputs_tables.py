@@ -387,3 +387,55 @@ def test_labels_of_a_file_beside(tmp_path: Path) -> None:
     check(images, images.read_bytes(), LETTERS, IDS, named)
     labels.write_text("id,label\n" + "".join(f"{name},{label}\n" for name, label in turned[1:]))
     refused(images, None, "every image must have a label, got none for 'img_9.png'", told)
+
+
+def test_ids_to_be_predicted_are_distinct(tmp_path: Path) -> None:
+    path, known = tmp_path / "a.csv", Hints(class_names=tuple(map(str, range(10))))
+    twice = ["b17", *IDS[1:-1], "b17"]
+    content = text(with_columns(twice), ["id", *pixel_names()])
+    refused(path, content, "ids must be distinct, got 'b17' twice in column 'id'", known)
+    told = Hints(class_names=known.class_names, id="id")
+    refused(path, content, "ids must be distinct, got 'b17' twice in column 'id'", told)
+    assert "not used: 'id'" in check(
+        path, content, None, hints=Hints(class_names=("0",), id="none")
+    )
+    content = text(with_columns(twice, IDS), ["name", "id", *pixel_names()])
+    check(path, content, None, IDS, known)
+    content = text(with_columns(twice, LABELS), ["id", "label", *pixel_names()])
+    assert "not used: 'id'" in check(path, content, LABELS)
+    judged = Hints(class_names=known.class_names, need_labels=True)
+    assert "not used: 'id'" in check(path, content, LABELS, hints=judged)
+    few = IMAGES[:4]  # these ids could be classes too
+    content = text(with_columns([1, 1, 2, 3], images=few), ["image_id", *pixel_names()])
+    refused(path, content, "ids must be distinct, got '1' twice in column 'image_id'", known)
+    content = text(with_columns([1, 1, 2, 3], images=few), ["name", *pixel_names()])
+    check(path, content, [1, 1, 2, 3], hints=known, images=few)
+    frame = pd.DataFrame(IMAGES.reshape(COUNT, -1), columns=pixel_names()).assign(id=twice)
+    frame.to_parquet(tmp_path / "a.parquet")
+    refused(tmp_path / "a.parquet", None, "ids must be distinct, got 'b17' twice", known)
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_comments_above_a_table_are_skipped_and_said(tmp_path: Path, header: bool) -> None:
+    path, names = tmp_path / "a.csv", ["label", *pixel_names()] if header else []
+    content = text(with_columns(LABELS), names)
+    for comment, count in ((b"# exported 2024\n", 1), (b"#a, b\n\n# c;d;e\n#\n", 3)):
+        said = check(path, comment + content, LABELS)
+        assert said.startswith(f"{count} lines of comment skipped; " if count > 1 else "1 line of")
+        path.write_bytes(comment + content.replace(b"255", b"x", 1))
+        line = (comment + content).split(b"255")[0].count(b"\n") + 1
+        refused(path, None, f"got 'x' on line {line}")
+    said = check(path, b"#" + text(with_columns(LABELS), ["label", *pixel_names()]), LABELS)
+    assert "comment" not in said and "label: column '#label'" in said
+    refused(path, b"# nothing\n# else\n", "a table must not be empty, got comments alone")
+    refused(path, content + b"# end\n", "every row must have 65 values")
+
+
+@pytest.mark.parametrize("sign", [";", "\t", " "])
+def test_decimal_commas_are_refused_by_name(tmp_path: Path, sign: str) -> None:
+    path, shares = tmp_path / "a.csv", [[f"0,{cell}" for cell in row] for row in rows()]
+    content = text(shares, pixel_names(), sign)
+    refused(path, content, "numbers must have a decimal point, got a comma \\('0,0'\\)", Hints())
+    refused(path, text(shares, sign=sign), "decimal point, got a comma \\('0,0'\\)", Hints())
+    late = text([*rows()[:-1], shares[-1]], pixel_names(), sign)
+    refused(path, late, "decimal point, got a comma \\('0,0'\\) on line 61, column 1", Hints())

@@ -88,7 +88,7 @@ class PictureSource:
             return None, "no labels asked for"
         if hints.labels is not None:
             table = read_labels(hints.labels, hints.label, hints.id)
-            return by_table(names, table, str(self.folder.absolute())), table.understood
+            return by_table(names, table, str(self.folder.absolute()))
         folders = classes_of(names, found, self.folder)
         if not folders:
             return None, ""

@@ -10,9 +10,10 @@ from pipeline.inputs.pictures.folder_listing import some
 Key = Callable[[str], str]
 
 
-def by_table(pictures: Sequence[str], table: LabelFile, folder: str) -> tuple[str, ...]:
-    """Return the label of each picture, by a table whose ids are file names with or without ending
-    and with or without folders, all in one way.
+def by_table(pictures: Sequence[str], table: LabelFile, folder: str) -> tuple[tuple[str, ...], str]:
+    """Return the label of each picture, and what was understood, by a table whose ids are file
+    names with or without ending and with or without folders, all in one way: as they are written,
+    else as numbers (1 is 00001.png) or in upper or lower case.
 
     Without ids a table's labels count the pictures in natural order, which is refused: nothing
     confirms it. Raises InputError where a picture has not exactly one row, or a row no picture.
@@ -28,13 +29,32 @@ def by_table(pictures: Sequence[str], table: LabelFile, folder: str) -> tuple[st
         for row in (_plain, lambda name: _plain(name).removeprefix(f"{last}/"), _file)
         for picture in (_plain, _bare, _file, lambda name: _bare(_file(name)))
     ]
-    row, picture = max(ways, key=lambda way: _common(ids, pictures, way))
-    rows, files = _groups(map(row, ids)), _groups(map(picture, pictures))
+    strict = max(ways, key=lambda way: _common(ids, pictures, way))
+    lax = [("in upper or lower case", (_lower(row), _lower(picture))) for row, picture in ways]
+    lax.append(("as numbers", (_number, _number)))
+    faults = _faults(ids, pictures, strict)
+    how, way = "", strict
+    if faults:
+        fitting = (each for each in lax if not _faults(ids, pictures, each[1]))
+        how, way = next(fitting, ("", strict))
+    if faults and not how:
+        raise InputError(
+            "every picture must have one row in the table of labels and every row a picture, got "
+            f"{', '.join(faults)} in {folder} ({table.understood})"
+        )
+    rows = {way[0](name): row for row, name in enumerate(ids)}
+    labels = tuple(table.labels[rows[way[1](name)]] for name in pictures)
+    return labels, table.understood + (f"; ids match {how}" if how else "")
+
+
+def _faults(ids: Sequence[str], pictures: Sequence[str], way: tuple[Key, Key]) -> list[str]:
+    """Return in words what keeps ids and pictures from being the same, each once."""
+    rows, files = _groups(map(way[0], ids)), _groups(map(way[1], pictures))
     without_row = [pictures[k[0]] for name, k in files.items() if name not in rows]
     without_picture = [ids[k[0]] for name, k in rows.items() if name not in files]
     twice = [ids[rows[name][0]] for name, k in files.items() if name in rows and len(k) > 1]
     twice += [ids[k[0]] for k in rows.values() if len(k) > 1]
-    faults = [
+    return [
         f"{len(names)} {what} ({some(names)})"
         for names, what in (
             (without_row, "pictures without a row"),
@@ -43,12 +63,6 @@ def by_table(pictures: Sequence[str], table: LabelFile, folder: str) -> tuple[st
         )
         if names
     ]
-    if faults:
-        raise InputError(
-            "every picture must have one row in the table of labels and every row a picture, got "
-            f"{', '.join(faults)} in {folder} ({table.understood})"
-        )
-    return tuple(table.labels[rows[picture(name)][0]] for name in pictures)
 
 
 def _plain(name: str) -> str:
@@ -62,6 +76,17 @@ def _bare(name: str) -> str:
 
 def _file(name: str) -> str:
     return _plain(name).rpartition("/")[2]
+
+
+def _number(name: str) -> str:
+    """Return a file name's number, 1 of 00001.png and of 1.0; other names as they are."""
+    stem = re.sub(r"\.[A-Za-z]\w*$", "", _file(name))
+    whole = re.fullmatch(r"0*([0-9]+)(?:\.0*)?", stem)
+    return whole[1] if whole else _plain(name)
+
+
+def _lower(key: Key) -> Key:
+    return lambda name: key(name).casefold()
 
 
 def _common(ids: Sequence[str], pictures: Sequence[str], way: tuple[Key, Key]) -> int:

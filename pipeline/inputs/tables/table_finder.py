@@ -9,7 +9,7 @@ from pipeline.inputs.tables import pixel_names, table_header
 from pipeline.inputs.tables.column_values import Profile
 from pipeline.inputs.tables.pixel_shape import PixelShape, brightest, shapes
 from pipeline.inputs.tables.table_extras import Roles, name_extras, place_extras
-from pipeline.inputs.tables.table_text import is_number
+from pipeline.inputs.tables.table_text import has_comma, is_number
 
 
 class TableFinder:
@@ -63,14 +63,19 @@ class TableFinder:
         return not any(row[column].strip() for row in self.rows)
 
     def _id_by_name(self, roles: Roles, ids: Sequence[int], hints: Hints) -> None:
-        """Take the first column that is named as ids are and whose values come once."""
+        """Take the first column that is named as ids are and whose values come once. In prediction
+        one whose name ends in id is never the label instead.
+        """
+        predicted = bool(hints.class_names) and not hints.need_labels
         for column in ids:
             if column in roles.named():
                 continue
             wanted = hints.id == "auto" and roles.id is None
             if wanted and self.profile(column).can_be_id:
                 roles.id = column
-            elif hints.id == "none" or roles.id is not None:
+                continue
+            no_label = predicted and self.names[column].lower().endswith("id")
+            if hints.id == "none" or roles.id is not None or no_label:
                 roles.others.append(column)
 
     def _hinted(self, key: str, word: str, roles: Roles) -> int | None:
@@ -117,11 +122,15 @@ class TableFinder:
     def _check_complete(self, others: Sequence[int]) -> None:
         missing = pixel_names.missing(self.names, self.alike)
         if missing:
-            more = ", ".join(map(self.called, others[:5])) or "no other column"
+            more = self._few(others) or "no other column"
             raise InputError(
                 f"pixels must be named without a gap, got {len(self.alike)} of them, missing: "
                 f"{', '.join(missing)}, beside {more} in {self.where}"
             )
+
+    def _few(self, columns: Sequence[int]) -> str:
+        more = ", ..." if len(columns) > 5 else ""
+        return ", ".join(map(self.called, columns[:5])) + more
 
     def _beyond_bytes(self, columns: list[int]) -> list[int]:
         """Return the one or two columns, if so few, whose numbers are no bytes while all others
@@ -166,8 +175,13 @@ class TableFinder:
         if hints.shape:
             wanted = f"{prod(hints.shape)} pixels ({'x'.join(map(str, hints.shape))})"
         more = f" and up to {most} columns more" if most else ""
-        others = ", ".join(map(self.called, texts[:5]))
-        beside = f"beside {others} " if texts else ""
+        comma = next((cell for row in self.rows for cell in row if has_comma(cell)), None)
+        if comma is not None:
+            return InputError(
+                f"numbers must have a decimal point, got a comma ({comma.strip()!r}) in "
+                f"{self.where}"
+            )
+        beside = f"beside {self._few(texts)} " if texts else ""
         return InputError(
             f"a row must hold {wanted}{more}, got {self.width} values, {len(numbers)} of them "
             f"numbers without another role, {beside}in {self.where}; `shape`, `label` or `id` say "

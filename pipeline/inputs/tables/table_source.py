@@ -37,7 +37,8 @@ class TableSource:
         if len(even) < 2:
             self._check_rows(len(rows))
         self.layout = decide(TableLook(rows=even, profile=self._profile, where=str(path)), hints)
-        self.id_name, self.understood = self.layout.id_name, self.layout.understood
+        self.id_name = self.layout.id_name
+        self.understood = self.form.words + self.layout.understood
         self.labels = None
         if hints.labels is not None:
             self.labels = LabelsBeside(hints.labels, hints, path, by_id=self.layout.id is not None)

@@ -12,23 +12,37 @@ from pipeline.inputs.unpacking import open_unpacked
 
 LONGEST_LINE = 4 << 20
 _DELIMITERS = ",;\t|"
+_MOST_CELLS = 16  # a line of comment has fewer: the smallest image has so many pixels
+_WITH_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextForm:
-    """How a file's text becomes cells: what stands between them, None for blanks, and the number of
-    the first line that is not empty, from 1.
+    """How a file's text becomes cells: what stands between them, None for blanks, the number of
+    the first line that is not empty or comment, from 1, and how many lines of comment are above.
     """
 
     path: Path
     delimiter: str | None
     first_line: int
+    comments: int
+
+    @property
+    def words(self) -> str:
+        """Return what was skipped, in words."""
+        lines = "line" if self.comments == 1 else "lines"
+        return f"{self.comments} {lines} of comment skipped; " if self.comments else ""
 
 
 def is_number(cell: str) -> bool:
     """Tell whether a cell is a finite decimal number."""
     return _NUMBER.fullmatch(cell) is not None
+
+
+def has_comma(cell: str) -> bool:
+    """Tell whether a cell is a number with a decimal comma."""
+    return _WITH_COMMA.fullmatch(cell) is not None
 
 
 def sample_of(path: Path, rows: int) -> tuple[TextForm, list[list[str]]]:
@@ -37,21 +51,44 @@ def sample_of(path: Path, rows: int) -> tuple[TextForm, list[list[str]]]:
     The delimiter is the one of comma, semicolon, tab and bar that parts the first line most often;
     blanks where none does.
     """
-    form, found = None, []
+    form = _form_of(path)
+    found: list[list[str]] = []
     for number, line in text_lines(path):
-        if not line.strip():
+        if number < form.first_line or not line.strip():
             continue
-        if form is None:
-            form = TextForm(path=path, delimiter=_delimiter(line), first_line=number)
+        if form.delimiter is None and not found:
+            line = line.removeprefix("#")  # before the names
         found.append(cells_of(line, form.delimiter))
         if len(found) == rows:
             break
-    if form is None:
-        raise InputError(f"a table must not be empty, got no row in {path}")
     return form, found
 
 
+def _form_of(path: Path) -> TextForm:
+    """Return the form; a line that begins with # and is as wide as the next is no comment."""
+    above, comments = (0, ""), 0
+    for number, line in text_lines(path):
+        if not line.strip():
+            continue
+        delimiter = _delimiter(line)
+        width = len(cells_of(above[1].removeprefix("#"), delimiter))
+        wide = width == len(cells_of(line.removeprefix("#"), delimiter)) >= _MOST_CELLS
+        if wide or not line.startswith("#"):
+            first = above[0] if wide else number
+            return TextForm(
+                path=path, delimiter=delimiter, first_line=first, comments=comments - wide
+            )
+        above, comments = (number, line), comments + 1
+    got = "comments alone" if comments else "no row"
+    raise InputError(f"a table must not be empty, got {got} in {path}")
+
+
 def _delimiter(line: str) -> str | None:
+    others: tuple[str | None, ...] = (*_DELIMITERS[1:], None)
+    for sign in others:
+        cells = line.split(sign)
+        if len(cells) > 3 and 2 * sum(map(has_comma, cells)) > len(cells):
+            return sign  # else each comma would part a number
     most = max(_DELIMITERS, key=lambda sign: len(cells_of(line, sign)))
     return most if len(cells_of(line, most)) > 1 else None
 
@@ -102,15 +139,16 @@ def checked_rows(
     """
     seen, empty = -int(header), 0
     for number, line in text_lines(form.path):
+        if number < form.first_line:
+            continue
         if not line.strip():
             empty = empty or number
             continue
-        if empty >= form.first_line:
+        if empty:
             raise InputError(
                 f"rows must follow each other without empty lines, got one on line {empty} of "
                 f"{form.path}"
             )
-        empty = 0
         seen += 1
         if seen > skip:
             cells = cells_of(line, form.delimiter)
@@ -133,6 +171,11 @@ def pixel_values(
         cell = cells[column]
         value = float(cell) if is_number(cell) else math.nan
         if not 0 <= value < math.inf:
+            if has_comma(cell):
+                raise InputError(
+                    f"numbers must have a decimal point, got a comma ({cell.strip()!r}) on line "
+                    f"{number}, column {column + 1} of {path}"
+                )
             raise InputError(
                 f"a pixel must be a number from 0, got {cell.strip()[:40]!r} on line {number}, "
                 f"column {column + 1} of {path}"
