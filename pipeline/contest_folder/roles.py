@@ -43,7 +43,7 @@ class ContestFiles:
             more = ", ..." if len(self.unused) > 5 else ""
             yield f"{len(self.unused)} files not used: {shown}{more}"
         for fault in self.faults[:5]:
-            yield f"not used: {fault}"
+            yield f"cannot be read: {fault}"
 
 
 def roles_of(folder: Path, given: ContestFiles, without: Sequence[str] = ()) -> ContestFiles:
