@@ -21,7 +21,7 @@ _FEW_COLUMNS = 16  # of a table that holds no pixels
 _LOOKED_AT = 50  # files of a folder whose first bytes tell whether it holds pictures
 _NUMBERS = re.compile(r"[\d.:eE+-]+")
 TRAIN = re.compile(r"train", re.IGNORECASE)
-TEST = re.compile(r"test|t10k|eval|unlabel", re.IGNORECASE)
+TEST = re.compile(r"(?<!con)(?<!la)test|t10k|eval|unlabel", re.IGNORECASE)
 # Endings of what lies beside data: programs, and notes unless their name says train or test.
 _PROGRAMS = (".py", ".ipynb", ".sh", ".r", ".md", ".rst", ".yaml", ".yml", ".toml", ".cfg", ".log")
 _NOTES = (".html", ".htm", ".pdf", ".docx", ".json", ".xml", ".md5", ".sha256", ".url", ".db")

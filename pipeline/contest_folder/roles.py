@@ -43,7 +43,7 @@ class ContestFiles:
             more = ", ..." if len(self.unused) > 5 else ""
             yield f"{len(self.unused)} files not used: {shown}{more}"
         for fault in self.faults[:5]:
-            yield f"not used: {fault}"
+            yield f"cannot be read: {fault}"
 
 
 def roles_of(folder: Path, given: ContestFiles, without: Sequence[str] = ()) -> ContestFiles:
@@ -104,11 +104,12 @@ def _says(key: str, entry: FoundFile, roles: ContestFiles, folder: Path) -> bool
         return template and bool(entry.fault)
     if key == "test":
         return _named(path, folder) == "test" and not template and not labels
-    training = roles.training
-    flat = (
+    if not entry.fault or template or _named(path, folder) == "test":
+        return False
+    training = roles.training  # class folders label their pictures themselves
+    return (
         training is not None and training.is_dir() and not any(map(Path.is_dir, training.iterdir()))
     )
-    return flat and bool(entry.fault) and not template and _named(path, folder) != "test"
 
 
 def _missing(key: str, entries: Sequence[FoundFile], folder: Path) -> InputError:

@@ -1,9 +1,7 @@
 """A contest's sample submission: what it says of the file to hand in, and a file in that form."""
 
 import csv
-import gzip
 import io
-import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from numpy.typing import NDArray
 from cnn_core.errors import InputError
 from pipeline.inputs.input_source import numbered
 from pipeline.inputs.labels.labels import label_text
+from pipeline.inputs.tables.table_text import text_lines
 from pipeline.predictions.class_columns import class_columns
 from pipeline.predictions.id_match import match_ids
 from pipeline.predictions.submission import Probabilities, chances, csv_line, safe_id
@@ -108,14 +107,13 @@ def check_output(output: str, form: str) -> None:
 def _table(path: Path) -> tuple[str, list[list[str]]]:
     """Return the delimiter and the rows of a table in text, all of the same length."""
     try:
-        content = path.read_bytes()
-        content = gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
-        text = content.decode("utf-8-sig")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        text = "\n".join(line for _, line in text_lines(path))
+    except OSError as error:
         raise InputError(f"a template must be a table in text, got {error} in {path}") from None
-    if "\0" in text or not text.strip():
-        found = "binary content" if text.strip() else "nothing"
-        raise InputError(f"a template must be a table in text, got {found} in {path}")
+    except InputError as error:
+        raise InputError(f"a template must be a table in text: {error}") from None
+    if not text.strip():
+        raise InputError(f"a template must be a table in text, got nothing in {path}")
     first = text.lstrip().partition("\n")[0]
     delimiter = max(_DELIMITERS, key=lambda sign: len(next(csv.reader([first], delimiter=sign))))
     reader = csv.reader(io.StringIO(text), delimiter=delimiter)

@@ -159,6 +159,19 @@ def test_what_is_not_needed_may_be_unreadable_and_is_said(tmp_path: Path) -> Non
     assert any("a Python pickle" in line for line in found.lines(tmp_path))
 
 
+def test_the_word_contest_does_not_say_test(tmp_path: Path) -> None:
+    train = table(tmp_path / "contest" / "pixels.csv", 65)
+    table(tmp_path / "latest.csv", 3)
+    assert roles_of(tmp_path, ContestFiles(labels=tmp_path)).training == train
+
+
+def test_an_unreadable_table_of_labels_is_named(tmp_path: Path) -> None:
+    pictures(tmp_path / "train")
+    (tmp_path / "labels.csv").write_bytes("id,label\n".encode("utf-16"))
+    with pytest.raises(InputError, match=r"labels of its pictures, .*UTF-16.*labels=none"):
+        roles_of(tmp_path, ContestFiles())
+
+
 def test_one_archive_of_training_and_test_arrays(tmp_path: Path) -> None:
     images = np.zeros((6, 8, 8), np.uint8)
     path = tmp_path / "all.npz"

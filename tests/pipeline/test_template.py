@@ -5,6 +5,7 @@ variant; what does not agree is refused with names and counts.
 import csv
 import gzip
 import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -244,8 +245,12 @@ def test_columns_of_neither_ids_nor_labels_stay_as_they_are(tmp_path: Path) -> N
 def test_quotes_marks_and_compression(tmp_path: Path) -> None:
     path = tmp_path / "sample.csv.gz"
     path.write_bytes(gzip.compress('\ufeff"id","label"\r\n"a, b","cat"\r\n'.encode()))
-    found = read_template(path, NAMES)
-    assert found.header == ("id", "label") and found.ids == ("a, b",)
+    packed = tmp_path / "sample.csv.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("sample.csv", gzip.decompress(path.read_bytes()))
+    for file in (path, packed):
+        found = read_template(file, NAMES)
+        assert found.header == ("id", "label") and found.ids == ("a, b",)
 
 
 @pytest.mark.parametrize(
@@ -254,8 +259,9 @@ def test_quotes_marks_and_compression(tmp_path: Path) -> None:
         (b"", "got nothing"),
         (b"id,label\n", "must have rows below its header"),
         (b"id,label\na,cat\nb\n", "must have 2 cells as the first, got 1 on line 3"),
-        (b"PK\x03\x04\x00\x00", "table in text, got binary content"),
-        (b"\x89PNG\r\n\x1a\n", "table in text, got"),
+        (b"PK\x03\x04\x00\x00", "table in text: compressed data must be whole"),
+        (b"\x89PNG\r\n\x1a\n", "table in text: .*byte 0x89 on line 1"),
+        (b"id,label\n1,\x00\n", "table in text: .*zero byte on line 2"),
         (b"name\na\nb\n", "must have a column for the labels .* 'name', which holds ids"),
         (b"1\n2\n3\n", "must have a column for the labels .* without a header"),
         (b"label\ncat\nfish\n", "must hold classes of the training data"),
