@@ -82,5 +82,5 @@ def test_what_follows_keeps_the_sweep_s_settings(
     assert [config.command for config in seen] == ["evaluate", "export"]
     for config in seen:
         assert config.tracking.uri == "http://127.0.0.1:5999" and config.quiet
-        assert config.tracking.experiment == "hard_digits" and config.root == tmp_path
+        assert config.tracking.experiment == "contest" and config.root == tmp_path
         assert type(config.arguments) in (evaluate.COMMAND.keys, export.COMMAND.keys)
