@@ -147,4 +147,4 @@ def test_a_chosen_file_is_read_and_a_wrong_one_is_explained(
         "#file", {"name": "notes.png", "mimeType": "image/png", "buffer": b"no picture at all"}
     )
     page.locator("#problem").wait_for(state="visible")
-    assert "must be PNG, JPEG or BMP" in page.inner_text("#problem")
+    assert "must be one that Pillow reads" in page.inner_text("#problem")

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,14 @@ from tests.faults.harness import (
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def _hang_up_is_heard() -> Iterator[None]:
+    """Sweeps leave alone what nohup ignores; these tests may themselves run under it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 def shell(case: Case, line: str, **environment: str) -> "subprocess.CompletedProcess[str]":
