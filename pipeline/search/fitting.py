@@ -55,7 +55,7 @@ class Pace:
     @classmethod
     def of(cls, gflops: float, slots: int) -> "Pace":
         """Return the pace of slots of cores whose matrix products reach that many GFLOP/s."""
-        steps = round(math.log(SHARE_OF_SGEMM * gflops * 1e9 / cls.flops, STEP))
+        steps = round(math.log(SHARE_OF_SGEMM * max(gflops, 1.0) * 1e9 / cls.flops, STEP))
         return cls(cls.flops * STEP**steps, slots)
 
     def operations(self, minutes: float, at_once: float) -> float:

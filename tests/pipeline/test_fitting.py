@@ -12,7 +12,7 @@ from cnn_core.data.prepared import write_prepared
 from cnn_core.spec import DataSpec
 from pipeline import sweep
 from pipeline.configuration import SWEEP, command_line, compose
-from pipeline.search.fitting import SetFacts, facts_of, fitted, sizes, with_sizes
+from pipeline.search.fitting import Pace, SetFacts, facts_of, fitted, sizes, with_sizes
 from pipeline.search.space import searched
 
 PRESETS = ("contest", "contest_quick")
@@ -176,3 +176,12 @@ def test_a_study_keeps_what_was_fitted_first(tmp_path: Path) -> None:
     assert again.train.batch_size == 12 and "train.batch_size=12" in lines[0]
     path.write_text(path.read_text().replace(digest, "0" * 64))
     assert fitted(config, data)[0].train.batch_size == 16, "other data are fitted anew"
+
+
+def test_a_pace_follows_the_machine_in_steps() -> None:
+    usual = Pace.of(100.0, 2)
+    assert usual == Pace() and Pace.of(105.0, 2) == usual, "most days give the same sizes"
+    assert Pace.of(200.0, 2).flops == pytest.approx(45e9 * 1.25**3)
+    assert Pace.of(0.0, 1).flops > 0
+    assert usual.operations(1.0, at_once=4) == pytest.approx(2 * 60 * 45e9 * 0.85)
+    assert usual.operations(1.0, at_once=1) == pytest.approx(60 * 45e9 * 0.85)
