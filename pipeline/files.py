@@ -8,7 +8,6 @@ import os
 import secrets
 import sqlite3
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -108,11 +107,6 @@ def sha256_file(path: Path) -> str:
         while block := file.read(_BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()
-
-
-def sha256_files(paths: Mapping[str, Path]) -> dict[str, str]:
-    """Return name -> sha256, for a manifest."""
-    return {name: sha256_file(path) for name, path in paths.items()}
 
 
 def writable_folder(folder: Path, key: str) -> Path:

@@ -18,8 +18,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from cnn_core.axes import Images, Labels
-from cnn_core.data.checks import as_images, check_labelled, check_plausible_size
+from cnn_core.data.checks import check_plausible_size
 from cnn_core.data.npy import NpyHeader, read_npy_header
 from cnn_core.errors import InputError
 
@@ -168,28 +167,3 @@ def _header(file: IO[bytes], member: zipfile.ZipInfo, where: str) -> NpyHeader:
             f"{header.size_bytes:,} bytes, got {member.file_size - header.length:,}"
         )
     return header
-
-
-def read_labelled_npz(
-    path: Path, images_key: str, labels_key: str, classes: int
-) -> tuple[Images, Labels]:
-    """Return images (N, C, H, W) uint8 and labels (N,) int64 of an archive; raise InputError where
-    a key is absent or a value is wrong.
-    """
-    arrays = read_npz(path)
-    for key in (images_key, labels_key):
-        if key not in arrays:
-            raise InputError(
-                f"{path}: must hold the arrays {images_key!r} and {labels_key!r}, got "
-                f"{', '.join(sorted(arrays)[:10])}"
-            )
-    labels = arrays[labels_key]
-    if labels.dtype.kind not in "ui" or labels.ndim != 1:
-        raise InputError(
-            f"{path}: {labels_key}: labels must be whole numbers, (N,), got {labels.shape} "
-            f"{labels.dtype}"
-        )
-    images = as_images(arrays[images_key], f"{path}: {images_key}")
-    whole = labels.astype(np.int64)
-    check_labelled(images, whole, classes, str(path))
-    return images, whole

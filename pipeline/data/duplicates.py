@@ -84,11 +84,6 @@ def fills_a_class(groups: Indices, labels: Labels) -> bool:
     return bool((counts > np.maximum(sizes[pairs[1]] / 4, 1)).any())
 
 
-def groups_of(images: Images) -> Indices:
-    """Return the group of each picture, (N,) int64: see `Duplicates`."""
-    return find_duplicates(images, np.zeros(len(images), np.int64)).groups
-
-
 @dataclass(frozen=True)
 class Leak:
     """Test pictures that are equal, or only nearly equal, to a training picture: (K, 2) indices

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from cnn_core.data.npz import read_labelled_npz, read_npz
+from cnn_core.data.npz import read_npz
 from cnn_core.errors import InputError
 
 ran: list[str] = []
@@ -216,31 +216,3 @@ def test_a_flipped_bit_is_noticed_or_harmless(
         return
     for array in loaded.values():
         assert any(array.shape == g.shape and (array == g).all() for g in good.values())
-
-
-def test_a_labelled_archive(tmp_path: Path) -> None:
-    path = tmp_path / "set.npz"
-    images, labels = np.arange(2 * 3 * 3).reshape(2, 3, 3), np.array([1, 0])
-    np.savez(path, x=images, y=labels)
-    read, whole = read_labelled_npz(path, "x", "y", 2)
-    assert read.shape == (2, 1, 3, 3) and read.dtype == np.uint8 and whole.dtype == np.int64
-    with pytest.raises(InputError, match=r"must hold the arrays 'images' and 'y', got x, y"):
-        read_labelled_npz(path, "images", "y", 2)
-    wrong: dict[str, tuple[Any, Any, str]] = {
-        "label": (images, np.array([1, 2]), "image 1: labels must be from 0 to 1, got 2"),
-        "count": (images, np.array([1]), r"labels must be \(2,\) int64"),
-        "fraction": (images / 17, labels, "must be whole numbers from 0 to 255, got fractions"),
-        "nan": (np.full((2, 3, 3), np.nan), labels, "pixels must be from 0 to 255, got nan"),
-        "bright": (images + 250, labels, "pixels must be from 0 to 255, got 250 to 267"),
-        "real labels": (images, np.array([0.0, 1.0]), "labels must be whole numbers"),
-        "row": (
-            np.zeros((2, 7), np.uint8),
-            labels,
-            "a row must be a square image such as 784 = 28 x 28, got 7",
-        ),
-        "none": (np.zeros((0, 3, 3), np.uint8), np.zeros(0, np.int64), "images must be numbers"),
-    }
-    for x, y, message in wrong.values():
-        np.savez(path, x=x, y=y)
-        with pytest.raises(InputError, match=message):
-            read_labelled_npz(path, "x", "y", 2)

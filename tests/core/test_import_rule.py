@@ -12,7 +12,7 @@ ALLOWED = {"numpy", "cnn_core"} | set(sys.stdlib_module_names)
 PROBE = (
     "\n"
     "import sys\n"
-    "import cnn_core.training, cnn_core.checkpoint, cnn_core.data.text\n"
+    "import cnn_core.training, cnn_core.checkpoint, cnn_core.data.npz\n"
     'known = set(sys.stdlib_module_names) | {"numpy", "cnn_core", "__main__"}\n'
     'found = {name.partition(".")[0] for name, module in sys.modules.items() '
     'if "site-packages" in (getattr(module, "__file__", None) or "")}\n'

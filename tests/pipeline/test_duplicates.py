@@ -9,8 +9,13 @@ from hypothesis import strategies as st
 
 from cnn_core.axes import Images, Indices
 from pipeline.data import likeness
-from pipeline.data.duplicates import Duplicates, find_duplicates, find_leak, groups_of
+from pipeline.data.duplicates import Duplicates, find_duplicates, find_leak
 from pipeline.data.likeness import TooAlikeError, near_pairs, small_copies
+
+
+def groups_of(images: Images) -> Indices:
+    """Return the groups of images of one class."""
+    return find_duplicates(images, np.zeros(len(images), np.int64)).groups
 
 
 def photographs(count: int, seed: int = 0, shape: tuple[int, int, int] = (3, 32, 32)) -> Images:
