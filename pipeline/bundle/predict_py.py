@@ -33,6 +33,8 @@ if __name__ == "__main__":  # more threads only wait for each other on products 
 # The files that predict.py is joined from, before and after the layers' operations.
 _BEFORE = (
     "cnn_core/errors",
+    "cnn_core/data/resampling_weights",
+    "cnn_core/data/figures",
     "cnn_core/data/image_form",
     "cnn_core/data/value_range",
     "pipeline/records/typed_json",

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_core.axes import Images, Indices
-from cnn_core.data.image_form import areas
 from cnn_core.data.pages import rows_of
+from cnn_core.data.resampling_weights import areas
 
 SIDE = 16
 COARSE = 8

@@ -15,7 +15,8 @@ import numpy as np
 
 from cnn_core.axes import Images, Indices
 from cnn_core.data.about import About
-from cnn_core.data.image_form import ImageForm, background_of
+from cnn_core.data.figures import background_of
+from cnn_core.data.image_form import ImageForm
 from cnn_core.data.pages import rows_of
 from cnn_core.data.prepared import open_prepared, store
 from cnn_core.errors import InputError

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_core.data.image_form import ImageForm, as_bytes, border_median, full_scale_of
+from cnn_core.data.figures import border_median
+from cnn_core.data.image_form import ImageForm, as_bytes, full_scale_of
 from cnn_core.errors import InputError
 from pipeline.configuration.data_settings import FileSettings
 from pipeline.inputs import InputSource

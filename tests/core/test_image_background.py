@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cnn_core.data.image_form import ImageForm, background_of
+from cnn_core.data.figures import background_of
+from cnn_core.data.image_form import ImageForm
 
 RNG = np.random.default_rng(0)
 DARK = np.zeros((20, 1, 8, 8), np.uint8)

@@ -7,15 +7,9 @@ import pytest
 from PIL import Image, ImageDraw
 from scipy.ndimage import center_of_mass
 
-from cnn_core.data.image_form import (
-    ImageForm,
-    as_bytes,
-    as_mnist,
-    fill_box,
-    full_scale_of,
-    ink_of,
-    resized,
-)
+from cnn_core.data.figures import as_mnist, fill_box, ink_of
+from cnn_core.data.image_form import ImageForm, as_bytes, full_scale_of
+from cnn_core.data.resampling_weights import resized
 from cnn_core.errors import InputError
 
 

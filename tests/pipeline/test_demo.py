@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from cnn_core.data.image_form import ImageForm, fill_box
+from cnn_core.data.figures import fill_box
+from cnn_core.data.image_form import ImageForm
 from cnn_core.errors import InputError
 from cnn_core.layers import MomentNormalization
 from cnn_core.model import Sequential
