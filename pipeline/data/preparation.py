@@ -145,13 +145,15 @@ def _stamp(path: Path) -> tuple[str, int, int]:
     if path.is_file():
         found = path.stat()
         return str(path), found.st_size, found.st_mtime_ns
-    stats = [
-        (str(Path(folder, name)), os.stat(Path(folder, name)))  # noqa: PTH116
-        for folder, _, names in os.walk(path)
-        for name in names
-    ]
-    listed = sorted((name, found.st_size, found.st_mtime_ns) for name, found in stats)
+    files = sorted(Path(folder, name) for folder, _, names in os.walk(path) for name in names)
+    listed = [(str(file), *_size_and_time(file)) for file in files]
     return sha256_bytes(repr(listed).encode()), sum(size for _, size, _ in listed), len(listed)
+
+
+def _size_and_time(file: Path) -> tuple[int, int]:
+    """Return those of a file, of the link itself where it leads nowhere: its reader says so."""
+    found = file.stat() if file.exists() else file.lstat()
+    return found.st_size, found.st_mtime_ns
 
 
 def _prepared(part: _Part, say: Say | None) -> DataSpec:

@@ -100,6 +100,13 @@ def test_a_root_that_is_a_file_is_refused(csv: Path) -> None:
         prepare(settings("data=digits"), csv)
 
 
+def test_a_link_that_leads_nowhere_is_refused_by_its_reader(tmp_path: Path) -> None:
+    (tmp_path / "pictures" / "cat").mkdir(parents=True)
+    (tmp_path / "pictures" / "cat" / "1.png").symlink_to(tmp_path / "gone.png")
+    with pytest.raises(InputError, match=r"1\.png|picture"):
+        prepare(settings("data=images", f"data.folder={tmp_path}/pictures"), tmp_path / "root")
+
+
 def test_held_out_shares_by_hand() -> None:
     labels = np.array([0] * 10 + [1] * 30, np.int64)
     test, rest = held_out(labels, 0.2, 0, test=True), held_out(labels, 0.2, 0, test=False)
