@@ -1,4 +1,5 @@
-// Draw on the canvas, send it as PNG, show the answer. Answers that come late, after newer ones, are dropped.
+// Draw on the canvas, send it as PNG, show the answer. Answers that come late, after newer ones, are dropped;
+// the result is aria-busy until the answer is that of what is on the paper now.
 const $ = (id) => document.getElementById(id);
 const paper = $("paper");
 const pen = paper.getContext("2d");
@@ -13,9 +14,16 @@ function clearPaper() {
   pen.lineCap = pen.lineJoin = "round";
 }
 
+function busy(yes) {
+  $("result").setAttribute("aria-busy", String(yes));
+}
+
 function reset() {
   clearPaper();
+  clearTimeout(waiting);
+  waiting = null;
   shown = ++asked;
+  busy(false);
   $("digit").textContent = "–";
   $("sure").textContent = "nothing drawn yet";
   $("problem").hidden = true;
@@ -40,6 +48,7 @@ function strokeTo(point) {
 paper.addEventListener("pointerdown", (event) => {
   paper.setPointerCapture(event.pointerId);
   drawing = true;
+  busy(true);
   last = place(event);
   strokeTo(last);
 });
@@ -54,11 +63,14 @@ for (const name of ["pointerup", "pointercancel"]) paper.addEventListener(name, 
 function askSoon(delay) {
   if (delay === 0) { clearTimeout(waiting); waiting = null; }
   if (waiting !== null) return;
-  waiting = setTimeout(() => { waiting = null; paper.toBlob(ask, "image/png"); }, delay);
+  waiting = setTimeout(() => {
+    waiting = null;
+    const turn = ++asked; // before the picture is encoded: an answer that comes meanwhile is an older one's
+    paper.toBlob((content) => ask(content, turn), "image/png");
+  }, delay);
 }
 
-async function ask(content) {
-  const turn = ++asked;
+async function ask(content, turn) {
   let answer, ok = false;
   try {
     const response = await fetch("predict", { method: "POST", body: content });
@@ -69,6 +81,7 @@ async function ask(content) {
   }
   if (turn < shown) return;
   shown = turn;
+  if (turn === asked && !drawing && waiting === null) busy(false);
   $("problem").hidden = ok;
   if (ok) show(answer); else $("problem").textContent = answer.error;
 }
@@ -125,14 +138,16 @@ function paint(canvas, rows) {
 
 async function take(file) {
   if (!file) return;
-  clearPaper();
+  reset();
+  const turn = ++asked;
+  busy(true);
   try {
     const picture = await createImageBitmap(file);
     const scale = Math.min(paper.width / picture.width, paper.height / picture.height);
     const [w, h] = [picture.width * scale, picture.height * scale];
     pen.drawImage(picture, (paper.width - w) / 2, (paper.height - h) / 2, w, h);
   } catch { /* what the browser cannot show, the server judges */ }
-  ask(file);
+  ask(file, turn);
 }
 
 for (const name of ["dragenter", "dragover"]) paper.addEventListener(name, (event) => { event.preventDefault(); paper.classList.add("over"); });

@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 from PIL import Image, ImageDraw
 
+from pipeline.bundle.predictor import load
+from pipeline.demo_page.server import answer
 from tests.browser.conftest import Opener, free_port, run, serving
 
 pytestmark = pytest.mark.slow
@@ -60,9 +63,8 @@ def address(root: Path) -> Iterator[str]:
 
 
 def answered(page: Any) -> str:
-    """Waits until the page shows what it thinks of the last stroke."""
-    page.wait_for_function("() => document.getElementById('sure').textContent.includes('% sure')")
-    page.wait_for_load_state("networkidle")
+    """Waits until the page shows what it thinks of all that is on the paper."""
+    page.locator("#result[aria-busy=false]").wait_for()
     return str(page.inner_text("#digit"))
 
 
@@ -74,8 +76,7 @@ def draw(page: Any, strokes: Strokes) -> None:
         page.mouse.down()
         for point in points[1:]:
             page.mouse.move(*point, steps=5)
-        with page.expect_response(lambda response: "predict" in response.url):
-            page.mouse.up()
+        page.mouse.up()
 
 
 def drawn_file(strokes: Strokes) -> bytes:
@@ -113,6 +114,37 @@ def test_drawn_digits_are_read(
     )
     assert seen.errors == []
     assert seen.elsewhere == []
+
+
+def test_the_answer_is_that_of_all_that_is_drawn(
+    address: str, root: Path, open_page: Opener
+) -> None:
+    """Asked in the middle of a stroke and answered late, as on a slow machine: the page says that
+    it is busy until the whole drawing's answer is there.
+    """
+    page = open_page(address).page
+    page.locator("#heads th").first.wait_for()
+    sent: list[bytes] = []
+
+    def late(route: Any) -> None:
+        sent.append(route.request.post_data_buffer)
+        time.sleep(0.4)
+        route.continue_()
+
+    page.route("**/predict", late)
+    (half,) = DIGITS[7]
+    box = page.locator("#paper").bounding_box()
+    assert box is not None
+    for index, (x, y) in enumerate(half):
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=5)
+        if index == 0:
+            page.mouse.down()
+        page.wait_for_timeout(300)
+    page.mouse.up()
+    shown = answered(page)
+    assert len(sent) > 1
+    assert shown == str(answer(load(root / "drawn" / "bundle"), sent[-1])["prediction"])
+    assert page.locator("#result").get_attribute("aria-busy") == "false"
 
 
 def test_a_finger_draws_too(address: str, open_page: Opener) -> None:
