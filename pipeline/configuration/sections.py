@@ -148,6 +148,21 @@ class HalvingSettings(PrunerSettings):
 
 
 @dataclass
+class PashaSettings(HalvingSettings):
+    epsilon: float | None = setting(
+        None,
+        "values so close rank alike at two rungs; null: what curves that cross twice differ by",
+        low=0,
+    )
+
+
+@dataclass
+class TopKSettings(PrunerSettings):
+    look: int = setting(1, "epochs that every trial trains", low=1)
+    keep: int = setting(3, "best trials that then train to the end", low=1)
+
+
+@dataclass
 class PatientSettings(PrunerSettings):
     patience: int = setting(3, "epochs without improvement before a trial can be pruned", low=0)
     min_delta: float = setting(0.0, "what counts as an improvement", low=0)
@@ -159,6 +174,9 @@ PRUNERS: dict[str, type[PrunerSettings]] = {
     "successive_halving": HalvingSettings,
     "hyperband": HalvingSettings,
     "patient": PatientSettings,
+    "promote": HalvingSettings,
+    "pasha": PashaSettings,
+    "top_k": TopKSettings,
 }
 
 
