@@ -18,6 +18,7 @@ from cnn_core.data.prepared import open_prepared
 from cnn_core.errors import InputError
 from pipeline.configuration import Command, Config, command_line, setting
 from pipeline.files import StudyPaths, unsound_sqlite
+from pipeline.reporting.table import state_of
 from pipeline.search.open_study import open_storage, quiet_optuna, read_study, repair
 from pipeline.search.queue import StorageFailed
 from pipeline.slots.owner_lock import (
@@ -146,7 +147,7 @@ def _study(config: Config, folder: Path, fix: bool) -> list[Finding]:
         trials = read_study(paths, config.study.storage).get_trials(deepcopy=False)
     except (InputError, StorageFailed) as error:
         return [Finding(about, str(error), wrong=True)]
-    states = [trial.state.name for trial in trials]
+    states = [state_of(trial) for trial in trials]
     counts = (
         ", ".join(f"{states.count(name)} {name}" for name in dict.fromkeys(states)) or "no trials"
     )

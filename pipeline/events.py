@@ -21,7 +21,8 @@ class State(StrEnum):
     COMPLETE = "COMPLETE"
     PRUNED = "PRUNED"
     FAIL = "FAIL"
-    INTERRUPTED = "INTERRUPTED"  # paused: it resumes when the same command runs again
+    PAUSED = "PAUSED"  # at a rung: it waits for a promotion
+    INTERRUPTED = "INTERRUPTED"  # with the run: it resumes when the same command runs again
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -92,6 +92,11 @@ _RULES: tuple[tuple[Callable[["Config"], bool], str, str], ...] = (
         "pruner={config.pruner.name}",
     ),
     (
+        lambda config: config.pruner.name != "top_k" or config.budget.trials is not None,
+        "pruner: top_k must know how many trials to look at, give budget.trials",
+        "budget.minutes={config.budget.minutes:g} alone",
+    ),
+    (
         lambda config: (
             len(config.study.objectives) == 1 or config.sampler.name not in ("cmaes", "gp")
         ),

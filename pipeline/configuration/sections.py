@@ -131,38 +131,6 @@ SAMPLERS: dict[str, type[SamplerSettings]] = {
 
 
 @dataclass
-class PrunerSettings:
-    name: str = setting("none", "which trials are stopped early")
-
-
-@dataclass
-class MedianSettings(PrunerSettings):
-    startup_trials: int = setting(5, "trials that are never pruned", low=0)
-    warmup_epochs: int = setting(1, "epochs before a trial can be pruned", low=0)
-
-
-@dataclass
-class HalvingSettings(PrunerSettings):
-    min_epochs: int = setting(1, "epochs before the first decision", low=1)
-    reduction_factor: int = setting(3, "one trial in so many is promoted at each rung", low=2)
-
-
-@dataclass
-class PatientSettings(PrunerSettings):
-    patience: int = setting(3, "epochs without improvement before a trial can be pruned", low=0)
-    min_delta: float = setting(0.0, "what counts as an improvement", low=0)
-
-
-PRUNERS: dict[str, type[PrunerSettings]] = {
-    "none": PrunerSettings,
-    "median": MedianSettings,
-    "successive_halving": HalvingSettings,
-    "hyperband": HalvingSettings,
-    "patient": PatientSettings,
-}
-
-
-@dataclass
 class TrackingSettings:
     name: str = setting("mlflow", "where runs are logged", choices=("mlflow", "none"))
     uri: str | None = setting(None, "MLflow server or store; null: sqlite in root/mlflow.db")

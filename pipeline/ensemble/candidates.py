@@ -15,13 +15,19 @@ from cnn_core.measures import ranked_by
 from pipeline.configuration import Config, override
 from pipeline.events import State, TrialEnded
 from pipeline.files import StudyPaths
+from pipeline.reporting.table import state_of
 from pipeline.search.fingerprint import BASE, FINGERPRINT
 from pipeline.trial_folder import StoredTrial, TrialFolder
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-NOT_ENDED = {"PRUNED": "pruned", "WAITING": "paused", "RUNNING": "interrupted"}
+NOT_ENDED = {
+    "PRUNED": "pruned",
+    "PAUSED": "paused",
+    "WAITING": "paused",
+    "RUNNING": "interrupted",
+}
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,7 @@ class Study:
         """
         found = []
         for number, frozen in self.trials.items():
-            trial = self.read(number)[0] if frozen.state.name in NOT_ENDED else None
+            trial = self.read(number)[0] if state_of(frozen) in NOT_ENDED else None
             if trial is None:
                 continue
             values = dict(sorted(frozen.intermediate_values.items()))
@@ -162,7 +168,7 @@ def candidates(config: Config) -> Candidates:
     if unfinished:
         first = unfinished[0]
         assert first.ended is not None
-        word = NOT_ENDED[study.trials[first.number].state.name]
+        word = NOT_ENDED[state_of(study.trials[first.number])]
         notes.append(
             f"no trial is complete: trial {first.number}, {word} after {first.ended.epochs} epochs "
             f"with {first.value:.4f}, and {len(unfinished) - 1} others stand in"

@@ -21,13 +21,13 @@ from pipeline.reporting.scores import wilson
 from pipeline.reporting.table import StudyTable, TrialRow, confirmed_metrics
 
 SHARES = ("valid_accuracy", "valid_top_k")  # shares of images, which Wilson's interval is for
-ENDED = (State.COMPLETE, State.PRUNED, State.FAIL)
+ENDED = (State.COMPLETE, State.PAUSED, State.PRUNED, State.FAIL)
 
 
 def ranked(table: StudyTable) -> list[TrialRow]:
     """Return the ended trials, best first: those that `study.confirm` has confirmed, in its order;
     other complete ones by objective (with two objectives: the Pareto front, then by the first);
-    pruned ones by their last value; failed ones. Ties by number.
+    paused and pruned ones by their last value; failed ones. Ties by number.
     """
     confirmed = list(confirmed_metrics(table.folder))
     front = front_of(table) if len(table.directions) > 1 else set()
@@ -68,7 +68,7 @@ def best_of(table: StudyTable) -> TrialRow | None:
 
 def last_values(trial: TrialRow) -> tuple[float, ...]:
     """Return a trial's objectives; for one that was stopped early, the last value it reported."""
-    if trial.objective or trial.state != State.PRUNED:
+    if trial.objective or trial.state not in (State.PRUNED, State.PAUSED):
         return trial.objective
     last = ranked_by(trial.history.get(max(trial.history, default=0), {}))
     return () if last is None else (last,)

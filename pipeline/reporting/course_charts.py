@@ -55,7 +55,7 @@ def history(table: StudyTable) -> str:
             hidden += 1
             continue
         parts.append(dot(x(trial.number), y(trial.value), "done", said(trial)))
-    stopped = [trial for trial in table.trials if trial.state in ("PRUNED", "FAIL")]
+    stopped = [trial for trial in table.trials if trial.state in ("PAUSED", "PRUNED", "FAIL")]
     parts += [
         dot(x(trial.number), HEIGHT - BOTTOM, trial.state.lower(), said(trial), 3)
         for trial in stopped
@@ -71,6 +71,8 @@ def history(table: StudyTable) -> str:
         "Each point a complete trial; the line is the best so far. On the axis: pruned (orange) "
         "and failed (red) trials."
     )
+    if any(trial.state == "PAUSED" for trial in stopped):
+        caption += " Grey: paused trials, which may still go on."
     if hidden:
         caption += f" {hidden} far worse trials lie outside the picture."
     return chart("".join(parts), (WIDTH, HEIGHT), "Optimisation history", told, caption)

@@ -143,9 +143,9 @@ def reasons(table: StudyTable) -> dict[str, list[tuple[str, int]]]:
     """
     found: dict[str, Counter[str]] = {}
     for trial in table.trials:
-        if trial.state in ("PRUNED", "FAIL"):
+        if trial.state in ("PAUSED", "PRUNED", "FAIL"):
             text = trial.reason or (
-                f"after epoch {trial.epochs}" if trial.state == "PRUNED" else "no reason stored"
+                "no reason stored" if trial.state == "FAIL" else f"after epoch {trial.epochs}"
             )
             if trial.state == "FAIL":
                 text = re.sub(r"\bin epoch \d+", "", text).strip()

@@ -18,7 +18,7 @@ def in_short(facts: Facts) -> str:
     entries = [("trials", str(len(study.trials))), ("complete", str(states["COMPLETE"]))]
     entries += [
         (word, str(states[state]))
-        for state, word in (("PRUNED", "pruned"), ("FAIL", "failed"))
+        for state, word in (("PAUSED", "paused"), ("PRUNED", "pruned"), ("FAIL", "failed"))
         if states[state]
     ]
     if study.complete:

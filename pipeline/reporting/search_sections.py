@@ -132,9 +132,9 @@ def mattered(facts: Facts) -> str:
 
 
 def stopped(facts: Facts) -> str:
-    """Pruned and failed trials by reason."""
+    """Paused, pruned and failed trials by reason."""
     parts = []
-    for state, heading in (("PRUNED", "Pruned"), ("FAIL", "Failed")):
+    for state, heading in (("PAUSED", "Paused"), ("PRUNED", "Pruned"), ("FAIL", "Failed")):
         found = facts.stopped.get(state)
         if found:
             total = sum(count for _, count in found)
@@ -144,7 +144,7 @@ def stopped(facts: Facts) -> str:
         saved = sum(
             trial.epochs_wanted - trial.epochs
             for trial in facts.table.trials
-            if trial.state == "PRUNED" and trial.epochs_wanted
+            if trial.state in ("PRUNED", "PAUSED") and trial.epochs_wanted
         )
         if saved > 0:
             parts.append(text(f"Pruning saved {saved} epochs of those trials."))

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 
+PAUSED = "paused"  # user attribute of a trial: whether it waits at a rung, to Optuna a pruned one
+
+
 @dataclass
 class TrialRow:
     """One trial. `params` are keyed by configuration path (`optimizer_lr`), `suggested` by name in
@@ -182,10 +185,16 @@ def confirmed_metrics(folder: Path) -> dict[int, dict[str, float]]:
     }
 
 
+def state_of(frozen: "optuna.trial.FrozenTrial") -> str:
+    """The state of a stored trial, PAUSED for a pruned one that waits for a promotion."""
+    paused = frozen.state.name == "PRUNED" and frozen.user_attrs.get(PAUSED)
+    return "PAUSED" if paused else frozen.state.name
+
+
 def _read_optuna(frozen: "optuna.trial.FrozenTrial", row: TrialRow) -> None:
     attributes = frozen.user_attrs
     if frozen.state.is_finished() or not row.state:
-        row.state = frozen.state.name
+        row.state = state_of(frozen)
     if row.state == "COMPLETE" and frozen.values is not None:
         row.objective = tuple(frozen.values)
     row.suggested = dict(frozen.params)

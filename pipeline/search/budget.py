@@ -14,6 +14,7 @@ from cnn_core.spec import Spec
 from pipeline.configuration import Config, compose, override
 from pipeline.files import atomic_write_text
 from pipeline.search.problem import Problem
+from pipeline.search.promotion import rule_of
 from pipeline.slots.pool import spread
 from pipeline.slots.slot import Slot
 
@@ -67,7 +68,7 @@ KEPT = {
     "patient": 0.7,
     "successive_halving": 0.35,
     "hyperband": 0.5,
-}  # share of the planned epochs that trials train under each pruner
+}  # share of the planned epochs that trials train under each pruner that ends them
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def choose(config: Config, problem: Problem, slots: Sequence[Slot]) -> TimePlan:
     )
     assert config.budget.minutes is not None
     epochs_in_all = config.budget.minutes * 60 * count * (1 - OUTSIDE) / epoch_s
-    kept = KEPT[config.pruner.name]
+    kept = kept_share(config, WANTED_TRIALS)
     fixed = any(text.startswith("train.epochs=") for text in config.overrides)
     fitting = int(epochs_in_all / (WANTED_TRIALS * kept))
     epochs = config.train.epochs if fixed else min(config.train.epochs, max(FEWEST_EPOCHS, fitting))
@@ -140,6 +141,14 @@ def choose(config: Config, problem: Problem, slots: Sequence[Slot]) -> TimePlan:
         trials=max(1, int(epochs_in_all / (epochs * kept))),
         epoch_s=epoch_s,
     )
+
+
+def kept_share(config: Config, trials: int) -> float:
+    """Return the share of the planned epochs that so many trials train under the pruner: computed
+    where a rule pauses trials, a typical one where they end.
+    """
+    rule = rule_of(config.pruner, config.train.epochs)
+    return KEPT[config.pruner.name] if rule is None else rule.share(trials)
 
 
 def corners(problem: Problem) -> list[Spec]:

@@ -35,9 +35,9 @@ ROUND = "round"  # user attribute of a trial: the number of its round's first tr
 class RoundTrial:
     """A trial of a round."""
 
-    copy: optuna.Trial  # in the study's copy, which decides
     stored: FrozenTrial  # as the study held it when the round began or was resumed
     training: Training
+    before: int = 0  # its epochs of earlier rounds
     begun: bool = False  # in this run
     slot: int = 0  # the one that trained its last epoch
     pid: int = 0
@@ -55,8 +55,9 @@ class RoundTrial:
         rows = self.training.rows
         return ranked_by(rows[epoch - 1]) if epoch <= len(rows) else None
 
-    def is_behind(self, epoch: int) -> bool:
-        """Tell whether the trial has yet to train the epoch."""
+    def is_behind(self, step: int) -> bool:
+        """Tell whether the trial has yet to train the round's epoch."""
+        epoch = self.before + step
         known = self.was_told or epoch <= self.training.epoch
         return self.ended is None and self.error is None and not known
 
@@ -75,6 +76,7 @@ class LockstepJobs(SearchJobs):
         super().__init__(context, problem, queue, paths)
         self._copies = copies
         self._round: list[RoundTrial] = []
+        self._decided: dict[int, optuna.Trial] = {}  # in the study's copy, which decides
         self._epoch = 0  # the round's current epoch
         self._waiting: list[RoundTrial] = []  # for a slot to train their epoch
         self._in_slots = 0
@@ -139,7 +141,7 @@ class LockstepJobs(SearchJobs):
             return False
         if live:
             self._epoch += 1
-        elif self.queue.left:
+        elif not self.queue.finished:
             self._round, self._epoch = self._new_round(), 1
         else:
             return False
@@ -151,9 +153,9 @@ class LockstepJobs(SearchJobs):
 
     def _judge_all(self, live: Sequence[RoundTrial]) -> None:
         for trial in live:
-            self._report(trial, self._epoch)
+            self._report(trial, trial.before + self._epoch)
         for trial in live:
-            self._end_or_go_on(trial, self._epoch)
+            self._end_or_go_on(trial, trial.before + self._epoch)
 
     def _new_round(self) -> list[RoundTrial]:
         """Ask for a new round, or resume the one that was interrupted."""
@@ -180,10 +182,11 @@ class LockstepJobs(SearchJobs):
         stored = self._recorded(copy, stored, first)
         if not stored.state.is_finished():
             self.queue.enter()
+        self._decided[copy.number] = copy
         self._asked[copy.number] = running_trial(self.queue.study, stored)
         folder = TrialFolder(self.paths.trial(copy.number))
         job = self.problem.job(copy.number, overrides)
-        trial = RoundTrial(copy, stored, Training(job, folder))
+        trial = RoundTrial(stored, Training(job, folder))
         trial.training.resumed = False  # the round itself judges the known epochs
         if not trial.was_told:
             folder.begin(job.number, job.seed, job.whole)
@@ -214,23 +217,24 @@ class LockstepJobs(SearchJobs):
         if value is None or not math.isfinite(value):
             return
         if self.queue.single:
-            trial.copy.report(value, epoch)
+            self._decided[trial.stored.number].report(value, epoch)
         if not trial.was_told and epoch not in trial.stored.intermediate_values:
             trial.training.tell_epoch(epoch, trial.slot, trial.pid, self.context)
-            self.queue.report(self._asked[trial.copy.number], epoch, value)
+            self.queue.report(self._asked[trial.stored.number], epoch, value)
 
     def _end_or_go_on(self, trial: RoundTrial, epoch: int) -> None:
         """Decide whether a trial ends here; if so, tell the copy, and the study unless it knows."""
         ended = self._ending(trial, epoch)
         if ended is None:
             return
-        trial.ended, decider, study = ended, trial.copy.study, self.queue.study
-        decider.tell(trial.copy, list(ended.objective) or None, TrialState[ended.state])
+        copy, study = self._decided[trial.stored.number], self.queue.study
+        trial.ended, decider = ended, copy.study
+        decider.tell(copy, list(ended.objective) or None, TrialState[ended.state])
         if trial.was_told:
             return
         # Copies of later rounds need what samplers and pruners noted on this one.
         with storage_errors():
-            for key, value in notes_of(decider, trial.copy).items():
+            for key, value in notes_of(decider, copy).items():
                 note(study, trial.stored, key, value)
         job, folder = trial.training.job, trial.training.folder
         self.finish(job, folder, folder.result(job.spec) or ended)
@@ -263,4 +267,4 @@ class LockstepJobs(SearchJobs):
         return trial.training.end(State(stored.state.name), objective=objective)
 
     def _prune(self, trial: RoundTrial) -> bool:
-        return self.queue.single and trial.copy.should_prune()
+        return self.queue.single and self._decided[trial.stored.number].should_prune()

@@ -21,7 +21,7 @@ from cnn_core.spec import DataSpec
 from pipeline.configuration import Config, compose, override
 from pipeline.configuration.overrides import parse_override
 from pipeline.files import atomic_write_text
-from pipeline.search.budget import KEPT
+from pipeline.search.budget import kept_share
 from pipeline.search.problem import model_cost
 
 # Of a core's speed in matrix products, what training reaches, by the direct algorithm's count.
@@ -183,7 +183,7 @@ def _of_the_search(config: Config, facts: SetFacts, pace: Pace) -> Sizes:
     trials = config.budget.trials or 16
     work = pace.operations(config.budget.minutes, trials)
     seen = {
-        width: work / (trials * KEPT[config.pruner.name] * _image_flops(config, facts, width))
+        width: work / (trials * kept_share(config, trials) * _image_flops(config, facts, width))
         for width in WIDTHS
     }  # images, counted once an epoch
     enough = min(EPOCHS * images, ENOUGH_SEEN)

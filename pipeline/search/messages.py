@@ -103,10 +103,13 @@ def plan_lines(
     jobs = sample_jobs(problem)
     seconds = statistics.fmean(epoch_seconds(job, problem.training_images, machine) for job in jobs)
     parameters = max(job.extra["parameters"] for job in jobs)
-    disk = STORE_BYTES + (left or 20) * RUN_BYTES + slots * 2 * 4 * parameters * 4
+    trials = queue.total or 20
+    nets = slots if queue.rule is None else max(slots, trials)  # whose checkpoints are kept
+    disk = STORE_BYTES + (left or 20) * RUN_BYTES + nets * 2 * 4 * parameters * 4
     if left is not None:
-        whole = left * (config.train.epochs * seconds + TRIAL_S) / slots
-        pruned = "" if config.pruner.name == "none" else "; pruning makes it less"
+        share = 1.0 if queue.rule is None else queue.rule.share(trials)
+        whole = left * (share * config.train.epochs * seconds + TRIAL_S) / slots
+        pruned = "; pruning makes it less" if config.pruner.name != "none" and share == 1 else ""
         lines.append(
             f"estimate: about {_duration(whole)}{pruned}; about {disk / 1e6:.0f} MB on disk"
         )
@@ -142,6 +145,8 @@ def _trials(config: Config, left: int | None) -> str:
     limit = (
         "" if config.budget.minutes is None else f" in at most {config.budget.minutes:g} minutes"
     )
+    if left == 0:
+        return f"paused trials to promote{limit}"
     return f"{left} trial{'s' if left != 1 else ''} to go{limit}"
 
 

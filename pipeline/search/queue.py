@@ -11,14 +11,27 @@ from collections.abc import Callable, Iterator
 
 import optuna
 from optuna.exceptions import StorageInternalError
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.events import State, TrialEnded
 from pipeline.redact import redact
+from pipeline.reporting.table import state_of
+from pipeline.search.promotion import Promotion, PromotionRule, Turn
+from pipeline.search.rungs import (
+    REASON,
+    RUNG,
+    known_trials,
+    pause,
+    promote,
+    still_paused,
+    tell_pruned,
+)
 from pipeline.search.storage import asking, reported_epochs, set_state
 from pipeline.slots.stop import FAILED, Stop
 
+Suggest = Callable[[optuna.Trial], list[str]]  # a trial's overrides
+Asked = tuple[optuna.Trial, list[str]]
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
@@ -31,9 +44,17 @@ class TrialQueue:
     total exact with any number of slots.
     """
 
-    def __init__(self, study: optuna.Study, total: int | None, stop: Stop, max_failed: int) -> None:
+    def __init__(
+        self,
+        study: optuna.Study,
+        total: int | None,
+        stop: Stop,
+        max_failed: int,
+        rule: PromotionRule | None = None,
+    ) -> None:
         self.study = study
         self.total = total
+        self.rule = rule  # of promotions, where trials pause
         # in this run only: a user who restarts has fixed the cause, so earlier failures must not
         # stop the run
         self.failed = 0
@@ -71,31 +92,67 @@ class TrialQueue:
 
     @property
     def finished(self) -> bool:
-        """Tell whether the study has all its trials."""
-        return self.left == 0
+        """Tell whether the study has all its trials, and none is to be promoted."""
+        with self._changed, storage_errors():
+            return self._turn() == Turn.NOTHING
 
-    def ask(
-        self, suggest: Callable[[optuna.Trial], list[str]]
-    ) -> tuple[optuna.Trial, list[str]] | None:
-        """Return a trial with its overrides, interrupted ones first; None if none is left or the
-        sweep stops.
+    def ask(self, suggest: Suggest) -> Asked | None:
+        """Return a trial with its overrides: interrupted ones first, then a promoted or a new one;
+        None if none is left or the sweep stops.
 
-        Waits while trials in flight may still fail and need a replacement.
+        Waits while trials in flight may still fail and need a replacement, or decide a promotion.
         """
         with self._changed:
-            while True:
-                if self._stop.requested or (self.total is not None and self._counted >= self.total):
+            while not self._stop.requested:
+                with storage_errors():
+                    turn = self._turn()
+                if isinstance(turn, Promotion):
+                    trial = self.promote(turn)
+                    return trial, suggest(trial)
+                if turn == Turn.START:
+                    return self._start(suggest)
+                if turn == Turn.NOTHING:
                     return None
-                if self.total is None or self._counted + self._in_flight < self.total:
-                    break
                 began = time.monotonic()
                 self._changed.wait()
                 self.idle_s += time.monotonic() - began
-            with storage_errors(), asking(self.study):
-                trial = self.study.ask()
-                overrides = suggest(trial)
+            return None
+
+    def _turn(self) -> Promotion | Turn:
+        """Return what a free slot does."""
+        more = self.total is None or self._counted + self._in_flight < self.total
+        if self.rule is None:
+            done = self.total is not None and self._counted >= self.total
+            return Turn.START if more else Turn.NOTHING if done else Turn.WAIT
+        trials = self.study.get_trials(deepcopy=False)
+        if more and any(t.state == TrialState.WAITING and t.params for t in trials):
+            return Turn.START  # an interrupted trial
+        return self.rule.next_of(known_trials(self.study, trials), more=more)
+
+    def _start(self, suggest: Suggest) -> Asked:
+        with storage_errors(), asking(self.study):
+            trial = self.study.ask()
+            if self.rule is not None and RUNG not in trial.user_attrs:
+                trial.set_user_attr(RUNG, self.rule.first)
+            overrides = suggest(trial)
+        self._in_flight += 1
+        return trial, overrides
+
+    def promote(self, promotion: Promotion) -> optuna.Trial:
+        """Let a paused trial run on; return it."""
+        with self._changed, storage_errors():
+            trial = promote(self.study, promotion)
+            self._counted -= 1
             self._in_flight += 1
-            return trial, overrides
+            return trial
+
+    def until(self, trial: optuna.Trial) -> int | None:
+        """Return the epoch at which a trial pauses; None for one that trains to its end."""
+        if self.rule is None:
+            return None
+        with self._changed, storage_errors():
+            rung = int(trial.user_attrs[RUNG])
+        return rung if rung < self.rule.epochs else None
 
     def enter(self) -> None:
         """Take a ticket for a trial that was asked for elsewhere."""
@@ -119,16 +176,29 @@ class TrialQueue:
         """Store how the trial ended; if it is the new best, return the number of the previous best.
 
         An interrupted trial goes back to the queue with its number and parameters.
+        A paused one counts, and waits for a promotion.
         """
         with self._changed:
             with storage_errors():
                 if ended.state == State.INTERRUPTED:
                     set_state(self.study, trial, TrialState.WAITING)
+                elif ended.state == State.PAUSED:
+                    pause(self.study, trial, ended.reason)
                 else:
-                    if ended.reason:
-                        trial.set_user_attr("reason", redact(ended.reason))
+                    if ended.reason or self.rule is not None:
+                        trial.set_user_attr(REASON, redact(ended.reason))
                     self.study.tell(trial, list(ended.objective) or None, TrialState[ended.state])
             return self._count(trial.number, ended)
+
+    def paused(self) -> list[FrozenTrial]:
+        """Return the trials that wait for a promotion."""
+        with self._changed, storage_errors():
+            return still_paused(self.study)
+
+    def tell_pruned(self, stored: FrozenTrial) -> None:
+        """Tell that a paused trial is pruned, now that the study ends."""
+        with self._changed, storage_errors():
+            tell_pruned(self.study, stored)
 
     def is_best(self, number: int, ended: TrialEnded) -> bool:
         """Tell whether a trial that is about to be told is the best complete one so far."""
@@ -143,10 +213,10 @@ class TrialQueue:
         return None if self._best[0] == -math.inf else -self._best[1]
 
     def counts(self) -> dict[str, int]:
-        """Return the number of trials by state, paused ones as INTERRUPTED."""
+        """Return the number of trials by state, those in the queue as INTERRUPTED."""
         with self._changed, storage_errors():
             trials = self.study.get_trials(deepcopy=False)
-        names = [t.state.name for t in trials if t.state != TrialState.WAITING or t.params]
+        names = [state_of(t) for t in trials if t.state != TrialState.WAITING or t.params]
         return dict(
             Counter("INTERRUPTED" if name in ("WAITING", "RUNNING") else name for name in names)
         )
@@ -154,7 +224,7 @@ class TrialQueue:
     def _count(self, number: int, ended: TrialEnded) -> int | None:
         beaten = None
         self._in_flight -= 1
-        if ended.state in (State.COMPLETE, State.PRUNED):
+        if ended.state in (State.COMPLETE, State.PRUNED, State.PAUSED):
             self._counted += 1
         if self.is_best(number, ended):
             beaten = None if self._best[0] == -math.inf else -self._best[1]

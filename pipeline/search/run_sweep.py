@@ -35,6 +35,7 @@ from pipeline.search.open_study import (
     MACHINE,
 )
 from pipeline.search.problem import Problem
+from pipeline.search.promotion_rounds import PromotionRounds
 from pipeline.search.queue import StorageFailed, storage_errors
 from pipeline.search.runner import Runner, Usage
 from pipeline.search.search_jobs import SearchJobs
@@ -136,6 +137,9 @@ def _run(session: Session, slots: Sequence[Slot], machine: Machine) -> int:
         runner.run()
         if not (stop.requested or session.queue.finished):
             stop.request("the slots have ended before the trials did", FAILED)
+        if not stop.requested:
+            with runner.guarded():
+                jobs.tell_paused()
         outside = usage.outside(len(slots), session.queue.idle_s)
         confirmed: list[str] = []
         with runner.guarded():
@@ -154,7 +158,8 @@ def jobs_of(session: Session, context: Context) -> SearchJobs:
     problem, queue, study = session.problem, session.queue, session.config.study
     paths = session.config.paths
     if study.deterministic:
-        return LockstepJobs(context, problem, queue, paths, session.copies)
+        rounds = LockstepJobs if queue.rule is None else PromotionRounds
+        return rounds(context, problem, queue, paths, session.copies)
     return SearchJobs(context, problem, queue, paths)
 
 

@@ -210,7 +210,9 @@ class InOrder(ABC):
             training.judged = epoch
             if epoch not in told and (ended := self.judge(training, epoch, slot)) is not None:
                 return ended
-        return self.complete(training, slot) if training.epoch >= training.job.epochs else None
+        if training.epoch >= training.job.epochs:
+            return self.complete(training, slot)
+        return training.paused()
 
     def lost(self, training: Training, error: Paused | SlotError) -> None:
         for index in [index for index, held in self._current.items() if held is training]:

@@ -35,6 +35,7 @@ from optuna.trial import FrozenTrial, TrialState
 from cnn_core.errors import InputError
 from pipeline.configuration.overrides import Value
 from pipeline.search.parameter import Parameter
+from pipeline.search.promotion import RULES
 from pipeline.search.space import Space
 from pipeline.search.storage import all_trials, note, notes_of
 
@@ -290,4 +291,5 @@ PRUNERS: dict[str, Callable[[Any, int], BasePruner]] = {
     "successive_halving": _halving,
     "hyperband": _hyperband,
     "patient": _patient,
+    **dict.fromkeys(RULES, lambda _, __: NopPruner()),  # they pause trials, and prune none
 }

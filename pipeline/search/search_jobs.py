@@ -11,6 +11,7 @@ from pipeline.events import State, TrialEnded
 from pipeline.files import StudyPaths
 from pipeline.search.problem import Job, Problem
 from pipeline.search.queue import TrialQueue
+from pipeline.search.rungs import REASON
 from pipeline.search.runner import InOrder
 from pipeline.search.trial import Context, Training
 from pipeline.slots.slot import Slot
@@ -47,7 +48,9 @@ class SearchJobs(InOrder):
             return None
         folder.begin(job.number, job.seed, job.whole)
         if (known := folder.result(job.spec)) is None:
-            return Training(job, folder)
+            training = Training(job, folder)
+            training.until = self.queue.until(trial)
+            return training
         self.finish(job, folder, known)
         return None
 
@@ -66,7 +69,7 @@ class SearchJobs(InOrder):
         return None
 
     def ended(self, training: Training, ended: TrialEnded) -> None:
-        if ended.state == State.INTERRUPTED:
+        if ended.state in (State.INTERRUPTED, State.PAUSED):
             self._tell(ended)
         else:
             self.finish(training.job, training.folder, ended)
@@ -84,6 +87,27 @@ class SearchJobs(InOrder):
                 TrialFolder(self.paths.trial(beaten)).drop_weights()
             if self.queue.best_number != job.number:
                 folder.drop_weights()
+
+    def tell_paused(self) -> None:
+        """Tell that the trials still paused are pruned: the study has ended, and only a larger
+        budget.trials promotes them. Their checkpoints stay for it.
+        """
+        for stored in self.queue.paused():
+            folder = TrialFolder(self.paths.trial(stored.number))
+            rows = folder.history()
+            self.context.emit(
+                TrialEnded(
+                    number=stored.number,
+                    state=State.PRUNED,
+                    reason=stored.user_attrs.get(REASON, ""),
+                    objective=(),
+                    epochs=len(rows),
+                    duration_s=sum(row["epoch_s"] for row in rows),
+                    folder=folder.paths.folder,
+                    time_s=time.time(),
+                )
+            )
+            self.queue.tell_pruned(stored)
 
     def _tell(self, ended: TrialEnded) -> int | None:
         """Tell how a trial ended: listeners first, then the study, so that they know all that it

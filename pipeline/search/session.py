@@ -20,6 +20,7 @@ from pipeline.search.open_study import (
     repair,
 )
 from pipeline.search.problem import Problem
+from pipeline.search.promotion import rule_of
 from pipeline.search.queue import TrialQueue
 from pipeline.search.same_trials import check_effects
 from pipeline.search.samplers import grid, make_pruner, make_sampler
@@ -82,13 +83,14 @@ def open_session(problem: Problem, slots: int) -> Session:
     for line in [*notes, *more]:
         print(line)
     stop, total = Stop(), config.budget.trials
+    rule = rule_of(config.pruner, config.train.epochs)
     if config.sampler.name == "grid":
         total = min(total or len(grid(space)), len(grid(space)))
     return Session(
         problem,
         study,
         resumed,
-        TrialQueue(study, total, stop, config.budget.max_failed),
+        TrialQueue(study, total, stop, config.budget.max_failed, rule),
         stop,
         StudyClock(config.paths.folder / "clock.json", config.budget.minutes),
         StudyCopies(

@@ -9,15 +9,17 @@ the only writer, so the copy is always current.
 import contextlib
 import json
 from collections.abc import Iterator, Sequence
+from copy import copy
 from typing import Any
 
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.exceptions import StorageInternalError
 from optuna.storages import InMemoryStorage, RDBStorage
+from optuna.storages._cached_storage import _CachedStorage
 from optuna.storages._rdb import models
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy import insert
+from sqlalchemy import delete, insert
 from sqlalchemy.orm import Session
 
 AnyTrial = Trial | FrozenTrial
@@ -115,6 +117,14 @@ class MirrorStorage(InMemoryStorage):
         done = self._database.set_trial_state_values(self._trial_ids[trial_id], state, values)
         return done and super().set_trial_state_values(trial_id, state, values)
 
+    def reopen(self, trial_id: int) -> None:
+        """Take back that a trial has ended."""
+        _reopen(self._database, self._trial_ids[trial_id])
+        with self._lock:
+            trial = copy(self._get_trial(trial_id))
+            trial.state, trial.values, trial.datetime_complete = TrialState.RUNNING, None, None
+            self._set_trial(trial_id, trial)
+
     def set_trial_intermediate_value(
         self, trial_id: int, step: int, intermediate_value: float
     ) -> None:
@@ -175,6 +185,18 @@ def _insert(database: RDBStorage, study_id: int, trial: FrozenTrial) -> int:
         return int(row.trial_id)
 
 
+def _reopen(database: RDBStorage, trial_id: int) -> None:
+    """Make an ended trial a running one, in one transaction."""
+    with Session(database.engine) as session, session.begin():
+        row = session.get_one(models.TrialModel, trial_id, with_for_update=True)
+        if not row.state.is_finished():
+            raise StorageInternalError(f"only a trial that has ended is reopened, got {row.state}")
+        row.state, row.datetime_complete = TrialState.RUNNING, None
+        session.execute(
+            delete(models.TrialValueModel).where(models.TrialValueModel.trial_id == trial_id)
+        )
+
+
 def _insert_value(database: RDBStorage, trial_id: int, step: int, value: float) -> None:
     """Write a value not stored yet, in one statement; Optuna's own way first looks up the trial and
     the step.
@@ -203,9 +225,33 @@ def asking(study: Study) -> contextlib.AbstractContextManager[None]:
     return storage.asking() if isinstance(storage, MirrorStorage) else contextlib.nullcontext()
 
 
-def set_state(study: Study, trial: AnyTrial, state: TrialState) -> None:
+def set_state(
+    study: Study, trial: AnyTrial, state: TrialState, values: Sequence[float] | None = None
+) -> None:
     """Set the state of a trial that has not ended."""
-    study._storage.set_trial_state_values(trial._trial_id, state)
+    study._storage.set_trial_state_values(trial._trial_id, state, values)
+
+
+def reopen(study: Study, trial: AnyTrial) -> None:
+    """Take back that a trial has ended: it is running, without a value. Optuna knows no such step.
+
+    Raises StorageInternalError if the trial has not ended.
+    """
+    storage, trial_id = study._storage, trial._trial_id
+    if isinstance(storage, MirrorStorage):
+        storage.reopen(trial_id)
+    elif isinstance(storage, _CachedStorage):
+        _reopen(storage._backend, trial_id)
+        with storage._lock:  # it reads ended trials once and for all
+            storage._studies[study._study_id].unfinished_trial_ids.add(trial_id)
+        storage._read_trials_from_remote_storage(study._study_id)
+    else:
+        raise NotImplementedError(f"reopening a trial in {type(storage).__name__}")
+
+
+def set_attribute(study: Study, trial: AnyTrial, key: str, value: Any) -> None:
+    """Set a user attribute of a trial that has not ended."""
+    study._storage.set_trial_user_attr(trial._trial_id, key, value)
 
 
 def notes_of(study: Study, trial: AnyTrial) -> dict[str, Any]:

@@ -47,6 +47,7 @@ class Training:
         self.rows = folder.rows(self.state)  # the metrics of each epoch
         self.resumed = bool(self.rows)  # its epochs of earlier runs are still to be judged
         self.judged = 0  # number of epochs judged
+        self.until: int | None = None  # the epoch at which it pauses; None: it trains to its end
         self._before_s = sum(row["epoch_s"] for row in self.rows)
         self._started = time.monotonic()
 
@@ -132,6 +133,12 @@ class Training:
         """Return how a trial ends if a metric of the epoch is not finite, else None."""
         bad = not_finite(self.rows[epoch - 1])
         return self.end(State.FAIL, f"diverged: {bad} in epoch {epoch}") if bad else None
+
+    def paused(self) -> TrialEnded | None:
+        """Return how a trial that has reached the epoch at which it pauses ends, else None."""
+        if self.until is None or self.epoch < self.until:
+            return None
+        return self.end(State.PAUSED, f"after epoch {self.epoch} of {self.job.epochs}")
 
     def end(self, state: State, reason: str = "", objective: tuple[float, ...] = ()) -> TrialEnded:
         """Return the event of the trial's end."""

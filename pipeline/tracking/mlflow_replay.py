@@ -24,7 +24,13 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric
 
 METRICS_PER_CALL = 1000
-STATUS = {"COMPLETE": "FINISHED", "FAIL": "FAILED", "PRUNED": "KILLED", "INTERRUPTED": "KILLED"}
+STATUS = {
+    "COMPLETE": "FINISHED",
+    "FAIL": "FAILED",
+    "PRUNED": "KILLED",
+    "INTERRUPTED": "KILLED",
+    "PAUSED": "SCHEDULED",
+}
 
 
 @dataclass
@@ -220,4 +226,7 @@ class Replay:
 
     def _terminate(self, run_id: str, event: TrialEnded | StudyEnded) -> None:
         status = STATUS.get(event.state, "FAILED")
-        self._runs.client.set_terminated(run_id, status, milliseconds(event.time_s))
+        if status == "SCHEDULED":  # such a run has not ended
+            self._runs.client.update_run(run_id, status=status)
+        else:
+            self._runs.client.set_terminated(run_id, status, milliseconds(event.time_s))

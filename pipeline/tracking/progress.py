@@ -23,7 +23,8 @@ from pipeline.events import (
 )
 from pipeline.reporting.table import clock, objective_text
 
-STYLES = {"COMPLETE": "", "PRUNED": "dim", "FAIL": "red", "INTERRUPTED": "yellow"}
+STYLES = {"PRUNED": "dim", "PAUSED": "dim", "FAIL": "red", "INTERRUPTED": "yellow"}
+WORDS_OF_COUNTS = (("PAUSED", "paused"), ("PRUNED", "pruned"), ("FAIL", "failed"))
 WORDS = {"FAIL": "failed", "INTERRUPTED": "paused"}
 WIDE, NARROW = 76, 46  # columns: with bars and names; below NARROW only numbers
 
@@ -42,7 +43,7 @@ class SlotRow:
 
 @dataclass(frozen=True)
 class Best:
-    """The best trial so far."""
+    """The best trial."""
 
     name: str
     value: float
@@ -58,18 +59,26 @@ class Board:
     started: float = field(default_factory=time.monotonic)
     slots: dict[int, SlotRow | None] = field(default_factory=dict)
     states: Counter[str] = field(default_factory=Counter)
+    ends: dict[int, str] = field(default_factory=dict)  # how a trial ended, until it goes on
     best: Best | None = None
     counted_before: int = 0
 
     @property
     def counted(self) -> int:
         """Trials that count towards the total."""
-        return self.states["COMPLETE"] + self.states["PRUNED"]
+        return self.states["COMPLETE"] + self.states["PRUNED"] + self.states["PAUSED"]
+
+    def goes_on(self, number: int) -> None:
+        """Counts a trial no more that was paused, or pruned by an earlier end of the study."""
+        if number in self.ends:
+            self.states[self.ends.pop(number)] -= 1
 
     def count(self, event: TrialEnded, name: str) -> bool:
         """Counts an ended trial; True when it is the best so far."""
         if event.state != "INTERRUPTED":
+            self.goes_on(event.number)
             self.states[event.state] += 1
+            self.ends[event.number] = event.state
         if event.state != "COMPLETE" or not event.objective:
             return False
         value = event.objective[0]
@@ -82,10 +91,10 @@ class Board:
 
     def left_s(self) -> float | None:
         """Estimated seconds left at the pace so far, counting running trials in part; None while
-        unknown.
+        unknown, as where trials are paused: how far they will go is still to be decided.
         """
         done = self.counted - self.counted_before
-        if self.total is None or done < 1:
+        if self.total is None or done < 1 or self.states["PAUSED"]:
             return None
         partly = sum(
             row.epoch / max(row.epochs, 1) for row in self.slots.values() if row is not None
@@ -123,8 +132,8 @@ class Board:
         of = "" if self.total is None else f"/{self.total}"
         parts = [(self.study, "bold"), (f"{self.counted}{of} trials", "")]
         parts += [
-            (f"{self.states[state]} {word}", style)
-            for state, word, style in (("PRUNED", "pruned", "dim"), ("FAIL", "failed", "red"))
+            (f"{self.states[state]} {word}", STYLES[state])
+            for state, word in WORDS_OF_COUNTS
             if self.states[state]
         ]
         parts.append((clock(time.monotonic() - self.started), "dim"))
@@ -209,6 +218,7 @@ class ProgressListener:
                 case StudyStarted():
                     self._start(event)
                 case TrialStarted():
+                    self._board.goes_on(event.number)
                     self._board.slots[event.slot] = SlotRow(
                         event.number, event.name, event.resumed_from, event.epochs, time.monotonic()
                     )
@@ -229,16 +239,15 @@ class ProgressListener:
 
     def _start(self, event: StudyStarted) -> None:
         board = self._board
-        board.study, board.total, board.maximize = (
-            event.study,
-            event.total,
-            event.directions[0] == "maximize",
-        )
+        board.study, board.total = event.study, event.total
+        board.maximize = event.directions[0] == "maximize"
         board.started = time.monotonic()
         board.slots = dict.fromkeys(range(event.slots))
         if event.resumed:
             for past in journal.read_all(event.folder):
-                if isinstance(past, TrialEnded) and past.state != "INTERRUPTED":
+                if isinstance(past, TrialStarted):
+                    board.goes_on(past.number)
+                elif isinstance(past, TrialEnded):
                     board.count(past, f"t{past.number:03d}")
             board.counted_before = board.counted
         if self._console.is_terminal and not self._quiet and not self._verbose:
@@ -267,22 +276,14 @@ class ProgressListener:
 
     def _end_trial(self, event: TrialEnded) -> None:
         board = self._board
-        slot = next(
-            (
-                index
-                for index, row in board.slots.items()
-                if row is not None and row.number == event.number
-            ),
-            None,
-        )
-        row = board.slots.get(slot) if slot is not None else None
-        name = row.name if row is not None else f"t{event.number:03d}"
-        if slot is not None:
-            board.slots[slot] = None
+        name = f"t{event.number:03d}"
+        for slot, row in board.slots.items():
+            if row is not None and row.number == event.number:
+                name, board.slots[slot] = row.name, None
+        told_paused = board.ends.get(event.number) == "PAUSED" and event.state == "PRUNED"
         is_best = board.count(event, name)
-        text, style = ended_line(event, name, board, is_best=is_best)
-        if not self._quiet:
-            self._say(text, style)
+        if not told_paused:  # a line has told when it paused
+            self._say(*ended_line(event, name, board, is_best=is_best))
 
     def _say(self, text: str, style: str) -> None:
         if not self._quiet:

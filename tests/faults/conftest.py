@@ -20,9 +20,16 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def case(tmp_path: Path, prepared: Path) -> Case:
+def own_pruner(tmp_path: Path, prepared: Path) -> Case:
     """A case with two slots and six trials of three toy epochs."""
     root, toy = tmp_path / "root", tmp_path / "toy"
     toy.mkdir()
     shutil.copytree(prepared, root / "prepared")
     return Case(root, toy)
+
+
+@pytest.fixture(params=["", pytest.param("pauses", marks=pytest.mark.slow)])
+def case(own_pruner: Case, request: pytest.FixtureRequest) -> Case:
+    """The same, also with trials that pause and are promoted."""
+    own_pruner.pauses = bool(request.param)
+    return own_pruner

@@ -23,6 +23,9 @@ import pytest
 
 CAP_S = 20.0
 TRIALS = 6
+# Every trial pauses after two of its three epochs and is promoted to its end: what holds without a
+# pause holds with it.
+PAUSES = ["pruner=top_k", "pruner.look=2", f"pruner.keep={TRIALS}"]
 REPOSITORY = Path(__file__).parents[2]
 MARK = "CNN_SWEEP_STUDY"
 
@@ -91,6 +94,7 @@ class Case:
     module: str = "tests.faults.toy_sweep"
     study: str = "case"
     runs: int = 0
+    pauses: bool = False
 
     @property
     def folder(self) -> Path:
@@ -101,7 +105,8 @@ class Case:
             "experiment=smoke", f"root={self.root}", f"study.name={self.study}",
             f"budget.trials={TRIALS}", "slots.n=2", "train.epochs=3", "tracking=none",
         ]  # fmt: skip
-        return [sys.executable, "-m", self.module, *common, *self.overrides, *more]
+        pauses = PAUSES if self.pauses else []
+        return [sys.executable, "-m", self.module, *common, *pauses, *self.overrides, *more]
 
     def start(self, *more: str, env: Mapping[str, str] | None = None, **popen: Any) -> Running:
         environment = {

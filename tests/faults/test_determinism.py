@@ -16,7 +16,14 @@ LOCKSTEP = [
     "sampler.startup_trials=4",
     "train.epochs=4",
 ]
-HALVING = ["pruner=successive_halving", "pruner.reduction_factor=2"]
+PRUNERS = {
+    "halving": ["pruner=successive_halving", "pruner.reduction_factor=2"],
+    "median": ["pruner=median", "pruner.startup_trials=3", "pruner.warmup_epochs=1"],
+    "promote": ["pruner=promote", "pruner.min_epochs=1", "pruner.reduction_factor=2"],
+    "pasha": ["pruner=pasha", "pruner.reduction_factor=2"],
+    "top_k": ["pruner=top_k", "pruner.keep=5"],
+}
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in PRUNERS if name != "halving"]
 
 
 def fresh(case: Case, name: str) -> Case:
@@ -34,15 +41,10 @@ def result_of(case: Case, *more: str, env: dict[str, str] | None = None) -> list
     return case.trials()
 
 
-@pytest.fixture(params=[pytest.param("median", marks=pytest.mark.slow), "halving"])
-def lockstep(case: Case, request: pytest.FixtureRequest) -> Case:
-    pruner = (
-        HALVING
-        if request.param == "halving"
-        else ["pruner=median", "pruner.startup_trials=3", "pruner.warmup_epochs=1"]
-    )
-    case.overrides = [*LOCKSTEP, *pruner, "budget.trials=12"]
-    return case
+@pytest.fixture(params=["halving", *SLOW])
+def lockstep(own_pruner: Case, request: pytest.FixtureRequest) -> Case:
+    own_pruner.overrides = [*LOCKSTEP, *PRUNERS[request.param], "budget.trials=12"]
+    return own_pruner
 
 
 def test_slots_and_interruptions_change_no_bit(lockstep: Case) -> None:

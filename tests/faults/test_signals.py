@@ -34,6 +34,27 @@ def test_a_coordinator_killed_outright_is_resumed_by_the_same_command(
         }
 
 
+PROMOTE = ["pruner=promote", "pruner.min_epochs=1", "pruner.reduction_factor=2"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "point", ["before-PAUSED:3", "within-promotion:1", "after-promotion:1", "before-tell:1"]
+)
+def test_a_kill_around_a_pause_loses_no_epoch(own_pruner: Case, point: str) -> None:
+    own_pruner.overrides = PROMOTE
+    for _ in range(2):
+        assert own_pruner.run(env={"PIPELINE_FAULT": point}).code == -signal.SIGKILL
+    ended = own_pruner.run()
+    assert ended.code == 0, ended.err
+    check(own_pruner)
+    again = {key: count for key, count in epochs_begun(own_pruner).items() if count > 1}
+    assert len(again) <= 4, f"more than one epoch a slot and kill was repeated: {again}"
+    larger = own_pruner.run("budget.trials=12")
+    assert larger.code == 0, larger.err
+    check(own_pruner, total=12)
+
+
 def test_sigterm_ends_at_once_and_is_resumable(case: Case) -> None:
     case.ask("hold-1-2")
     running = case.start()

@@ -2,7 +2,8 @@
 named point, and a log of its own.
 
 PIPELINE_FAULT=<point>[:<n>] kills this process outright when the n-th (first) time comes:
-after-ask, after-epoch (saved, not yet reported), before-tell, after-tell, during-export.
+after-ask, after-epoch (saved, not yet reported), before-tell, after-tell, during-export;
+before-PAUSED, within-promotion (reopened, no more), after-promotion.
 $TOY/told.log gets a line before ("telling") and after ("told") every tell that reaches the study.
 All is wrapped from outside: the product holds no test code.
 """
@@ -12,11 +13,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 from pipeline.configuration import SWEEP, command_line
 from pipeline.events import TrialEnded
-from pipeline.search import leaderboard, trial
+from pipeline.search import leaderboard, rungs, trial
 from pipeline.search.queue import TrialQueue
 from pipeline.sweep import main
 from pipeline.trial_folder import TrialFolder
@@ -35,7 +37,7 @@ def crash_at(point: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def after(owner: type, name: str, point: str) -> None:
+def after(owner: type | ModuleType, name: str, point: str) -> None:
     """Crash when the method has returned."""
     original: Callable[..., Any] = getattr(owner, name)
 
@@ -57,7 +59,8 @@ def wrap_tell() -> None:
     original = TrialQueue.tell
 
     def tell(self: TrialQueue, asked: Any, ended: TrialEnded) -> int | None:
-        if ended.state == "INTERRUPTED":
+        if ended.state in ("INTERRUPTED", "PAUSED"):
+            crash_at(f"before-{ended.state}")
             return original(self, asked, ended)
         crash_at("before-tell")
         log(f"telling {asked.number}")
@@ -84,6 +87,8 @@ def install() -> None:
     trial.training.train_epoch = toy.train_epoch
     after(TrialQueue, "ask", "after-ask")
     after(TrialFolder, "save", "after-epoch")
+    after(rungs, "reopen", "within-promotion")
+    after(TrialQueue, "promote", "after-promotion")
     wrap_tell()
     wrap_export()
     if jump := os.environ.get(
