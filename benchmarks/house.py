@@ -33,9 +33,9 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         *("final", "evaluate", "export", "predict", "demo"),
     ),
     ("whole_sweep",),
-    ("sweep", "contest"),
+    ("sweep", "contest", "study"),
 )
-COMMANDS = {*FLOORS[-3], *FLOORS[-1]}
+COMMANDS = {*FLOORS[-3], *FLOORS[-1]} - {"study"}
 # The same inside cnn_core, where a file at the top is a room too.
 CORE: tuple[tuple[str, ...], ...] = (
     ("axes", "errors"),

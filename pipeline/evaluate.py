@@ -21,7 +21,7 @@ from cnn_core.errors import InputError
 from pipeline.bundle.predictor import Bundle
 from pipeline.bundle.running import BLOCK, open_bundle, predict_blocks
 from pipeline.bundle.writing import fill_folder
-from pipeline.configuration import Command, Config, command_line, setting, spec_of
+from pipeline.configuration import Command, Config, command_line, override, setting, spec_of
 from pipeline.configuration.sections import InputKeys
 from pipeline.data import prepare, prepare_test
 from pipeline.data.proxy import frozen_proxy
@@ -159,25 +159,31 @@ def _held_out_sets(config: Config, bundle: Bundle, target: Path) -> Iterator[Lab
         yield LabelledSet("reserve", proxy.clean, proxy.labels)
     with opened_for_evaluation():
         test_spec = prepare_test(trained.data, config.root, print)
-    note_opening(target / "openings.csv", bundle.manifest, test_spec.digest)
+    note_opening(target / "openings.csv", bundle.manifest, test_spec.digest, given_to(config))
     test = open_prepared(test_spec.folder, test_spec.digest)
     yield LabelledSet("test", test.images, test.labels)
 
 
+def given_to(config: Config) -> list[str]:
+    """Return what a command was given; a process that is not the command's has other arguments."""
+    keys, usual = vars(config.arguments), vars(EvaluateKeys())
+    own = [override(key, value) for key, value in keys.items() if value != usual[key]]
+    return [*config.overrides, *own]
+
+
 def note_opening(
-    path: Path, manifest: Manifest, data_digest: str, arguments: Sequence[str] | None = None
+    path: Path, manifest: Manifest, data_digest: str, arguments: Sequence[str]
 ) -> None:
     """Append a line to openings.csv, before anything is computed: an opening counts even if nothing
     comes of it.
     """
-    given = sys.argv[1:] if arguments is None else arguments
     row = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "study": manifest.study,
         "model": manifest.digest[:16],
         "data": manifest.data.name,
         "data_digest": data_digest[:16],
-        "command": " ".join(given),
+        "command": " ".join(arguments),
     }
     text = io.StringIO()
     writer = csv.DictWriter(text, OPENINGS, lineterminator="\n")

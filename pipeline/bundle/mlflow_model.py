@@ -8,6 +8,7 @@ import logging
 import os
 import tempfile
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,16 +45,14 @@ def register(config: Config, bundle: Bundle, folder: Path) -> Registered:
     uri = resolve_uri(config.tracking.uri, config.root)
     store = open_store(uri, config.root, config.tracking.experiment)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    import mlflow
-
     logging.getLogger("mlflow").setLevel(logging.ERROR)
-    mlflow.set_tracking_uri(uri)
     parent = _study_run(store.client, store.experiment_id, config.study.name)
     run_id = _create_run(store, config.study.name, bundle, parent)
     try:
         name = f"{config.study.name}-final"
         # MLflow writes to stderr whatever its log level.
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        quietly = contextlib.redirect_stderr(io.StringIO())
+        with warnings.catch_warnings(), quietly, tracking_uri(uri):
             warnings.simplefilter("ignore")  # MLflow's, about its schema and type hints
             info = _log(run_id, bundle, folder, name)
         for key, value in _metrics(bundle).items():
@@ -70,6 +69,20 @@ def register(config: Config, bundle: Bundle, folder: Path) -> Registered:
         f"models:/{name}/{info.registered_model_version}",
         uri,
     )
+
+
+@contextlib.contextmanager
+def tracking_uri(uri: str) -> Iterator[None]:
+    """Have MLflow's own functions use this store, and afterwards the one that the process chose."""
+    import mlflow
+
+    known = mlflow.is_tracking_uri_set()  # type: ignore[no-untyped-call]
+    before: Any = mlflow.get_tracking_uri() if known else None  # None is the default
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)
 
 
 def _create_run(store: Store, study: str, bundle: Bundle, parent: str | None) -> str:

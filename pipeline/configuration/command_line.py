@@ -16,7 +16,7 @@ from pipeline.configuration.help import print_help
 from pipeline.configuration.hydra_tree import search_path_override
 from pipeline.configuration.preset_of_key import preset_of
 from pipeline.configuration.standard_streams import lasting_streams
-from pipeline.configuration.termination import Terminated, terminable
+from pipeline.configuration.termination import RunFailed, Terminated, terminable
 from pipeline.configuration.tree import Command, Config
 from pipeline.redact import redact
 
@@ -61,6 +61,9 @@ def command_line(command: Command, argv: Sequence[str], main: Callable[[Config],
         text = " ".join(str(error).split())
         print(f"error: {redact(text + preset_of(text, request.overrides))}", file=sys.stderr)
         return REFUSED
+    except RunFailed as error:
+        print(f"error: {redact(str(error))}", file=sys.stderr)
+        return FAILED
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED

@@ -2,21 +2,22 @@
 combination of groups.
 """
 
+import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import hydra
 import yaml
 from hydra.core.global_hydra import GlobalHydra
+from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from cnn_core.errors import InputError, did_you_mean
 
 _LOCK = threading.RLock()
-_initialized_for: Path | None = None
 SEARCH_PATH = "hydra.searchpath"
 
 
@@ -66,8 +67,7 @@ def compose_groups(
     overrides = list(selected)
     if search_path:
         overrides.insert(0, search_path_override(search_path))
-    with _LOCK:
-        _initialize()
+    with _LOCK, _initialized():
         try:
             tree = hydra.compose("config", overrides=overrides, return_hydra_config=True)
             chosen = {
@@ -100,13 +100,17 @@ def search_path_override(folders: Sequence[str]) -> str:
     return f"{SEARCH_PATH}=[{','.join(quoted)}]"
 
 
-def _initialize() -> None:
-    global _initialized_for
-    folder = conf_dir()
-    if _initialized_for != folder or not GlobalHydra.instance().is_initialized():
-        GlobalHydra.instance().clear()
-        hydra.initialize_config_dir(str(folder), version_base="1.3", job_name="pipeline")
-        _initialized_for = folder
+@contextlib.contextmanager
+def _initialized() -> Iterator[None]:
+    """Initialize Hydra for one composition; whoever calls may use it for another configuration."""
+    running, rules = GlobalHydra.instance(), VersionBase.instance()
+    before = running.hydra, rules.version_base
+    running.clear()
+    try:
+        hydra.initialize_config_dir(str(conf_dir()), version_base="1.3", job_name="pipeline")
+        yield
+    finally:
+        running.hydra, rules.version_base = before
 
 
 def check_choice(group: str, choice: object, search_path: tuple[str, ...] = ()) -> str:

@@ -5,8 +5,10 @@ composing restores them bit for bit.
 import re
 import shlex
 import threading
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -18,11 +20,12 @@ from pipeline.configuration.tree import ROOT_KEYS, SWEEP
 from pipeline.configuration.typed_tree import keys_of, typed_tree
 
 Value = str | int | float | bool | None
+Nested = Mapping[str, Any] | list[Any] | tuple[Any, ...]
 _PLAIN_PATH = re.compile(r"[A-Za-z_./][A-Za-z0-9_./-]*")
 _LOCK = threading.RLock()  # of Hydra's parser
 
 
-def override(key: str, value: Value | Path) -> str:
+def override(key: str, value: Value | Path | Nested) -> str:
     """Return ``key=value`` such that composing it gives the value back; every override is written
     here.
     """
@@ -51,8 +54,12 @@ def command_of(command: str, root: Path, *overrides: str) -> str:
     )
 
 
-def literal(value: Value) -> str:
+def literal(value: Value | Nested) -> str:
     """Return the value in Hydra's grammar; floats by repr, so that they round-trip exactly."""
+    if isinstance(value, Mapping):
+        return f"{{{','.join(f'{key}:{literal(each)}' for key, each in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(literal, value))}]"
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -1,4 +1,6 @@
-"""SIGTERM and SIGHUP where nothing handles them better: what is open is closed, and it is said."""
+"""How a command ends early: SIGTERM and SIGHUP where nothing handles them better (what is open is
+closed, and it is said), and a run that fails.
+"""
 
 import contextlib
 import signal
@@ -7,6 +9,10 @@ from collections.abc import Iterator
 from types import FrameType
 
 ENDING = (signal.SIGTERM, signal.SIGHUP)
+
+
+class RunFailed(RuntimeError):  # noqa: N818 - named like the other ways a run ends
+    """A run has begun and cannot go on; the message says why, and how to resume it."""
 
 
 class Terminated(SystemExit):

@@ -41,7 +41,7 @@ class Candidates:
 
 
 @dataclass(frozen=True)
-class Study:
+class StoredStudy:
     """A study as its database has it, read where a trial's folder does not say enough."""
 
     paths: StudyPaths
@@ -153,14 +153,14 @@ def finished_trials(paths: StudyPaths) -> list[StoredTrial]:
     """Return the complete trials, best first, in the order of leaderboard.csv (after confirmation
     where there was one), without those that neither their folders nor the study describe.
     """
-    return list(_complete(Study(paths)).trials)
+    return list(_complete(StoredStudy(paths)).trials)
 
 
 def candidates(config: Config) -> Candidates:
     """Return what the study of `config` offers to build final models of, with notes on what is
     missing. Empty where there is no study.
     """
-    study = Study(config.paths, config.study.storage)
+    study = StoredStudy(config.paths, config.study.storage)
     complete = _complete(study)
     if complete.trials:
         return complete
@@ -195,13 +195,13 @@ def stand_ins(config: Config, found: Candidates) -> Candidates:
     )
 
 
-def _complete(study: Study) -> Candidates:
+def _complete(study: StoredStudy) -> Candidates:
     found = [study.read(number) for number in _order(study)]
     trials = [trial for trial, _ in found if trial is not None]
     return Candidates(trials, notes=tuple(note for _, note in found if note))
 
 
-def _order(study: Study) -> list[int]:
+def _order(study: StoredStudy) -> list[int]:
     """Return the numbers of the complete trials, best first."""
     board = study.paths.leaderboard
     if board.exists():

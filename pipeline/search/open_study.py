@@ -25,7 +25,7 @@ from pipeline.files import StudyPaths, sqlite_file, sqlite_url, unsound_sqlite
 from pipeline.redact import redact
 from pipeline.search.fingerprint import FINGERPRINT, Fingerprint, differences
 from pipeline.search.queue import StorageFailed, storage_errors
-from pipeline.search.storage import MirrorStorage, set_state
+from pipeline.search.storage import MirrorStorage, ReadOnlyStorage, set_state
 
 LOCK_WAIT_S = 10.0  # a database locked by another program for longer is an error
 CODE = "code"
@@ -167,7 +167,7 @@ def read_study(paths: StudyPaths, storage: str | None = None) -> optuna.Study:
             )
         _check_sqlite(file)
     with _refused():
-        store = RDBStorage(url, skip_table_creation=True, engine_kwargs={})
+        store = ReadOnlyStorage(url, skip_table_creation=True, engine_kwargs={})
         if paths.name not in optuna.study.get_all_study_names(store):
             raise InputError(
                 f"study.name: must name a study in {redact(storage or str(paths.study_db))}, got "

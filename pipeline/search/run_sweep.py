@@ -2,12 +2,13 @@
 results.
 """
 
-import sys
 from collections.abc import Sequence
+from contextlib import closing
 
 from cnn_core.data.prepared import open_prepared
 from pipeline.configuration import Config
 from pipeline.configuration.overrides import override
+from pipeline.configuration.termination import RunFailed
 from pipeline.data import prepare
 from pipeline.events import State, StudyEnded
 from pipeline.files import atomic_write_bytes
@@ -53,7 +54,8 @@ ENDED = "ended"
 def run(config: Config, slots: Sequence[Slot]) -> int:
     """Run a sweep in `slots`; return the exit code.
 
-    Raises InputError, before the first trial, for any mistake in the user's input.
+    Raises InputError, before the first trial, for any mistake in the user's input; RunFailed where
+    it cannot go on.
     """
     try:
         say = None if config.quiet else print
@@ -67,16 +69,16 @@ def run(config: Config, slots: Sequence[Slot]) -> int:
             slots = slots[: plan.slots]
             print(plan.line(config.budget.minutes or 0.0))
             problem, _ = make_problem(config)
-        session = open_session(problem, len(slots))
-        if session.queue.finished and _nothing_left(session):
-            return _look(session)
-        if not config.quiet:
-            print(*plan_lines(config, problem, session.queue, len(slots), machine), sep="\n")
-        _show_data(problem)
-        return _run(session, slots, machine)
+        with closing(open_session(problem, len(slots))) as session:
+            if session.queue.finished and _nothing_left(session):
+                return _look(session)
+            if not config.quiet:
+                print(*plan_lines(config, problem, session.queue, len(slots), machine), sep="\n")
+            _show_data(problem)
+            return _run(session, slots, machine)
     except (StorageFailed, SlotError, OSError) as error:
-        _complain(f"{error}; once that is fixed, the same command resumes")
-        return FAILED
+        text = redact(f"{error}; once that is fixed, the same command resumes")
+        raise RunFailed(text) from error
 
 
 def _show_data(problem: Problem) -> None:
@@ -224,15 +226,10 @@ def _close(session: Session, outside: float | None) -> list[str]:
 
 
 def _end(session: Session) -> int:
-    """Say how the run ended and how to continue; return the exit code."""
+    """Say how the run ended and how to continue; return the exit code. Raises RunFailed."""
     config, stop = session.config, session.stop
     if stop.exit_code == FAILED:
         on = f"resume with: {resume_command(config)}"
-        _complain(f"{stop.reason}; once that is fixed, {on}")
-    else:
-        print(next_step(config, session.queue, stop))
+        raise RunFailed(redact(f"{stop.reason}; once that is fixed, {on}"))
+    print(next_step(config, session.queue, stop))
     return stop.exit_code
-
-
-def _complain(text: str) -> None:
-    print(f"error: {redact(text)}", file=sys.stderr)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import optuna
 from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from pipeline.configuration import Config
 from pipeline.data import prepare
@@ -40,11 +40,18 @@ class Session:
     stop: Stop
     clock: StudyClock
     copies: StudyCopies  # they decide in deterministic mode
+    engine: Engine  # of the study's database
     held: Connection | None  # holds the lock of a study on a server
 
     @property
     def config(self) -> Config:
         return self.problem.config
+
+    def close(self) -> None:
+        """Let go of the study and its database: the process may live on."""
+        if self.held is not None:
+            self.held.close()
+        self.engine.dispose()
 
 
 def make_problem(config: Config) -> tuple[Problem, list[str]]:
@@ -96,5 +103,6 @@ def open_session(problem: Problem, slots: int) -> Session:
         StudyCopies(
             problem.directions, config.study.name, sampler, pruner, enqueued, config.study.round
         ),
+        storage.engine,
         held,
     )

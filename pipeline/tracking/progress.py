@@ -1,5 +1,6 @@
 """The sweep as it runs: a live table in a terminal, plain lines elsewhere, little when quiet."""
 
+import sys
 import threading
 import time
 from collections import Counter
@@ -149,11 +150,7 @@ class Board:
 
 def _cells(index: int, row: SlotRow | None, width: int) -> list[Text | ProgressBar]:
     if row is None:
-        idle: list[Text | ProgressBar] = [
-            Text(f"slot {index}" if width >= NARROW else str(index)),
-            Text("…", style="dim"),
-        ]
-        return idle
+        return [Text(f"slot {index}" if width >= NARROW else str(index)), Text("…", style="dim")]
     name = row.name if width >= NARROW else f"t{row.number:03d}"
     cells: list[Text | ProgressBar] = [
         Text(f"slot {index}" if width >= NARROW else str(index)),
@@ -199,14 +196,15 @@ class ProgressListener:
     """Shows events on a console (standard output by default): a live table where it is a terminal,
     else a line for each end.
 
-    quiet: nothing but the end. verbose: a line for each epoch too (and no table). Colours follow
-    NO_COLOR and the terminal.
+    quiet: nothing but the end. verbose: a line for each epoch too (and no table).
     """
 
     def __init__(
         self, *, quiet: bool = False, verbose: bool = False, console: Console | None = None
     ) -> None:
-        self._console = console or Console(highlight=False, soft_wrap=False)
+        self._console = console or Console(
+            highlight=False, force_jupyter=False, force_terminal=sys.stdout.isatty()
+        )  # rich takes a notebook, whose kernel forces colours, for a terminal
         self._quiet, self._verbose = quiet, verbose
         self._board = Board()
         self._lock = threading.Lock()

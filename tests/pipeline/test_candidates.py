@@ -12,7 +12,7 @@ import pytest
 from pipeline import final, sweep
 from pipeline.bundle import load_bundle
 from pipeline.configuration import SWEEP, command_line, compose
-from pipeline.ensemble.candidates import Study, candidates, finished_trials
+from pipeline.ensemble.candidates import StoredStudy, candidates, finished_trials
 from pipeline.files import StudyPaths
 from pipeline.trial_folder import TrialFolder
 
@@ -42,7 +42,10 @@ def change(paths: StudyPaths, *statements: str) -> None:
 
 def test_a_trial_is_rebuilt_from_the_study_letter_by_letter(paths: StudyPaths) -> None:
     for number in (0, 1):
-        stored, rebuilt = TrialFolder(paths.trial(number)).read(), Study(paths).rebuilt(number)
+        stored, rebuilt = (
+            TrialFolder(paths.trial(number)).read(),
+            StoredStudy(paths).rebuilt(number),
+        )
         assert rebuilt is not None
         assert rebuilt.overrides == stored.overrides
         assert (rebuilt.seed, rebuilt.value) == (stored.seed, stored.value)
