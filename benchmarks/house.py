@@ -39,7 +39,7 @@ COMMANDS = {*FLOORS[-3], *FLOORS[-1]}
 # The same inside cnn_core, where a file at the top is a room too.
 CORE: tuple[tuple[str, ...], ...] = (
     ("axes", "errors"),
-    ("field_checks",),
+    ("field_checks", "plugin_source"),
     ("initializers", "losses", "metrics", "schedules", "spec", "streams"),
     ("kernels", "optimizers", "augmentation", "data", "measures"),
     ("layers", "regularizers", "checkpoint"),
@@ -47,6 +47,7 @@ CORE: tuple[tuple[str, ...], ...] = (
     ("averaging", "pyramid", "fused", "low_rank"),
     ("architectures",),
     ("caches",),
+    ("plugins",),
     ("training",),
     ("finishing",),
 )

@@ -14,6 +14,7 @@ from cnn_core.errors import InputError
 from pipeline.configuration.compose import compose
 from pipeline.configuration.help import print_help
 from pipeline.configuration.hydra_tree import search_path_override
+from pipeline.configuration.named_plugins import load_named
 from pipeline.configuration.preset_of_key import preset_of
 from pipeline.configuration.standard_streams import lasting_streams
 from pipeline.configuration.termination import Terminated, terminable
@@ -80,6 +81,7 @@ def _run(
     if "version" in request.flags:
         print(version())
         return DONE
+    request.overrides = load_named(request.overrides)
     config = compose(
         request.overrides,
         command,

@@ -18,7 +18,7 @@ from pipeline.configuration.tree import ROOT_KEYS, SWEEP
 from pipeline.configuration.typed_tree import keys_of, typed_tree
 
 Value = str | int | float | bool | None
-_PLAIN_PATH = re.compile(r"[A-Za-z_./][A-Za-z0-9_./-]*")
+_PLAIN_PATH = re.compile(r"[A-Za-z_./][A-Za-z0-9_./-]*(@[0-9a-f]+)?")
 _LOCK = threading.RLock()  # of Hydra's parser
 
 
@@ -26,13 +26,15 @@ def override(key: str, value: Value | Path) -> str:
     """Return ``key=value`` such that composing it gives the value back; every override is written
     here.
     """
-    if isinstance(value, Path):
-        if _PLAIN_PATH.fullmatch(str(value)) and not _looks_like_number(str(value)):
-            return f"{key}={value}"
-        # A dollar and a brace in a path would otherwise be read as an interpolation.
-        text = re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", str(value))
-        return f"{key}={_quoted(text)}"
-    return f"{key}={literal(value)}"
+    return f"{key}={path_literal(value) if isinstance(value, Path) else literal(value)}"
+
+
+def path_literal(path: Path) -> str:
+    """Return a path in Hydra's grammar."""
+    if _PLAIN_PATH.fullmatch(str(path)) and not _looks_like_number(str(path)):
+        return str(path)
+    # A dollar and a brace in a path would otherwise be read as an interpolation.
+    return _quoted(re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", str(path)))
 
 
 def command_of(command: str, root: Path, *overrides: str) -> str:

@@ -46,6 +46,7 @@ class OutOfFold:
 
 def inference_net(spec: Spec, weights: Weights) -> Net:
     """Return the net that a bundle would hold for these weights, with the fast convolutions."""
+    require(spec.plugins)
     model = build_model(
         spec.model, spec.data.image_shape, spec.data.classes, np.random.default_rng(0)
     )

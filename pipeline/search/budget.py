@@ -130,7 +130,7 @@ def choose(config: Config, problem: Problem, slots: Sequence[Slot]) -> TimePlan:
     )
     assert config.budget.minutes is not None
     epochs_in_all = config.budget.minutes * 60 * count * (1 - OUTSIDE) / epoch_s
-    kept = KEPT[config.pruner.name]
+    kept = KEPT.get(config.pruner.name, 1.0)
     fixed = any(text.startswith("train.epochs=") for text in config.overrides)
     fitting = int(epochs_in_all / (WANTED_TRIALS * kept))
     epochs = config.train.epochs if fixed else min(config.train.epochs, max(FEWEST_EPOCHS, fitting))
