@@ -58,6 +58,8 @@ def _layer(name: str, value: Any) -> str:
         return broken
     if value.kind != name:
         return f"must be listed by its kind, {value.kind!r}"
+    if value.__name__ in {layer.__name__ for layer in LAYERS.values()}:
+        return "must have a class name that no other layer has"
     own = "infer" in vars(value)
     if value.infer is Layer.infer and value.at_inference is Layer.at_inference:
         return "must define infer, what it computes at inference, or at_inference"

@@ -20,8 +20,8 @@ from cnn_core.layers.layer import Operation
 from cnn_core.plugin_source import PluginSpec
 from cnn_core.plugins import loaded, require
 from pipeline.bundle.predictor import Array, Bundle, Net, load
-from pipeline.inputs.reading import MOST_PICTURES, Batch
 from pipeline.bundle.writing import CARRIED
+from pipeline.inputs.reading import MOST_PICTURES, Batch
 from pipeline.records.manifest import BundleError
 
 BLOCK = MOST_PICTURES  # images per task
