@@ -29,7 +29,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("search", "bundle"),
     ("ensemble", "showing", "predictions", "demo_page"),
     (
-        *("prepare", "train", "show", "report", "replay", "ui", "doctor"),
+        *("prepare", "train", "show", "report", "replay", "ui", "doctor", "check"),
         *("final", "evaluate", "export", "predict", "demo"),
     ),
     ("whole_sweep",),
@@ -48,7 +48,7 @@ CORE: tuple[tuple[str, ...], ...] = (
     ("architectures",),
     ("caches",),
     ("plugins",),
-    ("training",),
+    ("training", "laws"),
     ("finishing",),
 )
 

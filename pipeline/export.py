@@ -90,7 +90,11 @@ def _export(config: Config) -> int:
             f'  MLFLOW_TRACKING_URI="{found.tracking_uri}" mlflow models serve -m "{found.uri}" '
             "--env-manager local -h 127.0.0.1 -p 5001"
         )
-    print(f"predict: python -m pipeline.predict bundle={folder} input=IMAGES output=submission.csv")
+    needed = "".join(f" 'plugins=[{plugin.path}]'" for plugin in {*assembled.own.values()})
+    print(
+        f"predict: python -m pipeline.predict bundle={folder} input=IMAGES output=submission.csv"
+        f"{needed}"
+    )
     return 0
 
 

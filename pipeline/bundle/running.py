@@ -40,10 +40,9 @@ def open_bundle(folder: str | Path) -> Bundle:
 def _carried(folder: Path) -> str:
     """Return how to name the plug-ins that a bundle carries, which are never loaded unasked."""
     files = sorted((folder / CARRIED).glob("*/*.py")) + sorted((folder / CARRIED).glob("*/*/*.py"))
-    hint = f"plugins=[{files[0]}]" if files else ""
-    return (
-        f"; it carries a plug-in, code that is run only where you name it: {hint}" if hint else ""
-    )
+    if not files:
+        return ""
+    return f"; it carries a plug-in, code that is run only where you name it: plugins=[{files[0]}]"
 
 
 @lru_cache(maxsize=2)
@@ -52,7 +51,7 @@ def _loaded(folder: str, digest: str) -> Bundle:
 
 
 def _predict(
-    folder: str, digest: str, images: NDArray[np.uint8], plugins: Sequence[PluginSpec]
+    folder: str, digest: str, images: NDArray[np.uint8], plugins: Sequence[PluginSpec] = ()
 ) -> NDArray[np.float32]:
     require(plugins)
     with threadpool_limits(1):  # two threads on these small products only wait for each other

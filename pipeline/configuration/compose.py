@@ -19,8 +19,8 @@ from cnn_core.optimizers import make_optimizer
 from cnn_core.plugins import Plugin
 from cnn_core.schedules import make_schedule
 from pipeline.configuration.hydra_tree import SEARCH_PATH, check_choice, first_line, groups
-from pipeline.configuration.named_plugins import KEY, check_use, loaded_of, named_in, override_of
-from pipeline.configuration.overrides import parse_override
+from pipeline.configuration.named_plugins import check_use, loaded_of, named_in, without_plugins
+from pipeline.configuration.overrides import named_plugins, parse_override
 from pipeline.configuration.rules import check_config, refuse_targets
 from pipeline.configuration.tree import FREE_SECTIONS, ROOT_KEYS, SECTIONS, SWEEP, Command, Config
 from pipeline.configuration.typed_tree import TypedTree, set_typed, typed_tree
@@ -44,8 +44,7 @@ def compose(
         command = Command(name=command)
     plugins = named_in(overrides)
     if plugins:  # they add up, and stand once among the overrides that are kept
-        rest = [text for text in overrides if parse_override(text).key_or_group != KEY]
-        overrides = [override_of(plugins), *rest]
+        overrides = [named_plugins(plugins), *without_plugins(overrides)]
     selected, values, search_path = _sort_overrides(tuple(overrides), command, plugins)
     with _LOCK:
         base = typed_tree(selected, search_path, command)

@@ -19,13 +19,12 @@ from cnn_core.errors import InputError
 from cnn_core.plugins import KINDS, Kind, Plugin, load, loaded, subclass_of
 from pipeline.configuration.data_settings import DATA, DataSettings
 from pipeline.configuration.hydra_tree import GROUP_OF
-from pipeline.configuration.overrides import parse_override, path_literal
+from pipeline.configuration.overrides import PLUGINS, named_plugins, parse_override
 from pipeline.configuration.preset_of_key import presets
 from pipeline.configuration.sections import PRUNERS, SAMPLERS, PrunerSettings, SamplerSettings
 from pipeline.configuration.tree import Config
 
 GROUP = "numpy_cnn_sweep.plugins"
-KEY = "plugins"
 _MARKED = re.compile(r"(?P<path>.+)@(?P<digest>[0-9a-f]{16})")
 
 
@@ -54,10 +53,13 @@ def load_named(overrides: Sequence[str]) -> list[str]:
     Raises InputError, with file and line, for what cannot be used.
     """
     parsed = [parse_override(text) for text in overrides]
-    named = [text for one in parsed if one.key_or_group == KEY for text in _texts(one.value())]
+    named = [text for one in parsed if one.key_or_group == PLUGINS for text in _texts(one.value())]
     given = {one.key_or_group: one.value() for one in parsed}
     for file, tree in presets(given):
-        named += [_beside(file, text) for text in _texts(tree.get(KEY, []))]
+        named += [
+            _beside(file, text)
+            for text in _texts(tree.get(PLUGINS, []) if isinstance(tree, dict) else [])
+        ]
     if not named:
         return list(overrides)
     found = [_load(text) for text in dict.fromkeys(named)]
@@ -65,19 +67,12 @@ def load_named(overrides: Sequence[str]) -> list[str]:
         for kind, group in GROUP_OF.items():
             for name in plugin.names.get(kind, ()):  # chosen even without a file beside it
                 ConfigStore.instance().store(name, {"name": name}, group)
-    rest = [text for text, one in zip(overrides, parsed, strict=True) if one.key_or_group != KEY]
-    return [override_of(found), *rest]
+    return [named_plugins(found), *without_plugins(overrides)]
 
 
-def override_of(plugins: Sequence[Plugin]) -> str:
-    """Return the override that names loaded plug-ins, each once."""
-    texts = (path_literal(Path(marked(plugin))) for plugin in dict.fromkeys(plugins))
-    return f"{KEY}=[{','.join(texts)}]"
-
-
-def marked(plugin: Plugin) -> str:
-    """Return ``PATH@DIGEST``."""
-    return f"{plugin.path}@{plugin.digest}"
+def without_plugins(overrides: Sequence[str]) -> list[str]:
+    """Return the overrides of all other keys."""
+    return [text for text in overrides if parse_override(text).key_or_group != PLUGINS]
 
 
 def loaded_of(value: Any) -> Iterator[Plugin]:
@@ -106,7 +101,7 @@ def named_in(overrides: Sequence[str]) -> tuple[Plugin, ...]:
     """Return the loaded plug-ins that overrides name, each once. Raises InputError as `loaded_of`
     does.
     """
-    values = [one.value() for one in map(parse_override, overrides) if one.key_or_group == KEY]
+    values = [one.value() for one in map(parse_override, overrides) if one.key_or_group == PLUGINS]
     return tuple(dict.fromkeys(plugin for value in values for plugin in loaded_of(value)))
 
 

@@ -44,9 +44,12 @@ def _presets(name: str, folders: Sequence[Path]) -> Iterator[tuple[Path, Any]]:
     for folder in (*folders, conf_dir()):
         path = folder / "experiment" / f"{name}.yaml"
         if path.is_file():
-            tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+            try:
+                tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+            except (OSError, ValueError, yaml.YAMLError):  # composing it says so
+                return
             yield path, tree
-            for base in tree.get("defaults", ()):
+            for base in tree.get("defaults", ()) if isinstance(tree, dict) else ():
                 if isinstance(base, str) and base not in ("_self_", name):
                     yield from _presets(base, folders)
             return

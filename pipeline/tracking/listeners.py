@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TextIO
 
 from pipeline.configuration import Config
-from pipeline.configuration.named_plugins import override_of
+from pipeline.configuration.overrides import named_plugins
 from pipeline.events import (
     EpochDone,
     Event,
@@ -79,7 +79,7 @@ def make_listeners(
     settings = config.tracking
     if settings.name != "mlflow":
         return Listeners(others)
-    plugins = override_of(config.plugins) if config.plugins else None
+    plugins = named_plugins(config.plugins) if config.plugins else None
     target = Target(
         folder, config.root, settings.uri, settings.experiment, settings.figures, plugins
     )
