@@ -90,12 +90,18 @@ def imported(path: Path, digest: str) -> ModuleType:
         parts = () if path == root else path.relative_to(root).with_suffix("").parts
         return importlib.import_module(".".join([name, *parts])) if parts else module
     except (Exception, SystemExit) as error:
-        for known in [key for key in sys.modules if key.partition(".")[0] == name]:
-            del sys.modules[known]
+        forget(digest)
         kind = "must be Python" if isinstance(error, SyntaxError) else "must import"
         raise InputError(
             f"plugins: {_raised_at(error, root)}: {kind}, got {type(error).__name__}: {error}"
         ) from error
+
+
+def forget(digest: str) -> None:
+    """Remove the modules of a plug-in that cannot be used."""
+    name = f"{PREFIX}{digest}"
+    for known in [key for key in sys.modules if key.partition(".")[0] == name]:
+        del sys.modules[known]
 
 
 def _executed(file: Path, name: str) -> ModuleType:

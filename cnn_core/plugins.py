@@ -24,7 +24,7 @@ from cnn_core.errors import InputError
 from cnn_core.layer_groups import ACTIVATIONS
 from cnn_core.layers import LAYERS, OPERATIONS, Activation, Layer
 from cnn_core.optimizers import OPTIMIZERS, Optimizer
-from cnn_core.plugin_source import PluginSpec, conf_beside, digest_of, imported, place_of
+from cnn_core.plugin_source import PluginSpec, conf_beside, digest_of, forget, imported, place_of
 from cnn_core.schedules import SCHEDULES, Schedule
 from cnn_core.spec import ACTIVATION_WORDS, AugmentSpec
 
@@ -172,10 +172,14 @@ def load(path: Path, kinds: Mapping[str, Kind] = KINDS, expected: str | None = N
 
 def _loaded(path: Path, digest: str, kinds: Mapping[str, Kind]) -> Plugin:
     module = imported(path, digest)
-    tables = _declared(module, kinds)
-    names = {kind: tuple(table) for kind, table in tables.items()}
-    plugin = Plugin(path, digest, module, names)
-    _check(plugin, tables, kinds)
+    try:
+        tables = _declared(module, kinds)
+        names = {kind: tuple(table) for kind, table in tables.items()}
+        plugin = Plugin(path, digest, module, names)
+        _check(plugin, tables, kinds)
+    except InputError:
+        forget(digest)
+        raise
     for kind, table in tables.items():
         kinds[kind].table.update(table)
     for kind, layer in tables.get("LAYERS", {}).items():

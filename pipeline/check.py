@@ -41,7 +41,8 @@ SHAPES: tuple[tuple[int, ...], ...] = (
     (2, 6, 5),
     (7,),
 )  # images and features that a layer is tried on
-EXAMPLES = "EXAMPLES"  # of a plug-in: layer's kind -> a function that makes one
+# Of a plug-in: name -> a function that makes what laws are called with, where the defaults do not.
+EXAMPLES = "EXAMPLES"
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def _made(kind: str, name: str, examples: Any) -> Iterator[tuple[str, Callable[[
         "SAMPLERS": lambda: SAMPLERS[name](name=name),
         "PRUNERS": lambda: PRUNERS[name](name=name),
     }
-    yield f"{one[kind]} {name}", makers[kind]
+    yield f"{one[kind]} {name}", examples.get(name, makers[kind])
 
 
 def _taken(make: Callable[[], Any]) -> list[tuple[int, ...]]:

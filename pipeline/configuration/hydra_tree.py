@@ -9,6 +9,7 @@ from pathlib import Path
 
 import hydra
 import yaml
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -71,6 +72,17 @@ def _of_plugins(group: str) -> dict[str, Plugin]:
     return {name: plugin for plugin in loaded() for name in plugin.names.get(kind, ())}
 
 
+def _offer(search_path: tuple[str, ...]) -> None:
+    """Tell Hydra of the choices that plug-ins declare without a file: their defaults."""
+    store = ConfigStore.instance()
+    for group in GROUP_OF.values():
+        for name in _of_plugins(group):
+            if any(Path(folder, group, f"{name}.yaml").exists() for folder in search_path):
+                store.repo.get(group, {}).pop(f"{name}.yaml", None)
+            else:
+                store.store(name, {"name": name}, group)
+
+
 def compose_groups(
     selected: tuple[str, ...], search_path: tuple[str, ...] = ()
 ) -> tuple[DictConfig, dict[str, str | None]]:
@@ -84,6 +96,7 @@ def compose_groups(
         overrides.insert(0, search_path_override(search_path))
     with _LOCK:
         _initialize()
+        _offer(search_path)
         try:
             tree = hydra.compose("config", overrides=overrides, return_hydra_config=True)
             chosen = {

@@ -13,8 +13,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
-
 from cnn_core.errors import InputError
 from cnn_core.plugins import KINDS, Kind, Plugin, load, loaded, subclass_of
 from pipeline.configuration.data_settings import DATA, DataSettings
@@ -63,10 +61,6 @@ def load_named(overrides: Sequence[str]) -> list[str]:
     if not named:
         return list(overrides)
     found = [_load(text) for text in dict.fromkeys(named)]
-    for plugin in found:
-        for kind, group in GROUP_OF.items():
-            for name in plugin.names.get(kind, ()):  # chosen even without a file beside it
-                ConfigStore.instance().store(name, {"name": name}, group)
     return [named_plugins(found), *without_plugins(overrides)]
 
 

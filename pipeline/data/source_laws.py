@@ -1,7 +1,6 @@
 """Laws of a data source: its images, its labels, and the parts that they are split into."""
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +12,11 @@ from cnn_core.laws.hold import hold
 from pipeline.configuration.data_settings import DataSettings
 from pipeline.data.preparation import prepare
 
-Make = Callable[[], DataSettings]
 
-
-def images_and_labels_fit_together(make: Make) -> None:
+def images_and_labels_fit_together(settings: DataSettings) -> None:
     """Images (N, C, H, W) of bytes, a label from 0 each, every class with a name."""
     with tempfile.TemporaryDirectory() as root:
-        spec = prepare(make(), Path(root))
+        spec = prepare(settings, Path(root))
         found = open_prepared(spec.folder, spec.digest)
         hold(
             found.images.ndim == 4 and found.images.dtype == np.uint8,
@@ -34,17 +31,17 @@ def images_and_labels_fit_together(make: Make) -> None:
         )
 
 
-def a_second_reading_gives_the_same_bytes(make: Make) -> None:
+def a_second_reading_gives_the_same_bytes(settings: DataSettings) -> None:
     """Data are known by their digest: it must not change from reading to reading."""
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
-        digests = {prepare(make(), Path(root)).digest for root in (one, other)}
+        digests = {prepare(settings, Path(root)).digest for root in (one, other)}
         hold(len(digests) == 1, f"two readings must give equal bytes, got digests {digests}")
 
 
-def training_and_validation_share_no_image(make: Make) -> None:
+def training_and_validation_share_no_image(settings: DataSettings) -> None:
     """Every class is in both."""
     with tempfile.TemporaryDirectory() as root:
-        spec = prepare(make(), Path(root))
+        spec = prepare(settings, Path(root))
         labels = np.asarray(open_prepared(spec.folder, spec.digest).labels)
         parts = split(labels, spec)
         hold(not set(parts.train) & set(parts.valid), "the parts must be disjoint")
