@@ -85,6 +85,7 @@ def imported(path: Path, digest: str) -> ModuleType:
     else has.
     """
     root, name = _root(path), f"{PREFIX}{digest}"
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         module = _executed(root / "__init__.py" if root.is_dir() else root, name)
         parts = () if path == root else path.relative_to(root).with_suffix("").parts
@@ -95,6 +96,8 @@ def imported(path: Path, digest: str) -> ModuleType:
         raise InputError(
             f"plugins: {_raised_at(error, root)}: {kind}, got {type(error).__name__}: {error}"
         ) from error
+    finally:
+        sys.dont_write_bytecode = before
 
 
 def forget(digest: str) -> None:

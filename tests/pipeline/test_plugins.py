@@ -261,6 +261,15 @@ def test_spaces_beside_a_plug_in_do_not_change_its_digest_other_files_do(folder:
     assert compose(load_named(["plugins=./my_parts.py", "optimizer=lion"])).optimizer["lr"] == 0.5
 
 
+def test_a_choice_needs_no_file_but_has_its_values_from_one(folder: Path) -> None:
+    named = load_named(["plugins=./my_parts.py", "optimizer=lion"])
+    assert compose(named).optimizer["lr"] == 3e-4
+    write(folder, {"own/optimizer/lion.yaml": "name: lion\nlr: 0.25\n"})
+    own = "hydra.searchpath=['file://" + str(folder / "own") + "']"
+    assert compose([*named, own]).optimizer["lr"] == 0.25
+    assert compose(named).optimizer["lr"] == 3e-4
+
+
 def test_a_worker_refuses_a_file_that_is_another_than_was_named(folder: Path) -> None:
     path = str(folder / "net_parts.py")
     with pytest.raises(InputError, match=r"of digest 0{16}, got [0-9a-f]{16} at .*net_parts.py"):
@@ -315,6 +324,7 @@ def test_a_preset_names_plug_ins_from_its_own_folder(folder: Path) -> None:
     assert config.study.name == "mine" and config.optimizer["name"] == "lion"
 
 
+@pytest.mark.slow
 def test_a_bundle_holds_code_of_a_plug_in_only_where_that_is_said(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
