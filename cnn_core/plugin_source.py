@@ -93,9 +93,8 @@ def imported(path: Path, digest: str) -> ModuleType:
     except (Exception, SystemExit) as error:
         forget(digest)
         kind = "must be Python" if isinstance(error, SyntaxError) else "must import"
-        raise InputError(
-            f"plugins: {_raised_at(error, root)}: {kind}, got {type(error).__name__}: {error}"
-        ) from error
+        got = f"{type(error).__name__}: {error}"
+        raise InputError(f"plugins: {raised_at(error, path) or path}: {kind}, got {got}") from error
     finally:
         sys.dont_write_bytecode = before
 
@@ -119,13 +118,14 @@ def _executed(file: Path, name: str) -> ModuleType:
     return module
 
 
-def _raised_at(error: BaseException, root: Path) -> str:
-    """Return file and line in the plug-in where an error arose."""
+def raised_at(error: BaseException, path: Path) -> str | None:
+    """Return file and line in a plug-in where an error arose, None where it was elsewhere."""
+    root = _root(path)
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename.startswith(str(root))]
-    return f"{own[-1].filename}:{own[-1].lineno}" if own else str(root)
+    return f"{own[-1].filename}:{own[-1].lineno}" if own else None
 
 
 def place_of(module: ModuleType, kind: str, value: Any) -> str:

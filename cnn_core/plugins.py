@@ -24,7 +24,15 @@ from cnn_core.errors import InputError
 from cnn_core.layer_groups import ACTIVATIONS
 from cnn_core.layers import LAYERS, OPERATIONS, Activation, Layer
 from cnn_core.optimizers import OPTIMIZERS, Optimizer
-from cnn_core.plugin_source import PluginSpec, conf_beside, digest_of, forget, imported, place_of
+from cnn_core.plugin_source import (
+    PluginSpec,
+    conf_beside,
+    digest_of,
+    forget,
+    imported,
+    place_of,
+    raised_at,
+)
 from cnn_core.schedules import SCHEDULES, Schedule
 from cnn_core.spec import ACTIVATION_WORDS, AugmentSpec
 
@@ -126,6 +134,11 @@ _LOCK = threading.RLock()
 def loaded() -> tuple[Plugin, ...]:
     """Return the plug-ins of this process."""
     return tuple(_LOADED.values())
+
+
+def raised_in(error: BaseException) -> str | None:
+    """Return file and line of the plug-in whose code an error arose in, None where it was ours."""
+    return next(filter(None, (raised_at(error, plugin.path) for plugin in loaded())), None)
 
 
 def own_operations(used: Iterable[str]) -> dict[str, Plugin]:

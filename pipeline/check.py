@@ -3,7 +3,6 @@ line for each law, with file and line of what breaks it.
 """
 
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +19,7 @@ from cnn_core.laws.optimizer_laws import OPTIMIZER_LAWS
 from cnn_core.laws.schedule_laws import SCHEDULE_LAWS
 from cnn_core.layers import LAYERS
 from cnn_core.optimizers import OPTIMIZERS
-from cnn_core.plugins import Plugin
+from cnn_core.plugins import Plugin, raised_in
 from cnn_core.schedules import SCHEDULES
 from cnn_core.spec import ModelSpec
 from pipeline.bundle.bundle_laws import BUNDLE_LAWS
@@ -67,7 +66,7 @@ def main(config: Config) -> int:
         for subject in subjects(plugin):
             print(f"{subject.title} ({subject.place})")
             for law in subject.laws:
-                reason = broken_by(law, subject.make, str(plugin.path.parent))
+                reason = broken_by(law, subject.make)
                 held, broken = held + (not reason), broken + bool(reason)
                 print(f"  {'FAILED' if reason else 'passed'}  {_words(law)}{reason}")
     print(f"{held} laws hold, {broken} are broken")
@@ -147,7 +146,7 @@ def _case(make: Callable[[], Any], shape: tuple[int, ...]) -> Case:
     return Case(make, shape, out_shape, per_image=False)
 
 
-def broken_by(law: Law, make: Callable[[], Any], folder: str) -> str:
+def broken_by(law: Law, make: Callable[[], Any]) -> str:
     """Return how a law is broken, with the line of the plug-in where something was raised; nothing
     where it holds.
     """
@@ -156,9 +155,8 @@ def broken_by(law: Law, make: Callable[[], Any], folder: str) -> str:
     except AssertionError as error:
         return f": {_one_line(str(error))}"
     except Exception as error:  # what a user's code raises is what is asked for
-        frames = traceback.extract_tb(error.__traceback__)
-        own = [frame for frame in frames if frame.filename.startswith(folder)]
-        at = f" at {own[-1].filename}:{own[-1].lineno}" if own else ""
+        place = raised_in(error)
+        at = f" at {place}" if place else ""
         return f": {type(error).__name__}: {_one_line(str(error))}{at}"
     return ""
 

@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from cnn_core.errors import InputError
+from cnn_core.plugins import raised_in
 from pipeline.configuration.compose import compose
 from pipeline.configuration.help import print_help
 from pipeline.configuration.hydra_tree import search_path_override
@@ -62,6 +63,11 @@ def command_line(command: Command, argv: Sequence[str], main: Callable[[Config],
         text = " ".join(str(error).split())
         print(f"error: {redact(text + preset_of(text, request.overrides))}", file=sys.stderr)
         return REFUSED
+    except Exception as error:
+        if (place := raised_in(error)) is None:
+            raise
+        print(f"error: plugins: {place}: {type(error).__name__}: {error}", file=sys.stderr)
+        return FAILED
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED

@@ -14,6 +14,7 @@ import pytest
 from cnn_core.errors import InputError
 from cnn_core.plugin_source import PluginSpec, digest_of
 from cnn_core.plugins import load, loaded, require
+from cnn_core.schedules import SCHEDULES
 from cnn_core.spec import DataSpec
 from pipeline import check, export, final, predict, prepare, replay, sweep
 from pipeline.bundle.predict_py import standalone_source
@@ -21,6 +22,7 @@ from pipeline.configuration import SWEEP, Command, command_line, compose, named_
 from pipeline.configuration.named_plugins import ALL_KINDS, load_named
 from pipeline.search.fingerprint import fingerprint
 from pipeline.search.space import Space
+from pipeline.slots.worker import invoke
 from tests.pipeline.plugged import NET_PARTS, STUDY_PARTS, example, fresh, write
 
 PARTS = {**example(), "net_parts.py": NET_PARTS, "study_parts.py": STUDY_PARTS}
@@ -201,6 +203,30 @@ def test_what_cannot_be_used_is_refused_with_file_and_line(
         load_named(["plugins=[wrong/mine.py]"])
     assert before == {kind: dict(ALL_KINDS[kind].table) for kind in ALL_KINDS}
     assert not loaded() and not [name for name in sys.modules if name.startswith("cnn_plugin_")]
+
+
+BROKEN_NET = """
+def broken(spec, classes, shape):
+    return 1 / 0
+
+MODELS = {"broken": broken}
+"""
+
+
+def test_an_error_in_the_code_of_a_plug_in_names_its_line(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(folder, {"wrong/mine.py": BROKEN_NET, "wrong/late.py": RAISES})
+    place = folder / "wrong"
+    assert begun("sweep", "plugins=[wrong/mine.py]", "model=broken", *TINY) == 1
+    said = capsys.readouterr().err
+    assert said == f"error: plugins: {place}/mine.py:3: ZeroDivisionError: division by zero\n"
+    load(place / "late.py")
+    line = RAISES[: RAISES.index("return 1 / 0")].count("\n") + 1
+    assert invoke(SCHEDULES["linear"](), (0, 1, 1)) == (
+        "ZeroDivisionError",
+        f"division by zero at {place}/late.py:{line}",
+    )
 
 
 def test_one_process_holds_one_plug_in_of_a_name(folder: Path) -> None:
