@@ -29,7 +29,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("search", "bundle"),
     ("ensemble", "showing", "predictions", "demo_page"),
     (
-        *("prepare", "train", "show", "report", "replay", "ui", "doctor"),
+        *("prepare", "train", "show", "report", "replay", "ui", "doctor", "check"),
         *("final", "evaluate", "export", "predict", "demo"),
     ),
     ("whole_sweep",),
@@ -39,7 +39,7 @@ COMMANDS = {*FLOORS[-3], *FLOORS[-1]} - {"study"}
 # The same inside cnn_core, where a file at the top is a room too.
 CORE: tuple[tuple[str, ...], ...] = (
     ("axes", "errors"),
-    ("field_checks",),
+    ("field_checks", "plugin_source"),
     ("initializers", "losses", "metrics", "schedules", "spec", "streams"),
     ("kernels", "optimizers", "augmentation", "data", "measures"),
     ("layers", "regularizers", "checkpoint"),
@@ -47,7 +47,8 @@ CORE: tuple[tuple[str, ...], ...] = (
     ("averaging", "pyramid", "fused", "low_rank"),
     ("architectures",),
     ("caches",),
-    ("training",),
+    ("plugins",),
+    ("training", "laws"),
     ("finishing",),
 )
 

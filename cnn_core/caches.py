@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from cnn_core.architectures import build_model
-from cnn_core.augmentation import AugmentSpec, augment
+from cnn_core.augmentation import AugmentSpec, augment, augment_type
 from cnn_core.axes import Array, Images, Indices, Labels, Shape
 from cnn_core.data.pages import rows_of
 from cnn_core.data.prepared import Prepared, open_prepared
@@ -33,11 +33,12 @@ def make_augmentation(settings: Mapping[str, Scalar]) -> AugmentSpec:
     """Return the AugmentSpec of those fields; raise InputError for an unknown one or a value out of
     range.
     """
-    known = [f.name for f in fields(AugmentSpec)]
+    made = augment_type()
+    known = [f.name for f in fields(made)]
     for key in settings:
         if key not in known:
             raise InputError(f"augment.{key}: must be one of {', '.join(known)}, got {key!r}")
-    return AugmentSpec(**settings)  # type: ignore[arg-type]
+    return made(**settings)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ The configuration's sections, their ``--help`` and their checks follow from thes
 
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any, TypedDict, TypeVar, Unpack, get_args, get_origin, get_type_hints
@@ -42,7 +42,7 @@ _LIMITS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
 
 
 def setting(
-    default: Any, about: str, *, choices: tuple[str, ...] = (), **limits: Unpack[Limits]
+    default: Any, about: str, *, choices: Sequence[str] = (), **limits: Unpack[Limits]
 ) -> Any:
     """Return a dataclass field that a user sets: `about` says what it means; a number must lie
     within `limits`, a text among `choices`, and so must every element of a list.
@@ -95,7 +95,7 @@ class _Rule:
     many: bool
     optional: bool
     limits: Mapping[str, float]
-    choices: tuple[str, ...]
+    choices: Sequence[str]
 
     def broken_by(self, value: Any) -> str | None:
         """Return what is required and what was received, or None where the value is valid."""

@@ -8,6 +8,7 @@ from cnn_core.axes import Array
 from cnn_core.caches import data_of, make_augmentation, net_of
 from cnn_core.checkpoint import TrainState, Weights, copies
 from cnn_core.data.pages import rows_of
+from cnn_core.plugins import require
 from cnn_core.spec import Spec
 from cnn_core.streams import stream
 from cnn_core.training import selected_weights
@@ -21,6 +22,7 @@ def finished_weights(spec: Spec, state: TrainState, batches: int) -> Weights:
     (Izmailov et al. 2018). A pure function of its arguments; 0 batches return the weights as they
     are.
     """
+    require(spec.plugins)
     chosen = selected_weights(spec, state)
     if batches == 0:
         return chosen

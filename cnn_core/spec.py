@@ -7,10 +7,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from cnn_core.errors import InputError
 from cnn_core.field_checks import check_settings, setting
+from cnn_core.plugin_source import PluginSpec
 
 
 def _up_to(high: float, about: str, default: float = 0.0) -> Any:
@@ -31,6 +32,7 @@ class AugmentSpec:
     displacement apart): a net trained on strong changes alone does worse on ordinary images.
     """
 
+    own: ClassVar[tuple[str, ...]] = ()  # strengths that plug-ins have added, in a subclass
     shift: float = _up_to(0.5, "largest shift along each axis, a share of the image's side")
     flip: float = _up_to(1, "share of images whose left and right are exchanged")
     rotate: float = _up_to(180, "largest turn either way, degrees")
@@ -80,6 +82,7 @@ class AugmentSpec:
                 "contrast",
                 "colour",
                 "noise",
+                *self.own,
             )
         )
 
@@ -142,6 +145,10 @@ class DataSpec(SplitSpec):
             )
 
 
+# What model.activation may be; plug-ins add to it.
+ACTIVATION_WORDS = ["relu", "leaky_relu", "sigmoid", "tanh"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
     """A named architecture (`cnn_core.architectures.ARCHITECTURES`) and its dimensions."""
@@ -157,7 +164,7 @@ class ModelSpec:
     activation: str = setting(
         "relu",
         "after convolutions and dense layers",
-        choices=("relu", "leaky_relu", "sigmoid", "tanh"),
+        choices=ACTIVATION_WORDS,
     )
     init: str = setting(
         "he", "how weights are drawn", choices=("zeros", "normal", "xavier", "glorot", "he")
@@ -243,8 +250,8 @@ class TrainSpec:
 
 # Values that did not always exist, with what was true before they did: by section, "" the spec
 # itself. At these they do not count, so that an older study's specs keep their digests.
-ADDED: Mapping[str, Mapping[str, Scalar]] = {
-    "": {"measure": "accuracy", "top_k": 5},
+ADDED: Mapping[str, Mapping[str, Scalar | tuple[()]]] = {
+    "": {"measure": "accuracy", "top_k": 5, "plugins": ()},
     "model": {"depth": 2},
     "augment": {"flip": 0.0, "colour": 0.0},
     "train": {"class_weights": "none"},
@@ -270,10 +277,11 @@ class Spec:
     top_k: int = 5  # where the measure is top_k
     # entropy of the trial's SeedSequence, such as (study seed, trial number)
     seed: tuple[int, ...] = (0,)
+    plugins: tuple[PluginSpec, ...] = ()
 
     def digest(self) -> str:
-        """Return the sha256 of everything that determines the net; data count by their digest, not
-        their folder.
+        """Return the sha256 of everything that determines the net; data and plug-ins count by their
+        digest, not their place.
         """
         return self._digest
 
@@ -281,6 +289,7 @@ class Spec:
     def _digest(self) -> str:
         values = asdict(self)
         del values["data"]["folder"], values["data"]["valid_folder"]
+        values["plugins"] = tuple(plugin.digest for plugin in self.plugins)
         for section, added in ADDED.items():
             part = values if section == "" else values[section]
             for name, default in added.items():

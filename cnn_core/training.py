@@ -20,6 +20,7 @@ from cnn_core.layers import BatchNormalization, Layer
 from cnn_core.losses import balanced_weights, correct_count, softmax_cross_entropy
 from cnn_core.measures import metric_of
 from cnn_core.optimizers import Optimizer, make_optimizer
+from cnn_core.plugins import require
 from cnn_core.regularizers import add_penalty_gradient, clip_by_global_norm, global_norm
 from cnn_core.schedules import make_schedule
 from cnn_core.spec import Spec
@@ -72,6 +73,7 @@ def train_epoch(spec: Spec, state: TrainState | None) -> tuple[TrainState, Metri
     or data that do not match it.
     """
     started = time.perf_counter()
+    require(spec.plugins)
     data = data_of(spec.data)
     net = net_of(
         spec.model, spec.data.image_shape, spec.data.classes, spec.seed if state is None else None

@@ -32,6 +32,9 @@ class ExportKeys:
         True, "write model.onnx and compare it with NumPy (needs the extra export)"
     )
     register: bool = setting(True, "register the model in MLflow")
+    carry_plugins: bool = setting(
+        False, "a bundle may hold the code of plug-ins whose layers it needs to predict"
+    )
 
 
 COMMAND = Command(
@@ -59,6 +62,12 @@ def _export(config: Config) -> int:
     folder = replaceable_folder(keys.output) if keys.output else config.paths.bundle
     onnx_writer = load_onnx() if keys.onnx else None
     assembled = assemble(config.paths)
+    if assembled.own and not keys.carry_plugins:
+        (name, plugin), *_ = assembled.own.items()
+        raise InputError(
+            f"carry_plugins: must be true for a bundle whose nets compute an operation of a "
+            f"plug-in, whose code it then holds, got false with {name!r} of {plugin.path}"
+        )
     write_bundle(folder, assembled)
     bundle = open_bundle(folder)
     nets = sum(len(member) for member in bundle.nets)
@@ -81,7 +90,11 @@ def _export(config: Config) -> int:
             f'  MLFLOW_TRACKING_URI="{found.tracking_uri}" mlflow models serve -m "{found.uri}" '
             "--env-manager local -h 127.0.0.1 -p 5001"
         )
-    print(f"predict: python -m pipeline.predict bundle={folder} input=IMAGES output=submission.csv")
+    needed = "".join(f" 'plugins=[{plugin.path}]'" for plugin in {*assembled.own.values()})
+    print(
+        f"predict: python -m pipeline.predict bundle={folder} input=IMAGES output=submission.csv"
+        f"{needed}"
+    )
     return 0
 
 

@@ -21,7 +21,7 @@ from pipeline.configuration.hydra_tree import search_path_override
 from pipeline.configuration.overrides import Value
 from pipeline.configuration.termination import RunFailed, terminable
 from pipeline.configuration.tree import FREE_SECTIONS
-from pipeline.configuration.typed_tree import typed_tree
+from pipeline.configuration.typed_tree import forget_trees
 from pipeline.configuration.undisturbed import undisturbed
 from pipeline.events import State
 from pipeline.report import write_report
@@ -56,7 +56,7 @@ def compose(
         if not folder.is_dir():
             raise InputError(f"config_dir: must be a folder, got {str(config_dir)!r}")
         texts.insert(0, search_path_override([str(folder.resolve())]))
-    typed_tree.cache_clear()  # files may have changed since the process began
+    forget_trees()  # files may have changed since the process began
     return composed(texts, SWEEP, quiet=quiet, verbose=verbose)
 
 

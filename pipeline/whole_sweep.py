@@ -55,7 +55,11 @@ def after_sweep(config: Config, slots: Sequence[Slot], say: Say) -> int:
     if is_exported(config.paths, digest):
         say(f"exported before: {config.paths.bundle}")
         return 0
-    return export.main(config.acting_as(export.COMMAND))
+    try:
+        return export.main(config.acting_as(export.COMMAND))
+    except InputError as error:  # such as code of a plug-in that a bundle may not hold unasked
+        say(f"not exported: {error}; python -m pipeline.export does it")
+        return 1
 
 
 def submit(config: Config, keys: PredictKeys) -> int:

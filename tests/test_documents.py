@@ -20,6 +20,7 @@ WRITTEN_BY_HAND = (
     "README.md",
     "README.ja.md",
     "docs/LOG.md",
+    "docs/PLUGINS.md",
     "docs/SCALING.md",
     "docs/index.md",
     "docs/learn/inside-a-cnn.md",

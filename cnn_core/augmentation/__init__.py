@@ -5,6 +5,10 @@ resampling per batch, then pixel transforms.
 >>> augment(images, spec, rng, out)  # (N, C, H, W) uint8 -> (C, H, W, N) float32 in [0, 1]
 """
 
+from collections.abc import Callable
+from dataclasses import make_dataclass
+from functools import lru_cache
+
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
@@ -21,9 +25,10 @@ from cnn_core.augmentation.pixels import (
 )
 from cnn_core.augmentation.resampling import resample
 from cnn_core.axes import Images
+from cnn_core.field_checks import setting
 from cnn_core.spec import AugmentSpec
 
-__all__ = ["AugmentSpec", "augment"]
+__all__ = ["OWN_STEPS", "AugmentSpec", "augment", "augment_type"]
 
 # In this order: a stroke is drawn and photographed before specks and noise fall on the picture. The
 # last entry says whether all channels of an image change together, or each by its own draws.
@@ -36,6 +41,36 @@ _PIXEL_STEPS = (
     ("cutout", cut_out, True),
     ("noise", add_noise, False),
 )
+# The changes of pixels that plug-ins have added, by the name of their strength, from 0 (off) to 1:
+# functions of images (C, H, W, N) float32 from 0 to 255, which they change in place, the strength
+# and a generator. They come last.
+OWN_STEPS: dict[str, Callable[[NDArray[np.float32], float, Generator], object]] = {}
+
+
+def augment_type() -> type[AugmentSpec]:
+    """Return AugmentSpec with a strength for each change that plug-ins have added."""
+    return _augment_type(tuple(OWN_STEPS)) if OWN_STEPS else AugmentSpec
+
+
+@lru_cache
+def _augment_type(own: tuple[str, ...]) -> type[AugmentSpec]:
+    about = ((OWN_STEPS[name].__doc__ or name).strip().partition("\n")[0] for name in own)
+    strengths = [
+        (name, float, setting(0.0, words, low=0, high=1))
+        for name, words in zip(own, about, strict=True)
+    ]
+    return make_dataclass(
+        "OwnAugmentSpec",
+        strengths,
+        bases=(AugmentSpec,),
+        namespace={"own": own},
+        frozen=True,
+        kw_only=True,
+    )
+
+
+def _own_step(name: str) -> Callable[[NDArray[np.float32], AugmentSpec, Generator], object]:
+    return lambda x, spec, rng: OWN_STEPS[name](x, getattr(spec, name), rng)
 
 
 def augment(
@@ -57,7 +92,8 @@ def augment(
         _move(images, spec, rng, mild, out)
     else:
         np.copyto(out, images.transpose(1, 2, 3, 0))
-    steps = [entry[1:] for entry in _PIXEL_STEPS if getattr(spec, entry[0]) > 0]
+    known = (*_PIXEL_STEPS, *((name, _own_step(name), True) for name in spec.own))
+    steps = [entry[1:] for entry in known if getattr(spec, entry[0]) > 0]
     if steps:
         chosen = None if mild is None else np.flatnonzero(~mild)
         part = out if chosen is None else out[..., chosen]

@@ -6,11 +6,12 @@ import ast
 import inspect
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 from cnn_core.layers import OPERATIONS
+from cnn_core.plugins import own_operations
 
 _HEAD = '''"""Predict with this bundle; Python and NumPy are all that is needed.
 
@@ -43,12 +44,13 @@ _BEFORE = (
 _BEHIND = ("pipeline/bundle/predictor", "pipeline/bundle/standalone")
 
 
-def standalone_source() -> str:
+def standalone_source(used: Collection[str] = ()) -> str:
     """Return predict.py: the predictor's modules and the layers' operations, joined in order of
-    dependency, without module docstrings and the imports of each other.
+    dependency, without module docstrings and the imports of each other. Of the operations of
+    plug-ins it holds those that are `used`.
     """
     parts = [_source(name) for name in _BEFORE]
-    parts += [_operations_source(), *(_source(name) for name in _BEHIND)]
+    parts += [_operations_source(used), *(_source(name) for name in _BEHIND)]
     return _HEAD + "\n\n\n".join(parts) + "\n"
 
 
@@ -59,12 +61,14 @@ def _source(name: str) -> str:
     return re.sub(r'\A""".*?"""\n', "", text, flags=re.DOTALL).strip("\n")
 
 
-def _operations_source() -> str:
+def _operations_source(used: Collection[str]) -> str:
     """Return the source of the layers' `infer`, each in a class named as its layer, and a table."""
     parts: dict[str, str] = {}
-    for layer in OPERATIONS.values():
-        _add_source(layer.infer, parts)
-    rows = [f'    "{op}": {_owner(layer.infer)},\n' for op, layer in OPERATIONS.items()]
+    others = own_operations(OPERATIONS).keys() - set(used)
+    known = {op: layer.infer for op, layer in OPERATIONS.items() if op not in others}
+    for infer in known.values():
+        _add_source(infer, parts)
+    rows = [f'    "{op}": {_owner(infer)},\n' for op, infer in known.items()]
     types = (
         "from collections.abc import Mapping, Sequence\nfrom typing import Any\n\n"
         "import numpy as np\nfrom numpy.typing import NDArray\n\n"
@@ -81,7 +85,7 @@ def _add_source(function: Callable[..., Any], parts: dict[str, str]) -> None:
         used = function.__globals__.get(node.id) if isinstance(node, ast.Name) else None
         if not inspect.isfunction(used) or used.__qualname__ in parts:
             continue
-        if used.__module__.startswith("cnn_core."):
+        if used.__module__.startswith(("cnn_core.", function.__module__)):
             _add_source(used, parts)
     owner = _owner(function)
     parts[function.__qualname__] = (f"class {owner}:\n{text}" if owner else text).rstrip()

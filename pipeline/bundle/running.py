@@ -17,7 +17,10 @@ from cnn_core.kernels.direct import Correlation
 from cnn_core.kernels.window import Window
 from cnn_core.kernels.winograd import choose_correlation
 from cnn_core.layers.layer import Operation
+from cnn_core.plugin_source import PluginSpec
+from cnn_core.plugins import loaded, require
 from pipeline.bundle.predictor import Array, Bundle, Net, load
+from pipeline.bundle.writing import CARRIED
 from pipeline.inputs.reading import MOST_PICTURES, Batch
 from pipeline.records.manifest import BundleError
 
@@ -31,7 +34,15 @@ def open_bundle(folder: str | Path) -> Bundle:
     try:
         return load(folder)
     except BundleError as error:
-        raise InputError(f"bundle: {error}") from None
+        raise InputError(f"bundle: {error}{_carried(Path(folder))}") from None
+
+
+def _carried(folder: Path) -> str:
+    """Return how to name the plug-ins that a bundle carries, which are never loaded unasked."""
+    files = sorted((folder / CARRIED).glob("*/*.py")) + sorted((folder / CARRIED).glob("*/*/*.py"))
+    if not files:
+        return ""
+    return f"; it carries a plug-in, code that is run only where you name it: plugins=[{files[0]}]"
 
 
 @lru_cache(maxsize=2)
@@ -39,7 +50,10 @@ def _loaded(folder: str, digest: str) -> Bundle:
     return quicken(load(folder))
 
 
-def _predict(folder: str, digest: str, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _predict(
+    folder: str, digest: str, images: NDArray[np.uint8], plugins: Sequence[PluginSpec] = ()
+) -> NDArray[np.float32]:
+    require(plugins)
     with threadpool_limits(1):  # two threads on these small products only wait for each other
         return _loaded(folder, digest).member_proba(images)
 
@@ -55,10 +69,11 @@ def predict_blocks(
     lost.
     """
     remaining = iter(blocks)
+    named = tuple(plugin.spec for plugin in loaded() if plugin.trains)
     with Parallel(n_jobs=jobs, batch_size=1) as parallel:
         while held := list(islice(remaining, 4 * jobs)):
             tasks = (
-                delayed(_predict)(str(folder), bundle.manifest.digest, block.images)
+                delayed(_predict)(str(folder), bundle.manifest.digest, block.images, named)
                 for block in held
             )
             yield from zip(held, parallel(tasks), strict=True)

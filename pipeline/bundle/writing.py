@@ -6,7 +6,7 @@ import io
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,15 @@ import yaml
 
 from cnn_core.axes import Array
 from cnn_core.model import Sequential
+from cnn_core.plugin_source import files_of
+from cnn_core.plugins import Plugin, own_operations
 from pipeline.bundle.predict_py import standalone_source
 from pipeline.bundle.predictor import Bundle, Net
 from pipeline.files import atomic_write_bytes, atomic_write_text, fsync_folder
-from pipeline.records.manifest import Manifest, write_manifest
+from pipeline.records.manifest import BundleMember, Manifest, write_manifest
 from pipeline.records.typed_json import plain
 
+CARRIED = "plugins"  # folder of the plug-ins that a bundle carries, by their digests
 Operations = list[dict[str, Any]]
 Arrays = dict[str, Array]
 
@@ -54,6 +57,11 @@ class Assembled:
     manifest: Manifest
     arrays: dict[str, dict[str, Array]]  # name of a weight file -> what it holds
 
+    @property
+    def own(self) -> dict[str, Plugin]:
+        """Return the operations of plug-ins that its nets use."""
+        return own_operations(used_by(self.manifest.members))
+
     def bundle(self) -> Bundle:
         """Return the bundle as it would be loaded."""
         nets = [
@@ -65,6 +73,11 @@ class Assembled:
     def files(self) -> dict[str, bytes]:
         """Return the weight files, name -> bytes."""
         return {name: npz_bytes(arrays) for name, arrays in self.arrays.items()}
+
+
+def used_by(members: Sequence[BundleMember]) -> set[str]:
+    """Return the names of the operations that the members' nets use."""
+    return {op["op"] for member in members for net in member.nets for op in net.operations}
 
 
 def npz_bytes(arrays: Mapping[str, Array]) -> bytes:
@@ -107,10 +120,22 @@ def fill_folder(folder: Path, assembled: Assembled) -> None:
     )
     atomic_write_text(folder / "scores.json", json.dumps(plain(manifest.scores), indent=2) + "\n")
     atomic_write_text(folder / "LICENCE-DATA.txt", licence)
-    atomic_write_text(folder / "predict.py", standalone_source())
+    used = used_by(manifest.members)
+    atomic_write_text(folder / "predict.py", standalone_source(used))
+    for plugin in set(assembled.own.values()):
+        _carry(plugin, folder / CARRIED / plugin.digest)
     atomic_write_text(folder / "README.md", _readme(assembled))
     # Written last: a folder with a manifest is complete.
     atomic_write_text(folder / "manifest.json", write_manifest(manifest))
+
+
+def _carry(plugin: Plugin, folder: Path) -> None:
+    """Copy a plug-in's files, so that they are the same plug-in there."""
+    inside = plugin.path.name if plugin.path.is_dir() else ""
+    for name, file in files_of(plugin.path).items():
+        target = folder / inside / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write_bytes(target, file.read_bytes())
 
 
 def _readme(assembled: Assembled) -> str:

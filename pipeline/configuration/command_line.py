@@ -11,9 +11,11 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from cnn_core.errors import InputError
+from cnn_core.plugins import raised_in
 from pipeline.configuration.compose import compose
 from pipeline.configuration.help import print_help
 from pipeline.configuration.hydra_tree import search_path_override
+from pipeline.configuration.named_plugins import load_named
 from pipeline.configuration.preset_of_key import preset_of
 from pipeline.configuration.standard_streams import lasting_streams
 from pipeline.configuration.termination import RunFailed, Terminated, terminable
@@ -64,6 +66,11 @@ def command_line(command: Command, argv: Sequence[str], main: Callable[[Config],
     except RunFailed as error:
         print(f"error: {redact(str(error))}", file=sys.stderr)
         return FAILED
+    except Exception as error:
+        if (place := raised_in(error)) is None:
+            raise
+        print(f"error: plugins: {place}: {type(error).__name__}: {error}", file=sys.stderr)
+        return FAILED
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -83,6 +90,7 @@ def _run(
     if "version" in request.flags:
         print(version())
         return DONE
+    request.overrides = load_named(request.overrides)
     config = compose(
         request.overrides,
         command,

@@ -4,6 +4,7 @@ typed copy (25 times faster).
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,15 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from cnn_core.augmentation import OWN_STEPS
 from cnn_core.errors import InputError
 from cnn_core.field_checks import check_settings
 from cnn_core.optimizers import make_optimizer
+from cnn_core.plugins import Plugin
 from cnn_core.schedules import make_schedule
 from pipeline.configuration.hydra_tree import SEARCH_PATH, check_choice, first_line, groups
-from pipeline.configuration.overrides import parse_override
+from pipeline.configuration.named_plugins import check_use, loaded_of, named_in, without_plugins
+from pipeline.configuration.overrides import named_plugins, parse_override
 from pipeline.configuration.rules import check_config, refuse_targets
 from pipeline.configuration.tree import FREE_SECTIONS, ROOT_KEYS, SECTIONS, SWEEP, Command, Config
 from pipeline.configuration.typed_tree import TypedTree, set_typed, typed_tree
@@ -38,7 +42,10 @@ def compose(
     """
     if isinstance(command, str):
         command = Command(name=command)
-    selected, values, search_path = _sort_overrides(tuple(overrides), command)
+    plugins = named_in(overrides)
+    if plugins:  # they add up, and stand once among the overrides that are kept
+        overrides = [named_plugins(plugins), *without_plugins(overrides)]
+    selected, values, search_path = _sort_overrides(tuple(overrides), command, plugins)
     with _LOCK:
         base = typed_tree(selected, search_path, command)
         node = base.opened({override.key_or_group.partition(".")[0] for override in values})
@@ -46,15 +53,19 @@ def compose(
         _set_value(node, override)
     own = _own_keys(command)
     kept = tuple(text for text in overrides if parse_override(text).key_or_group not in own)
-    return _to_config(node, base, kept, command, quiet, verbose)
+    config = _to_config(node, base, kept, command, quiet, verbose)
+    if node["plugins"] and not plugins:  # a preset's, which nobody has loaded
+        plugins = tuple(loaded_of(OmegaConf.to_container(node["plugins"])))
+    check_use(config, plugins)
+    return replace(config, plugins=plugins) if plugins else config
 
 
 def _sort_overrides(
-    texts: tuple[str, ...], command: Command
+    texts: tuple[str, ...], command: Command, plugins: Sequence[Plugin]
 ) -> tuple[tuple[str, ...], list[Override], tuple[str, ...]]:
     """Return group overrides as text, value overrides, and the user's own configuration folders."""
     parsed = [parse_override(text) for text in texts]
-    search_path: tuple[str, ...] = ()
+    search_path = tuple(str(plugin.conf) for plugin in plugins if plugin.conf)
     for override in parsed:
         if override.key_or_group == SEARCH_PATH:
             search_path += tuple(str(folder).removeprefix("file://") for folder in override.value())  # type: ignore[union-attr]
@@ -141,6 +152,9 @@ def _to_config(
         check_settings("", own)
     for section in ("optimizer", "schedule", "augment"):
         sections[section] = dict(vars(sections[section]))
+    for name in OWN_STEPS:  # one that is off is none
+        if not sections["augment"].get(name):
+            sections["augment"].pop(name, None)
     make_optimizer(sections["optimizer"])  # for its own checks
     make_schedule(sections["schedule"])
     config = Config(

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.configuration.hydra_tree import groups
-from pipeline.configuration.tree import FREE_SECTIONS, ROOT_KEYS, SECTIONS, Command, section_type
+from pipeline.configuration.tree import FREE_SECTIONS, SECTIONS, Command, section_type
 from pipeline.configuration.typed_tree import typed_tree
 
 WIDE = 80  # terminal columns from which keys, defaults and meanings stand side by side
@@ -25,6 +25,10 @@ FLAG_WORDS = {
     "-q, --quiet": "results and errors only",
     "-v, --verbose": "more of what happens",
     "--config-dir DIR": "a folder of your own with files such as space/mine.yaml",
+}
+ROOT_WORDS = {
+    "root": "folder that everything is written to",
+    "plugins": "your own Python files or packages, such as [./my_net.py], to be loaded",
 }
 EXIT_CODES = (
     "0 done; 1 failed; 2 refused before anything began, with the reason in one line; 130, "
@@ -113,8 +117,8 @@ def _own_rows(command: Command) -> Iterator[tuple[str, ...]]:
 
 
 def _tree_rows(tree: DictConfig, listens: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    for key in ROOT_KEYS:
-        yield key, _value(tree[key]), "folder that everything is written to"
+    for key, about in ROOT_WORDS.items():
+        yield key, _value(tree[key]), about
     for section in (name for name in SECTIONS if name in listens):
         settings: Any = section_type(section, tree[section].get("name"))
         for item in dataclasses.fields(settings):

@@ -10,15 +10,26 @@ from pathlib import Path
 
 import hydra
 import yaml
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from cnn_core.errors import InputError, did_you_mean
+from cnn_core.plugins import Plugin, loaded
 
 _LOCK = threading.RLock()
 SEARCH_PATH = "hydra.searchpath"
+# What plug-ins declare -> the group in which it is chosen.
+GROUP_OF = {
+    "MODELS": "model",
+    "OPTIMIZERS": "optimizer",
+    "SCHEDULES": "schedule",
+    "DATA_SOURCES": "data",
+    "SAMPLERS": "sampler",
+    "PRUNERS": "pruner",
+}
 
 
 @lru_cache(maxsize=1)
@@ -48,12 +59,29 @@ def groups() -> dict[str, list[str]]:
 
 
 def choices(group: str, search_path: tuple[str, ...] = ()) -> list[str]:
-    """Return a group's choices, those of the user's own folders included."""
-    found = set(groups().get(group, ()))
+    """Return a group's choices, those of plug-ins and of the user's own folders included."""
+    found = {*groups().get(group, ()), *_of_plugins(group)}
     for folder in search_path:
         if Path(folder, group).is_dir():
             found.update(file.stem for file in Path(folder, group).glob("*.yaml"))
     return sorted(found)
+
+
+def _of_plugins(group: str) -> dict[str, Plugin]:
+    """Return the choices that this process's plug-ins have added."""
+    kind = next((kind for kind, other in GROUP_OF.items() if other == group), "")
+    return {name: plugin for plugin in loaded() for name in plugin.names.get(kind, ())}
+
+
+def _offer(search_path: tuple[str, ...]) -> None:
+    """Tell Hydra of the choices that plug-ins declare without a file: their defaults."""
+    store = ConfigStore.instance()
+    for group in GROUP_OF.values():
+        for name in _of_plugins(group):
+            if any(Path(folder, group, f"{name}.yaml").exists() for folder in search_path):
+                store.repo.get(group, {}).pop(f"{name}.yaml", None)
+            else:
+                store.store(name, {"name": name}, group)
 
 
 def compose_groups(
@@ -68,6 +96,7 @@ def compose_groups(
     if search_path:
         overrides.insert(0, search_path_override(search_path))
     with _LOCK, _initialized():
+        _offer(search_path)
         try:
             tree = hydra.compose("config", overrides=overrides, return_hydra_config=True)
             chosen = {
@@ -147,8 +176,10 @@ def file_of(group: str, choice: str | None, search_path: Sequence[str] = ()) -> 
     if choice is None:
         return "conf/config.yaml"
     own = (folder for folder in search_path if Path(folder, group, f"{choice}.yaml").exists())
-    folder = "conf" if choice in groups().get(group, ()) else next(own, "conf")
-    return f"{folder}/{group}/{choice}.yaml"
+    folder = "conf" if choice in groups().get(group, ()) else next(own, None)
+    if folder is None and choice in (declared := _of_plugins(group)):
+        return str(declared[choice].path)
+    return f"{folder or 'conf'}/{group}/{choice}.yaml"
 
 
 def first_line(error: BaseException) -> str:

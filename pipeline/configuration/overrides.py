@@ -5,7 +5,7 @@ composing restores them bit for bit.
 import re
 import shlex
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,15 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from cnn_core.errors import InputError, did_you_mean
+from cnn_core.plugins import Plugin, loaded
 from pipeline.configuration.hydra_tree import first_line, groups
 from pipeline.configuration.tree import ROOT_KEYS, SWEEP
 from pipeline.configuration.typed_tree import keys_of, typed_tree
 
+PLUGINS = "plugins"  # the key
 Value = str | int | float | bool | None
 Nested = Mapping[str, Any] | list[Any] | tuple[Any, ...]
-_PLAIN_PATH = re.compile(r"[A-Za-z_./][A-Za-z0-9_./-]*")
+_PLAIN_PATH = re.compile(r"[A-Za-z_./][A-Za-z0-9_./-]*(@[0-9a-f]+)?")
 _LOCK = threading.RLock()  # of Hydra's parser
 
 
@@ -29,19 +31,22 @@ def override(key: str, value: Value | Path | Nested) -> str:
     """Return ``key=value`` such that composing it gives the value back; every override is written
     here.
     """
-    if isinstance(value, Path):
-        if _PLAIN_PATH.fullmatch(str(value)) and not _looks_like_number(str(value)):
-            return f"{key}={value}"
-        # A dollar and a brace in a path would otherwise be read as an interpolation.
-        text = re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", str(value))
-        return f"{key}={_quoted(text)}"
-    return f"{key}={literal(value)}"
+    return f"{key}={path_literal(value) if isinstance(value, Path) else literal(value)}"
+
+
+def path_literal(path: Path) -> str:
+    """Return a path in Hydra's grammar."""
+    if _PLAIN_PATH.fullmatch(str(path)) and not _looks_like_number(str(path)):
+        return str(path)
+    # A dollar and a brace in a path would otherwise be read as an interpolation.
+    return _quoted(re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", str(path)))
 
 
 def command_of(command: str, root: Path, *overrides: str) -> str:
-    """Return the shell line that runs a command of this project on `root`; the default root is left
-    out.
+    """Return the shell line that runs a command of this project on `root` with the plug-ins of this
+    process; the default root is left out.
     """
+    named = any(text.startswith(f"{PLUGINS}=") for text in overrides)
     usual = root.absolute() == Path(ROOT_KEYS["root"]).absolute()
     return shlex.join(
         [
@@ -49,9 +54,16 @@ def command_of(command: str, root: Path, *overrides: str) -> str:
             "-m",
             f"pipeline.{command}",
             *([] if usual else [override("root", root)]),
+            *([named_plugins(loaded())] if loaded() and not named else []),
             *overrides,
         ]
     )
+
+
+def named_plugins(plugins: Iterable[Plugin]) -> str:
+    """Return the override that names loaded plug-ins as ``PATH@DIGEST``, each once."""
+    texts = [path_literal(Path(f"{one.path}@{one.digest}")) for one in dict.fromkeys(plugins)]
+    return f"{PLUGINS}=[{','.join(texts)}]"
 
 
 def literal(value: Value | Nested) -> str:

@@ -1,7 +1,7 @@
 """Which preset set a key that an error names: what the user did not type, the message says."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,24 +24,32 @@ def preset_of(message: str, overrides: Sequence[str]) -> str:
     except InputError:
         return ""
     given = {override.key_or_group: override.value() for override in parsed}
-    preset = given.get("experiment")
-    if found is None or found[1] in given or not isinstance(preset, str):
+    if found is None or found[1] in given:
         return ""
-    places = given.get(SEARCH_PATH)
+    sets = any(_holds(tree, found[1].split(".")) for _, tree in presets(given))
+    return f", set by experiment={given['experiment']}" if sets else ""
+
+
+def presets(given: Mapping[str, Any]) -> Iterator[tuple[Path, Any]]:
+    """Yield file and content of the preset that the overrides' values choose, and of those that it
+    builds on.
+    """
+    preset, places = given.get("experiment"), given.get(SEARCH_PATH)
     named = places if isinstance(places, list) else []
-    folders = [Path(str(place).removeprefix("file://")) for place in named]
-    sets = any(_holds(tree, found[1].split(".")) for tree in _presets(preset, folders))
-    return f", set by experiment={preset}" if sets else ""
+    if isinstance(preset, str):
+        yield from _presets(preset, [Path(str(place).removeprefix("file://")) for place in named])
 
 
-def _presets(name: str, folders: Sequence[Path]) -> Iterator[Any]:
-    """Yield the content of a preset and of those that it builds on."""
+def _presets(name: str, folders: Sequence[Path]) -> Iterator[tuple[Path, Any]]:
     for folder in (*folders, conf_dir()):
         path = folder / "experiment" / f"{name}.yaml"
         if path.is_file():
-            tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-            yield tree
-            for base in tree.get("defaults", ()):
+            try:
+                tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+            except (OSError, ValueError, yaml.YAMLError):  # composing it says so
+                return
+            yield path, tree
+            for base in tree.get("defaults", ()) if isinstance(tree, dict) else ():
                 if isinstance(base, str) and base not in ("_self_", name):
                     yield from _presets(base, folders)
             return

@@ -11,9 +11,10 @@ from typing import Any, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 
-from cnn_core.augmentation import AugmentSpec
+from cnn_core.augmentation import AugmentSpec, augment_type
 from cnn_core.errors import InputError, did_you_mean
 from cnn_core.optimizers import OPTIMIZERS
+from cnn_core.plugins import Plugin
 from cnn_core.schedules import SCHEDULES
 from cnn_core.spec import DataSpec, ModelSpec, RegularizerSpec, Scalar, Spec, TrainSpec
 from pipeline.configuration.data_settings import DATA, DataSettings
@@ -109,7 +110,7 @@ NAMES: dict[str, Collection[str]] = {
     "pruner": PRUNERS,
 }
 FREE_SECTIONS = ("space",)  # a plain mapping with a parser of its own
-ROOT_KEYS = {"root": "outputs"}
+ROOT_KEYS: dict[str, Any] = {"root": "outputs", "plugins": []}
 
 
 def section_type(section: str, name: str | None, place: str = "conf") -> type:
@@ -118,7 +119,7 @@ def section_type(section: str, name: str | None, place: str = "conf") -> type:
     """
     entry = SECTIONS[section]
     if isinstance(entry, type):
-        return entry
+        return augment_type() if entry is AugmentSpec else entry
     try:
         return entry(name or "")
     except KeyError:
@@ -172,6 +173,7 @@ class Config:
     ensemble: EnsembleSettings
     arguments: Any = None  # the command's own keys, an instance of its dataclass
     choices: Mapping[str, str | None] = field(default_factory=dict)  # group -> chosen file
+    plugins: tuple[Plugin, ...] = ()
     quiet: bool = False
     verbose: bool = False
 
@@ -211,4 +213,5 @@ def spec_of(config: Config, data: DataSpec, seed: tuple[int, ...]) -> Spec:
         measure=config.study.objective,
         top_k=config.study.top_k if config.study.objective == "top_k" else Spec.top_k,
         seed=seed,
+        plugins=tuple(plugin.spec for plugin in config.plugins if plugin.trains),
     )

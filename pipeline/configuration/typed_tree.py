@@ -14,6 +14,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from cnn_core.errors import InputError, did_you_mean
 from cnn_core.field_checks import A_LIST, KINDS, check_settings
+from cnn_core.plugins import loaded
 from pipeline.configuration.hydra_tree import compose_groups, file_of, groups
 from pipeline.configuration.rules import refuse_targets
 from pipeline.configuration.tree import (
@@ -79,11 +80,26 @@ def _checked(node: DictConfig, section: str) -> Any:
     return value
 
 
-@lru_cache(maxsize=256)
 def typed_tree(
     selected: tuple[str, ...], search_path: tuple[str, ...], command: Command
 ) -> TypedTree:
     """Return the tree of one combination of groups, composed once."""
+    # What a section may hold depends on the plug-ins of this process.
+    return _typed_tree(selected, search_path, command, tuple(p.digest for p in loaded()))
+
+
+def forget_trees() -> None:
+    """Read configuration files anew from now on."""
+    _typed_tree.cache_clear()
+
+
+@lru_cache(maxsize=256)
+def _typed_tree(
+    selected: tuple[str, ...],
+    search_path: tuple[str, ...],
+    command: Command,
+    plugins: tuple[str, ...],
+) -> TypedTree:
     plain, chosen = compose_groups(selected, search_path)
     refuse_targets(OmegaConf.to_container(plain, resolve=False), "conf")
     unknown = set(plain) - {*SECTIONS, *FREE_SECTIONS, *ROOT_KEYS}

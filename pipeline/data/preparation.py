@@ -20,6 +20,7 @@ from cnn_core.data.image_form import ImageForm
 from cnn_core.data.pages import rows_of
 from cnn_core.data.prepared import open_prepared, store
 from cnn_core.errors import InputError
+from cnn_core.plugins import loaded
 from cnn_core.spec import DataSpec
 from pipeline.configuration.data_settings import DataSettings, FileSettings, HeldOutSettings
 from pipeline.data.duplicates import fills_a_class, find_duplicates, find_leak
@@ -81,6 +82,9 @@ def source_of(settings: DataSettings) -> DataSource[Any]:
     """Return the source that the settings describe: a constant of its module, such as CSV for
     ``data=csv``.
     """
+    own: DataSource[Any] | None = getattr(settings, "source", None)
+    if own is not None:  # a plug-in's
+        return own
     module = import_module(f"pipeline.data.{settings.module}")
     found: DataSource[Any] = getattr(module, settings.name.upper())
     return found
@@ -130,14 +134,22 @@ class _Part:
         options = {name: getattr(self.settings, name) for name in self.source.options}
         if (held := self.held_out) is not None:
             options |= {"test_fraction": held.test_fraction, "test_seed": held.test_seed}
-        content = {
+        content: dict[str, Any] = {
             "version": VERSION,
             "data": self.settings.name,
             "part": f"test {self.beside}" if self.test else "train",
             "files": [_stamp(path) for path in files],
             "options": options,
         }
+        if digests := _plugins_of(self.settings):  # another code may read the files otherwise
+            content["plugins"] = digests
         return sha256_bytes(json.dumps(content, sort_keys=True).encode())[:24]
+
+
+def _plugins_of(settings: DataSettings) -> list[str]:
+    """Return the digest of the plug-in that a source is of; nothing for one of our own."""
+    name = settings.name
+    return [one.digest for one in loaded() if name in one.names.get("DATA_SOURCES", ())]
 
 
 def _stamp(path: Path) -> tuple[str, int, int]:

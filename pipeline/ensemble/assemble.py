@@ -18,7 +18,7 @@ from cnn_core.errors import InputError
 from cnn_core.spec import Spec
 from pipeline.bundle.predict_py import standalone_source
 from pipeline.bundle.predictor import IDENTITY
-from pipeline.bundle.writing import Assembled, npz_bytes, operations_of
+from pipeline.bundle.writing import Assembled, npz_bytes, operations_of, used_by
 from pipeline.configuration import Config, compose, override, spec_of
 from pipeline.data import prepare
 from pipeline.data.preparation import source_of
@@ -218,6 +218,6 @@ def _manifest(
         members=tuple(members),
         combine=combine,
         views=(IDENTITY,),
-        files={"predict.py": sha256_bytes(standalone_source().encode())},
+        files={"predict.py": sha256_bytes(standalone_source(used_by(members)).encode())},
         data=TrainedOn(name=settings.name, digest=spec.data.digest, licence=licence),
     )

@@ -22,6 +22,7 @@ from cnn_core.checkpoint import Weights
 from cnn_core.data.npz import read_npz
 from cnn_core.data.prepared import open_prepared
 from cnn_core.data.splits import split_of
+from cnn_core.plugins import require
 from cnn_core.spec import Spec
 from pipeline.bundle.predictor import Net, resample_view, view_sampler
 from pipeline.bundle.running import BATCH, QuickNet
@@ -46,6 +47,7 @@ class OutOfFold:
 
 def inference_net(spec: Spec, weights: Weights) -> Net:
     """Return the net that a bundle would hold for these weights, with the fast convolutions."""
+    require(spec.plugins)
     model = build_model(
         spec.model, spec.data.image_shape, spec.data.classes, np.random.default_rng(0)
     )

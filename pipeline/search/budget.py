@@ -148,7 +148,7 @@ def kept_share(config: Config, trials: int) -> float:
     where a rule pauses trials, a typical one where they end.
     """
     rule = rule_of(config.pruner, config.train.epochs)
-    return KEPT[config.pruner.name] if rule is None else rule.share(trials)
+    return KEPT.get(config.pruner.name, 1.0) if rule is None else rule.share(trials)
 
 
 def corners(problem: Problem) -> list[Spec]:

@@ -35,6 +35,8 @@ def fingerprint(config: Config, space: Space, data_digest: str) -> Fingerprint:
         "study.seed": config.study.seed,
         "data.digest": data_digest,
     }
+    if config.plugins:
+        values["plugins"] = {plugin.path.name: plugin.digest for plugin in config.plugins}
     if config.study.objective == "top_k":
         values["study.top_k"] = config.study.top_k
     values |= {f"space {name}": line for name, line in space.fingerprint().items()}

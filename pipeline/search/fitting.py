@@ -182,9 +182,9 @@ def _of_the_search(config: Config, facts: SetFacts, pace: Pace) -> Sizes:
         return found | {"data.train_size": images if images < training else None}
     trials = config.budget.trials or 16
     work = pace.operations(config.budget.minutes, trials)
+    kept = kept_share(config, trials)
     seen = {
-        width: work / (trials * kept_share(config, trials) * _image_flops(config, facts, width))
-        for width in WIDTHS
+        width: work / (trials * kept * _image_flops(config, facts, width)) for width in WIDTHS
     }  # images, counted once an epoch
     enough = min(EPOCHS * images, ENOUGH_SEEN)
     width = next((w for w in WIDTHS if seen[w] >= enough), WIDTHS[-1])

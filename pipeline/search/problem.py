@@ -137,7 +137,7 @@ def of_the_net(overrides: Sequence[str]) -> tuple[str, ...]:
 
 def _is_of_the_net(key: str) -> bool:
     section = key.partition(".")[0]
-    return section in (*SECTIONS, "experiment", "hydra") or key in MEASURED_BY
+    return section in (*SECTIONS, "experiment", "hydra", "plugins") or key in MEASURED_BY
 
 
 def trial_name(number: int, config: Config) -> str:

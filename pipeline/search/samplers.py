@@ -205,6 +205,8 @@ def make_sampler(settings: Any, seed: int, space: Space) -> BaseSampler:
             f"sampler: {settings.name} needs the library {library}, which is not installed; "
             f"install it with: {install}"
         )
+    if settings.name not in SAMPLERS:  # a plug-in's
+        return PerTrialSampler(lambda seed: settings.sampler(space, seed), seed)
     return PerTrialSampler(SAMPLERS[settings.name](settings, space), seed)
 
 
@@ -258,6 +260,9 @@ SAMPLERS: dict[str, Callable[[Any, Space], Callable[[int], BaseSampler]]] = {
 
 def make_pruner(settings: Any, epochs: int) -> BasePruner:
     """Return the pruner of a ``pruner`` section; `epochs` is the most that a trial trains."""
+    if settings.name not in PRUNERS:  # a plug-in's
+        made: BasePruner = settings.pruner(epochs)
+        return made
     return PRUNERS[settings.name](settings, epochs)
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cnn_core.augmentation import AugmentSpec, augment
+from cnn_core.augmentation import augment
 from cnn_core.axes import Array, Images
+from cnn_core.caches import make_augmentation
 from cnn_core.data.prepared import open_prepared
 from cnn_core.layers import MomentNormalization
 from cnn_core.streams import stream
@@ -84,7 +85,7 @@ def write_augment_sheet(
     fields: those of `AugmentSpec`, as `conf/augment` gives them. Raises InputError where one is out
     of range.
     """
-    spec = AugmentSpec(**fields)  # type: ignore[arg-type]
+    spec = make_augmentation(fields)
     repeated = np.repeat(images, variants, axis=0)
     changed = augment(repeated, spec, stream((seed,), "augment"))
     seen = framed(_bytes(changed), frame).reshape(len(images), variants, *images.shape[1:])

@@ -9,9 +9,11 @@ from typing import TypeVar
 
 import joblib
 
+from cnn_core.errors import InputError
+from cnn_core.plugins import require
 from pipeline.configuration import Config
 from pipeline.slots.owner_lock import OwnerLock, reap_after
-from pipeline.slots.slot import Slot, WorkerSettings
+from pipeline.slots.slot import CallFailed, Slot, WorkerSettings
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -41,10 +43,23 @@ def open_slots(config: Config, folder: Path, count: int | None = None) -> Iterat
     slots: list[Slot] = []
     try:
         _start(slots, config, folder, count)
+        _require_plugins(slots, config)
         yield slots
     finally:
         for slot in slots:
             slot.close()
+
+
+def _require_plugins(slots: Sequence[Slot], config: Config) -> None:
+    """Have the workers load the plug-ins that training needs. Raises InputError where one cannot,
+    such as on a machine that lacks the file.
+    """
+    needed = tuple(plugin.spec for plugin in config.plugins if plugin.trains)
+    for slot in slots if needed else ():
+        try:
+            slot.call(require, needed)
+        except CallFailed as error:
+            raise InputError(f"{error.text}; in a worker") from None
 
 
 def spread(

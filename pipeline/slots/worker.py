@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import resource
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -49,7 +50,9 @@ def invoke(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[str, An
     try:
         return "", function(*args)
     except (Exception, SystemExit) as error:
-        return type(error).__name__, str(error)
+        plugins = sys.modules.get("cnn_core.plugins")  # loaded with what trains
+        place = None if plugins is None else plugins.raised_in(error)
+        return type(error).__name__, str(error) + (f" at {place}" if place else "")
 
 
 def describe() -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TextIO
 
 from pipeline.configuration import Config
+from pipeline.configuration.overrides import named_plugins
 from pipeline.events import (
     EpochDone,
     Event,
@@ -78,7 +79,10 @@ def make_listeners(
     settings = config.tracking
     if settings.name != "mlflow":
         return Listeners(others)
-    target = Target(folder, config.root, settings.uri, settings.experiment, settings.figures)
+    plugins = named_plugins(config.plugins) if config.plugins else None
+    target = Target(
+        folder, config.root, settings.uri, settings.experiment, settings.figures, plugins
+    )
     tracking = MlflowListener(target, lambda reason: stop.request(reason, FAILED))
     return Listeners([*others, tracking], tracking)
 

@@ -107,6 +107,12 @@ class Sending:
         if self._sender is None:
             from pipeline.tracking.mlflow_sender import Sender  # NumPy, Optuna and the charts
 
+            if self._target.plugins is not None:  # without them the pictures of nets are missing
+                from cnn_core.errors import InputError
+                from pipeline.configuration.named_plugins import load_named
+
+                with contextlib.suppress(InputError):
+                    load_named([self._target.plugins])
             self._sender = Sender(self._target, self._progressed)
         return self._sender
 

@@ -115,6 +115,7 @@ class Target:
     uri: str | None = None
     experiment: str = "sweeps"
     figures: bool = True
+    plugins: str | None = None  # the override that names those of the study
 
     @property
     def address(self) -> str:

@@ -1,11 +1,6 @@
-"""One case a layer for the law table in test_layers.py: how to make it, and an image shape that it
-takes.
-"""
+"""One case a layer for the laws of layers: how to make it, and an image shape that it takes."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
-from cnn_core.axes import Shape
+from cnn_core.laws.layer_laws import Case
 from cnn_core.layers import (
     AveragePooling,
     BatchNormalization,
@@ -14,7 +9,6 @@ from cnn_core.layers import (
     Dropout,
     Flatten,
     GlobalAveragePooling,
-    Layer,
     LeakyReLU,
     LpPooling,
     MaxPooling,
@@ -23,20 +17,6 @@ from cnn_core.layers import (
     Sigmoid,
     Tanh,
 )
-
-
-@dataclass(frozen=True)
-class Case:
-    """A layer and the shapes it must give; `per_image` says that an image's output does not depend
-    on the others of its batch, `ink` that its input is never negative.
-    """
-
-    make: Callable[[], Layer]
-    in_shape: Shape
-    out_shape: Shape
-    per_image: bool = True
-    ink: bool = False
-
 
 CASES: dict[str, Case] = {
     "convolution": Case(lambda: Convolution(4, 3), (2, 7, 6), (4, 5, 4)),

@@ -3,6 +3,7 @@ and shapes.
 """
 
 import itertools
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from cnn_core.architectures import (
 from cnn_core.axes import Shape
 from cnn_core.errors import InputError
 from cnn_core.initializers import INITIALIZERS
+from cnn_core.laws.model_laws import MODEL_LAWS
 from cnn_core.layer_groups import ACTIVATIONS
 from cnn_core.layers import BatchNormalization, Dropout
 from cnn_core.model import Sequential
@@ -223,3 +225,9 @@ def test_the_same_seed_draws_the_same_net() -> None:
     for name, p in one.params.items():
         np.testing.assert_array_equal(two.params[name], p)
     assert (other.params["conv1.W"] != one.params["conv1.W"]).any()
+
+
+@pytest.mark.parametrize("law", MODEL_LAWS, ids=lambda law: law.__name__)
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_net_keeps_the_laws(name: str, law: Callable[[ModelSpec], None]) -> None:
+    law(reference(name, filters=2))

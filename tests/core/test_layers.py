@@ -1,38 +1,15 @@
-"""Laws that every layer obeys, over the table in cases.py."""
+"""Every layer of the table in cases.py keeps the laws of layers, and what is said of each alone."""
+
+from collections.abc import Callable
 
 import numpy as np
 import pytest
-from numpy.random import Generator, default_rng
+from numpy.random import default_rng
 
-from cnn_core.axes import Array
 from cnn_core.errors import InputError
-from cnn_core.layers import LAYERS, Dense, Dropout, Layer, LeakyReLU, Sigmoid, Tanh
-from tests.core.cases import CASES, Case
-
-names = pytest.mark.parametrize("name", CASES)
-differentiable = pytest.mark.parametrize(
-    "name", [name for name, case in CASES.items() if case.make().differentiable]
-)
-
-
-def build(case: Case, rng: Generator, dtype: type = np.float64) -> Layer:
-    layer = case.make()
-    assert layer.build(case.in_shape, rng, dtype) == case.out_shape == layer.out_shape
-    for value in layer.params.values():
-        value += 0.3 * rng.standard_normal(value.shape).astype(
-            dtype
-        )  # biases and scales away from 0 and 1
-    return layer
-
-
-def images(case: Case, rng: Generator, n: int = 4, dtype: type = np.float64) -> Array:
-    x = rng.standard_normal((*case.in_shape, n)).astype(dtype)
-    return np.abs(x) if case.ink else x
-
-
-def run(layer: Layer, x: Array, *, training: bool) -> Array:
-    layer.reseed(default_rng(5))  # the same dropout mask each time
-    return layer.forward(x, training=training).copy()
+from cnn_core.laws.layer_laws import LAYER_LAWS, Case
+from cnn_core.layers import LAYERS, Dense, Dropout, LeakyReLU, Sigmoid, Tanh
+from tests.core.cases import CASES
 
 
 def test_every_layer_has_a_case() -> None:
@@ -40,112 +17,10 @@ def test_every_layer_has_a_case() -> None:
     assert not missing, f"tests/core/cases.py lacks a case for {sorted(missing)}"
 
 
-@differentiable
-def test_backward_is_the_derivative_along_random_directions(name: str) -> None:
-    """<dy, (f(x + h u) - f(x - h u)) / 2h> = <dx, u> for the input and for each parameter."""
-    rng, case, h = default_rng(1), CASES[name], 1e-6
-    layer = build(case, rng)
-    x = images(case, rng)
-    dy = rng.standard_normal((*case.out_shape, x.shape[-1]))
-    run(layer, x, training=True)
-    dx = layer.backward(dy.copy()).copy()
-    for target, gradient in [
-        (x, dx),
-        *((layer.params[key], layer.grads[key].copy()) for key in layer.params),
-    ]:
-        direction = rng.standard_normal(target.shape)
-        target += h * direction
-        above = run(layer, x, training=True)
-        target -= 2 * h * direction
-        below = run(layer, x, training=True)
-        target += h * direction
-        expected = np.sum(dy * (above - below)) / (2 * h)
-        assert np.sum(gradient * direction) == pytest.approx(expected, rel=1e-6, abs=1e-8)
-
-
-@names
-def test_float32_agrees_with_float64(name: str) -> None:
-    rng, case = default_rng(2), CASES[name]
-    double = build(case, rng)
-    single = case.make()
-    single.build(case.in_shape, rng, np.float32)
-    for key, value in double.params.items():
-        single.params[key][...] = value
-    x, dy = images(case, rng), rng.standard_normal((*case.out_shape, 4))
-    for training in (True, False):
-        y = run(single, x.astype(np.float32), training=training)
-        assert y.dtype == np.float32
-        np.testing.assert_allclose(y, run(double, x, training=training), rtol=2e-4, atol=2e-5)
-    if not single.differentiable:
-        return
-    run(single, x.astype(np.float32), training=True)
-    run(double, x, training=True)
-    np.testing.assert_allclose(
-        single.backward(dy.astype(np.float32)), double.backward(dy), rtol=2e-4, atol=2e-5
-    )
-    for key in double.grads:
-        assert single.grads[key].dtype == np.float32
-        np.testing.assert_allclose(single.grads[key], double.grads[key], rtol=2e-4, atol=2e-4)
-
-
-@names
-def test_a_batch_equals_its_images_one_by_one(name: str) -> None:
-    rng, case = default_rng(3), CASES[name]
-    layer = build(case, rng)
-    x = images(case, rng, 5)
-    whole = run(layer, x, training=False)
-    for n in range(5):
-        np.testing.assert_allclose(
-            run(layer, x[..., n : n + 1], training=False),
-            whole[..., n : n + 1],
-            rtol=1e-12,
-            atol=1e-12,
-        )
-    if case.per_image:
-        np.testing.assert_allclose(run(layer, x, training=True), whole, rtol=1e-12, atol=1e-12)
-
-
-@names
-def test_batches_of_changing_size_do_not_disturb_each_other(name: str) -> None:
-    rng, case = default_rng(4), CASES[name]
-    used = build(case, rng)
-    for n in (6, 2, 5, 6):
-        x, dy = images(case, rng, n), rng.standard_normal((*case.out_shape, n))
-        fresh = build(case, rng)  # its arrays were never of another size
-        for mine, theirs in ((fresh.params, used.params), (fresh.buffers, used.buffers)):
-            for key in mine:
-                mine[key][...] = theirs[key]
-        np.testing.assert_array_equal(run(used, x, training=True), run(fresh, x, training=True))
-        if not used.differentiable:
-            continue
-        np.testing.assert_array_equal(used.backward(dy.copy()), fresh.backward(dy.copy()))
-        for key in used.grads:
-            np.testing.assert_array_equal(used.grads[key], fresh.grads[key])
-
-
-@names
-def test_forward_leaves_its_input_and_the_steady_state_reuses_memory(name: str) -> None:
-    rng, case = default_rng(6), CASES[name]
-    layer = build(case, rng, np.float32)
-    x = images(case, rng, dtype=np.float32)
-    kept = x.copy()
-    addresses = {layer.forward(x, training=True).ctypes.data for _ in range(3)}
-    np.testing.assert_array_equal(x, kept)
-    assert len(addresses) == 1
-
-
-def test_gradients_are_written_not_added() -> None:
-    rng = default_rng(7)
-    for case in (case for case in CASES.values() if case.make().differentiable):
-        layer = build(case, rng)
-        x, dy = images(case, rng), rng.standard_normal((*case.out_shape, 4))
-        seen = []
-        for _ in range(2):
-            run(layer, x, training=True)
-            layer.backward(dy.copy())
-            seen.append({key: value.copy() for key, value in layer.grads.items()})
-        for key in layer.grads:
-            np.testing.assert_array_equal(seen[0][key], seen[1][key])
+@pytest.mark.parametrize("law", LAYER_LAWS, ids=lambda law: law.__name__)
+@pytest.mark.parametrize("name", CASES)
+def test_every_layer_keeps_the_laws(name: str, law: Callable[[Case], None]) -> None:
+    law(CASES[name])
 
 
 def test_dropout_keeps_the_mean_and_the_rate() -> None:

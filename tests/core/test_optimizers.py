@@ -12,8 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnn_core.errors import InputError
-from cnn_core.optimizers import OPTIMIZERS, make_optimizer
-from cnn_core.optimizers.optimizer import BLOCK
+from cnn_core.laws.optimizer_laws import (
+    OPTIMIZER_LAWS,
+    a_state_continues_to_the_same_bits,
+    the_bottom_of_a_narrow_parabola_is_reached,
+)
+from cnn_core.optimizers import OPTIMIZERS, Optimizer, make_optimizer
 
 # Two steps from w = 1 with gradients 0.5 and then -0.25, worked by hand (each line is the formula
 # of the docstring).
@@ -126,67 +130,28 @@ def test_adamw_decays_weights_and_nothing_else() -> None:
         np.testing.assert_array_equal(params[spared], 2.0)
 
 
+def maker(name: str) -> Callable[..., Optimizer]:
+    return lambda **given: make_optimizer({"name": name, **given})
+
+
 @pytest.mark.parametrize("name", PARABOLA)
 def test_the_bottom_of_a_narrow_parabola(name: str) -> None:
-    optimizer = make_optimizer({"name": name, "lr": PARABOLA[name]})
-    curvature = np.array([10.0, 0.5])
-    w = {"a.b": np.array([1.0, -2.0])}
-    for step in range(400):
-        optimizer.step(w, {"a.b": curvature * w["a.b"]}, factor=1 - step / 400)
-    assert 0.5 * float(curvature @ w["a.b"] ** 2) < 1e-3
+    the_bottom_of_a_narrow_parabola_is_reached(maker(name), [PARABOLA[name]])
 
 
+@pytest.mark.parametrize("law", OPTIMIZER_LAWS, ids=lambda law: law.__name__)
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_a_large_array_moves_as_its_elements_do(name: str) -> None:
-    rng = np.random.default_rng(1)
-    start, gradient = rng.standard_normal((2, 3, BLOCK // 2 + 7))
-    whole, parts = {"a.W": start.copy()}, {f"a{i}.W": row.copy() for i, row in enumerate(start)}
-    one, many = make_optimizer({"name": name}), make_optimizer({"name": name})
-    for _ in range(2):
-        one.step(whole, {"a.W": gradient})
-        many.step(parts, {f"a{i}.W": row.copy() for i, row in enumerate(gradient)})
-    np.testing.assert_array_equal(whole["a.W"], np.stack(list(parts.values())))
+def test_every_optimizer_keeps_the_laws(
+    name: str, law: Callable[[Callable[..., Optimizer]], None]
+) -> None:
+    law(maker(name))
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @given(steps=st.integers(0, 4), seed=st.integers(0, 100))
 @settings(max_examples=10)
 def test_a_state_continues_to_the_same_bits(name: str, steps: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    params = {
-        "a.W": rng.standard_normal((3, 2)).astype(np.float32),
-        "a.b": rng.standard_normal(2).astype(np.float32),
-    }
-    gradients = [
-        {k: rng.standard_normal(p.shape).astype(np.float32) for k, p in params.items()}
-        for _ in range(steps + 3)
-    ]
-    optimizer = make_optimizer({"name": name, "lr": 0.1})
-    for g in gradients[:steps]:
-        optimizer.step(params, g)
-    state, copy = optimizer.state(), {k: p.copy() for k, p in params.items()}
-    other = make_optimizer({"name": name, "lr": 0.1})
-    other.step(
-        {"a.W": np.ones((3, 2), np.float32), "a.b": np.ones(2, np.float32)}, gradients[0]
-    )  # used before: all of it must go
-    other.load_state(state)
-    frozen = {k: v.copy() for k, v in state.items()}
-    for g in gradients[steps:]:
-        optimizer.step(params, g)
-        other.step(copy, g)
-    for k, p in params.items():
-        np.testing.assert_array_equal(copy[k], p)
-    for k, v in frozen.items():
-        np.testing.assert_array_equal(
-            state[k], v, err_msg="the state that was handed out is a copy"
-        )
-
-
-def test_gradients_are_left_as_they_are() -> None:
-    for name in OPTIMIZERS:
-        g = np.arange(4.0)
-        make_optimizer({"name": name}).step({"a.W": np.ones(4)}, {"a.W": g})
-        np.testing.assert_array_equal(g, np.arange(4.0))
+    a_state_continues_to_the_same_bits(maker(name), steps, seed)
 
 
 @pytest.mark.parametrize(

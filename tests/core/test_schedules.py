@@ -5,6 +5,7 @@ penalties by hand.
 import itertools
 import math
 import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from hypothesis import strategies as st
 
 from cnn_core.errors import InputError
 from cnn_core.kernels.workspace import Workspace
+from cnn_core.laws.schedule_laws import SCHEDULE_LAWS
 from cnn_core.regularizers import add_penalty_gradient, clip_by_global_norm, global_norm
-from cnn_core.schedules import SCHEDULES, make_schedule
+from cnn_core.schedules import SCHEDULES, Schedule, make_schedule
 from cnn_core.spec import RegularizerSpec
 
 # name, settings, (step, factor) of a training of 100 steps, 10 an epoch
@@ -42,6 +44,14 @@ def test_every_schedule_has_a_row() -> None:
 def test_factors_by_hand(name: str, settings: dict[str, Any], expected: dict[int, float]) -> None:
     schedule = make_schedule({"name": name, **settings})
     assert {step: schedule(step, 100, 10) for step in expected} == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("law", SCHEDULE_LAWS, ids=lambda law: law.__name__)
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_every_schedule_keeps_the_laws(
+    name: str, law: Callable[[Callable[..., Schedule]], None]
+) -> None:
+    law(SCHEDULES[name])
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

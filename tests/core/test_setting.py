@@ -92,7 +92,7 @@ def test_every_setting_of_a_net_has_words(kind: type) -> None:
 
 def test_words_that_a_model_may_choose_from_are_those_of_the_tables() -> None:
     choices = {item.name: item.metadata["choices"] for item in fields(ModelSpec)}
-    assert choices["activation"] == tuple(ACTIVATIONS)
+    assert list(choices["activation"]) == list(ACTIVATIONS)
     assert choices["init"] == tuple(INITIALIZERS)
     assert choices["frame"] == ("none", *MomentNormalization.FRAMES)
 

@@ -56,8 +56,8 @@ def test_own_keys_are_typed_and_arrive_as_arguments() -> None:
         ("bundel=x", 'bundel: is not a key of the configuration; did you mean "bundle"?'),
         (
             "optimizer.lr=1",
-            "optimizer.lr: means nothing to small, which listens to root, study, slots, bundle, "
-            "port",
+            "optimizer.lr: means nothing to small, which listens to root, plugins, study, slots, "
+            "bundle, port",
         ),
         ("optimizer=adam", "optimizer: means nothing to small"),
     ],

@@ -80,6 +80,12 @@ def commands(page: Path) -> list[str]:
     return found
 
 
+def files(page: Path) -> dict[str, str]:
+    """Return name -> content of a page's blocks that begin with a comment that names their file."""
+    block = re.compile(r"^```\w+\n# ([\w./]+\.(?:py|yaml))\n(.*?)^```", re.MULTILINE | re.DOTALL)
+    return dict(block.findall(page.read_text()))
+
+
 def with_budget(command: str) -> str:
     """Return the command with the overrides of the first budget that fits it, those that it gives
     itself left out.
@@ -180,6 +186,9 @@ def test_the_commands_of_a_page_work(page: Path, tmp_path: Path) -> None:
     for name, made in CONTESTS:
         if name in page.read_text():
             made(tmp_path / name)
+    for name, content in files(page).items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
     for command in commands(page):
         if command.startswith(INSTALLS):
             for name in re.findall(r"requirements/[\w.]+", command):
