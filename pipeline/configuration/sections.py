@@ -31,6 +31,14 @@ class StudySettings:
     fork: str | None = setting(
         None, "name of a study whose compatible trials this new one takes over"
     )
+    prior: list[str] = setting(
+        [],
+        "studies of other data or another space, by name or folder, whose best configurations are "
+        "tried first",
+    )
+    prior_trials: int = setting(
+        12, "trials that study.prior suggests at most, and no more than half of them all", low=1
+    )
     enqueue: list[list[str]] = setting(
         [], "trials to try first, each a list of overrides of searched keys"
     )
@@ -58,6 +66,11 @@ class BudgetSettings:
         None, "trials that count (COMPLETE or PRUNED); 20 unless budget.minutes is given", low=1
     )
     minutes: float | None = setting(None, "wall-clock minutes, restarts included", above=0)
+    gain: float | None = setting(
+        None,
+        "end when another tenth of the time is likely to improve the best by less, such as 0.0005",
+        above=0,
+    )
     max_failed: int = setting(10, "failures that end a run; the next one counts anew", low=1)
 
 
@@ -116,6 +129,13 @@ class GpSettings(SamplerSettings):
 
 
 @dataclass
+class AutoSettings(SamplerSettings):
+    startup_trials: int = setting(
+        8, "random trials before a model is used, where the chosen sampler has one", low=1
+    )
+
+
+@dataclass
 class Nsga2Settings(SamplerSettings):
     population: int = setting(20, "trials in a generation", low=2)
 
@@ -127,6 +147,7 @@ SAMPLERS: dict[str, type[SamplerSettings]] = {
     "cmaes": CmaesSettings,
     "gp": GpSettings,
     "nsga2": Nsga2Settings,
+    "auto": AutoSettings,
 }
 
 

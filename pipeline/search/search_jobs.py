@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import optuna
 
@@ -9,6 +10,7 @@ from cnn_core.errors import InputError
 from cnn_core.measures import metric_of
 from pipeline.events import State, TrialEnded
 from pipeline.files import StudyPaths
+from pipeline.search.prior import PRIOR
 from pipeline.search.problem import Job, Problem
 from pipeline.search.queue import TrialQueue
 from pipeline.search.runner import InOrder
@@ -42,6 +44,7 @@ class SearchJobs(InOrder):
         self._asked[trial.number] = trial
         try:
             job = self.problem.job(trial.number, overrides)
+            job = replace(job, prior=trial.user_attrs.get(PRIOR, ""))
         except InputError as error:
             self._tell(_not_composed(trial.number, str(error), folder))
             return None
@@ -90,7 +93,13 @@ class SearchJobs(InOrder):
         knows.
         """
         self.context.emit(ended)
-        return self.queue.tell(self._asked.pop(ended.number), ended)
+        beaten = self.queue.tell(self._asked.pop(ended.number), ended)
+        self.weigh()
+        return beaten
+
+    def weigh(self) -> None:
+        """End the study early if what it has says so."""
+        self.queue.end_early()
 
 
 def _not_composed(number: int, reason: str, folder: TrialFolder) -> TrialEnded:

@@ -13,6 +13,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.exceptions import StorageInternalError
+from optuna.samplers import NSGAIISampler
 from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.storages._rdb import models
 from optuna.study import Study, StudyDirection
@@ -21,6 +22,7 @@ from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 AnyTrial = Trial | FrozenTrial
+GENERATION = NSGAIISampler._get_generation_key()  # note on a trial of NSGA-II's population
 
 
 class MirrorStorage(InMemoryStorage):
@@ -216,6 +218,11 @@ def notes_of(study: Study, trial: AnyTrial) -> dict[str, Any]:
 def note(study: Study, trial: AnyTrial, key: str, value: Any) -> None:
     """Note something on a trial for samplers and pruners."""
     study._storage.set_trial_system_attr(trial._trial_id, key, value)
+
+
+def label(study: Study, trial: AnyTrial, key: str, value: Any) -> None:
+    """Set a user attribute of a trial, which people see as well."""
+    study._storage.set_trial_user_attr(trial._trial_id, key, value)
 
 
 def reported_epochs(study: Study, trial: AnyTrial) -> set[int]:
