@@ -18,16 +18,15 @@ from cnn_core.schedules import SCHEDULES
 from cnn_core.spec import DataSpec, ModelSpec, RegularizerSpec, Scalar, Spec, TrainSpec
 from pipeline.configuration.data_settings import DATA, DataSettings
 from pipeline.configuration.hydra_tree import groups
+from pipeline.configuration.sampler_settings import SAMPLERS, SamplerSettings
 from pipeline.configuration.sections import (
     PRUNERS,
-    SAMPLERS,
     BlasSettings,
     BudgetSettings,
     DeadlineSettings,
     EnsembleSettings,
     FinalSettings,
     PrunerSettings,
-    SamplerSettings,
     SlotSettings,
     StudySettings,
     TrackingSettings,

@@ -14,7 +14,7 @@ from optuna.samplers import BaseSampler, CmaEsSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from pipeline.configuration import sections
+from pipeline.configuration import sampler_settings
 from pipeline.search.samplers import NEEDS, SAMPLERS, PerTrialSampler
 from pipeline.search.space import Space
 from pipeline.search.storage import GENERATION, all_trials, note
@@ -101,8 +101,8 @@ class AutoSampler(PerTrialSampler):
         return CmaEsSampler(source_trials=known or None, warn_independent_sampling=False, seed=seed)
 
 
-def _settings(name: str, startup_trials: int) -> sections.SamplerSettings:
-    settings = sections.SAMPLERS[name](name=name)
+def _settings(name: str, startup_trials: int) -> sampler_settings.SamplerSettings:
+    settings = sampler_settings.SAMPLERS[name](name=name)
     if hasattr(settings, "startup_trials"):
         settings.startup_trials = startup_trials
     return settings

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from pipeline.configuration import Config
 from pipeline.configuration.overrides import Value
-from pipeline.configuration.sections import AutoSettings
+from pipeline.configuration.sampler_settings import AutoSettings
 from pipeline.data import prepare
 from pipeline.search.auto_sampler import CHOICE, AutoSampler, choose_samplers, chosen_before
 from pipeline.search.budget import StudyClock

@@ -131,7 +131,6 @@ def test_a_prior_from_like_data_halves_the_trials_until_a_good_one(tmp_path: Pat
         cold.append(len(searched(make_sampler(TPE, seed, SPACE), truth, 30, goal=GOAL)))
         warm.append(len(with_prior(prior, truth, 30, seed, GOAL)))
     assert statistics.median(cold) >= 10, "the goal must not be met by chance"
-    print(cold, warm)
     assert 2 * statistics.median(warm) <= statistics.median(cold), (warm, cold)
 
 
