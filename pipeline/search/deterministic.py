@@ -23,7 +23,7 @@ from pipeline.search.prior import PRIOR
 from pipeline.search.problem import Problem
 from pipeline.search.queue import COUNTED, TrialQueue, storage_errors
 from pipeline.search.search_jobs import SearchJobs
-from pipeline.search.storage import note, notes_of, running_trial, set_state
+from pipeline.search.storage import labels_of, note, notes_of, running_trial, set_state
 from pipeline.search.trial import Context, Training
 from pipeline.slots.retry import Paused
 from pipeline.slots.slot import Slot, SlotError
@@ -191,7 +191,7 @@ class LockstepJobs(SearchJobs):
         self._asked[copy.number] = running_trial(self.queue.study, stored)
         folder = TrialFolder(self.paths.trial(copy.number))
         job = self.problem.job(copy.number, overrides)
-        job = replace(job, prior=copy.user_attrs.get(PRIOR, ""))
+        job = replace(job, prior=labels_of(copy.study, copy).get(PRIOR, ""))
         trial = RoundTrial(copy, stored, Training(job, folder))
         trial.training.resumed = False  # the round itself judges the known epochs
         if not trial.was_told:
@@ -207,7 +207,7 @@ class LockstepJobs(SearchJobs):
                     state=TrialState.RUNNING,
                     params=params,
                     distributions=copy.distributions,
-                    user_attrs={ROUND: first, **copy.user_attrs},
+                    user_attrs={ROUND: first, **labels_of(copy.study, copy)},
                 )
                 study.add_trial(running)
                 return study.get_trials(deepcopy=False)[copy.number]

@@ -14,6 +14,7 @@ from pipeline.search.prior import PRIOR
 from pipeline.search.problem import Job, Problem
 from pipeline.search.queue import TrialQueue
 from pipeline.search.runner import InOrder
+from pipeline.search.storage import labels_of
 from pipeline.search.trial import Context, Training
 from pipeline.slots.slot import Slot
 from pipeline.trial_folder import TrialFolder, weights_wanted
@@ -44,7 +45,7 @@ class SearchJobs(InOrder):
         self._asked[trial.number] = trial
         try:
             job = self.problem.job(trial.number, overrides)
-            job = replace(job, prior=trial.user_attrs.get(PRIOR, ""))
+            job = replace(job, prior=labels_of(self.queue.study, trial).get(PRIOR, ""))
         except InputError as error:
             self._tell(_not_composed(trial.number, str(error), folder))
             return None

@@ -225,6 +225,11 @@ def label(study: Study, trial: AnyTrial, key: str, value: Any) -> None:
     study._storage.set_trial_user_attr(trial._trial_id, key, value)
 
 
+def labels_of(study: Study, trial: AnyTrial) -> dict[str, Any]:
+    """Return a trial's user attributes as they are now; the trial's own may be older."""
+    return dict(study._storage.get_trial_user_attrs(trial._trial_id))
+
+
 def reported_epochs(study: Study, trial: AnyTrial) -> set[int]:
     """Return the epochs whose value the study holds."""
     return set(study._storage.get_trial(trial._trial_id).intermediate_values)
