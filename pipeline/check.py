@@ -26,7 +26,7 @@ from pipeline.bundle.bundle_laws import BUNDLE_LAWS
 from pipeline.configuration import Command, Config, command_line
 from pipeline.configuration.data_settings import DATA
 from pipeline.configuration.pruner_settings import PRUNERS
-from pipeline.configuration.sections import SAMPLERS
+from pipeline.configuration.sampler_settings import SAMPLERS
 from pipeline.data.source_laws import SOURCE_LAWS
 
 COMMAND = Command(

@@ -53,6 +53,7 @@ class TrialStarted:
     resumed_from: int  # epochs already done, 0 for a new trial
     epochs: int
     time_s: float
+    prior: str = ""  # the trial of another study that it was taken from: "digits t003"
 
 
 @dataclass(frozen=True, kw_only=True)

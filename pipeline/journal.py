@@ -33,6 +33,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
         events.StudyEnded,
     )
 }
+_ADDED = {"prior"}  # written only where it says something: older lines have no such field
 _TUPLES = {"directions", "overrides", "objective"}
 
 
@@ -40,7 +41,11 @@ def encode(event: Event) -> str:
     """Return the event as one JSON line without its newline; NaN and infinities as Python's json
     writes them.
     """
-    fields = {f.name: _plain(getattr(event, f.name)) for f in dataclasses.fields(event)}
+    fields = {
+        f.name: _plain(value)
+        for f in dataclasses.fields(event)
+        if (value := getattr(event, f.name)) or f.name not in _ADDED
+    }
     return json.dumps({"event": type(event).__name__, **fields}, ensure_ascii=False)
 
 

@@ -20,7 +20,7 @@ from pipeline.configuration.hydra_tree import GROUP_OF
 from pipeline.configuration.overrides import PLUGINS, named_plugins, parse_override
 from pipeline.configuration.preset_of_key import presets
 from pipeline.configuration.pruner_settings import PRUNERS, PrunerSettings
-from pipeline.configuration.sections import SAMPLERS, SamplerSettings
+from pipeline.configuration.sampler_settings import SAMPLERS, SamplerSettings
 from pipeline.configuration.tree import Config
 
 GROUP = "numpy_cnn_sweep.plugins"

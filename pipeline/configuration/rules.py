@@ -54,6 +54,9 @@ def check_config(config: "Config") -> None:
     check_name("study.name", config.study.name)
     if config.study.fork is not None:
         check_name("study.fork", config.study.fork)
+    for given in config.study.prior:
+        if "/" not in given:
+            check_name("study.prior", given)
     if config.budget.trials is None and config.budget.minutes is None:
         config.budget.trials = 20
     for holds, rule, received in _RULES:
@@ -102,6 +105,21 @@ _RULES: tuple[tuple[Callable[["Config"], bool], str, str], ...] = (
         ),
         "sampler: must be nsga2, tpe, random or grid with two objectives",
         "{config.sampler.name}",
+    ),
+    (
+        lambda config: not config.study.prior or config.sampler.name != "grid",
+        "study.prior: excludes sampler=grid, which tries every point whatever is known",
+        "{config.study.prior}",
+    ),
+    (
+        lambda config: config.study.name not in config.study.prior,
+        "study.prior: must name other studies than study.name",
+        "{config.study.prior}",
+    ),
+    (
+        lambda config: config.budget.gain is None or len(config.study.objectives) == 1,
+        "budget.gain: must be null with two objectives, since no single best improves",
+        "{config.budget.gain:g}",
     ),
     (
         lambda config: config.slots.name != "dask" or config.slots.address is not None,

@@ -31,6 +31,14 @@ class StudySettings:
     fork: str | None = setting(
         None, "name of a study whose compatible trials this new one takes over"
     )
+    prior: list[str] = setting(
+        [],
+        "studies of other data or another space, by name or folder, whose best configurations are "
+        "tried first",
+    )
+    prior_trials: int = setting(
+        12, "trials that study.prior suggests at most, and no more than half of them all", low=1
+    )
     enqueue: list[list[str]] = setting(
         [], "trials to try first, each a list of overrides of searched keys"
     )
@@ -58,6 +66,11 @@ class BudgetSettings:
         None, "trials that count (COMPLETE or PRUNED); 20 unless budget.minutes is given", low=1
     )
     minutes: float | None = setting(None, "wall-clock minutes, restarts included", above=0)
+    gain: float | None = setting(
+        None,
+        "end when another tenth of the time is likely to improve the best by less, such as 0.0005",
+        above=0,
+    )
     max_failed: int = setting(10, "failures that end a run; the next one counts anew", low=1)
 
 
@@ -89,45 +102,6 @@ class BlasSettings:
         "OpenBLAS kernel set of the workers: auto (its own choice), inherit (the environment's), "
         "or a name",
     )
-
-
-@dataclass
-class SamplerSettings:
-    name: str = setting("tpe", "how the next trial is chosen")
-
-
-@dataclass
-class TpeSettings(SamplerSettings):
-    startup_trials: int = setting(8, "random trials before the model is used", low=1)
-    candidates: int = setting(24, "candidates scored for each suggestion", low=1)
-
-
-@dataclass
-class CmaesSettings(SamplerSettings):
-    startup_trials: int = setting(1, "random trials before the model is used", low=1)
-    sigma: float | None = setting(
-        None, "first step size, as a share of the space; null: the library's choice", above=0
-    )
-
-
-@dataclass
-class GpSettings(SamplerSettings):
-    startup_trials: int = setting(10, "random trials before the model is used", low=1)
-
-
-@dataclass
-class Nsga2Settings(SamplerSettings):
-    population: int = setting(20, "trials in a generation", low=2)
-
-
-SAMPLERS: dict[str, type[SamplerSettings]] = {
-    "tpe": TpeSettings,
-    "random": SamplerSettings,
-    "grid": SamplerSettings,
-    "cmaes": CmaesSettings,
-    "gp": GpSettings,
-    "nsga2": Nsga2Settings,
-}
 
 
 @dataclass

@@ -20,14 +20,13 @@ from cnn_core.spec import DataSpec, ModelSpec, RegularizerSpec, Scalar, Spec, Tr
 from pipeline.configuration.data_settings import DATA, DataSettings
 from pipeline.configuration.hydra_tree import groups
 from pipeline.configuration.pruner_settings import PRUNERS, PrunerSettings
+from pipeline.configuration.sampler_settings import SAMPLERS, SamplerSettings
 from pipeline.configuration.sections import (
-    SAMPLERS,
     BlasSettings,
     BudgetSettings,
     DeadlineSettings,
     EnsembleSettings,
     FinalSettings,
-    SamplerSettings,
     SlotSettings,
     StudySettings,
     TrackingSettings,

@@ -112,7 +112,7 @@ def assess(table: StudyTable, images: int | None, seed_noise: float | None = Non
     noise, source = seed_noise, "measured over seeds"
     if noise is None and images and is_share:
         noise, source = (
-            math.sqrt(max(best.value * (1 - best.value), 1e-9) / images),
+            sampling_noise(best.value, images),
             f"the sampling error of {images} validation images",
         )
     if noise is None:
@@ -124,6 +124,11 @@ def assess(table: StudyTable, images: int | None, seed_noise: float | None = Non
         t.number for t in ranked[1:] if abs(t.value - best.value) < 1.96 * math.sqrt(2) * noise
     )
     return Confidence(best.value, images, interval, noise, source, excess, rivals)
+
+
+def sampling_noise(value: float, images: int) -> float:
+    """Return the standard deviation of a share of `images` images: sqrt(p (1 - p) / n)."""
+    return math.sqrt(max(value * (1 - value), 1e-9) / images)
 
 
 def optimism(values: Sequence[float] | np.ndarray, noise: float, *, seed: int = 0) -> float:

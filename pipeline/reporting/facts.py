@@ -25,6 +25,7 @@ from pipeline.reporting.best_trials import Confidence, assess
 from pipeline.reporting.borders import Place, next_space, places
 from pipeline.reporting.effects import Effect, effects
 from pipeline.reporting.net_pictures import draw_net
+from pipeline.reporting.prospect import outlook, used_seconds
 from pipeline.reporting.regression import Regression, fit_study, strongest
 from pipeline.reporting.table import StudyTable, TrialRow, confirmed_metrics, table_of
 from pipeline.trial_folder import TrialFolder
@@ -57,6 +58,7 @@ class Facts:
         default_factory=dict
     )  # set of images -> its scores
     overrides: list[str] = field(default_factory=list)  # all of the winner's
+    outlook: str = ""  # what more time would bring
 
     @property
     def winner(self) -> TrialRow:
@@ -114,6 +116,7 @@ def _of_best(facts: Facts, paths: StudyPaths) -> None:
     except (InputError, OSError, ValueError, KeyError):
         pass  # data or weights are gone or changed: the rest of the study can still be reported
     facts.confidence = assess(facts.table, images, _seed_noise(facts.confirmed))
+    facts.outlook = outlook(facts.table, images, used_seconds(paths.folder))
 
 
 def _validation_images(overrides: list[str]) -> int:

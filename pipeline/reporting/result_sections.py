@@ -9,6 +9,7 @@ from pipeline.reporting.effects import Unit, unit_of
 from pipeline.reporting.facts import Facts
 from pipeline.reporting.html import bullets, numbers, table, text
 from pipeline.reporting.table import clock
+from pipeline.reporting.warm_start import help_of_prior
 
 
 def in_short(facts: Facts) -> str:
@@ -48,6 +49,8 @@ def in_short(facts: Facts) -> str:
             points.append(
                 f"Allowing for the luck of the winner, about {expected} is to be expected of it."
             )
+    said = (help_of_prior(study), facts.outlook)
+    points += [f"{escape(line[:1].upper() + line[1:])}." for line in said if line]
     clear = [effect for effect in facts.effects if effect.clear][:3]
     points += [f"<b>{escape(effect.name)}</b>: {escape(effect.text)}" for effect in clear]
     on_border = [place for place in facts.places if place.side and not place.at_limit]

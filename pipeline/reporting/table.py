@@ -50,6 +50,8 @@ class TrialRow:
     retries: list[str] = field(default_factory=list)
     extra: dict[str, float] = field(default_factory=dict)
     history: dict[int, dict[str, float]] = field(default_factory=dict)
+    forked: bool = False  # taken over from another study, with its values
+    prior: str = ""  # where a study.prior took its values from: "digits t003", or "informed"
     round: int | None = None  # in deterministic mode: the number of its round's first trial
     spans: list[tuple[int, float, float]] = field(
         default_factory=list
@@ -199,6 +201,8 @@ def _read_optuna(frozen: "optuna.trial.FrozenTrial", row: TrialRow) -> None:
         row.objective = tuple(frozen.values)
     row.suggested = dict(frozen.params)
     row.round = attributes.get("round")
+    row.forked = "forked_from" in attributes
+    row.prior = row.prior or str(attributes.get("prior", ""))
     if not row.params:
         row.params = {key.replace(".", "_"): value for key, value in frozen.params.items()}
     row.name = row.name or str(attributes.get("name", f"t{frozen.number:03d}"))
@@ -240,6 +244,7 @@ def _read_trial(
 ) -> None:
     match event:
         case TrialStarted():
+            row.prior = event.prior or row.prior
             row.name, row.overrides, row.params = event.name, event.overrides, dict(event.params)
             row.seed, row.epochs_wanted, row.state = event.seed, event.epochs, "RUNNING"
             running[event.number] = (event.slot, event.time_s)

@@ -10,7 +10,7 @@ the epochs already known, and reaches the same decisions.
 import math
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -19,10 +19,11 @@ from cnn_core.measures import ranked_by
 from pipeline.events import State, TrialEnded
 from pipeline.files import StudyPaths
 from pipeline.search.open_study import StudyCopies
+from pipeline.search.prior import PRIOR
 from pipeline.search.problem import Problem
 from pipeline.search.queue import COUNTED, TrialQueue, storage_errors
 from pipeline.search.search_jobs import SearchJobs
-from pipeline.search.storage import note, notes_of, running_trial, set_state
+from pipeline.search.storage import labels_of, note, notes_of, running_trial, set_state
 from pipeline.search.trial import Context, Training
 from pipeline.slots.retry import Paused
 from pipeline.slots.slot import Slot, SlotError
@@ -141,12 +142,19 @@ class LockstepJobs(SearchJobs):
             return False
         if live:
             self._epoch += 1
-        elif not self.queue.finished:
+        elif self._goes_on():
             self._round, self._epoch = self._new_round(), 1
         else:
             return False
         self._waiting = [trial for trial in self._round if trial.is_behind(self._epoch)]
         return True
+
+    def weigh(self) -> None:
+        """Do nothing within a round: a study ends between two of them."""
+
+    def _goes_on(self) -> bool:
+        self.queue.end_early(at_rest=True)
+        return not self.queue.finished
 
     def _live(self) -> list[RoundTrial]:
         return [trial for trial in self._round if trial.ended is None]
@@ -186,6 +194,7 @@ class LockstepJobs(SearchJobs):
         self._asked[copy.number] = running_trial(self.queue.study, stored)
         folder = TrialFolder(self.paths.trial(copy.number))
         job = self.problem.job(copy.number, overrides)
+        job = replace(job, prior=labels_of(copy.study, copy).get(PRIOR, ""))
         trial = RoundTrial(stored, Training(job, folder))
         trial.training.resumed = False  # the round itself judges the known epochs
         if not trial.was_told:
@@ -201,7 +210,7 @@ class LockstepJobs(SearchJobs):
                     state=TrialState.RUNNING,
                     params=params,
                     distributions=copy.distributions,
-                    user_attrs={ROUND: first},
+                    user_attrs={ROUND: first, **labels_of(copy.study, copy)},
                 )
                 study.add_trial(running)
                 return study.get_trials(deepcopy=False)[copy.number]

@@ -39,6 +39,9 @@ def fingerprint(config: Config, space: Space, data_digest: str) -> Fingerprint:
         values["plugins"] = {plugin.path.name: plugin.digest for plugin in config.plugins}
     if config.study.objective == "top_k":
         values["study.top_k"] = config.study.top_k
+    if config.study.prior:
+        values["study.prior"] = list(config.study.prior)
+        values["study.prior_trials"] = config.study.prior_trials
     values |= {f"space {name}": line for name, line in space.fingerprint().items()}
     for key, value in flat(config).items():
         from_searched_file = key.partition(".")[0] in searched and key not in given

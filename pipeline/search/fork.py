@@ -36,7 +36,7 @@ def take_over(study: optuna.Study, config: Config, space: Space, mark: Fingerpri
     name = config.study.fork
     assert name is not None
     paths = StudyPaths(config.root, name)
-    old = read_study(paths, config.study.storage)
+    old = read_study(paths, config.study.storage, "study.fork")
     theirs: Fingerprint = old.user_attrs.get(FINGERPRINT, {})
     for key in MUST_AGREE:
         if theirs.get(key) != mark[key]:
@@ -56,28 +56,32 @@ def take_over(study: optuna.Study, config: Config, space: Space, mark: Fingerpri
     )
 
 
+def configuration_of(paths: StudyPaths, number: int) -> dict[str, Any] | None:
+    """Return every value that a study's trial was trained with, by its dotted key, and the files
+    chosen, by group; None where its folder is lost or another version of the program wrote it.
+    """
+    if not paths.trial(number).overrides.exists():
+        return None
+    try:
+        tried = compose(TrialFolder(paths.trial(number)).read().overrides)
+    except InputError:
+        return None
+    chosen = {group: choice for group, choice in tried.choices.items() if choice is not None}
+    return flat(tried) | chosen
+
+
 def _translate(
     trial: FrozenTrial, paths: StudyPaths, space: Space, mark: Fingerprint
 ) -> FrozenTrial | None:
     """Return the trial in the new study's terms; None if it does not fit."""
-    file = paths.trial(trial.number).overrides
-    if not file.exists():
-        return None
-    try:
-        tried = compose(TrialFolder(paths.trial(trial.number)).read().overrides)
-    except InputError:  # written by an older version of the program
-        return None
-    values = flat(tried)
-    if any(
+    values = configuration_of(paths, trial.number)
+    if values is None or any(
         json.dumps(values[key], sort_keys=True) != text
         for key, text in mark.items()
         if key in values
     ):
         return None
-    params = _params(
-        space,
-        values | {group: choice for group, choice in tried.choices.items() if choice is not None},
-    )
+    params = _params(space, values)
     if params is None:
         return None
     distributions = space.distributions()

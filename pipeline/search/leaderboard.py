@@ -39,11 +39,14 @@ def write(
     """Write leaderboard.csv, and best.yaml when a trial is complete."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["rank", "trial", "state", *objectives, "epochs", "overrides", "reason"])
+    taken = any(row.prior for row in rows)  # the column is there where a study.prior was given
+    more = ["prior"] if taken else []
+    writer.writerow(["rank", "trial", "state", *objectives, "epochs", "overrides", "reason", *more])
     for place, row in enumerate(rows, 1):
         values = _filled([repr(value) for value in last_values(row)], objectives)
         overrides = " ".join(row.overrides)
-        writer.writerow([place, row.number, row.state, *values, row.epochs, overrides, row.reason])
+        cells = [place, row.number, row.state, *values, row.epochs, overrides, row.reason]
+        writer.writerow([*cells, row.prior] if taken else cells)
     atomic_write_text(paths.leaderboard, text.getvalue())
     if rows and rows[0].state == State.COMPLETE:
         best = rows[0]
@@ -58,11 +61,13 @@ def write(
 
 def table(rows: Sequence[TrialRow], objectives: Sequence[str], shown: int = SHOWN) -> list[str]:
     """Return the leaderboard as plain lines."""
-    lines = [["rank", "trial", *objectives, "epochs", "state", "overrides"]]
+    taken = any(row.prior for row in rows)
+    lines = [["rank", "trial", *objectives, "epochs", "state", *["prior"] * taken, "overrides"]]
     for place, row in enumerate(rows[:shown], 1):
         values = [f"{v:.4f}" if abs(v) < 1000 else f"{v:.4g}" for v in last_values(row)]
         cells = [str(place), str(row.number), *_filled(values, objectives), str(row.epochs)]
-        lines.append([*cells, row.state, " ".join(map(_short, row.overrides))])
+        prior = [row.prior] * taken
+        lines.append([*cells, row.state, *prior, " ".join(map(_short, row.overrides))])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     padded = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
     more = [f"... and {len(rows) - shown} more in leaderboard.csv"] if len(rows) > shown else []

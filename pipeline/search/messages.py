@@ -159,10 +159,14 @@ def _duration(seconds: float) -> str:
 
 
 def closing_lines(
-    problem: Problem, rows: Sequence[TrialRow], front: Collection[int], outside: float | None
+    problem: Problem,
+    rows: Sequence[TrialRow],
+    front: Collection[int],
+    outside: float | None,
+    said: Sequence[str] = (),
 ) -> list[str]:
     """Return the closing lines; `front` holds the numbers of the best trials, `outside` is the
-    share of the slots' time outside training, None if nothing ran.
+    share of the slots' time outside training, None if nothing ran; `said` follows the best trial.
     """
     config = problem.config
     lines = ["", *table(rows, problem.objectives)]
@@ -172,6 +176,7 @@ def closing_lines(
         numbers = ", ".join(str(row.number) for row in best)
         lines += ["", f"{words} {numbers}: {' '.join(best[0].overrides)}"]
         lines.append(f"train it alone: {train_command(config, problem, best[0])}")
+    lines += said
     if outside is not None:
         lines.append(f"{outside:.1%} of the slots' time was spent outside training")
     if config.tracking.name == "mlflow":
@@ -194,13 +199,15 @@ def next_step(config: Config, queue: TrialQueue, stop: Stop) -> str:
     """Return the line that says how to continue."""
     if stop.exit_code:
         return f"{stop.reason}; resume with: {resume_command(config)}"
-    if queue.total is not None and not stop.reason:
-        more = f"budget.trials={2 * queue.total}"
+    if queue.enough:
+        more = ["budget.gain=null", f"budget.trials={2 * queue.counted}"]
+    elif queue.total is not None and not stop.reason:
+        more = [f"budget.trials={2 * queue.total}"]
     else:
-        more = f"budget.minutes={2 * (config.budget.minutes or 1):g}"
-    done = stop.reason or "the study has all its trials"
+        more = [f"budget.minutes={2 * (config.budget.minutes or 1):g}"]
+    done = stop.reason or queue.enough or "the study has all its trials"
     return (
-        f"{done}; to add trials: {resume_command(config, more)}; to start another study: "
+        f"{done}; to add trials: {resume_command(config, *more)}; to start another study: "
         "study.name=NAME"
     )
 

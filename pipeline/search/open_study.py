@@ -5,7 +5,7 @@ a killed coordinator.
 import contextlib
 import sqlite3
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,9 +87,15 @@ def _tune_sqlite(connection: Any, _: Any) -> None:
 
 
 def open_study(
-    paths: StudyPaths, storage: RDBStorage, directions: Sequence[str], mark: Fingerprint, code: str
+    paths: StudyPaths,
+    storage: RDBStorage,
+    directions: Sequence[str],
+    mark: Fingerprint,
+    code: str,
+    begin: Callable[[], Mapping[str, Any]] = dict,
 ) -> tuple[optuna.Study, bool, list[str]]:
-    """Return the study, whether it is resumed, and remarks for the user.
+    """Return the study, whether it is resumed, and remarks for the user. A new study is given the
+    user attributes that `begin` returns, before it is created and may still be refused.
 
     Raises InputError, with the differences, when a study of this name was made with another space,
     objective, data or fixed value.
@@ -97,11 +103,11 @@ def open_study(
     with _refused():
         names = optuna.study.get_all_study_names(storage)
         if paths.name not in names:
+            attributes = {**begin(), CODE: code, FINGERPRINT: mark}
             wanted = [StudyDirection[name.upper()] for name in directions]
             optuna.create_study(study_name=paths.name, storage=storage, directions=wanted)
             study = optuna.load_study(study_name=paths.name, storage=_own(storage, paths.name))
-            study.set_user_attr(FINGERPRINT, mark)
-            study.set_user_attr(CODE, code)
+            _give(study, attributes)
             return study, False, []
         study = optuna.load_study(study_name=paths.name, storage=_own(storage, paths.name))
         attributes = study.user_attrs
@@ -111,7 +117,8 @@ def open_study(
                 f"study {paths.name!r}: must have been made by this program, got one without its "
                 "fingerprint"
             )
-        study.set_user_attr(FINGERPRINT, mark)  # its coordinator was killed just after making it
+        # its coordinator was killed just after making it
+        _give(study, {**begin(), CODE: code, FINGERPRINT: mark})
         attributes = study.user_attrs
     if changed := differences(attributes[FINGERPRINT], mark):
         lines = "; ".join(changed[:6]) + (
@@ -129,6 +136,12 @@ def open_study(
             f"{code}); results may differ"
         )
     return study, True, remarks
+
+
+def _give(study: optuna.Study, attributes: Mapping[str, Any]) -> None:
+    """Set user attributes in their order: a study that has the last one has them all."""
+    for key, value in attributes.items():
+        study.set_user_attr(key, value)
 
 
 def _own(storage: RDBStorage, name: str) -> BaseStorage:
@@ -153,16 +166,18 @@ def repair(study: optuna.Study, folder: Path) -> int:
     return len(running)
 
 
-def read_study(paths: StudyPaths, storage: str | None = None) -> optuna.Study:
+def read_study(
+    paths: StudyPaths, storage: str | None = None, key: str = "study.name"
+) -> optuna.Study:
     """Open a study read-only, without disturbing a running sweep.
 
-    Raises InputError if there is none.
+    Raises InputError, which names the `key` that asked for it, if there is none.
     """
     url, file = _address(paths, storage, read_only=True)
     if file is not None:
         if not file.exists():
             raise InputError(
-                f"study.name: must name a study in {paths.root}, got {paths.name!r} (there are: "
+                f"{key}: must name a study in {paths.root}, got {paths.name!r} (there are: "
                 f"{_names(paths.root)})"
             )
         _check_sqlite(file)
@@ -170,7 +185,7 @@ def read_study(paths: StudyPaths, storage: str | None = None) -> optuna.Study:
         store = ReadOnlyStorage(url, skip_table_creation=True, engine_kwargs={})
         if paths.name not in optuna.study.get_all_study_names(store):
             raise InputError(
-                f"study.name: must name a study in {redact(storage or str(paths.study_db))}, got "
+                f"{key}: must name a study in {redact(storage or str(paths.study_db))}, got "
                 f"{paths.name!r}"
             )
         return optuna.load_study(study_name=paths.name, storage=store)

@@ -46,6 +46,7 @@ class Job:
     spec: Spec
     params: Mapping[str, Scalar]
     extra: Mapping[str, float] = field(default_factory=dict)  # multiply_adds, parameters
+    prior: str = ""  # where a study.prior took its values from
 
     @property
     def whole(self) -> tuple[str, ...]:
@@ -96,6 +97,12 @@ class Problem:
     def training_images(self) -> int:
         """The number of training images: what a full pass sees."""
         return len(self._split.train)
+
+    @property
+    def validation_images(self) -> int:
+        """The number of images behind a trial's value."""
+        count, size = len(self._split.valid), self.config.train.eval_size
+        return count if size is None else min(count, size)
 
     @cached_property
     def _split(self) -> Split:

@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import optuna
 from optuna.exceptions import StorageInternalError
@@ -59,6 +59,9 @@ class TrialQueue:
         # stop the run
         self.failed = 0
         self.first_failure = ""
+        # why the study may end before it has all its trials, and what said so
+        self.enough = ""
+        self.may_end: Callable[[Sequence[FrozenTrial]], str] = lambda trials: ""
         # slot-seconds spent waiting, with no trial left, in case one in flight fails
         self.idle_s = 0.0
         self._max_failed = max_failed
@@ -199,6 +202,19 @@ class TrialQueue:
         """Tell that a paused trial is pruned, now that the study ends."""
         with self._changed, storage_errors():
             tell_pruned(self.study, stored)
+
+    def end_early(self, *, at_rest: bool = False) -> None:
+        """Ask for no more trials than there are if they say that the study may end; with `at_rest`
+        only where none is left to go on with.
+        """
+        with self._changed:
+            with storage_errors():
+                trials = self.study.get_trials(deepcopy=False)
+            if self.finished or (at_rest and not all(t.state.is_finished() for t in trials)):
+                return
+            if reason := self.may_end([trial for trial in trials if trial.state in COUNTED]):
+                self.enough, self.total = reason, self._counted + self._in_flight
+                self._changed.notify_all()
 
     def is_best(self, number: int, ended: TrialEnded) -> bool:
         """Tell whether a trial that is about to be told is the best complete one so far."""

@@ -4,6 +4,7 @@ results.
 
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 
 from cnn_core.data.prepared import open_prepared
 from pipeline.configuration import Config
@@ -15,7 +16,9 @@ from pipeline.files import atomic_write_bytes
 from pipeline.picture_sheet import CONTACT_SHEET, contact_sheet
 from pipeline.redact import redact
 from pipeline.reporting.best_trials import front_of
+from pipeline.reporting.prospect import outlook, used_seconds
 from pipeline.reporting.table import table_of
+from pipeline.reporting.warm_start import help_of_prior
 from pipeline.search import leaderboard
 from pipeline.search.budget import calibrated
 from pipeline.search.confirm import confirm, confirmed_lines, forget, keep_best, write_confirmed
@@ -204,7 +207,8 @@ def _ended(session: Session, outside: float) -> StudyEnded:
     except StorageFailed as error:
         session.stop.request(str(error), FAILED)
         counts, best = {}, None
-    return study_ended(session.stop, trials=counts, best_number=best, outside_training=outside)
+    ended = study_ended(session.stop, trials=counts, best_number=best, outside_training=outside)
+    return ended if ended.reason else replace(ended, reason=session.queue.enough)
 
 
 def _close(session: Session, outside: float | None) -> list[str]:
@@ -218,8 +222,10 @@ def _close(session: Session, outside: float | None) -> list[str]:
             leaderboard.write(rows, problem.objectives, problem.base, paths)
             if stop.exit_code == 0 and outside is not None:
                 session.study.set_user_attr(ENDED, session.config.study.confirm)
-            front = front_of(table_of(session.study, paths.folder))
-        return closing_lines(problem, rows, front, outside)
+            table = table_of(session.study, paths.folder)
+        more = outlook(table, problem.validation_images, used_seconds(paths.folder))
+        said = [line for line in (help_of_prior(table), more.replace("±", "+-")) if line]
+        return closing_lines(problem, rows, front_of(table), outside, said)
     except (StorageFailed, OSError) as error:
         stop.request(str(error), FAILED)
         return []

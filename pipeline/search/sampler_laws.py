@@ -6,7 +6,7 @@ from optuna.samplers import BaseSampler
 
 from cnn_core.laws.hold import hold
 from pipeline.configuration.pruner_settings import PrunerSettings
-from pipeline.configuration.sections import SamplerSettings
+from pipeline.configuration.sampler_settings import SamplerSettings
 from pipeline.search.open_study import quiet_optuna
 from pipeline.search.samplers import make_pruner, make_sampler
 from pipeline.search.space import Space

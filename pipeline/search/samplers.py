@@ -158,21 +158,25 @@ class PerTrialSampler(BaseSampler):
         self._seed = seed
         self._current: tuple[int, BaseSampler] | None = None
 
-    def _of(self, trial: FrozenTrial) -> BaseSampler:
+    def _made(self, study: Study, seed: int) -> BaseSampler:
+        """Return a fresh sampler; a subclass may choose it by what the study holds."""
+        return self._make(seed)
+
+    def _of(self, study: Study, trial: FrozenTrial) -> BaseSampler:
         if self._current is None or self._current[0] != trial.number:
             (seed,) = np.random.SeedSequence([self._seed, trial.number]).generate_state(1)
-            self._current = (trial.number, self._make(int(seed)))
+            self._current = (trial.number, self._made(study, int(seed)))
         return self._current[1]
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        return self._of(trial).infer_relative_search_space(study, trial)
+        return self._of(study, trial).infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        return self._of(trial).sample_relative(study, trial, search_space)
+        return self._of(study, trial).sample_relative(study, trial, search_space)
 
     def sample_independent(
         self,
@@ -181,17 +185,19 @@ class PerTrialSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        return self._of(trial).sample_independent(study, trial, param_name, param_distribution)
+        return self._of(study, trial).sample_independent(
+            study, trial, param_name, param_distribution
+        )
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         # The number is asked for again if its first trial could not be written.
         self._current = None
-        self._of(trial).before_trial(study, trial)
+        self._of(study, trial).before_trial(study, trial)
 
     def after_trial(
         self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
-        self._of(trial).after_trial(study, trial, state, values)
+        self._of(study, trial).after_trial(study, trial, state, values)
 
 
 def make_sampler(settings: Any, seed: int, space: Space) -> BaseSampler:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import optuna
 
@@ -9,10 +10,12 @@ from cnn_core.errors import InputError
 from cnn_core.measures import metric_of
 from pipeline.events import State, TrialEnded
 from pipeline.files import StudyPaths
+from pipeline.search.prior import PRIOR
 from pipeline.search.problem import Job, Problem
 from pipeline.search.queue import TrialQueue
 from pipeline.search.rungs import REASON
 from pipeline.search.runner import InOrder
+from pipeline.search.storage import labels_of
 from pipeline.search.trial import Context, Training
 from pipeline.slots.slot import Slot
 from pipeline.trial_folder import TrialFolder, weights_wanted
@@ -43,6 +46,7 @@ class SearchJobs(InOrder):
         self._asked[trial.number] = trial
         try:
             job = self.problem.job(trial.number, overrides)
+            job = replace(job, prior=labels_of(self.queue.study, trial).get(PRIOR, ""))
         except InputError as error:
             self._tell(_not_composed(trial.number, str(error), folder))
             return None
@@ -114,7 +118,13 @@ class SearchJobs(InOrder):
         knows.
         """
         self.context.emit(ended)
-        return self.queue.tell(self._asked.pop(ended.number), ended)
+        beaten = self.queue.tell(self._asked.pop(ended.number), ended)
+        self.weigh()
+        return beaten
+
+    def weigh(self) -> None:
+        """End the study early if what it has says so."""
+        self.queue.end_early()
 
 
 def _not_composed(number: int, reason: str, folder: TrialFolder) -> TrialEnded:

@@ -1,17 +1,23 @@
 """The state of a running sweep: its problem, checked, and its study, opened."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import optuna
 from optuna.pruners import NopPruner
-from optuna.samplers import RandomSampler
+from optuna.samplers import BaseSampler, RandomSampler
 from sqlalchemy import Connection, Engine
 
 from pipeline.configuration import Config
+from pipeline.configuration.overrides import Value
+from pipeline.configuration.sampler_settings import AutoSettings
 from pipeline.data import prepare
+from pipeline.search.auto_sampler import CHOICE, AutoSampler, choose_samplers, chosen_before
 from pipeline.search.budget import StudyClock
 from pipeline.search.fingerprint import code_version, fingerprint
 from pipeline.search.fork import nothing_of_its_own, take_over
+from pipeline.search.gain import GainRule
 from pipeline.search.open_study import (
     StudyCopies,
     open_storage,
@@ -19,12 +25,14 @@ from pipeline.search.open_study import (
     quiet_optuna,
     repair,
 )
+from pipeline.search.prior import PRIOR, Prior, read_prior
+from pipeline.search.prior_sampler import PriorSampler
 from pipeline.search.problem import Problem
 from pipeline.search.promotion import rule_of
 from pipeline.search.queue import TrialQueue
 from pipeline.search.same_trials import check_effects
 from pipeline.search.samplers import grid, make_pruner, make_sampler
-from pipeline.search.space import searched
+from pipeline.search.space import Space, searched
 from pipeline.slots.owner_lock import hold
 from pipeline.slots.stop import Stop
 
@@ -71,15 +79,24 @@ def open_session(problem: Problem, slots: int) -> Session:
     """
     quiet_optuna()
     config, space = problem.config, problem.space
-    sampler = make_sampler(config.sampler, config.study.seed, space)
+    automatic = config.sampler.name == "auto"
+    sampler = None if automatic else make_sampler(config.sampler, config.study.seed, space)
     pruner = make_pruner(config.pruner, config.train.epochs)
     enqueued, notes = space.enqueued(config.study.enqueue)
     mark = fingerprint(config, space, problem.data.digest)
+    begin = _begin(config, space)
     storage = open_storage(config.paths, config.study.storage, slots)
     held = hold(storage.engine, config.study.name)
     study, resumed, more = open_study(
-        config.paths, storage, problem.directions, mark, code_version()
+        config.paths, storage, problem.directions, mark, code_version(), begin
     )
+    if sampler is None:
+        sampler, line = _auto(study, problem)
+        more = [line, *more]
+    if (prior := _prior(study, enqueued)) is not None:
+        sampler = PriorSampler(sampler, prior, space, config.study.seed)
+        enqueued = [*enqueued, *(params for params, _ in prior.first)]
+        more = [*([] if resumed else prior.lines), *more]
     deciding = (RandomSampler(), NopPruner()) if config.study.deterministic else (sampler, pruner)
     study.sampler, study.pruner = deciding  # in deterministic mode its copies decide
     repair(study, config.paths.folder)
@@ -93,11 +110,14 @@ def open_session(problem: Problem, slots: int) -> Session:
     rule = rule_of(config.pruner, config.train.epochs)
     if config.sampler.name == "grid":
         total = min(total or len(grid(space)), len(grid(space)))
+    queue = TrialQueue(study, total, stop, config.budget.max_failed, rule)
+    queue.may_end = GainRule.of(problem).reason
+    queue.end_early(at_rest=True)
     return Session(
         problem,
         study,
         resumed,
-        TrialQueue(study, total, stop, config.budget.max_failed, rule),
+        queue,
         stop,
         StudyClock(config.paths.folder / "clock.json", config.budget.minutes),
         StudyCopies(
@@ -106,3 +126,33 @@ def open_session(problem: Problem, slots: int) -> Session:
         storage.engine,
         held,
     )
+
+
+def _begin(config: Config, space: Space) -> Callable[[], dict[str, Any]]:
+    """Return what gives a new study what it takes from others. Where it certainly is new that is
+    read at once, so that a refusal leaves no database behind.
+    """
+    if not config.study.prior:
+        return dict
+    new = config.study.storage is None and not config.paths.study_db.exists()
+    known = read_prior(config, space) if new else None
+    return lambda: {PRIOR: (known or read_prior(config, space)).stored()}
+
+
+def _auto(study: optuna.Study, problem: Problem) -> tuple[BaseSampler, str]:
+    """Return the study's automatic sampler, chosen once for all its runs, and a line about it."""
+    config, settings = problem.config, cast(AutoSettings, problem.config.sampler)
+    choice = chosen_before(study)
+    if choice is None:
+        choice = choose_samplers(problem.space, len(problem.objectives))
+        study.set_user_attr(CHOICE, [choice.first, choice.then, choice.reason])
+    sampler = AutoSampler(choice, settings.startup_trials, config.study.seed, problem.space)
+    return sampler, choice.line(config.budget.trials)
+
+
+def _prior(study: optuna.Study, enqueued: Sequence[dict[str, Value]]) -> Prior | None:
+    """Return what the study took from others, without what the user enqueued anyway."""
+    if PRIOR not in study.user_attrs:
+        return None
+    prior = Prior.of(study.user_attrs[PRIOR])
+    return replace(prior, first=[pair for pair in prior.first if pair[0] not in enqueued])

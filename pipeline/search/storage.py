@@ -14,6 +14,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.exceptions import StorageInternalError
+from optuna.samplers import NSGAIISampler
 from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.storages._rdb import models
@@ -25,6 +26,7 @@ from sqlalchemy.orm import Session
 from cnn_core.errors import InputError
 
 AnyTrial = Trial | FrozenTrial
+GENERATION = NSGAIISampler._get_generation_key()  # note on a trial of NSGA-II's population
 CHANGES = frozenset(
     {
         *("create_new_study", "delete_study", "set_study_user_attr", "set_study_system_attr"),
@@ -283,6 +285,16 @@ def notes_of(study: Study, trial: AnyTrial) -> dict[str, Any]:
 def note(study: Study, trial: AnyTrial, key: str, value: Any) -> None:
     """Note something on a trial for samplers and pruners."""
     study._storage.set_trial_system_attr(trial._trial_id, key, value)
+
+
+def label(study: Study, trial: AnyTrial, key: str, value: Any) -> None:
+    """Set a user attribute of a trial, which people see as well."""
+    study._storage.set_trial_user_attr(trial._trial_id, key, value)
+
+
+def labels_of(study: Study, trial: AnyTrial) -> dict[str, Any]:
+    """Return a trial's user attributes as they are now; the trial's own may be older."""
+    return dict(study._storage.get_trial_user_attrs(trial._trial_id))
 
 
 def reported_epochs(study: Study, trial: AnyTrial) -> set[int]:

@@ -201,6 +201,7 @@ def trial_started(
         resumed_from=resumed_from,
         epochs=job.epochs,
         time_s=time.time() if time_s is None else time_s,
+        prior=job.prior,
     )
 
 

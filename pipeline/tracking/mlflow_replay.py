@@ -163,6 +163,7 @@ class Replay:
             "state": "RUNNING",
             "slot": str(event.slot),
             "overrides": " ".join(event.overrides),
+            **({"prior": event.prior} if event.prior else {}),
         }
         new = event.number not in runs.children
         run_id = self._run(event.number, tags, event.time_s)

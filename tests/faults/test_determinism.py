@@ -2,8 +2,10 @@
 interruption.
 """
 
+import csv
 import shutil
 import signal
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -75,3 +77,44 @@ def test_a_termination_in_a_round_changes_no_bit(lockstep: Case) -> None:
     assert running.end().code == 143
     case.release(f"hold-{victim}-2")
     assert result_of(case) == whole
+
+
+@pytest.mark.slow
+def test_a_prior_and_an_early_end_change_no_bit_with_slots_and_interruptions(case: Case) -> None:
+    """The old study is gone after the first start: what was taken from it stands in the new one."""
+    case.overrides = [*LOCKSTEP, "pruner=none", "budget.trials=30", "sampler=auto"]
+    first = case.run("study.name=old", "budget.trials=9")
+    assert first.code == 0, first.err
+    begun = [
+        "study.prior=[old]",
+        "study.seed=3",
+        "study.prior_trials=6",
+        "budget.gain=0.01",
+        "sampler.startup_trials=4",
+    ]
+    roots = {}
+    for name in ("two", "one", "broken"):
+        roots[name] = fresh(case, name)
+        shutil.copytree(case.root / "old", roots[name].root / "old")
+    ended = roots["two"].run(*begun, cap_s=60)
+    assert ended.code == 0, ended.err
+    assert "sampler auto: tpe (30 trials, 2 of 6 parameters are choices)" in ended.out
+    assert "prior 'old': 3 configurations of 9 trials: t0" in ended.out
+    assert "another tenth of the time would bring about" in ended.out.splitlines()[-1]
+    with (roots["two"].folder / "leaderboard.csv").open() as file:
+        priors = Counter(row["prior"].split()[0] for row in csv.DictReader(file) if row["prior"])
+    assert priors == {"old": 3, "informed": 3}
+    two = roots["two"].trials()
+    assert 14 <= len(two) < 30 and len(two) % 3 == 0, "it ends at a round's end"
+    one = roots["one"].run(*begun, "slots.n=1", cap_s=60)
+    assert one.code == 0 and roots["one"].trials() == two
+    broken = roots["broken"]
+    for point in ("after-epoch:5", "after-tell:4", "before-tell:7"):
+        assert broken.run(*begun, env={"PIPELINE_FAULT": point}).code == -signal.SIGKILL
+        shutil.rmtree(broken.root / "old", ignore_errors=True)
+    assert broken.run(*begun, "slots.n=4", cap_s=60).code == 0
+    assert broken.trials() == two
+    again = broken.run(*begun)
+    assert again.code == 0 and "rank" in again.out and broken.trials() == two, "it stays ended"
+    more = broken.run(*begun, "budget.gain=null", "budget.trials=22")
+    assert more.code == 0 and len(broken.trials()) == 22

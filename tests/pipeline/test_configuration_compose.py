@@ -21,7 +21,7 @@ from pipeline.configuration import compose, conf_dir, spec_of
 from pipeline.configuration.data_settings import DATA
 from pipeline.configuration.hydra_tree import compose_groups, groups, search_path_override
 from pipeline.configuration.pruner_settings import PRUNERS
-from pipeline.configuration.sections import SAMPLERS
+from pipeline.configuration.sampler_settings import SAMPLERS
 from pipeline.search.problem import trial_name
 
 SHAPES = {"digits": (1, 8, 8)}

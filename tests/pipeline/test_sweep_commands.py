@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.events import TrialStarted
+from pipeline.journal import read_all
 from pipeline.reporting.table import load_table
 
 REPOSITORY = Path(__file__).parents[2]
@@ -215,3 +217,51 @@ def test_gp_without_its_library_is_refused_with_the_install_line(tmp_path: Path)
         assert 'pip install "numpy-cnn-sweep[gp]"' in done.stderr
     else:
         pytest.skip("torch is installed")
+
+
+@pytest.mark.slow
+def test_a_prior_is_seen_everywhere_and_needed_only_once(swept: Path, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(swept, root)
+    known = load_table(root / "smoke", "smoke").best
+    assert known is not None
+    warm = [*TINY, "tracking=mlflow", "tracking.figures=false", "data.train_size=50"]
+    warm += ["study.name=warm", "study.prior=[smoke]", "budget.trials=6"]
+    refused = command("sweep", root, *warm[:-2], "study.prior=[smoky]")
+    assert refused.returncode == 2 and "study.prior: must name a study in" in refused.stderr
+    assert not (root / "warm" / "study.db").exists()
+    done = command("sweep", root, *warm)
+    assert done.returncode == 0, done.stderr
+    assert f"prior 'smoke': 2 configurations of 4 trials: t{known.number:03d}, " in done.stdout
+    assert "study.prior: 2 configurations first, then 1 trial by what it knows" in done.stdout
+    assert "the prior's 3 trials reached " in done.stdout
+    assert "another hour would bring about " in done.stdout
+    trials = load_table(root / "warm", "warm").trials
+    assert [bool(trial.prior) for trial in trials] == [True] * 3 + [False] * 3
+    assert trials[0].prior == f"smoke t{known.number:03d}" and trials[2].prior == "informed"
+    assert trials[0].suggested == known.suggested
+    started = [event for event in read_all(root / "warm") if isinstance(event, TrialStarted)]
+    assert {e.number: e.prior for e in started} == {t.number: t.prior for t in trials}
+    report = command("report", root, "study.name=warm")
+    page = (root / "warm" / "report.html").read_text()
+    assert report.returncode == 0 and "The prior&#x27;s 3 trials reached" in page
+    shutil.rmtree(root / "smoke")
+    more = command("sweep", root, *warm[:-1], "budget.trials=7")
+    assert more.returncode == 0, more.stderr
+    without = command("sweep", root, *warm[:-2], "budget.trials=7")
+    assert without.returncode == 2 and "study.prior" in without.stderr
+
+
+@pytest.mark.slow
+def test_a_sweep_ends_where_more_would_bring_nothing(tmp_path: Path) -> None:
+    still = [*TINY, "budget.trials=60", "budget.gain=0.02", "sampler.startup_trials=2"]
+    done = command("sweep", tmp_path, *still)
+    assert done.returncode == 0, done.stderr
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith("another tenth of the time would bring about ")
+    assert "budget.gain=null budget.trials=" in last
+    count = len(load_table(tmp_path / "smoke", "smoke").complete)
+    assert 12 <= count < 60
+    again = command("sweep", tmp_path, *still)
+    assert again.returncode == 0 and "would bring about" in again.stdout.splitlines()[-1]
+    assert len(load_table(tmp_path / "smoke", "smoke").complete) == count, "it stays ended"

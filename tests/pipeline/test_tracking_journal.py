@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from pipeline import journal
 from pipeline.events import EpochDone, StudyStarted
 from pipeline.redact import redact
-from tests.pipeline.studies import epoch_done, small_events, study_started
+from tests.pipeline.studies import epoch_done, small_events, study_started, trial_started
 
 
 def test_every_kind_of_event_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -20,6 +21,14 @@ def test_every_kind_of_event_comes_back_as_it_was(tmp_path: Path) -> None:
     )
     for event in events:
         assert journal.decode(journal.encode(event)) == event
+
+
+def test_a_field_added_later_is_written_only_where_it_says_something() -> None:
+    usual = trial_started(0)
+    assert "prior" not in json.loads(journal.encode(usual))
+    taken = replace(usual, prior="old t005")
+    assert journal.decode(journal.encode(taken)) == taken
+    assert journal.decode(journal.encode(usual)) == usual
 
 
 def test_numpy_scalars_and_not_finite_numbers_are_kept() -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.events import EpochDone, Event, StudyEnded
+from pipeline.events import EpochDone, Event, StudyEnded, TrialStarted
 from pipeline.journal import EventLog
 from pipeline.tracking.mlflow_listener import MlflowListener
 from pipeline.tracking.mlflow_sender import POSITION_NAME, Sender, backlog, replay_journal
@@ -91,13 +91,21 @@ def test_a_study_becomes_a_parent_run_with_its_trials_as_children(mlflow_root: P
 
 def test_a_trial_has_its_parameters_curves_tags_and_data(mlflow_root: Path) -> None:
     folder = mlflow_root / "digits"
-    write_journal(folder, small_events(folder))
+    events = [
+        replace(event, prior="old t005")
+        if isinstance(event, TrialStarted) and event.number == 3
+        else event
+        for event in small_events(folder)
+    ]
+    write_journal(folder, events)
     replay_journal(folder, mlflow_root)
+    assert "prior" not in runs_of(mlflow_root)["0"].data.tags
     run = runs_of(mlflow_root)["3"]
     assert run.info.run_name == "t003 momentum he f32 d0.40"
     assert run.data.params == {"model_init": "he", "optimizer_lr": "0.04"}
     assert {
         "worker_pid": "4001",
+        "prior": "old t005",
         "seed": "103",
         "study": "digits",
         "code": "0123456789abcdef",

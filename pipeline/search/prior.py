@@ -1,0 +1,288 @@
+"""What earlier studies know of a new one, ``study.prior=[OLD, ...]``: their best configurations,
+spread over their variety and mapped into the new space, are tried first; where distributions agree,
+their trials also inform the next suggestions (`pipeline.search.prior_sampler`).
+
+Values of other data cannot be compared, so only ranks count. All is read once, when the study is
+created, and stored in it: what becomes of the old studies later changes nothing.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cnn_core.errors import InputError
+from pipeline.configuration import Config
+from pipeline.configuration.overrides import Value
+from pipeline.events import State
+from pipeline.files import StudyPaths
+from pipeline.reporting.best_trials import ranked
+from pipeline.reporting.table import TrialRow, table_of
+from pipeline.search.branches import active
+from pipeline.search.fingerprint import FINGERPRINT
+from pipeline.search.fork import configuration_of
+from pipeline.search.open_study import read_study
+from pipeline.search.parameter import Parameter
+from pipeline.search.space import Space
+from pipeline.search.storage import holds
+
+PRIOR = "prior"  # user attribute of a study: what it took from others; of a trial: "digits t003"
+GOOD = 0.25  # share of a study's trials whose configurations are chosen from
+FEWEST_GOOD = 3
+MOST = 1 / 2  # of budget.trials that a prior may suggest
+FIRST = 1 / 2  # of those are configurations as they were tried
+MOST_EVIDENCE = 300  # trials of a study that inform the sampler, the best first
+
+Params = dict[str, Value]
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What a study took from others."""
+
+    first: list[tuple[Params, str]]  # parameters to try first, and where they come from
+    evidence: list[tuple[Params, float]]  # what informs the sampler: larger is better
+    most: int  # trials that it suggests, the first ones included
+    lines: list[str]  # for the user
+
+    def stored(self) -> dict[str, Any]:
+        """Return the prior as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> "Prior":
+        """Return a prior as `stored` gave it."""
+        pairs = {key: [(a, b) for a, b in stored[key]] for key in ("first", "evidence")}
+        return cls(**pairs, most=stored["most"], lines=list(stored["lines"]))
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A configuration of an old study in the new space."""
+
+    params: Params
+    source: str
+    weight: float  # from 1 for its study's best down to a half
+
+
+@dataclass(frozen=True)
+class _Old:
+    """An earlier study in the new study's terms."""
+
+    name: str
+    good: list[_Candidate]
+    evidence: list[tuple[Params, float]]
+    trials: int
+    agreed: list[str]  # parameters with the same distribution
+    left_out: list[str]  # paths that it searched and this space does not
+
+
+def read_prior(config: Config, space: Space) -> Prior:
+    """Read the studies of ``study.prior``. Raises InputError where one does not exist, has no
+    complete trial, or has no searched value in common with `space`.
+    """
+    olds = [_read(given, config, space) for given in config.study.prior]
+    most, trials = config.study.prior_trials, config.budget.trials
+    if trials is not None:
+        most = min(most, max(1, int(trials * MOST)))
+    evidence = [pair for old in olds for pair in old.evidence]
+    wanted = math.ceil(most * FIRST) if evidence else most
+    chosen = _spread([old.good for old in olds], space, wanted)
+    if not evidence:
+        most = len(chosen)
+    first = [(candidate.params, candidate.source) for candidate in chosen]
+    lines = [_line(old, chosen) for old in olds]
+    rest = most - len(first)
+    lines.append(
+        f"study.prior: {_count(len(first), 'configuration')} first"
+        + (f", then {_count(rest, 'trial')} by what it knows" if rest else "")
+        + "; after these the study's own trials alone count"
+    )
+    return Prior(first, evidence, most, lines)
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def _line(old: _Old, chosen: Sequence[_Candidate]) -> str:
+    taken = [c.source.rpartition(" ")[2] for c in chosen if c.source.rpartition(" ")[0] == old.name]
+    parts = [
+        f"prior {old.name!r}: {_count(len(taken), 'configuration')} of {old.trials} trials: "
+        f"{', '.join(taken) or 'none'}"
+    ]
+    if old.agreed:
+        parts.append(f"they inform the sampler of {', '.join(old.agreed)}")
+    if old.left_out:
+        parts.append(f"left out: {', '.join(old.left_out)} (not searched here)")
+    return "; ".join(parts)
+
+
+def _paths_of(given: str, config: Config) -> tuple[StudyPaths, str | None]:
+    """Return a study's folder, by name under this root or by a path, and its storage."""
+    if "/" not in given:
+        return StudyPaths(config.root, given), config.study.storage
+    folder = Path(given).expanduser().resolve()
+    return StudyPaths(folder.parent, folder.name), None
+
+
+def _read(given: str, config: Config, space: Space) -> _Old:
+    paths, storage = _paths_of(given, config)
+    study = read_study(paths, storage, "study.prior")
+    rows = [
+        row
+        for row in ranked(table_of(study, paths.folder))
+        if row.state in (State.COMPLETE, State.PRUNED)
+    ]
+    complete = [row for row in rows if row.state == State.COMPLETE]
+    if not complete:
+        raise InputError(
+            f"study.prior: must name studies with a complete trial, got {given!r} with none"
+        )
+    lines = _searched(study.user_attrs.get(FINGERPRINT, {}))
+    common = {line["path"] for line in lines.values()} & space.paths
+    if not common:
+        theirs = ", ".join(sorted({line["path"] for line in lines.values()})) or "nothing"
+        raise InputError(
+            f"study.prior: must have searched a value that this study searches "
+            f"({', '.join(sorted(space.paths))}), got {given!r}, which searched {theirs}"
+        )
+    mapped = [_mapped(row, lines, space, paths) for row in rows]
+    evidence = [
+        (known, 1.0 - (place + 0.5) / len(rows))  # the share of trials that it beats
+        for place, (_, known) in enumerate(mapped[:MOST_EVIDENCE])
+        if known
+    ]
+    agreed = {name for known, _ in evidence for name in known}
+    count = min(len(complete), max(FEWEST_GOOD, math.ceil(GOOD * len(rows))))
+    return _Old(
+        name=paths.name,
+        good=[
+            _Candidate(params, f"{paths.name} t{row.number:03d}", 1.0 - 0.5 * place / count)
+            for place, (row, (params, _)) in enumerate(zip(rows, mapped[:count], strict=False))
+            if params
+        ],
+        evidence=evidence,
+        trials=len(rows),
+        agreed=[name for name in space.names if name in agreed],
+        left_out=sorted({line["path"] for line in lines.values()} - space.paths),
+    )
+
+
+def _searched(mark: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Return what a study searched, from its fingerprint: name -> path, kind, range or choices."""
+    start = "space "
+    return {
+        key.removeprefix(start): json.loads(text)
+        for key, text in mark.items()
+        if key.startswith(start)
+    }
+
+
+def _plain(line: Mapping[str, Any]) -> str:
+    """Return a distribution and its path as text, without the conditions under which it is used."""
+    return json.dumps({k: v for k, v in line.items() if k != "when"}, sort_keys=True)
+
+
+def _mapped(
+    row: TrialRow, lines: Mapping[str, Mapping[str, Any]], space: Space, paths: StudyPaths
+) -> tuple[Params, Params]:
+    """Return a trial's searched values in the new space, and those of them whose distributions
+    agree. Where a condition of the space asks for a value that the old study had fixed, that one is
+    taken: a learning rate belongs to the optimizer that it was found with.
+    """
+    chosen = {lines[name]["path"]: name for name in row.suggested if name in lines}
+    tried = {path: row.suggested[name] for path, name in chosen.items()}
+    asked = {name for parameter in space.parameters for name in parameter.when}
+    fixed = {p.path for p in space.parameters if p.name in asked} - set(tried)
+    if fixed and (whole := configuration_of(paths, row.number)) is not None:
+        tried |= {path: whole[path] for path in fixed if path in whole}
+    params: Params = {}
+    agreed: Params = {}
+    for parameter in space.parameters:
+        if parameter.path not in tried or not active(parameter, params):
+            continue
+        for value in _nearest(parameter, tried[parameter.path]):
+            params[parameter.name] = value
+            line = lines.get(chosen.get(parameter.path, ""), {})
+            if _plain(parameter.fingerprint()) == _plain(line):
+                agreed[parameter.name] = value
+    return params, agreed
+
+
+def _nearest(parameter: Parameter, value: Any) -> list[Value]:
+    """Return the value of the parameter's distribution that is nearest to `value`; none where
+    nothing is near a word.
+    """
+    if parameter.kind in ("choice", "group"):
+        truth = isinstance(value, bool)
+        same = [c for c in parameter.choices if c == value and isinstance(c, bool) == truth]
+        if not same and all(map(_is_number, (value, *parameter.choices))):
+            return [min(parameter.choices, key=lambda choice: abs(choice - value))]
+        return same[:1]
+    if not _is_number(value):
+        return []
+    if holds(parameter.distribution(), value):
+        return [int(value) if parameter.kind == "int" else float(value)]
+    low, high = _ends(parameter)
+    inside = min(max(float(value), low), high)
+    if parameter.step is not None:
+        inside = min(low + round((inside - low) / parameter.step) * parameter.step, high)
+    return [round(inside) if parameter.kind == "int" else inside]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _ends(parameter: Parameter) -> tuple[float, float]:
+    low, high = parameter.ends()
+    return float(low), float(high)  # type: ignore[arg-type]
+
+
+def _spread(pools: Sequence[Sequence[_Candidate]], space: Space, wanted: int) -> list[_Candidate]:
+    """Return `wanted` candidates: the best of each study, then, one by one, the one farthest from
+    those chosen, the better the sooner.
+    """
+    chosen: list[_Candidate] = []
+    for candidate in [pool[0] for pool in pools if pool][:wanted]:
+        if all(candidate.params != other.params for other in chosen):
+            chosen.append(candidate)
+    rest = [candidate for pool in pools for candidate in pool[1:]]
+
+    def gain(candidate: _Candidate) -> float:
+        nearest = min(_distance(candidate.params, c.params, space) for c in chosen)
+        return candidate.weight * nearest
+
+    while rest and len(chosen) < wanted:
+        best = max(rest, key=gain)
+        if gain(best) == 0:
+            break
+        chosen.append(best)
+        rest.remove(best)
+    return chosen
+
+
+def _distance(first: Params, second: Params, space: Space) -> float:
+    """Return in how many parameters two configurations differ, numbers by their share of the
+    range.
+    """
+    total = 0.0
+    for parameter in space.parameters:
+        given = [params[parameter.name] for params in (first, second) if parameter.name in params]
+        if len(given) == 1:
+            total += 1.0
+        elif given and given[0] != given[1]:
+            total += _apart(parameter, *given)
+    return total
+
+
+def _apart(parameter: Parameter, first: Any, second: Any) -> float:
+    if parameter.kind in ("choice", "group"):
+        return 1.0
+    low, high = _ends(parameter)
+    if parameter.log:
+        return abs(math.log(first / second)) / math.log(high / low)
+    return abs(float(first) - float(second)) / (high - low)

@@ -1,0 +1,104 @@
+"""Suggestions from what earlier studies know: a sampler in front of the study's own."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, TPESampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from pipeline.search.prior import PRIOR, Prior
+from pipeline.search.space import Space
+from pipeline.search.storage import all_trials, label
+
+INFORMED = "informed"  # what a trial is labelled with whose values the prior's trials suggested
+_STREAM = 15
+
+
+class PriorSampler(BaseSampler):
+    """Labels the trials that a prior suggests and, up to its number of trials, suggests the values
+    on whose distributions the studies agree, by a TPE over the prior's trials alone; all else is
+    the study's own sampler's. A pure function of study, seed and number, as that one is.
+    """
+
+    def __init__(self, own: BaseSampler, prior: Prior, space: Space, seed: int) -> None:
+        self._own, self._prior, self._seed = own, prior, seed
+        self._first = {_key(params): source for params, source in prior.first}
+        self._known = _study_of(prior, space)
+        self._informed: dict[int, TPESampler] = {}  # by number: trials being asked for
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        self._informed.clear()
+        self._own.before_trial(study, trial)
+        source = self._source(study, trial)
+        if source and PRIOR not in trial.user_attrs:
+            label(study, trial, PRIOR, source)
+        if source == INFORMED:
+            (seed,) = np.random.SeedSequence([self._seed, trial.number, _STREAM]).generate_state(1)
+            self._informed[trial.number] = TPESampler(
+                n_startup_trials=0,
+                multivariate=True,
+                group=True,
+                constant_liar=False,  # it would note the trial in the study of the evidence
+                seed=int(seed),
+            )
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        if (informed := self._informed.get(trial.number)) is None:
+            return self._own.infer_relative_search_space(study, trial)
+        return informed.infer_relative_search_space(self._known, trial)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        if (informed := self._informed.get(trial.number)) is None:
+            return self._own.sample_relative(study, trial, search_space)
+        return informed.sample_relative(self._known, trial, search_space)
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        return self._own.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(
+        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        self._own.after_trial(study, trial, state, values)
+
+    def _source(self, study: Study, trial: FrozenTrial) -> str:
+        """Return where the trial's values come from, "" if not from the prior."""
+        if PRIOR in trial.user_attrs:
+            return str(trial.user_attrs[PRIOR])
+        if (fixed := trial.system_attrs.get("fixed_params")) is not None:
+            return self._first.get(_key(fixed), "")
+        earlier = all_trials(study)[: trial.number]
+        suggested = sum(PRIOR in other.user_attrs for other in earlier)
+        return INFORMED if self._prior.evidence and suggested < self._prior.most else ""
+
+
+def _key(params: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple(sorted(params.items()))
+
+
+def _study_of(prior: Prior, space: Space) -> Study:
+    """Return the prior's evidence as a study in memory."""
+    study = optuna.create_study(direction="maximize")
+    distributions = space.distributions()
+    study.add_trials(
+        create_trial(
+            value=value,
+            params=params,
+            distributions={name: distributions[name] for name in params},
+        )
+        for params, value in prior.evidence
+    )
+    return study

@@ -1,0 +1,97 @@
+"""sampler=auto: which sampler a space gets, when the second takes over, and that both go on as if
+they had never stopped.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from pipeline.search import auto_sampler
+from pipeline.search.auto_sampler import AutoSampler, SamplerChoice, choose_samplers
+from pipeline.search.open_study import quiet_optuna
+from pipeline.search.space import Space
+
+NUMBERS = Space.parse({"a": {"float": [0.0, 1.0]}, "b": {"int": [1, 64], "log": True}})
+WORDS = Space.parse({"a": {"float": [0.0, 1.0]}, "kind": {"choice": ["x", "y"]}})
+BRANCHES = Space.parse(
+    {"kind": {"choice": ["x", "y"]}, "a": {"float": [0.0, 1.0], "when": {"kind": "x"}}}
+)
+
+
+@pytest.mark.parametrize(
+    ("space", "objectives", "missing", "first", "then", "reason"),
+    [
+        (NUMBERS, 1, (), "gp", "cmaes", "2 numbers"),
+        (NUMBERS, 1, ("torch",), "tpe", "cmaes", "2 numbers; gp would need torch"),
+        (NUMBERS, 1, ("cmaes",), "gp", "gp", "2 numbers; cmaes would need cmaes"),
+        (WORDS, 1, (), "tpe", "tpe", "1 of 2 parameters are choices"),
+        (BRANCHES, 1, (), "tpe", "tpe", "1 of 2 parameters are choices"),
+        (NUMBERS, 2, (), "tpe", "nsga2", "2 numbers, two objectives"),
+        (WORDS, 2, (), "tpe", "nsga2", "1 of 2 parameters are choices, two objectives"),
+        (BRANCHES, 2, (), "tpe", "tpe", "1 of 2 parameters are choices, two objectives, condition"),
+    ],
+)
+def test_the_space_and_the_objectives_choose(
+    space: Space, objectives: int, missing: tuple[str, ...], first: str, then: str, reason: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def find_spec(name: str) -> object:
+        return None if name in missing else object()
+
+    monkeypatch.setattr(auto_sampler.importlib.util, "find_spec", find_spec)
+    choice = choose_samplers(space, objectives)
+    assert (choice.first, choice.then) == (first, then)
+    assert choice.reason.startswith(reason)
+
+
+def test_the_line_names_the_second_where_it_would_come() -> None:
+    choice = SamplerChoice("gp", "cmaes", "5 numbers")
+    assert choice.line(12) == "sampler auto: gp (12 trials, 5 numbers)"
+    later = "sampler auto: gp, after 250 complete trials cmaes"
+    assert choice.line(400) == f"{later} (400 trials, 5 numbers)"
+    assert choice.line(None) == f"{later} (5 numbers)"
+    assert SamplerChoice("tpe", "tpe", "x").line(400) == "sampler auto: tpe (400 trials, x)"
+
+
+def run(choice: SamplerChoice, storage: str | None, upto: int) -> list[optuna.trial.FrozenTrial]:
+    """Ask and tell with a new sampler, as a resumed coordinator does."""
+    directions = ["maximize", "minimize"][: 2 if choice.then == "nsga2" else 1]
+    study = optuna.create_study(
+        storage=storage, study_name="s", load_if_exists=True, directions=directions,
+        sampler=AutoSampler(choice, 4, 3, NUMBERS),
+    )  # fmt: skip
+    while len(study.trials) < upto:
+        trial = study.ask()
+        NUMBERS.suggest(trial)
+        value: Any = -abs(trial.params["a"] - 0.3) - 0.01 * trial.params["b"]
+        study.tell(trial, [value, trial.params["b"]][: len(directions)])
+    return study.trials
+
+
+@pytest.mark.parametrize("then", ["cmaes", "nsga2"])
+def test_the_second_sampler_takes_over_and_begins_where_the_first_was_good(
+    then: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if then == "cmaes":
+        pytest.importorskip("cmaes")
+    quiet_optuna()
+    monkeypatch.setattr(auto_sampler, "LEARNT", 24)
+    choice = SamplerChoice("tpe", then, "")
+    whole = run(choice, None, 34)
+    key = {"cmaes": "cma:", "nsga2": "NSGAIISampler:parents"}[then]
+    noted = [any(name.startswith(key) for name in t.system_attrs) for t in whole]
+    if then == "cmaes":
+        assert noted == [False] * 24 + [True] * 10
+        tried = [trial.params["a"] for trial in whole[24:]]
+        assert sum(abs(value - 0.3) < 0.2 for value in tried) >= 7
+    else:
+        storage = [t.system_attrs for t in whole]
+        assert all(attrs["NSGAIISampler:generation"] == 0 for attrs in storage[:24])
+        assert all(attrs["NSGAIISampler:generation"] == 1 for attrs in storage[24:])
+    path = f"sqlite:///{tmp_path / 's.db'}"
+    run(choice, path, 10)
+    run(choice, path, 27)
+    again = run(choice, path, 34)
+    assert [t.params for t in again] == [t.params for t in whole]
