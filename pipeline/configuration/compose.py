@@ -4,6 +4,7 @@ typed copy (25 times faster).
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,8 @@ def compose(
         _set_value(node, override)
     own = _own_keys(command)
     kept = tuple(text for text in overrides if parse_override(text).key_or_group not in own)
-    return _to_config(node, base, kept, command, quiet, verbose)
+    config = _to_config(node, base, kept, command, quiet, verbose)
+    return replace(config, invocation=(command.name, *overrides))
 
 
 def _sort_overrides(

@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 
 from cnn_core.errors import InputError, did_you_mean
 from pipeline.configuration.hydra_tree import first_line, groups
-from pipeline.configuration.tree import ROOT_KEYS, SWEEP
+from pipeline.configuration.tree import SWEEP
 from pipeline.configuration.typed_tree import keys_of, typed_tree
 
 Value = str | int | float | bool | None
@@ -33,22 +33,6 @@ def override(key: str, value: Value | Path) -> str:
         text = re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", str(value))
         return f"{key}={_quoted(text)}"
     return f"{key}={literal(value)}"
-
-
-def command_of(command: str, root: Path, *overrides: str) -> str:
-    """Return the shell line that runs a command of this project on `root`; the default root is left
-    out.
-    """
-    usual = root.absolute() == Path(ROOT_KEYS["root"]).absolute()
-    return shlex.join(
-        [
-            "python",
-            "-m",
-            f"pipeline.{command}",
-            *([] if usual else [override("root", root)]),
-            *overrides,
-        ]
-    )
 
 
 def literal(value: Value) -> str:

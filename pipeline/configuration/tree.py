@@ -175,6 +175,8 @@ class Config:
     choices: Mapping[str, str | None] = field(default_factory=dict)  # group -> chosen file
     quiet: bool = False
     verbose: bool = False
+    # the command and its overrides as the user typed them, whatever was composed from them since
+    invocation: tuple[str, ...] = ()
 
     @cached_property
     def yaml(self) -> str:

@@ -20,6 +20,7 @@ from pipeline.events import (
     TrialStarted,
 )
 from pipeline.files import sqlite_url
+from pipeline.reporting.foreign_trials import FOREIGN, FORKED_FROM, ROUND, is_foreign
 
 if TYPE_CHECKING:
     import optuna
@@ -47,6 +48,8 @@ class TrialRow:
     retries: list[str] = field(default_factory=list)
     extra: dict[str, float] = field(default_factory=dict)
     history: dict[int, dict[str, float]] = field(default_factory=dict)
+    # why it was not trained here: added through another program, or taken over; "" if it was
+    foreign: str = ""
     round: int | None = None  # in deterministic mode: the number of its round's first trial
     spans: list[tuple[int, float, float]] = field(
         default_factory=list
@@ -73,7 +76,12 @@ class StudyTable:
 
     @property
     def complete(self) -> list[TrialRow]:
-        return [trial for trial in self.trials if trial.state == "COMPLETE" and trial.objective]
+        """The study's own complete trials."""
+        return [
+            trial
+            for trial in self.trials
+            if trial.state == "COMPLETE" and trial.objective and trial.foreign != FOREIGN
+        ]
 
     @property
     def metric(self) -> str:
@@ -150,6 +158,12 @@ def table_of(study: "optuna.Study", folder: Path, events: Sequence[Event] = ()) 
     for frozen in study.get_trials(deepcopy=False):
         row = rows.setdefault(frozen.number, TrialRow(frozen.number))
         _read_optuna(frozen, row)
+        if is_foreign(frozen, study.user_attrs):
+            row.foreign = FOREIGN
+        elif FORKED_FROM in frozen.user_attrs:
+            row.foreign = "taken over from study {} as trial {}".format(
+                *frozen.user_attrs[FORKED_FROM]
+            )
         table.distributions.update(frozen.distributions)
     table.trials = [rows[number] for number in sorted(rows)]
     return table
@@ -189,7 +203,7 @@ def _read_optuna(frozen: "optuna.trial.FrozenTrial", row: TrialRow) -> None:
     if row.state == "COMPLETE" and frozen.values is not None:
         row.objective = tuple(frozen.values)
     row.suggested = dict(frozen.params)
-    row.round = attributes.get("round")
+    row.round = attributes.get(ROUND)
     if not row.params:
         row.params = {key.replace(".", "_"): value for key, value in frozen.params.items()}
     row.name = row.name or str(attributes.get("name", f"t{frozen.number:03d}"))

@@ -23,13 +23,13 @@ from cnn_core.errors import InputError
 from pipeline.configuration.overrides import Value
 from pipeline.files import StudyPaths, sqlite_file, sqlite_url, unsound_sqlite
 from pipeline.redact import redact
+from pipeline.reporting.foreign_trials import FORKED_FROM, MARKED_FROM
 from pipeline.search.fingerprint import FINGERPRINT, Fingerprint, differences
 from pipeline.search.queue import StorageFailed, storage_errors
 from pipeline.search.storage import MirrorStorage, set_state
 
 LOCK_WAIT_S = 10.0  # a database locked by another program for longer is an error
 CODE = "code"
-FORKED_FROM = "forked_from"  # user attribute of a trial: [study, number]
 MACHINE = "machine"  # user attribute of a study: what determines the bits of a trial
 
 
@@ -102,6 +102,7 @@ def open_study(
             study = optuna.load_study(study_name=paths.name, storage=_own(storage, paths.name))
             study.set_user_attr(FINGERPRINT, mark)
             study.set_user_attr(CODE, code)
+            study.set_user_attr(MARKED_FROM, 0)
             return study, False, []
         study = optuna.load_study(study_name=paths.name, storage=_own(storage, paths.name))
         attributes = study.user_attrs
@@ -122,6 +123,8 @@ def open_study(
             f"Start another: study.name=NEW (study.fork={paths.name} takes over the trials that "
             "fit)"
         )
+    if MARKED_FROM not in attributes:  # its trials until now were made before they were marked
+        study.set_user_attr(MARKED_FROM, len(study.get_trials(deepcopy=False)))
     remarks = []
     if attributes.get(CODE, code) != code:
         remarks.append(

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 
 import optuna
 from optuna.exceptions import StorageInternalError
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.events import State, TrialEnded
 from pipeline.redact import redact
+from pipeline.reporting.foreign_trials import ASKED, is_foreign
 from pipeline.search.storage import asking, reported_epochs, set_state
 from pipeline.slots.stop import FAILED, Stop
 
@@ -45,7 +46,9 @@ class TrialQueue:
         self._in_flight = 0
         self._changed = threading.Condition(threading.RLock())
         with storage_errors():
+            self._attributes = study.user_attrs
             trials = study.get_trials(deepcopy=False, states=COUNTED)
+        trials = [trial for trial in trials if self.counts_for_the_budget(trial)]
         self._counted = len(trials)
         self._maximize = study.directions[0] == optuna.study.StudyDirection.MAXIMIZE
         complete = [
@@ -74,6 +77,10 @@ class TrialQueue:
         """Tell whether the study has all its trials."""
         return self.left == 0
 
+    def counts_for_the_budget(self, trial: FrozenTrial) -> bool:
+        """Tell whether a stored trial is one of those that the study wants so many of."""
+        return trial.state in COUNTED and not is_foreign(trial, self._attributes)
+
     def ask(
         self, suggest: Callable[[optuna.Trial], list[str]]
     ) -> tuple[optuna.Trial, list[str]] | None:
@@ -93,6 +100,7 @@ class TrialQueue:
                 self.idle_s += time.monotonic() - began
             with storage_errors(), asking(self.study):
                 trial = self.study.ask()
+                trial.set_user_attr(ASKED, True)
                 overrides = suggest(trial)
             self._in_flight += 1
             return trial, overrides

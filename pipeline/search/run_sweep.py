@@ -2,11 +2,12 @@
 results.
 """
 
+import math
 import sys
 from collections.abc import Sequence
 
 from cnn_core.data.prepared import open_prepared
-from pipeline.configuration import Config
+from pipeline.configuration import Config, again
 from pipeline.configuration.overrides import override
 from pipeline.data import prepare
 from pipeline.events import State, StudyEnded
@@ -26,7 +27,6 @@ from pipeline.search.messages import (
     listeners_of,
     next_step,
     plan_lines,
-    resume_command,
     run_tags,
     study_ended,
     study_started,
@@ -37,6 +37,7 @@ from pipeline.search.open_study import (
 from pipeline.search.problem import Problem
 from pipeline.search.queue import StorageFailed, storage_errors
 from pipeline.search.runner import Runner, Usage
+from pipeline.search.samplers import grid
 from pipeline.search.search_jobs import SearchJobs
 from pipeline.search.session import Session, make_problem, open_session
 from pipeline.search.trial import Context
@@ -185,7 +186,7 @@ def _ended_well(session: Session) -> bool:
 def _no_time(session: Session) -> str:
     config = session.config
     minutes = override("budget.minutes", 2 * (config.budget.minutes or 1))
-    command = resume_command(config, override("budget.trials", session.queue.counted), minutes)
+    command = again(config, override("budget.trials", session.queue.counted), minutes)
     return f"study.confirm: no time was left for it; run it with: {command}"
 
 
@@ -222,11 +223,29 @@ def _end(session: Session) -> int:
     """Say how the run ended and how to continue; return the exit code."""
     config, stop = session.config, session.stop
     if stop.exit_code == FAILED:
-        on = f"resume with: {resume_command(config)}"
+        on = f"resume with: {again(config)}"
         _complain(f"{stop.reason}; once that is fixed, {on}")
     else:
-        print(next_step(config, session.queue, stop))
+        print(next_step(config, stop, _more(session)))
     return stop.exit_code
+
+
+def _more(session: Session) -> str:
+    """Return the override that adds trials: twice as many as there are, or all that a grid has, or
+    twice the time; "" where a grid has no more.
+    """
+    config, queue, used_s = session.config, session.queue, session.clock.used_s
+    if queue.total is None or session.stop.reason:
+        return override(
+            "budget.minutes", math.ceil(2 * max(config.budget.minutes or 1, used_s / 60))
+        )
+    trials = 2 * max(queue.total, queue.counted)
+    if config.sampler.name == "grid":
+        size = len(grid(session.problem.space))
+        if queue.counted >= size:
+            return ""
+        trials = min(trials, size)
+    return override("budget.trials", trials)
 
 
 def _complain(text: str) -> None:

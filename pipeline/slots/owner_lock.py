@@ -213,7 +213,8 @@ def reap_after(previous: Owner | None, study_folder: Path) -> tuple[int, int]:
     """Kill a dead coordinator's orphaned workers and remove its semaphores; return how many of
     each. The caller holds the study.
     """
-    if previous is None:  # it released the study, and everything else it held
+    # One that released the study left nothing; one that lives runs the original of a copied root.
+    if previous is None or previous.lives():
         return 0, 0
     workers = find_workers(study_folder)
     for process in workers:

@@ -21,7 +21,7 @@ from pipeline.events import (
 from pipeline.redact import redact
 from pipeline.slots.stop import FAILED, Stop
 from pipeline.tracking.mlflow_listener import MlflowListener
-from pipeline.tracking.store import Target
+from pipeline.tracking.store import Target, brought_home
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +78,8 @@ def make_listeners(
     settings = config.tracking
     if settings.name != "mlflow":
         return Listeners(others)
+    for line in brought_home(settings.uri, config.root):
+        print(line)
     target = Target(folder, config.root, settings.uri, settings.experiment, settings.figures)
     tracking = MlflowListener(target, lambda reason: stop.request(reason, FAILED))
     return Listeners([*others, tracking], tracking)
