@@ -33,7 +33,7 @@ from pipeline.search.runner import Runner, Usage
 from pipeline.search.trial import Context
 from pipeline.slots.pool import open_slots, owned
 from pipeline.slots.slot import Slot
-from pipeline.slots.stop import FAILED, SignalHandling, Stop
+from pipeline.slots.stop_request import FAILED, SignalHandling, Stop
 from pipeline.tracking.listeners import LogListener, make_listeners
 
 FINAL = Command(

@@ -17,7 +17,7 @@ from pipeline.search.leaderboard import table
 from pipeline.search.problem import Job, Problem
 from pipeline.search.queue import TrialQueue
 from pipeline.slots.slot import Machine
-from pipeline.slots.stop import FAILED, Stop
+from pipeline.slots.stop_request import FAILED, Stop
 from pipeline.tracking.listeners import Listeners, LogListener, make_listeners
 from pipeline.tracking.progress import ProgressListener
 from pipeline.tracking.store import is_server, resolve_uri

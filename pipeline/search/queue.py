@@ -18,7 +18,7 @@ from pipeline.events import State, TrialEnded
 from pipeline.redact import redact
 from pipeline.reporting.foreign_trials import ASKED, is_foreign
 from pipeline.search.storage import asking, reported_epochs, set_state
-from pipeline.slots.stop import FAILED, Stop
+from pipeline.slots.stop_request import FAILED, Stop
 
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 

@@ -42,7 +42,7 @@ from pipeline.search.search_jobs import SearchJobs
 from pipeline.search.session import Session, make_problem, open_session
 from pipeline.search.trial import Context
 from pipeline.slots.slot import Machine, Slot, SlotError
-from pipeline.slots.stop import FAILED, SignalHandling
+from pipeline.slots.stop_request import FAILED, SignalHandling
 from pipeline.tracking.mlflow_sender import backlog
 
 # User attribute of a study: the value of study.confirm with which its last run ended well; -1: it

@@ -19,7 +19,7 @@ from pipeline.events import (
     TrialStarted,
 )
 from pipeline.redact import redact
-from pipeline.slots.stop import FAILED, Stop
+from pipeline.slots.stop_request import FAILED, Stop
 from pipeline.tracking.mlflow_listener import MlflowListener
 from pipeline.tracking.store import Target, brought_home
 
