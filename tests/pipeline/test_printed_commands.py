@@ -8,14 +8,18 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pipeline.configuration import again, compose, going_on
+from pipeline.reporting.facts import Facts
+from pipeline.reporting.next_steps import next_sweep
 from pipeline.reporting.table import StudyTable, load_table
 from pipeline.search.messages import next_step, ui_command
 from pipeline.slots.stop_request import INTERRUPTED, Stop
+from tests.pipeline.studies import study_started
 
 REPOSITORY = Path(__file__).parents[2]
 TINY = [
@@ -119,12 +123,21 @@ def test_the_commands_of_the_report_and_of_show(swept: tuple[Path, str]) -> None
     kinds = {line.split()[2] for line in printed}
     wanted = {"sweep", "train", "replay", "final", "report"}
     assert {f"pipeline.{name}" for name in wanted} <= kinds
-    (following,) = [line for line in printed if "space=next" in line]
-    assert {"experiment=smoke", "data.train_size=60", "study.name=a-1-2"} <= {*following.split()}
     for line in printed:
         if line.split()[2] in ("pipeline.train", "pipeline.replay", "pipeline.report"):
             done = shell(line, place)
             assert done.returncode == 0, (line, done.stderr)
+
+
+def test_the_next_sweep_is_on_the_same_data_with_the_same_fixed_values(tmp_path: Path) -> None:
+    given = f"root='{tmp_path}/the root' data=mnist study.name=a-1 space=digits train.epochs=3"
+    started = study_started(tmp_path / "the root" / "a-1")
+    words = shlex.split(given)
+    started = replace(started, tags={"command": shlex.join(["python", "-m", "x", *words])})
+    table = StudyTable("a-1", started.folder, ("maximize",), [], started=started)
+    line = shlex.split(next_sweep(Facts(table, {})))
+    config = ["--config-dir", "my_conf", "space=next", "study.enqueue=[]", "study.name=a-1-2"]
+    assert line[3:] == [words[0], "data=mnist", "train.epochs=3", *config]
 
 
 def test_a_study_that_fits_sizes_to_the_data_is_resumed_by_what_the_user_typed(
