@@ -2,7 +2,6 @@
 leave nothing behind.
 """
 
-import re
 from pathlib import Path
 
 import numpy as np

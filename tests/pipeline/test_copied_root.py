@@ -25,6 +25,7 @@ from tests.pipeline.studies import (
     trial_ended,
     trial_started,
 )
+from tests.pipeline.test_tracking_edited import collect
 from tests.pipeline.test_tracking_mlflow import (
     artifacts_of,
     client_of,
@@ -159,8 +160,11 @@ def test_a_moved_root_is_told_of_once_and_nothing_is_sent_twice(tracked: Path) -
     assert brought_home(None, moved) == []
     run = runs_of(moved)["parent"]
     client_of(moved).set_tag(run.info.run_id, "mlflow.note.content", "written by hand")
+    client_of(moved).delete_run(runs_of(moved)["3"].info.run_id)
+    collect(moved)
     more_events(moved, moved / "digits")
     replay_journal(moved / "digits", moved)
+    assert set(runs_of(moved)) == {"parent", "0", "1", "2", "7"}
     assert runs_of(moved)["parent"].data.tags["mlflow.note.content"] == "written by hand"
 
 

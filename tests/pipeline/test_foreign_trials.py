@@ -48,7 +48,7 @@ def study(tmp_path: Path) -> optuna.Study:
     )
     made.set_user_attr(BASE, [])
     made.add_trial(added(0.99, **{"model.filters": 20, "of another tool": 0.5}))
-    queue = TrialQueue(made, 2, Stop(), 10)
+    queue = TrialQueue(made, None, Stop(), 10)
     for value in (0.5, 0.6):
         asked = queue.ask(SPACE.suggest)
         assert asked is not None
@@ -60,7 +60,7 @@ def study(tmp_path: Path) -> optuna.Study:
 def test_they_do_not_count(study: optuna.Study) -> None:
     queue = TrialQueue(study, 3, Stop(), 10)
     assert (queue.counted, queue.left, queue.best_number) == (2, 1, 2)
-    assert queue.ask(SPACE.suggest) is not None
+    assert queue.ask(SPACE.suggest) is not None  # would wait for others where they counted
 
 
 def test_they_are_last_marked_and_never_the_best(study: optuna.Study, tmp_path: Path) -> None:
