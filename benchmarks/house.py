@@ -29,7 +29,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("search", "bundle"),
     ("ensemble", "showing", "predictions", "demo_page"),
     (
-        *("prepare", "train", "show", "report", "replay", "ui", "doctor", "check"),
+        *("prepare", "train", "show", "report", "replay", "ui", "stop", "doctor", "check"),
         *("final", "evaluate", "export", "predict", "demo"),
     ),
     ("whole_sweep",),

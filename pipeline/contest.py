@@ -4,13 +4,14 @@ understood, make a preset, and run it to the end.
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cnn_core.errors import InputError
 from cnn_core.field_checks import setting
+from cnn_core.spec import DataSpec
 from pipeline.configuration import SWEEP, Command, Config, command_line, compose
 from pipeline.configuration.hydra_tree import search_path_override
 from pipeline.configuration.overrides import override
@@ -40,6 +41,8 @@ class ContestKeys:
         None, "table of the training pictures' labels; null: found; none: they have their own"
     )
     test: str | None = setting(None, "images to label; null: found; none: there are none")
+    test_label: str = setting("auto", "label column of the test table: auto, none, or its name")
+    test_id: str = setting("auto", "id column of the test table: auto, none, or its name")
     template: str | None = setting(None, "sample submission; null: found; none: there is none")
     output: str | None = setting(None, "submission to write; null: in the study's folder")
     format: str = setting(
@@ -72,6 +75,7 @@ class ContestKeys:
 # Keys that the made preset sets in its data section.
 _OF_DATA = ("label", "id", "shape", "size", "images_key", "labels_key", "on_damaged")
 _DATA_KEY = re.compile(rf"\bdata\.(?=(?:labels|{'|'.join(_OF_DATA)})\b)")
+_OF_TEST = re.compile(r"(?<![\w.])(label|id)(?=[=`])")
 _PARTS = ("labels", "test", "template")  # that a contest need not have
 
 COMMAND = Command(
@@ -112,7 +116,7 @@ def _run(config: Config, keys: ContestKeys) -> int:
         data = prepare(swept.data, swept.root, print if keys.dry else None)
         asked = _asked(keys, roles, swept.paths.folder / "submission.csv")
         if asked is not None:
-            for line in rehearse(data, asked):
+            for line in _rehearsed(data, asked):
                 print(line)
     print(f"preset: {preset}")
     if keys.dry:
@@ -123,6 +127,14 @@ def _run(config: Config, keys: ContestKeys) -> int:
     return code if code or asked is None else submit(swept, asked)
 
 
+def _rehearsed(data: DataSpec, asked: PredictKeys) -> Iterator[str]:
+    """Yield what the test data were taken for. Raises InputError in this command's own keys."""
+    try:
+        yield from rehearse(data, asked)
+    except InputError as error:
+        raise InputError(_OF_TEST.sub(r"test_\1", str(error))) from None
+
+
 def _asked(keys: ContestKeys, roles: ContestFiles, output: Path) -> PredictKeys | None:
     """Return what is to be predicted once there is a bundle, None without test data."""
     if roles.test is None:
@@ -130,6 +142,8 @@ def _asked(keys: ContestKeys, roles: ContestFiles, output: Path) -> PredictKeys 
     return PredictKeys(
         input=str(roles.test),
         output=keys.output or str(output),
+        label=keys.test_label,
+        id=keys.test_id,
         template=None if roles.template is None else str(roles.template),
         format=keys.format,
         images_key="auto" if roles.parts is None else roles.parts.test,
@@ -167,12 +181,13 @@ def _with_preset(config: Config, name: str, roles: ContestFiles, folder: Path) -
     write_preset(presets, name, keys.base, roles, folder, _data_settings(keys, roles))
     own = [text for text in config.overrides if text.partition("=")[0] != "study.name"]
     chosen = [search_path_override([str(presets)]), f"experiment={name}", *own]
-    return compose(
+    found = compose(
         [*chosen, override("study.name", name)],
         SWEEP,
         quiet=config.quiet,
         verbose=config.verbose,
     )
+    return replace(found, invocation=config.invocation)
 
 
 if __name__ == "__main__":

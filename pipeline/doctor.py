@@ -16,8 +16,9 @@ from optuna.trial import TrialState
 
 from cnn_core.data.prepared import open_prepared
 from cnn_core.errors import InputError
-from pipeline.configuration import Command, Config, command_line, setting
+from pipeline.configuration import Command, Config, again, command_line, setting
 from pipeline.files import StudyPaths, unsound_sqlite
+from pipeline.redact import redact
 from pipeline.reporting.table import state_of
 from pipeline.search.open_study import open_storage, quiet_optuna, read_study, repair
 from pipeline.search.queue import StorageFailed
@@ -31,6 +32,7 @@ from pipeline.slots.owner_lock import (
 from pipeline.slots.pool import open_slots
 from pipeline.slots.process import PINS
 from pipeline.slots.slot import SlotError
+from pipeline.tracking.artifact_addresses import bring_home, strayed
 from pipeline.tracking.mlflow_sender import backlog
 
 WORKER_BYTES = 300_000_000
@@ -62,7 +64,7 @@ def examine(config: Config, *, fix: bool) -> list[Finding]:
         studies = [config.paths.folder]
     for folder in studies:
         findings += _study(config, folder, fix)
-    return [*findings, *_store(root)]
+    return [*findings, *_store(root, fix)]
 
 
 def _environment(config: Config) -> list[Finding]:
@@ -203,10 +205,12 @@ def _repair(config: Config, paths: StudyPaths) -> None:
 
 def _semaphores(paths: StudyPaths) -> list[Path]:
     owner = read_owner(paths.owner)
-    return [] if owner is None else find_semaphores(owner.pid, psutil.Process().create_time())
+    if owner is None or owner.lives():  # in a copied root it may live
+        return []
+    return find_semaphores(owner.pid, psutil.Process().create_time())
 
 
-def _store(root: Path) -> list[Finding]:
+def _store(root: Path, fix: bool) -> list[Finding]:
     file = root / "mlflow.db"
     if not file.exists():
         return []
@@ -214,7 +218,16 @@ def _store(root: Path) -> list[Finding]:
         answer = unsound_sqlite(file)
     except sqlite3.OperationalError as error:
         answer = str(error)
-    return [Finding("MLflow store", f"{file}: {answer or 'sound'}", wrong=bool(answer))]
+    findings = [Finding("MLflow store", f"{file}: {answer or 'sound'}", wrong=bool(answer))]
+    if elsewhere := strayed(root):
+        text = (
+            f"its artifacts are in another root ({', '.join(map(str, elsewhere))}): this one was "
+            "copied or moved"
+        )
+        if fix:
+            bring_home(root)
+        findings.append(Finding("MLflow store", text, wrong=not fix, mendable=True, mended=fix))
+    return findings
 
 
 @dataclass
@@ -249,11 +262,8 @@ def main(config: Config) -> int:
     if not wrong:
         return 0
     mendable = any(finding.mendable for finding in wrong)
-    hint = (
-        "; python -m pipeline.doctor fix=true repairs what it can"
-        if mendable and not config.arguments.fix
-        else ""
-    )
+    fix = redact(again(config, "fix=true"))
+    hint = f"; {fix} repairs what it can" if mendable and not config.arguments.fix else ""
     print(f"{len(wrong)} {'thing is' if len(wrong) == 1 else 'things are'} wrong{hint}")
     return 1
 

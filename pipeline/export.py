@@ -2,6 +2,7 @@
 MLflow model.
 """
 
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from cnn_core.errors import InputError
 from pipeline.bundle.predictor import Bundle
 from pipeline.bundle.running import open_bundle
 from pipeline.bundle.writing import write_bundle
-from pipeline.configuration import Command, Config, command_line, setting
+from pipeline.configuration import Command, Config, command_line, override, setting
 from pipeline.data import prepare
 from pipeline.ensemble.assemble import assemble, trained_with
 from pipeline.files import atomic_write_bytes, writable_folder
@@ -87,14 +88,13 @@ def _export(config: Config) -> int:
         found = register(config, bundle, folder)
         print(f"MLflow: {found.name} version {found.version}; serve it on 127.0.0.1:")
         print(
-            f'  MLFLOW_TRACKING_URI="{found.tracking_uri}" mlflow models serve -m "{found.uri}" '
+            f"  MLFLOW_TRACKING_URI={shlex.quote(found.tracking_uri)} "
+            f"mlflow models serve -m {shlex.quote(found.uri)} "
             "--env-manager local -h 127.0.0.1 -p 5001"
         )
-    needed = "".join(f" 'plugins=[{plugin.path}]'" for plugin in {*assembled.own.values()})
-    print(
-        f"predict: python -m pipeline.predict bundle={folder} input=IMAGES output=submission.csv"
-        f"{needed}"
-    )
+    words = ["python", "-m", "pipeline.predict", override("bundle", folder)]
+    needed = [override("plugins", [str(plugin.path)]) for plugin in {*assembled.own.values()}]
+    print(f"predict: {shlex.join([*words, 'input=IMAGES', 'output=submission.csv', *needed])}")
     return 0
 
 

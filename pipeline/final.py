@@ -4,12 +4,12 @@ ensemble; resumable at every epoch.
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import joblib
 
 from pipeline import journal
-from pipeline.configuration import Command, Config, command_line, command_of, compose, override
+from pipeline.configuration import Command, Config, again, command_line, compose, going_on, override
 from pipeline.data import prepare
 from pipeline.ensemble.build import build_ensemble, summary_lines
 from pipeline.ensemble.candidates import candidates, stand_ins
@@ -33,7 +33,7 @@ from pipeline.search.runner import Runner, Usage
 from pipeline.search.trial import Context
 from pipeline.slots.pool import open_slots, owned
 from pipeline.slots.slot import Slot
-from pipeline.slots.stop import FAILED, SignalHandling, Stop
+from pipeline.slots.stop_request import FAILED, SignalHandling, Stop
 from pipeline.tracking.listeners import LogListener, make_listeners
 
 FINAL = Command(
@@ -67,8 +67,7 @@ def main(config: Config) -> int:
         with open_slots(planned.config, folder) as slots:
             code = build(planned, slots, print)
         if code == 0:
-            export = command_of("export", config.root, override("study.name", config.study.name))
-            print(f"next: {export}")
+            print(f"next: {going_on(config, 'export', ('tracking', 'slots', 'blas'))}")
         return code
 
 
@@ -87,6 +86,7 @@ def plan(config: Config) -> FinalPlan:
         FINAL,
         quiet=config.quiet,
     )
+    whole = replace(whole, invocation=config.invocation)
     data = prepare(whole.data, whole.root)
     whole, _ = fitted(whole, data)
     found = stand_ins(whole, found)
@@ -111,7 +111,7 @@ def build(planned: FinalPlan, slots: Sequence[Slot], say: Say) -> int:
     )
     ensemble = train(planned, nets, slots, stop, say)
     if stop.requested:
-        say(f"final: {stop.reason}; the same command resumes where it stopped")
+        say(f"final: {stop.reason}; resume with: {again(config)}")
         return stop.exit_code
     assert ensemble is not None
     for line in summary_lines(ensemble):

@@ -26,7 +26,7 @@ from pipeline.configuration.undisturbed import undisturbed
 from pipeline.events import State
 from pipeline.report import write_report
 from pipeline.slots.owner_lock import is_locked
-from pipeline.slots.stop import FAILED, HUNG_UP, INTERRUPTED, TERMINATED
+from pipeline.slots.stop_request import FAILED, HUNG_UP, INTERRUPTED, TERMINATED
 from pipeline.trial_folder import TrialFolder
 from pipeline.whole_sweep import run_whole
 

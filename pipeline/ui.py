@@ -34,11 +34,13 @@ COMMAND = Command(
 
 def main(config: Config) -> int:
     """Make the store if there is none, print the links, become the server."""
-    from pipeline.tracking.store import open_store
+    from pipeline.tracking.store import brought_home, open_store
 
     root, port = Path(config.root), int(config.arguments.port)
     uri = resolve_uri(config.tracking.uri, root)
     refuse_used_port(port)
+    for line in brought_home(config.tracking.uri, root):
+        print(line)
     store = open_store(uri, root, config.tracking.experiment)
     address = f"http://{HOST}:{port}"
     shared = share_view(store.client, store.experiment_id, None)

@@ -21,7 +21,7 @@ from pipeline.events import State, TrialEnded
 from pipeline.search.queue import TrialQueue
 from pipeline.search.samplers import PerTrialSampler
 from pipeline.search.session import Session
-from pipeline.slots.stop import Stop
+from pipeline.slots.stop_request import Stop
 
 MEASURED = 10  # trials at each size
 SAMPLING = ("before_trial", "infer_relative_search_space", "sample_relative", "sample_independent")

@@ -19,7 +19,7 @@ from cnn_core.data.image_form import ImageForm
 from pipeline.bundle.predictor import Bundle
 from pipeline.configuration import Config
 from pipeline.records.typed_json import plain
-from pipeline.tracking.store import Store, open_store, resolve_uri
+from pipeline.tracking.store import Store, brought_home, open_store, resolve_uri
 
 _LONGEST_TAG = 5000  # signs: a limit of MLflow's
 
@@ -43,6 +43,8 @@ def register(config: Config, bundle: Bundle, folder: Path) -> Registered:
     Raises whatever MLflow raises where its store cannot be reached.
     """
     uri = resolve_uri(config.tracking.uri, config.root)
+    for line in brought_home(config.tracking.uri, config.root):
+        print(line)
     store = open_store(uri, config.root, config.tracking.experiment)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     logging.getLogger("mlflow").setLevel(logging.ERROR)
@@ -148,7 +150,7 @@ def _study_run(client, experiment_id: str, study: str) -> str | None:  # type: i
         order_by=["attributes.start_time ASC"],
     )
     for run in runs:
-        if "mlflow.parentRunId" not in run.data.tags:
+        if "mlflow.parentRunId" not in run.data.tags and run.data.tags.get("kind") != "final":
             return str(run.info.run_id)
     return None
 

@@ -54,6 +54,7 @@ def compose(
     own = _own_keys(command)
     kept = tuple(text for text in overrides if parse_override(text).key_or_group not in own)
     config = _to_config(node, base, kept, command, quiet, verbose)
+    config = replace(config, invocation=(command.name, *overrides))
     if node["plugins"] and not plugins:  # a preset's, which nobody has loaded
         plugins = tuple(loaded_of(OmegaConf.to_container(node["plugins"])))
     check_use(config, plugins)

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.configuration.hydra_tree import groups
+from pipeline.configuration.searchable import GRAMMAR, reaches
 from pipeline.configuration.tree import FREE_SECTIONS, SECTIONS, Command, section_type
 from pipeline.configuration.typed_tree import typed_tree
 
@@ -33,6 +34,15 @@ ROOT_WORDS = {
 EXIT_CODES = (
     "0 done; 1 failed; 2 refused before anything began, with the reason in one line; 130, "
     "143, 129 interrupted, terminated, terminal closed: the same command resumes."
+)
+
+
+SPACED = ("sweep", "show")  # commands that take a space
+SPACE_WORDS = (
+    "A space is a mapping of keys, on the command line as "
+    "'space={{model.filters:{{int:[8,32]}}}}' or in a file space/mine.yaml below --config-dir DIR. "
+    "A key with a * can be searched, and the groups {}; all else is the same for all trials of a "
+    "study. A key given on the command line is not searched."
 )
 
 
@@ -67,6 +77,11 @@ def print_help(command: Command, console: Console | None = None) -> None:
     if shown:
         _title(console, "Groups (the default in brackets), each choice a file in conf/")
         _print_rows(console, shown)
+    if command.name in SPACED:
+        _title(console, "Spaces: what is searched")
+        searched = ", ".join(filter(reaches, groups()))
+        console.print(SPACE_WORDS.format(searched), markup=False, highlight=False)
+        _print_rows(console, GRAMMAR)
     _title(console, "Keys, their defaults and meaning")
     _print_rows(console, list(_tree_rows(tree, listens)))
     _title(console, "Flags")
@@ -123,7 +138,9 @@ def _tree_rows(tree: DictConfig, listens: tuple[str, ...]) -> Iterator[tuple[str
         settings: Any = section_type(section, tree[section].get("name"))
         for item in dataclasses.fields(settings):
             if item.name != "name" or section == "study":
-                yield f"{section}.{item.name}", _value(tree[section][item.name]), _meaning(item)
+                key = f"{section}.{item.name}"
+                star = " *" if reaches(key) else ""
+                yield key + star, _value(tree[section][item.name]), _meaning(item)
 
 
 def _value(value: Any) -> str:

@@ -15,9 +15,9 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from cnn_core.errors import InputError, did_you_mean
-from cnn_core.plugins import Plugin, loaded
+from cnn_core.plugins import Plugin
 from pipeline.configuration.hydra_tree import first_line, groups
-from pipeline.configuration.tree import ROOT_KEYS, SWEEP
+from pipeline.configuration.tree import SWEEP
 from pipeline.configuration.typed_tree import keys_of, typed_tree
 
 PLUGINS = "plugins"  # the key
@@ -40,24 +40,6 @@ def path_literal(path: Path) -> str:
         return str(path)
     # A dollar and a brace in a path would otherwise be read as an interpolation.
     return _quoted(re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", str(path)))
-
-
-def command_of(command: str, root: Path, *overrides: str) -> str:
-    """Return the shell line that runs a command of this project on `root` with the plug-ins of this
-    process; the default root is left out.
-    """
-    named = any(text.startswith(f"{PLUGINS}=") for text in overrides)
-    usual = root.absolute() == Path(ROOT_KEYS["root"]).absolute()
-    return shlex.join(
-        [
-            "python",
-            "-m",
-            f"pipeline.{command}",
-            *([] if usual else [override("root", root)]),
-            *([named_plugins(loaded())] if loaded() and not named else []),
-            *overrides,
-        ]
-    )
 
 
 def named_plugins(plugins: Iterable[Plugin]) -> str:

@@ -175,6 +175,8 @@ class Config:
     plugins: tuple[Plugin, ...] = ()
     quiet: bool = False
     verbose: bool = False
+    # the command and its overrides as the user typed them, whatever was composed from them since
+    invocation: tuple[str, ...] = ()
 
     @cached_property
     def yaml(self) -> str:

@@ -1,6 +1,7 @@
 """The preset that a contest's folder makes: experiment=contest on its files."""
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -8,12 +9,13 @@ from typing import Any
 
 import yaml
 
+from pipeline.configuration import override
 from pipeline.contest_folder.roles import ContestFiles
 from pipeline.files import atomic_write_text
 
 _HEAD = """# @package _global_
 # Made by python -m pipeline.contest from {folder}; change it by hand and run
-#   python -m pipeline.sweep --config-dir {presets} experiment={name}
+#   {command}
 """
 
 
@@ -64,6 +66,9 @@ def write_preset(
         "data": settings | dict(data),
     }
     path = preset_path(presets, name)
-    head = _HEAD.format(folder=folder, presets=presets, name=name)
+    words = ["python", "-m", "pipeline.sweep", "--config-dir", str(presets)]
+    root = override("root", presets.parent)
+    command = shlex.join([*words, f"experiment={name}", root])
+    head = _HEAD.format(folder=folder, command=command)
     atomic_write_text(path, head + yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
     return path

@@ -15,6 +15,7 @@ from cnn_core.measures import ranked_by
 from pipeline.configuration import Config, override
 from pipeline.events import State, TrialEnded
 from pipeline.files import StudyPaths
+from pipeline.reporting.foreign_trials import FOREIGN, is_foreign
 from pipeline.reporting.table import state_of
 from pipeline.search.fingerprint import BASE, FINGERPRINT
 from pipeline.trial_folder import StoredTrial, TrialFolder
@@ -116,6 +117,12 @@ class StoredStudy:
         """Return a trial from its folder, or else from the study, or None where both fail; and a
         line for the user, "" where all is as it should be.
         """
+        if (
+            self._opened
+            and number in self.trials
+            and is_foreign(self.trials[number], self._opened[1])
+        ):
+            return None, f"trial {number} is left out: {FOREIGN}"
         try:
             trial = TrialFolder(self.paths.trial(number)).read()
         except InputError as error:

@@ -27,7 +27,7 @@ from pipeline.search.runner import JobList
 from pipeline.search.trial import Context, Training, attempt, not_finite
 from pipeline.slots.retry import Paused
 from pipeline.slots.slot import Slot, SlotError
-from pipeline.slots.stop import FAILED, Stop
+from pipeline.slots.stop_request import FAILED, Stop
 from pipeline.trial_folder import TrialFolder
 
 Say = Callable[[str], None]

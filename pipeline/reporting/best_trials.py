@@ -17,6 +17,7 @@ import numpy as np
 
 from cnn_core.measures import ranked_by
 from pipeline.events import State
+from pipeline.reporting.foreign_trials import FOREIGN
 from pipeline.reporting.scores import wilson
 from pipeline.reporting.table import StudyTable, TrialRow, confirmed_metrics
 
@@ -27,7 +28,8 @@ ENDED = (State.COMPLETE, State.PAUSED, State.PRUNED, State.FAIL)
 def ranked(table: StudyTable) -> list[TrialRow]:
     """Return the ended trials, best first: those that `study.confirm` has confirmed, in its order;
     other complete ones by objective (with two objectives: the Pareto front, then by the first);
-    paused and pruned ones by their last value; failed ones. Ties by number.
+    paused and pruned ones by their last value; failed ones. Ties by number. Last, so ordered among
+    themselves, those that were added through another program.
     """
     confirmed = list(confirmed_metrics(table.folder))
     front = front_of(table) if len(table.directions) > 1 else set()
@@ -37,7 +39,8 @@ def ranked(table: StudyTable) -> list[TrialRow]:
         place = confirmed.index(trial.number) if trial.number in confirmed else len(confirmed)
         value = sign * values[0] if (values := last_values(trial)) else 0.0
         state = ENDED.index(State(trial.state))
-        return (state, place, trial.number not in front, value, trial.number)
+        own = trial.foreign != FOREIGN
+        return (not own, state, place, trial.number not in front, value, trial.number)
 
     return sorted((trial for trial in table.trials if trial.state in ENDED), key=key)
 
@@ -47,7 +50,8 @@ def front_of(table: StudyTable) -> set[int]:
     without a complete trial.
     """
     if len(table.directions) == 1:
-        return {trial.number for trial in ranked(table)[:1] if trial.state == State.COMPLETE}
+        best = best_of(table)
+        return set() if best is None else {best.number}
     signs = [1.0 if direction == "maximize" else -1.0 for direction in table.directions]
     scores = {
         trial.number: [sign * value for sign, value in zip(signs, trial.objective, strict=True)]
@@ -61,9 +65,9 @@ def front_of(table: StudyTable) -> set[int]:
 
 
 def best_of(table: StudyTable) -> TrialRow | None:
-    """Return the best complete trial, None where none is complete."""
+    """Return the best complete trial of the study's own, None where none is complete."""
     first = next(iter(ranked(table)), None)
-    return first if first is not None and first.state == State.COMPLETE else None
+    return first if first in table.complete else None
 
 
 def last_values(trial: TrialRow) -> tuple[float, ...]:

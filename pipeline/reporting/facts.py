@@ -59,6 +59,7 @@ class Facts:
     )  # set of images -> its scores
     overrides: list[str] = field(default_factory=list)  # all of the winner's
     outlook: str = ""  # what more time would bring
+    seed: int | None = None  # of the study, as the winner was trained with it
 
     @property
     def winner(self) -> TrialRow:
@@ -109,7 +110,8 @@ def _of_best(facts: Facts, paths: StudyPaths) -> None:
     facts.overrides = list(best.overrides)
     try:
         if trial.overrides.is_file():
-            facts.overrides = list(TrialFolder(trial).read().overrides)
+            stored = TrialFolder(trial).read()
+            facts.overrides, facts.seed = list(stored.overrides), stored.seed[0]
             images = _validation_images(facts.overrides)
         if trial.weights.is_file():
             facts.pictures = draw_net(trial.folder).figures()

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from pipeline.configuration import command_of, override
 from pipeline.records.manifest import SetScore
 from pipeline.reporting.facts import Facts, lockstep
 from pipeline.reporting.html import bullets, command, table, text
@@ -51,13 +52,25 @@ def following(facts: Facts) -> str:
         )
         parts.append(text(f"{words} Save it as my_conf/space/next.yaml:"))
         parts.append(command(space_yaml(facts.following)))
-        parts.append(
-            command(
-                "python -m pipeline.sweep --config-dir my_conf space=next "
-                f"study.name={facts.table.name}-2"
-            )
-        )
+        parts.append(command(next_sweep(facts)))
     return "".join(parts)
+
+
+def next_sweep(facts: Facts) -> str:
+    """The sweep's command with the next space, as another study; what it fixed stays."""
+    name = override("study.name", f"{facts.table.name}-2")
+    words = _words(facts)[3:]
+    replaced = ("space", "study.name", "study.fork", "study.enqueue", "study.confirm")
+    kept = [word for word in words if word.partition("=")[0] not in replaced]
+    whole = [*kept, "--config-dir", "my_conf", "space=next", "study.enqueue=[]", name]
+    return shlex.join(["python", "-m", "pipeline.sweep", *whole])
+
+
+def _words(facts: Facts) -> list[str]:
+    """The words of the command that ran the sweep, or of one that names its root alone."""
+    started = facts.table.started
+    told = shlex.split(started.tags.get("command", "")) if started is not None else []
+    return told or shlex.split(command_of("sweep", facts.table.folder.parent))
 
 
 def space_yaml(space: Mapping[str, Any]) -> str:
@@ -146,33 +159,18 @@ def _scores(name: str, scores: Mapping[str, Any]) -> list[str]:
 def repeat(facts: Facts) -> str:
     """The commands that reproduce the study."""
     study = facts.table
-    name = shlex.quote(study.name)
-    root = study.folder.parent
-    where = f"root={shlex.quote(str(root))} " if root.name != "outputs" else ""
+    root, name = study.folder.parent, override("study.name", study.name)
     steps: list[tuple[str, str]] = []
     if study.started is not None and study.started.tags.get("command"):
         steps.append(("the sweep", study.started.tags["command"]))
     if facts.overrides:
-        number = facts.winner.number
-        steps.append(
-            (
-                "the best configuration alone",
-                f"python -m pipeline.train {shlex.join(facts.overrides)}",
-            )
-        )
-        steps.append(
-            (
-                "the best trial again, compared to the bit",
-                f"python -m pipeline.replay {where}study.name={name} trial={number}",
-            )
-        )
-    steps.append(
-        (
-            "longer training on folds, and the ensemble",
-            f"python -m pipeline.final {where}study.name={name}",
-        )
-    )
-    steps.append(("this page", f"python -m pipeline.report {where}study.name={name}"))
+        number = override("trial", facts.winner.number)
+        if (alone := _alone(facts)) is not None:
+            steps.append(("the best configuration alone, to the bit", alone))
+        again = command_of("replay", root, name, number)
+        steps.append(("the best trial again, compared to the bit", again))
+    steps.append(("longer training on folds, and the ensemble", command_of("final", root, name)))
+    steps.append(("this page", command_of("report", root, name)))
     lines = [f"# {about}\n{words.strip()}" for about, words in steps]
     code = study.started.tags.get("code", "") if study.started else ""
     digest = study.started.tags.get("data_digest", "") if study.started else ""
@@ -180,3 +178,14 @@ def repeat(facts: Facts) -> str:
     cost = lockstep(study)
     notes = [text(line, "soft") for line in (facts_line, cost.line() if cost else "") if line]
     return command("\n".join(lines)) + "".join(notes)
+
+
+def _alone(facts: Facts) -> str | None:
+    """The command that trains the winner alone, None where it was not trained in this study."""
+    study, winner = facts.table, facts.winner
+    if winner.foreign or facts.seed is None:
+        return None
+    where = [word for word in _words(facts)[3:] if word.startswith(("blas.", "blas=", "tracking"))]
+    names = [override("study.name", study.name), override("study.seed", facts.seed)]
+    whole = [*facts.overrides, *where, *names, override("trial", winner.number)]
+    return command_of("train", study.folder.parent, *whole)

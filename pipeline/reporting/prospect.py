@@ -216,7 +216,7 @@ def outlook(table: StudyTable, images: int | None, used_s: float) -> str:
     """Return the sentence on what more time would bring, "" where nothing can be said: `another
     hour would bring about +0.02 ± 0.03 points`.
     """
-    own = sum(t.state in ("COMPLETE", "PRUNED") and not t.forked for t in table.trials)
+    own = sum(t.state in ("COMPLETE", "PRUNED") and not t.foreign for t in table.trials)
     if used_s <= 0 or not own:
         return ""
     hour = study_prospect(table, images, own * 3600.0 / used_s)

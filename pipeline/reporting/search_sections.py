@@ -195,7 +195,7 @@ def trials(facts: Facts) -> str:
         value: Cell = (unit.value(trial.value), trial.value) if trial.objective else ""
         cells: list[Cell] = [
             (str(trial.number), float(trial.number)),
-            trial.state.lower(),
+            trial.state.lower() + (f" ({trial.foreign})" if trial.foreign else ""),
             value,
             (str(trial.epochs), trial.epochs),
         ]

@@ -20,6 +20,7 @@ from pipeline.events import (
     TrialStarted,
 )
 from pipeline.files import sqlite_url
+from pipeline.reporting.foreign_trials import FOREIGN, FORKED_FROM, ROUND, is_foreign
 
 if TYPE_CHECKING:
     import optuna
@@ -50,7 +51,8 @@ class TrialRow:
     retries: list[str] = field(default_factory=list)
     extra: dict[str, float] = field(default_factory=dict)
     history: dict[int, dict[str, float]] = field(default_factory=dict)
-    forked: bool = False  # taken over from another study, with its values
+    # why it was not trained here: added through another program, or taken over; "" if it was
+    foreign: str = ""
     prior: str = ""  # where a study.prior took its values from: "digits t003", or "informed"
     round: int | None = None  # in deterministic mode: the number of its round's first trial
     spans: list[tuple[int, float, float]] = field(
@@ -78,7 +80,12 @@ class StudyTable:
 
     @property
     def complete(self) -> list[TrialRow]:
-        return [trial for trial in self.trials if trial.state == "COMPLETE" and trial.objective]
+        """The study's own complete trials."""
+        return [
+            trial
+            for trial in self.trials
+            if trial.state == "COMPLETE" and trial.objective and trial.foreign != FOREIGN
+        ]
 
     @property
     def metric(self) -> str:
@@ -155,6 +162,12 @@ def table_of(study: "optuna.Study", folder: Path, events: Sequence[Event] = ()) 
     for frozen in study.get_trials(deepcopy=False):
         row = rows.setdefault(frozen.number, TrialRow(frozen.number))
         _read_optuna(frozen, row)
+        if is_foreign(frozen, study.user_attrs):
+            row.foreign = FOREIGN
+        elif FORKED_FROM in frozen.user_attrs:
+            row.foreign = "taken over from study {} as trial {}".format(
+                *frozen.user_attrs[FORKED_FROM]
+            )
         table.distributions.update(frozen.distributions)
     table.trials = [rows[number] for number in sorted(rows)]
     return table
@@ -200,8 +213,7 @@ def _read_optuna(frozen: "optuna.trial.FrozenTrial", row: TrialRow) -> None:
     if row.state == "COMPLETE" and frozen.values is not None:
         row.objective = tuple(frozen.values)
     row.suggested = dict(frozen.params)
-    row.round = attributes.get("round")
-    row.forked = "forked_from" in attributes
+    row.round = attributes.get(ROUND)
     row.prior = row.prior or str(attributes.get("prior", ""))
     if not row.params:
         row.params = {key.replace(".", "_"): value for key, value in frozen.params.items()}

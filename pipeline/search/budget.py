@@ -102,11 +102,12 @@ def calibrated(config: Config, problem: Problem, slots: Sequence[Slot]) -> tuple
         choice = choose(config, problem, slots)
         atomic_write_text(path, json.dumps(asdict(choice)) + "\n")
     if choice.epochs != config.train.epochs:
-        config = compose(
+        planned = compose(
             [*config.overrides, override("train.epochs", choice.epochs)],
             quiet=config.quiet,
             verbose=config.verbose,
         )
+        config = replace(planned, invocation=config.invocation)
     return config, choice
 
 

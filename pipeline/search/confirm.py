@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 from pipeline.events import Event, State, TrialRetried
 from pipeline.files import StudyPaths, TrialPaths, atomic_write_text
+from pipeline.reporting.foreign_trials import FOREIGN
 from pipeline.reporting.table import TrialRow
 from pipeline.search.leaderboard import CONFIRMED
 from pipeline.search.problem import Job, Problem
@@ -79,7 +80,8 @@ def confirm(
     Each run is saved after every epoch, so an interrupted confirmation resumes where it stopped.
     """
     paths, study_seed = problem.config.paths, problem.config.study.seed
-    best = [row for row in rows if row.state == State.COMPLETE][:count]
+    own = [row for row in rows if row.state == State.COMPLETE and row.foreign != FOREIGN]
+    best = own[:count]
     jobs: list[tuple[Job, TrialFolder]] = []
     folders: dict[int, list[TrialFolder]] = {row.number: [] for row in best}
     for index in range(1, SEEDS + 1):

@@ -18,18 +18,17 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from cnn_core.measures import ranked_by
 from pipeline.events import State, TrialEnded
 from pipeline.files import StudyPaths
+from pipeline.reporting.foreign_trials import ROUND
 from pipeline.search.open_study import StudyCopies
 from pipeline.search.prior import PRIOR
 from pipeline.search.problem import Problem
-from pipeline.search.queue import COUNTED, TrialQueue, storage_errors
+from pipeline.search.queue import TrialQueue, storage_errors
 from pipeline.search.search_jobs import SearchJobs
 from pipeline.search.storage import labels_of, note, notes_of, running_trial, set_state
 from pipeline.search.trial import Context, Training
 from pipeline.slots.retry import Paused
 from pipeline.slots.slot import Slot, SlotError
 from pipeline.trial_folder import TrialFolder
-
-ROUND = "round"  # user attribute of a trial: the number of its round's first trial
 
 
 @dataclass
@@ -169,10 +168,14 @@ class LockstepJobs(SearchJobs):
         """Ask for a new round, or resume the one that was interrupted."""
         with storage_errors():
             trials = self.queue.study.get_trials(deepcopy=False)
-        open_rounds = (t.user_attrs[ROUND] for t in trials if not t.state.is_finished())
+        open_rounds = (
+            t.user_attrs[ROUND]
+            for t in trials
+            if not t.state.is_finished() and ROUND in t.user_attrs
+        )
         first = next(open_rounds, len(trials))
         before, begun = trials[:first], trials[first:]
-        counted = sum(t.state in COUNTED for t in before)
+        counted = sum(map(self.queue.counts_for_the_budget, before))
         total = self.queue.total
         size = self._copies.size if total is None else min(self._copies.size, total - counted)
         decider = self._copies.copy(before)

@@ -14,7 +14,7 @@ from typing import Any
 from cnn_core.spec import ADDED
 from pipeline.configuration import Config
 from pipeline.configuration.overrides import parse_override
-from pipeline.search.reach import SECTIONS
+from pipeline.configuration.searchable import SECTIONS
 from pipeline.search.space import Space
 
 PLACES = ("data.root", "data.download")  # the data's location does not matter, their digest does

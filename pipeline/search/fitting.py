@@ -124,7 +124,12 @@ def _kept(config: Config, data: DataSpec) -> list[str] | None:
 def with_sizes(config: Config, sizes: Sequence[str]) -> Config:
     """Return the configuration composed again with these overrides before its own."""
     again = compose([*sizes, *config.overrides], quiet=config.quiet, verbose=config.verbose)
-    return replace(again, command=config.command, arguments=config.arguments)
+    return replace(
+        again,
+        command=config.command,
+        arguments=config.arguments,
+        invocation=config.invocation,
+    )
 
 
 def sizes(config: Config, facts: SetFacts, pace: Pace = Pace()) -> list[str]:

@@ -10,8 +10,9 @@ from cnn_core.errors import InputError
 from pipeline.configuration import Config, compose
 from pipeline.configuration.overrides import Value
 from pipeline.files import StudyPaths
+from pipeline.reporting.foreign_trials import FORKED_FROM
 from pipeline.search.fingerprint import FINGERPRINT, Fingerprint, flat
-from pipeline.search.open_study import FORKED_FROM, read_study
+from pipeline.search.open_study import read_study
 from pipeline.search.queue import COUNTED
 from pipeline.search.space import Space
 from pipeline.search.storage import holds

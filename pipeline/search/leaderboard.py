@@ -12,6 +12,7 @@ import yaml
 from pipeline.events import State
 from pipeline.files import StudyPaths, atomic_write_text
 from pipeline.reporting.best_trials import best_of, last_values, ranked
+from pipeline.reporting.foreign_trials import FOREIGN
 from pipeline.reporting.table import TrialRow, table_of
 from pipeline.search.space import Space
 
@@ -45,10 +46,11 @@ def write(
     for place, row in enumerate(rows, 1):
         values = _filled([repr(value) for value in last_values(row)], objectives)
         overrides = " ".join(row.overrides)
-        cells = [place, row.number, row.state, *values, row.epochs, overrides, row.reason]
+        reason = row.reason or row.foreign
+        cells = [place, row.number, row.state, *values, row.epochs, overrides, reason]
         writer.writerow([*cells, row.prior] if taken else cells)
     atomic_write_text(paths.leaderboard, text.getvalue())
-    if rows and rows[0].state == State.COMPLETE:
+    if rows and rows[0].state == State.COMPLETE and rows[0].foreign != FOREIGN:
         best = rows[0]
         content = {
             "study": paths.name,
@@ -66,8 +68,9 @@ def table(rows: Sequence[TrialRow], objectives: Sequence[str], shown: int = SHOW
     for place, row in enumerate(rows[:shown], 1):
         values = [f"{v:.4f}" if abs(v) < 1000 else f"{v:.4g}" for v in last_values(row)]
         cells = [str(place), str(row.number), *_filled(values, objectives), str(row.epochs)]
+        state = f"{row.state}, {FOREIGN}" if row.foreign == FOREIGN else row.state
         prior = [row.prior] * taken
-        lines.append([*cells, row.state, *prior, " ".join(map(_short, row.overrides))])
+        lines.append([*cells, state, *prior, " ".join(map(_short, row.overrides))])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     padded = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
     more = [f"... and {len(rows) - shown} more in leaderboard.csv"] if len(rows) > shown else []

@@ -2,14 +2,13 @@
 and how to continue.
 """
 
-import shlex
 import statistics
 import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.configuration import Config, command_of, override
+from pipeline.configuration import Config, again, command_of, given_of, override
 from pipeline.events import State, StudyEnded, StudyStarted
 from pipeline.redact import redact
 from pipeline.reporting.table import TrialRow
@@ -18,7 +17,7 @@ from pipeline.search.leaderboard import table
 from pipeline.search.problem import Job, Problem
 from pipeline.search.queue import TrialQueue
 from pipeline.slots.slot import Machine
-from pipeline.slots.stop import FAILED, Stop
+from pipeline.slots.stop_request import FAILED, Stop
 from pipeline.tracking.listeners import Listeners, LogListener, make_listeners
 from pipeline.tracking.progress import ProgressListener
 from pipeline.tracking.store import is_server, resolve_uri
@@ -43,7 +42,7 @@ def run_tags(config: Config, data_digest: str, machine: Machine, command: str) -
         "numpy": machine.numpy,
         "data": config.data.name,
         "data_digest": data_digest,
-        "command": redact(shlex.join(["python", "-m", f"pipeline.{command}", *config.overrides])),
+        "command": again(config),
         "mlflow.source.name": f"pipeline.{command}",
     }
 
@@ -175,45 +174,44 @@ def closing_lines(
         words = "best trial" if len(problem.objectives) == 1 else "Pareto front: trials"
         numbers = ", ".join(str(row.number) for row in best)
         lines += ["", f"{words} {numbers}: {' '.join(best[0].overrides)}"]
-        lines.append(f"train it alone: {train_command(config, problem, best[0])}")
+        if (command := train_command(config, problem, best[0])) is not None:
+            lines.append(f"train it alone: {command}")
     lines += said
     if outside is not None:
         lines.append(f"{outside:.1%} of the slots' time was spent outside training")
     if config.tracking.name == "mlflow":
         uri = resolve_uri(config.tracking.uri, config.root)
         lines.append(
-            "compare the runs: "
-            f"{f'open {redact(uri)}' if is_server(uri) else command_of('ui', config.root)}"
+            f"compare the runs: {f'open {redact(uri)}' if is_server(uri) else ui_command(config)}"
         )
     return lines
 
 
-def train_command(config: Config, problem: Problem, trial: TrialRow) -> str:
-    """Return the command that trains a trial alone in its study's root, bit for bit the same."""
+def ui_command(config: Config) -> str:
+    """Return the command that shows the runs of this study's store."""
+    where = given_of(config, ("tracking.uri", "tracking.experiment"))
+    return redact(command_of("ui", config.root, *where))
+
+
+def train_command(config: Config, problem: Problem, trial: TrialRow) -> str | None:
+    """Return the command that trains a trial alone in its study's root, bit for bit the same; None
+    for one that was not trained here.
+    """
+    if trial.foreign:
+        return None
+    where = given_of(config, ("blas", "tracking"))
     study = [override("study.name", config.study.name), override("study.seed", config.study.seed)]
     number = override("trial", trial.number)
-    return redact(command_of("train", config.root, *problem.base, *trial.overrides, *study, number))
+    whole = [*problem.base, *trial.overrides, *where, *study, number]
+    return redact(command_of("train", config.root, *whole))
 
 
-def next_step(config: Config, queue: TrialQueue, stop: Stop) -> str:
-    """Return the line that says how to continue."""
+def next_step(config: Config, stop: Stop, more: Sequence[str], enough: str = "") -> str:
+    """Return the line that says how to continue; `more` are the overrides that add trials, none
+    where there are no others; `enough` is why the study ended before it had all of them.
+    """
     if stop.exit_code:
-        return f"{stop.reason}; resume with: {resume_command(config)}"
-    if queue.enough:
-        more = ["budget.gain=null", f"budget.trials={2 * queue.counted}"]
-    elif queue.total is not None and not stop.reason:
-        more = [f"budget.trials={2 * queue.total}"]
-    else:
-        more = [f"budget.minutes={2 * (config.budget.minutes or 1):g}"]
-    done = stop.reason or queue.enough or "the study has all its trials"
-    return (
-        f"{done}; to add trials: {resume_command(config, *more)}; to start another study: "
-        "study.name=NAME"
-    )
-
-
-def resume_command(config: Config, *more: str) -> str:
-    """Return the command that resumes this study."""
-    keys = {text.partition("=")[0] for text in more}
-    kept = [text for text in config.overrides if text.partition("=")[0] not in keys]
-    return redact(shlex.join(["python", "-m", "pipeline.sweep", *kept, *more]))
+        return f"{stop.reason}; resume with: {again(config)}"
+    done = stop.reason or enough or "the study has all its trials"
+    add = f"; to add trials: {again(config, *more)}" if more else ", and its grid has no more"
+    return f"{done}{add}; to start another study: study.name=NAME"

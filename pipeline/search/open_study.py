@@ -23,13 +23,13 @@ from cnn_core.errors import InputError
 from pipeline.configuration.overrides import Value
 from pipeline.files import StudyPaths, sqlite_file, sqlite_url, unsound_sqlite
 from pipeline.redact import redact
+from pipeline.reporting.foreign_trials import FORKED_FROM, MARKED_FROM
 from pipeline.search.fingerprint import FINGERPRINT, Fingerprint, differences
 from pipeline.search.queue import StorageFailed, storage_errors
 from pipeline.search.storage import MirrorStorage, ReadOnlyStorage, set_state
 
 LOCK_WAIT_S = 10.0  # a database locked by another program for longer is an error
 CODE = "code"
-FORKED_FROM = "forked_from"  # user attribute of a trial: [study, number]
 MACHINE = "machine"  # user attribute of a study: what determines the bits of a trial
 
 
@@ -103,7 +103,7 @@ def open_study(
     with _refused():
         names = optuna.study.get_all_study_names(storage)
         if paths.name not in names:
-            attributes = {**begin(), CODE: code, FINGERPRINT: mark}
+            attributes = {**begin(), MARKED_FROM: 0, CODE: code, FINGERPRINT: mark}
             wanted = [StudyDirection[name.upper()] for name in directions]
             optuna.create_study(study_name=paths.name, storage=storage, directions=wanted)
             study = optuna.load_study(study_name=paths.name, storage=_own(storage, paths.name))
@@ -118,7 +118,7 @@ def open_study(
                 "fingerprint"
             )
         # its coordinator was killed just after making it
-        _give(study, {**begin(), CODE: code, FINGERPRINT: mark})
+        _give(study, {**begin(), MARKED_FROM: 0, CODE: code, FINGERPRINT: mark})
         attributes = study.user_attrs
     if changed := differences(attributes[FINGERPRINT], mark):
         lines = "; ".join(changed[:6]) + (
@@ -129,6 +129,8 @@ def open_study(
             f"Start another: study.name=NEW (study.fork={paths.name} takes over the trials that "
             "fit)"
         )
+    if MARKED_FROM not in attributes:  # its trials until now were made before they were marked
+        study.set_user_attr(MARKED_FROM, len(study.get_trials(deepcopy=False)))
     remarks = []
     if attributes.get(CODE, code) != code:
         remarks.append(

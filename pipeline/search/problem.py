@@ -18,7 +18,7 @@ from cnn_core.measures import is_minimized
 from cnn_core.spec import DataSpec, ModelSpec, Scalar, Spec
 from pipeline.configuration import Config, compose, spec_of
 from pipeline.configuration.overrides import parse_override
-from pipeline.search.reach import SECTIONS
+from pipeline.configuration.searchable import SECTIONS
 from pipeline.search.space import Space
 
 # What validation images are scored by is part of a spec, wherever it is set.

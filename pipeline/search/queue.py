@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.events import State, TrialEnded
 from pipeline.redact import redact
+from pipeline.reporting.foreign_trials import ASKED, is_foreign
 from pipeline.reporting.table import state_of
 from pipeline.search.promotion import Promotion, PromotionRule, Turn
 from pipeline.search.rungs import (
@@ -28,7 +29,7 @@ from pipeline.search.rungs import (
     tell_pruned,
 )
 from pipeline.search.storage import asking, reported_epochs, set_state
-from pipeline.slots.stop import FAILED, Stop
+from pipeline.slots.stop_request import FAILED, Stop
 
 Suggest = Callable[[optuna.Trial], list[str]]  # a trial's overrides
 Asked = tuple[optuna.Trial, list[str]]
@@ -69,7 +70,9 @@ class TrialQueue:
         self._in_flight = 0
         self._changed = threading.Condition(threading.RLock())
         with storage_errors():
+            self._attributes = study.user_attrs
             trials = study.get_trials(deepcopy=False, states=COUNTED)
+        trials = [trial for trial in trials if self.counts_for_the_budget(trial)]
         self._counted = len(trials)
         self._maximize = study.directions[0] == optuna.study.StudyDirection.MAXIMIZE
         complete = [
@@ -98,6 +101,10 @@ class TrialQueue:
         """Tell whether the study has all its trials, and none is to be promoted."""
         with self._changed, storage_errors():
             return self._turn() == Turn.NOTHING
+
+    def counts_for_the_budget(self, trial: FrozenTrial) -> bool:
+        """Tell whether a stored trial is one of those that the study wants so many of."""
+        return trial.state in COUNTED and not is_foreign(trial, self._attributes)
 
     def ask(self, suggest: Suggest) -> Asked | None:
         """Return a trial with its overrides: interrupted ones first, then a promoted or a new one;
@@ -128,6 +135,7 @@ class TrialQueue:
             done = self.total is not None and self._counted >= self.total
             return Turn.START if more else Turn.NOTHING if done else Turn.WAIT
         trials = self.study.get_trials(deepcopy=False)
+        trials = [trial for trial in trials if not is_foreign(trial, self._attributes)]
         if more and any(t.state == TrialState.WAITING and t.params for t in trials):
             return Turn.START  # an interrupted trial
         return self.rule.next_of(known_trials(self.study, trials), more=more)
@@ -135,6 +143,7 @@ class TrialQueue:
     def _start(self, suggest: Suggest) -> Asked:
         with storage_errors(), asking(self.study):
             trial = self.study.ask()
+            trial.set_user_attr(ASKED, True)
             if self.rule is not None and RUNG not in trial.user_attrs:
                 trial.set_user_attr(RUNG, self.rule.first)
             overrides = suggest(trial)
@@ -212,7 +221,7 @@ class TrialQueue:
                 trials = self.study.get_trials(deepcopy=False)
             if self.finished or (at_rest and not all(t.state.is_finished() for t in trials)):
                 return
-            if reason := self.may_end([trial for trial in trials if trial.state in COUNTED]):
+            if reason := self.may_end(list(filter(self.counts_for_the_budget, trials))):
                 self.enough, self.total = reason, self._counted + self._in_flight
                 self._changed.notify_all()
 

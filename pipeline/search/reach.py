@@ -3,24 +3,14 @@ would compare identical trials and announce a best one.
 """
 
 from collections.abc import Iterable
-from dataclasses import fields
 
 from cnn_core.errors import InputError
-from cnn_core.spec import SplitSpec
+from pipeline.configuration.searchable import NETS, SPLIT, reaches
 from pipeline.configuration.tree import FREE_SECTIONS, ROOT_KEYS
 from pipeline.configuration.tree import SECTIONS as TREE
 from pipeline.search.parameter import Parameter
 
-# What a net is trained with. Of the data a trial chooses the split alone: they are read once.
-SECTIONS = ("data", "model", "optimizer", "schedule", "regularizer", "augment", "train")
-SPLIT = tuple(f"data.{item.name}" for item in fields(SplitSpec))
-NETS = (*SECTIONS[1:], "experiment")
 KNOWN = {*TREE, *FREE_SECTIONS, *ROOT_KEYS, "hydra"}  # others are refused with the nearest key
-
-
-def reaches(path: str) -> bool:
-    """Tell whether a key or a group of the configuration is a part of what a trial trains."""
-    return path in SPLIT or path.partition(".")[0] in NETS
 
 
 def check_paths(parameters: Iterable[Parameter]) -> None:

@@ -17,7 +17,7 @@ from pipeline.search.runner import JobList, Runner, Usage
 from pipeline.search.trial import Context, Training
 from pipeline.slots.pool import open_slots
 from pipeline.slots.slot import Slot
-from pipeline.slots.stop import Stop
+from pipeline.slots.stop_request import Stop
 from pipeline.trial_folder import StoredTrial, TrialFolder
 
 NOT_COMPARED = ("epoch", "epoch_s")

@@ -2,12 +2,13 @@
 results.
 """
 
+import math
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 
 from cnn_core.data.prepared import open_prepared
-from pipeline.configuration import Config
+from pipeline.configuration import Config, again
 from pipeline.configuration.overrides import override
 from pipeline.configuration.termination import RunFailed
 from pipeline.data import prepare
@@ -30,7 +31,6 @@ from pipeline.search.messages import (
     listeners_of,
     next_step,
     plan_lines,
-    resume_command,
     run_tags,
     study_ended,
     study_started,
@@ -42,11 +42,12 @@ from pipeline.search.problem import Problem
 from pipeline.search.promotion_rounds import PromotionRounds
 from pipeline.search.queue import StorageFailed, storage_errors
 from pipeline.search.runner import Runner, Usage
+from pipeline.search.samplers import grid
 from pipeline.search.search_jobs import SearchJobs
 from pipeline.search.session import Session, make_problem, open_session
 from pipeline.search.trial import Context
 from pipeline.slots.slot import Machine, Slot, SlotError
-from pipeline.slots.stop import FAILED, SignalHandling
+from pipeline.slots.stop_request import FAILED, SignalHandling
 from pipeline.tracking.mlflow_sender import backlog
 
 # User attribute of a study: the value of study.confirm with which its last run ended well; -1: it
@@ -195,7 +196,7 @@ def _ended_well(session: Session) -> bool:
 def _no_time(session: Session) -> str:
     config = session.config
     minutes = override("budget.minutes", 2 * (config.budget.minutes or 1))
-    command = resume_command(config, override("budget.trials", session.queue.counted), minutes)
+    command = again(config, override("budget.trials", session.queue.counted), minutes)
     return f"study.confirm: no time was left for it; run it with: {command}"
 
 
@@ -235,7 +236,26 @@ def _end(session: Session) -> int:
     """Say how the run ended and how to continue; return the exit code. Raises RunFailed."""
     config, stop = session.config, session.stop
     if stop.exit_code == FAILED:
-        on = f"resume with: {resume_command(config)}"
+        on = f"resume with: {again(config)}"
         raise RunFailed(redact(f"{stop.reason}; once that is fixed, {on}"))
-    print(next_step(config, session.queue, stop))
+    print(next_step(config, stop, _more(session), session.queue.enough))
     return stop.exit_code
+
+
+def _more(session: Session) -> list[str]:
+    """Return the overrides that add trials: twice as many as there are, or all that a grid has, or
+    twice the time; none where a grid has no more.
+    """
+    config, queue, used_s = session.config, session.queue, session.clock.used_s
+    if queue.enough:
+        return ["budget.gain=null", override("budget.trials", 2 * queue.counted)]
+    if queue.total is None or session.stop.reason:
+        minutes = math.ceil(2 * max(config.budget.minutes or 1, used_s / 60))
+        return [override("budget.minutes", minutes)]
+    trials = 2 * max(queue.total, queue.counted)
+    if config.sampler.name == "grid":
+        size = len(grid(session.problem.space))
+        if queue.counted >= size:
+            return []
+        trials = min(trials, size)
+    return [override("budget.trials", trials)]

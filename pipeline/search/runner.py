@@ -25,7 +25,7 @@ from pipeline.search.queue import StorageFailed
 from pipeline.search.trial import Context, Training
 from pipeline.slots.retry import Paused
 from pipeline.slots.slot import Slot, SlotError
-from pipeline.slots.stop import FAILED
+from pipeline.slots.stop_request import FAILED, STOP_FILE, obey
 from pipeline.trial_folder import TrialFolder
 
 POLL_S = 0.1  # how often the main thread checks the clock; signals wake it anyway
@@ -109,6 +109,8 @@ class Runner:
         while any(thread.is_alive() for thread in threads):
             next(thread for thread in threads if thread.is_alive()).join(POLL_S)
             self._look_at_the_clock()
+            with self.guarded():
+                obey(self._log.with_name(STOP_FILE), self._context.stop)
         if self._clock is not None:
             with self.guarded():
                 self._clock.save(now=True)

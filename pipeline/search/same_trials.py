@@ -9,9 +9,9 @@ from cnn_core.errors import InputError
 from pipeline.configuration import compose, override, spec_of
 from pipeline.configuration.data_settings import DataSettings
 from pipeline.configuration.overrides import Value, parse_override
+from pipeline.configuration.searchable import SPLIT
 from pipeline.search.parameter import Parameter
 from pipeline.search.problem import Problem
-from pipeline.search.reach import SPLIT
 
 
 def check_effects(problem: Problem) -> None:

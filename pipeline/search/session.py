@@ -34,7 +34,7 @@ from pipeline.search.same_trials import check_effects
 from pipeline.search.samplers import grid, make_pruner, make_sampler
 from pipeline.search.space import Space, searched
 from pipeline.slots.owner_lock import hold
-from pipeline.slots.stop import Stop
+from pipeline.slots.stop_request import Stop
 
 
 @dataclass

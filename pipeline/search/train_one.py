@@ -21,7 +21,7 @@ from pipeline.search.space import Space
 from pipeline.search.trial import Context
 from pipeline.slots.pool import open_slots, owned
 from pipeline.slots.slot import Slot
-from pipeline.slots.stop import SignalHandling, Stop
+from pipeline.slots.stop_request import SignalHandling, Stop
 from pipeline.tracking.listeners import Listeners
 from pipeline.trial_folder import TrialFolder
 

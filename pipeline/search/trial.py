@@ -17,7 +17,7 @@ from pipeline.events import EpochDone, Event, State, TrialEnded, TrialRetried, T
 from pipeline.search.problem import Job
 from pipeline.slots.retry import with_retries
 from pipeline.slots.slot import Slot, SlotError, TimedOut
-from pipeline.slots.stop import Stop
+from pipeline.slots.stop_request import Stop
 from pipeline.trial_folder import TrialFolder
 
 Result = TypeVar("Result")

@@ -122,6 +122,7 @@ def print_rows(console: Console, what: str, rows: Sequence[tuple[str, TrialRow, 
         words = row.name.removeprefix(f"t{row.number:03d} ") + (
             f" ({redact(row.reason)})" if row.reason and row.state == "FAIL" else ""
         )
+        words += f" ({row.foreign})" if row.foreign else ""
         times = (str(row.epochs), f"{row.duration_s:.1f} s") if wide else ()
         grid.add_row(
             *(Text(cell) for cell in (name, row.state, _objective(row), *times, words)), style=style
@@ -266,7 +267,8 @@ def print_nets(console: Console, nets: Nets, study: str) -> None:
     console.print(Text(f"trained without a sweep as {study}: {count}", style="bold"))
     rows = [(folder.name, row, folder is first) for folder, row in nets.items()]
     print_rows(console, "net", rows)
-    command = f"python -m pipeline.show study.name={study} net={first.name}"
+    root = first.parents[2]
+    command = command_of("show", root, override("study.name", study), override("net", first.name))
     console.print(f"one of them: {command}", markup=False, soft_wrap=True)
 
 

@@ -43,6 +43,11 @@ class Owner:
             start=psutil.Process().create_time(),
         )
 
+    @property
+    def elsewhere(self) -> bool:
+        """Tell whether it is of another machine."""
+        return self.host != platform.node()
+
     def lives(self) -> bool:
         """Tell whether this process runs on this machine now."""
         if (self.host, self.boot) != (platform.node(), boot_id()):
@@ -81,7 +86,8 @@ class OwnerLock:
             os.close(descriptor)
             raise _taken(self.path, found) from None
         self.previous = _read(descriptor)
-        if self._elsewhere(self.previous):  # a shared file system may not share its locks
+        # A shared file system may not share its locks.
+        if self.previous is not None and self.previous.elsewhere:
             os.close(descriptor)
             raise _taken(self.path, self.previous)
         self._descriptor = descriptor
@@ -93,9 +99,6 @@ class OwnerLock:
             self._write(asdict(Owner.here()) | {"released": True})
             os.close(self._descriptor)
             self._descriptor = None
-
-    def _elsewhere(self, owner: Owner | None) -> bool:
-        return owner is not None and owner.host != platform.node()
 
     def _write(self, content: dict[str, Any]) -> None:
         """Overwrite in place: a rename would leave the lock on a file that nobody sees."""
@@ -145,7 +148,7 @@ def _read(descriptor: int) -> Owner | None:
 
 def _taken(path: Path, owner: Owner | None) -> InputError:
     who = f"process {owner.pid} on {owner.host}" if owner else "another process"
-    elsewhere = owner is not None and owner.host != platform.node()
+    elsewhere = owner is not None and owner.elsewhere
     hint = f"; if that machine is gone, remove {path}" if elsewhere else ""
     return InputError(
         f"study {path.parent.name!r}: one sweep at a time may own a study, got a second while "
@@ -213,7 +216,8 @@ def reap_after(previous: Owner | None, study_folder: Path) -> tuple[int, int]:
     """Kill a dead coordinator's orphaned workers and remove its semaphores; return how many of
     each. The caller holds the study.
     """
-    if previous is None:  # it released the study, and everything else it held
+    # One that released the study left nothing; one that lives runs the original of a copied root.
+    if previous is None or previous.lives():
         return 0, 0
     workers = find_workers(study_folder)
     for process in workers:

@@ -14,6 +14,7 @@ from cnn_core.plugins import require
 from pipeline.configuration import Config
 from pipeline.slots.owner_lock import OwnerLock, reap_after
 from pipeline.slots.slot import CallFailed, Slot, WorkerSettings
+from pipeline.slots.stop_request import STOP_FILE
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -29,6 +30,7 @@ def owned(folder: Path) -> Iterator[None]:
     lock.acquire()
     try:
         reap_after(lock.previous, folder)
+        (folder / STOP_FILE).unlink(missing_ok=True)  # it asked an earlier run
         yield
     finally:
         lock.release()

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from pipeline.slots.slot import WorkerDied
-from pipeline.slots.stop import Stop
+from pipeline.slots.stop_request import Stop
 
 RETRIES = 2  # per call
 Result = TypeVar("Result")

@@ -20,9 +20,9 @@ from pipeline.events import (
     TrialStarted,
 )
 from pipeline.redact import redact
-from pipeline.slots.stop import FAILED, Stop
+from pipeline.slots.stop_request import FAILED, Stop
 from pipeline.tracking.mlflow_listener import MlflowListener
-from pipeline.tracking.store import Target
+from pipeline.tracking.store import Target, brought_home
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +79,8 @@ def make_listeners(
     settings = config.tracking
     if settings.name != "mlflow":
         return Listeners(others)
+    for line in brought_home(settings.uri, config.root):
+        print(line)
     plugins = named_plugins(config.plugins) if config.plugins else None
     target = Target(
         folder, config.root, settings.uri, settings.experiment, settings.figures, plugins

@@ -215,6 +215,8 @@ class _Process:
 
     def _hear(self, told: Told) -> None:
         before, self.told, self._last_told = self.told, told, time.monotonic()
+        if told.remark and not before.remark:
+            log.warning("MLflow: %s", told.remark)
         if told.problem and not before.problem:
             outlook = (
                 "the sweep stops" if told.full else "the sweep goes on and its runs are sent later"

@@ -48,6 +48,7 @@ class Told:
     loaded: bool = False  # MLflow is imported: from here on, delays are the store's
     experiment_id: str | None = None
     shared: bool = False  # the store took the study's view
+    remark: str = ""  # what was deleted there, and stays so
     problem: str | None = None  # why the last attempt failed
     full: bool = False  # the problem is a full disk under a store on this machine
     spent_s: float = 0.0  # processor time beside the trials
@@ -128,7 +129,12 @@ class Sending:
     def _progressed(self) -> None:
         """Report the sender's state; the sender calls this while it works."""
         sender = self._opened()
-        self._tell(loaded=sender.loaded, experiment_id=sender.experiment_id, shared=sender.shared)
+        self._tell(
+            loaded=sender.loaded,
+            experiment_id=sender.experiment_id,
+            shared=sender.shared,
+            remark=sender.remark,
+        )
 
     def _tell(self, **news: Any) -> None:
         for name, value in news.items():

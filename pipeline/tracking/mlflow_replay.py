@@ -1,7 +1,8 @@
 """A study's events as calls to MLflow, in order; an event that is applied twice changes nothing."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.events import (
@@ -72,6 +73,10 @@ class Replay:
         self._on_progress = on_progress
         self._trials: dict[int, ReplayedTrial] = {}
         self._study: StudyStarted | None = None
+        # Tags that the starts before this one have given, and this one's too.
+        self._before: dict[str, str] = {}
+        self._given: dict[str, str] = {}
+        self._unnamed: set[int] = set()  # runs created without their trial's name
         self._handlers: Mapping[type[Event], Callable[[Any], None]] = {
             StudyStarted: self._start_study,
             TrialStarted: self._start_trial,
@@ -85,10 +90,20 @@ class Replay:
     def has_parent(self) -> bool:
         return self._runs.parent is not None
 
+    @property
+    def remark(self) -> str:
+        """What the user should know of runs that were deleted, "" if none were."""
+        return self._runs.about_deleted()
+
+    def all_sent(self) -> None:
+        """Take runs that remembered events made, and that are not there, for deleted."""
+        self._runs.removed(self._trials)
+
     def remember(self, event: Event) -> None:
         match event:
             case StudyStarted():
-                self._study = event
+                self._study, self._before = event, self._given
+                self._given = self._given | _tags_of(event)
             case TrialStarted(number=number, name=name):
                 self._trial(number).name = name
             case EpochDone(number=number):
@@ -98,7 +113,8 @@ class Replay:
 
     def apply(self, event: Event) -> None:
         self.remember(event)
-        self._handlers[type(event)](event)
+        if getattr(event, "number", None) not in self._runs.deleted:
+            self._handlers[type(event)](event)
 
     def flush(self) -> None:
         """Send the metrics gathered so far."""
@@ -131,7 +147,10 @@ class Replay:
         begins in the middle of the trial).
         """
         if number not in self._runs.children:
-            name = self._trial(number).name or f"t{number:03d}"
+            name = self._trial(number).name
+            if not name:
+                name = f"t{number:03d}"
+                self._unnamed.add(number)
             self._runs.children[number] = self._runs.create(
                 name, {"trial": str(number), **(tags or {})}, self._study, time_s
             )
@@ -139,21 +158,22 @@ class Replay:
 
     def _start_study(self, event: StudyStarted) -> None:
         runs = self._runs
+        self.shared = share_view(runs.client, self._experiment_id, event.study)
+        if runs.parent_deleted:
+            return
+        tags = _tags_of(event)
         if runs.parent is None:
-            runs.parent = runs.create(event.study, {"state": "RUNNING"}, event, event.time_s)
+            runs.parent = runs.create(
+                event.study, {**tags, "state": "RUNNING"}, event, event.time_s
+            )
         else:
+            # What did not change is left as it is: somebody may have written it anew.
+            before = self._before or tags
+            changed = {key: value for key, value in tags.items() if before.get(key) != value}
             runs.client.update_run(runs.parent, status="RUNNING")
-        about = {
-            "state": "RUNNING",
-            "mlflow.note.content": event.note,
-            "slots": event.slots,
-            "trials_wanted": "by time" if event.total is None else event.total,
-            "directions": ", ".join(event.directions),
-        }
-        runs.tag(runs.parent, {**event.tags, **about})
+            runs.tag(runs.parent, {**changed, "state": "RUNNING"})
         runs.client.log_text(runs.parent, redact(event.config_yaml), "configuration.yaml")
         runs.use_data(runs.parent, event)
-        self.shared = share_view(runs.client, self._experiment_id, event.study)
 
     def _start_trial(self, event: TrialStarted) -> None:
         runs = self._runs
@@ -167,8 +187,10 @@ class Replay:
         }
         new = event.number not in runs.children
         run_id = self._run(event.number, tags, event.time_s)
-        if not new:
-            runs.client.update_run(run_id, status="RUNNING", name=event.name)
+        if not new:  # its name and what it holds may be the user's by now
+            name = event.name if event.number in self._unnamed else None
+            runs.client.update_run(run_id, status="RUNNING", name=name)
+            tags = {key: tags[key] for key in ("state", "slot")}
         runs.describe(run_id, event.params, tags)
         if new and self._study is not None:
             runs.use_data(run_id, self._study)
@@ -198,6 +220,7 @@ class Replay:
         if event.state != "INTERRUPTED":
             history = {epoch: done.metrics for epoch, done in sorted(trial.epochs.items())}
             figures = self._target.figures
+            event = replace(event, folder=self._here(event.folder))
             files = run_files.trial_artifacts(event, trial.name, history, figures=figures)
             run_files.log_artifacts(runs.client, run_id, files)
         self._terminate(run_id, event)
@@ -213,17 +236,28 @@ class Replay:
         tags = {"state": event.state, "reason": event.reason, "best_trial": best}
         runs.measure(parent, metrics_of(values, event.time_s, 0), tags)
         for number, found in confirmed_metrics(self._target.folder).items():
-            runs.measure(self._run(number), metrics_of(found, event.time_s, 0))
+            if number not in runs.deleted:
+                runs.measure(self._run(number), metrics_of(found, event.time_s, 0))
         self._terminate(parent, event)
         if self._target.figures and self._study is not None:
             files = run_files.study_artifacts(self._target.folder, self._study.study)
             self._on_progress()
             run_files.log_artifacts(runs.client, parent, files)
             self._on_progress()
-            if event.best_number is not None:
+            if event.best_number is not None and event.best_number not in runs.deleted:
                 folder = self._target.folder / "trials" / str(event.best_number)
                 files = run_files.best_artifacts(folder)
                 run_files.log_artifacts(runs.client, self._run(event.best_number), files)
+
+    def _here(self, folder: Path) -> Path:
+        """Return where a folder that the journal names is now: its root may have been copied or
+        moved.
+        """
+        root, own = self._target.root.absolute(), self._target.folder.absolute()
+        if self._study is None or not own.is_relative_to(root):
+            return folder
+        before = Path(self._study.folder).parents[len(own.relative_to(root).parts) - 1]
+        return root / folder.relative_to(before) if folder.is_relative_to(before) else folder
 
     def _terminate(self, run_id: str, event: TrialEnded | StudyEnded) -> None:
         status = STATUS.get(event.state, "FAILED")
@@ -231,3 +265,15 @@ class Replay:
             self._runs.client.update_run(run_id, status=status)
         else:
             self._runs.client.set_terminated(run_id, status, milliseconds(event.time_s))
+
+
+def _tags_of(event: StudyStarted) -> dict[str, str]:
+    """Return the tags of a study's run, its description only where there is one."""
+    note = {"mlflow.note.content": event.note} if event.note else {}
+    return {
+        **event.tags,
+        **note,
+        "slots": str(event.slots),
+        "trials_wanted": "by time" if event.total is None else str(event.total),
+        "directions": ", ".join(event.directions),
+    }

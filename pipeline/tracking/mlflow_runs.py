@@ -8,7 +8,7 @@ from pipeline.redact import redact
 from pipeline.tracking.store import Store
 
 if TYPE_CHECKING:
-    from mlflow.entities import Metric, RunTag
+    from mlflow.entities import Metric, Run, RunTag
 
 
 PARAMS_PER_CALL = 100
@@ -28,27 +28,56 @@ class Runs:
         self.client = store.client
         self.parent: str | None = None
         self.children: dict[int, str] = {}
+        # Runs that somebody deleted stay so: of the study, and of trials by number.
+        self.parent_deleted = False
+        self.deleted: set[int] = set()
         self._experiment_id, self._study_id = store.experiment_id, study_id
         self._find()
 
     def _find(self) -> None:
+        from mlflow.entities import ViewType
+
         token: str | None = None
         while True:
             page = self.client.search_runs(
                 [self._experiment_id],
                 f"tags.study_id = '{self._study_id}'",
+                run_view_type=ViewType.ALL,
                 max_results=1000,
                 page_token=token,
             )
             for run in page:
-                number = run.data.tags.get("trial")
-                if number is None:
-                    self.parent = run.info.run_id
-                else:
-                    self.children[int(number)] = run.info.run_id
+                self._found(run)
             token = page.token
             if not token:
-                return
+                break
+        self.deleted -= self.children.keys()
+        self.parent_deleted = self.parent_deleted and self.parent is None
+
+    def _found(self, run: "Run") -> None:
+        number, deleted = run.data.tags.get("trial"), run.info.lifecycle_stage == "deleted"
+        if number is None and deleted:
+            self.parent_deleted = True
+        elif number is None:
+            self.parent = run.info.run_id
+        elif deleted:
+            self.deleted.add(int(number))
+        else:
+            self.children[int(number)] = run.info.run_id
+
+    def removed(self, numbers: Iterable[int]) -> None:
+        """Take what this store has held, and holds no more, for deleted: the study's run, and those
+        of the trials of these numbers.
+        """
+        self.parent_deleted = self.parent is None
+        self.deleted |= set(numbers) - self.children.keys()
+
+    def about_deleted(self) -> str:
+        """Return a line about deleted runs, "" where there are none."""
+        found = ["the study's own"] if self.parent_deleted else []
+        if self.deleted:
+            found.append(f"{len(self.deleted)} of its trials")
+        return f"runs that were deleted there stay so: {' and '.join(found)}" if found else ""
 
     def create(
         self, name: str, tags: Mapping[str, str], study: StudyStarted | None, time_s: float | None

@@ -13,9 +13,12 @@ from typing import Any
 from pipeline import journal
 from pipeline.events import EpochDone, Event
 from pipeline.redact import redact
+from pipeline.tracking.artifact_addresses import STORE, is_own_store
 from pipeline.tracking.mlflow_replay import Replay
 from pipeline.tracking.store import (
     LOCK_NAME,
+    Known,
+    Store,
     Target,
     is_refusal,
     load_library,
@@ -37,6 +40,7 @@ class Sender:
         self._target, self._on_progress = target, on_progress
         self._journal = target.folder / journal.FILE_NAME
         self._replay: Replay | None = None
+        self._store: Store | None = None
         self._offset = 0
         self._queue: deque[tuple[Event | None, int]] = deque()
 
@@ -44,6 +48,11 @@ class Sender:
     def shared(self) -> bool:
         """Whether the store accepted the study's view."""
         return self._replay is not None and self._replay.shared
+
+    @property
+    def remark(self) -> str:
+        """What the user should know of what was deleted in the store, "" if nothing was."""
+        return "" if self._replay is None else self._replay.remark
 
     @property
     def skipped(self) -> list[str]:
@@ -102,26 +111,48 @@ class Sender:
         self.loaded = True
         self._on_progress()
         target = self._target
-        store = open_store(target.address, target.root, target.experiment)
+        done, known = self._read_position()
+        store = open_store(target.address, target.root, target.experiment, known)
         replay = Replay(store, study_id, target, self._on_progress)
-        # a newly created store gets everything
-        done = self._read_position() if replay.has_parent else 0
+        same = self._knows(store, known)
+        if not replay.has_parent and not same:
+            done = 0  # a newly created store gets everything
         for event, offset in journal.read(self._journal):
             if offset > done:
                 break
             if event is not None:
                 replay.remember(event)
             self._offset = offset
-        self.experiment_id = store.experiment_id
+        if done and same:
+            replay.all_sent()
+        self.experiment_id, self._store = store.experiment_id, store
         self._replay = replay
         return replay
 
-    def _read_position(self) -> int:
+    def _knows(self, store: Store, known: Known | None) -> bool:
+        """Return whether this study was sent to this very store, and to the same experiment."""
+        if known is None or not store.born:
+            return False
+        return (known.born, known.experiment) == (store.born, self._target.experiment)
+
+    def _read_position(self) -> tuple[int, Known | None]:
+        """Return the noted position, 0 in another store, and what was noted of that store."""
         try:
             noted = json.loads((self._target.folder / POSITION_NAME).read_text())
-            return int(noted["offset"]) if noted["store"] == store_key(self._target.address) else 0
+            if noted["store"] not in (self._key, store_key(self._target.address)):
+                return 0, None
+            offset, known = int(noted["offset"]), None
+            if "born" in noted:
+                known = Known(noted["born"], str(noted["experiment_id"]), noted["experiment"])
+            return offset, known
         except (OSError, ValueError, KeyError, TypeError):
-            return 0
+            return 0, None
+
+    @property
+    def _key(self) -> str:
+        """The name of the store in the noted position: a root's own is the same wherever it is."""
+        own = is_own_store(self._target.address, self._target.root)
+        return store_key(STORE if own else self._target.address)
 
     def _write_position(self) -> None:
         path = self._target.folder / POSITION_NAME
@@ -129,9 +160,11 @@ class Sender:
         new.write_text(
             json.dumps(
                 {
-                    "store": store_key(self._target.address),
+                    "store": self._key,
                     "offset": self._offset,
                     "experiment_id": self.experiment_id,
+                    "experiment": self._target.experiment,
+                    "born": 0 if self._store is None else self._store.born,
                 }
             )
         )

@@ -1,18 +1,24 @@
 """Where runs are kept: one MLflow store for all studies of a root, or a server."""
 
+import contextlib
 import errno
 import fcntl
 import hashlib
 import logging
 import os
+import shlex
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cnn_core.errors import InputError
 from pipeline.files import sqlite_file, sqlite_url
+from pipeline.redact import redact
+from pipeline.tracking.artifact_addresses import bring_home, is_own_store
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -130,6 +136,27 @@ class Store:
     client: "MlflowClient"
     experiment_id: str
     uri: str
+    born: int = 0  # when it was made, in milliseconds: another store has another; 0: not known
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a study noted of the store that it was sent to."""
+
+    born: int
+    experiment_id: str
+    experiment: str  # its name then
+
+
+def brought_home(uri: str | None, root: Path) -> list[str]:
+    """Bring the addresses of artifacts home, where `root` was copied or moved; return lines for the
+    user. A store that cannot be written is left to whoever opens it next.
+    """
+    if not is_own_store(resolve_uri(uri, root), root):
+        return []
+    with contextlib.suppress(sqlite3.Error), locked(root / ".mlflow.lock"):
+        return [line for line in [bring_home(root)] if line]
+    return []
 
 
 def load_library() -> None:
@@ -140,24 +167,62 @@ def load_library() -> None:
     import mlflow.tracking  # noqa: F401
 
 
-def open_store(uri: str, root: Path, experiment: str) -> Store:
+def open_store(uri: str, root: Path, experiment: str, known: Known | None = None) -> Store:
     """Opens (or creates) the store and the experiment; slow the first time (MLflow's import and its
-    schema take about 2 s).
+    schema take about 2 s). An experiment that was `known` by this name is used under its new one.
 
-    Raises whatever MLflow raises for a server that is down or a database that cannot be written.
+    Raises InputError for an experiment that was deleted, and whatever MLflow raises for a server
+    that is down or a database that cannot be written.
     """
     load_library()
-    from mlflow.tracking import MlflowClient
-
     if is_server(uri):
-        client = MlflowClient(tracking_uri=uri)
-        return Store(client, _experiment(client, experiment, None), uri)
+        return _opened(uri, experiment, None, known)
     # Two processes that create the schema at once would leave it incomplete.
     with locked(root / ".mlflow.lock"):
         _make_database(uri)
-        client = MlflowClient(tracking_uri=uri)
-        artifacts = (root / "mlartifacts").resolve()
-        return Store(client, _experiment(client, experiment, artifacts.as_uri()), uri)
+        if is_own_store(uri, root):
+            bring_home(root)
+        return _opened(uri, experiment, (root / "mlartifacts").resolve().as_uri(), known)
+
+
+def _opened(uri: str, experiment: str, artifacts: str | None, known: Known | None) -> Store:
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    born = _born(client)
+    if known is not None and known.experiment == experiment and known.born == born:
+        found = _renamed(client, known)
+        if found is not None:
+            return Store(client, found, uri, born)
+    return Store(client, _experiment(client, experiment, artifacts, uri), uri, born)
+
+
+def _born(client: "MlflowClient") -> int:
+    """Return when the store was made: the creation of the experiment that every store begins with;
+    0 where that cannot be read.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return int(client.get_experiment("0").creation_time or 0)
+    except MlflowException as error:
+        if is_refusal(error):  # removed by mlflow gc
+            return 0
+        raise
+
+
+def _renamed(client: "MlflowClient", known: Known) -> str | None:
+    """Return the id of a known experiment that has another name now."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = client.get_experiment(known.experiment_id)
+    except MlflowException as error:
+        if is_refusal(error):
+            return None
+        raise
+    active = found.lifecycle_stage != "deleted" and found.name != known.experiment
+    return str(found.experiment_id) if active else None
 
 
 def _make_database(uri: str) -> None:
@@ -176,19 +241,24 @@ def _make_database(uri: str) -> None:
     draft.rename(path)
 
 
-def _experiment(client: "MlflowClient", name: str, artifact_location: str | None) -> str:
+def _experiment(client: "MlflowClient", name: str, artifacts: str | None, uri: str) -> str:
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(name)
     if found is None:
         try:
-            return str(client.create_experiment(name, artifact_location=artifact_location))
+            return str(client.create_experiment(name, artifact_location=artifacts))
         except MlflowException:  # another process was faster
             found = client.get_experiment_by_name(name)
             if found is None:
                 raise
     if found.lifecycle_stage == "deleted":
-        client.restore_experiment(found.experiment_id)
+        restore = f"mlflow experiments restore --experiment-id {found.experiment_id}"
+        raise InputError(
+            f"tracking.experiment: must not have been deleted in MLflow, got {name!r}; choose "
+            f"another name, or restore it with all its runs: "
+            f"MLFLOW_TRACKING_URI={shlex.quote(redact(uri))} {restore}"
+        )
     return str(found.experiment_id)
 
 

@@ -1,6 +1,8 @@
 """Fixtures that tests of tracking, report and demo share."""
 
+import contextlib
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     root = tmp_path_factory.mktemp("mlflow-template")
     open_store(resolve_uri(None, root), root, "template")
+    with contextlib.closing(sqlite3.connect(root / "mlflow.db")) as connection, connection:
+        connection.execute("delete from experiments where name = 'template'")
     return root / "mlflow.db"
 
 

@@ -41,6 +41,7 @@ def study_started(
     trials: int = 6,
     resumed: bool = False,
     directions: tuple[str, ...] = ("maximize",),
+    note: str = "a note",
 ) -> StudyStarted:
     tags = {
         "code": "0123456789abcdef",
@@ -49,7 +50,7 @@ def study_started(
         "command": "python -m pipeline.sweep",
     }
     return StudyStarted(
-        study=folder.name, folder=folder, note="a note", seed=3, resumed=resumed, total=trials,
+        study=folder.name, folder=folder, note=note, seed=3, resumed=resumed, total=trials,
         slots=2, directions=directions, tags=tags, config_yaml="study:\n  name: made-up\n",
         time_s=START_S,
     )  # fmt: skip

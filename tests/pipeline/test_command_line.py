@@ -2,6 +2,7 @@
 and colours.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pytest
 import yaml
 
 import pipeline
-from pipeline.configuration import SWEEP, Command, Config, command_line, setting, version
+from pipeline.configuration import SWEEP, Command, Config, command_line, compose, setting, version
 from pipeline.configuration.hydra_tree import groups
+from pipeline.search.parameter import KINDS, OPTIONS
+from pipeline.search.space import Space
 
 
 @dataclass
@@ -93,6 +96,23 @@ def test_help_names_groups_keys_and_examples_in_any_width(
     ):
         assert key in out
     assert "\x1b[3" not in out
+
+
+def test_help_says_what_can_be_searched_and_how(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    assert run(SWEEP, "--help")[0] == 0
+    out = capsys.readouterr().out
+    marked = {line.split()[0] for line in out.splitlines() if line.split()[1:2] == ["*"]}
+    assert {"model.filters", "optimizer.lr", "train.epochs", "data.train_size"} <= marked
+    assert not {key for key in marked if key.startswith(("study.", "budget.", "slots.", "final."))}
+    for word in (*KINDS, *OPTIONS):
+        assert f"{word}:" in out
+    example = re.search(r"'space=(.*?)'", out)
+    assert example is not None and Space.parse(compose([f"space={example[1]}"]).space)
+    run(SMALL, "--help")
+    assert "Spaces" not in capsys.readouterr().out
 
 
 def test_help_of_a_small_command_shows_its_keys_only(capsys: pytest.CaptureFixture[str]) -> None:

@@ -50,6 +50,22 @@ def test_a_refusal_names_the_key_that_contest_takes(
     assert not (root / "mine").exists(), "a study that has not begun has no folder"
 
 
+def test_an_uncertain_test_table_is_decided_by_the_key_that_its_refusal_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, root = tmp_path / "mine", tmp_path / "out"
+    table_contest(folder)
+    test = folder / "test.csv"
+    header, *rows = test.read_text().splitlines()
+    more = [f"{row},n{k}" for k, row in enumerate(rows)]
+    test.write_text("\n".join([f"{header.replace('Id', 'alpha')},beta", *more]) + "\n")
+    assert _dry(folder, root) == 2
+    said = capsys.readouterr().err
+    assert "test_id='alpha' or test_id='beta'" in said and "`test_id` says which" in said
+    assert _dry(folder, root, "test_id=alpha") == 0
+    assert "ids: column 'alpha'" in capsys.readouterr().out
+
+
 def test_a_refusal_keeps_the_preset_of_a_run_before(tmp_path: Path) -> None:
     folder, root = tmp_path / "mine", tmp_path / "out"
     table_contest(folder)

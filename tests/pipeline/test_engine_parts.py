@@ -31,7 +31,7 @@ from pipeline.search.samplers import make_sampler
 from pipeline.search.space import Space
 from pipeline.search.storage import MirrorStorage, asking
 from pipeline.slots.owner_lock import Owner, OwnerLock, is_locked, read_owner
-from pipeline.slots.stop import Stop
+from pipeline.slots.stop_request import Stop
 from tests.ends import ended
 
 SPACE = Space.parse({"x": {"float": [0.0, 1.0]}})

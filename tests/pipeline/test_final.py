@@ -37,7 +37,7 @@ from pipeline.records.typed_json import plain
 from pipeline.search.runner import Runner, Usage
 from pipeline.search.trial import Context, Training
 from pipeline.slots.slot import Machine
-from pipeline.slots.stop import Stop
+from pipeline.slots.stop_request import Stop
 from pipeline.trial_folder import StoredTrial, TrialFolder
 from tests.ends import ended
 from tests.pipeline.final_study import FINAL_ARGUMENTS

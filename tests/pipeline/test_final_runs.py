@@ -15,7 +15,7 @@ from pipeline import final, journal
 from pipeline.configuration import command_line
 from pipeline.ensemble.nets import net_jobs, one_line_at_a_time, runs_folder
 from pipeline.files import StudyPaths
-from pipeline.slots.stop import Stop
+from pipeline.slots.stop_request import Stop
 from tests.pipeline.final_study import FINAL_ARGUMENTS
 
 ARGUMENTS = [*(text for text in FINAL_ARGUMENTS if text != "tracking=none"), "slots.n=2"]

@@ -6,7 +6,7 @@ import optuna
 import pytest
 
 from pipeline.search.queue import TrialQueue
-from pipeline.slots.stop import Stop
+from pipeline.slots.stop_request import Stop
 from pipeline.tracking.listeners import LogListener
 from tests.ends import ended
 

@@ -3,10 +3,12 @@ between.
 """
 
 import base64
+import contextlib
 import http.server
 import json
 import re
 import socket
+import sqlite3
 import threading
 import time
 import zlib
@@ -239,6 +241,8 @@ def test_a_store_made_anew_gets_the_whole_journal(mlflow_root: Path, mlflow_temp
     elsewhere = mlflow_root / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "mlflow.db").write_bytes(mlflow_template.read_bytes())
+    with contextlib.closing(sqlite3.connect(elsewhere / "mlflow.db")) as connection, connection:
+        connection.execute("update experiments set creation_time = 1")  # not that of the template
     replay_journal(folder, elsewhere)
     assert set(runs_of(elsewhere)) == {"parent", "0", "1", "2", "3"}
     assert isinstance(client_of(elsewhere), MlflowClient)

@@ -16,7 +16,7 @@ from pipeline.data import prepare
 from pipeline.events import EpochDone, Event
 from pipeline.search import messages, train_one
 from pipeline.search.space import searched
-from pipeline.slots.stop import Stop
+from pipeline.slots.stop_request import Stop
 from pipeline.tracking.progress import ProgressListener
 
 TINY = [

@@ -10,8 +10,7 @@ import pytest
 
 from cnn_core.errors import InputError
 from pipeline import ui
-from pipeline.configuration import compose
-from pipeline.configuration.overrides import command_of
+from pipeline.configuration import command_of, compose
 from pipeline.tracking.mlflow_view import runs_link, view_key
 from pipeline.tracking.store import resolve_uri, store_key
 

@@ -2,15 +2,19 @@
 every slot's thread reads.
 """
 
+import contextlib
 import signal
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType, TracebackType
 
 INTERRUPTED = 130
 TERMINATED = 143
 HUNG_UP = 129
 FAILED = 1
+STOP_FILE = "stop"  # in a study's folder: asks for a pause from outside, as one Ctrl-C does
+AT_ONCE = "now"  # its content where it asks as two do
 
 
 class Stop:
@@ -39,6 +43,14 @@ class Stop:
             self.now = self.now or now
         for call in list(self.on_request):
             call()
+
+
+def obey(file: Path, stop: Stop) -> None:
+    """Request a stop where the stop file is there, and remove it."""
+    with contextlib.suppress(FileNotFoundError):
+        now = file.read_text(encoding="utf-8", errors="replace").strip() == AT_ONCE
+        file.unlink()
+        stop.request("paused from outside", INTERRUPTED, now=now)
 
 
 class SignalHandling:
