@@ -14,7 +14,7 @@ from pipeline.reporting.prospect import expected_gain, outlook, prospect
 from pipeline.reporting.table import StudyTable, TrialRow
 from pipeline.search.gain import FEWEST, GainRule
 from pipeline.search.queue import TrialQueue
-from pipeline.slots.stop import Stop
+from pipeline.slots.stop_request import Stop
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 DRAWS: dict[str, Draw] = {

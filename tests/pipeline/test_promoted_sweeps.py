@@ -35,7 +35,7 @@ from pipeline.search.space import searched
 from pipeline.search.storage import MirrorStorage, reopen
 from pipeline.search.trial import Context
 from pipeline.slots.slot import Machine
-from pipeline.slots.stop import Stop
+from pipeline.slots.stop_request import Stop
 from pipeline.trial_folder import TrialFolder
 from tests.faults import toy
 
