@@ -47,6 +47,7 @@ CORE: tuple[tuple[str, ...], ...] = (
     ("averaging", "pyramid", "fused", "low_rank"),
     ("architectures",),
     ("caches",),
+    ("replanning",),
     ("training",),
     ("finishing",),
 )
