@@ -225,6 +225,8 @@ def _member(
     """Return one member; `epochs` None: twice those of its configuration."""
     if epochs is None:
         epochs = 2 * compose(overrides).train.epochs
+    moved = compose(overrides).train.replanned  # of a trial for want of time; not of its member
+    overrides = (*overrides, "train.replanned=[]") if moved else overrides
     whole = (*overrides, override("train.epochs", epochs))
     net = compose(whole)
     if config.final.refit and net.train.select == "best":

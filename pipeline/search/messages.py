@@ -2,6 +2,7 @@
 and how to continue.
 """
 
+import math
 import shlex
 import statistics
 import time
@@ -106,6 +107,7 @@ def plan_lines(
     disk = STORE_BYTES + (left or 20) * RUN_BYTES + slots * 2 * 4 * parameters * 4
     if left is not None:
         whole = left * (config.train.epochs * seconds + TRIAL_S) / slots
+        whole = min(whole, 60 * (config.budget.minutes or math.inf))
         pruned = "" if config.pruner.name == "none" else "; pruning makes it less"
         lines.append(
             f"estimate: about {_duration(whole)}{pruned}; about {disk / 1e6:.0f} MB on disk"

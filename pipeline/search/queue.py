@@ -20,6 +20,7 @@ from pipeline.search.storage import asking, reported_epochs, set_state
 from pipeline.slots.stop import FAILED, Stop
 
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
+REPLANNED = "replanned"  # user attribute of a trial: overrides that moved its end while it trained
 
 
 class StorageFailed(Exception):  # noqa: N818 - named like the other ways a sweep ends
@@ -109,6 +110,11 @@ class TrialQueue:
         with self._changed, storage_errors():
             trial.report(value, epoch)
             return trial.should_prune()
+
+    def note(self, trial: optuna.Trial, key: str, value: object) -> None:
+        """Store a user attribute of a trial."""
+        with self._changed, storage_errors():
+            trial.set_user_attr(key, value)
 
     def reported(self, trial: optuna.Trial) -> set[int]:
         """Return the epochs whose value the study already holds."""

@@ -19,10 +19,10 @@ from typing import Protocol
 from cnn_core.errors import InputError
 from pipeline.events import State, TrialEnded
 from pipeline.redact import redact
-from pipeline.search.budget import StudyClock
 from pipeline.search.problem import Job
 from pipeline.search.queue import StorageFailed
-from pipeline.search.trial import Context, Training
+from pipeline.search.study_clock import StudyClock
+from pipeline.search.trial import Context, NoTimeLeft, Training
 from pipeline.slots.retry import Paused
 from pipeline.slots.slot import Slot, SlotError
 from pipeline.slots.stop import FAILED
@@ -94,6 +94,7 @@ class Runner:
     ) -> None:
         self._jobs, self._slots, self._context = jobs, slots, context
         self._usage, self._log, self._clock = usage, log, clock
+        self._no_time = False
         context.stop.on_request.append(self._stop_slots)
 
     def run(self) -> None:
@@ -109,6 +110,8 @@ class Runner:
         while any(thread.is_alive() for thread in threads):
             next(thread for thread in threads if thread.is_alive()).join(POLL_S)
             self._look_at_the_clock()
+        if self._no_time and not self._context.stop.requested:
+            self._context.stop.request("budget.minutes is used up", 0)
         if self._clock is not None:
             with self.guarded():
                 self._clock.save(now=True)
@@ -124,6 +127,9 @@ class Runner:
                     self._jobs.advanced(training, slot)
                 except (Paused, SlotError) as error:
                     self._jobs.lost(training, error)
+                    if isinstance(error, NoTimeLeft):  # or the slot would take it up again
+                        self._no_time = True
+                        break
             self._usage.end()
 
     def _look_at_the_clock(self) -> None:

@@ -10,8 +10,9 @@ from cnn_core.measures import metric_of
 from pipeline.events import State, TrialEnded
 from pipeline.files import StudyPaths
 from pipeline.search.problem import Job, Problem
-from pipeline.search.queue import TrialQueue
+from pipeline.search.queue import REPLANNED, TrialQueue
 from pipeline.search.runner import InOrder
+from pipeline.search.search_time import SearchTime
 from pipeline.search.trial import Context, Training
 from pipeline.slots.slot import Slot
 from pipeline.trial_folder import TrialFolder, weights_wanted
@@ -21,10 +22,16 @@ class SearchJobs(InOrder):
     """What a sweep trains: the study says which trial is next and which is pruned."""
 
     def __init__(
-        self, context: Context, problem: Problem, queue: TrialQueue, paths: StudyPaths
+        self,
+        context: Context,
+        problem: Problem,
+        queue: TrialQueue,
+        paths: StudyPaths,
+        search_time: SearchTime | None = None,
     ) -> None:
         super().__init__(context, problem.objectives)
         self.problem, self.queue, self.paths = problem, queue, paths
+        self._search_time = search_time
         self._asked: dict[int, optuna.Trial] = {}
 
     def next_training(self, slot: Slot) -> Training | None:
@@ -41,7 +48,8 @@ class SearchJobs(InOrder):
         folder = TrialFolder(self.paths.trial(trial.number))
         self._asked[trial.number] = trial
         try:
-            job = self.problem.job(trial.number, overrides)
+            moved = trial.user_attrs.get(REPLANNED, ())  # its end, for want of time
+            job = self.problem.job(trial.number, [*overrides, *moved])
         except InputError as error:
             self._tell(_not_composed(trial.number, str(error), folder))
             return None
@@ -63,7 +71,18 @@ class SearchJobs(InOrder):
         pruned, last = self.queue.report(trial, epoch, value), training.job.epochs
         if pruned and epoch < last:
             return training.end(State.PRUNED, f"after epoch {epoch} of {last}")
+        if self._search_time is not None and epoch == training.epoch < last:
+            self._plan_time(training, trial, self._search_time)
         return None
+
+    def _plan_time(self, training: Training, trial: optuna.Trial, search_time: SearchTime) -> None:
+        """Move a training's end where it would be the first to be complete, but too late."""
+        search_time.observe(training, self.queue.counted)
+        if self.queue.best_number is not None:
+            return
+        in_flight = list(self._current.values())
+        if (last := search_time.sooner(training, in_flight)) is not None:
+            self.queue.note(trial, REPLANNED, list(training.end_with(last)))
 
     def ended(self, training: Training, ended: TrialEnded) -> None:
         if ended.state == State.INTERRUPTED:
