@@ -4,6 +4,7 @@ evaluate, export; and a submission.
 
 import csv
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from cnn_core.errors import InputError
 from pipeline.configuration import Config
 from pipeline.files import StudyPaths, writable_folder
 from pipeline.predictions.asked import PredictKeys
+from pipeline.records.time_plans import TimePlanned, note_time, read_times
 from pipeline.slots.pool import open_slots, owned
 from pipeline.slots.slot import Slot
 
@@ -25,7 +27,23 @@ def run_whole(config: Config) -> int:
         from pipeline.search.run_sweep import run
 
         code = run(config, slots)
-        return after_sweep(config, slots, print) if code == 0 and config.final.after_sweep else code
+        if code or not config.final.after_sweep:
+            return code
+        began = time.monotonic()
+        code = after_sweep(config, slots, print)
+        if config.final.minutes is not None and code == 0:
+            used_s, text = time.monotonic() - began, "evaluated and exported"
+            minutes = config.final.minutes
+            entry = TimePlanned(stage="final", minutes=minutes, used_s=used_s, text=text)
+            note_time(config.paths, entry)
+        return code
+
+
+def carried_s(paths: StudyPaths) -> float:
+    """Return the seconds that a search which ended for want of time left, or took too many."""
+    searches = [entry for entry in read_times(paths) if entry.stage == "search"]
+    last = searches[-1] if searches else None
+    return last.minutes * 60 - last.used_s if last is not None and last.used_up else 0.0
 
 
 def after_sweep(config: Config, slots: Sequence[Slot], say: Say) -> int:
@@ -38,7 +56,7 @@ def after_sweep(config: Config, slots: Sequence[Slot], say: Say) -> int:
     from pipeline import evaluate, export, final
     from pipeline.ensemble.assemble import assemble
 
-    code = final.build(final.plan(config), slots, say)
+    code = final.build(final.plan(config), slots, say, carried_s(config.paths))
     if code:
         return code
     digest = assemble(config.paths).manifest.digest

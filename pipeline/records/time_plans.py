@@ -20,6 +20,7 @@ class TimePlanned:
     used_s: float  # of it, so far
     text: str
     reason: str = ""
+    used_up: bool = False  # the stage ended for want of time
     time_s: float = field(default_factory=time.time)  # wall clock
 
 

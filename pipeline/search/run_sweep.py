@@ -157,7 +157,7 @@ def _run(session: Session, slots: Sequence[Slot], machine: Machine, time: Search
             stop.request("the slots have ended before the trials did", FAILED)
         if time is not None:
             with runner.guarded():
-                time.note(_outcome(session))
+                time.note(_outcome(session), used_up=stop.reason.startswith("budget.minutes"))
         outside = usage.outside(len(slots), session.queue.idle_s)
         confirmed: list[str] = []
         with runner.guarded():

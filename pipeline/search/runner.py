@@ -250,6 +250,7 @@ class JobList(InOrder):
         with self._taking:
             while self._open and not self.context.stop.requested:
                 job, folder = self._open.popleft()
+                job = self.planned(job, folder)
                 if (known := folder.result(job.spec)) is not None:
                     self.ends[folder.paths.folder] = known
                     continue
@@ -258,6 +259,10 @@ class JobList(InOrder):
                 self.begin(training, slot)
                 return training
         return None
+
+    def planned(self, job: Job, folder: TrialFolder) -> Job:
+        """Return a job that is about to begin, as it is to be trained."""
+        return job
 
     def begin(self, training: Training, slot: Slot) -> None:
         """Tell listeners that a training begins or resumes."""

@@ -30,11 +30,15 @@ class SearchTime:
         self._usual: float | None = None  # the pace that the last plan was made for
         self._lock = threading.Lock()
 
-    def note(self, text: str, reason: str = "") -> None:
+    def note(self, text: str, reason: str = "", *, used_up: bool = False) -> None:
         """Note a plan or an outcome in the study's files."""
-        minutes = self._config.budget.minutes or 0.0
         entry = TimePlanned(
-            stage="search", minutes=minutes, used_s=self._clock.used_s, text=text, reason=reason
+            stage="search",
+            minutes=self._config.budget.minutes or 0.0,
+            used_s=self._clock.used_s,
+            text=text,
+            reason=reason,
+            used_up=used_up,
         )
         note_time(self._config.paths, entry)
 

@@ -14,6 +14,7 @@ from cnn_core import training
 from cnn_core.checkpoint import TrainState
 from cnn_core.measures import metric_of
 from cnn_core.replanning import ending_at, steps_of_next, whole_epoch
+from cnn_core.spec import Spec
 from pipeline.configuration.overrides import override
 from pipeline.events import EpochDone, Event, State, TrialEnded, TrialRetried, TrialStarted
 from pipeline.search.problem import Job
@@ -116,10 +117,7 @@ class Training:
         so, which its folder holds from now on.
         """
         job, spec = self.job, ending_at(self.job.spec, self.epoch, last)
-        more = (
-            override("train.epochs", spec.train.epochs),
-            override("train.replanned", str(list(spec.train.replanned)).replace(" ", "")),
-        )
+        more = end_overrides(spec)
         kept = tuple(text for text in job.overrides if text.partition("=")[0] not in REPLANNED_KEYS)
         self.job = replace(job, spec=spec, overrides=(*kept, *more))
         if self.state is not None:
@@ -189,6 +187,14 @@ class Training:
             time_s=time.time(),
             extra=self.job.extra,
         )
+
+
+def end_overrides(spec: Spec) -> tuple[str, ...]:
+    """Return the overrides that give a training its end: its epochs, and when time moved it."""
+    epochs, moved = override("train.epochs", spec.train.epochs), spec.train.replanned
+    if not moved:
+        return (epochs,)
+    return epochs, override("train.replanned", f"[{','.join(map(str, moved))}]")
 
 
 def attempt(call: Callable[[], Result], job: Job, epoch: int, context: Context) -> Result:
