@@ -21,7 +21,7 @@ Say = Callable[[str], None]
 
 def run_whole(config: Config) -> int:
     """Run the sweep that `config` describes, and what follows it; return the exit code."""
-    folder = writable_folder(config.paths.folder, "root")
+    folder, began_s = writable_folder(config.paths.folder, "root"), time.time()
     with owned(folder), open_slots(config, folder) as slots:
         # The workers load NumPy while Optuna and the rest are imported here.
         from pipeline.search.run_sweep import run
@@ -30,7 +30,7 @@ def run_whole(config: Config) -> int:
         if code or not config.final.after_sweep:
             return code
         began = time.monotonic()
-        code = after_sweep(config, slots, print)
+        code = after_sweep(config, slots, print, began_s)
         if config.final.minutes is not None and code == 0:
             used_s, text = time.monotonic() - began, "evaluated and exported"
             minutes = config.final.minutes
@@ -39,24 +39,28 @@ def run_whole(config: Config) -> int:
         return code
 
 
-def carried_s(paths: StudyPaths) -> float:
-    """Return the seconds that a search which ended for want of time left, or took too many."""
+def carried_s(paths: StudyPaths, began_s: float) -> float:
+    """Return the seconds that a search which ended for want of time since `began_s` left of its
+    budget, less what passed since.
+    """
     searches = [entry for entry in read_times(paths) if entry.stage == "search"]
     last = searches[-1] if searches else None
-    return last.minutes * 60 - last.used_s if last is not None and last.used_up else 0.0
+    if last is None or not last.used_up or last.time_s < began_s:
+        return 0.0
+    return last.minutes * 60 - last.used_s - (time.time() - last.time_s)
 
 
-def after_sweep(config: Config, slots: Sequence[Slot], say: Say) -> int:
+def after_sweep(config: Config, slots: Sequence[Slot], say: Say, began_s: float = 0.0) -> int:
     """Train the final models of a finished sweep, evaluate them and export them; return the exit
     code of the first that fails.
 
-    The caller holds the study's lock. Steps already done for the same model are skipped, so the
-    test split is opened once.
+    The caller holds the study's lock, and began the search at `began_s` of the wall clock. Steps
+    already done for the same model are skipped, so the test split is opened once.
     """
     from pipeline import evaluate, export, final
     from pipeline.ensemble.assemble import assemble
 
-    code = final.build(final.plan(config), slots, say, carried_s(config.paths))
+    code = final.build(final.plan(config), slots, say, carried_s(config.paths, began_s))
     if code:
         return code
     digest = assemble(config.paths).manifest.digest

@@ -21,25 +21,50 @@ from pipeline.slots.slot import Slot
 FEWEST = 3  # epochs of a net that predicts, as long as a member can be left out for them
 PROBED = 0.01  # of the time, what measuring one member's batches may take
 LEAST_STEPS = 0.1  # of an epoch, however little time there is
+WINDOW_S = 5.0  # of a net's training, at least, that its pace is known from
 # A plan that misses the end by less than so many seconds, or that share of the budget, stays.
 MISSED_S, MISSED = 2.0, 0.01
 
 
 @dataclass
 class Course:
-    """What is known of one net: as asked for, as planned, its epochs and its pace."""
+    """What is known of one net: as asked for, as planned, its epochs and its pace.
+
+    Its pace is what the clock says between the ends of epochs, over WINDOW_S and more: what passes
+    between epochs counts, and one slow epoch says little.
+    """
 
     asked: Spec
+    probed_s: float  # seconds of a step, as measured before
     step_s: float
     spec: Spec | None = None  # None: not begun
     epochs: int = 0
     ended: bool = False
+    since: tuple[float, int] | None = None  # seconds used and steps done where the window begins
+    usual: float | None = None  # the pace of the first window, over how slow the machine was then
+
+    @property
+    def done(self) -> int:
+        """The steps done; the last epoch may be shorter than others."""
+        steps = self.epochs * whole_epoch(self.asked)
+        return steps if self.spec is None else min(steps, planned_steps(self.spec))
 
     @property
     def time(self) -> NetTime:
-        done = self.epochs * whole_epoch(self.asked)
         planned = None if self.spec is None else planned_steps(self.spec)
-        return NetTime(planned_steps(self.asked), self.step_s, done, planned)
+        return NetTime(planned_steps(self.asked), self.step_s, self.done, planned)
+
+    def advance(self, epochs: int, used_s: float) -> bool:
+        """Take an epoch into account that ended after `used_s`; return whether the pace is known
+        anew.
+        """
+        self.epochs = epochs
+        start_s, start = self.since = self.since or (used_s, self.done)
+        if self.done == start or used_s - start_s < WINDOW_S:
+            return False
+        self.step_s = (used_s - start_s) / (self.done - start)
+        self.since = (used_s, self.done)
+        return True
 
 
 class FinalTime:
@@ -56,7 +81,8 @@ class FinalTime:
     ) -> None:
         self._config, self._clock, self._ends, self._slots = config, clock, ends, slots
         self._courses, self._following = dict(courses), following
-        self._slower = 1.0  # than measured before the first net, as the last epoch was
+        # than the machine was when the first nets began, and than batches were measured to be
+        self._slower, self._measured_slower = 1.0, 1.0
         self._lock = threading.RLock()
 
     @property
@@ -71,6 +97,7 @@ class FinalTime:
             if net in self._ends.nets:
                 course.spec = self._ends.of(net, course.asked)
                 return course.spec
+            course.since = (self._clock.used_s, 0)
             spec = ending_at(course.asked, 0, self._last(course, self.share()))
             self._decide(net, course, spec, "")
             return spec
@@ -79,15 +106,12 @@ class FinalTime:
         """Take a net's last epoch into account; return with which step it ends if that moves."""
         with self._lock:
             course, spec = self._courses[net], training.job.spec
-            course.spec, course.epochs = spec, training.epoch
-            whole = whole_epoch(spec)
-            seconds, before_s = training.rows[-1]["epoch_s"], course.step_s
-            course.step_s = seconds / whole
-            self._paced(course.step_s / before_s, net)
+            course.spec, known = spec, course.advance(training.epoch, self._clock.used_s)
             self._clock.save()
-            if training.epoch >= spec.train.epochs:
+            if not known:
                 return None
-            return self._moved(net, course, training.epoch)
+            self._paced(course)
+            return None if training.epoch >= spec.train.epochs else self._moved(net, course)
 
     def ended(self, net: str) -> None:
         """Forget a net that is trained."""
@@ -102,9 +126,9 @@ class FinalTime:
         )
         note_time(self._config.paths, entry)
 
-    def _moved(self, net: str, course: Course, epoch: int) -> int | None:
+    def _moved(self, net: str, course: Course) -> int | None:
         assert course.spec is not None
-        share, planned = self.share(), planned_steps(course.spec)
+        epoch, share, planned = course.epochs, self.share(), planned_steps(course.spec)
         last = max(self._last(course, share), epoch * whole_epoch(course.spec) + 1)
         if last > planned and 2 * epoch * whole_epoch(course.spec) > planned:
             return None  # a schedule that is half through is not stretched
@@ -133,14 +157,14 @@ class FinalTime:
         least = max(1, round(LEAST_STEPS * whole_epoch(course.asked)))
         return min(steps, max(least, round(share * steps)))
 
-    def _paced(self, change: float, net: str) -> None:
-        """Let the nets that have not begun, and what follows, be as much slower as this one has
-        become.
-        """
-        self._slower *= change
-        for name, course in self._courses.items():
-            if name != net and course.spec is None:
-                course.step_s *= change
+    def _paced(self, course: Course) -> None:
+        """Let what has not begun be as slow as this net has become."""
+        course.usual = course.usual or course.step_s / self._slower
+        self._slower = course.step_s / course.usual
+        self._measured_slower = course.step_s / course.probed_s
+        for other in self._courses.values():
+            if other.spec is None:
+                other.step_s = other.probed_s * self._measured_slower
 
 
 def measured(
@@ -159,7 +183,10 @@ def measured(
     while True:
         names = {member.name for member in members}
         inside = [net for net in nets if net.member.name in names]
-        courses = {net.key: Course(net.spec, paces[net.member.name]) for net in inside}
+        courses = {
+            net.key: Course(net.spec, paces[net.member.name], paces[net.member.name])
+            for net in inside
+        }
         following = Following.of(config, members, len(slots))
         time = FinalTime(config, clock, ends, len(slots), courses, following)
         train = inside[0].spec.train

@@ -14,8 +14,9 @@ from pipeline.search.study_clock import StudyClock
 from pipeline.search.trial import Training
 
 FIRST = 0.95  # of the time left, what is planned for a first complete trial that would be late
-CHANGED = 1.25  # so many times slower or faster than planned, a plan is made anew
-LOOKED_AT = 4  # epochs a slot whose pace is the present one
+CHANGED = 1.5  # so many times slower or faster than before, a plan is made anew
+WINDOW_S = 5.0  # of training, at least, that a pace is known from
+LOOKED_AT = 4  # epochs a slot, at least
 
 
 class SearchTime:
@@ -24,9 +25,9 @@ class SearchTime:
     def __init__(self, config: Config, clock: StudyClock, slots: int, plan: TimePlan) -> None:
         self._config, self._clock, self._slots = config, clock, slots
         self._plan = plan
-        # seconds of an epoch, and of a multiply-add of an image in it
+        # of the epochs since a pace was known last: their seconds, and multiply-adds of images
         self._seconds: list[float] = []
-        self._paces: list[float] = []
+        self._work: list[float] = []
         self._usual: float | None = None  # the pace that the last plan was made for
         self._lock = threading.Lock()
 
@@ -51,9 +52,9 @@ class SearchTime:
         others = (seconds_left(other) for other in in_flight if other is not training)
         if left_s is None or mine_s <= left_s or mine_s > min(others, default=mine_s):
             return None
-        spec, rows = training.job.spec, training.rows
+        spec = training.job.spec
         steps = whole_epoch(spec)
-        last = training.epoch * steps + int(FIRST * left_s / rows[-1]["epoch_s"] * steps)
+        last = training.epoch * steps + int(FIRST * left_s / recent_s(training) * steps)
         self.note(
             f"trial {training.job.number} ends with step {last} of {planned_steps(spec)}",
             f"it would need {mine_s:.0f} s more, {left_s:.0f} s are left and no trial is complete",
@@ -68,18 +69,18 @@ class SearchTime:
         work = training.job.extra["multiply_adds"] * whole_epoch(spec) * spec.train.batch_size
         with self._lock:
             self._seconds.append(seconds)
-            self._paces.append(seconds / work)
-            count = LOOKED_AT * self._slots
-            if len(self._paces) < count:
+            self._work.append(work)
+            few = len(self._seconds) < LOOKED_AT * self._slots
+            if few or sum(self._seconds) < 2 * WINDOW_S * self._slots:
                 return
-            recent = self._paces[-count:]
-            usual = self._usual or statistics.median(recent)
-            self._usual = usual
-            if min(recent) < CHANGED * usual and max(recent) > usual / CHANGED:
+            pace, epoch_s = sum(self._seconds) / sum(self._work), statistics.fmean(self._seconds)
+            self._seconds, self._work = [], []
+            change = pace / (self._usual or pace)
+            if self._usual is not None and 1 / CHANGED < change < CHANGED:
                 return
-            self._usual = statistics.median(recent)
-            change = self._usual / usual
-            epoch_s = statistics.fmean(self._seconds[-count:])
+            first, self._usual = self._usual is None, pace
+            if first:
+                return
         left_s = self._clock.left_s or 0.0
         more = fitting(self._config, self._slots, epoch_s, left_s, fixed=True).trials
         self.note(
@@ -89,9 +90,19 @@ class SearchTime:
 
 
 def seconds_left(training: Training) -> float:
-    """Return how long a training still takes at the pace of its last epoch; infinite before one."""
+    """Return how long a training still takes at its present pace; infinite before an epoch."""
     if not training.rows:
         return float("inf")
     spec = training.job.spec
     left = planned_steps(spec) - training.epoch * whole_epoch(spec)
-    return training.rows[-1]["epoch_s"] * left / whole_epoch(spec)
+    return recent_s(training) * left / whole_epoch(spec)
+
+
+def recent_s(training: Training) -> float:
+    """Return the seconds of an epoch at present: the mean of the last ones that took WINDOW_S."""
+    recent: list[float] = []
+    for row in reversed(training.rows):
+        recent.append(row["epoch_s"])
+        if sum(recent) >= WINDOW_S:
+            break
+    return statistics.fmean(recent)

@@ -142,7 +142,7 @@ def test_a_machine_quicker_than_measured_trains_longer(run: Final) -> None:
     planned = run.planned(10.0)
     probes = 1 + 3 * 8
     clock = run.train(planned, lambda spec, used_s: 2.0 if used_s < 2 * probes else 1.0)
-    assert clock.used_s == pytest.approx(600 - FOLLOWS_S / 2, abs=12)
+    assert clock.used_s == pytest.approx(600 - FOLLOWS_S, abs=12)
     check_schedules(planned)
 
 
