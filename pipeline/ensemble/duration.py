@@ -2,22 +2,13 @@
 that is left.
 """
 
-import statistics
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cnn_core import training
 from cnn_core.data.splits import split_of
-from cnn_core.replanning import whole_epoch
 from cnn_core.spec import Spec
-from pipeline.search.budget import shortened, timed_epoch
 from pipeline.search.problem import costs_of
-from pipeline.slots.pool import spread
-from pipeline.slots.slot import Slot
 
-PROBE_STEPS = 8
-PROBES = 3
 HALVINGS = 30  # of the interval in which a share is sought
 
 
@@ -67,24 +58,6 @@ def longest_slot(lengths: Sequence[float], slots: int) -> float:
         first = ends.index(min(ends))
         ends[first] += length
     return max(ends)
-
-
-def step_seconds(spec: Spec, slots: Sequence[Slot], limit_s: float) -> float:
-    """Return the seconds of a step when such nets train in all these slots at once, from a few real
-    batches in each.
-    """
-    steps = min(PROBE_STEPS, whole_epoch(spec))
-    probe = shortened(spec, steps)
-
-    def timed(slot: Slot, _: Slot) -> float:
-        slot.call(training.train_epoch, shortened(spec, 1), None)  # the first step allocates
-        times: list[float] = []
-        end = time.monotonic() + limit_s
-        while not times or (len(times) < PROBES and time.monotonic() < end):
-            times.append(timed_epoch(slot, probe))
-        return statistics.median(times) / steps
-
-    return max(spread(timed, slots, slots))
 
 
 def multiply_adds(spec: Spec) -> float:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from cnn_core.replanning import ending_at, planned_steps, whole_epoch
 from cnn_core.spec import Spec
 from pipeline.configuration import Config
-from pipeline.ensemble.duration import NetTime, fitting_share, step_seconds
+from pipeline.ensemble.duration import NetTime, fitting_share
 from pipeline.ensemble.ends import Ends
 from pipeline.ensemble.plan import FinalNet, Member
 from pipeline.ensemble.what_follows import Following
 from pipeline.records.time_plans import TimePlanned, note_time
+from pipeline.search.budget import PROBE_STEPS, step_seconds
 from pipeline.search.study_clock import StudyClock
 from pipeline.search.trial import Training
 from pipeline.slots.slot import Slot
@@ -179,7 +180,10 @@ def measured(
     """
     (clock, ends), limit_s = kept, PROBED * 60 * (config.final.minutes or 0.0)
     kinds = {net.member.name: net.spec for net in nets}
-    paces = {name: step_seconds(spec, slots, limit_s) for name, spec in kinds.items()}
+    paces = {
+        name: step_seconds(spec, min(PROBE_STEPS, whole_epoch(spec)), slots, limit_s)
+        for name, spec in kinds.items()
+    }
     while True:
         names = {member.name for member in members}
         inside = [net for net in nets if net.member.name in names]

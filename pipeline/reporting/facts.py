@@ -21,6 +21,7 @@ from cnn_core.errors import InputError
 from pipeline import journal
 from pipeline.files import StudyPaths
 from pipeline.records.ensemble_record import Ensemble, read_ensemble
+from pipeline.records.time_plans import TimePlanned, read_times
 from pipeline.reporting.best_trials import Confidence, assess
 from pipeline.reporting.borders import Place, next_space, places
 from pipeline.reporting.effects import Effect, effects
@@ -57,6 +58,7 @@ class Facts:
         default_factory=dict
     )  # set of images -> its scores
     overrides: list[str] = field(default_factory=list)  # all of the winner's
+    times: list[TimePlanned] = field(default_factory=list)  # plans of time budgets, and outcomes
 
     @property
     def winner(self) -> TrialRow:
@@ -72,6 +74,7 @@ def gather(study: optuna.Study, paths: StudyPaths) -> Facts:
     config = _config(table)
     facts = Facts(table, config, stopped=reasons(table))
     facts.confirmed = confirmed_metrics(paths.folder)
+    facts.times = read_times(paths)
     with suppress(InputError):  # none was built, or it is damaged
         facts.ensemble = read_ensemble(paths.ensemble / "ensemble.json")
     found = {name: _json(paths.evaluation / f"{name}.json") for name in EVALUATED}

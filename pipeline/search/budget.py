@@ -22,7 +22,7 @@ from pipeline.slots.slot import Slot
 
 SCREEN_STEPS = 2
 SCREEN_S = 10.0  # limit for all branches together; the costliest come first
-PROBE_STEPS = 8
+PROBE_STEPS, PROBES = 8, 3
 PROBE_S = 6.0  # limit for each measurement
 # Of a time budget, what measuring may take: for all branches of a space, and for each end of it.
 SCREENED, PROBED = 0.03, 0.01
@@ -199,18 +199,24 @@ def epoch_seconds(
     estimated from some of its batches.
     """
     steps = steps_of(spec, images)
-    probed = min(PROBE_STEPS, steps)
-    probe = shortened(spec, probed)
+    return step_seconds(spec, min(PROBE_STEPS, steps), slots, limit_s) * steps
+
+
+def step_seconds(spec: Spec, steps: int, slots: Sequence[Slot], limit_s: float = PROBE_S) -> float:
+    """Return the seconds of a step when such nets train in all these slots at once, from a few
+    epochs of so many `steps` in each, begun within `limit_s`.
+    """
+    probe = shortened(spec, steps)
 
     def timed(slot: Slot, _: Slot) -> float:
-        timed_epoch(slot, probe)  # the first one allocates
+        timed_epoch(slot, shortened(spec, 1))  # the first step allocates
         times: list[float] = []
         end = time.monotonic() + limit_s
-        while len(times) < 3 and time.monotonic() < end:
+        while not times or (len(times) < PROBES and time.monotonic() < end):
             times.append(timed_epoch(slot, probe))
-        return statistics.median(times)
+        return statistics.median(times) / steps
 
-    return max(spread(timed, slots, slots)) / probed * steps
+    return max(spread(timed, slots, slots))
 
 
 def geometric_mean(values: Sequence[float]) -> float:

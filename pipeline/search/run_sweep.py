@@ -61,7 +61,7 @@ def run(config: Config, slots: Sequence[Slot]) -> int:
         machine, data = slots[0].machine(), prepare(config.data, config.root, say)
         clock = StudyClock(config.paths.folder / "clock.json", config.budget.minutes)
         pace, given = Pace.of(machine.gflops, len(slots)), config.overrides
-        config, fitting = fitted(config, data, pace)
+        config, fitting = fitted(config, data, pace, slots)
         problem, remarks = make_problem(config)
         print(*fitting, *remarks, sep="\n", end="\n" if fitting or remarks else "")
         plan = None
