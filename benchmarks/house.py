@@ -48,6 +48,7 @@ CORE: tuple[tuple[str, ...], ...] = (
     ("architectures",),
     ("caches",),
     ("plugins",),
+    ("replanning",),
     ("training", "laws"),
     ("finishing",),
 )

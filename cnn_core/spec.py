@@ -243,9 +243,19 @@ class TrainSpec:
         "weights kept: last, moving average, or lowest validation loss",
         choices=("last", "average", "best"),
     )
+    replanned: tuple[int, ...] = setting(
+        (),
+        "epochs done and the last step from there on, in turn; what budgets of time decide",
+        low=0,
+    )
 
     def __post_init__(self) -> None:
         check_settings("train", self)
+        object.__setattr__(self, "replanned", tuple(self.replanned))
+        done = list(self.replanned[::2])
+        if len(self.replanned) % 2 or done != sorted(done) or 0 in self.replanned[1::2]:
+            rule = "must be pairs of epochs done, rising, and a last step of at least 1"
+            raise InputError(f"train.replanned: {rule}, got {list(self.replanned)}")
 
 
 # Values that did not always exist, with what was true before they did: by section, "" the spec
@@ -254,7 +264,7 @@ ADDED: Mapping[str, Mapping[str, Scalar | tuple[()]]] = {
     "": {"measure": "accuracy", "top_k": 5, "plugins": ()},
     "model": {"depth": 2},
     "augment": {"flip": 0.0, "colour": 0.0},
-    "train": {"class_weights": "none"},
+    "train": {"class_weights": "none", "replanned": ()},
 }
 
 

@@ -22,6 +22,7 @@ from cnn_core.measures import metric_of
 from cnn_core.optimizers import Optimizer, make_optimizer
 from cnn_core.plugins import require
 from cnn_core.regularizers import add_penalty_gradient, clip_by_global_norm, global_norm
+from cnn_core.replanning import last_step, steps_of_next
 from cnn_core.schedules import make_schedule
 from cnn_core.spec import Spec
 from cnn_core.streams import stream
@@ -122,7 +123,8 @@ def _train(
     """
     train, model = spec.train, net.fused
     steps = steps_in_epoch(len(data.train), train.batch_size, train.steps_per_epoch)
-    schedule = make_schedule(spec.schedule)
+    schedule, end = make_schedule(spec.schedule), last_step(train, state.epoch, steps)
+    whole, steps = steps, steps_of_next(train, state, steps)
     weights = None
     if train.class_weights == "balanced":
         weights = balanced_weights(data.labels[data.train], spec.data.classes)
@@ -145,7 +147,7 @@ def _train(
             metrics |= _gradient_norms(net.plain.layers)
         if train.clip_norm is not None:
             clip_by_global_norm(model.grads, train.clip_norm)
-        factor = schedule(state.step + done, train.epochs * steps, steps)
+        factor = schedule(state.step + done, end, whole)
         optimizer.step(model.params, model.grads, factor)
         done += 1
         if average is not None:

@@ -189,6 +189,10 @@ class StudyPaths:
         )  # the coordinator that holds the study: host, boot, pid, start
 
     @property
+    def time(self) -> Path:
+        return self.folder / "time.json"  # what time budgets were planned to hold
+
+    @property
     def leaderboard(self) -> Path:
         return self.folder / "leaderboard.csv"
 

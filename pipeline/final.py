@@ -5,6 +5,7 @@ ensemble; resumable at every epoch.
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import joblib
 
@@ -13,18 +14,21 @@ from pipeline.configuration import Command, Config, again, command_line, compose
 from pipeline.data import prepare
 from pipeline.ensemble.build import build_ensemble, summary_lines
 from pipeline.ensemble.candidates import candidates, stand_ins
+from pipeline.ensemble.ends import Ends, read_ends
+from pipeline.ensemble.final_time import FinalTime, measured
 from pipeline.ensemble.nets import (
     FinalJobs,
     Net,
     Say,
     final_ended,
     final_started,
+    is_trained,
     net_jobs,
     one_line_at_a_time,
     runs_folder,
 )
 from pipeline.ensemble.out_of_fold import labels_of, predict_members
-from pipeline.ensemble.plan import Member, mirrored, plan_members, views_of
+from pipeline.ensemble.plan import Member, in_order, plan_members, views_for
 from pipeline.files import writable_folder
 from pipeline.records.ensemble_record import Ensemble, write_ensemble
 from pipeline.redact import redact
@@ -50,13 +54,25 @@ FINAL = Command(
 
 @dataclass(frozen=True)
 class FinalPlan:
-    """A study's configuration with this command's overrides on top, its members, and what the user
-    should know of how they were found.
+    """A study's configuration with this command's overrides on top, its members as they are asked
+    for, what the user should know of how they were found, and what time has decided of their nets.
     """
 
     config: Config
     members: Sequence[Member]
-    notes: Sequence[str] = ()
+    notes: Sequence[str]
+    ends: Ends
+
+    @property
+    def decided(self) -> list[Member]:
+        """The members that are trained, their nets with the ends that time allowed for."""
+        return self.ends.decided(self.members)
+
+    @property
+    def runs(self) -> Path:
+        """The folder of the journal: that of the nets as they were asked for."""
+        asked = self.members[: self.ends.members]
+        return runs_folder(self.config.paths, net_jobs(asked, self.config.paths))
 
 
 def main(config: Config) -> int:
@@ -90,17 +106,21 @@ def plan(config: Config) -> FinalPlan:
     data = prepare(whole.data, whole.root)
     whole, _ = fitted(whole, data)
     found = stand_ins(whole, found)
-    return FinalPlan(whole, plan_members(whole, data, config.overrides, found), found.notes)
+    members = plan_members(whole, data, config.overrides, found)
+    ends = read_ends(whole.paths, members, whole.final.minutes)
+    return FinalPlan(whole, members, found.notes, ends)
 
 
-def build(planned: FinalPlan, slots: Sequence[Slot], say: Say) -> int:
+def build(planned: FinalPlan, slots: Sequence[Slot], say: Say, carried_s: float = 0.0) -> int:
     """Train what is not trained yet, predict out of fold, choose the ensemble, write ensemble.json;
-    return the exit code.
+    return the exit code. `carried_s`: seconds that the search left or took of ``final.minutes``.
     """
-    config, members = planned.config, planned.members
+    config = planned.config
     stop, say = Stop(), one_line_at_a_time(say)
     for note in planned.notes:
         say(f"final: {note}")
+    time = timed(planned, slots, carried_s)
+    members = planned.decided
     nets = net_jobs(members, config.paths)
     refits = (
         f" and {config.final.refit} on all images but the reserved" if config.final.refit else ""
@@ -109,7 +129,9 @@ def build(planned: FinalPlan, slots: Sequence[Slot], say: Say) -> int:
         f"final: {len(members)} members x {config.final.folds} folds{refits}, {len(nets)} nets, "
         f"{len(slots)} at once"
     )
-    ensemble = train(planned, nets, slots, stop, say)
+    ensemble = train(planned, nets, slots, (stop, time), say)
+    if time is not None:
+        time.note("the ensemble is there" if not stop.requested else stop.reason)
     if stop.requested:
         say(f"final: {stop.reason}; resume with: {again(config)}")
         return stop.exit_code
@@ -119,22 +141,44 @@ def build(planned: FinalPlan, slots: Sequence[Slot], say: Say) -> int:
     return 0
 
 
+def timed(planned: FinalPlan, slots: Sequence[Slot], carried_s: float) -> FinalTime | None:
+    """Return what plans how long the missing nets train with ``final.minutes``, after leaving out
+    members that there is no time for.
+    """
+    config, ends = planned.config, planned.ends
+    decided = in_order(planned.decided)
+    jobs = net_jobs(planned.decided, config.paths)
+    missing = {net.key for net, one in zip(decided, jobs, strict=True) if not is_trained(*one)}
+    if config.final.minutes is None or not missing:
+        return None
+    clock = ends.clock(config.final.minutes + carried_s / 60)
+    members = planned.members[: ends.members]
+    asked = [net for net in in_order(members) if net.key in missing]
+    return measured(config, slots, (clock, ends), members, asked)
+
+
 def train(
-    planned: FinalPlan, nets: Sequence[Net], slots: Sequence[Slot], stop: Stop, say: Say
+    planned: FinalPlan,
+    nets: Sequence[Net],
+    slots: Sequence[Slot],
+    controls: tuple[Stop, FinalTime | None],
+    say: Say,
 ) -> Ensemble | None:
     """Train the missing nets, then join them; return the ensemble, None where the run stopped.
     Listeners see a study whose trials are the nets.
     """
-    config, folder = planned.config, runs_folder(planned.config.paths, nets)
+    config, folder = planned.config, planned.runs
+    stop, time = controls
     folder.mkdir(parents=True, exist_ok=True)
     known = journal.read_all(folder)
     listeners = make_listeners(config, folder, [LogListener(config.paths.log)], stop)
-    started, ensemble = final_started(config, nets, slots), None
+    started, ensemble = final_started(config, nets, slots, folder), None
     listeners.emit(started)
     usage, told = Usage(), (lambda line: None) if config.quiet else say
     context = Context(stop, listeners.emit, usage.trained, config.deadline.epoch_s)
     batches = config.final.statistics_batches
     jobs = FinalJobs(context, nets, told, batches, known, len(slots))
+    jobs.time = time
     try:
         with SignalHandling(stop, say):
             jobs.tell_done()
@@ -155,11 +199,8 @@ def join(planned: FinalPlan) -> Ensemble:
     """Predict out of fold with the folds' nets, choose the ensemble and write ensemble.json; return
     it.
     """
-    config, members = planned.config, planned.members
-    _, height, width = members[0].specs[0].data.image_shape
-    views = views_of(config.ensemble.views, (height, width))
-    if config.ensemble.mirror and all(m.specs[0].augment.get("flip", 0.0) for m in members):
-        views = mirrored(views)
+    config, members = planned.config, planned.decided
+    views = views_for(config, members)
     found = predict_members(members, config.paths, views, config.slots.n or joblib.cpu_count())
     labels = labels_of(members[0], found[0])
     ensemble = build_ensemble(

@@ -4,6 +4,7 @@ evaluate, export; and a submission.
 
 import csv
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from cnn_core.errors import InputError
 from pipeline.configuration import Config
 from pipeline.files import StudyPaths, writable_folder
 from pipeline.predictions.asked import PredictKeys
+from pipeline.records.time_plans import TimePlanned, note_time, read_times
 from pipeline.slots.pool import open_slots, owned
 from pipeline.slots.slot import Slot
 
@@ -19,26 +21,46 @@ Say = Callable[[str], None]
 
 def run_whole(config: Config) -> int:
     """Run the sweep that `config` describes, and what follows it; return the exit code."""
-    folder = writable_folder(config.paths.folder, "root")
+    folder, began_s = writable_folder(config.paths.folder, "root"), time.time()
     with owned(folder), open_slots(config, folder) as slots:
         # The workers load NumPy while Optuna and the rest are imported here.
         from pipeline.search.run_sweep import run
 
         code = run(config, slots)
-        return after_sweep(config, slots, print) if code == 0 and config.final.after_sweep else code
+        if code or not config.final.after_sweep:
+            return code
+        began = time.monotonic()
+        code = after_sweep(config, slots, print, began_s)
+        if config.final.minutes is not None and code == 0:
+            used_s, text = time.monotonic() - began, "evaluated and exported"
+            minutes = config.final.minutes
+            entry = TimePlanned(stage="final", minutes=minutes, used_s=used_s, text=text)
+            note_time(config.paths, entry)
+        return code
 
 
-def after_sweep(config: Config, slots: Sequence[Slot], say: Say) -> int:
+def carried_s(paths: StudyPaths, began_s: float) -> float:
+    """Return the seconds that a search which ended for want of time since `began_s` left of its
+    budget, less what passed since.
+    """
+    searches = [entry for entry in read_times(paths) if entry.stage == "search"]
+    last = searches[-1] if searches else None
+    if last is None or not last.used_up or last.time_s < began_s:
+        return 0.0
+    return last.minutes * 60 - last.used_s - (time.time() - last.time_s)
+
+
+def after_sweep(config: Config, slots: Sequence[Slot], say: Say, began_s: float = 0.0) -> int:
     """Train the final models of a finished sweep, evaluate them and export them; return the exit
     code of the first that fails.
 
-    The caller holds the study's lock. Steps already done for the same model are skipped, so the
-    test split is opened once.
+    The caller holds the study's lock, and began the search at `began_s` of the wall clock. Steps
+    already done for the same model are skipped, so the test split is opened once.
     """
     from pipeline import evaluate, export, final
     from pipeline.ensemble.assemble import assemble
 
-    code = final.build(final.plan(config), slots, say)
+    code = final.build(final.plan(config), slots, say, carried_s(config.paths, began_s))
     if code:
         return code
     digest = assemble(config.paths).manifest.digest

@@ -12,6 +12,7 @@ from cnn_core.checkpoint import TrainState
 from cnn_core.spec import Spec
 from pipeline.configuration import compose
 from pipeline.search.session import Session, make_problem, open_session
+from pipeline.search.study_clock import StudyClock
 from pipeline.slots.slot import Machine
 
 STATE_FLOATS = 60_000  # 0.24 MB, and as much for each of Adam's two moments
@@ -32,7 +33,8 @@ def simulated_session(root: Path, *, trials: int, epochs: int = 4) -> Session:
     )
     config.paths.folder.mkdir(parents=True)
     problem, _ = make_problem(config)
-    return open_session(problem, 64)
+    clock = StudyClock(config.paths.folder / "clock.json", None)
+    return open_session(problem, 64, clock)
 
 
 class SimulatedSlot:

@@ -65,7 +65,9 @@ class BudgetSettings:
     trials: int | None = setting(
         None, "trials that count (COMPLETE or PRUNED); 20 unless budget.minutes is given", low=1
     )
-    minutes: float | None = setting(None, "wall-clock minutes, restarts included", above=0)
+    minutes: float | None = setting(
+        None, "wall-clock minutes, restarts included; with trials, whichever ends first", above=0
+    )
     gain: float | None = setting(
         None,
         "end when another tenth of the time is likely to improve the best by less, such as 0.0005",
@@ -142,7 +144,10 @@ class FinalSettings:
         None, "epochs of each net; null: twice as many as the trial", low=1
     )
     minutes: float | None = setting(
-        None, "train fewer epochs than final.epochs if all nets would take longer", above=0
+        None,
+        "wall-clock minutes of the nets and what follows them, restarts included: they train as "
+        "many epochs as fit, at most final.epochs",
+        above=0,
     )
     overrides: list[str] = setting(
         [], "overrides of every member: augmentation, schedule, averaged weights"

@@ -17,6 +17,7 @@ from cnn_core.spec import Spec
 from pipeline import journal
 from pipeline.configuration import Config, compose
 from pipeline.ensemble.duration import work_of
+from pipeline.ensemble.final_time import FinalTime
 from pipeline.ensemble.plan import Member, in_order
 from pipeline.events import EpochDone, Event, State, StudyEnded, StudyStarted, TrialEnded
 from pipeline.files import StudyPaths, TrialPaths, sha256_bytes
@@ -24,7 +25,14 @@ from pipeline.records.ensemble_record import Ensemble
 from pipeline.search.messages import run_tags, study_ended, study_started
 from pipeline.search.problem import Job, costs_of, shown_params
 from pipeline.search.runner import JobList
-from pipeline.search.trial import Context, Training, attempt, not_finite
+from pipeline.search.trial import (
+    REPLANNED_KEYS,
+    Context,
+    Training,
+    attempt,
+    end_overrides,
+    not_finite,
+)
 from pipeline.slots.retry import Paused
 from pipeline.slots.slot import Slot, SlotError
 from pipeline.slots.stop_request import FAILED, Stop
@@ -85,6 +93,7 @@ class FinalJobs(JobList):
             e.number for e in known if isinstance(e, TrialEnded) and e.state == State.COMPLETE
         }
         self.counts: Counter[str] = Counter()
+        self.time: FinalTime | None = None  # plans how long they train
         self._lock = threading.Lock()
         self._work_left = sum(work_of(job.spec) * job.epochs for job, _ in rest)
 
@@ -98,6 +107,11 @@ class FinalJobs(JobList):
             training.rows = rows
             self._tell_late(training, 0, end_s)
             self.context.emit(self._end(training, State.COMPLETE, "", end_s))
+
+    def planned(self, job: Job, folder: TrialFolder) -> Job:
+        if self.time is None:
+            return job
+        return with_end(job, self.time.begin(_key(folder)))
 
     def begin(self, training: Training, slot: Slot) -> None:
         if training.complaint:
@@ -115,6 +129,10 @@ class FinalJobs(JobList):
             rule = f"{training.job.name}: training must stay finite"
             return self._end(training, State.FAIL, f"{rule}, got {bad} in epoch {epoch}")
         self._say(self.line(training))
+        if self.time is not None:
+            last = self.time.advanced(_key(training.folder), training)
+            if last is not None:
+                training.end_with(last)
         return None
 
     def complete(self, training: Training, slot: Slot) -> TrialEnded:
@@ -141,6 +159,8 @@ class FinalJobs(JobList):
     def ended(self, training: Training, ended: TrialEnded) -> None:
         self.counts[ended.state] += 1
         self.context.emit(ended)
+        if self.time is not None and ended.state == State.COMPLETE:
+            self.time.ended(_key(training.folder))
         if ended.state == State.FAIL:
             self.context.stop.request(ended.reason, FAILED)
 
@@ -148,6 +168,7 @@ class FinalJobs(JobList):
         """Return an epoch in words, with the estimated time for the remaining nets."""
         job, row = training.job, training.rows[-1]
         left_s = self._work_left / work_of(job.spec) * row["epoch_s"] / max(1, self._slots)
+        left_s = left_s if self.time is None else self.time.left_s
         validation = f", validation {row['valid_accuracy']:.2%}" if "valid_accuracy" in row else ""
         shown = f"loss {row['train_loss']:.4f}{validation}, {row['epoch_s']:.1f} s"
         done = f"{time.strftime('%H:%M:%S')} {job.name} epoch {training.epoch}/{job.epochs}"
@@ -178,6 +199,18 @@ class FinalJobs(JobList):
             self._work_left -= work_of(job.spec) * epochs
 
 
+def _key(folder: TrialFolder) -> str:
+    """Return the name of a net in a plan: its member's folder and its own."""
+    place = folder.paths.folder
+    return f"{place.parent.name}/{place.name}"
+
+
+def with_end(job: Job, spec: Spec) -> Job:
+    """Return a job whose net ends as `spec` says."""
+    kept = (text for text in job.overrides if text.partition("=")[0] not in REPLANNED_KEYS)
+    return replace(job, spec=spec, overrides=(*kept, *end_overrides(spec)))
+
+
 def _objective(spec: Spec, rows: Sequence[Mapping[str, float]]) -> tuple[float, ...]:
     best = spec.train.select == "best"
     chosen = min(rows, key=lambda row: row["valid_loss"]) if best else rows[-1]
@@ -192,9 +225,13 @@ def runs_folder(paths: StudyPaths, nets: Sequence[Net]) -> Path:
     return paths.final / "runs" / sha256_bytes(digests.encode())[:12]
 
 
-def final_started(config: Config, nets: Sequence[Net], slots: Sequence[Slot]) -> StudyStarted:
-    """Return the start event of a run of final training, stamped now."""
-    name, folder = config.study.name, runs_folder(config.paths, nets)
+def final_started(
+    config: Config, nets: Sequence[Net], slots: Sequence[Slot], folder: Path
+) -> StudyStarted:
+    """Return the start event of a run of final training whose journal is in `folder`, stamped
+    now.
+    """
+    name = config.study.name
     note = f"final nets of the study {name}: members x (folds + refits); {config.study.note}"
     tags = run_tags(config, nets[0][0].spec.data.digest, slots[0].machine(), "final")
     return study_started(

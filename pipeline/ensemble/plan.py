@@ -13,9 +13,9 @@ from cnn_core.measures import MINIMIZED
 from cnn_core.spec import DataSpec, Spec
 from pipeline.configuration import Config, compose, override, spec_of
 from pipeline.ensemble.candidates import Candidates
-from pipeline.ensemble.duration import epochs_that_fit
 from pipeline.files import StudyPaths, TrialPaths
 from pipeline.search.problem import of_the_net
+from pipeline.search.trial import end_overrides
 from pipeline.trial_folder import StoredTrial
 
 _SHIFT = 1 / 28  # of the side: one pixel in 28
@@ -111,19 +111,10 @@ def plan_members(
         fixed = final.fixed[k - 1 - final.members] if k > final.members else []
         whole[f"m{k}-{name}"] = (*of_the_net(overrides), *of_the_net(own), *final.overrides, *fixed)
 
-    def members(epochs: int | None) -> list[Member]:
-        return [
-            _member(config, data, name, overrides, k, epochs)
-            for k, (name, overrides) in enumerate(whole.items(), 1)
-        ]
-
-    asked = members(final.epochs)
-    tried = (
-        (config.paths.trial(t.number), spec_of(compose(of_the_net(t.overrides)), data, (0,)))
-        for t in trials
-    )
-    fitting = epochs_that_fit(config, tried, [net.spec for net in in_order(asked)])
-    return asked if fitting == final.epochs else members(fitting)
+    return [
+        _member(config, data, name, overrides, k)
+        for k, (name, overrides) in enumerate(whole.items(), 1)
+    ]
 
 
 @dataclass(frozen=True)
@@ -138,11 +129,16 @@ class FinalNet:
     folder: str
 
     @property
+    def key(self) -> str:
+        """Its member's name and its folder's."""
+        return f"{self.member.name}/{self.folder}"
+
+    @property
     def overrides(self) -> tuple[str, ...]:
         """The overrides that compose this net: its member's, with the last, train.epochs, replaced
-        by its own, since a fold's net may have fewer.
+        by its own, since a fold's net may have fewer, and with its end where time moved it.
         """
-        return (*self.member.overrides[:-1], override("train.epochs", self.spec.train.epochs))
+        return (*self.member.overrides[:-1], *end_overrides(self.spec))
 
 
 def in_order(members: Sequence[Member]) -> list[FinalNet]:
@@ -220,11 +216,14 @@ def _member(
     name: str,
     overrides: tuple[str, ...],
     index: int,
-    epochs: int | None,
 ) -> Member:
-    """Return one member; `epochs` None: twice those of its configuration."""
-    if epochs is None:
-        epochs = 2 * compose(overrides).train.epochs
+    """Return one member, with the epochs that are asked for: final.epochs, or twice those of its
+    configuration.
+    """
+    tried = compose(overrides).train
+    epochs = config.final.epochs or 2 * tried.epochs
+    if tried.replanned:  # a trial's, for want of time; not its member's
+        overrides = (*overrides, "train.replanned=[]")
     whole = (*overrides, override("train.epochs", epochs))
     net = compose(whole)
     if config.final.refit and net.train.select == "best":
@@ -250,6 +249,15 @@ def _member(
         ),
         refits=tuple(replace(spec, data=all_images(spec.data)) for spec in specs[folds:]),
     )
+
+
+def views_for(config: Config, members: Sequence[Member]) -> list[list[float]]:
+    """Return the views with which these members predict."""
+    _, height, width = members[0].specs[0].data.image_shape
+    views = views_of(config.ensemble.views, (height, width))
+    if config.ensemble.mirror and all(m.specs[0].augment.get("flip", 0.0) for m in members):
+        views = mirrored(views)
+    return views
 
 
 def fold_of(data: DataSpec, fold: int, folds: int) -> DataSpec:

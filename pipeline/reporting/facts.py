@@ -21,6 +21,7 @@ from cnn_core.errors import InputError
 from pipeline import journal
 from pipeline.files import StudyPaths
 from pipeline.records.ensemble_record import Ensemble, read_ensemble
+from pipeline.records.time_plans import TimePlanned, read_times
 from pipeline.reporting.best_trials import Confidence, assess
 from pipeline.reporting.borders import Place, next_space, places
 from pipeline.reporting.effects import Effect, effects
@@ -60,6 +61,7 @@ class Facts:
     overrides: list[str] = field(default_factory=list)  # all of the winner's
     outlook: str = ""  # what more time would bring
     seed: int | None = None  # of the study, as the winner was trained with it
+    times: list[TimePlanned] = field(default_factory=list)  # plans of time budgets, and outcomes
 
     @property
     def winner(self) -> TrialRow:
@@ -75,6 +77,7 @@ def gather(study: optuna.Study, paths: StudyPaths) -> Facts:
     config = _config(table)
     facts = Facts(table, config, stopped=reasons(table))
     facts.confirmed = confirmed_metrics(paths.folder)
+    facts.times = read_times(paths)
     with suppress(InputError):  # none was built, or it is damaged
         facts.ensemble = read_ensemble(paths.ensemble / "ensemble.json")
     found = {name: _json(paths.evaluation / f"{name}.json") for name in EVALUATED}

@@ -28,6 +28,7 @@ def page(facts: Facts, version: str) -> str:
         ("best", "The best configuration, and how sure that is", result_sections.best(facts)),
         ("searched", "What was searched", search_sections.searched(facts)),
         ("course", "How the search went", search_sections.course(facts)),
+        ("time", "The time, planned and used", search_sections.planned_time(facts)),
         ("mattered", "What mattered", search_sections.mattered(facts)),
         ("stopped", "What was stopped, and why", search_sections.stopped(facts)),
         ("cost", "Cost against accuracy", search_sections.cost(facts)),

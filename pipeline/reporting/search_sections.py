@@ -9,6 +9,7 @@ from pipeline.reporting import course_charts, parameter_charts
 from pipeline.reporting.effects import unit_of
 from pipeline.reporting.facts import Facts
 from pipeline.reporting.html import Cell, bullets, table, text
+from pipeline.reporting.table import clock
 
 
 def searched(facts: Facts) -> str:
@@ -91,6 +92,24 @@ def course(facts: Facts) -> str:
             )
         )
     return "".join(parts)
+
+
+def planned_time(facts: Facts) -> str:
+    """What time budgets were planned to hold, each plan made anew with its reason, and what came of
+    it; empty without a budget.
+    """
+    if not facts.times:
+        return ""
+    rows: list[list[Cell]] = [
+        [
+            entry.stage,
+            (f"{clock(entry.used_s)} of {clock(60 * entry.minutes)}", entry.used_s),
+            entry.text,
+            entry.reason,
+        ]
+        for entry in facts.times
+    ]
+    return table(["stage", "used", "plan or outcome", "why anew"], rows, "Time budgets")
 
 
 def mattered(facts: Facts) -> str:

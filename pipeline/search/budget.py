@@ -1,66 +1,35 @@
-"""``budget.minutes``: a study's clock across all its runs and, if no number of trials is given, the
-choice of slots and epochs that fit.
+"""``budget.minutes``: the choice of slots and epochs that fit, from real batches measured before
+the first trial.
 """
 
 import json
 import math
+import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from cnn_core import training
+from cnn_core.errors import InputError
 from cnn_core.spec import Spec
 from pipeline.configuration import Config, compose, override
 from pipeline.files import atomic_write_text
 from pipeline.search.problem import Problem
 from pipeline.search.promotion import rule_of
+from pipeline.search.study_clock import StudyClock
 from pipeline.slots.pool import spread
 from pipeline.slots.slot import Slot
 
-SAVE_EVERY_S = 5.0  # a killed coordinator loses at most this much
-
-
-class StudyClock:
-    """Counts the seconds that a study has run; no limit if `minutes` is None."""
-
-    def __init__(self, path: Path, minutes: float | None) -> None:
-        self._path = path
-        self._limit_s = None if minutes is None else minutes * 60
-        self._before_s = _read(path)
-        self._start = time.monotonic()
-        self._saved = self._start
-
-    @property
-    def used_s(self) -> float:
-        """Seconds used by this and earlier runs."""
-        return self._before_s + time.monotonic() - self._start
-
-    @property
-    def left_s(self) -> float | None:
-        """Seconds left of the budget, 0 when it is used up; None without a limit."""
-        return None if self._limit_s is None else max(0.0, self._limit_s - self.used_s)
-
-    def save(self, *, now: bool = False) -> None:
-        """Save the seconds used, if `now` or the last save is SAVE_EVERY_S old."""
-        if now or time.monotonic() - self._saved >= SAVE_EVERY_S:
-            self._saved = time.monotonic()
-            atomic_write_text(self._path, json.dumps({"used_s": round(self.used_s, 3)}) + "\n")
-
-
-def _read(path: Path) -> float:
-    try:
-        return float(json.loads(path.read_text())["used_s"])
-    except FileNotFoundError:
-        return 0.0
-
-
 SCREEN_STEPS = 2
 SCREEN_S = 10.0  # limit for all branches together; the costliest come first
-PROBE_STEPS = 8
+PROBE_STEPS, PROBES = 8, 3
 PROBE_S = 6.0  # limit for each measurement
+# Of a time budget, what measuring may take: for all branches of a space, and for each end of it.
+SCREENED, PROBED = 0.03, 0.01
 WANTED_TRIALS = 20
-FEWEST_EPOCHS = 2
+FEWEST_EPOCHS = 2  # unless that would leave no time for a whole trial
+LONGEST = 0.4  # of the time, a trial: one is complete although the machine becomes twice as slow
 OUTSIDE = 0.03  # share of the time that is not training
 KEPT = {
     "none": 1.0,
@@ -79,6 +48,7 @@ class TimePlan:
     epochs: int
     trials: int  # expected
     epoch_s: float  # of a typical configuration
+    least_s: float = 0.0  # that the cheapest configuration needs to be complete
 
     def line(self, minutes: float) -> str:
         """Return the plan as a line for the user."""
@@ -89,17 +59,22 @@ class TimePlan:
         )
 
 
-def calibrated(config: Config, problem: Problem, slots: Sequence[Slot]) -> tuple[Config, TimePlan]:
+def calibrated(
+    config: Config, problem: Problem, slots: Sequence[Slot], clock: StudyClock, *, fixed: bool
+) -> tuple[Config, TimePlan | None]:
     """Return the configuration with the epochs that fit, and the plan; a study keeps its first
-    plan.
+    plan, and one that was begun without a time budget has none. Epochs that are `fixed` stay.
 
     Both ends of every branch of the space train a few real batches; then the cheapest and the
-    costliest train some more, alone and in all slots at once.
+    costliest train some more, alone and in all slots at once. Raises InputError, with the least
+    minutes that are needed, where not even one trial would be complete.
     """
     path = config.paths.folder / "calibration.json"
     choice = _stored(path)
     if choice is None:
-        choice = choose(config, problem, slots)
+        if config.paths.trials.exists():
+            return config, None
+        choice = choose(config, problem, slots, clock, fixed=fixed)
         atomic_write_text(path, json.dumps(asdict(choice)) + "\n")
     if choice.epochs != config.train.epochs:
         planned = compose(
@@ -111,36 +86,61 @@ def calibrated(config: Config, problem: Problem, slots: Sequence[Slot]) -> tuple
     return config, choice
 
 
-def choose(config: Config, problem: Problem, slots: Sequence[Slot]) -> TimePlan:
-    """Measure, then choose slots and epochs and estimate the number of trials."""
-    images = problem.training_images
-    screened = screen(corners(problem), images, slots)
-    ends = [screened[0], screened[-1]]
-    alone = geometric_mean([epoch_seconds(spec, images, slots[:1]) for spec, _ in ends])
+def choose(
+    config: Config, problem: Problem, slots: Sequence[Slot], clock: StudyClock, *, fixed: bool
+) -> TimePlan:
+    """Measure, then choose slots and epochs and estimate the number of trials. Raises InputError
+    for a budget that holds no trial.
+    """
+    images, whole_s = problem.training_images, clock.left_s
+    assert whole_s is not None
+    screened = screen(corners(problem), images, slots, min(SCREEN_S, SCREENED * whole_s))
+    ends, probe_s = [screened[0], screened[-1]], min(PROBE_S, PROBED * whole_s)
+    alone = [epoch_seconds(spec, images, slots[:1], probe_s) for spec, _ in ends]
     together = (
-        geometric_mean([epoch_seconds(spec, images, slots) for spec, _ in ends])
+        [epoch_seconds(spec, images, slots, probe_s) for spec, _ in ends]
         if len(slots) > 1
         else alone
     )
-    count, measured_s = (len(slots), together) if len(slots) / together >= 1 / alone else (1, alone)
+    crowded = geometric_mean(together) / geometric_mean(alone)
+    count, measured = (len(slots), together) if len(slots) >= crowded else (1, alone)
     # Scaled from the two ends to all branches: a space of many costly branches and one cheap one
     # is costly.
     epoch_s = (
-        measured_s
+        geometric_mean(measured)
         * geometric_mean([cost for _, cost in screened])
         / geometric_mean([cost for _, cost in ends])
     )
-    assert config.budget.minutes is not None
-    epochs_in_all = config.budget.minutes * 60 * count * (1 - OUTSIDE) / epoch_s
-    kept = kept_share(config, WANTED_TRIALS)
-    fixed = any(text.startswith("train.epochs=") for text in config.overrides)
-    fitting = int(epochs_in_all / (WANTED_TRIALS * kept))
-    epochs = config.train.epochs if fixed else min(config.train.epochs, max(FEWEST_EPOCHS, fitting))
-    return TimePlan(
-        slots=count,
-        epochs=epochs,
-        trials=max(1, int(epochs_in_all / (epochs * kept))),
-        epoch_s=epoch_s,
+    plan = fitting(config, count, epoch_s, clock.left_s or 0.0, fixed=fixed)
+    least_s = (plan.epochs if fixed else 1) * min(measured)
+    _check_time(config, clock, least_s, plan.epochs if fixed else 1)
+    return replace(plan, least_s=least_s)
+
+
+def fitting(
+    config: Config, slots: int, epoch_s: float, left_s: float, *, fixed: bool = False
+) -> TimePlan:
+    """Return the plan for the seconds that are left: as many epochs, up to those configured, as
+    leave time for the trials that are wanted, and for one of them whatever comes.
+    """
+    epochs_in_all = left_s * slots * (1 - OUTSIDE) / epoch_s
+    wanted = config.budget.trials or WANTED_TRIALS
+    kept = kept_share(config, wanted)
+    most = max(FEWEST_EPOCHS, int(epochs_in_all / (wanted * kept)))
+    most = max(1, min(config.train.epochs, most, int(LONGEST * left_s / epoch_s)))
+    epochs = config.train.epochs if fixed else most
+    trials = max(1, int(epochs_in_all / (epochs * kept)))
+    return TimePlan(slots, epochs, min(trials, config.budget.trials or trials), epoch_s)
+
+
+def _check_time(config: Config, clock: StudyClock, least_s: float, epochs: int) -> None:
+    if least_s <= (clock.left_s or 0.0):
+        return
+    minutes = math.ceil((clock.used_s + least_s / (1 - OUTSIDE)) / 0.6) / 100
+    what = f"the cheapest trial's {epochs} epoch{'s' if epochs > 1 else ''}"
+    raise InputError(
+        f"budget.minutes: must leave time for {what}, which needs at least {minutes:g} minutes "
+        f"here, got {config.budget.minutes:g}"
     )
 
 
@@ -165,11 +165,13 @@ def corners(problem: Problem) -> list[Spec]:
     return [job.spec for job in sorted(unlike, key=lambda job: -job.extra["multiply_adds"])]
 
 
-def screen(specs: Sequence[Spec], images: int, slots: Sequence[Slot]) -> list[tuple[Spec, float]]:
-    """Return the specs that could be timed within SCREEN_S, cheapest first, each with the rough
+def screen(
+    specs: Sequence[Spec], images: int, slots: Sequence[Slot], limit_s: float = SCREEN_S
+) -> list[tuple[Spec, float]]:
+    """Return the specs that could be timed within `limit_s`, cheapest first, each with the rough
     seconds of an epoch, from a step or two.
     """
-    end = time.monotonic() + SCREEN_S
+    end = time.monotonic() + limit_s
 
     def cost(slot: Slot, spec: Spec) -> float | None:
         if time.monotonic() > end and spec is not specs[0]:
@@ -201,23 +203,31 @@ def shortened(spec: Spec, steps: int) -> Spec:
     )
 
 
-def epoch_seconds(spec: Spec, images: int, slots: Sequence[Slot]) -> float:
+def epoch_seconds(
+    spec: Spec, images: int, slots: Sequence[Slot], limit_s: float = PROBE_S
+) -> float:
     """Return the seconds of an epoch of this spec when it runs in all these slots at once,
     estimated from some of its batches.
     """
     steps = steps_of(spec, images)
-    probed = min(PROBE_STEPS, steps)
-    probe = shortened(spec, probed)
+    return step_seconds(spec, min(PROBE_STEPS, steps), slots, limit_s) * steps
+
+
+def step_seconds(spec: Spec, steps: int, slots: Sequence[Slot], limit_s: float = PROBE_S) -> float:
+    """Return the seconds of a step when such nets train in all these slots at once, from a few
+    epochs of so many `steps` in each, begun within `limit_s`.
+    """
+    probe = shortened(spec, steps)
 
     def timed(slot: Slot, _: Slot) -> float:
-        timed_epoch(slot, probe)  # the first one allocates
+        timed_epoch(slot, shortened(spec, 1))  # the first step allocates
         times: list[float] = []
-        end = time.monotonic() + PROBE_S
-        while len(times) < 3 and time.monotonic() < end:
+        end = time.monotonic() + limit_s
+        while not times or (len(times) < PROBES and time.monotonic() < end):
             times.append(timed_epoch(slot, probe))
-        return min(times)
+        return statistics.median(times) / steps
 
-    return max(spread(timed, slots, slots)) / probed * steps
+    return max(spread(timed, slots, slots))
 
 
 def geometric_mean(values: Sequence[float]) -> float:

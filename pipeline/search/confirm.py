@@ -22,6 +22,7 @@ from pipeline.reporting.table import TrialRow
 from pipeline.search.leaderboard import CONFIRMED
 from pipeline.search.problem import Job, Problem
 from pipeline.search.runner import JobList, Runner, Usage
+from pipeline.search.study_clock import StudyClock
 from pipeline.search.trial import Context
 from pipeline.slots.slot import Slot
 from pipeline.trial_folder import TrialFolder
@@ -72,10 +73,15 @@ def unheard(context: Context) -> Context:
 
 
 def confirm(
-    rows: Sequence[TrialRow], problem: Problem, context: Context, slots: Sequence[Slot], count: int
+    rows: Sequence[TrialRow],
+    problem: Problem,
+    context: Context,
+    slots: Sequence[Slot],
+    count: int,
+    clock: StudyClock | None = None,
 ) -> list[Confirmed] | None:
     """Run the best `count` complete trials with SEEDS fresh seeds each; return them by lower bound,
-    or None if the sweep was stopped.
+    or None if the sweep was stopped or the time that `clock` counts is used up.
 
     Each run is saved after every epoch, so an interrupted confirmation resumes where it stopped.
     """
@@ -93,7 +99,7 @@ def confirm(
             jobs.append((job, folders[row.number][-1]))
     context = unheard(context)
     runs = JobList(context, jobs, problem.objectives)
-    Runner(runs, slots, context, Usage(), paths.log).run()
+    Runner(runs, slots, context, Usage(), paths.log, clock).run()
     if context.stop.requested and not runs.all_ended(jobs):
         return None
     confirmed, sign = [], 1.0 if problem.directions[0] == "maximize" else -1.0

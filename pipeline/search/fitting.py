@@ -4,7 +4,7 @@ What is fitted is a list of overrides that stand before the user's own: what a p
 follows from the number of images and classes and from their side, what the command line gives
 stays. The list is printed and kept in the study, so that every later command composes the same; a
 trial's overrides hold it in full. What the time allows for follows from the number of slots and
-from a core's measured speed.
+from the pace of real batches in them.
 """
 
 import json
@@ -18,11 +18,12 @@ import numpy as np
 from cnn_core.axes import Labels
 from cnn_core.data.prepared import open_prepared
 from cnn_core.spec import DataSpec
-from pipeline.configuration import Config, compose, override
+from pipeline.configuration import Config, compose, override, spec_of
 from pipeline.configuration.overrides import parse_override
 from pipeline.files import atomic_write_text
-from pipeline.search.budget import kept_share
+from pipeline.search.budget import PROBE_STEPS, kept_share, step_seconds
 from pipeline.search.problem import model_cost
+from pipeline.slots.slot import Slot
 
 # Of a core's speed in matrix products, what training reaches, by the direct algorithm's count.
 SHARE_OF_SGEMM = 0.45
@@ -55,8 +56,12 @@ class Pace:
     @classmethod
     def of(cls, gflops: float, slots: int) -> "Pace":
         """Return the pace of slots of cores whose matrix products reach that many GFLOP/s."""
-        steps = round(math.log(SHARE_OF_SGEMM * max(gflops, 1.0) * 1e9 / cls.flops, STEP))
-        return cls(cls.flops * STEP**steps, slots)
+        return cls.rounded(SHARE_OF_SGEMM * max(gflops, 1.0) * 1e9, slots)
+
+    @classmethod
+    def rounded(cls, flops: float, slots: int) -> "Pace":
+        """Return the nearest pace of those that a machine has on most days."""
+        return cls(cls.flops * STEP ** round(math.log(flops / cls.flops, STEP)), slots)
 
     def operations(self, minutes: float, at_once: float) -> float:
         """Return how many operations a time budget holds, of `at_once` nets or more."""
@@ -96,9 +101,12 @@ def _counts(labels: Labels) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
     return counts[counts > 0]
 
 
-def fitted(config: Config, data: DataSpec, pace: Pace = Pace()) -> tuple[Config, list[str]]:
+def fitted(
+    config: Config, data: DataSpec, pace: Pace = Pace(), slots: Sequence[Slot] = ()
+) -> tuple[Config, list[str]]:
     """Return the configuration with its sizes fitted to the data, and a line for the user; without
-    ``study.fit``, the configuration as it is.
+    ``study.fit``, the configuration as it is. Where time is limited the pace is measured in
+    `slots`, if there are any.
 
     A study keeps what was fitted first, as long as its data are the same.
     """
@@ -107,10 +115,24 @@ def fitted(config: Config, data: DataSpec, pace: Pace = Pace()) -> tuple[Config,
     path = config.paths.folder / "fitted.json"
     found = _kept(config, data)
     if found is None:
-        found = sizes(config, facts_of(data), pace)
+        facts = facts_of(data)
+        if slots and (config.budget.minutes is not None or config.final.minutes is not None):
+            pace = measured_pace(config, data, facts, pace, slots)
+        found = sizes(config, facts, pace)
         atomic_write_text(path, json.dumps({"data": data.digest, "fitted": found}) + "\n")
     line = f"fitted to the data: {' '.join(found)}"
     return with_sizes(config, found), [line]
+
+
+def measured_pace(
+    config: Config, data: DataSpec, facts: SetFacts, guess: Pace, slots: Sequence[Slot]
+) -> Pace:
+    """Return the pace of real batches in all slots at once, of a net as wide as a guess says."""
+    whole = with_sizes(config, sizes(config, facts, guess))
+    spec = spec_of(whole, data, (0,))
+    step_s = step_seconds(spec, PROBE_STEPS, slots)
+    flops = _image_flops(whole, facts, spec.model.filters) * spec.train.batch_size / step_s
+    return Pace.rounded(flops, guess.slots)
 
 
 def _kept(config: Config, data: DataSpec) -> list[str] | None:

@@ -14,6 +14,7 @@ from pipeline.files import StudyPaths, atomic_write_text
 from pipeline.reporting.best_trials import best_of, last_values, ranked
 from pipeline.reporting.foreign_trials import FOREIGN
 from pipeline.reporting.table import TrialRow, table_of
+from pipeline.search.queue import REPLANNED
 from pipeline.search.space import Space
 
 SHOWN = 10
@@ -23,8 +24,9 @@ CONFIRMED = "confirmed.csv"  # what `study.confirm` found, best first
 def rank(study: optuna.Study, space: Space, paths: StudyPaths) -> list[TrialRow]:
     """Return the ended trials, best first, with the overrides that the space gives them."""
     rows = ranked(table_of(study, paths.folder))
+    moved = {t.number: t.user_attrs.get(REPLANNED, ()) for t in study.get_trials(deepcopy=False)}
     for row in rows:
-        row.overrides = tuple(space.overrides_of(row.suggested))
+        row.overrides = (*space.overrides_of(row.suggested), *moved[row.number])
     return rows
 
 

@@ -2,6 +2,7 @@
 and how to continue.
 """
 
+import math
 import statistics
 import time
 from collections.abc import Collection, Sequence
@@ -108,6 +109,7 @@ def plan_lines(
     if left is not None:
         share = 1.0 if queue.rule is None else queue.rule.share(trials)
         whole = left * (share * config.train.epochs * seconds + TRIAL_S) / slots
+        whole = min(whole, 60 * (config.budget.minutes or math.inf))
         pruned = "; pruning makes it less" if config.pruner.name != "none" and share == 1 else ""
         lines.append(
             f"estimate: about {_duration(whole)}{pruned}; about {disk / 1e6:.0f} MB on disk"

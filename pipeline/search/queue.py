@@ -34,6 +34,7 @@ from pipeline.slots.stop_request import FAILED, Stop
 Suggest = Callable[[optuna.Trial], list[str]]  # a trial's overrides
 Asked = tuple[optuna.Trial, list[str]]
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
+REPLANNED = "replanned"  # user attribute of a trial: overrides that moved its end while it trained
 
 
 class StorageFailed(Exception):  # noqa: N818 - named like the other ways a sweep ends
@@ -160,7 +161,7 @@ class TrialQueue:
 
     def until(self, trial: optuna.Trial) -> int | None:
         """Return the epoch at which a trial pauses; None for one that trains to its end."""
-        if self.rule is None:
+        if self.rule is None or REPLANNED in trial.user_attrs:
             return None
         with self._changed, storage_errors():
             rung = int(trial.user_attrs[RUNG])
@@ -178,6 +179,11 @@ class TrialQueue:
         with self._changed, storage_errors():
             trial.report(value, epoch)
             return trial.should_prune()
+
+    def note(self, trial: optuna.Trial, key: str, value: object) -> None:
+        """Store a user attribute of a trial."""
+        with self._changed, storage_errors():
+            trial.set_user_attr(key, value)
 
     def reported(self, trial: optuna.Trial) -> set[int]:
         """Return the epochs whose value the study already holds."""

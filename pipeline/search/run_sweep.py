@@ -21,7 +21,7 @@ from pipeline.reporting.prospect import outlook, used_seconds
 from pipeline.reporting.table import table_of
 from pipeline.reporting.warm_start import help_of_prior
 from pipeline.search import leaderboard
-from pipeline.search.budget import calibrated
+from pipeline.search.budget import TimePlan, calibrated
 from pipeline.search.confirm import confirm, confirmed_lines, forget, keep_best, write_confirmed
 from pipeline.search.deterministic import LockstepJobs
 from pipeline.search.fingerprint import BASE
@@ -44,7 +44,9 @@ from pipeline.search.queue import StorageFailed, storage_errors
 from pipeline.search.runner import Runner, Usage
 from pipeline.search.samplers import grid
 from pipeline.search.search_jobs import SearchJobs
+from pipeline.search.search_time import SearchTime
 from pipeline.search.session import Session, make_problem, open_session
+from pipeline.search.study_clock import StudyClock
 from pipeline.search.trial import Context
 from pipeline.slots.slot import Machine, Slot, SlotError
 from pipeline.slots.stop_request import FAILED, SignalHandling
@@ -63,26 +65,41 @@ def run(config: Config, slots: Sequence[Slot]) -> int:
     """
     try:
         say = None if config.quiet else print
-        machine = slots[0].machine()
-        pace = Pace.of(machine.gflops, len(slots))
-        config, fitting = fitted(config, prepare(config.data, config.root, say), pace)
+        machine, data = slots[0].machine(), prepare(config.data, config.root, say)
+        clock = StudyClock(config.paths.folder / "clock.json", config.budget.minutes)
+        pace, given = Pace.of(machine.gflops, len(slots)), config.overrides
+        config, fitting = fitted(config, data, pace, slots)
         problem, remarks = make_problem(config)
         print(*fitting, *remarks, sep="\n", end="\n" if fitting or remarks else "")
-        if config.budget.trials is None:
-            config, plan = calibrated(config, problem, slots)
-            slots = slots[: plan.slots]
-            print(plan.line(config.budget.minutes or 0.0))
+        plan = None
+        if config.budget.minutes is not None:
+            fixed = any(text.startswith("train.epochs=") for text in given)
+            config, plan = calibrated(config, problem, slots, clock, fixed=fixed)
             problem, _ = make_problem(config)
-        with closing(open_session(problem, len(slots))) as session:
+        time, slots = _timed(config, clock, slots, plan)
+        with closing(open_session(problem, len(slots), clock)) as session:
             if session.queue.finished and _nothing_left(session):
                 return _look(session)
             if not config.quiet:
                 print(*plan_lines(config, problem, session.queue, len(slots), machine), sep="\n")
             _show_data(problem)
-            return _run(session, slots, machine)
+            return _run(session, slots, machine, time)
     except (StorageFailed, SlotError, OSError) as error:
         text = redact(f"{error}; once that is fixed, the same command resumes")
         raise RunFailed(text) from error
+
+
+def _timed(
+    config: Config, clock: StudyClock, slots: Sequence[Slot], plan: TimePlan | None
+) -> tuple[SearchTime | None, Sequence[Slot]]:
+    """Return what keeps the time of a search that has a plan, and the slots that the plan uses."""
+    if plan is None:
+        return None, slots
+    slots = slots[: plan.slots]
+    time, line = SearchTime(config, clock, len(slots), plan), plan.line(config.budget.minutes or 0)
+    time.note(line)
+    print(line)
+    return time, slots
 
 
 def _show_data(problem: Problem) -> None:
@@ -113,7 +130,7 @@ def _look(session: Session) -> int:
     return _end(session)
 
 
-def _run(session: Session, slots: Sequence[Slot], machine: Machine) -> int:
+def _run(session: Session, slots: Sequence[Slot], machine: Machine, time: SearchTime | None) -> int:
     config, stop, problem = session.config, session.stop, session.problem
     with storage_errors():
         session.study.set_user_attr(ENDED, -1)
@@ -126,7 +143,9 @@ def _run(session: Session, slots: Sequence[Slot], machine: Machine) -> int:
         )
     listeners = listeners_of(config, config.paths.folder, stop, verbose=config.verbose)
     usage, limits = Usage(), config.deadline
-    context = Context(stop, listeners.emit, usage.trained, limits.epoch_s, limits.trial_s)
+    context = Context(
+        stop, listeners.emit, usage.trained, limits.epoch_s, limits.trial_s, session.clock.cut_s
+    )
     listeners.emit(
         study_started(
             config,
@@ -138,7 +157,7 @@ def _run(session: Session, slots: Sequence[Slot], machine: Machine) -> int:
         )
     )
     with SignalHandling(stop, print):
-        jobs = jobs_of(session, context)
+        jobs = jobs_of(session, context, time)
         runner = Runner(jobs, slots, context, usage, config.paths.log, session.clock)
         runner.run()
         if not (stop.requested or session.queue.finished):
@@ -146,6 +165,9 @@ def _run(session: Session, slots: Sequence[Slot], machine: Machine) -> int:
         if not stop.requested:
             with runner.guarded():
                 jobs.tell_paused()
+        if time is not None:
+            with runner.guarded():
+                time.note(_outcome(session), used_up=stop.reason.startswith("budget.minutes"))
         outside = usage.outside(len(slots), session.queue.idle_s)
         confirmed: list[str] = []
         with runner.guarded():
@@ -159,14 +181,21 @@ def _run(session: Session, slots: Sequence[Slot], machine: Machine) -> int:
     return _end(session)
 
 
-def jobs_of(session: Session, context: Context) -> SearchJobs:
+def _outcome(session: Session) -> str:
+    """Return what came of a search's time."""
+    counts = session.queue.counts()
+    ended = ", ".join(f"{count} {state.lower()}" for state, count in sorted(counts.items()))
+    return f"{ended or 'no trial'}; {session.stop.reason or 'all trials are done'}"
+
+
+def jobs_of(session: Session, context: Context, time: SearchTime | None = None) -> SearchJobs:
     """Return the source of trials: rounds in lockstep in deterministic mode, else one by one."""
     problem, queue, study = session.problem, session.queue, session.config.study
     paths = session.config.paths
     if study.deterministic:
         rounds = LockstepJobs if queue.rule is None else PromotionRounds
         return rounds(context, problem, queue, paths, session.copies)
-    return SearchJobs(context, problem, queue, paths)
+    return SearchJobs(context, problem, queue, paths, time)
 
 
 def _confirm(session: Session, context: Context, slots: Sequence[Slot]) -> list[str]:
@@ -178,9 +207,9 @@ def _confirm(session: Session, context: Context, slots: Sequence[Slot]) -> list[
         return [_no_time(session)] if count and _ended_well(session) else []
     rows, lines = leaderboard.rank(session.study, problem.space, config.paths), []
     if count:
-        confirmed = confirm(rows, problem, context, slots, count)
+        confirmed = confirm(rows, problem, context, slots, count, session.clock)
         if confirmed is None:
-            return []
+            return [_no_time(session)] if _ended_well(session) else []
         write_confirmed(confirmed, config.paths)
         lines = confirmed_lines(confirmed)
         rows = leaderboard.rank(session.study, problem.space, config.paths)

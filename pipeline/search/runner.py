@@ -19,10 +19,10 @@ from typing import Protocol
 from cnn_core.errors import InputError
 from pipeline.events import State, TrialEnded
 from pipeline.redact import redact
-from pipeline.search.budget import StudyClock
 from pipeline.search.problem import Job
 from pipeline.search.queue import StorageFailed
-from pipeline.search.trial import Context, Training
+from pipeline.search.study_clock import StudyClock
+from pipeline.search.trial import Context, NoTimeLeft, Training
 from pipeline.slots.retry import Paused
 from pipeline.slots.slot import Slot, SlotError
 from pipeline.slots.stop_request import FAILED, STOP_FILE, obey
@@ -94,6 +94,7 @@ class Runner:
     ) -> None:
         self._jobs, self._slots, self._context = jobs, slots, context
         self._usage, self._log, self._clock = usage, log, clock
+        self._no_time = False
         context.stop.on_request.append(self._stop_slots)
 
     def run(self) -> None:
@@ -111,6 +112,8 @@ class Runner:
             self._look_at_the_clock()
             with self.guarded():
                 obey(self._log.with_name(STOP_FILE), self._context.stop)
+        if self._no_time and not self._context.stop.requested:
+            self._context.stop.request("budget.minutes is used up", 0)
         if self._clock is not None:
             with self.guarded():
                 self._clock.save(now=True)
@@ -126,6 +129,9 @@ class Runner:
                     self._jobs.advanced(training, slot)
                 except (Paused, SlotError) as error:
                     self._jobs.lost(training, error)
+                    if isinstance(error, NoTimeLeft):  # or the slot would take it up again
+                        self._no_time = True
+                        break
             self._usage.end()
 
     def _look_at_the_clock(self) -> None:
@@ -248,6 +254,7 @@ class JobList(InOrder):
         with self._taking:
             while self._open and not self.context.stop.requested:
                 job, folder = self._open.popleft()
+                job = self.planned(job, folder)
                 if (known := folder.result(job.spec)) is not None:
                     self.ends[folder.paths.folder] = known
                     continue
@@ -256,6 +263,10 @@ class JobList(InOrder):
                 self.begin(training, slot)
                 return training
         return None
+
+    def planned(self, job: Job, folder: TrialFolder) -> Job:
+        """Return a job that is about to begin, as it is to be trained."""
+        return job
 
     def begin(self, training: Training, slot: Slot) -> None:
         """Tell listeners that a training begins or resumes."""

@@ -12,9 +12,10 @@ from pipeline.events import State, TrialEnded
 from pipeline.files import StudyPaths
 from pipeline.search.prior import PRIOR
 from pipeline.search.problem import Job, Problem
-from pipeline.search.queue import TrialQueue
+from pipeline.search.queue import REPLANNED, TrialQueue
 from pipeline.search.rungs import REASON
 from pipeline.search.runner import InOrder
+from pipeline.search.search_time import SearchTime
 from pipeline.search.storage import labels_of
 from pipeline.search.trial import Context, Training
 from pipeline.slots.slot import Slot
@@ -25,10 +26,16 @@ class SearchJobs(InOrder):
     """What a sweep trains: the study says which trial is next and which is pruned."""
 
     def __init__(
-        self, context: Context, problem: Problem, queue: TrialQueue, paths: StudyPaths
+        self,
+        context: Context,
+        problem: Problem,
+        queue: TrialQueue,
+        paths: StudyPaths,
+        search_time: SearchTime | None = None,
     ) -> None:
         super().__init__(context, problem.objectives)
         self.problem, self.queue, self.paths = problem, queue, paths
+        self._search_time = search_time
         self._asked: dict[int, optuna.Trial] = {}
 
     def next_training(self, slot: Slot) -> Training | None:
@@ -45,7 +52,8 @@ class SearchJobs(InOrder):
         folder = TrialFolder(self.paths.trial(trial.number))
         self._asked[trial.number] = trial
         try:
-            job = self.problem.job(trial.number, overrides)
+            moved = trial.user_attrs.get(REPLANNED, ())  # its end, for want of time
+            job = self.problem.job(trial.number, [*overrides, *moved])
             job = replace(job, prior=labels_of(self.queue.study, trial).get(PRIOR, ""))
         except InputError as error:
             self._tell(_not_composed(trial.number, str(error), folder))
@@ -70,7 +78,19 @@ class SearchJobs(InOrder):
         pruned, last = self.queue.report(trial, epoch, value), training.job.epochs
         if pruned and epoch < last:
             return training.end(State.PRUNED, f"after epoch {epoch} of {last}")
+        if self._search_time is not None and epoch == training.epoch < last:
+            self._plan_time(training, trial, self._search_time)
         return None
+
+    def _plan_time(self, training: Training, trial: optuna.Trial, search_time: SearchTime) -> None:
+        """Move a training's end where it would be the first to be complete, but too late."""
+        search_time.observe(training, self.queue.counted)
+        if self.queue.best_number is not None:
+            return
+        in_flight = list(self._current.values())
+        if (last := search_time.sooner(training, in_flight)) is not None:
+            self.queue.note(trial, REPLANNED, list(training.end_with(last)))
+            training.until = None  # it is to be the complete one: no rung stops it
 
     def ended(self, training: Training, ended: TrialEnded) -> None:
         if ended.state in (State.INTERRUPTED, State.PAUSED):

@@ -14,7 +14,6 @@ from pipeline.configuration.overrides import Value
 from pipeline.configuration.sampler_settings import AutoSettings
 from pipeline.data import prepare
 from pipeline.search.auto_sampler import CHOICE, AutoSampler, choose_samplers, chosen_before
-from pipeline.search.budget import StudyClock
 from pipeline.search.fingerprint import code_version, fingerprint
 from pipeline.search.fork import nothing_of_its_own, take_over
 from pipeline.search.gain import GainRule
@@ -33,6 +32,7 @@ from pipeline.search.queue import TrialQueue
 from pipeline.search.same_trials import check_effects
 from pipeline.search.samplers import grid, make_pruner, make_sampler
 from pipeline.search.space import Space, searched
+from pipeline.search.study_clock import StudyClock
 from pipeline.slots.owner_lock import hold
 from pipeline.slots.stop_request import Stop
 
@@ -73,9 +73,9 @@ def make_problem(config: Config) -> tuple[Problem, list[str]]:
     return problem, remarks
 
 
-def open_session(problem: Problem, slots: int) -> Session:
-    """Open the study, new or resumed. Raises InputError if its fingerprint differs, StorageFailed
-    if its database does not answer.
+def open_session(problem: Problem, slots: int, clock: StudyClock) -> Session:
+    """Open the study, new or resumed, whose time `clock` counts. Raises InputError if its
+    fingerprint differs, StorageFailed if its database does not answer.
     """
     quiet_optuna()
     config, space = problem.config, problem.space
@@ -119,7 +119,7 @@ def open_session(problem: Problem, slots: int) -> Session:
         resumed,
         queue,
         stop,
-        StudyClock(config.paths.folder / "clock.json", config.budget.minutes),
+        clock,
         StudyCopies(
             problem.directions, config.study.name, sampler, pruner, enqueued, config.study.round
         ),

@@ -7,20 +7,25 @@ and a source of jobs (`pipeline.search.runner.Jobs`) what follows.
 import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from cnn_core import training
 from cnn_core.checkpoint import TrainState
 from cnn_core.measures import metric_of
+from cnn_core.replanning import ending_at, steps_of_next, whole_epoch
+from cnn_core.spec import Spec
+from pipeline.configuration.overrides import override
 from pipeline.events import EpochDone, Event, State, TrialEnded, TrialRetried, TrialStarted
 from pipeline.search.problem import Job
-from pipeline.slots.retry import with_retries
+from pipeline.slots.retry import Paused, with_retries
 from pipeline.slots.slot import Slot, SlotError, TimedOut
 from pipeline.slots.stop_request import Stop
 from pipeline.trial_folder import TrialFolder
 
 Result = TypeVar("Result")
+NO_TIME = "budget.minutes is used up: the next epoch would end too late"
+REPLANNED_KEYS = ("train.epochs", "train.replanned")  # what moves the end of a training
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,12 @@ class Context:
     trained: Callable[[float], None] = lambda seconds: None  # called with the seconds of each epoch
     epoch_s: float | None = None  # deadlines
     trial_s: float | None = None
+    # seconds until a time budget cuts off the epoch in flight
+    cut_s: Callable[[], float | None] = lambda: None
+
+
+class NoTimeLeft(Paused):
+    """The next epoch would not end within the time budget: this training waits for a larger one."""
 
 
 class Training:
@@ -73,17 +84,47 @@ class Training:
     def advance(self, slot: Slot, context: Context) -> None:
         """Train one more epoch and save it. Raises Paused, WorkerDied, TimedOut, CallFailed."""
         deadline_s = epoch_deadline(context, self.spent_s)
-        job, epoch = self.job, self.epoch + 1
+        cut_s, job, epoch = context.cut_s(), self.job, self.epoch + 1
+        if cut_s is not None:
+            if cut_s <= self._next_epoch_s():
+                raise NoTimeLeft(NO_TIME)
+            deadline_s = min(cut_s, cut_s if deadline_s is None else deadline_s)
 
         def one_epoch() -> tuple[TrainState, dict[str, float]]:
             return slot.call(training.train_epoch, job.spec, self.state, deadline_s=deadline_s)
 
-        self.state, row = attempt(one_epoch, job, epoch, context)
+        try:
+            self.state, row = attempt(one_epoch, job, epoch, context)
+        except TimedOut as error:
+            if cut_s is not None and cut_s == deadline_s:
+                raise NoTimeLeft(NO_TIME) from error
+            raise
         for reason in slot.repeats():
             context.emit(retried(job, epoch, 1, reason))
         self.rows.append(row)
         context.trained(row["epoch_s"])
         self.folder.save(self.state, self.rows, job.spec)
+
+    def _next_epoch_s(self) -> float:
+        """Return the seconds of the next epoch at the pace of the last, 0 where none is known."""
+        if not self.rows or self.state is None:
+            return 0.0
+        whole = whole_epoch(self.job.spec)
+        steps = steps_of_next(self.job.spec.train, self.state, whole)
+        return self.rows[-1]["epoch_s"] * steps / whole
+
+    def end_with(self, last: int) -> tuple[str, ...]:
+        """Plan the training anew to end with its step number `last`; return the overrides that say
+        so, which its folder holds from now on.
+        """
+        job, spec = self.job, ending_at(self.job.spec, self.epoch, last)
+        more = end_overrides(spec)
+        kept = tuple(text for text in job.overrides if text.partition("=")[0] not in REPLANNED_KEYS)
+        self.job = replace(job, spec=spec, overrides=(*kept, *more))
+        if self.state is not None:
+            self.folder.save(self.state, self.rows, spec)
+        self.folder.begin(job.number, job.seed, self.job.whole)
+        return more
 
     def tell_epoch(
         self, epoch: int, slot: int, pid: int, context: Context, time_s: float | None = None
@@ -153,6 +194,14 @@ class Training:
             time_s=time.time(),
             extra=self.job.extra,
         )
+
+
+def end_overrides(spec: Spec) -> tuple[str, ...]:
+    """Return the overrides that give a training its end: its epochs, and when time moved it."""
+    epochs, moved = override("train.epochs", spec.train.epochs), spec.train.replanned
+    if not moved:
+        return (epochs,)
+    return epochs, override("train.replanned", f"[{','.join(map(str, moved))}]")
 
 
 def attempt(call: Callable[[], Result], job: Job, epoch: int, context: Context) -> Result:

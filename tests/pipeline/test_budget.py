@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from cnn_core.errors import InputError
 from cnn_core.spec import Spec
 from pipeline.configuration import Config, compose
-from pipeline.search import budget
-from pipeline.search.budget import OUTSIDE, choose, corners, screen
+from pipeline.search.budget import OUTSIDE, choose, corners, fitting, screen
 from pipeline.search.problem import Problem
 from pipeline.search.session import make_problem
 
@@ -20,6 +20,16 @@ SPACE = (
     "momentum.lr:{path:optimizer.lr,float:[1e-2,0.2],when:{optimizer:momentum}},"
     "adam.lr:{path:optimizer.lr,float:[1e-3,1e-2],when:{optimizer:adam}}}"
 )
+
+
+class Hour:
+    """A clock of an hour, of which nothing is used."""
+
+    used_s = 0.0
+    left_s = 3600.0
+
+
+CLOCK: Any = Hour()
 
 
 @dataclass
@@ -71,13 +81,14 @@ def test_every_branch_is_tried_and_the_second_is_the_dearest(asked: tuple[Config
         "adam",
     ]
     assert {spec.model.filters for spec, _ in screened} == {4, 8}
-    choice = choose(config, problem, [Stopwatch(adam_is_dear)])
+    choice = choose(config, problem, [Stopwatch(adam_is_dear)], CLOCK, fixed=True)
     steps = 200 // 50
     assert choice.epoch_s == pytest.approx(steps * 0.3), (
         "the geometric mean of both branches, 0.1 and 0.9 s a step"
     )
     epochs = 3600 * (1 - OUTSIDE) / choice.epoch_s
     assert (choice.epochs, choice.trials) == (100, int(epochs / 100))
+    assert choice.least_s == pytest.approx(100 * steps * 0.1), "fixed epochs of the cheapest"
 
 
 def test_many_dear_branches_make_the_middle_dear(asked: tuple[Config, Problem]) -> None:
@@ -87,19 +98,16 @@ def test_many_dear_branches_make_the_middle_dear(asked: tuple[Config, Problem]) 
     def step_s(spec: Spec) -> float:
         return costs[spec.model.filters, spec.optimizer["name"]]
 
-    choice = choose(asked[0], problem, [Stopwatch(step_s)])
+    choice = choose(asked[0], problem, [Stopwatch(step_s)], CLOCK, fixed=True)
     assert choice.epoch_s == pytest.approx(4 * (0.1 * 1.6**3) ** 0.25)
 
 
-def test_screening_takes_few_steps_and_ends_in_time(
-    asked: tuple[Config, Problem], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_screening_takes_few_steps_and_ends_in_time(asked: tuple[Config, Problem]) -> None:
     _, problem = asked
     slot = Stopwatch(adam_is_dear)
     screen(corners(problem), problem.training_images, [slot])
     assert slot.steps <= 3 * 4
-    monkeypatch.setattr(budget, "SCREEN_S", -1.0)
-    (only,) = screen(corners(problem), problem.training_images, [slot])
+    (only,) = screen(corners(problem), problem.training_images, [slot], -1.0)
     assert only[0].model.filters == 8, "without time, one of the most multiply-adds"
 
 
@@ -107,5 +115,38 @@ def test_slots_that_hinder_each_other_are_not_all_used(asked: tuple[Config, Prob
     config, problem = asked
     alone = Stopwatch(lambda spec: 0.1)
     crowded = Stopwatch(lambda spec: 0.3, index=1)
-    assert choose(config, problem, [alone, crowded]).slots == 1
-    assert choose(config, problem, [alone, Stopwatch(lambda spec: 0.11, index=1)]).slots == 2
+    faster = Stopwatch(lambda spec: 0.11, index=1)
+    assert choose(config, problem, [alone, crowded], CLOCK, fixed=True).slots == 1
+    assert choose(config, problem, [alone, faster], CLOCK, fixed=True).slots == 2
+
+
+def time_config(*more: str) -> Config:
+    return compose(["experiment=smoke", "budget.trials=6", "pruner=none", "train.epochs=10", *more])
+
+
+def test_epochs_leave_time_for_the_trials_that_are_wanted() -> None:
+    config = time_config("budget.minutes=10")
+    # 582 s in each of 2 slots are 1164 s, 6 trials of 10 epochs of 4 s are 240 s.
+    assert fitting(config, 2, 4.0, 600.0).epochs == 10
+    # At 50 s an epoch 23 epochs fit, 3 for each of 6 trials.
+    assert fitting(config, 2, 50.0, 600.0).epochs == 3
+    # At 100 s 11 fit; two epochs a trial are the fewest, of which five trials fit.
+    plan = fitting(config, 2, 100.0, 600.0)
+    assert (plan.epochs, plan.trials) == (2, 5)
+    # At 200 s two epochs would take two thirds of the time: if the machine becomes twice as slow,
+    # none would be complete.
+    assert fitting(config, 2, 200.0, 600.0).epochs == 1
+    assert fitting(config, 2, 100.0, 600.0, fixed=True).epochs == 10
+
+
+def test_a_budget_that_holds_no_trial_is_refused_with_the_least(
+    asked: tuple[Config, Problem],
+) -> None:
+    config, problem = asked
+    slow = Stopwatch(lambda spec: 400.0)  # 4 steps an epoch: 1,600 s
+    with pytest.raises(InputError, match=r"cheapest trial's 100 epochs, .* at least 2749.15 min"):
+        choose(config, problem, [slow], CLOCK, fixed=True)
+    assert choose(config, problem, [slow], CLOCK, fixed=False).epochs == 1
+    slower = Stopwatch(lambda spec: 1000.0)
+    with pytest.raises(InputError, match=r"1 epoch, which needs at least 68.73 min.*, got 60"):
+        choose(config, problem, [slower], CLOCK, fixed=False)

@@ -21,7 +21,7 @@ from pipeline.configuration import compose
 from pipeline.files import StudyPaths
 from pipeline.reporting.best_trials import front_of
 from pipeline.reporting.table import table_of
-from pipeline.search.budget import StudyClock, geometric_mean
+from pipeline.search.budget import geometric_mean
 from pipeline.search.confirm import Confirmed, confirmed_lines, write_confirmed
 from pipeline.search.fingerprint import differences
 from pipeline.search.leaderboard import rank, table
@@ -30,6 +30,7 @@ from pipeline.search.runner import Usage
 from pipeline.search.samplers import make_sampler
 from pipeline.search.space import Space
 from pipeline.search.storage import MirrorStorage, asking
+from pipeline.search.study_clock import StudyClock
 from pipeline.slots.owner_lock import Owner, OwnerLock, is_locked, read_owner
 from pipeline.slots.stop_request import Stop
 from tests.ends import ended

@@ -4,7 +4,6 @@ fold.
 
 import json
 import shutil
-import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,6 @@ from cnn_core import checkpoint
 from cnn_core.data.npz import read_npz
 from cnn_core.data.prepared import open_prepared
 from cnn_core.data.splits import reserved, split_of
-from cnn_core.spec import Spec
 from cnn_core.training import predict_proba
 from pipeline import final
 from pipeline.configuration import command_line, compose
@@ -26,12 +24,10 @@ from pipeline.configuration.sections import EnsembleSettings
 from pipeline.ensemble import plan
 from pipeline.ensemble.assemble import assemble
 from pipeline.ensemble.build import build_ensemble
-from pipeline.ensemble.candidates import finished_trials
-from pipeline.ensemble.duration import expected_s, fitting_epochs
 from pipeline.ensemble.methods import softmax
 from pipeline.ensemble.nets import FinalJobs, Net, is_trained, net_jobs
 from pipeline.ensemble.out_of_fold import OutOfFold
-from pipeline.files import StudyPaths, TrialPaths
+from pipeline.files import StudyPaths
 from pipeline.records.ensemble_record import Ensemble
 from pipeline.records.typed_json import plain
 from pipeline.search.runner import Runner, Usage
@@ -181,92 +177,6 @@ def test_each_member_keeps_its_own_trial_s_configuration(
     assert first.optimizer != second.optimizer
 
 
-def test_epochs_fit_the_time_given() -> None:
-    # 18 nets on 2 slots are 9 rounds of 20 s an epoch: 180 s an epoch.
-    assert fitting_epochs([20.0] * 18, 2, 1900.0, 20) == 10
-    assert fitting_epochs([20.0] * 18, 2, 1e9, 20) == 20
-    assert fitting_epochs([20.0] * 18, 2, 1.0, 20) == 3
-    assert fitting_epochs([], 2, 1.0, 20) == 20
-    # One slot has 30 + 20 + 20 s, the other 30 + 20.
-    assert fitting_epochs([30.0, 30.0, 20.0, 20.0, 20.0], 2, 710.0, 20) == 10
-
-
-def test_an_epoch_is_expected_to_take_what_it_took_the_trials_most_alike(
-    final_root: Path, tmp_path: Path
-) -> None:
-    spec = _planned(final_root).members[0].specs[0]
-
-    def net(kernel: int, filters: int, fold: int | None = 0, name: str = "contest") -> Spec:
-        data = spec.data if fold is not None else plan.all_images(spec.data)
-        return replace(
-            spec,
-            data=data,
-            model=replace(spec.model, name=name, kernel=kernel, filters=filters, pool=2),
-        )
-
-    def trial(name: str, kernel: int, filters: int, *seconds: float) -> tuple[TrialPaths, Spec]:
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "history.csv").write_text(
-            "\n".join(["epoch,epoch_s", *(f"{k},{s}" for k, s in enumerate(seconds, 1))]) + "\n"
-        )
-        return TrialPaths(tmp_path / name), net(kernel, filters)
-
-    tried = [trial("a", 3, 4, 2.0, 50.0, 2.0), trial("b", 5, 4, 7.0), trial("c", 3, 1, 1.5)]
-    # Twice the filters are twice the convolution and twice the dense layer; all images are two
-    # halves.
-    found = expected_s(tried, [net(3, 8), net(5, 4, None), net(5, 8)])
-    assert found == pytest.approx([4.0, 14.0, 14.0], rel=0.01)
-    assert expected_s(tried, [net(3, 1), net(7, 4)]) == pytest.approx([1.5, 7.0 * 49 / 25], rel=0.1)
-    # A trial of another architecture, one whose epochs' times were lost, one that saw a tenth of
-    # the images, one of few steps.
-    other, lost, small, steps = (
-        trial("d", 3, 8, 90.0),
-        trial("e", 3, 8, 0.0, 0.0),
-        trial("f", 3, 4, 2.0),
-        trial("g", 3, 4, 2.0),
-    )
-    other = (other[0], net(3, 8, name="simple_convnet"))
-    assert expected_s([*tried, other, lost], [net(3, 8)]) == pytest.approx([4.0], rel=0.01)
-    images = len(split_of(spec.data).train)
-    small = (small[0], replace(small[1], data=replace(spec.data, train_size=images // 10)))
-    steps = (
-        steps[0],
-        replace(steps[1], train=replace(spec.train, batch_size=10, steps_per_epoch=7)),
-    )
-    assert expected_s([small], [net(3, 4)]) == pytest.approx([2.0 * images / (images // 10)])
-    assert expected_s([steps], [net(3, 4)]) == pytest.approx([2.0 * images / 70])
-    assert expected_s(
-        [steps], [replace(net(3, 4), train=replace(spec.train, batch_size=5, steps_per_epoch=7))]
-    ) == pytest.approx([1.0])
-    assert expected_s([], [net(3, 8)]) == expected_s([lost], [net(3, 8)]) == []
-
-
-def test_what_fitted_once_is_kept_for_the_restart(final_root: Path, paths: StudyPaths) -> None:
-    arguments = ("final.epochs=500", "final.minutes=0.001")
-    assert {
-        spec.train.epochs for m in _planned(final_root, *arguments).members for spec in m.specs
-    } == {3}
-    kept = paths.final / "epochs.json"
-    kept.write_text(kept.read_text().replace('"epochs": 3}', '"epochs": 7}'))
-    assert {
-        spec.train.epochs for m in _planned(final_root, *arguments).members for spec in m.specs
-    } == {7}
-    assert {
-        spec.train.epochs
-        for m in _planned(final_root, *arguments, "slots.n=3").members
-        for spec in m.specs
-    } == {7}, "trained nets stay"
-    for other in ("final.refit=1", "final.minutes=0.002", "final.overrides=['model.filters=5']"):
-        changed = kept.read_text()
-        assert {
-            spec.train.epochs
-            for m in _planned(final_root, *arguments, other).members
-            for spec in m.specs
-        } == {3}, other
-        kept.write_text(changed)
-    kept.unlink()
-
-
 def test_every_image_but_the_reserved_is_predicted_by_a_net_that_did_not_see_it(
     final_root: Path, paths: StudyPaths
 ) -> None:
@@ -362,60 +272,6 @@ def test_one_member_and_no_proxy_make_an_ensemble_with_every_method(final_root: 
         name[:2] for name in content.left_out
     ] == ["m2"]
     assert set(content.methods) == {"uniform", "weighted", "greedy", "geometric", "stacking"}
-
-
-def test_fixed_members_share_the_time(final_root: Path, paths: StudyPaths) -> None:
-    trial = paths.trial(finished_trials(paths)[0].number)
-    epoch_s = statistics.median(row["epoch_s"] for row in TrialFolder(trial).history())
-
-    def epochs(*members: str) -> int:
-        limits = (
-            "slots.n=1",
-            "final.refit=0",
-            "final.epochs=500",
-            f"final.minutes={2 * 100 * epoch_s / 60}",
-        )
-        found = {
-            spec.train.epochs
-            for m in _planned(final_root, *members, *limits).members
-            for spec in m.specs
-        }
-        (paths.final / "epochs.json").unlink()
-        return found.pop()
-
-    two = 'final.fixed=[["model.dropout=0.3"],["model.dropout=0.4"]]'
-    alone, three, fixed = (
-        epochs("final.members=1"),
-        epochs("final.members=1", two),
-        epochs("final.members=0", two),
-    )
-    assert 3 < alone < 500
-    assert alone / 3 - 1 <= three <= alone / 3 and alone / 2 - 1 <= fixed <= alone / 2
-
-
-def test_folds_that_train_for_a_share_of_the_epochs_leave_time_to_the_others(
-    final_root: Path, paths: StudyPaths
-) -> None:
-    """Two folds of half the images and the refit cost two nets of all images; at half the epochs
-    the folds cost one half of a net.
-    """
-
-    def epochs(share: float) -> int:
-        limits = (
-            "final.members=1",
-            "final.refit=1",
-            f"final.fold_share={share}",
-            "slots.n=1",
-            "final.epochs=50000",
-            "final.minutes=20",
-        )
-        member = _planned(final_root, *limits).members[0]
-        (paths.final / "epochs.json").unlink()
-        return member.refits[0].train.epochs
-
-    whole, half = epochs(1.0), epochs(0.5)
-    assert 100 < whole < half < 50000
-    assert half / whole == pytest.approx(2 / 1.5, rel=0.03)
 
 
 def test_a_second_run_trains_nothing_again(

@@ -4,16 +4,27 @@ run whole on a tiny set in colour.
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from cnn_core.data.prepared import write_prepared
-from cnn_core.spec import DataSpec
+from cnn_core.spec import DataSpec, Spec
 from pipeline import sweep
 from pipeline.configuration import SWEEP, command_line, compose
-from pipeline.search.fitting import Pace, SetFacts, facts_of, fitted, sizes, with_sizes
+from pipeline.search.fitting import (
+    Pace,
+    SetFacts,
+    facts_of,
+    fitted,
+    measured_pace,
+    sizes,
+    with_sizes,
+)
+from pipeline.search.problem import costs_of
 from pipeline.search.space import searched
+from tests.pipeline.test_budget import Stopwatch
 
 PRESETS = ("contest", "contest_quick")
 
@@ -185,3 +196,25 @@ def test_a_pace_follows_the_machine_in_steps() -> None:
     assert Pace.of(0.0, 1).flops > 0
     assert usual.operations(1.0, at_once=4) == pytest.approx(2 * 60 * 45e9 * 0.85)
     assert usual.operations(1.0, at_once=1) == pytest.approx(60 * 45e9 * 0.85)
+
+
+def test_a_pace_is_measured_by_real_batches(tmp_path: Path) -> None:
+    """A machine whose matrix products promise four times what training reaches gets what fits."""
+    labels, images = np.arange(6000) % 10, np.zeros((6000, 1, 28, 28), np.uint8)
+    digest = write_prepared(tmp_path / "set", images, labels, classes=10, name="made")
+    data = DataSpec(
+        folder=str(tmp_path / "set"), digest=digest, image_shape=(1, 28, 28), classes=10
+    )
+    found = facts_of(data)
+    for slower in (1, 4):
+        config = compose(["experiment=contest", f"root={tmp_path / str(slower)}"])
+
+        def step_s(spec: Spec, slower: int = slower) -> float:
+            return 6 * costs_of(spec)["multiply_adds"] * spec.train.batch_size * slower / 45e9
+
+        slots: Any = [Stopwatch(step_s), Stopwatch(step_s, index=1)]
+        pace = measured_pace(config, data, found, Pace(), slots)
+        assert pace.flops == pytest.approx(45e9 / slower, rel=0.12) and pace.slots == 2
+        config.paths.folder.mkdir(parents=True)
+        again, _ = fitted(config, data, Pace(), slots)
+        assert again.overrides == with_sizes(config, sizes(config, found, pace)).overrides

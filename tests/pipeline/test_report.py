@@ -5,6 +5,7 @@ kind.
 import html.parser
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from pipeline.configuration import compose
 from pipeline.files import StudyPaths
 from pipeline.predictions.scoring import Scored, write_scored
+from pipeline.records.time_plans import TimePlanned, note_time
 from pipeline.report import COMMAND, main
 from pipeline.reporting.facts import gather, reasons
 from pipeline.reporting.page import page
@@ -157,6 +159,22 @@ def test_a_study_without_a_complete_trial_says_so(tmp_path: Path) -> None:
     text = report_of(folder)
     checked(text)
     assert "No trial is complete" in text
+
+
+def test_plans_of_time_and_their_reasons_are_told(tmp_path: Path) -> None:
+    make_study(tmp_path / "made", 6)
+    paths = StudyPaths(tmp_path, "made")
+    assert "The time, planned and used" not in report_of(paths.folder)
+    first = TimePlanned(stage="search", minutes=2.0, used_s=3.0, text="2 slots, about 7 trials")
+    note_time(paths, first)
+    note_time(paths, replace(first, used_s=61.0, text="about 4 trials", reason="an epoch <slow>"))
+    text = report_of(paths.folder)
+    checked(text)
+    assert "The time, planned and used" in text and "0:03 of 2:00" in text
+    assert "1:01 of 2:00" in text and "an epoch &lt;slow&gt;" in text
+    assert "61 s used: about 4 trials (an epoch <slow>)" in paths.log.read_text()
+    paths.time.write_text("[{}]")
+    assert "The time, planned and used" not in report_of(paths.folder), "a damaged file"
 
 
 def test_two_objectives(tmp_path: Path) -> None:

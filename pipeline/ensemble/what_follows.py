@@ -1,0 +1,66 @@
+"""How long what follows the final nets' training takes: out-of-fold predictions, the choice of the
+ensemble, and where they follow, evaluation and export.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from cnn_core.architectures import build_model
+from cnn_core.checkpoint import Weights
+from cnn_core.data.prepared import open_prepared
+from cnn_core.data.splits import split_of
+from cnn_core.spec import Spec
+from pipeline.configuration import Config
+from pipeline.ensemble.out_of_fold import inference_net, view_logits
+from pipeline.ensemble.plan import Member, views_for
+
+TIMED, TIMED_S = 100, 0.2  # images, and how long they are predicted at least
+TEST_SHARE = 1 / 6  # the test split's images, a share of the training's: it is not looked at here
+# Seconds of what does not grow with the images: processes that start, the choice of the ensemble,
+# the store; a bundle with ONNX; a model in MLflow.
+JOINED_S, EXPORTED_S, REGISTERED_S = 5.0, 4.0, 7.0
+
+
+@dataclass(frozen=True)
+class Following:
+    """The seconds of what follows the last net."""
+
+    seconds: float
+
+    @classmethod
+    def of(cls, config: Config, members: Sequence[Member], slots: int) -> "Following":
+        """Measure the members' predictions and add up what is to be predicted."""
+        views, began, cpu = views_for(config, members), time.perf_counter(), time.process_time()
+        view_s = [image_s(member.specs[0], views) for member in members]
+        # How many times longer than on a machine of its own anything takes at present.
+        busy = max(1.0, (time.perf_counter() - began) / (time.process_time() - cpu))
+        first = members[0].specs[0].data
+        images = sum(len(split_of(spec.data).valid) for spec in members[0].specs)
+        predicted = images * (1 + (first.valid_folder is not None)) * sum(view_s)
+        fixed_s = JOINED_S
+        if config.final.after_sweep:
+            nets = [len(member.refits) or len(member.specs) for member in members]
+            scored = images * TEST_SHARE + 2 * first.reserve
+            predicted += scored * sum(n * one_s for n, one_s in zip(nets, view_s, strict=True))
+            fixed_s += EXPORTED_S + REGISTERED_S * (config.tracking.name == "mlflow")
+        return cls(fixed_s * busy + predicted / slots)
+
+
+def image_s(spec: Spec, views: Sequence[Sequence[float]]) -> float:
+    """Return the seconds in which such a net predicts an image in all views, on one core."""
+    model = build_model(
+        spec.model, spec.data.image_shape, spec.data.classes, np.random.default_rng(0)
+    )
+    net = inference_net(spec, Weights(model.params, model.buffers))
+    images = open_prepared(spec.data.folder, spec.data.digest).images[:TIMED]
+    with threadpool_limits(1):
+        view_logits(net, images, views[:1])  # the first one allocates
+        started, rounds = time.perf_counter(), 0
+        while (spent_s := time.perf_counter() - started) < TIMED_S or not rounds:
+            view_logits(net, images, views)
+            rounds += 1
+        return spent_s / rounds / len(images)
