@@ -141,11 +141,7 @@ class Board:
 
 def _cells(index: int, row: SlotRow | None, width: int) -> list[Text | ProgressBar]:
     if row is None:
-        idle: list[Text | ProgressBar] = [
-            Text(f"slot {index}" if width >= NARROW else str(index)),
-            Text("…", style="dim"),
-        ]
-        return idle
+        return [Text(f"slot {index}" if width >= NARROW else str(index)), Text("…", style="dim")]
     name = row.name if width >= NARROW else f"t{row.number:03d}"
     cells: list[Text | ProgressBar] = [
         Text(f"slot {index}" if width >= NARROW else str(index)),

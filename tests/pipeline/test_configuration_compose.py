@@ -110,8 +110,8 @@ def test_files_and_tables_name_the_same_choices(group: str, names: set[str]) -> 
     ],
 )
 def test_fast_composition_equals_hydras_own(overrides: list[str]) -> None:
-    compose()  # initialises Hydra
-    own = hydra.compose("config", overrides=overrides)
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        own = hydra.compose("config", overrides=overrides)
     ours = compose(overrides).node
     for section in own:
         wanted = (
