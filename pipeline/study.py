@@ -265,9 +265,7 @@ def _swept(config: Config) -> Study:
     with undisturbed():
         try:
             with terminable():
-                code = run_whole(config)
-                if code != INTERRUPTED:
-                    _pass_on(code)
+                _pass_on(run_whole(config))
         except KeyboardInterrupt:
             if config.study.storage is None and not config.paths.study_db.exists():
                 raise  # before there was a study to return

@@ -207,9 +207,11 @@ def test_the_process_is_as_it_was_and_hydra_s_user_too(
     copied: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENBLAS_CORETYPE", os.environ.get("OPENBLAS_CORETYPE", "Haswell"))
+    monkeypatch.setattr(logging.getLogger("optuna"), "level", logging.WARNING)
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "a.yaml").write_text("x: 1\n")
     with hydra.initialize_config_dir(str(tmp_path / "theirs"), version_base="1.2"):
+        assert len(copied.trials) == 3  # opening a database sets a level of Optuna's own
         before = state_of_the_process()
         copied.resume("budget.trials=4")
         assert len(copied.trials) == 4 and copied.report().path.exists()
