@@ -27,7 +27,7 @@ def undisturbed() -> Iterator[None]:
             yield
         finally:
             for name, level in levels.items():
-                pass
+                logging.getLogger(name).setLevel(level)
             for name in os.environ.keys() - environment.keys():
                 del os.environ[name]
             os.environ.update(environment)
