@@ -103,7 +103,7 @@ _RULES: tuple[tuple[Callable[["Config"], bool], str, str], ...] = (
         lambda config: (
             len(config.study.objectives) == 1 or config.sampler.name not in ("cmaes", "gp")
         ),
-        "sampler: must be nsga2, tpe, random or grid with two objectives",
+        "sampler: must be auto, nsga2, tpe, random or grid with two objectives",
         "{config.sampler.name}",
     ),
     (

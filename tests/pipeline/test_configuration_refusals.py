@@ -88,7 +88,7 @@ BAD = [
     ("study.objectives=[valid_accuracy,multiply_adds]", "pruner: must be none with two objectives"),
     (
         "study.objectives=[valid_accuracy,multiply_adds] pruner=none sampler=cmaes",
-        "sampler: must be nsga2, tpe, random or grid with two objectives, got cmaes",
+        "sampler: must be auto, nsga2, tpe, random or grid with two objectives, got cmaes",
     ),
     ("study.deterministic=true budget.minutes=3", "study.deterministic: excludes budget.minutes"),
     ("budget.minutes=0", "budget.minutes: must be greater than 0, got 0.0"),

@@ -14,6 +14,7 @@ import optuna
 import pytest
 
 from cnn_core.errors import InputError
+from pipeline.files import StudyPaths
 from pipeline.reporting.table import StudyTable, TrialRow
 from pipeline.reporting.warm_start import help_of_prior
 from pipeline.search.fingerprint import FINGERPRINT
@@ -22,6 +23,7 @@ from pipeline.search.prior import PRIOR, Prior, read_prior
 from pipeline.search.prior_sampler import INFORMED, PriorSampler
 from pipeline.search.samplers import make_sampler
 from pipeline.search.space import Space
+from pipeline.trial_folder import TrialFolder
 
 Truth = Callable[[Mapping[str, Any]], float]
 TPE = SimpleNamespace(name="tpe", startup_trials=8, candidates=24)
@@ -204,6 +206,18 @@ def test_conditions_and_what_is_not_searched_here(tmp_path: Path) -> None:
     assert "inform the sampler of model.filters, model.dropout" in prior.lines[0]
 
 
+def test_a_condition_gets_the_value_that_the_old_study_had_fixed(tmp_path: Path) -> None:
+    old = Space.parse({"optimizer.lr": LINES["adam.lr"] | {"when": None}})
+    leave_study(
+        tmp_path, "old", [({"optimizer.lr": 0.01}, 0.9), ({"optimizer.lr": 0.02}, 0.8)], old
+    )
+    folder = TrialFolder(StudyPaths(tmp_path, "old").trial(0))
+    folder.begin(0, (0, 0), ["optimizer=adam", "model.filters=12", "optimizer.lr=0.01"])
+    prior = read_prior(asked(tmp_path, "old"), SPACE)
+    assert prior.first == [({"optimizer": "adam", "adam.lr": 0.01}, "old t000")]
+    assert prior.evidence == [({"adam.lr": 0.01}, 0.75)], "the other trial's folder is lost"
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
@@ -251,6 +265,8 @@ def test_a_stored_prior_suggests_the_same_after_an_interruption(tmp_path: Path) 
             SPACE.suggest(trial)
             study.tell(trial, accuracy(1.0)(trial.params))
     assert [t.params for t in study.trials] == [t.params for t in whole]
+    tried = [t.params["model.filters"] for t in whole[len(prior.first) : prior.most]]
+    assert len(set(tried)) > 1, "each informed trial has a stream of its own"
     labels = [t.user_attrs.get(PRIOR) for t in study.trials]
     informed = prior.most - len(prior.first)
     assert informed > 0
