@@ -40,15 +40,14 @@ COMMANDS = {*FLOORS[-3], *FLOORS[-1]} - {"study"}
 CORE: tuple[tuple[str, ...], ...] = (
     ("axes", "errors"),
     ("field_checks", "plugin_source"),
-    ("initializers", "losses", "metrics", "schedules", "spec", "streams"),
+    ("initializers", "losses", "metrics", "schedules", "spec", "augment_spec", "streams"),
     ("kernels", "optimizers", "augmentation", "data", "measures"),
     ("layers", "regularizers", "checkpoint"),
     ("model", "layer_groups"),
     ("averaging", "pyramid", "fused", "low_rank"),
     ("architectures",),
     ("caches",),
-    ("plugins",),
-    ("replanning",),
+    ("plugins", "replanning"),
     ("training", "laws"),
     ("finishing",),
 )

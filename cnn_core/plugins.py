@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from cnn_core.architectures import ARCHITECTURES
+from cnn_core.augment_spec import AugmentSpec
 from cnn_core.augmentation import OWN_STEPS
 from cnn_core.errors import InputError
 from cnn_core.layer_groups import ACTIVATIONS
@@ -34,7 +35,7 @@ from cnn_core.plugin_source import (
     raised_at,
 )
 from cnn_core.schedules import SCHEDULES, Schedule
-from cnn_core.spec import ACTIVATION_WORDS, AugmentSpec
+from cnn_core.spec import ACTIVATION_WORDS
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from cnn_core.augment_spec import AugmentSpec
 from cnn_core.augmentation.geometry import add_elastic, draw_projections, source_coordinates
 from cnn_core.augmentation.pixels import (
     add_noise,
@@ -26,7 +27,6 @@ from cnn_core.augmentation.pixels import (
 from cnn_core.augmentation.resampling import resample
 from cnn_core.axes import Images
 from cnn_core.field_checks import setting
-from cnn_core.spec import AugmentSpec
 
 __all__ = ["OWN_STEPS", "AugmentSpec", "augment", "augment_type"]
 

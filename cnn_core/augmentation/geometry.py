@@ -9,7 +9,7 @@ import numpy as np
 from numpy.random import Generator, SeedSequence, default_rng
 from numpy.typing import NDArray
 
-from cnn_core.spec import AugmentSpec
+from cnn_core.augment_spec import AugmentSpec
 
 Float32 = NDArray[np.float32]
 

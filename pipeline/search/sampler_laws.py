@@ -8,7 +8,8 @@ from cnn_core.laws.hold import hold
 from pipeline.configuration.pruner_settings import PrunerSettings
 from pipeline.configuration.sampler_settings import SamplerSettings
 from pipeline.search.open_study import quiet_optuna
-from pipeline.search.samplers import make_pruner, make_sampler
+from pipeline.search.pruners import make_pruner
+from pipeline.search.samplers import make_sampler
 from pipeline.search.space import Space
 from pipeline.search.storage import holds
 

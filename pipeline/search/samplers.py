@@ -13,14 +13,6 @@ from typing import Any
 
 import numpy as np
 from optuna.distributions import BaseDistribution
-from optuna.pruners import (
-    BasePruner,
-    HyperbandPruner,
-    MedianPruner,
-    NopPruner,
-    PatientPruner,
-    SuccessiveHalvingPruner,
-)
 from optuna.samplers import (
     BaseSampler,
     CmaEsSampler,
@@ -35,7 +27,6 @@ from optuna.trial import FrozenTrial, TrialState
 from cnn_core.errors import InputError
 from pipeline.configuration.overrides import Value
 from pipeline.search.parameter import Parameter
-from pipeline.search.promotion import RULES
 from pipeline.search.space import Space
 from pipeline.search.storage import all_trials, note, notes_of
 
@@ -261,46 +252,4 @@ SAMPLERS: dict[str, Callable[[Any, Space], Callable[[int], BaseSampler]]] = {
     "cmaes": _cmaes,
     "gp": _gp,
     "nsga2": _nsga2,
-}
-
-
-def make_pruner(settings: Any, epochs: int) -> BasePruner:
-    """Return the pruner of a ``pruner`` section; `epochs` is the most that a trial trains."""
-    if settings.name not in PRUNERS:  # a plug-in's
-        made: BasePruner = settings.pruner(epochs)
-        return made
-    return PRUNERS[settings.name](settings, epochs)
-
-
-def _median(settings: Any, _: int) -> BasePruner:
-    return MedianPruner(
-        n_startup_trials=settings.startup_trials, n_warmup_steps=settings.warmup_epochs
-    )
-
-
-def _halving(settings: Any, _: int) -> BasePruner:
-    return SuccessiveHalvingPruner(
-        min_resource=settings.min_epochs, reduction_factor=settings.reduction_factor
-    )
-
-
-def _hyperband(settings: Any, epochs: int) -> BasePruner:
-    return HyperbandPruner(
-        min_resource=settings.min_epochs,
-        max_resource=epochs,
-        reduction_factor=settings.reduction_factor,
-    )
-
-
-def _patient(settings: Any, _: int) -> BasePruner:
-    return PatientPruner(MedianPruner(), patience=settings.patience, min_delta=settings.min_delta)
-
-
-PRUNERS: dict[str, Callable[[Any, int], BasePruner]] = {
-    "none": lambda _, __: NopPruner(),
-    "median": _median,
-    "successive_halving": _halving,
-    "hyperband": _hyperband,
-    "patient": _patient,
-    **dict.fromkeys(RULES, lambda _, __: NopPruner()),  # they pause trials, and prune none
 }

@@ -28,9 +28,10 @@ from pipeline.search.prior import PRIOR, Prior, read_prior
 from pipeline.search.prior_sampler import PriorSampler
 from pipeline.search.problem import Problem
 from pipeline.search.promotion import rule_of
+from pipeline.search.pruners import make_pruner
 from pipeline.search.queue import TrialQueue
 from pipeline.search.same_trials import check_effects
-from pipeline.search.samplers import grid, make_pruner, make_sampler
+from pipeline.search.samplers import grid, make_sampler
 from pipeline.search.space import Space, searched
 from pipeline.search.study_clock import StudyClock
 from pipeline.slots.owner_lock import hold

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import affine_transform, map_coordinates
 
+from cnn_core.augment_spec import AugmentSpec
 from cnn_core.augmentation.geometry import Projection, draw_projections, source_coordinates
 from cnn_core.augmentation.resampling import resample
-from cnn_core.spec import AugmentSpec
 
 
 def _images(count: int, channels: int, height: int, width: int, seed: int = 0) -> np.ndarray:

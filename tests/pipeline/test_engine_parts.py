@@ -369,7 +369,7 @@ def test_two_objectives_rank_the_pareto_front_first(tmp_path: Path) -> None:
 
 
 def test_pruners_hold_no_state_of_their_own() -> None:
-    from pipeline.search.samplers import make_pruner
+    from pipeline.search.pruners import make_pruner
 
     halving = make_pruner(
         SimpleNamespace(name="successive_halving", min_epochs=1, reduction_factor=3), 9
