@@ -18,6 +18,7 @@ from pipeline.bundle.exported_model import ExportedModel
 from pipeline.configuration import SWEEP, Config, override
 from pipeline.configuration.compose import compose as composed
 from pipeline.configuration.hydra_tree import search_path_override
+from pipeline.configuration.named_plugins import load_named
 from pipeline.configuration.overrides import Value
 from pipeline.configuration.termination import RunFailed, terminable
 from pipeline.configuration.tree import FREE_SECTIONS
@@ -57,7 +58,7 @@ def compose(
             raise InputError(f"config_dir: must be a folder, got {str(config_dir)!r}")
         texts.insert(0, search_path_override([str(folder.resolve())]))
     forget_trees()  # files may have changed since the process began
-    return composed(texts, SWEEP, quiet=quiet, verbose=verbose)
+    return composed(load_named(texts), SWEEP, quiet=quiet, verbose=verbose)
 
 
 def sweep(*overrides: str, **settings: Any) -> "Study":

@@ -16,7 +16,7 @@ from cnn_core.plugin_source import PluginSpec, digest_of
 from cnn_core.plugins import load, loaded, require
 from cnn_core.schedules import SCHEDULES
 from cnn_core.spec import DataSpec
-from pipeline import check, export, final, predict, prepare, replay, sweep
+from pipeline import check, export, final, predict, prepare, replay, study, sweep
 from pipeline.bundle.predict_py import standalone_source
 from pipeline.configuration import SWEEP, Command, command_line, compose, named_plugins, spec_of
 from pipeline.configuration.named_plugins import ALL_KINDS, load_named
@@ -260,6 +260,12 @@ def test_composing_never_loads_and_settings_are_checked_as_the_projects_own(fold
     with pytest.raises(InputError, match="lion is of a plug-in that must be named"):
         compose(["optimizer=lion"])
     assert dict(compose([*named, "space=mine"]).space)["optimizer"] == {"group": ["adam", "lion"]}
+
+
+def test_python_names_plug_ins_as_the_command_line_does(folder: Path) -> None:
+    config = study.compose("optimizer=lion", plugins=["./my_parts.py"])
+    assert [plugin.path for plugin in config.plugins] == [folder / "my_parts.py"]
+    assert config.optimizer["name"] == "lion"
 
 
 def test_a_study_without_plug_ins_keeps_its_marks_whatever_is_loaded(folder: Path) -> None:
