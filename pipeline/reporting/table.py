@@ -184,8 +184,7 @@ def confirmed_metrics(folder: Path) -> dict[int, dict[str, float]]:
 
 def _read_optuna(frozen: "optuna.trial.FrozenTrial", row: TrialRow) -> None:
     attributes = frozen.user_attrs
-    if frozen.state.is_finished() or not row.state:
-        row.state = frozen.state.name
+    row.state = _state_of(frozen, row.state)
     if row.state == "COMPLETE" and frozen.values is not None:
         row.objective = tuple(frozen.values)
     row.suggested = dict(frozen.params)
@@ -206,6 +205,15 @@ def _read_optuna(frozen: "optuna.trial.FrozenTrial", row: TrialRow) -> None:
     for key in ("multiply_adds", "parameters"):
         if key in attributes:
             row.extra.setdefault(key, float(attributes[key]))
+
+
+def _state_of(frozen: "optuna.trial.FrozenTrial", told: str) -> str:
+    """Return a trial's state as the database has it, paused ones as INTERRUPTED; of others that go
+    on, the state that was told last.
+    """
+    if frozen.state.name == "WAITING" and frozen.intermediate_values:
+        return "INTERRUPTED"
+    return frozen.state.name if frozen.state.is_finished() or not told else told
 
 
 def _read_events(events: Sequence[Event], rows: dict[int, TrialRow], table: StudyTable) -> None:
