@@ -9,6 +9,7 @@ from pathlib import Path
 
 import joblib
 
+from cnn_core.errors import InputError
 from pipeline import journal
 from pipeline.configuration import Command, Config, again, command_line, compose, going_on, override
 from pipeline.data import prepare
@@ -36,7 +37,7 @@ from pipeline.search.fitting import fitted
 from pipeline.search.runner import Runner, Usage
 from pipeline.search.trial import Context
 from pipeline.slots.pool import open_slots, owned
-from pipeline.slots.slot import Slot
+from pipeline.slots.slot import Slot, SlotError
 from pipeline.slots.stop_request import FAILED, SignalHandling, Stop
 from pipeline.tracking.listeners import LogListener, make_listeners
 
@@ -154,7 +155,10 @@ def timed(planned: FinalPlan, slots: Sequence[Slot], carried_s: float) -> FinalT
     clock = ends.clock(config.final.minutes + carried_s / 60)
     members = planned.members[: ends.members]
     asked = [net for net in in_order(members) if net.key in missing]
-    return measured(config, slots, (clock, ends), members, asked)
+    try:
+        return measured(config, slots, (clock, ends), members, asked)
+    except SlotError as error:
+        raise InputError(f"final.minutes: needs a few batches to be timed, got {error}") from error
 
 
 def train(

@@ -15,13 +15,15 @@ HALVINGS = 30  # of the interval in which a share is sought
 @dataclass(frozen=True)
 class NetTime:
     """A net that has yet to train: the steps it is asked to have at most, those done, those that it
-    is planned to have if it has begun, and the seconds of a step.
+    is planned to have if it has begun, the seconds of a step, and how many steps take as long as
+    what follows its last one.
     """
 
     steps: int
     step_s: float
     done: int = 0
     planned: int | None = None  # None: not begun
+    after: float = 0.0
 
     def seconds(self, share: float) -> float:
         """Return how long it takes to train to this share of its steps. A schedule that is half
@@ -30,7 +32,7 @@ class NetTime:
         last = share * self.steps
         if self.planned is not None and 2 * self.done > self.planned:
             last = min(last, self.planned)
-        return max(0.0, last - self.done) * self.step_s
+        return (max(0.0, last - self.done) + self.after) * self.step_s
 
 
 def fitting_share(nets: Sequence[NetTime], slots: int, seconds: float) -> float:

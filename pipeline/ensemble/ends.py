@@ -23,7 +23,7 @@ class Ends:
     # "m1-t003/all0": epochs, then train.replanned
     nets: dict[str, list[int]] = field(default_factory=dict)
     kept: bool = False  # an earlier run's
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _lock: threading.Lock = field(default_factory=threading.Lock, compare=False)
 
     def decide(self, net: str, spec: Spec) -> None:
         """Keep a net's end, in the file as well."""

@@ -22,6 +22,7 @@ from pipeline.slots.slot import Slot
 FEWEST = 3  # epochs of a net that predicts, as long as a member can be left out for them
 PROBED = 0.01  # of the time, what measuring one member's batches may take
 LEAST_STEPS = 0.1  # of an epoch, however little time there is
+FINISHING = 0.5  # of a step, what a batch of a finished net's statistics takes
 WINDOW_S = 5.0  # of a net's training, at least, that its pace is known from
 # A plan that misses the end by less than so many seconds, or that share of the budget, stays.
 MISSED_S, MISSED = 2.0, 0.01
@@ -38,6 +39,7 @@ class Course:
     asked: Spec
     probed_s: float  # seconds of a step, as measured before
     step_s: float
+    finishing: float = 0.0  # steps that take as long as its statistics after the last
     spec: Spec | None = None  # None: not begun
     epochs: int = 0
     ended: bool = False
@@ -53,7 +55,7 @@ class Course:
     @property
     def time(self) -> NetTime:
         planned = None if self.spec is None else planned_steps(self.spec)
-        return NetTime(planned_steps(self.asked), self.step_s, self.done, planned)
+        return NetTime(planned_steps(self.asked), self.step_s, self.done, planned, self.finishing)
 
     def advance(self, epochs: int, used_s: float) -> bool:
         """Take an epoch into account that ended after `used_s`; return whether the pace is known
@@ -179,6 +181,7 @@ def measured(
     `members` are left out where nets would have too few epochs.
     """
     (clock, ends), limit_s = kept, PROBED * 60 * (config.final.minutes or 0.0)
+    finishing = FINISHING * config.final.statistics_batches
     kinds = {net.member.name: net.spec for net in nets}
     paces = {
         name: step_seconds(spec, min(PROBE_STEPS, whole_epoch(spec)), slots, limit_s)
@@ -187,10 +190,10 @@ def measured(
     while True:
         names = {member.name for member in members}
         inside = [net for net in nets if net.member.name in names]
-        courses = {
-            net.key: Course(net.spec, paces[net.member.name], paces[net.member.name])
-            for net in inside
-        }
+        courses = {}
+        for net in inside:
+            pace = paces[net.member.name]
+            courses[net.key] = Course(net.spec, pace, pace, finishing)
         following = Following.of(config, members, len(slots))
         time = FinalTime(config, clock, ends, len(slots), courses, following)
         train = inside[0].spec.train

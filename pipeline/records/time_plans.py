@@ -3,12 +3,15 @@ reason, and what came of it; each is a line of log.txt as well.
 """
 
 import json
+import threading
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from pipeline.files import StudyPaths, atomic_write_text
 from pipeline.records.typed_json import RecordError, plain, read_record
+
+_WRITING = threading.Lock()  # each slot's thread may note something
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +29,9 @@ class TimePlanned:
 
 def note_time(paths: StudyPaths, entry: TimePlanned) -> None:
     """Append an entry to time.json and a line to log.txt."""
-    content = [plain(one) for one in (*read_times(paths), entry)]
-    atomic_write_text(paths.time, json.dumps(content, indent=1) + "\n")
+    with _WRITING:
+        content = [plain(one) for one in (*read_times(paths), entry)]
+        atomic_write_text(paths.time, json.dumps(content, indent=1) + "\n")
     when = datetime.fromtimestamp(entry.time_s).astimezone().isoformat(timespec="seconds")
     with paths.log.open("a", encoding="utf-8") as log:
         log.write(f"{when} {said(entry)}\n")

@@ -22,14 +22,15 @@ from pipeline.reporting.scores import wilson
 from pipeline.reporting.table import StudyTable, TrialRow, confirmed_metrics
 
 SHARES = ("valid_accuracy", "valid_top_k")  # shares of images, which Wilson's interval is for
-ENDED = (State.COMPLETE, State.PAUSED, State.PRUNED, State.FAIL)
+RANKED = (State.COMPLETE, State.PAUSED, State.PRUNED, State.INTERRUPTED, State.FAIL)
 
 
 def ranked(table: StudyTable) -> list[TrialRow]:
-    """Return the ended trials, best first: those that `study.confirm` has confirmed, in its order;
-    other complete ones by objective (with two objectives: the Pareto front, then by the first);
-    paused and pruned ones by their last value; failed ones. Ties by number. Last, so ordered among
-    themselves, those that were added through another program.
+    """Return the trials that ended, or stopped after an epoch for a time, best first: those that
+    `study.confirm` has confirmed, in its order; other complete ones by objective (with two
+    objectives: the Pareto front, then by the first); paused, pruned and then interrupted ones by
+    their last value; failed ones. Ties by number. Last, so ordered among themselves, those that
+    were added through another program.
     """
     confirmed = list(confirmed_metrics(table.folder))
     front = front_of(table) if len(table.directions) > 1 else set()
@@ -38,11 +39,15 @@ def ranked(table: StudyTable) -> list[TrialRow]:
     def key(trial: TrialRow) -> tuple[Any, ...]:
         place = confirmed.index(trial.number) if trial.number in confirmed else len(confirmed)
         value = sign * values[0] if (values := last_values(trial)) else 0.0
-        state = ENDED.index(State(trial.state))
+        state = RANKED.index(State(trial.state))
         own = trial.foreign != FOREIGN
         return (not own, state, place, trial.number not in front, value, trial.number)
 
-    return sorted((trial for trial in table.trials if trial.state in ENDED), key=key)
+    paused = {trial.number for trial in table.trials if trial.state == State.INTERRUPTED}
+    counted = (
+        t for t in table.trials if t.state in RANKED and (t.history or t.number not in paused)
+    )
+    return sorted(counted, key=key)
 
 
 def front_of(table: StudyTable) -> set[int]:
@@ -71,8 +76,10 @@ def best_of(table: StudyTable) -> TrialRow | None:
 
 
 def last_values(trial: TrialRow) -> tuple[float, ...]:
-    """Return a trial's objectives; for one that was stopped early, the last value it reported."""
-    if trial.objective or trial.state not in (State.PRUNED, State.PAUSED):
+    """Return a trial's objectives; for one that was stopped early, paused or interrupted, the last
+    value that it reported.
+    """
+    if trial.objective or trial.state not in (State.PRUNED, State.PAUSED, State.INTERRUPTED):
         return trial.objective
     last = ranked_by(trial.history.get(max(trial.history, default=0), {}))
     return () if last is None else (last,)

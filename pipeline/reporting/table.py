@@ -208,8 +208,7 @@ def state_of(frozen: "optuna.trial.FrozenTrial") -> str:
 
 def _read_optuna(frozen: "optuna.trial.FrozenTrial", row: TrialRow) -> None:
     attributes = frozen.user_attrs
-    if frozen.state.is_finished() or not row.state:
-        row.state = state_of(frozen)
+    row.state = _told_state(frozen, row.state)
     if row.state == "COMPLETE" and frozen.values is not None:
         row.objective = tuple(frozen.values)
     row.suggested = dict(frozen.params)
@@ -231,6 +230,15 @@ def _read_optuna(frozen: "optuna.trial.FrozenTrial", row: TrialRow) -> None:
     for key in ("multiply_adds", "parameters"):
         if key in attributes:
             row.extra.setdefault(key, float(attributes[key]))
+
+
+def _told_state(frozen: "optuna.trial.FrozenTrial", told: str) -> str:
+    """Return a trial's state as the database has it, an interrupted one's as INTERRUPTED; of others
+    that go on, the state that was told last.
+    """
+    if frozen.state.name == "WAITING" and frozen.intermediate_values:
+        return "INTERRUPTED"
+    return state_of(frozen) if frozen.state.is_finished() or not told else told
 
 
 def _read_events(events: Sequence[Event], rows: dict[int, TrialRow], table: StudyTable) -> None:

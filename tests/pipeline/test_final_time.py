@@ -3,6 +3,7 @@ slower or is quicker than measured; with a clock that is told.
 """
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,9 @@ def test_the_share_that_fits_by_hand() -> None:
     asked = [NetTime(100, 1.0), NetTime(100, 1.0), NetTime(20, 1.0), NetTime(20, 1.0)]
     assert fitting_share(asked, 2, 60.0) == pytest.approx(0.5)
     assert fitting_share(asked, 2, 500.0) == 1.0
+    # What follows a net's last step takes as long as 10 steps, twice in each slot.
+    finished = [replace(net, after=10) for net in asked]
+    assert fitting_share(finished, 2, 60.0) == pytest.approx(40 / 120)
     assert fitting_share(asked, 2, 0.0) == pytest.approx(0.0, abs=1e-6)
     # One has done 60 of its steps, of 90 planned: a schedule that far is not stretched.
     late = NetTime(100, 1.0, done=60, planned=90)
@@ -56,7 +60,7 @@ class Final:
     def planned(self, minutes: float, *more: str) -> final.FinalPlan:
         words = [
             *FINAL_ARGUMENTS, "final.members=1", "final.epochs=40", "final.fold_share=0.5",
-            f"final.minutes={minutes}", *more, f"root={self.root}",
+            f"final.minutes={minutes}", "final.statistics_batches=0", *more, f"root={self.root}",
         ]  # fmt: skip
         return final.plan(compose(words, final.FINAL))
 

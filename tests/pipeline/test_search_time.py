@@ -11,6 +11,7 @@ from cnn_core.training import fit
 from pipeline.configuration import compose, spec_of
 from pipeline.files import StudyPaths
 from pipeline.records.time_plans import read_times
+from pipeline.reporting.best_trials import last_values
 from pipeline.search import leaderboard
 from pipeline.search.budget import TimePlan
 from pipeline.search.problem import costs_of
@@ -79,7 +80,11 @@ def test_an_epoch_that_would_end_too_late_is_not_begun(tmp_path: Path) -> None:
     assert clock.used_s == pytest.approx(56.0)
     assert session.stop.reason == "budget.minutes is used up" and session.stop.exit_code == 0
     assert session.queue.counts() == {"COMPLETE": 1, "INTERRUPTED": 1}
-    assert len(TrialFolder(paths(tmp_path).trial(1)).history()) == 1
+    stored = TrialFolder(paths(tmp_path).trial(1)).read()
+    assert len(stored.history) == 1
+    rows = leaderboard.rank(session.study, session.problem.space, paths(tmp_path))
+    assert [(row.number, row.state) for row in rows] == [(0, "COMPLETE"), (1, "INTERRUPTED")]
+    assert last_values(rows[1]) == (stored.history[0]["valid_accuracy"],), "it counts with that"
 
 
 def test_an_epoch_that_became_too_long_is_cut_off(tmp_path: Path) -> None:
