@@ -106,7 +106,9 @@ def plan_lines(
     trials = queue.total or 20
     nets = slots if queue.rule is None else max(slots, trials)  # whose checkpoints are kept
     disk = STORE_BYTES + (left or 20) * RUN_BYTES + nets * 2 * 4 * parameters * 4
-    if left is not None:
+    if left == 0:
+        lines.append(f"about {disk / 1e6:.0f} MB on disk")
+    elif left is not None:
         share = 1.0 if queue.rule is None else queue.rule.share(trials)
         whole = left * (share * config.train.epochs * seconds + TRIAL_S) / slots
         whole = min(whole, 60 * (config.budget.minutes or math.inf))

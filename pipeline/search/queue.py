@@ -117,9 +117,9 @@ class TrialQueue:
             while not self._stop.requested:
                 with storage_errors():
                     turn = self._turn()
-                if isinstance(turn, Promotion):
-                    trial = self.promote(turn)
-                    return trial, suggest(trial)
+                    if isinstance(turn, Promotion):
+                        trial = self.promote(turn)
+                        return trial, suggest(trial)
                 if turn == Turn.START:
                     return self._start(suggest)
                 if turn == Turn.NOTHING:

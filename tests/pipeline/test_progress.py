@@ -154,6 +154,32 @@ def test_a_resumed_study_counts_what_was_there(tmp_path: Path) -> None:
     assert "best so far" not in shown(worse)
 
 
+def test_paused_trials_count_once_and_say_when_they_paused(tmp_path: Path) -> None:
+    pause = {"state": "PAUSED", "epochs": 1, "reason": "after epoch 1 of 4"}
+    first: list[Event] = [study_started(tmp_path)]
+    for number in (0, 1):
+        first += [trial_started(number), trial_ended(number, tmp_path, **pause)]
+    again = [trial_started(0, resumed_from=1), trial_ended(0, tmp_path)]
+    told = trial_ended(1, tmp_path, state="PRUNED", epochs=1, reason="after epoch 1 of 4")
+    lines = shown([*first, *again, told]).splitlines()
+    assert [line[:16].split() for line in lines] == [
+        ["[1/6]", "paused"],
+        ["[2/6]", "paused"],
+        ["[2/6]", "97.00%"],
+    ], "what was told when it paused is not told again at the study's end"
+    assert "after epoch 1 of 4" in lines[0]
+    log = EventLog(tmp_path)
+    for event in [*first, *again, told]:
+        log.handle(event)
+    log.close()
+    larger = [
+        study_started(tmp_path, trials=6, resumed=True),
+        trial_started(1, resumed_from=1),
+        trial_ended(1, tmp_path),
+    ]
+    assert "[2/6]" in shown(larger), "a trial told pruned that goes on counts once"
+
+
 def test_the_best_of_a_minimised_objective_is_the_least(tmp_path: Path) -> None:
     events: list[Event] = [study_started(tmp_path, directions=("minimize",))]
     for number, value in enumerate((3.0, 5.0, 2.0)):
@@ -173,6 +199,8 @@ def test_the_time_left_follows_the_pace() -> None:
     assert left == pytest.approx(passed, rel=0.01)
     assert Board(total=None).left_s() is None
     assert Board(total=4).left_s() is None
+    board.states["PAUSED"] = 1
+    assert board.left_s() is None, "how far a paused trial goes is still to be decided"
 
 
 def test_values_and_times_are_said_briefly() -> None:

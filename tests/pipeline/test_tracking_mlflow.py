@@ -232,6 +232,37 @@ def test_an_interrupted_trial_goes_on_under_the_same_run(mlflow_root: Path) -> N
     )
 
 
+def test_a_paused_trial_is_scheduled_until_it_goes_on_or_the_study_ends(mlflow_root: Path) -> None:
+    folder = mlflow_root / "digits"
+    first = [study_started(folder)]
+    for number in (0, 1):
+        first += [trial_started(number), epoch_done(number, 1)]
+        first += [
+            trial_ended(number, folder, state="PAUSED", epochs=1, reason="after epoch 1 of 4")
+        ]
+    write_journal(folder, first)
+    replay_journal(folder, mlflow_root)
+    paused = runs_of(mlflow_root)
+    for number in ("0", "1"):
+        run = paused[number]
+        assert (run.info.status, run.data.tags["state"]) == ("SCHEDULED", "PAUSED")
+        assert run.info.end_time is None and run.data.tags["reason"] == "after epoch 1 of 4"
+
+    again = [trial_started(0, resumed_from=1), *(epoch_done(0, epoch) for epoch in (2, 3, 4))]
+    ends = [trial_ended(0, folder), trial_ended(1, folder, state="PRUNED", epochs=1)]
+    write_journal(folder, [*again, *ends, study_ended({"COMPLETE": 1, "PRUNED": 1}, 0)])
+    replay_journal(folder, mlflow_root)
+    after = runs_of(mlflow_root)
+    assert (after["0"].info.status, after["0"].data.tags["state"]) == ("FINISHED", "COMPLETE")
+    assert (after["1"].info.status, after["1"].data.tags["state"]) == ("KILLED", "PRUNED")
+    assert [step for step, _ in values_of(mlflow_root, after["0"], "valid_accuracy")] == [
+        1,
+        2,
+        3,
+        4,
+    ]
+
+
 def test_a_store_made_anew_gets_the_whole_journal(mlflow_root: Path, mlflow_template: Path) -> None:
     folder = mlflow_root / "digits"
     write_journal(folder, small_events(folder))
