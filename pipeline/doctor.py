@@ -19,7 +19,7 @@ from cnn_core.errors import InputError
 from pipeline.configuration import Command, Config, again, command_line, setting
 from pipeline.files import StudyPaths, unsound_sqlite
 from pipeline.redact import redact
-from pipeline.reporting.table import state_of
+from pipeline.reporting.stored_state import state_of
 from pipeline.search.open_study import open_storage, quiet_optuna, read_study, repair
 from pipeline.search.queue import StorageFailed
 from pipeline.slots.owner_lock import (

@@ -16,7 +16,7 @@ from pipeline.configuration import Config, override
 from pipeline.events import State, TrialEnded
 from pipeline.files import StudyPaths
 from pipeline.reporting.foreign_trials import FOREIGN, is_foreign
-from pipeline.reporting.table import state_of
+from pipeline.reporting.stored_state import state_of
 from pipeline.search.fingerprint import BASE, FINGERPRINT
 from pipeline.trial_folder import StoredTrial, TrialFolder
 

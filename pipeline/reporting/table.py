@@ -21,13 +21,11 @@ from pipeline.events import (
 )
 from pipeline.files import sqlite_url
 from pipeline.reporting.foreign_trials import FOREIGN, FORKED_FROM, ROUND, is_foreign
+from pipeline.reporting.stored_state import told_state
 
 if TYPE_CHECKING:
     import optuna
     from optuna.distributions import BaseDistribution
-
-
-PAUSED = "paused"  # user attribute of a trial: whether it waits at a rung, to Optuna a pruned one
 
 
 @dataclass
@@ -200,15 +198,9 @@ def confirmed_metrics(folder: Path) -> dict[int, dict[str, float]]:
     }
 
 
-def state_of(frozen: "optuna.trial.FrozenTrial") -> str:
-    """The state of a stored trial, PAUSED for a pruned one that waits for a promotion."""
-    paused = frozen.state.name == "PRUNED" and frozen.user_attrs.get(PAUSED)
-    return "PAUSED" if paused else frozen.state.name
-
-
 def _read_optuna(frozen: "optuna.trial.FrozenTrial", row: TrialRow) -> None:
     attributes = frozen.user_attrs
-    row.state = _told_state(frozen, row.state)
+    row.state = told_state(frozen, row.state)
     if row.state == "COMPLETE" and frozen.values is not None:
         row.objective = tuple(frozen.values)
     row.suggested = dict(frozen.params)
@@ -230,15 +222,6 @@ def _read_optuna(frozen: "optuna.trial.FrozenTrial", row: TrialRow) -> None:
     for key in ("multiply_adds", "parameters"):
         if key in attributes:
             row.extra.setdefault(key, float(attributes[key]))
-
-
-def _told_state(frozen: "optuna.trial.FrozenTrial", told: str) -> str:
-    """Return a trial's state as the database has it, an interrupted one's as INTERRUPTED; of others
-    that go on, the state that was told last.
-    """
-    if frozen.state.name == "WAITING" and frozen.intermediate_values:
-        return "INTERRUPTED"
-    return state_of(frozen) if frozen.state.is_finished() or not told else told
 
 
 def _read_events(events: Sequence[Event], rows: dict[int, TrialRow], table: StudyTable) -> None:

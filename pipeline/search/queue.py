@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pipeline.events import State, TrialEnded
 from pipeline.redact import redact
 from pipeline.reporting.foreign_trials import ASKED, is_foreign
-from pipeline.reporting.table import state_of
+from pipeline.reporting.stored_state import state_of
 from pipeline.search.promotion import Promotion, PromotionRule, Turn
 from pipeline.search.rungs import (
     REASON,

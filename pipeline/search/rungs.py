@@ -12,7 +12,7 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from pipeline.events import State
-from pipeline.reporting.table import PAUSED
+from pipeline.reporting.stored_state import PAUSED
 from pipeline.search.promotion import Promotion, TrialSoFar
 from pipeline.search.storage import reopen, running_trial, set_attribute, set_state
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pipeline.slots.stop import Stop
 
 from cnn_core import checkpoint
 from cnn_core.finishing import finished_weights
@@ -25,6 +24,7 @@ from pipeline.files import StudyPaths
 from pipeline.records.time_plans import read_times
 from pipeline.search.runner import Runner, Usage
 from pipeline.search.trial import Context
+from pipeline.slots.stop_request import Stop
 from tests.pipeline.final_study import FINAL_ARGUMENTS
 from tests.pipeline.played_time import Pace, PlayedClock, PlayedSlot, untimed
 
