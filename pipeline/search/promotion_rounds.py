@@ -53,7 +53,7 @@ class PromotionRounds(LockstepJobs):
             if all(stretch.is_over(trials) for stretch in plan):
                 plan = self._planned(trials)
                 study.set_user_attr(PLAN, [dataclasses.astuple(stretch) for stretch in plan])
-        decider = self._copies.copy(_as_it_began(trials, plan))
+        decider = self._copies.copy(as_it_began(trials, plan))
         found = []
         for stretch in plan:
             copy = None if stretch.before else self._copies.ask(decider, stretch.number)
@@ -157,7 +157,7 @@ class PromotionRounds(LockstepJobs):
         return training.paused() if epoch == training.until else None
 
 
-def _as_it_began(trials: Sequence[FrozenTrial], plan: Sequence[Stretch]) -> list[FrozenTrial]:
+def as_it_began(trials: Sequence[FrozenTrial], plan: Sequence[Stretch]) -> list[FrozenTrial]:
     """Return the study's trials as they stood when a round began: its new ones did not exist, its
     promoted ones were paused.
     """

@@ -27,6 +27,7 @@ from pipeline.reporting.table import table_of
 from pipeline.search import leaderboard, rungs
 from pipeline.search.problem import Problem
 from pipeline.search.promotion import Promotion
+from pipeline.search.promotion_rounds import Stretch, as_it_began
 from pipeline.search.retrain import stored_job, unlike
 from pipeline.search.run_sweep import jobs_of
 from pipeline.search.runner import JobList, Runner, Usage
@@ -270,12 +271,26 @@ def test_a_lost_checkpoint_is_trained_again_to_the_same_bits(root: Path, quick: 
     more = [*PROMOTE, "budget.trials=6", "study.deterministic=true", "study.round=3"]
     whole = search(root, *more, name="whole")
     first = search(root, *more, epochs=4, name="lost")
-    paused = [trial.number for trial in first.queue.paused()]
-    assert paused
-    for number in paused:
-        for path in first.config.paths.trial(number).folder.glob("checkpoint*"):
-            path.unlink()
+    assert first.queue.paused()
+    for path in first.config.paths.folder.glob("trials/*/checkpoint*"):
+        path.unlink()
     assert plain(search(root, *more, name="lost")) == plain(whole)
+
+
+def test_a_resumed_round_sees_the_study_as_it_was_when_the_round_began() -> None:
+    study = optuna.create_study(direction="maximize")
+    for state in (TrialState.PRUNED, TrialState.COMPLETE, TrialState.FAIL):
+        trial = study.ask()
+        for epoch in (1, 2, 3):
+            trial.report(0.1 * epoch, epoch)
+        study.tell(trial, 0.3 if state == TrialState.COMPLETE else None, state)
+    plan = [Stretch(0, 1, 9), Stretch(1, 2, 9), Stretch(2, 0, 3)]
+    assert [stretch.is_over(study.trials) for stretch in plan] == [False, True, True]
+    assert not Stretch(3, 0, 1).is_over(study.trials), "it is not in the study yet"
+    first, second = as_it_began(study.trials, plan)
+    assert (first.state, first.value) == (TrialState.PRUNED, 0.1)
+    assert first.intermediate_values == {1: 0.1}
+    assert (second.state, second.value, second.last_step) == (TrialState.PRUNED, 0.2, 2)
 
 
 def test_paused_trials_are_called_so_until_the_study_ends(root: Path, quick: Path) -> None:
