@@ -14,11 +14,13 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from pipeline.events import State, TrialEnded
+from pipeline.reporting.foreign_trials import ASKED
 from pipeline.search.deterministic import LockstepJobs, RoundTrial
+from pipeline.search.prior import PRIOR
 from pipeline.search.promotion import Promotion, TrialSoFar, Turn
 from pipeline.search.queue import COUNTED, storage_errors
 from pipeline.search.rungs import RUNG, known_trials
-from pipeline.search.storage import notes_of, running_trial, set_state
+from pipeline.search.storage import labels_of, notes_of, running_trial, set_state
 from pipeline.search.trial import Training
 from pipeline.trial_folder import TrialFolder
 
@@ -66,8 +68,9 @@ class PromotionRounds(LockstepJobs):
     def _planned(self, trials: Sequence[FrozenTrial]) -> list[Stretch]:
         rule, total = self.queue.rule, self.queue.total
         assert rule is not None
-        table = known_trials(self.queue.study, trials)
-        counted = sum(trial.state in COUNTED for trial in trials)
+        own = [trial for trial in trials if not self.queue.is_foreign(trial)]
+        table = known_trials(self.queue.study, own)
+        counted, after = sum(trial.state in COUNTED for trial in own), len(trials)
         plan: list[Stretch] = []
         while len(plan) < self._copies.size:
             turn = rule.next_of(table, more=total is None or counted < total)
@@ -76,8 +79,8 @@ class PromotionRounds(LockstepJobs):
                 plan.append(Stretch(turn.number, known.epoch, turn.until))
             elif turn == Turn.START:
                 known = TrialSoFar(State.RUNNING, {}, rule.first)
-                plan.append(Stretch(len(table), 0, rule.first))
-                counted += 1
+                plan.append(Stretch(after, 0, rule.first))
+                counted, after = counted + 1, after + 1
             else:
                 break
             last = plan[-1]
@@ -100,6 +103,7 @@ class PromotionRounds(LockstepJobs):
             asked = running_trial(study, study.get_trials(deepcopy=False)[number])
         self._asked[number] = asked
         job = self.problem.job(number, self.problem.suggest(asked))
+        job = dataclasses.replace(job, prior=labels_of(study, asked).get(PRIOR, ""))
         folder = TrialFolder(self.paths.trial(number))
         folder.begin(job.number, job.seed, job.whole)
         training = Training(job, folder)
@@ -124,7 +128,7 @@ class PromotionRounds(LockstepJobs):
                     state=TrialState.RUNNING,
                     params=copy.params,
                     distributions=copy.distributions,
-                    user_attrs={RUNG: stretch.until},
+                    user_attrs={ASKED: True, RUNG: stretch.until, **labels_of(copy.study, copy)},
                     system_attrs=notes_of(copy.study, copy),
                 )
             )

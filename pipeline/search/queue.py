@@ -105,7 +105,11 @@ class TrialQueue:
 
     def counts_for_the_budget(self, trial: FrozenTrial) -> bool:
         """Tell whether a stored trial is one of those that the study wants so many of."""
-        return trial.state in COUNTED and not is_foreign(trial, self._attributes)
+        return trial.state in COUNTED and not self.is_foreign(trial)
+
+    def is_foreign(self, trial: FrozenTrial) -> bool:
+        """Tell whether a trial was added through another program."""
+        return is_foreign(trial, self._attributes)
 
     def ask(self, suggest: Suggest) -> Asked | None:
         """Return a trial with its overrides: interrupted ones first, then a promoted or a new one;
@@ -136,7 +140,7 @@ class TrialQueue:
             done = self.total is not None and self._counted >= self.total
             return Turn.START if more else Turn.NOTHING if done else Turn.WAIT
         trials = self.study.get_trials(deepcopy=False)
-        trials = [trial for trial in trials if not is_foreign(trial, self._attributes)]
+        trials = [trial for trial in trials if not self.is_foreign(trial)]
         if more and any(t.state == TrialState.WAITING and t.params for t in trials):
             return Turn.START  # an interrupted trial
         return self.rule.next_of(known_trials(self.study, trials), more=more)

@@ -65,7 +65,8 @@ from optuna.samplers import QMCSampler
 
 from cnn_core.field_checks import setting
 from pipeline.configuration.data_settings import HeldOutSettings
-from pipeline.configuration.sections import PrunerSettings, SamplerSettings
+from pipeline.configuration.pruner_settings import PrunerSettings
+from pipeline.configuration.sampler_settings import SamplerSettings
 from pipeline.data.source import DataSource, Labelled
 
 

@@ -188,8 +188,8 @@ def test_a_broken_law_is_told_with_its_reason(
             "must have an operation of its own, 'relu' is taken",
         ),
         (
-            "from pipeline.configuration.sections import SamplerSettings as S\nclass A(S):\n"
-            "    pass\nSAMPLERS={'a': A}\n",
+            "from pipeline.configuration.sampler_settings import SamplerSettings as S\n"
+            "class A(S):\n    pass\nSAMPLERS={'a': A}\n",
             "mine.py:2: SAMPLERS 'a': must define sampler",
         ),
     ],

@@ -34,6 +34,7 @@ from pipeline.search.runner import JobList, Runner, Usage
 from pipeline.search.session import Session, open_session
 from pipeline.search.space import searched
 from pipeline.search.storage import MirrorStorage, reopen
+from pipeline.search.study_clock import StudyClock
 from pipeline.search.trial import Context
 from pipeline.slots.slot import Machine
 from pipeline.slots.stop_request import Stop
@@ -113,7 +114,8 @@ def search(
         config.paths.folder.mkdir()
         shutil.copy(root / "empty.db", config.paths.study_db)
     problem = Problem(config, searched(config)[0], prepare(config.data, root))
-    session = open_session(problem, slots)
+    clock = StudyClock(config.paths.folder / "clock.json", config.budget.minutes)
+    session = open_session(problem, slots, clock)
     log = EventLog(config.paths.folder)
     context = Context(session.stop, log.handle)
     jobs = jobs_of(session, context)
