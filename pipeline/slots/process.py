@@ -19,7 +19,7 @@ from typing import Any
 
 from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.backend import resource_tracker as loky_tracker
-from joblib.externals.loky.process_executor import ShutdownExecutorError
+from joblib.externals.loky.process_executor import ShutdownExecutorError, _ExecutorManagerThread
 
 from pipeline.configuration import Config
 from pipeline.slots import worker
@@ -28,6 +28,25 @@ from pipeline.slots.slot import CallFailed, Machine, Result, TimedOut, WorkerDie
 PINS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 START_S = 60.0  # a worker that has not answered by then never will
 SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+
+
+_add_items = _ExecutorManagerThread.add_call_item_to_queue
+
+
+def _add_items_that_are_left(manager: _ExecutorManagerThread) -> None:
+    """Pass work on to an executor's worker, without the work that a kill has just taken away.
+
+    A kill fails what was submitted but leaves its number in the queue; where the manager meets it,
+    its thread would end with a KeyError and a traceback. What waits for such work knows already.
+    """
+    while True:
+        try:
+            return _add_items(manager)
+        except KeyError:
+            continue
+
+
+_ExecutorManagerThread.add_call_item_to_queue = _add_items_that_are_left
 
 
 def start_slots(count: int, settings: WorkerSettings) -> list["ProcessSlot"]:

@@ -3,13 +3,17 @@ environment.
 """
 
 import os
+import queue
 import signal
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
+from types import SimpleNamespace
 
 import psutil
 import pytest
+from joblib.externals.loky.process_executor import _ExecutorManagerThread
 
 from pipeline.slots.process import ProcessSlot, start_slots
 from pipeline.slots.slot import CallFailed, TimedOut, WorkerDied, WorkerSettings
@@ -136,3 +140,20 @@ def test_a_memory_limit_is_a_memory_error_in_the_call_alone() -> None:
         assert slot.call(divmod, 7, 2) == (3, 1)
     finally:
         slot.close()
+
+
+def test_work_that_a_kill_took_away_is_passed_over() -> None:
+    """Loky fails what is pending when an executor is killed, but leaves its number in the queue."""
+    left, kept = queue.Queue[int](), Future[int]()
+    for number in (3, 4):
+        left.put(number)
+    manager = SimpleNamespace(
+        call_queue=queue.Queue(),
+        work_ids_queue=left,
+        pending_work_items={4: SimpleNamespace(future=kept, fn=abs, args=(-1,), kwargs={})},
+        running_work_items=[],
+    )
+    _ExecutorManagerThread.add_call_item_to_queue(manager)
+    assert manager.running_work_items == [4]
+    assert manager.call_queue.get_nowait().args == (-1,)
+    assert kept.running()
