@@ -41,7 +41,8 @@ def _add_items_that_are_left(manager: _ExecutorManagerThread) -> None:
     """
     while True:
         try:
-            return _add_items(manager)
+            _add_items(manager)
+            return
         except KeyError:
             continue
 
