@@ -70,6 +70,7 @@ def run(choice: SamplerChoice, storage: str | None, upto: int) -> list[optuna.tr
     return study.trials
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("then", ["cmaes", "nsga2"])
 def test_the_second_sampler_takes_over_and_begins_where_the_first_was_good(
     then: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

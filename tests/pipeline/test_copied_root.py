@@ -100,6 +100,7 @@ def more_events(root: Path, journal_of: Path) -> None:
     write_journal(root / "digits", events)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["copied", "moved"])
 def test_a_copied_or_moved_root_writes_into_its_own_folder(tracked: Path, how: str) -> None:
     other = tracked.parent / "another's root"

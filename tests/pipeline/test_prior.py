@@ -123,6 +123,7 @@ def with_prior(prior: Prior, truth: Truth, trials: int, seed: int, goal: float =
     return searched(sampler, truth, trials, [params for params, _ in prior.first], goal)
 
 
+@pytest.mark.slow
 def test_a_prior_from_like_data_halves_the_trials_until_a_good_one(tmp_path: Path) -> None:
     cold, warm, like = [], [], accuracy(0.0)
     for seed in range(5):

@@ -305,6 +305,7 @@ def script(text: str, folder: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_a_kernel_pauses(tmp_path: Path) -> None:
     printed = script(KERNEL, tmp_path)
     assert "\x1b[" not in printed
