@@ -292,9 +292,8 @@ def check_spec(spec: Spec) -> None:
         for layer in model.layers
         if isinstance(layer, BatchNormalization) and math.prod(layer.out_shape[1:]) == 1
     ]
-    if (
-        single and spec.train.batch_size == 1
-    ):  # one value per feature has no variance: every output would be beta
+    # one value per feature has no variance: every output would be beta
+    if single and spec.train.batch_size == 1:
         raise InputError(
             "train.batch_size: must be at least 2 with batch normalisation of dense layers "
             f"({single[0]}), got 1"
