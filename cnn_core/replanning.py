@@ -29,9 +29,22 @@ def steps_of_next(train: TrainSpec, state: TrainState, steps: int) -> int:
 
     Raises InputError where nothing is left for one of ``train.epochs``.
     """
+    return _steps_after(train, state.epoch, state.step, steps)
+
+
+def check_replanned(spec: Spec) -> None:
+    """Raise InputError where what is planned leaves nothing for one of the epochs."""
+    train, done = spec.train, 0
+    steps = whole_epoch(spec) if train.replanned else 0
+    for epoch in range(train.epochs if train.replanned else 0):
+        done += _steps_after(train, epoch, done, steps)
+
+
+def _steps_after(train: TrainSpec, epochs: int, done: int, steps: int) -> int:
+    """Return the steps of the epoch after so many `epochs` and steps."""
     if not train.replanned:
         return steps
-    left = last_step(train, state.epoch, steps) - state.step
+    left = last_step(train, epochs, steps) - done
     if left < 1:
         rule = f"must leave a step for each of train.epochs={train.epochs}"
         raise InputError(f"train.replanned: {rule}, got {list(train.replanned)}")

@@ -22,7 +22,7 @@ from cnn_core.measures import metric_of
 from cnn_core.optimizers import Optimizer, make_optimizer
 from cnn_core.plugins import require
 from cnn_core.regularizers import add_penalty_gradient, clip_by_global_norm, global_norm
-from cnn_core.replanning import last_step, steps_of_next
+from cnn_core.replanning import check_replanned, last_step, steps_of_next
 from cnn_core.schedules import make_schedule
 from cnn_core.spec import Spec
 from cnn_core.streams import stream
@@ -277,12 +277,13 @@ def predict_proba(
 
 
 def check_spec(spec: Spec) -> None:
-    """Raise InputError for any value that training would refuse, without opening the data: names,
-    ranges, a net that does not fit.
+    """Raise InputError for any value that training would refuse: names, ranges, a net that does not
+    fit. The data are opened only where an end was moved, to count the steps before it.
     """
     make_optimizer(spec.optimizer)
     make_schedule(spec.schedule)
     make_augmentation(spec.augment)
+    check_replanned(spec)
     model = build_model(
         spec.model, spec.data.image_shape, spec.data.classes, stream(spec.seed, "init")
     )
@@ -291,9 +292,8 @@ def check_spec(spec: Spec) -> None:
         for layer in model.layers
         if isinstance(layer, BatchNormalization) and math.prod(layer.out_shape[1:]) == 1
     ]
-    if (
-        single and spec.train.batch_size == 1
-    ):  # one value per feature has no variance: every output would be beta
+    # one value per feature has no variance: every output would be beta
+    if single and spec.train.batch_size == 1:
         raise InputError(
             "train.batch_size: must be at least 2 with batch normalisation of dense layers "
             f"({single[0]}), got 1"

@@ -121,6 +121,8 @@ def build(planned: FinalPlan, slots: Sequence[Slot], say: Say, carried_s: float 
     for note in planned.notes:
         say(f"final: {note}")
     time = timed(planned, slots, carried_s)
+    if time is not None:
+        say(f"final: {config.final.minutes:g} minutes: {time.plan}")
     members = planned.decided
     nets = net_jobs(members, config.paths)
     refits = (

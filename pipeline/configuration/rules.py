@@ -117,6 +117,11 @@ _RULES: tuple[tuple[Callable[["Config"], bool], str, str], ...] = (
         "{config.study.prior}",
     ),
     (
+        lambda config: len({*config.study.prior}) == len(config.study.prior),
+        "study.prior: must name each study once",
+        "{config.study.prior}",
+    ),
+    (
         lambda config: config.budget.gain is None or len(config.study.objectives) == 1,
         "budget.gain: must be null with two objectives, since no single best improves",
         "{config.budget.gain:g}",

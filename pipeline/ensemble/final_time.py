@@ -84,6 +84,7 @@ class FinalTime:
     ) -> None:
         self._config, self._clock, self._ends, self._slots = config, clock, ends, slots
         self._courses, self._following = dict(courses), following
+        self.plan = ""  # in words
         # than the machine was when the first nets began, and than batches were measured to be
         self._slower, self._measured_slower = 1.0, 1.0
         self._lock = threading.RLock()
@@ -202,10 +203,13 @@ def measured(
             break
         left_out, members = members[-1].name, members[:-1]
         time.note(f"{left_out} is left out", f"{epochs:.1f} epochs a net would fit")
-    time.note(
+    time.plan = (
         f"{len(inside)} nets of {len(members)} members, {epochs:.1f} of {train.epochs} epochs for "
         f"the first; {following.seconds:.0f} s for what follows"
     )
+    if time.left_s <= 0:
+        time.plan += ", for which there is no time: nets get a tenth of an epoch; give more minutes"
+    time.note(time.plan)
     ends.members = len(members)
     ends.save()
     return time

@@ -168,7 +168,7 @@ class FinalJobs(JobList):
         """Return an epoch in words, with the estimated time for the remaining nets."""
         job, row = training.job, training.rows[-1]
         left_s = self._work_left / work_of(job.spec) * row["epoch_s"] / max(1, self._slots)
-        left_s = left_s if self.time is None else self.time.left_s
+        left_s = left_s if self.time is None else max(0.0, self.time.left_s)
         validation = f", validation {row['valid_accuracy']:.2%}" if "valid_accuracy" in row else ""
         shown = f"loss {row['train_loss']:.4f}{validation}, {row['epoch_s']:.1f} s"
         done = f"{time.strftime('%H:%M:%S')} {job.name} epoch {training.epoch}/{job.epochs}"

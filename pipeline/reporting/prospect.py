@@ -222,6 +222,9 @@ def outlook(table: StudyTable, images: int | None, used_s: float) -> str:
     hour = study_prospect(table, images, own * 3600.0 / used_s)
     if hour is None:
         return ""
+    if images and not (hour.gain or hour.spread):
+        noise = f"no more than the noise of {images:,} validation images"
+        return f"what another hour would bring cannot be told: the best trials differ by {noise}"
     unit = unit_of(table)
     line = f"another hour would bring about {_said(hour, unit, table)}"
     if used_s < 1800 and (again := study_prospect(table, images, float(own))) is not None:

@@ -16,7 +16,7 @@ def help_of_prior(table: StudyTable) -> str:
     )
     if not taken:
         return ""
-    words = f"the prior's {len(taken)} trials"
+    words = f"the prior's {len(taken)} trials" if len(taken) > 1 else "the prior's trial"
     if best is None:
         return f"{words} brought nothing: none is complete"
     unit = unit_of(table)

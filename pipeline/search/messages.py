@@ -78,9 +78,14 @@ def study_ended(stop: Stop, **differing: Any) -> StudyEnded:
     return StudyEnded(**{**fields, **differing})
 
 
-def listeners_of(config: Config, folder: Path, stop: Stop, *, verbose: bool) -> Listeners:
-    """Return a run's listeners: its log in `folder`, the terminal, and MLflow if configured."""
-    progress = ProgressListener(quiet=config.quiet, verbose=verbose)
+def listeners_of(
+    config: Config, folder: Path, stop: Stop, *, verbose: bool, past: Sequence[TrialRow] = ()
+) -> Listeners:
+    """Return a run's listeners: its log in `folder`, the terminal, and MLflow if configured.
+
+    past: the trials that its study has already.
+    """
+    progress = ProgressListener(quiet=config.quiet, verbose=verbose, past=past)
     return make_listeners(config, folder, [LogListener(folder / "log.txt"), progress], stop)
 
 

@@ -110,7 +110,8 @@ def _count(number: int, word: str) -> str:
 def _line(old: _Old, chosen: Sequence[_Candidate]) -> str:
     taken = [c.source.rpartition(" ")[2] for c in chosen if c.source.rpartition(" ")[0] == old.name]
     parts = [
-        f"prior {old.name!r}: {_count(len(taken), 'configuration')} of {old.trials} trials: "
+        f"prior {old.name!r}: {_count(len(taken), 'configuration')} of "
+        f"{_count(old.trials, 'trial')}: "
         f"{', '.join(taken) or 'none'}"
     ]
     if old.agreed:
@@ -134,7 +135,7 @@ def _read(given: str, config: Config, space: Space) -> _Old:
     rows = [
         row
         for row in ranked(table_of(study, paths.folder))
-        if row.state in (State.COMPLETE, State.PRUNED)
+        if row.state in (State.COMPLETE, State.PAUSED, State.PRUNED)
     ]
     complete = [row for row in rows if row.state == State.COMPLETE]
     if not complete:

@@ -141,7 +141,9 @@ def _run(session: Session, slots: Sequence[Slot], machine: Machine, time: Search
             "the confirmation knew nothing of what is tried now; study.confirm=K does it again and "
             "keeps what it has trained"
         )
-    listeners = listeners_of(config, config.paths.folder, stop, verbose=config.verbose)
+    with storage_errors():
+        past = table_of(session.study, config.paths.folder).trials
+    listeners = listeners_of(config, config.paths.folder, stop, verbose=config.verbose, past=past)
     usage, limits = Usage(), config.deadline
     context = Context(
         stop, listeners.emit, usage.trained, limits.epoch_s, limits.trial_s, session.clock.cut_s

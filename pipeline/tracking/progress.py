@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -12,7 +13,6 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from pipeline import journal
 from pipeline.events import (
     EpochDone,
     Event,
@@ -22,7 +22,8 @@ from pipeline.events import (
     TrialRetried,
     TrialStarted,
 )
-from pipeline.reporting.table import clock, objective_text
+from pipeline.reporting.foreign_trials import FOREIGN
+from pipeline.reporting.table import TrialRow, clock, objective_text
 
 STYLES = {"PRUNED": "dim", "PAUSED": "dim", "FAIL": "red", "INTERRUPTED": "yellow"}
 WORDS_OF_COUNTS = (("PAUSED", "paused"), ("PRUNED", "pruned"), ("FAIL", "failed"))
@@ -61,6 +62,7 @@ class Board:
     slots: dict[int, SlotRow | None] = field(default_factory=dict)
     states: Counter[str] = field(default_factory=Counter)
     ends: dict[int, str] = field(default_factory=dict)  # how a trial ended, until it goes on
+    names: dict[int, str] = field(default_factory=dict)  # of trials that this run has started
     best: Best | None = None
     counted_before: int = 0
 
@@ -74,21 +76,24 @@ class Board:
         if number in self.ends:
             self.states[self.ends.pop(number)] -= 1
 
-    def count(self, event: TrialEnded, name: str) -> bool:
+    def count(self, ended: TrialEnded | TrialRow) -> bool:
         """Counts an ended trial; True when it is the best so far."""
-        if event.state != "INTERRUPTED":
-            self.goes_on(event.number)
-            self.states[event.state] += 1
-            self.ends[event.number] = event.state
-        if event.state != "COMPLETE" or not event.objective:
+        if ended.state not in ("INTERRUPTED", "RUNNING", "WAITING"):
+            self.goes_on(ended.number)
+            self.states[ended.state] += 1
+            self.ends[ended.number] = ended.state
+        if ended.state != "COMPLETE" or not ended.objective:
             return False
-        value = event.objective[0]
-        better = self.best is None or (
-            value > self.best.value if self.maximize else value < self.best.value
-        )
+        value = ended.objective[0]
+        sign = 1 if self.maximize else -1
+        better = self.best is None or sign * value > sign * self.best.value
         if better:
-            self.best = Best(name, value)
+            self.best = Best(self.name_of(ended.number), value)
         return better
+
+    def name_of(self, number: int) -> str:
+        """A trial's name, its number where this run has not started it."""
+        return self.names.get(number, f"t{number:03d}")
 
     def left_s(self) -> float | None:
         """Estimated seconds left at the pace so far, counting running trials in part; None while
@@ -97,9 +102,8 @@ class Board:
         done = self.counted - self.counted_before
         if self.total is None or done < 1 or self.states["PAUSED"]:
             return None
-        partly = sum(
-            row.epoch / max(row.epochs, 1) for row in self.slots.values() if row is not None
-        )
+        rows = [row for row in self.slots.values() if row is not None]
+        partly = sum(row.epoch / max(row.epochs, 1) for row in rows)
         to_go = max(0.0, self.total - self.counted - partly)
         return (time.monotonic() - self.started) / (done + partly) * to_go
 
@@ -138,8 +142,7 @@ class Board:
             if self.states[state]
         ]
         parts.append((clock(time.monotonic() - self.started), "dim"))
-        left = self.left_s()
-        if left is not None:
+        if (left := self.left_s()) is not None:
             parts.append((f"about {clock(left)} left", "dim"))
         line = Text(" · " if width >= NARROW else " ").join(
             Text(text, style=style) for text, style in parts
@@ -171,22 +174,19 @@ def _cells(index: int, row: SlotRow | None, width: int) -> list[Text | ProgressB
     return cells
 
 
-def ended_line(event: TrialEnded, name: str, board: Board, *, is_best: bool) -> tuple[str, str]:
+def ended_line(event: TrialEnded, board: Board, *, is_best: bool) -> tuple[str, str]:
     """One line on how a trial ended, and its style."""
     of = "" if board.total is None else f"/{board.total}"
     count = f"[{board.counted:>{len(str(board.total or 0))}}{of}]"
     effort = f"{event.epochs} epochs  {event.duration_s:.1f} s"
     if event.state == "COMPLETE":
-        values = "  ".join(objective_text(v, share=board.maximize) for v in event.objective)
-        return (
-            f"{count} {values:>8}  {name:<30}  {effort}{'  best so far' if is_best else ''}",
-            "green" if is_best else "",
-        )
-    reason = f"  {event.reason}" if event.reason else ""
-    return (
-        f"{count} {WORDS.get(event.state, event.state.lower()):>8}  {name:<30}  {effort}{reason}",
-        STYLES.get(event.state, ""),
-    )
+        said = "  ".join(objective_text(v, share=board.maximize) for v in event.objective)
+        remark, style = ("best so far", "green") if is_best else ("", "")
+    else:
+        said = WORDS.get(event.state, event.state.lower())
+        remark, style = event.reason, STYLES.get(event.state, "")
+    line = f"{count} {said:>8}  {board.name_of(event.number):<30}  {effort}"
+    return f"{line}  {remark}" if remark else line, style
 
 
 REFRESH_HZ = 2.0  # often enough to look alive, rarely enough to cost nothing
@@ -196,17 +196,22 @@ class ProgressListener:
     """Shows events on a console (standard output by default): a live table where it is a terminal,
     else a line for each end.
 
-    quiet: nothing but the end. verbose: a line for each epoch too (and no table).
+    quiet: nothing but the end. verbose: each epoch too, no table. past: trials that a study has.
     """
 
     def __init__(
-        self, *, quiet: bool = False, verbose: bool = False, console: Console | None = None
+        self,
+        *,
+        quiet: bool = False,
+        verbose: bool = False,
+        console: Console | None = None,
+        past: Sequence[TrialRow] = (),
     ) -> None:
         self._console = console or Console(
             highlight=False, force_jupyter=False, force_terminal=sys.stdout.isatty()
         )  # rich takes a notebook, whose kernel forces colours, for a terminal
         self._quiet, self._verbose = quiet, verbose
-        self._board = Board()
+        self._board, self._past = Board(), past
         self._lock = threading.Lock()
         self._live: Live | None = None
 
@@ -217,6 +222,7 @@ class ProgressListener:
                     self._start(event)
                 case TrialStarted():
                     self._board.goes_on(event.number)
+                    self._board.names[event.number] = event.name
                     self._board.slots[event.slot] = SlotRow(
                         event.number, event.name, event.resumed_from, event.epochs, time.monotonic()
                     )
@@ -241,13 +247,10 @@ class ProgressListener:
         board.maximize = event.directions[0] == "maximize"
         board.started = time.monotonic()
         board.slots = dict.fromkeys(range(event.slots))
-        if event.resumed:
-            for past in journal.read_all(event.folder):
-                if isinstance(past, TrialStarted):
-                    board.goes_on(past.number)
-                elif isinstance(past, TrialEnded):
-                    board.count(past, f"t{past.number:03d}")
-            board.counted_before = board.counted
+        for row in self._past:
+            if row.foreign != FOREIGN:
+                board.count(row)
+        board.counted_before = board.counted
         if self._console.is_terminal and not self._quiet and not self._verbose:
             self._live = Live(
                 board, console=self._console, refresh_per_second=REFRESH_HZ, transient=True
@@ -274,14 +277,13 @@ class ProgressListener:
 
     def _end_trial(self, event: TrialEnded) -> None:
         board = self._board
-        name = f"t{event.number:03d}"
         for slot, row in board.slots.items():
             if row is not None and row.number == event.number:
-                name, board.slots[slot] = row.name, None
+                board.slots[slot] = None
         told_paused = board.ends.get(event.number) == "PAUSED" and event.state == "PRUNED"
-        is_best = board.count(event, name)
+        is_best = board.count(event)
         if not told_paused:  # a line has told when it paused
-            self._say(*ended_line(event, name, board, is_best=is_best))
+            self._say(*ended_line(event, board, is_best=is_best))
 
     def _say(self, text: str, style: str) -> None:
         if not self._quiet:

@@ -12,7 +12,7 @@ import pytest
 from cnn_core.errors import InputError
 from cnn_core.replanning import ending_at, planned_steps
 from cnn_core.spec import Spec, TrainSpec
-from cnn_core.training import TrainState, fit, train_epoch
+from cnn_core.training import TrainState, check_spec, fit, train_epoch
 
 Make = Callable[..., Spec]
 STEPS = 7  # 200 images in batches of 32
@@ -73,8 +73,11 @@ def test_whole_epochs_from_the_start_are_plain_epochs(tiny_spec: Make) -> None:
 
 
 def test_an_end_before_the_last_epoch_is_refused(tiny_spec: Make) -> None:
-    with pytest.raises(InputError, match=r"must leave a step for each of train.epochs=4, got \[1"):
-        fit(spec_of(tiny_spec, replanned=(1, 9)))
+    wrong = spec_of(tiny_spec, replanned=(1, 9))
+    for refusing in (fit, check_spec):
+        with pytest.raises(InputError, match=r"a step for each of train.epochs=4, got \[1, 9"):
+            refusing(wrong)
+    check_spec(spec_of(tiny_spec, replanned=(1, 22)))
 
 
 @pytest.mark.parametrize("wrong", [(3,), (3, 0), (4, 10, 3, 8), (-1, 4)])

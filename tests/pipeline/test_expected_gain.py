@@ -114,6 +114,11 @@ def test_the_sentence_is_in_points_and_falls_where_less_is_better() -> None:
     assert "; as long again (1:00) +" in short
     losses = outlook(table([3 - value for value in values], "minimize"), None, 3600.0)
     assert losses.startswith("another hour would bring about -") and "points" not in losses
+    alike = outlook(table([0.94, 0.95, 0.951, 0.952, 0.953]), 288, 60.0)
+    assert alike == (
+        "what another hour would bring cannot be told: the best trials differ by no more than the "
+        "noise of 288 validation images"
+    )
     assert outlook(table(values), None, 0.0) == "" == outlook(table([]), None, 60.0)
     top = outlook(table([*values, 0.9999]), None, 1.0)
     assert float(top.split("about +")[1].split()[0]) <= 0.0101, "no accuracy beyond 100 %"

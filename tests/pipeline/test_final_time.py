@@ -185,6 +185,14 @@ def test_members_without_time_are_left_out(run: Final) -> None:
     assert planned.members[1].name in entry.text
 
 
+def test_minutes_that_what_follows_needs_alone_are_said_to_be_too_few(run: Final) -> None:
+    enough, few = "epochs for the first", "there is no time: nets get a tenth of an epoch"
+    run.train(run.planned(10.0), lambda spec, used_s: 1.0, epochs=1)
+    run.train(run.planned(0.01), lambda spec, used_s: 1.0)
+    said = [entry.text for entry in read_times(run.paths) if enough in entry.text]
+    assert [few in text for text in said] == [False, True]
+
+
 def test_another_plan_decides_anew(run: Final) -> None:
     run.train(run.planned(10.0), lambda spec, used_s: 1.0, epochs=7)
     assert run.planned(10.0).ends.nets and run.planned(10.0).ends.kept

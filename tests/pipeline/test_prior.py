@@ -14,7 +14,9 @@ import optuna
 import pytest
 
 from cnn_core.errors import InputError
+from pipeline.configuration import SWEEP, compose
 from pipeline.files import StudyPaths
+from pipeline.reporting.stored_state import PAUSED
 from pipeline.reporting.table import StudyTable, TrialRow
 from pipeline.reporting.warm_start import help_of_prior
 from pipeline.search.fingerprint import FINGERPRINT
@@ -235,6 +237,29 @@ def test_what_knows_nothing_is_refused(tmp_path: Path, name: str, said: str) -> 
         read_prior(asked(tmp_path, name), SPACE)
 
 
+def test_a_study_is_named_once() -> None:
+    with pytest.raises(InputError, match=r"study.prior: must name each study once, got \['a', 'a'"):
+        compose(["study.prior=[a,a]"], SWEEP)
+
+
+def test_trials_that_wait_at_a_rung_inform_as_pruned_ones_do(tmp_path: Path) -> None:
+    found = searched(make_sampler(SimpleNamespace(name="random"), 1, SPACE), accuracy(0.0), 7)
+    leave_study(tmp_path, "old", [(t.params, t.value) for t in found[:6]])
+    storage = f"sqlite:///{tmp_path / 'old' / 'study.db'}"
+    params, known = found[6].params, SPACE.distributions()
+    optuna.load_study(study_name="old", storage=storage).add_trial(
+        optuna.trial.create_trial(
+            state=optuna.trial.TrialState.PRUNED,
+            params=params,
+            distributions={key: known[key] for key in params},
+            intermediate_values={1: 0.5},
+            user_attrs={PAUSED: True},
+        )
+    )
+    prior = read_prior(asked(tmp_path, "old"), SPACE)
+    assert len(prior.evidence) == 7 and "of 7 trials: " in prior.lines[0]
+
+
 def test_a_study_of_another_root_is_named_by_its_folder(tmp_path: Path) -> None:
     trial = {"model.filters": 20, "model.dropout": 0.3, "model.init": "he", "optimizer": "adam"}
     leave_study(tmp_path / "elsewhere", "old", [({**trial, "adam.lr": 0.01}, 0.9)])
@@ -299,5 +324,6 @@ def test_the_report_says_how_much_it_helped() -> None:
         "none of the others was as good, the best 95.00 %"
     )
     assert help_of_prior(table(*old)).endswith("no other is complete")
-    assert help_of_prior(table((None, "old t001"), (0.9, ""))).endswith("none is complete")
+    found = help_of_prior(table((None, "old t001"), (0.9, "")))
+    assert found == "the prior's trial brought nothing: none is complete"
     assert help_of_prior(table((0.9, ""))) == ""

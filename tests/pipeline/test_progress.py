@@ -3,6 +3,7 @@
 import io
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import pytest
 from rich.console import Console
 
 from pipeline.events import Event, TrialRetried
-from pipeline.journal import EventLog
-from pipeline.reporting.table import clock, objective_text
+from pipeline.reporting.foreign_trials import FOREIGN
+from pipeline.reporting.table import TrialRow, clock, objective_text
 from pipeline.tracking.progress import Best, Board, ProgressListener, SlotRow
 from tests.pipeline.studies import (
     START_S,
@@ -32,12 +33,13 @@ def shown(
     quiet: bool = False,
     verbose: bool = False,
     colour: bool = False,
+    past: Sequence[TrialRow] = (),
 ) -> str:
     out = io.StringIO()
     console = Console(
         file=out, width=width, force_terminal=terminal, no_color=not colour, highlight=False
     )
-    listener = ProgressListener(console=console, quiet=quiet, verbose=verbose)
+    listener = ProgressListener(console=console, quiet=quiet, verbose=verbose, past=past)
     for event in events:
         listener.handle(event)
     listener.close()
@@ -135,23 +137,28 @@ def test_without_colour_there_is_none(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_resumed_study_counts_what_was_there(tmp_path: Path) -> None:
-    folder = tmp_path / "digits"
-    log = EventLog(folder)
-    for event in small_events(folder):
-        log.handle(event)
-    log.close()
-    again = [
-        study_started(folder, trials=6, resumed=True),
-        trial_started(4),
-        trial_ended(4, folder, objective=(0.95,)),
+    past = [
+        TrialRow(0, "t000", "COMPLETE", objective=(0.94,)),
+        TrialRow(1, "t001", "PRUNED"),
+        TrialRow(2, "t002", "FAIL"),
+        TrialRow(3, "t003", "COMPLETE", objective=(0.943,)),
+        TrialRow(4, "t004", "INTERRUPTED"),
+        TrialRow(5, "t005", "COMPLETE", objective=(0.99,), foreign=FOREIGN),
     ]
-    assert "[4/6]" in shown(again)
-    worse = [
-        study_started(folder, trials=6, resumed=True),
-        trial_started(4),
-        trial_ended(4, folder, objective=(0.9,)),
-    ]
-    assert "best so far" not in shown(worse)
+    start: list[Event] = [study_started(tmp_path, trials=6, resumed=True), trial_started(4)]
+    better = shown([*start, trial_ended(4, tmp_path, objective=(0.95,))], past=past)
+    assert "[4/6]" in better and "best so far" in better, "what others added does not count"
+    worse = shown([*start, trial_ended(4, tmp_path, objective=(0.9,))], past=past)
+    assert "best so far" not in worse
+
+
+def test_trials_that_share_a_slot_keep_their_names(tmp_path: Path) -> None:
+    """As in rounds in lockstep, whose trials end after others have taken their slots."""
+    starts = [trial_started(number, slot=0) for number in (0, 1)]
+    ends = [trial_ended(number, tmp_path) for number in (0, 1)]
+    lines = shown([study_started(tmp_path), *starts, *ends]).splitlines()
+    assert all(start.name in line for start, line in zip(starts, lines, strict=True))
+    assert starts[0].name != "t000"
 
 
 def test_paused_trials_count_once_and_say_when_they_paused(tmp_path: Path) -> None:
@@ -168,16 +175,12 @@ def test_paused_trials_count_once_and_say_when_they_paused(tmp_path: Path) -> No
         ["[2/6]", "97.00%"],
     ], "what was told when it paused is not told again at the study's end"
     assert "after epoch 1 of 4" in lines[0]
-    log = EventLog(tmp_path)
-    for event in [*first, *again, told]:
-        log.handle(event)
-    log.close()
-    larger = [
-        study_started(tmp_path, trials=6, resumed=True),
-        trial_started(1, resumed_from=1),
-        trial_ended(1, tmp_path),
-    ]
-    assert "[2/6]" in shown(larger), "a trial told pruned that goes on counts once"
+    past = [TrialRow(0, "t000", "COMPLETE", objective=(0.97,)), TrialRow(1, "t001", "PRUNED")]
+    start: list[Event] = [study_started(tmp_path, trials=6, resumed=True)]
+    larger = shown([*start, trial_started(1, resumed_from=1), trial_ended(1, tmp_path)], past=past)
+    assert "[2/6]" in larger, "a trial told pruned that goes on counts once"
+    waiting = [past[0], TrialRow(1, "t001", "PAUSED")]
+    assert shown([*start, told], past=waiting) == "", "it paused in an earlier run"
 
 
 def test_the_best_of_a_minimised_objective_is_the_least(tmp_path: Path) -> None:

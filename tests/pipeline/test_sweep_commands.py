@@ -235,7 +235,7 @@ def test_a_prior_is_seen_everywhere_and_needed_only_once(swept: Path, tmp_path: 
     assert f"prior 'smoke': 2 configurations of 4 trials: t{known.number:03d}, " in done.stdout
     assert "study.prior: 2 configurations first, then 1 trial by what it knows" in done.stdout
     assert "the prior's 3 trials reached " in done.stdout
-    assert "another hour would bring about " in done.stdout
+    assert "another hour would bring " in done.stdout
     trials = load_table(root / "warm", "warm").trials
     assert [bool(trial.prior) for trial in trials] == [True] * 3 + [False] * 3
     assert trials[0].prior == f"smoke t{known.number:03d}" and trials[2].prior == "informed"
