@@ -162,6 +162,12 @@ def require(plugins: Iterable[PluginSpec]) -> None:
             load(Path(plugin.path), KINDS, plugin.digest)
 
 
+def _lacks(path: Path) -> str:
+    if path.is_dir():
+        return "has no __init__.py"
+    return "does not end in .py" if path.exists() else "is not there"
+
+
 def load(path: Path, kinds: Mapping[str, Kind] = KINDS, expected: str | None = None) -> Plugin:
     """Import a plug-in and add what it declares to the project's tables; the same content is
     imported once. Raises InputError with file and line of what is wrong, and where its digest is
@@ -170,7 +176,7 @@ def load(path: Path, kinds: Mapping[str, Kind] = KINDS, expected: str | None = N
     if not (path.is_file() and path.suffix == ".py") and not (path / "__init__.py").is_file():
         raise InputError(
             "plugins: must be a .py file or a package's folder, or the name under which an "
-            f"installed package declares one, got {path}, which is not there ({platform.node()})"
+            f"installed package declares one, got {path}, which {_lacks(path)} ({platform.node()})"
         )
     with _LOCK:
         digest = digest_of(path)

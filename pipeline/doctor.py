@@ -174,7 +174,7 @@ def _study(config: Config, folder: Path, fix: bool) -> list[Finding]:
             lock.release()
         if found:
             findings.append(
-                Finding(about, f"{len(found)} {what}", wrong=not fix, mendable=True, mended=fix)
+                Finding(about, f"{what}: {len(found)}", wrong=not fix, mendable=True, mended=fix)
             )
     journals = {"sweep": [folder], "final": [*paths.final.glob("runs/*")]}
     for command in [

@@ -10,8 +10,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from cnn_core.errors import InputError
 from pipeline import export, final, journal
 from pipeline.bundle.exported_model import ExportedModel
@@ -51,7 +49,7 @@ def compose(
 
     config_dir: a folder with files of one's own, read anew each time. Raises InputError.
     """
-    texts = [*overrides, *_written(values)]
+    texts = _texts(overrides, values)
     if config_dir is not None:
         folder = Path(config_dir).expanduser()
         if not folder.is_dir():
@@ -243,22 +241,28 @@ class Study:
 
     def _with(self, overrides: Sequence[str], values: Mapping[str, Any]) -> Config:
         """Return the study's configuration with overrides in place of its own of the same keys."""
-        added = [*overrides, *_written(values)]
+        added = _texts(overrides, values)
         keys = {text.partition("=")[0] for text in added}
         kept = [text for text in self.config.overrides if text.partition("=")[0] not in keys]
         return compose(*kept, *added, quiet=self.config.quiet, verbose=self.config.verbose)
 
 
+def _texts(overrides: Sequence[str], values: Mapping[str, Any]) -> list[str]:
+    """Return what a caller gave as overrides, keywords last. Raises InputError."""
+    for given in overrides:
+        if not isinstance(given, str):
+            raise InputError(f"override: must be a text such as 'budget.trials=8', got {given!r}")
+    return [*overrides, *_written(values)]
+
+
 def _written(values: Mapping[str, Any]) -> list[str]:
-    """Return keywords as overrides: a section's mapping as one override a key, NumPy's numbers, as
-    tables hold them, as Python's.
-    """
+    """Return keywords as overrides: a section's mapping as one override a key."""
     found = []
     for key, value in values.items():
         if isinstance(value, Mapping) and key not in FREE_SECTIONS:
             found += _written({f"{key}.{name}": each for name, each in value.items()})
         else:
-            found.append(override(key, value.item() if isinstance(value, np.generic) else value))
+            found.append(override(key, value))
     return found
 
 

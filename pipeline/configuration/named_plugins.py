@@ -7,6 +7,7 @@ nothing: a path that stands in a study, a bundle or a data file is never importe
 """
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -17,7 +18,12 @@ from cnn_core.errors import InputError
 from cnn_core.plugins import KINDS, Kind, Plugin, load, loaded, subclass_of
 from pipeline.configuration.data_settings import DATA, DataSettings
 from pipeline.configuration.hydra_tree import GROUP_OF
-from pipeline.configuration.overrides import PLUGINS, named_plugins, parse_override
+from pipeline.configuration.overrides import (
+    PLUGINS,
+    named_plugins,
+    override,
+    parse_override,
+)
 from pipeline.configuration.preset_of_key import presets
 from pipeline.configuration.pruner_settings import PRUNERS, PrunerSettings
 from pipeline.configuration.sampler_settings import SAMPLERS, SamplerSettings
@@ -88,7 +94,7 @@ def loaded_of(value: Any) -> Iterator[Plugin]:
             )
         raise InputError(
             f"plugins: a plug-in is loaded only where the command line names it, and this needs "
-            f"{path}; give plugins=[{path}]"
+            f"{path}; give {_naming(Path(path))}"
         )
 
 
@@ -109,9 +115,13 @@ def check_use(config: Config, plugins: Sequence[Plugin]) -> None:
         for kind, name in _used(config):
             if name in plugin.names.get(kind, ()):
                 raise InputError(
-                    f"plugins: {name} is of a plug-in that must be named, as "
-                    f"plugins=[{plugin.path}]"
+                    f"plugins: {name} is of a plug-in that must be named, as {_naming(plugin.path)}"
                 )
+
+
+def _naming(path: Path) -> str:
+    """Return what a shell needs to be given to name a plug-in, whatever its path holds."""
+    return shlex.quote(override(PLUGINS, [path]))
 
 
 def _used(config: Config) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -31,7 +32,7 @@ def override(key: str, value: Value | Path | Nested) -> str:
     """Return ``key=value`` such that composing it gives the value back; every override is written
     here.
     """
-    return f"{key}={path_literal(value) if isinstance(value, Path) else literal(value)}"
+    return f"{key}={literal(value)}"
 
 
 def path_literal(path: Path) -> str:
@@ -48,8 +49,14 @@ def named_plugins(plugins: Iterable[Plugin]) -> str:
     return f"{PLUGINS}=[{','.join(texts)}]"
 
 
-def literal(value: Value | Nested) -> str:
-    """Return the value in Hydra's grammar; floats by repr, so that they round-trip exactly."""
+def literal(value: Value | Path | Nested | np.generic | np.ndarray) -> str:
+    """Return the value in Hydra's grammar; floats by repr, so that they round-trip exactly. NumPy's
+    numbers and arrays are written as Python's. Raises InputError for a value of another type.
+    """
+    if isinstance(value, np.generic | np.ndarray):
+        return literal(value.tolist())
+    if isinstance(value, Path):
+        return path_literal(value)
     if isinstance(value, Mapping):
         return f"{{{','.join(f'{key}:{literal(each)}' for key, each in value.items())}}}"
     if isinstance(value, list | tuple):
@@ -60,11 +67,19 @@ def literal(value: Value | Nested) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return repr(value)
-    if value.startswith("[") or (
-        value.replace("_", "").replace("-", "").isalnum() and not _looks_like_number(value)
-    ):
-        return value
-    return _quoted(value)
+    return _text_literal(value)
+
+
+def _text_literal(value: str) -> str:
+    """Return a text in Hydra's grammar, which takes words of ASCII's letters without quotes."""
+    if not isinstance(value, str):
+        raise InputError(
+            "override: a value must be a number, a text, true, false, null, a path, or a list or "
+            f"mapping of such, got {value!r} of type {type(value).__name__}"
+        )
+    plain = value.replace("_", "").replace("-", "")
+    is_word = plain.isascii() and plain.isalnum() and not _looks_like_number(value)
+    return value if value.startswith("[") or is_word else _quoted(value)
 
 
 def _quoted(text: str) -> str:

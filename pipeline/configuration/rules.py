@@ -39,8 +39,8 @@ def check_name(key: str, name: str) -> None:
     """
     if not _NAME.fullmatch(name) or name.endswith("."):
         raise InputError(
-            f"{key}: must be up to 100 letters, digits, _ . + - and not begin with . + -, got "
-            f"{name!r}"
+            f"{key}: must be up to 100 letters of ASCII, digits, _ . + - and not begin with "
+            f". + -, got {name!r}"
         )
     if _RESERVED.fullmatch(name):
         raise InputError(

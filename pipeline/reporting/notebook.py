@@ -42,7 +42,8 @@ def counted(table: StudyTable) -> str:
     """Return how many trials there are and how they ended, in words."""
     states = Counter(trial.state.lower() for trial in table.trials)
     shares = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-    return f"{len(table.trials)} trials" + (f" ({shares})" if shares else "")
+    number = len(table.trials)
+    return f"{number} trial{'' if number == 1 else 's'}" + (f" ({shares})" if shares else "")
 
 
 def study_card(table: StudyTable, state: str, objectives: Sequence[str]) -> str:

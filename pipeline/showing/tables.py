@@ -155,7 +155,8 @@ def print_trial(console: Console, table: StudyTable, config: Config, number: int
         raise InputError(
             f"trial: must be a trial of the study {table.name} ({numbers}), got {number}"
         )
-    console.print(Text(f"trial {number} of {table.name}: {row.name}", style="bold"))
+    origin = f" ({row.foreign})" if row.foreign else ""
+    console.print(Text(f"trial {number} of {table.name}: {row.name}{origin}", style="bold"))
     overrides = _overrides(StudyPaths(config.root, table.name), row)
     print_one(console, row, overrides)
     if overrides is not None:

@@ -4,23 +4,27 @@ sampler, do not count, and are never chosen.
 
 import csv
 import json
+from io import StringIO
 from pathlib import Path
 
 import optuna
 import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
+from rich.console import Console
 
 from pipeline.configuration import compose
 from pipeline.ensemble.candidates import candidates
 from pipeline.reporting.best_trials import best_of, front_of, ranked
 from pipeline.reporting.foreign_trials import FOREIGN, MARKED_FROM
+from pipeline.reporting.notebook import counted
 from pipeline.reporting.table import load_table, table_of
 from pipeline.search import leaderboard
 from pipeline.search.fingerprint import BASE
 from pipeline.search.open_study import open_storage, open_study
 from pipeline.search.queue import TrialQueue
 from pipeline.search.space import Space
+from pipeline.showing.tables import print_trial
 from pipeline.slots.stop_request import Stop
 
 SPACE = Space.parse({"model.filters": {"int": [8, 64]}})
@@ -79,6 +83,20 @@ def test_they_are_last_marked_and_never_the_best(study: optuna.Study, tmp_path: 
     assert "trial: 2" in paths.best.read_text()
     shown = leaderboard.table(rows, ["valid_accuracy"])
     assert sum(FOREIGN in line for line in shown) == 2
+
+
+def test_one_of_them_alone_is_marked(study: optuna.Study, tmp_path: Path) -> None:
+    config = compose([f"root={tmp_path}", "study.name=mixed"])
+    console = Console(file=StringIO(), width=200)
+    print_trial(console, table_of(study, config.paths.folder), config, 0)
+    assert FOREIGN in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_one_trial_is_not_counted_as_several(study: optuna.Study, tmp_path: Path) -> None:
+    table = table_of(study, tmp_path / "mixed")
+    assert counted(table) == "4 trials (4 complete)"
+    table.trials = table.trials[:1]
+    assert counted(table) == "1 trial (1 complete)"
 
 
 def test_final_models_are_not_made_of_them(study: optuna.Study, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ in workers, known by their digest, refused with file and line.
 """
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from pipeline import check, export, final, predict, prepare, replay, study, swee
 from pipeline.bundle.predict_py import standalone_source
 from pipeline.configuration import SWEEP, Command, command_line, compose, named_plugins, spec_of
 from pipeline.configuration.named_plugins import ALL_KINDS, load_named
+from pipeline.configuration.overrides import parse_override
 from pipeline.search.fingerprint import fingerprint
 from pipeline.search.space import Space
 from pipeline.slots.worker import invoke
@@ -213,6 +215,18 @@ MODELS = {"broken": broken}
 """
 
 
+def test_what_is_there_but_no_plug_in_is_not_told_missing(folder: Path) -> None:
+    (folder / "empty").mkdir()
+    (folder / "notes.txt").touch()
+    for name, says in (
+        ("empty", "has no __init__.py"),
+        ("notes.txt", "does not end in .py"),
+        ("gone.py", "is not there"),
+    ):
+        with pytest.raises(InputError, match=f"{name}, which {says}"):
+            load_named([f"plugins=[./{name}]"])
+
+
 def test_an_error_in_the_code_of_a_plug_in_names_its_line(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -263,9 +277,24 @@ def test_composing_never_loads_and_settings_are_checked_as_the_projects_own(fold
 
 
 def test_python_names_plug_ins_as_the_command_line_does(folder: Path) -> None:
-    config = study.compose("optimizer=lion", plugins=["./my_parts.py"])
-    assert [plugin.path for plugin in config.plugins] == [folder / "my_parts.py"]
-    assert config.optimizer["name"] == "lion"
+    for named in ("./my_parts.py", Path("my_parts.py")):
+        config = study.compose("optimizer=lion", plugins=[named])
+        assert [plugin.path for plugin in config.plugins] == [folder / "my_parts.py"]
+        assert config.optimizer["name"] == "lion"
+
+
+def test_a_refusal_says_what_a_shell_needs_to_be_given(folder: Path) -> None:
+    place = folder / "näher dran" / "my parts.py"
+    place.parent.mkdir()
+    (folder / "my_parts.py").rename(place)
+    (stored,) = load_named(["plugins=['näher dran/my parts.py']"])
+    with pytest.raises(InputError, match="must be named, as ") as unnamed:
+        compose(["optimizer=lion"])
+    with fresh(), pytest.raises(InputError, match="only where the command line names it") as asked:
+        compose([stored, "optimizer=lion"])
+    for refusal, word in ((unnamed, " as "), (asked, "; give ")):
+        (given,) = shlex.split(str(refusal.value).rpartition(word)[2])
+        assert parse_override(given).value() == [str(place)]
 
 
 def test_a_study_without_plug_ins_keeps_its_marks_whatever_is_loaded(folder: Path) -> None:

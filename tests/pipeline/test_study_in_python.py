@@ -173,6 +173,21 @@ def test_keywords_take_python_s_values(tmp_path: Path) -> None:
     assert config.model.filters == 7
     assert config.space["model.dropout"] == {"float": [0.0, 0.5]}
     assert config.space["model.init"] == {"choice": ["he", "xavier"]}
+    noted = compose(study={"note": "größe"}, space={"model.filters": {"int": np.array([4, 8])}})
+    assert noted.study.note == "größe"
+    assert noted.space["model.filters"] == {"int": [4, 8]}
+
+
+def test_what_is_no_override_is_refused_in_words() -> None:
+    for given, values, says in (
+        ((3,), {}, "must be a text such as 'budget.trials=8', got 3"),
+        ((["budget.trials=8"],), {}, "must be a text such as 'budget.trials=8', got "),
+        ((), {"model": {"filters": {3}}}, "a value must be a number, a text, .* of type set"),
+        ((), {"space": {"model.filters": range(3)}}, "a value must be .* of type range"),
+        ((), {"study": {"name": "größe"}}, "100 letters of ASCII, .* got 'größe'"),
+    ):
+        with pytest.raises(InputError, match=says):
+            compose(*given, **values)  # type: ignore[arg-type]
 
 
 def test_files_of_one_s_own_are_read_anew(tmp_path: Path) -> None:
