@@ -101,6 +101,8 @@ class PromotionRounds(LockstepJobs):
                 self._add(stretch, copy)
             self.queue.enter()
             asked = running_trial(study, study.get_trials(deepcopy=False)[number])
+            with storage_errors():  # a kill within a promotion has left the rung before
+                asked.set_user_attr(RUNG, stretch.until)
         self._asked[number] = asked
         job = self.problem.job(number, self.problem.suggest(asked))
         job = dataclasses.replace(job, prior=labels_of(study, asked).get(PRIOR, ""))

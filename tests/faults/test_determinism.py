@@ -80,8 +80,11 @@ def test_a_termination_in_a_round_changes_no_bit(lockstep: Case) -> None:
 
 
 @pytest.mark.slow
-def test_a_prior_and_an_early_end_change_no_bit_with_slots_and_interruptions(case: Case) -> None:
+def test_a_prior_and_an_early_end_change_no_bit_with_slots_and_interruptions(
+    own_pruner: Case,
+) -> None:
     """The old study is gone after the first start: what was taken from it stands in the new one."""
+    case = own_pruner
     case.overrides = [*LOCKSTEP, "pruner=none", "budget.trials=30", "sampler=auto"]
     first = case.run("study.name=old", "budget.trials=9")
     assert first.code == 0, first.err
