@@ -84,13 +84,19 @@ def states(url: str, study: str) -> list[str]:
     return names
 
 
+def own_name(case: Case, name: str) -> str:
+    """Return a study's name on the server that all cases share."""
+    return f"{name}-pauses" if case.pauses else name
+
+
 def test_a_sweep_on_postgresql_is_killed_and_resumed(case: Case, server: str) -> None:
+    case.study = own_name(case, "case")
     case.overrides = [f"study.storage={server}"]
     first = case.run(env={"PIPELINE_FAULT": "before-tell:3"}, cap_s=40)
     assert first.code == -signal.SIGKILL, first.err
     second = case.run(cap_s=40)
     assert second.code == 0, second.err
-    assert states(server, "case") == ["COMPLETE"] * TRIALS
+    assert states(server, case.study) == ["COMPLETE"] * TRIALS
     assert PASSWORD not in first.out + first.err + second.out + second.err
     assert not (case.folder / "study.db").exists()
     for path in case.folder.rglob("*"):
@@ -98,13 +104,13 @@ def test_a_sweep_on_postgresql_is_killed_and_resumed(case: Case, server: str) ->
 
 
 def test_a_second_coordinator_elsewhere_is_refused(case: Case, server: str, tmp_path: Path) -> None:
-    case.study = "shared"
+    case.study = own_name(case, "shared")
     case.overrides = [f"study.storage={server}"]
     case.ask("hold-0-1")
     running = case.start()
     case.wait_for(0, 1)
     other = Case(
-        tmp_path / "other", case.toy, case.overrides, study="shared"
+        tmp_path / "other", case.toy, case.overrides, study=case.study
     )  # another root, as on another machine
     refused = other.run(cap_s=40)
     assert refused.code == 2, (refused.code, refused.out, refused.err)
