@@ -36,7 +36,7 @@ INSTALLS = (
 # (what a command holds, what is added to it so that it ends within seconds)
 _SMALL = (
     "budget.trials=2 budget.minutes=5 train.epochs=1 final.epochs=1 final.members=1 "
-    "final.minutes=5 model.filters=8 'study.enqueue=[]'"
+    "final.minutes=2 model.filters=8 'study.enqueue=[]'"
 )
 BUDGETS = (
     ("data=emnist_letters", f"data.train_size=300 data.valid_size=100 {_SMALL}"),
