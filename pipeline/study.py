@@ -216,23 +216,16 @@ class Study:
     def _table(self) -> "StudyTable":
         """Return the study's trials; those that wait for their first epoch are left out."""
         from pipeline.reporting.table import table_of
+        from pipeline.search.fingerprint import chosen_overrides
 
         study = self.optuna
-        spaces = {
-            key.removeprefix("space "): json.loads(line)
-            for key, line in self._fingerprint.items()
-            if key.startswith("space ")
-        }
+        mark = self._fingerprint
         begun = {trial.number: trial for trial in study.get_trials(deepcopy=False) if trial.params}
         table = table_of(study, self.folder, journal.read_all(self.folder))
         table.trials = [row for row in table.trials if row.number in begun]
         running = is_locked(self.config.paths.owner)
         for row in table.trials:
-            row.overrides = tuple(
-                override(space["path"], row.suggested[name])
-                for name, space in spaces.items()
-                if name in row.suggested
-            )
+            row.overrides = chosen_overrides(mark, row.suggested)
             frozen = begun[row.number].state
             if not frozen.is_finished():
                 alive = running and frozen.name == "RUNNING"

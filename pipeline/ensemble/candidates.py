@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_core.errors import InputError
 from cnn_core.measures import ranked_by
-from pipeline.configuration import Config, override
+from pipeline.configuration import Config
 from pipeline.events import State, TrialEnded
 from pipeline.files import StudyPaths
 from pipeline.reporting.foreign_trials import FOREIGN, is_foreign
 from pipeline.reporting.stored_state import state_of
-from pipeline.search.fingerprint import BASE, FINGERPRINT
+from pipeline.search.fingerprint import BASE, FINGERPRINT, chosen_overrides
 from pipeline.trial_folder import StoredTrial, TrialFolder
 
 if TYPE_CHECKING:
@@ -76,16 +76,7 @@ class StoredStudy:
         frozen, known = self.trials[number], self._opened[1]
         if BASE not in known:
             return None
-        lines = {
-            key.removeprefix("space "): json.loads(line)
-            for key, line in known[FINGERPRINT].items()
-            if key.startswith("space ")
-        }
-        chosen = [
-            override(line["path"], frozen.params[name])
-            for name, line in lines.items()
-            if name in frozen.params
-        ]
+        chosen = chosen_overrides(known[FINGERPRINT], frozen.params)
         return StoredTrial(
             number=number,
             seed=(json.loads(known[FINGERPRINT]["study.seed"]), number),

@@ -13,7 +13,7 @@ from typing import Any
 
 from cnn_core.spec import ADDED
 from pipeline.configuration import Config
-from pipeline.configuration.overrides import parse_override
+from pipeline.configuration.overrides import override, parse_override
 from pipeline.configuration.searchable import SECTIONS
 from pipeline.search.space import Space
 
@@ -22,6 +22,7 @@ PLACES = ("data.root", "data.download")  # the data's location does not matter, 
 # its trials' parameters make no whole configuration.
 FINGERPRINT = "fingerprint"
 BASE = "overrides"
+SPACE = "space "  # what a searched parameter's line of a fingerprint begins with
 
 Fingerprint = dict[str, str]  # dotted key -> JSON
 
@@ -42,12 +43,29 @@ def fingerprint(config: Config, space: Space, data_digest: str) -> Fingerprint:
     if config.study.prior:
         values["study.prior"] = list(config.study.prior)
         values["study.prior_trials"] = config.study.prior_trials
-    values |= {f"space {name}": line for name, line in space.fingerprint().items()}
+    values |= {f"{SPACE}{name}": line for name, line in space.fingerprint().items()}
     for key, value in flat(config).items():
         from_searched_file = key.partition(".")[0] in searched and key not in given
         if key not in searched and not from_searched_file:
             values[key] = value
     return {key: json.dumps(value, sort_keys=True) for key, value in values.items()}
+
+
+def space_lines(mark: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Return what a study searched, from its fingerprint: name -> path, kind, range or choices."""
+    return {
+        key.removeprefix(SPACE): json.loads(line)
+        for key, line in mark.items()
+        if key.startswith(SPACE)
+    }
+
+
+def chosen_overrides(mark: Mapping[str, str], params: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return a trial's parameters in the study of this fingerprint as overrides, in the space's
+    order.
+    """
+    lines = space_lines(mark)
+    return tuple(override(lines[name]["path"], params[name]) for name in lines if name in params)
 
 
 def flat(config: Config) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from pipeline.files import StudyPaths
 from pipeline.reporting.best_trials import ranked
 from pipeline.reporting.table import TrialRow, table_of
 from pipeline.search.branches import active
-from pipeline.search.fingerprint import FINGERPRINT
+from pipeline.search.fingerprint import FINGERPRINT, space_lines
 from pipeline.search.fork import configuration_of
 from pipeline.search.open_study import read_study
 from pipeline.search.parameter import Parameter
@@ -142,7 +142,7 @@ def _read(given: str, config: Config, space: Space) -> _Old:
         raise InputError(
             f"study.prior: must name studies with a complete trial, got {given!r} with none"
         )
-    lines = _searched(study.user_attrs.get(FINGERPRINT, {}))
+    lines = space_lines(study.user_attrs.get(FINGERPRINT, {}))
     common = {line["path"] for line in lines.values()} & space.paths
     if not common:
         theirs = ", ".join(sorted({line["path"] for line in lines.values()})) or "nothing"
@@ -170,16 +170,6 @@ def _read(given: str, config: Config, space: Space) -> _Old:
         agreed=[name for name in space.names if name in agreed],
         left_out=sorted({line["path"] for line in lines.values()} - space.paths),
     )
-
-
-def _searched(mark: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """Return what a study searched, from its fingerprint: name -> path, kind, range or choices."""
-    start = "space "
-    return {
-        key.removeprefix(start): json.loads(text)
-        for key, text in mark.items()
-        if key.startswith(start)
-    }
 
 
 def _plain(line: Mapping[str, Any]) -> str:
