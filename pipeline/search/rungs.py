@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from pipeline.events import State
 from pipeline.reporting.stored_state import PAUSED
 from pipeline.search.promotion import Promotion, TrialSoFar
-from pipeline.search.storage import reopen, running_trial, set_attribute, set_state
+from pipeline.search.storage import label, reopen, running_trial, set_state
 
 RUNG = "rung"  # user attribute of a trial: the epoch at which it pauses
 REASON = "reason"
@@ -47,7 +47,7 @@ def still_paused(study: optuna.Study) -> list[FrozenTrial]:
 def tell_pruned(study: optuna.Study, stored: FrozenTrial) -> None:
     """Tell that a paused trial is pruned now that the study ends."""
     reopen(study, stored)  # Optuna changes no trial that has ended
-    set_attribute(study, stored, PAUSED, False)
+    label(study, stored, PAUSED, False)
     set_state(study, stored, TrialState.PRUNED, stored.values)
 
 

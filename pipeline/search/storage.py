@@ -251,11 +251,6 @@ def reopen(study: Study, trial: AnyTrial) -> None:
         raise NotImplementedError(f"reopening a trial in {type(storage).__name__}")
 
 
-def set_attribute(study: Study, trial: AnyTrial, key: str, value: Any) -> None:
-    """Set a user attribute of a trial that has not ended."""
-    study._storage.set_trial_user_attr(trial._trial_id, key, value)
-
-
 def notes_of(study: Study, trial: AnyTrial) -> dict[str, Any]:
     """Return what samplers and pruners have noted on a trial: Optuna's system attributes."""
     return study._storage.get_trial_system_attrs(trial._trial_id)

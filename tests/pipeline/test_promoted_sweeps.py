@@ -235,7 +235,7 @@ def test_a_failed_trial_is_replaced(root: Path, quick: Path) -> None:
     assert counts["FAIL"] >= 2 and counts["COMPLETE"] + counts["PRUNED"] == 5
 
 
-@pytest.mark.parametrize("point", ["running_trial", "set_state", "set_attribute"])
+@pytest.mark.parametrize("point", ["running_trial", "set_state", "label"])
 def test_a_kill_between_the_writes_of_a_pause_or_promotion_loses_nothing(
     root: Path, quick: Path, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:
