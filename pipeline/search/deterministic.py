@@ -9,8 +9,9 @@ the epochs already known, and reaches the same decisions.
 
 import math
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -20,7 +21,6 @@ from pipeline.events import State, TrialEnded
 from pipeline.files import StudyPaths
 from pipeline.reporting.foreign_trials import ROUND
 from pipeline.search.open_study import StudyCopies
-from pipeline.search.prior import PRIOR
 from pipeline.search.problem import Problem
 from pipeline.search.queue import TrialQueue, storage_errors
 from pipeline.search.search_jobs import SearchJobs
@@ -196,8 +196,7 @@ class LockstepJobs(SearchJobs):
         self._decided[copy.number] = copy
         self._asked[copy.number] = running_trial(self.queue.study, stored)
         folder = TrialFolder(self.paths.trial(copy.number))
-        job = self.problem.job(copy.number, overrides)
-        job = replace(job, prior=labels_of(copy.study, copy).get(PRIOR, ""))
+        job = self.job_of(stored, overrides)
         trial = RoundTrial(stored, Training(job, folder))
         trial.training.resumed = False  # the round itself judges the known epochs
         if not trial.was_told:
@@ -206,23 +205,36 @@ class LockstepJobs(SearchJobs):
 
     def _recorded(self, copy: optuna.Trial, stored: FrozenTrial | None, first: int) -> FrozenTrial:
         """Return the trial as the study on disk holds it, adding it there if it is new."""
-        study, params = self.queue.study, copy.params
+        if stored is None:
+            return self.added(copy, {ROUND: first})
+        self.resume(stored, copy)
+        return stored
+
+    def added(self, copy: optuna.Trial, marks: Mapping[str, Any]) -> FrozenTrial:
+        """Add a trial that a copy of the study has asked for to the study on disk, with the user
+        attributes `marks`.
+        """
+        running = create_trial(
+            state=TrialState.RUNNING,
+            params=copy.params,
+            distributions=copy.distributions,
+            user_attrs={**marks, **labels_of(copy.study, copy)},
+            system_attrs=notes_of(copy.study, copy),
+        )
         with storage_errors():
-            if stored is None:
-                running = create_trial(
-                    state=TrialState.RUNNING,
-                    params=params,
-                    distributions=copy.distributions,
-                    user_attrs={ROUND: first, **labels_of(copy.study, copy)},
-                )
-                study.add_trial(running)
-                return study.get_trials(deepcopy=False)[copy.number]
-            if stored.params != params:
-                must = f"trial {copy.number} must be {stored.params} again"
-                raise RuntimeError(f"deterministic mode: {must}, got {params}")
-            if stored.state == TrialState.WAITING:
-                set_state(study, stored, TrialState.RUNNING)
-            return stored
+            self.queue.study.add_trial(running)
+            return self.queue.study.get_trials(deepcopy=False)[copy.number]
+
+    def resume(self, stored: FrozenTrial, copy: optuna.Trial | None) -> None:
+        """Let a trial of an interrupted round run again. Raises RuntimeError where the `copy` of
+        the study, which is asked again for a trial that is new in the round, draws another one.
+        """
+        if copy is not None and stored.params != copy.params:
+            must = f"trial {copy.number} must be {stored.params} again"
+            raise RuntimeError(f"deterministic mode: {must}, got {copy.params}")
+        if stored.state == TrialState.WAITING:
+            with storage_errors():
+                set_state(self.queue.study, stored, TrialState.RUNNING)
 
     def _report(self, trial: RoundTrial, epoch: int) -> None:
         value = trial.value(epoch)

@@ -16,11 +16,10 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from pipeline.events import State, TrialEnded
 from pipeline.reporting.foreign_trials import ASKED
 from pipeline.search.deterministic import LockstepJobs, RoundTrial
-from pipeline.search.prior import PRIOR
 from pipeline.search.promotion import Promotion, TrialSoFar, Turn
 from pipeline.search.queue import COUNTED, storage_errors
 from pipeline.search.rungs import RUNG, known_trials
-from pipeline.search.storage import labels_of, notes_of, running_trial, set_state
+from pipeline.search.storage import running_trial
 from pipeline.search.trial import Training
 from pipeline.trial_folder import TrialFolder
 
@@ -96,16 +95,16 @@ class PromotionRounds(LockstepJobs):
             asked = self.queue.promote(Promotion(number, stretch.until))
         else:
             if number < len(trials):
-                self._resume(trials[number], copy)
+                self.resume(trials[number], copy)
             else:
-                self._add(stretch, copy)
+                assert copy is not None
+                self.added(copy, {ASKED: True, RUNG: stretch.until})
             self.queue.enter()
             asked = running_trial(study, study.get_trials(deepcopy=False)[number])
             with storage_errors():  # a kill within a promotion has left the rung before
                 asked.set_user_attr(RUNG, stretch.until)
         self._asked[number] = asked
-        job = self.problem.job(number, self.problem.suggest(asked))
-        job = dataclasses.replace(job, prior=labels_of(study, asked).get(PRIOR, ""))
+        job = self.job_of(asked, self.problem.suggest(asked))
         folder = TrialFolder(self.paths.trial(number))
         folder.begin(job.number, job.seed, job.whole)
         training = Training(job, folder)
@@ -114,26 +113,6 @@ class PromotionRounds(LockstepJobs):
         stored = study.get_trials(deepcopy=False)[number]
         # less than before where a checkpoint was lost: what is known is trained again
         return RoundTrial(stored, training, before=min(stretch.before, training.epoch))
-
-    def _resume(self, stored: FrozenTrial, copy: optuna.Trial | None) -> None:
-        if copy is not None and stored.params != copy.params:
-            must = f"trial {copy.number} must be {stored.params} again"
-            raise RuntimeError(f"deterministic mode: {must}, got {copy.params}")
-        with storage_errors():
-            set_state(self.queue.study, stored, TrialState.RUNNING)
-
-    def _add(self, stretch: Stretch, copy: optuna.Trial | None) -> None:
-        assert copy is not None
-        with storage_errors():
-            self.queue.study.add_trial(
-                create_trial(
-                    state=TrialState.RUNNING,
-                    params=copy.params,
-                    distributions=copy.distributions,
-                    user_attrs={ASKED: True, RUNG: stretch.until, **labels_of(copy.study, copy)},
-                    system_attrs=notes_of(copy.study, copy),
-                )
-            )
 
     def _report(self, trial: RoundTrial, epoch: int) -> None:
         value = trial.value(epoch)

@@ -47,7 +47,7 @@ from pipeline.search.search_jobs import SearchJobs
 from pipeline.search.search_time import SearchTime
 from pipeline.search.session import Session, make_problem, open_session
 from pipeline.search.study_clock import StudyClock
-from pipeline.search.trial import Context
+from pipeline.search.trial import OUT_OF_TIME, Context
 from pipeline.slots.slot import Machine, Slot, SlotError
 from pipeline.slots.stop_request import FAILED, SignalHandling
 from pipeline.tracking.mlflow_sender import backlog
@@ -169,7 +169,7 @@ def _run(session: Session, slots: Sequence[Slot], machine: Machine, time: Search
                 jobs.tell_paused()
         if time is not None:
             with runner.guarded():
-                time.note(_outcome(session), used_up=stop.reason.startswith("budget.minutes"))
+                time.note(_outcome(session), used_up=stop.reason == OUT_OF_TIME)
         outside = usage.outside(len(slots), session.queue.idle_s)
         confirmed: list[str] = []
         with runner.guarded():

@@ -22,7 +22,7 @@ from pipeline.redact import redact
 from pipeline.search.problem import Job
 from pipeline.search.queue import StorageFailed
 from pipeline.search.study_clock import StudyClock
-from pipeline.search.trial import Context, NoTimeLeft, Training
+from pipeline.search.trial import OUT_OF_TIME, Context, NoTimeLeft, Training
 from pipeline.slots.retry import Paused
 from pipeline.slots.slot import Slot, SlotError
 from pipeline.slots.stop_request import FAILED, STOP_FILE, obey
@@ -113,7 +113,7 @@ class Runner:
             with self.guarded():
                 obey(self._log.with_name(STOP_FILE), self._context.stop)
         if self._no_time and not self._context.stop.requested:
-            self._context.stop.request("budget.minutes is used up", 0)
+            self._context.stop.request(OUT_OF_TIME, 0)
         if self._clock is not None:
             with self.guarded():
                 self._clock.save(now=True)
@@ -137,7 +137,7 @@ class Runner:
     def _look_at_the_clock(self) -> None:
         if self._clock is not None:
             if self._clock.left_s == 0.0:
-                self._context.stop.request("budget.minutes is used up", 0)
+                self._context.stop.request(OUT_OF_TIME, 0)
             with self.guarded():
                 self._clock.save()
 

@@ -16,7 +16,7 @@ from pipeline.search.queue import REPLANNED, TrialQueue
 from pipeline.search.rungs import REASON
 from pipeline.search.runner import InOrder
 from pipeline.search.search_time import SearchTime
-from pipeline.search.storage import labels_of
+from pipeline.search.storage import AnyTrial, labels_of
 from pipeline.search.trial import Context, Training
 from pipeline.slots.slot import Slot
 from pipeline.trial_folder import TrialFolder, weights_wanted
@@ -52,9 +52,7 @@ class SearchJobs(InOrder):
         folder = TrialFolder(self.paths.trial(trial.number))
         self._asked[trial.number] = trial
         try:
-            moved = trial.user_attrs.get(REPLANNED, ())  # its end, for want of time
-            job = self.problem.job(trial.number, [*overrides, *moved])
-            job = replace(job, prior=labels_of(self.queue.study, trial).get(PRIOR, ""))
+            job = self.job_of(trial, overrides)
         except InputError as error:
             self._tell(_not_composed(trial.number, str(error), folder))
             return None
@@ -65,6 +63,14 @@ class SearchJobs(InOrder):
             return training
         self.finish(job, folder, known)
         return None
+
+    def job_of(self, trial: AnyTrial, overrides: Sequence[str]) -> Job:
+        """Return a stored trial's job, with what the study knows of it: its end, where time has
+        moved it, and the trial of another study that it comes from. Raises InputError.
+        """
+        known = labels_of(self.queue.study, trial)
+        job = self.problem.job(trial.number, [*overrides, *known.get(REPLANNED, ())])
+        return replace(job, prior=known.get(PRIOR, ""))
 
     def told(self, training: Training) -> set[int]:
         return self.queue.reported(self._asked[training.job.number])

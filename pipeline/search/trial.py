@@ -24,7 +24,8 @@ from pipeline.slots.stop_request import Stop
 from pipeline.trial_folder import TrialFolder
 
 Result = TypeVar("Result")
-NO_TIME = "budget.minutes is used up: the next epoch would end too late"
+OUT_OF_TIME = "budget.minutes is used up"
+NO_TIME = f"{OUT_OF_TIME}: the next epoch would end too late"
 REPLANNED_KEYS = ("train.epochs", "train.replanned")  # what moves the end of a training
 
 
@@ -88,7 +89,7 @@ class Training:
         if cut_s is not None:
             if cut_s <= self._next_epoch_s():
                 raise NoTimeLeft(NO_TIME)
-            deadline_s = min(cut_s, cut_s if deadline_s is None else deadline_s)
+            deadline_s = cut_s if deadline_s is None else min(cut_s, deadline_s)
 
         def one_epoch() -> tuple[TrainState, dict[str, float]]:
             return slot.call(training.train_epoch, job.spec, self.state, deadline_s=deadline_s)
@@ -201,7 +202,7 @@ def end_overrides(spec: Spec) -> tuple[str, ...]:
     epochs, moved = override("train.epochs", spec.train.epochs), spec.train.replanned
     if not moved:
         return (epochs,)
-    return epochs, override("train.replanned", f"[{','.join(map(str, moved))}]")
+    return epochs, override("train.replanned", list(moved))
 
 
 def attempt(call: Callable[[], Result], job: Job, epoch: int, context: Context) -> Result:
