@@ -62,9 +62,16 @@ def examine(config: Config, *, fix: bool) -> list[Finding]:
     studies = sorted(file.parent for file in root.glob("*/study.db"))
     if config.study.storage is not None:
         studies = [config.paths.folder]
+    elif config.paths.folder not in studies and _is_named(config):
+        studies.append(config.paths.folder)  # it is told that there is no such study
     for folder in studies:
         findings += _study(config, folder, fix)
     return [*findings, *_store(root, fix)]
+
+
+def _is_named(config: Config) -> bool:
+    """Tell whether the user has said which study is meant."""
+    return any(text.startswith("study.name=") for text in config.overrides)
 
 
 def _environment(config: Config) -> list[Finding]:

@@ -37,6 +37,11 @@ def main(config: Config) -> int:
     from pipeline.tracking.store import brought_home, open_store
 
     root, port = Path(config.root), int(config.arguments.port)
+    if config.tracking.uri is None and not root.is_dir():
+        raise InputError(
+            f"root: must be the folder that sweeps write to, got {root.absolute()}, which is "
+            "not there"
+        )
     uri = resolve_uri(config.tracking.uri, root)
     refuse_used_port(port)
     for line in brought_home(config.tracking.uri, root):

@@ -36,6 +36,7 @@ from pipeline.records.manifest import (
 )
 from pipeline.records.typed_json import plain
 from pipeline.reporting.scores import REFITTED
+from pipeline.search.open_study import studies_beside
 from pipeline.search.problem import of_the_net
 
 _PRESET = (
@@ -128,8 +129,8 @@ def _of_best_trial(paths: StudyPaths) -> Assembled:
     trials = finished_trials(paths)
     if not trials:
         raise InputError(
-            f"a bundle needs a finished sweep or final models, got none in {paths.folder}; run "
-            "python -m pipeline.sweep first"
+            f"a bundle needs a finished sweep or final models, got none in {paths.folder}"
+            f"{studies_beside(paths)}; run python -m pipeline.sweep first"
         )
     best = next((trial for trial in trials if paths.trial(trial.number).weights.exists()), None)
     if best is None:

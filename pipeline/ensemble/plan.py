@@ -14,6 +14,7 @@ from cnn_core.spec import DataSpec, Spec
 from pipeline.configuration import Config, compose, override, spec_of
 from pipeline.ensemble.candidates import Candidates
 from pipeline.files import StudyPaths, TrialPaths
+from pipeline.search.open_study import studies_beside
 from pipeline.search.problem import of_the_net
 from pipeline.search.trial import end_overrides
 from pipeline.trial_folder import StoredTrial
@@ -96,7 +97,8 @@ def plan_members(
     if final.members and not trials:
         hint = "run python -m pipeline.sweep first, or give final.members=0 and final.fixed"
         raise InputError(
-            f"final needs a finished sweep, got no complete trial in {config.paths.folder}; {hint}"
+            f"final needs a finished sweep, got no complete trial in {config.paths.folder}"
+            f"{studies_beside(config.paths)}; {hint}"
         )
     if not final.members and not final.fixed:
         raise InputError("final needs final.members of at least 1, or final.fixed, got neither")

@@ -194,6 +194,11 @@ def read_study(
         return optuna.load_study(study_name=paths.name, storage=store)
 
 
+def studies_beside(paths: StudyPaths) -> str:
+    """Return, for a message about a study that is not there, which ones are; "" where it is."""
+    return "" if paths.folder.exists() else f" (studies of this root: {_names(paths.root)})"
+
+
 def _names(root: Path) -> str:
     return ", ".join(sorted(file.parent.name for file in root.glob("*/study.db"))) or "none"
 

@@ -53,3 +53,9 @@ def test_damaged_data_are_prepared_again(case: Case) -> None:
     assert not Path(images).exists()
     assert case.run().code == 0
     check(case)
+
+
+def test_a_study_that_is_not_there_is_no_sound_one(own_pruner: Case) -> None:
+    found = doctor(own_pruner, "study.name=digist")
+    assert found.returncode == 1
+    assert "study.name: must name a study" in found.stdout and "got 'digist'" in found.stdout

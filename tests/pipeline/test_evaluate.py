@@ -187,7 +187,9 @@ def test_a_study_without_anything_to_evaluate(
     assert (
         command_line(evaluate.COMMAND, ["study.name=none", f"root={tmp_path}"], evaluate.main) == 2
     )
-    assert "needs a finished sweep or final models" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "needs a finished sweep or final models" in told
+    assert "(studies of this root: none)" in told
 
 
 def test_the_best_trial_is_evaluated_where_there_is_no_ensemble(

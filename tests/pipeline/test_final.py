@@ -453,8 +453,11 @@ def test_fixed_members_need_no_sweep(tmp_path: Path) -> None:
 
 
 def test_without_a_sweep_it_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command_line(final.FINAL, ["study.name=nothing", f"root={tmp_path}"], final.main) == 2
-    assert "final needs a finished sweep" in capsys.readouterr().err
+    (tmp_path / "digits").mkdir()
+    (tmp_path / "digits" / "study.db").touch()
+    assert command_line(final.FINAL, ["study.name=digit", f"root={tmp_path}"], final.main) == 2
+    told = capsys.readouterr().err
+    assert "final needs a finished sweep" in told and "(studies of this root: digits)" in told
 
 
 def test_members_can_be_composed_again_from_their_file(final_root: Path, paths: StudyPaths) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from cnn_core.errors import InputError
 from pipeline import ui
-from pipeline.configuration import command_of, compose
+from pipeline.configuration import command_line, command_of, compose
 from pipeline.tracking.mlflow_view import runs_link, view_key
 from pipeline.tracking.store import resolve_uri, store_key
 
@@ -53,6 +53,15 @@ def test_the_server_listens_on_this_machine_with_that_store(
     assert command[command.index("--default-artifact-root") + 1] == f"file://{tmp_path}/mlartifacts"
     assert Path(sys.executable).parent == Path(os.environ["PATH"].split(os.pathsep)[0])
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+
+
+def test_a_root_that_is_not_there_is_not_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = tmp_path / "outptus"
+    assert command_line(ui.COMMAND, [f"root={missing}", "port=5999"], ui.main) == 2
+    assert f"got {missing}, which is not there" in capsys.readouterr().err
+    assert not missing.exists()
 
 
 def test_a_port_that_is_taken_is_refused() -> None:
