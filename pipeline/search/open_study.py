@@ -196,7 +196,7 @@ def read_study(
 
 def studies_beside(paths: StudyPaths) -> str:
     """Return, for a message about a study that is not there, which ones are; "" where it is."""
-    return "" if paths.folder.exists() else f" (studies of this root: {_names(paths.root)})"
+    return "" if paths.study_db.exists() else f" (studies of this root: {_names(paths.root)})"
 
 
 def _names(root: Path) -> str:
