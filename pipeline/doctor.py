@@ -32,7 +32,7 @@ from pipeline.slots.owner_lock import (
 from pipeline.slots.pool import open_slots
 from pipeline.slots.process import PINS
 from pipeline.slots.slot import SlotError
-from pipeline.tracking.artifact_addresses import bring_home, strayed
+from pipeline.tracking.artifact_addresses import STORE, bring_home, strayed
 from pipeline.tracking.mlflow_sender import backlog
 
 WORKER_BYTES = 300_000_000
@@ -218,7 +218,7 @@ def _semaphores(paths: StudyPaths) -> list[Path]:
 
 
 def _store(root: Path, fix: bool) -> list[Finding]:
-    file = root / "mlflow.db"
+    file = root / STORE
     if not file.exists():
         return []
     try:

@@ -12,6 +12,7 @@ from pathlib import Path
 from cnn_core.errors import InputError
 from pipeline.configuration import Command, Config, command_line, setting
 from pipeline.redact import redact
+from pipeline.tracking.artifact_addresses import ARTIFACTS
 from pipeline.tracking.mlflow_view import runs_link, share_view
 from pipeline.tracking.store import quiet_environment, resolve_uri
 
@@ -80,7 +81,7 @@ def server_command(uri: str, root: Path, port: int) -> list[str]:
     os.environ["PATH"] = f"{beside}{os.pathsep}{os.environ.get('PATH', '')}"
     program = shutil.which("mlflow")
     head = [program] if program else [sys.executable, "-m", "mlflow"]
-    artifacts = (root / "mlartifacts").resolve().as_uri()
+    artifacts = (root / ARTIFACTS).resolve().as_uri()
     where = ["--backend-store-uri", uri, "--default-artifact-root", artifacts]
     return [*head, "server", *where, "--host", HOST, "--port", str(port), "--workers", "1"]
 

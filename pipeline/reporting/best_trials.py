@@ -72,7 +72,7 @@ def front_of(table: StudyTable) -> set[int]:
 def best_of(table: StudyTable) -> TrialRow | None:
     """Return the best complete trial of the study's own, None where none is complete."""
     first = next(iter(ranked(table)), None)
-    return first if first in table.complete else None
+    return first if any(first is trial for trial in table.complete) else None
 
 
 def last_values(trial: TrialRow) -> tuple[float, ...]:

@@ -29,7 +29,7 @@ _BELOW = "({column} = :old or substr({column}, 1, length(:old) + 1) = :old || '/
 def is_own_store(uri: str, root: Path) -> bool:
     """Return whether the URI is that of the store that `root` itself holds."""
     file = sqlite_file(uri)
-    return file is not None and file.resolve() == (root / "mlflow.db").resolve()
+    return file is not None and file.resolve() == (root / STORE).resolve()
 
 
 def strayed(root: Path) -> list[Path]:
@@ -39,7 +39,7 @@ def strayed(root: Path) -> list[Path]:
     An artifact folder whose root has no store of its own belongs to this one, which somebody has
     named by its URI.
     """
-    file = (root / "mlflow.db").resolve()
+    file = (root / STORE).resolve()
     if not file.is_file():
         return []
     with contextlib.suppress(sqlite3.Error), _opened(file, "ro") as connection:
@@ -65,7 +65,7 @@ def bring_home(root: Path) -> str:
     folders = strayed(root)
     if not folders:
         return ""
-    file = (root / "mlflow.db").resolve()
+    file = (root / STORE).resolve()
     home = file.parent / ARTIFACTS
     with _opened(file, "rw") as connection, connection:
         for folder in folders:

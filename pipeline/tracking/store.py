@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from cnn_core.errors import InputError
 from pipeline.files import sqlite_file, sqlite_url
 from pipeline.redact import redact
-from pipeline.tracking.artifact_addresses import bring_home, is_own_store
+from pipeline.tracking.artifact_addresses import ARTIFACTS, STORE, bring_home, is_own_store
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -74,7 +74,7 @@ def full_disk(error: BaseException, uri: str, root: Path) -> str:
     """
     if is_server(uri):
         return ""
-    places = {root, (sqlite_file(uri) or root / "mlflow.db").parent}
+    places = {root, (sqlite_file(uri) or root / STORE).parent}
     full = [
         place
         for place in sorted(places)
@@ -100,7 +100,7 @@ def resolve_uri(uri: str | None, root: Path) -> str:
     """The tracking URI: the one given, or the absolute SQLite file below `root` (never MLflow's own
     default, which depends on the working directory).
     """
-    return uri if uri else sqlite_url((root / "mlflow.db").resolve())
+    return uri if uri else sqlite_url((root / STORE).resolve())
 
 
 def store_key(uri: str) -> str:
@@ -182,7 +182,7 @@ def open_store(uri: str, root: Path, experiment: str, known: Known | None = None
         _make_database(uri)
         if is_own_store(uri, root):
             bring_home(root)
-        return _opened(uri, experiment, (root / "mlartifacts").resolve().as_uri(), known)
+        return _opened(uri, experiment, (root / ARTIFACTS).resolve().as_uri(), known)
 
 
 def _opened(uri: str, experiment: str, artifacts: str | None, known: Known | None) -> Store:
