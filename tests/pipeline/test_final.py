@@ -32,11 +32,11 @@ from pipeline.records.ensemble_record import Ensemble
 from pipeline.records.typed_json import plain
 from pipeline.search.runner import Runner, Usage
 from pipeline.search.trial import Context, Training
-from pipeline.slots.slot import Machine
 from pipeline.slots.stop_request import Stop
 from pipeline.trial_folder import StoredTrial, TrialFolder
 from tests.ends import ended
 from tests.pipeline.final_study import FINAL_ARGUMENTS
+from tests.pipeline.here_slot import HereSlot
 
 
 @pytest.fixture
@@ -300,34 +300,7 @@ def test_quiet_keeps_to_results(
     assert len(list(StudyPaths(tmp_path, "small").final.rglob("weights.npz"))) == 8
 
 
-class _Slot:
-    """A slot that computes in this process and can stop the run after some epochs."""
-
-    index = 0
-
-    def __init__(self, stop: Stop, epochs: int | None = None) -> None:
-        self.calls = 0
-        self._stop, self._epochs = stop, epochs
-
-    def call(self, function, *arguments, deadline_s=None):  # type: ignore[no-untyped-def]
-        self.calls += 1
-        value = function(*arguments)
-        if self.calls == self._epochs:
-            self._stop.request("interrupted", 130)
-        return value
-
-    def machine(self) -> Machine:
-        return Machine(pid=1, host="", processor="", kernels="", blas="", numpy="", gflops=1.0)
-
-    def stop(self) -> None: ...
-
-    def close(self) -> None: ...
-
-    def repeats(self) -> list[str]:
-        return []
-
-
-def _train(nets: Sequence[Net], slot: _Slot, stop: Stop, statistics_batches: int = 100) -> None:
+def _train(nets: Sequence[Net], slot: HereSlot, stop: Stop, statistics_batches: int = 100) -> None:
     context = Context(stop)
     jobs = FinalJobs(context, nets, print, statistics_batches)
     folder = nets[0][1].paths.folder
@@ -343,18 +316,18 @@ def test_interrupted_training_goes_on_with_the_next_epoch_to_the_same_bits(
     jobs = [net_jobs([member], StudyPaths(tmp_path, "small"))[net]]
     paths = jobs[0][1].paths
     stop = Stop()
-    first = _Slot(stop, epochs=2)
+    first = HereSlot(stop, epochs=2)
     _train(jobs, first, stop)
     assert stop.exit_code == 130 and first.calls == 2 and not paths.weights.exists()
     stop = Stop()
-    second = _Slot(stop)
+    second = HereSlot(stop)
     _train(jobs, second, stop)
     assert second.calls == 2 and stop.exit_code == 0  # the third epoch, and the statistics
     resumed, _ = checkpoint.load_weights(paths.weights)
     uninterrupted = [
         net_jobs([member], StudyPaths(tmp_path / "other", "small"))[net]
     ]  # in this process: the same kernels
-    _train(uninterrupted, _Slot(Stop()), Stop())
+    _train(uninterrupted, HereSlot(Stop()), Stop())
     whole, _ = checkpoint.load_weights(uninterrupted[0][1].paths.weights)
     for name, array in (whole.params | whole.buffers).items():
         np.testing.assert_array_equal((resumed.params | resumed.buffers)[name], array)
@@ -393,7 +366,7 @@ def test_a_diverging_net_ends_with_its_reason(final_root: Path, tmp_path: Path) 
         0
     ]
     stop = Stop()
-    _train(net_jobs([member], StudyPaths(tmp_path, "small"))[:1], _Slot(stop), stop, 0)
+    _train(net_jobs([member], StudyPaths(tmp_path, "small"))[:1], HereSlot(stop), stop, 0)
     assert (
         stop.exit_code == 1 and "must stay finite, got train_loss is nan in epoch 1" in stop.reason
     )

@@ -5,7 +5,7 @@ interruption.
 import csv
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +36,10 @@ from pipeline.search.space import searched
 from pipeline.search.storage import MirrorStorage, reopen
 from pipeline.search.study_clock import StudyClock
 from pipeline.search.trial import Context
-from pipeline.slots.slot import Machine
 from pipeline.slots.stop_request import Stop
 from pipeline.trial_folder import TrialFolder
 from tests.faults import toy
+from tests.pipeline.here_slot import HereSlot
 
 SMALL = ["experiment=smoke", "tracking=none", "data.train_size=40", "data.valid_size=40"]
 PROMOTE = ["pruner=promote", "pruner.min_epochs=1", "pruner.reduction_factor=2", "train.epochs=4"]
@@ -52,31 +52,6 @@ PRUNERS = [
     pytest.param(PASHA, id="pasha", marks=pytest.mark.slow),
     pytest.param(TOP_K, id="top_k", marks=pytest.mark.slow),
 ]
-
-
-class HereSlot:
-    """A slot that computes in this process; it stops the run after some epochs."""
-
-    def __init__(self, index: int, stop: Stop, epochs: int | None) -> None:
-        self.index, self._stop, self._left = index, stop, epochs
-
-    def call(self, function: Callable[..., Any], *values: Any, deadline_s: Any = None) -> Any:
-        result = function(*values)
-        if self._left is not None:
-            self._left -= 1
-            if self._left == 0:
-                self._stop.request("interrupted", 130)
-        return result
-
-    def machine(self) -> Machine:
-        return Machine(pid=1, host="", processor="", kernels="", blas="", numpy="", gflops=1.0)
-
-    def stop(self) -> None: ...
-
-    def close(self) -> None: ...
-
-    def repeats(self) -> list[str]:
-        return []
 
 
 @pytest.fixture
@@ -119,7 +94,7 @@ def search(
     log = EventLog(config.paths.folder)
     context = Context(session.stop, log.handle)
     jobs = jobs_of(session, context)
-    workers = [HereSlot(index, session.stop, epochs) for index in range(slots)]
+    workers = [HereSlot(session.stop, epochs, index) for index in range(slots)]
     runner = Runner(jobs, workers, context, Usage(), config.paths.log)
     runner.run()
     if not session.stop.requested:
