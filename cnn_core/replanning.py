@@ -10,8 +10,8 @@ import math
 from dataclasses import replace
 
 from cnn_core.checkpoint import TrainState
-from cnn_core.data.splits import split_of, steps_in_epoch
 from cnn_core.errors import InputError
+from cnn_core.repeats import epoch_steps, nets_of
 from cnn_core.spec import Spec, TrainSpec
 
 
@@ -52,10 +52,8 @@ def _steps_after(train: TrainSpec, epochs: int, done: int, steps: int) -> int:
 
 
 def whole_epoch(spec: Spec) -> int:
-    """Return the steps of an epoch in full."""
-    train = spec.train
-    images = 0 if train.steps_per_epoch is not None else len(split_of(spec.data).train)
-    return steps_in_epoch(images, train.batch_size, train.steps_per_epoch)
+    """Return the steps of an epoch in full, of each net where there are several."""
+    return epoch_steps(nets_of(spec)[0])
 
 
 def planned_steps(spec: Spec) -> int:

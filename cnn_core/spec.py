@@ -187,7 +187,7 @@ class TrainSpec:
 # Values that did not always exist, with what was true before they did: by section, "" the spec
 # itself. At these they do not count, so that an older study's specs keep their digests.
 ADDED: Mapping[str, Mapping[str, Scalar | tuple[()]]] = {
-    "": {"measure": "accuracy", "top_k": 5, "plugins": ()},
+    "": {"measure": "accuracy", "top_k": 5, "seeds": 1, "folds": None, "plugins": ()},
     "model": {"depth": 2},
     "augment": {"flip": 0.0, "colour": 0.0},
     "train": {"class_weights": "none", "replanned": ()},
@@ -196,7 +196,7 @@ ADDED: Mapping[str, Mapping[str, Scalar | tuple[()]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """One net's whole training, and its seed: equal specs on equal machines give equal bits."""
+    """A whole training, and its seed: equal specs on equal machines give equal bits."""
 
     data: DataSpec
     model: ModelSpec
@@ -213,7 +213,15 @@ class Spec:
     top_k: int = 5  # where the measure is top_k
     # entropy of the trial's SeedSequence, such as (study seed, trial number)
     seed: tuple[int, ...] = (0,)
+    # several nets trained as one (cnn_core.repeats): with other seeds, each without another fold
+    seeds: int = 1
+    folds: int | None = None
     plugins: tuple[PluginSpec, ...] = ()
+
+    @property
+    def nets(self) -> int:
+        """The number of nets that are trained."""
+        return self.seeds * (self.folds or 1)
 
     def digest(self) -> str:
         """Return the sha256 of everything that determines the net; data and plug-ins count by their

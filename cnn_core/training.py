@@ -3,26 +3,23 @@ is built on them.
 """
 
 import math
-import time
+import statistics
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from cnn_core.architectures import build_model
-from cnn_core.averaging import MovingAverage
-from cnn_core.axes import Array, Images, Labels
-from cnn_core.caches import Data, TrainingNet, data_of, make_augmentation, net_of, training_batches
-from cnn_core.checkpoint import TrainState, Weights, copies
-from cnn_core.data.splits import steps_in_epoch
+from cnn_core.axes import Array, Images
+from cnn_core.caches import make_augmentation, net_of
+from cnn_core.checkpoint import TrainState, Weights
+from cnn_core.epoch import Metrics, epoch_of_net
 from cnn_core.errors import InputError
-from cnn_core.layers import BatchNormalization, Layer
-from cnn_core.losses import balanced_weights, correct_count, softmax_cross_entropy
+from cnn_core.layers import BatchNormalization
 from cnn_core.measures import metric_of
-from cnn_core.optimizers import Optimizer, make_optimizer
+from cnn_core.optimizers import make_optimizer
 from cnn_core.plugins import require
-from cnn_core.regularizers import add_penalty_gradient, clip_by_global_norm, global_norm
-from cnn_core.replanning import check_replanned, last_step, steps_of_next
+from cnn_core.repeats import joined, nets_of, parted
+from cnn_core.replanning import check_replanned
 from cnn_core.schedules import make_schedule
 from cnn_core.spec import Spec
 from cnn_core.streams import stream
@@ -33,32 +30,16 @@ __all__ = [
     "check_spec",
     "fit",
     "objective",
+    "objectives",
     "predict_proba",
     "selected_weights",
     "train_epoch",
 ]
 
-Metrics = dict[str, float]
-OUTCOMES = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
-
-
-@dataclass
-class _Sums:
-    """Sums over an epoch's batches."""
-
-    images: int = 0
-    loss: float = 0.0
-    correct: int = 0
-
-    def add(self, loss: float, logits: Array, labels: Labels) -> None:
-        self.images += len(labels)
-        self.loss += loss * len(labels)
-        self.correct += correct_count(logits, labels)
-
 
 def train_epoch(spec: Spec, state: TrainState | None) -> tuple[TrainState, Metrics]:
     """Train one more epoch and return the new state and its metrics; `state` (None: a new net) is
-    not changed.
+    not changed. Of a spec with several nets (`cnn_core.repeats`) each trains an epoch.
 
     A pure function of (spec, state): equal arguments on equal machines give equal bits, in any
     process, whatever ran there before. Metrics, all of float: train_loss and train_accuracy, the
@@ -73,133 +54,14 @@ def train_epoch(spec: Spec, state: TrainState | None) -> tuple[TrainState, Metri
     above are then nan, and nothing is raised or warned of. Raises InputError for an invalid spec,
     or data that do not match it.
     """
-    started = time.perf_counter()
     require(spec.plugins)
-    data = data_of(spec.data)
-    net = net_of(
-        spec.model, spec.data.image_shape, spec.data.classes, spec.seed if state is None else None
-    )
-    optimizer = make_optimizer(spec.optimizer)
-    if state is None:
-        state = TrainState(0, 0, copies(net.plain.params), copies(net.plain.buffers), {})
-    else:
-        net.plain.load(state.params, state.buffers)
-        optimizer.load_state(state.optimizer)
-    average = None
-    if spec.train.select == "average":
-        average = MovingAverage(
-            net.plain.params, net.plain.buffers, spec.train.average_decay, state.average
-        )
-    with np.errstate(all="ignore"):
-        metrics, steps = _train(spec, data, net, optimizer, average, state)
-        after = TrainState(
-            epoch=state.epoch + 1,
-            step=state.step + steps,
-            params=copies(net.plain.params),
-            buffers=copies(net.plain.buffers),
-            optimizer=optimizer.state(),
-            average=None if average is None else average.weights(),
-            best=state.best,
-        )
-        if average is not None and after.average is not None:
-            net.plain.load(*after.average)
-        _evaluate(spec, data, net, metrics)
-    if spec.train.select == "best" and _is_best(metrics, state.history):
-        after.best = Weights(copies(after.params), copies(after.buffers))
-    after.history = [*state.history, dict(metrics)]
-    return after, {**metrics, "epoch_s": time.perf_counter() - started}
-
-
-def _train(
-    spec: Spec,
-    data: Data,
-    net: TrainingNet,
-    optimizer: Optimizer,
-    average: MovingAverage | None,
-    state: TrainState,
-) -> tuple[Metrics, int]:
-    """Run the epoch's steps on the net's live arrays; return the metrics of its batches, and how
-    many steps were taken.
-    """
-    train, model = spec.train, net.fused
-    steps = steps_in_epoch(len(data.train), train.batch_size, train.steps_per_epoch)
-    schedule, end = make_schedule(spec.schedule), last_step(train, state.epoch, steps)
-    whole, steps = steps, steps_of_next(train, state, steps)
-    weights = None
-    if train.class_weights == "balanced":
-        weights = balanced_weights(data.labels[data.train], spec.data.classes)
-    penalized = spec.regularizer.l1 > 0 or spec.regularizer.l2 > 0
-    model.reseed(spec.seed, state.epoch)
-    sums, metrics, done = _Sums(), Metrics(), 0
-    for x, labels in training_batches(spec, data, net, steps, state.epoch):
-        last = done == steps - 1
-        logits = model.forward(
-            x, training=True, observe=_record_activations(metrics) if last else None
-        )
-        loss, dlogits = softmax_cross_entropy(logits, labels, train.label_smoothing, weights)
-        if not math.isfinite(loss):
-            return dict.fromkeys(OUTCOMES, math.nan) | {"lr": optimizer.lr}, done
-        sums.add(loss, logits, labels)
-        model.backward(dlogits)
-        if penalized:
-            add_penalty_gradient(model.params, model.grads, spec.regularizer, net.work)
-        if last:
-            metrics |= _gradient_norms(net.plain.layers)
-        if train.clip_norm is not None:
-            clip_by_global_norm(model.grads, train.clip_norm)
-        factor = schedule(state.step + done, end, whole)
-        optimizer.step(model.params, model.grads, factor)
-        done += 1
-        if average is not None:
-            average.update(state.step + done)
-    outcome = {
-        "train_loss": sums.loss / sums.images,
-        "train_accuracy": sums.correct / sums.images,
-        "lr": optimizer.lr * factor,
-    }
-    return outcome | metrics, done
-
-
-def _record_activations(metrics: Metrics) -> Callable[[Layer, Array], None]:
-    def record(layer: Layer, output: Array) -> None:
-        if layer.params:
-            metrics[f"activation_norm/{layer.name}"] = global_norm([output]) / math.sqrt(
-                output.size
-            )
-
-    return record
-
-
-def _gradient_norms(layers: list[Layer]) -> Metrics:
-    return {
-        f"grad_norm/{layer.name}": global_norm(layer.grads.values())
-        for layer in layers
-        if layer.params
-    }
-
-
-def _evaluate(spec: Spec, data: Data, net: TrainingNet, metrics: Metrics) -> None:
-    """Add the metrics measured after the epoch, with the weights that the net holds now."""
-    if math.isnan(metrics["train_loss"]):
-        return
-    size, seed = spec.train.eval_size, spec.data.split_seed
-    if size is not None:
-        chosen = data.evaluation(data.train, size, seed)
-        metrics["train_loss"], metrics["train_accuracy"] = net.evaluate(
-            data.prepared.images, data.labels, chosen
-        )
-    if len(data.valid):
-        chosen = data.evaluation(data.valid, size, seed)
-        found = net.validate(spec, data, chosen)
-        finite = math.isfinite(found["valid_loss"])
-        metrics |= found if finite else dict.fromkeys(found, math.nan)
-
-
-def _is_best(metrics: Mapping[str, float], history: list[Metrics]) -> bool:
-    loss = metrics.get("valid_loss", math.nan)
-    return all(not loss >= past.get("valid_loss", math.nan) for past in history) and math.isfinite(
-        loss
-    )
+    nets = nets_of(spec)
+    if len(nets) == 1:
+        return epoch_of_net(spec, state)
+    before = [None] * len(nets) if state is None else parted(state, len(nets))
+    done = [epoch_of_net(net, own) for net, own in zip(nets, before, strict=True)]
+    past = [] if state is None else state.history
+    return joined([after for after, _ in done], [row for _, row in done], past)
 
 
 def _best_epoch(state: TrainState) -> int:
@@ -220,8 +82,11 @@ def selected_weights(spec: Spec, state: TrainState) -> Weights:
     """Return the weights that ``train.select`` chooses: the last epoch's, their moving average, or
     those of lowest validation loss.
 
-    Where no epoch had a finite validation loss, ``best`` falls back to the last epoch's.
+    Where no epoch had a finite validation loss, ``best`` falls back to the last epoch's. Of several
+    nets they are the first one's.
     """
+    if nets_of(spec)[0] is not spec:
+        (state,) = parted(state, 1)
     if spec.train.select == "average" and state.average is not None:
         return state.average
     if spec.train.select == "best" and state.best is not None:
@@ -229,12 +94,26 @@ def selected_weights(spec: Spec, state: TrainState) -> Weights:
     return Weights(state.params, state.buffers)
 
 
-def objective(spec: Spec, state: TrainState) -> float:
-    """Return the measure of the selected weights on validation images (accuracy unless the spec
-    names another); raise InputError where there are none.
+def objectives(spec: Spec, state: TrainState) -> list[float]:
+    """Return of each net the measure of the selected weights on validation images (accuracy unless
+    the spec names another); raise InputError where there are none.
     """
-    chosen = _best_epoch(state) if spec.train.select == "best" and state.best is not None else -1
-    metric = metric_of(spec.measure)
+    nets = nets_of(spec)
+    return [_objective(net, part) for net, part in zip(nets, _each(state, len(nets)), strict=True)]
+
+
+def objective(spec: Spec, state: TrainState) -> float:
+    """Return the mean of the nets' `objectives`."""
+    return statistics.fmean(objectives(spec, state))
+
+
+def _each(state: TrainState, count: int) -> list[TrainState]:
+    return [state] if count == 1 else parted(state, count)
+
+
+def _objective(net: Spec, state: TrainState) -> float:
+    chosen = _best_epoch(state) if net.train.select == "best" and state.best is not None else -1
+    metric = metric_of(net.measure)
     if not state.history or metric not in state.history[chosen]:
         raise InputError(
             "objective: validation images are needed (data.valid_fraction greater than 0, or "

@@ -1,6 +1,7 @@
 """Options and fixtures that every test shares."""
 
 import os
+import signal
 from collections.abc import Generator, Iterator
 
 import hypothesis
@@ -12,6 +13,14 @@ import threadpoolctl
 hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("steady")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of the processes that tests start
+
+
+def pytest_configure() -> None:
+    """Listen to interrupts again where the tests run in the background of a script, which ignores
+    them and passes that on to every process.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

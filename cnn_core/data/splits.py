@@ -163,7 +163,7 @@ def _share(labels: Labels, fraction: float, seed: int) -> npt.NDArray[np.bool_]:
     return chosen
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)  # of the nets of a trial, one for each fold
 def split_of(spec: DataSpec) -> Split:
     """Open the prepared data and split them; cached per process, as every epoch needs the same
     split.

@@ -28,6 +28,15 @@ class StudySettings:
         "run the best K trials again with other seeds and rank them by a lower confidence bound",
         low=0,
     )
+    seeds: int = setting(
+        1, "nets a trial, each with a seed of its own; trials are compared by their mean", low=1
+    )
+    folds: int | None = setting(
+        None,
+        "cross-validation: nets a trial, each judged on a fold of the training images that it does "
+        "not see; trials are compared by their mean; null: data.valid_fraction",
+        low=2,
+    )
     fork: str | None = setting(
         None, "name of a study whose compatible trials this new one takes over"
     )

@@ -214,5 +214,7 @@ def spec_of(config: Config, data: DataSpec, seed: tuple[int, ...]) -> Spec:
         measure=config.study.objective,
         top_k=config.study.top_k if config.study.objective == "top_k" else Spec.top_k,
         seed=seed,
+        seeds=config.study.seeds,
+        folds=config.study.folds,
         plugins=tuple(plugin.spec for plugin in config.plugins if plugin.trains),
     )

@@ -222,10 +222,13 @@ def _member(
     """Return one member, with the epochs that are asked for: final.epochs, or twice those of its
     configuration.
     """
-    tried = compose(overrides).train
+    composed = compose(overrides)
+    tried, study = composed.train, composed.study
     epochs = config.final.epochs or 2 * tried.epochs
     if tried.replanned:  # a trial's, for want of time; not its member's
         overrides = (*overrides, "train.replanned=[]")
+    if study.seeds > 1 or study.folds is not None:  # a trial's nets; a member has its own
+        overrides = (*overrides, "study.seeds=1", "study.folds=null")
     whole = (*overrides, override("train.epochs", epochs))
     net = compose(whole)
     if config.final.refit and net.train.select == "best":

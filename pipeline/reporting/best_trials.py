@@ -19,6 +19,7 @@ from cnn_core.measures import ranked_by
 from pipeline.events import State
 from pipeline.reporting.foreign_trials import FOREIGN
 from pipeline.reporting.scores import wilson
+from pipeline.reporting.several_nets import noise_of_means
 from pipeline.reporting.table import StudyTable, TrialRow, confirmed_metrics
 
 SHARES = ("valid_accuracy", "valid_top_k")  # shares of images, which Wilson's interval is for
@@ -121,6 +122,9 @@ def assess(table: StudyTable, images: int | None, seed_noise: float | None = Non
     is_share = table.metric in SHARES and all(0.0 <= trial.value <= 1.0 for trial in ranked)
     interval = wilson(best.value * images, images) if images and is_share else None
     noise, source = seed_noise, "measured over seeds"
+    if noise is None and best.nets:
+        noise = noise_of_means([trial.extra for trial in ranked])
+        source = f"measured between the {len(best.nets)} nets of each trial"
     if noise is None and images and is_share:
         noise, source = (
             sampling_noise(best.value, images),

@@ -21,7 +21,8 @@ def params_of(trial: TrialRow) -> dict[str, Value]:
 
 def trials_frame(trials: Sequence[TrialRow], objectives: Sequence[str]) -> pd.DataFrame:
     """Return a row a trial: number, state, objectives (for a pruned trial the last value that it
-    reported, for others without one nan), epochs, seconds, then a column a searched path.
+    reported, for others without one nan), epochs, seconds, then a column a searched path; where
+    trials have several nets also the standard deviation between them, and the value of each.
     """
     rows = []
     for trial in trials:
@@ -31,12 +32,17 @@ def trials_frame(trials: Sequence[TrialRow], objectives: Sequence[str]) -> pd.Da
                 "number": trial.number,
                 "state": str(State(trial.state)),
                 **dict(zip(objectives, values, strict=False)),
+                **_spread(trial),
                 "epochs": trial.epochs,
                 "seconds": trial.duration_s,
                 **params_of(trial),
             }
         )
     return pd.DataFrame(rows, columns=None if rows else _columns(objectives))
+
+
+def _spread(trial: TrialRow) -> dict[str, float | list[float]]:
+    return {} if trial.std is None else {"std": trial.std, "nets": trial.nets}
 
 
 def _columns(objectives: Sequence[str]) -> list[str]:

@@ -125,14 +125,12 @@ def _of_best(facts: Facts, paths: StudyPaths) -> None:
 
 
 def _validation_images(overrides: list[str]) -> int:
-    from cnn_core.caches import data_of
+    from cnn_core.repeats import judged_images
     from pipeline.configuration import compose, spec_of
     from pipeline.data import prepare
 
     config = compose(overrides)
-    spec = spec_of(config, prepare(config.data, config.root), (0,))
-    count = len(data_of(spec.data).valid)
-    return count if spec.train.eval_size is None else min(count, spec.train.eval_size)
+    return judged_images(spec_of(config, prepare(config.data, config.root), (0,)))
 
 
 def _seed_noise(confirmed: Mapping[int, Mapping[str, float]]) -> float | None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cnn_core.axes import Images, Labels
 from cnn_core.caches import data_of
 from cnn_core.checkpoint import Weights, load_weights
+from cnn_core.repeats import nets_of
 from cnn_core.spec import Spec
 from cnn_core.training import predict_proba
 from pipeline.configuration import compose, spec_of
@@ -75,7 +76,8 @@ def open_kept(folder: Path) -> KeptNet:
     paths = TrialPaths(folder)
     stored = TrialFolder(paths).read()
     config = compose(stored.overrides)
-    spec = spec_of(config, prepare(config.data, config.root), stored.seed)
+    # Of several nets, the one whose weights are kept.
+    spec = nets_of(spec_of(config, prepare(config.data, config.root), stored.seed))[0]
     weights, _ = load_weights(paths.weights)
     data = data_of(spec.data)
     images, labels = data.valid_images[data.valid], data.labels[data.valid]

@@ -11,6 +11,8 @@ from pipeline.reporting.html import bullets, numbers, table, text
 from pipeline.reporting.table import clock
 from pipeline.reporting.warm_start import help_of_prior
 
+COSTS = ("multiply_adds", "parameters")
+
 
 def in_short(facts: Facts) -> str:
     """Headline figures and a few key sentences."""
@@ -80,12 +82,17 @@ def best(facts: Facts) -> str:
         return ""
     unit, winner = unit_of(study), facts.winner
     rows = [[name, _plain(value)] for name, value in winner.params.items()]
-    rows += [[name.replace("_", "-"), f"{value:,.0f}"] for name, value in winner.extra.items()]
+    costs = {name: winner.extra[name] for name in COSTS if name in winner.extra}
+    rows += [[name.replace("_", "-"), f"{value:,.0f}"] for name, value in costs.items()]
     parts = [table(["parameter", "value"], rows, f"Trial {winner.number}, {winner.name}")]
     points = [
         f"Objective {unit.value(winner.value)} after {winner.epochs} epochs, "
         f"{winner.duration_s:.1f} s."
     ]
+    if winner.std is not None:
+        each = ", ".join(map(unit.value, winner.nets))
+        spread = f"{winner.std * unit.factor:.2g}{unit.word}"
+        points.append(f"It is the mean of its nets: {each}; their standard deviation is {spread}.")
     if sure.interval is not None:
         low, high = (unit.value(end) for end in sure.interval)
         points.append(

@@ -6,10 +6,10 @@ from html import escape
 from typing import Any
 
 from pipeline.reporting import course_charts, parameter_charts
-from pipeline.reporting.effects import unit_of
+from pipeline.reporting.effects import Unit, unit_of
 from pipeline.reporting.facts import Facts
 from pipeline.reporting.html import Cell, bullets, table, text
-from pipeline.reporting.table import clock
+from pipeline.reporting.table import TrialRow, clock
 
 
 def searched(facts: Facts) -> str:
@@ -211,7 +211,7 @@ def trials(facts: Facts) -> str:
     order = {trial.number: place for place, trial in enumerate(study.best_first)}
     rows: list[list[Cell]] = []
     for trial in sorted(study.trials, key=lambda t: (order.get(t.number, len(order)), t.number)):
-        value: Cell = (unit.value(trial.value), trial.value) if trial.objective else ""
+        value: Cell = (_with_spread(trial, unit), trial.value) if trial.objective else ""
         cells: list[Cell] = [
             (str(trial.number), float(trial.number)),
             trial.state.lower() + (f" ({trial.foreign})" if trial.foreign else ""),
@@ -228,6 +228,11 @@ def trials(facts: Facts) -> str:
         f"{len(rows)} trials, best first; click a column heading to sort",
         sortable=True,
     )
+
+
+def _with_spread(trial: TrialRow, unit: Unit) -> str:
+    spread = "" if trial.std is None else f" ± {trial.std * unit.factor:.2g}{unit.word}"
+    return unit.value(trial.value) + spread
 
 
 def _parameter(value: Any) -> Cell:

@@ -21,6 +21,7 @@ from pipeline.events import (
 )
 from pipeline.files import sqlite_url
 from pipeline.reporting.foreign_trials import FOREIGN, FORKED_FROM, ROUND, is_foreign
+from pipeline.reporting.several_nets import NETS, STD, net_figures, net_values
 from pipeline.reporting.stored_state import told_state
 
 if TYPE_CHECKING:
@@ -61,6 +62,16 @@ class TrialRow:
     def value(self) -> float:
         """The first objective. Raises IndexError for a trial without one."""
         return self.objective[0]
+
+    @property
+    def nets(self) -> list[float]:
+        """The values of its nets, of which the first objective is the mean; none for one net."""
+        return net_values(self.extra)
+
+    @property
+    def std(self) -> float | None:
+        """The standard deviation between its nets."""
+        return self.extra.get(STD)
 
 
 @dataclass
@@ -219,9 +230,7 @@ def _read_optuna(frozen: "optuna.trial.FrozenTrial", row: TrialRow) -> None:
     row.epochs = row.epochs or max(row.history, default=0)
     if not row.duration_s and frozen.duration is not None:
         row.duration_s = frozen.duration.total_seconds()
-    for key in ("multiply_adds", "parameters"):
-        if key in attributes:
-            row.extra.setdefault(key, float(attributes[key]))
+    row.extra |= net_figures(attributes.get(NETS, ()))
 
 
 def _read_events(events: Sequence[Event], rows: dict[int, TrialRow], table: StudyTable) -> None:

@@ -40,6 +40,11 @@ def fingerprint(config: Config, space: Space, data_digest: str) -> Fingerprint:
         values["plugins"] = {plugin.path.name: plugin.digest for plugin in config.plugins}
     if config.study.objective == "top_k":
         values["study.top_k"] = config.study.top_k
+    values |= {
+        f"study.{key}": value
+        for key, value in (("seeds", config.study.seeds), ("folds", config.study.folds))
+        if value != ADDED[""][key]
+    }
     if config.study.prior:
         values["study.prior"] = list(config.study.prior)
         values["study.prior_trials"] = config.study.prior_trials

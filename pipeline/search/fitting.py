@@ -207,9 +207,10 @@ def _of_the_search(config: Config, facts: SetFacts, pace: Pace) -> Sizes:
     found: Sizes = {"data.valid_size": MOST_VALIDATED if valid > MOST_VALIDATED else None}
     if config.budget.minutes is None:
         return found | {"data.train_size": images if images < training else None}
-    trials = config.budget.trials or 16
+    nets = config.study.seeds * (config.study.folds or 1)  # of a trial
+    trials = nets * (config.budget.trials or 16)
     work = pace.operations(config.budget.minutes, trials)
-    kept = kept_share(config, trials)
+    kept = kept_share(config, trials // nets)
     seen = {
         width: work / (trials * kept * _image_flops(config, facts, width)) for width in WIDTHS
     }  # images, counted once an epoch

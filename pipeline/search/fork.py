@@ -7,6 +7,7 @@ import optuna
 from optuna.trial import FrozenTrial, create_trial
 
 from cnn_core.errors import InputError
+from cnn_core.spec import ADDED
 from pipeline.configuration import Config, compose
 from pipeline.configuration.overrides import Value
 from pipeline.files import StudyPaths
@@ -18,7 +19,7 @@ from pipeline.search.space import Space
 from pipeline.search.storage import holds
 from pipeline.trial_folder import TrialFolder
 
-MUST_AGREE = ("study.objectives", "data.digest")
+MUST_AGREE = ("study.objectives", "study.seeds", "study.folds", "data.digest")
 
 
 def nothing_of_its_own(study: optuna.Study) -> bool:
@@ -40,10 +41,10 @@ def take_over(study: optuna.Study, config: Config, space: Space, mark: Fingerpri
     old = read_study(paths, config.study.storage, "study.fork")
     theirs: Fingerprint = old.user_attrs.get(FINGERPRINT, {})
     for key in MUST_AGREE:
-        if theirs.get(key) != mark[key]:
+        if theirs.get(key) != mark.get(key):
             raise InputError(
-                f"study.fork: {key} must be the same in both studies, got {theirs.get(key)} in "
-                f"{name!r}, {mark[key]} now"
+                f"study.fork: {key} must be the same in both studies, got {_known(theirs, key)} in "
+                f"{name!r}, {_known(mark, key)} now"
             )
     trials = old.get_trials(deepcopy=False, states=COUNTED)
     fitting = [
@@ -55,6 +56,11 @@ def take_over(study: optuna.Study, config: Config, space: Space, mark: Fingerpri
         f"study.fork: {len(fitting)} of {len(trials)} trials of {name!r} fit and are taken over; "
         "they count"
     )
+
+
+def _known(mark: Fingerprint, key: str) -> str:
+    """Return a value of a fingerprint, which lacks later keys where they have their defaults."""
+    return mark.get(key, json.dumps(ADDED[""].get(key.removeprefix("study."))))
 
 
 def configuration_of(paths: StudyPaths, number: int) -> dict[str, Any] | None:

@@ -43,14 +43,16 @@ def write(
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     taken = any(row.prior for row in rows)  # the column is there where a study.prior was given
-    more = ["prior"] if taken else []
+    several = any(row.nets for row in rows)  # and these where trials have several nets
+    more = [*["std", "nets"] * several, *["prior"] * taken]
     writer.writerow(["rank", "trial", "state", *objectives, "epochs", "overrides", "reason", *more])
     for place, row in enumerate(rows, 1):
         values = _filled([repr(value) for value in last_values(row)], objectives)
         overrides = " ".join(row.overrides)
         reason = row.reason or row.foreign
         cells = [place, row.number, row.state, *values, row.epochs, overrides, reason]
-        writer.writerow([*cells, row.prior] if taken else cells)
+        nets = [repr(row.std), " ".join(map(repr, row.nets))] if row.nets else ["", ""]
+        writer.writerow([*cells, *nets * several, *[row.prior] * taken])
     atomic_write_text(paths.leaderboard, text.getvalue())
     if rows and rows[0].state == State.COMPLETE and rows[0].foreign != FOREIGN:
         best = rows[0]
@@ -66,10 +68,13 @@ def write(
 def table(rows: Sequence[TrialRow], objectives: Sequence[str], shown: int = SHOWN) -> list[str]:
     """Return the leaderboard as plain lines."""
     taken = any(row.prior for row in rows)
-    lines = [["rank", "trial", *objectives, "epochs", "state", *["prior"] * taken, "overrides"]]
+    several = any(row.nets for row in rows)
+    head = ["rank", "trial", *objectives, *["std"] * several, "epochs", "state"]
+    lines = [[*head, *["prior"] * taken, "overrides"]]
     for place, row in enumerate(rows[:shown], 1):
         values = [f"{v:.4f}" if abs(v) < 1000 else f"{v:.4g}" for v in last_values(row)]
-        cells = [str(place), str(row.number), *_filled(values, objectives), str(row.epochs)]
+        std = ["" if row.std is None else f"{row.std:.4f}"] * several
+        cells = [str(place), str(row.number), *_filled(values, objectives), *std, str(row.epochs)]
         state = f"{row.state}, {FOREIGN}" if row.foreign == FOREIGN else row.state
         prior = [row.prior] * taken
         lines.append([*cells, state, *prior, " ".join(map(_short, row.overrides))])

@@ -93,10 +93,12 @@ def plan_lines(
     config: Config, problem: Problem, queue: TrialQueue, slots: int, machine: Machine
 ) -> list[str]:
     """Return the lines that say what will run."""
-    left = queue.left
+    left, jobs = queue.left, sample_jobs(problem)
     objective = " and ".join(problem.objectives)
     kernels = f" ({machine.kernels} kernels)" if machine.kernels else ""
-    epochs = f"at most {config.train.epochs} epochs each, by {objective}"
+    several = jobs[0].spec.nets
+    judged = f"the mean {objective} of {several} nets" if several > 1 else objective
+    epochs = f"at most {config.train.epochs} epochs each, by {judged}"
     lines = [
         f"study {config.study.name!r} in {config.paths.folder}: {_trials(config, left)}, {epochs}",
         f"data {config.data.name}: {'x'.join(map(str, problem.data.image_shape))}, "
@@ -105,12 +107,12 @@ def plan_lines(
         f"{slots} slot{'s' if slots > 1 else ''} on {machine.processor}, {machine.blas}{kernels}, "
         f"{config.sampler.name} sampler, {config.pruner.name} pruner",
     ]
-    jobs = sample_jobs(problem)
     seconds = statistics.fmean(epoch_seconds(job, problem.training_images, machine) for job in jobs)
     parameters = max(job.extra["parameters"] for job in jobs)
     trials = queue.total or 20
     nets = slots if queue.rule is None else max(slots, trials)  # whose checkpoints are kept
-    disk = STORE_BYTES + (left or 20) * RUN_BYTES + nets * 2 * 4 * parameters * 4
+    state = 4 * parameters * 4 * jobs[0].spec.nets
+    disk = STORE_BYTES + (left or 20) * RUN_BYTES + nets * 2 * state
     if left == 0:
         lines.append(f"about {disk / 1e6:.0f} MB on disk")
     elif left is not None:
@@ -144,7 +146,7 @@ def epoch_seconds(job: Job, images: int, machine: Machine) -> float:
     products_s = (
         2 * PASSES * job.extra["multiply_adds"] * seen / (EFFICIENCY * machine.gflops * 1e9)
     )
-    return products_s + seen / train.batch_size * STEP_S + EPOCH_S
+    return job.spec.nets * (products_s + seen / train.batch_size * STEP_S + EPOCH_S)
 
 
 def _trials(config: Config, left: int | None) -> str:

@@ -12,17 +12,18 @@ import optuna
 
 from cnn_core import training
 from cnn_core.architectures import build_model
-from cnn_core.data.splits import Split, split_of
+from cnn_core.data.splits import split_of
 from cnn_core.errors import InputError
 from cnn_core.measures import is_minimized
+from cnn_core.repeats import judged_images, nets_of
 from cnn_core.spec import DataSpec, ModelSpec, Scalar, Spec
 from pipeline.configuration import Config, compose, spec_of
 from pipeline.configuration.overrides import parse_override
 from pipeline.configuration.searchable import SECTIONS
 from pipeline.search.space import Space
 
-# What validation images are scored by is part of a spec, wherever it is set.
-MEASURED_BY = ("study.objective", "study.top_k")
+# By what, and by how many nets, a trial is judged is part of a spec, wherever it is set.
+JUDGED_BY = ("study.objective", "study.top_k", "study.seeds", "study.folds")
 ALWAYS_SHOWN = (
     "model.name",
     "model.filters",
@@ -87,7 +88,7 @@ class Problem:
                     raise InputError(
                         f"{error}; in the branch {' '.join(overrides)} of the space"
                     ) from error
-        if not len(self._split.valid):
+        if not self.validation_images:
             raise InputError(
                 "data.valid_fraction: a sweep ranks by validation images, got none with "
                 f"{self.data.valid_fraction:g}"
@@ -95,18 +96,17 @@ class Problem:
 
     @property
     def training_images(self) -> int:
-        """The number of training images: what a full pass sees."""
-        return len(self._split.train)
+        """The number of training images: what a full pass of a net sees."""
+        return len(split_of(nets_of(self._spec)[0].data).train)
 
     @property
     def validation_images(self) -> int:
         """The number of images behind a trial's value."""
-        count, size = len(self._split.valid), self.config.train.eval_size
-        return count if size is None else min(count, size)
+        return judged_images(self._spec)
 
     @cached_property
-    def _split(self) -> Split:
-        return split_of(spec_of(self.config, self.data, (0,)).data)
+    def _spec(self) -> Spec:
+        return spec_of(self.config, self.data, (0,))
 
     def suggest(self, trial: optuna.Trial) -> list[str]:
         """Return the overrides that the study chooses for a trial."""
@@ -144,7 +144,7 @@ def of_the_net(overrides: Sequence[str]) -> tuple[str, ...]:
 
 def _is_of_the_net(key: str) -> bool:
     section = key.partition(".")[0]
-    return section in (*SECTIONS, "experiment", "hydra", "plugins") or key in MEASURED_BY
+    return section in (*SECTIONS, "experiment", "hydra", "plugins") or key in JUDGED_BY
 
 
 def trial_name(number: int, config: Config) -> str:

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pipeline.events import State, TrialEnded
 from pipeline.redact import redact
 from pipeline.reporting.foreign_trials import ASKED, is_foreign
+from pipeline.reporting.several_nets import NETS, net_values
 from pipeline.reporting.stored_state import state_of
 from pipeline.search.promotion import Promotion, PromotionRule, Turn
 from pipeline.search.rungs import (
@@ -42,8 +43,8 @@ class StorageFailed(Exception):  # noqa: N818 - named like the other ways a swee
 
 
 class TrialQueue:
-    """Hands out trials and stores how they end. The ticket (counted + in flight < total) keeps the
-    total exact with any number of slots.
+    """Hands out trials and stores how they end; tickets keep the total exact with any number of
+    slots: counted + in flight < total.
     """
 
     def __init__(
@@ -57,8 +58,7 @@ class TrialQueue:
         self.study = study
         self.total = total
         self.rule = rule  # of promotions, where trials pause
-        # in this run only: a user who restarts has fixed the cause, so earlier failures must not
-        # stop the run
+        # in this run only: a user who restarts has fixed the cause of earlier ones
         self.failed = 0
         self.first_failure = ""
         # why the study may end before it has all its trials, and what said so
@@ -84,7 +84,7 @@ class TrialQueue:
 
     @property
     def single(self) -> bool:
-        """Tell whether the study has one objective; only then can trials be pruned."""
+        """Tell whether the study has one objective: only then can trials be pruned."""
         return len(self.study.directions) == 1
 
     @property
@@ -197,8 +197,7 @@ class TrialQueue:
     def tell(self, trial: optuna.Trial, ended: TrialEnded) -> int | None:
         """Store how the trial ended; if it is the new best, return the number of the previous best.
 
-        An interrupted trial goes back to the queue with its number and parameters.
-        A paused one counts, and waits for a promotion.
+        An interrupted trial goes back to the queue; a paused one counts, and waits for a promotion.
         """
         with self._changed:
             with storage_errors():
@@ -209,6 +208,8 @@ class TrialQueue:
                 else:
                     if ended.reason or self.rule is not None:
                         trial.set_user_attr(REASON, redact(ended.reason))
+                    if values := net_values(ended.extra):
+                        trial.set_user_attr(NETS, values)
                     self.study.tell(trial, list(ended.objective) or None, TrialState[ended.state])
             return self._count(trial.number, ended)
 

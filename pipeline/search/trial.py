@@ -5,9 +5,11 @@ and a source of jobs (`pipeline.search.runner.Jobs`) what follows.
 """
 
 import math
+import statistics
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TypeVar
 
 from cnn_core import training
@@ -17,6 +19,7 @@ from cnn_core.replanning import ending_at, steps_of_next, whole_epoch
 from cnn_core.spec import Spec
 from pipeline.configuration.overrides import override
 from pipeline.events import EpochDone, Event, State, TrialEnded, TrialRetried, TrialStarted
+from pipeline.reporting.several_nets import net_figures
 from pipeline.search.problem import Job
 from pipeline.slots.retry import Paused, with_retries
 from pipeline.slots.slot import Slot, SlotError, TimedOut
@@ -158,14 +161,12 @@ class Training:
         if they are not finite.
         """
         assert self.state is not None
-        known = {
-            **self.job.extra,
-            metric_of(self.job.spec.measure): training.objective(self.job.spec, self.state),
-        }
+        nets = training.objectives(self.job.spec, self.state)
+        known = {**self.job.extra, metric_of(self.job.spec.measure): statistics.fmean(nets)}
         values = tuple(float(known[name]) for name in objectives)
         if not all(math.isfinite(value) for value in values):
             return self.end(State.FAIL, f"diverged: objective is {values[0]}")
-        return self.end(State.COMPLETE, objective=values)
+        return self.end(State.COMPLETE, objective=values, figures=net_figures(nets))
 
     def failed(self, error: SlotError) -> TrialEnded:
         """Return how a trial whose next epoch failed ended."""
@@ -182,8 +183,14 @@ class Training:
             return None
         return self.end(State.PAUSED, f"after epoch {self.epoch} of {self.job.epochs}")
 
-    def end(self, state: State, reason: str = "", objective: tuple[float, ...] = ()) -> TrialEnded:
-        """Return the event of the trial's end."""
+    def end(
+        self,
+        state: State,
+        reason: str = "",
+        objective: tuple[float, ...] = (),
+        figures: Mapping[str, float] = MappingProxyType({}),
+    ) -> TrialEnded:
+        """Return the event of the trial's end; `figures` are what is known of it beside its job."""
         return TrialEnded(
             number=self.job.number,
             state=state,
@@ -193,7 +200,7 @@ class Training:
             duration_s=self.spent_s,
             folder=self.folder.paths.folder,
             time_s=time.time(),
-            extra=self.job.extra,
+            extra={**self.job.extra, **figures},
         )
 
 

@@ -140,9 +140,10 @@ def _objective(row: TrialRow) -> str:
     if not row.objective:
         last = ranked_by(row.history.get(row.epochs, {}))
         return f"({last:.4f})" if last is not None else ""
-    return ", ".join(
-        f"{value:.4f}" if abs(value) < 1000 else f"{value:,.0f}" for value in row.objective
-    )
+    values = [f"{value:.4f}" if abs(value) < 1000 else f"{value:,.0f}" for value in row.objective]
+    if row.std is not None:
+        values[0] += f" ± {row.std:.4f}"
+    return ", ".join(values)
 
 
 def print_trial(console: Console, table: StudyTable, config: Config, number: int) -> None:

@@ -1,0 +1,168 @@
+"""One epoch of one net: its batches, its steps, and what is measured after it."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from cnn_core.averaging import MovingAverage
+from cnn_core.axes import Array, Labels
+from cnn_core.caches import Data, TrainingNet, data_of, net_of, training_batches
+from cnn_core.checkpoint import TrainState, Weights, copies
+from cnn_core.data.splits import steps_in_epoch
+from cnn_core.layers import Layer
+from cnn_core.losses import balanced_weights, correct_count, softmax_cross_entropy
+from cnn_core.optimizers import Optimizer, make_optimizer
+from cnn_core.regularizers import add_penalty_gradient, clip_by_global_norm, global_norm
+from cnn_core.replanning import last_step, steps_of_next
+from cnn_core.schedules import make_schedule
+from cnn_core.spec import Spec
+
+Metrics = dict[str, float]
+OUTCOMES = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
+
+
+@dataclass
+class _Sums:
+    """Sums over an epoch's batches."""
+
+    images: int = 0
+    loss: float = 0.0
+    correct: int = 0
+
+    def add(self, loss: float, logits: Array, labels: Labels) -> None:
+        self.images += len(labels)
+        self.loss += loss * len(labels)
+        self.correct += correct_count(logits, labels)
+
+
+def epoch_of_net(spec: Spec, state: TrainState | None) -> tuple[TrainState, Metrics]:
+    """Train one net for one more epoch; the contract is `cnn_core.training.train_epoch`'s."""
+    started = time.perf_counter()
+    data = data_of(spec.data)
+    net = net_of(
+        spec.model, spec.data.image_shape, spec.data.classes, spec.seed if state is None else None
+    )
+    optimizer = make_optimizer(spec.optimizer)
+    if state is None:
+        state = TrainState(0, 0, copies(net.plain.params), copies(net.plain.buffers), {})
+    else:
+        net.plain.load(state.params, state.buffers)
+        optimizer.load_state(state.optimizer)
+    average = None
+    if spec.train.select == "average":
+        average = MovingAverage(
+            net.plain.params, net.plain.buffers, spec.train.average_decay, state.average
+        )
+    with np.errstate(all="ignore"):
+        metrics, steps = _train(spec, data, net, optimizer, average, state)
+        after = TrainState(
+            epoch=state.epoch + 1,
+            step=state.step + steps,
+            params=copies(net.plain.params),
+            buffers=copies(net.plain.buffers),
+            optimizer=optimizer.state(),
+            average=None if average is None else average.weights(),
+            best=state.best,
+        )
+        if average is not None and after.average is not None:
+            net.plain.load(*after.average)
+        _evaluate(spec, data, net, metrics)
+    if spec.train.select == "best" and _is_best(metrics, state.history):
+        after.best = Weights(copies(after.params), copies(after.buffers))
+    after.history = [*state.history, dict(metrics)]
+    return after, {**metrics, "epoch_s": time.perf_counter() - started}
+
+
+def _train(
+    spec: Spec,
+    data: Data,
+    net: TrainingNet,
+    optimizer: Optimizer,
+    average: MovingAverage | None,
+    state: TrainState,
+) -> tuple[Metrics, int]:
+    """Run the epoch's steps on the net's live arrays; return the metrics of its batches, and how
+    many steps were taken.
+    """
+    train, model = spec.train, net.fused
+    steps = steps_in_epoch(len(data.train), train.batch_size, train.steps_per_epoch)
+    schedule, end = make_schedule(spec.schedule), last_step(train, state.epoch, steps)
+    whole, steps = steps, steps_of_next(train, state, steps)
+    weights = None
+    if train.class_weights == "balanced":
+        weights = balanced_weights(data.labels[data.train], spec.data.classes)
+    penalized = spec.regularizer.l1 > 0 or spec.regularizer.l2 > 0
+    model.reseed(spec.seed, state.epoch)
+    sums, metrics, done = _Sums(), Metrics(), 0
+    for x, labels in training_batches(spec, data, net, steps, state.epoch):
+        last = done == steps - 1
+        logits = model.forward(
+            x, training=True, observe=_record_activations(metrics) if last else None
+        )
+        loss, dlogits = softmax_cross_entropy(logits, labels, train.label_smoothing, weights)
+        if not math.isfinite(loss):
+            return dict.fromkeys(OUTCOMES, math.nan) | {"lr": optimizer.lr}, done
+        sums.add(loss, logits, labels)
+        model.backward(dlogits)
+        if penalized:
+            add_penalty_gradient(model.params, model.grads, spec.regularizer, net.work)
+        if last:
+            metrics |= _gradient_norms(net.plain.layers)
+        if train.clip_norm is not None:
+            clip_by_global_norm(model.grads, train.clip_norm)
+        factor = schedule(state.step + done, end, whole)
+        optimizer.step(model.params, model.grads, factor)
+        done += 1
+        if average is not None:
+            average.update(state.step + done)
+    outcome = {
+        "train_loss": sums.loss / sums.images,
+        "train_accuracy": sums.correct / sums.images,
+        "lr": optimizer.lr * factor,
+    }
+    return outcome | metrics, done
+
+
+def _record_activations(metrics: Metrics) -> Callable[[Layer, Array], None]:
+    def record(layer: Layer, output: Array) -> None:
+        if layer.params:
+            metrics[f"activation_norm/{layer.name}"] = global_norm([output]) / math.sqrt(
+                output.size
+            )
+
+    return record
+
+
+def _gradient_norms(layers: list[Layer]) -> Metrics:
+    return {
+        f"grad_norm/{layer.name}": global_norm(layer.grads.values())
+        for layer in layers
+        if layer.params
+    }
+
+
+def _evaluate(spec: Spec, data: Data, net: TrainingNet, metrics: Metrics) -> None:
+    """Add the metrics measured after the epoch, with the weights that the net holds now."""
+    if math.isnan(metrics["train_loss"]):
+        return
+    size, seed = spec.train.eval_size, spec.data.split_seed
+    if size is not None:
+        chosen = data.evaluation(data.train, size, seed)
+        metrics["train_loss"], metrics["train_accuracy"] = net.evaluate(
+            data.prepared.images, data.labels, chosen
+        )
+    if len(data.valid):
+        chosen = data.evaluation(data.valid, size, seed)
+        found = net.validate(spec, data, chosen)
+        finite = math.isfinite(found["valid_loss"])
+        metrics |= found if finite else dict.fromkeys(found, math.nan)
+
+
+def _is_best(metrics: Mapping[str, float], history: list[Metrics]) -> bool:
+    loss = metrics.get("valid_loss", math.nan)
+    return all(not loss >= past.get("valid_loss", math.nan) for past in history) and math.isfinite(
+        loss
+    )
