@@ -55,7 +55,7 @@ def check_config(config: "Config") -> None:
     if config.study.fork is not None:
         check_name("study.fork", config.study.fork)
     for given in config.study.prior:
-        if "/" not in given:
+        if "/" not in given and not given.lower().endswith(".csv"):
             check_name("study.prior", given)
     if config.budget.trials is None and config.budget.minutes is None:
         config.budget.trials = 20

@@ -42,8 +42,8 @@ class StudySettings:
     )
     prior: list[str] = setting(
         [],
-        "studies of other data or another space, by name or folder, whose best configurations are "
-        "tried first",
+        "studies of other data or another space, by name or folder, and tables of past results "
+        "(CSV), whose best configurations are tried first",
     )
     prior_trials: int = setting(
         12, "trials that study.prior suggests at most, and no more than half of them all", low=1

@@ -2,6 +2,8 @@
 spread over their variety and mapped into the new space, are tried first; where distributions agree,
 their trials also inform the next suggestions (`pipeline.search.prior_sampler`).
 
+Past results in a table (`pipeline.search.past_results`) are taken in the same way.
+
 Values of other data cannot be compared, so only ranks count. All is read once, when the study is
 created, and stored in it: what becomes of the old studies later changes nothing.
 """
@@ -15,18 +17,17 @@ from typing import Any
 
 from cnn_core.errors import InputError
 from pipeline.configuration import Config
-from pipeline.configuration.overrides import Value
 from pipeline.events import State
 from pipeline.files import StudyPaths
 from pipeline.reporting.best_trials import ranked
 from pipeline.reporting.table import TrialRow, table_of
-from pipeline.search.branches import active
 from pipeline.search.fingerprint import FINGERPRINT, space_lines
 from pipeline.search.fork import configuration_of
 from pipeline.search.open_study import read_study
-from pipeline.search.parameter import Parameter
+from pipeline.search.past_results import PastResults, read_past_results
 from pipeline.search.space import Space
 from pipeline.search.storage import holds
+from pipeline.search.translation import Params, distance, translated
 
 PRIOR = "prior"  # user attribute of a study: what it took from others; of a trial: "digits t003"
 GOOD = 0.25  # share of a study's trials whose configurations are chosen from
@@ -34,8 +35,6 @@ FEWEST_GOOD = 3
 MOST = 1 / 2  # of budget.trials that a prior may suggest
 FIRST = 1 / 2  # of those are configurations as they were tried
 MOST_EVIDENCE = 300  # trials of a study that inform the sampler, the best first
-
-Params = dict[str, Value]
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,16 @@ class _Candidate:
 
 
 @dataclass(frozen=True)
+class _Tried:
+    """What was tried, in the new space: all of it, and what may inform the sampler."""
+
+    params: Params
+    agreed: Params
+    label: str
+    whole: bool  # trained to its end
+
+
+@dataclass(frozen=True)
 class _Old:
     """An earlier study in the new study's terms."""
 
@@ -80,8 +89,8 @@ class _Old:
 
 
 def read_prior(config: Config, space: Space) -> Prior:
-    """Read the studies of ``study.prior``. Raises InputError where one does not exist, has no
-    complete trial, or has no searched value in common with `space`.
+    """Read the studies and tables of ``study.prior``. Raises InputError where one does not exist,
+    has no complete trial, or has no searched value in common with `space`.
     """
     olds = [_read(given, config, space) for given in config.study.prior]
     most, trials = config.study.prior_trials, config.budget.trials
@@ -108,7 +117,8 @@ def _count(number: int, word: str) -> str:
 
 
 def _line(old: _Old, chosen: Sequence[_Candidate]) -> str:
-    taken = [c.source.rpartition(" ")[2] for c in chosen if c.source.rpartition(" ")[0] == old.name]
+    start = f"{old.name} "
+    taken = [c.source.removeprefix(start) for c in chosen if c.source.startswith(start)]
     parts = [
         f"prior {old.name!r}: {_count(len(taken), 'configuration')} of "
         f"{_count(old.trials, 'trial')}: "
@@ -130,6 +140,29 @@ def _paths_of(given: str, config: Config) -> tuple[StudyPaths, str | None]:
 
 
 def _read(given: str, config: Config, space: Space) -> _Old:
+    """Return what a study or a table of past results knows in the new study's terms."""
+    file = Path(given).expanduser()
+    if file.suffix.lower() == ".csv" or file.is_file():
+        return _of_results(file.name, read_past_results(file, config.study, space), space)
+    return _of_study(given, config, space)
+
+
+def _of_results(name: str, past: PastResults, space: Space) -> _Old:
+    distributions = space.distributions()
+    paths = {parameter.name: parameter.path for parameter in space.parameters}
+    tried = []
+    for result in past.results:
+        params = translated(result.tried, space)
+        inside = {
+            key: value
+            for key, value in params.items()
+            if holds(distributions[key], result.tried[paths[key]])
+        }
+        tried.append(_Tried(params, inside, f"line {result.line}", result.whole))
+    return _old(name, tried, past.left_out, space)
+
+
+def _of_study(given: str, config: Config, space: Space) -> _Old:
     paths, storage = _paths_of(given, config)
     study = read_study(paths, storage, "study.prior")
     rows = [
@@ -137,38 +170,50 @@ def _read(given: str, config: Config, space: Space) -> _Old:
         for row in ranked(table_of(study, paths.folder))
         if row.state in (State.COMPLETE, State.PAUSED, State.PRUNED)
     ]
-    complete = [row for row in rows if row.state == State.COMPLETE]
-    if not complete:
+    if not any(row.state == State.COMPLETE for row in rows):
         raise InputError(
             f"study.prior: must name studies with a complete trial, got {given!r} with none"
         )
     lines = space_lines(study.user_attrs.get(FINGERPRINT, {}))
-    common = {line["path"] for line in lines.values()} & space.paths
-    if not common:
-        theirs = ", ".join(sorted({line["path"] for line in lines.values()})) or "nothing"
+    searched = {line["path"] for line in lines.values()}
+    if not searched & space.paths:
+        theirs = ", ".join(sorted(searched)) or "nothing"
         raise InputError(
             f"study.prior: must have searched a value that this study searches "
             f"({', '.join(sorted(space.paths))}), got {given!r}, which searched {theirs}"
         )
-    mapped = [_mapped(row, lines, space, paths) for row in rows]
-    evidence = [
-        (known, 1.0 - (place + 0.5) / len(rows))  # the share of trials that it beats
-        for place, (_, known) in enumerate(mapped[:MOST_EVIDENCE])
-        if known
+    tried = [
+        _Tried(
+            *_mapped(row, lines, space, paths),
+            f"t{row.number:03d}",
+            row.state == State.COMPLETE,
+        )
+        for row in rows
     ]
-    agreed = {name for known, _ in evidence for name in known}
-    count = min(len(complete), max(FEWEST_GOOD, math.ceil(GOOD * len(rows))))
+    return _old(paths.name, tried, sorted(searched - space.paths), space)
+
+
+def _old(name: str, tried: Sequence[_Tried], left_out: Sequence[str], space: Space) -> _Old:
+    """Return what is taken of configurations, given best first."""
+    evidence = [
+        (one.agreed, 1.0 - (place + 0.5) / len(tried))  # the share of trials that it beats
+        for place, one in enumerate(tried[:MOST_EVIDENCE])
+        if one.agreed
+    ]
+    agreed = {key for known, _ in evidence for key in known}
+    whole = sum(one.whole for one in tried)
+    count = min(whole, max(FEWEST_GOOD, math.ceil(GOOD * len(tried))))
     return _Old(
-        name=paths.name,
+        name=name,
         good=[
-            _Candidate(params, f"{paths.name} t{row.number:03d}", 1.0 - 0.5 * place / count)
-            for place, (row, (params, _)) in enumerate(zip(rows, mapped[:count], strict=False))
-            if params
+            _Candidate(one.params, f"{name} {one.label}", 1.0 - 0.5 * place / count)
+            for place, one in enumerate(tried[:count])
+            if one.params
         ],
         evidence=evidence,
-        trials=len(rows),
-        agreed=[name for name in space.names if name in agreed],
-        left_out=sorted({line["path"] for line in lines.values()} - space.paths),
+        trials=len(tried),
+        agreed=[key for key in space.names if key in agreed],
+        left_out=[*left_out],
     )
 
 
@@ -190,47 +235,14 @@ def _mapped(
     fixed = {p.path for p in space.parameters if p.name in asked} - set(tried)
     if fixed and (whole := configuration_of(paths, row.number)) is not None:
         tried |= {path: whole[path] for path in fixed if path in whole}
-    params: Params = {}
-    agreed: Params = {}
-    for parameter in space.parameters:
-        if parameter.path not in tried or not active(parameter, params):
-            continue
-        for value in _nearest(parameter, tried[parameter.path]):
-            params[parameter.name] = value
-            line = lines.get(chosen.get(parameter.path, ""), {})
-            if _plain(parameter.fingerprint()) == _plain(line):
-                agreed[parameter.name] = value
+    params = translated(tried, space)
+    agreed = {
+        parameter.name: params[parameter.name]
+        for parameter in space.parameters
+        if parameter.name in params
+        and _plain(parameter.fingerprint()) == _plain(lines.get(chosen.get(parameter.path, ""), {}))
+    }
     return params, agreed
-
-
-def _nearest(parameter: Parameter, value: Any) -> list[Value]:
-    """Return the value of the parameter's distribution that is nearest to `value`; none where
-    nothing is near a word.
-    """
-    if parameter.kind in ("choice", "group"):
-        truth = isinstance(value, bool)
-        same = [c for c in parameter.choices if c == value and isinstance(c, bool) == truth]
-        if not same and all(map(_is_number, (value, *parameter.choices))):
-            return [min(parameter.choices, key=lambda choice: abs(choice - value))]
-        return same[:1]
-    if not _is_number(value):
-        return []
-    if holds(parameter.distribution(), value):
-        return [int(value) if parameter.kind == "int" else float(value)]
-    low, high = _ends(parameter)
-    inside = min(max(float(value), low), high)
-    if parameter.step is not None:
-        inside = min(low + round((inside - low) / parameter.step) * parameter.step, high)
-    return [round(inside) if parameter.kind == "int" else inside]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _ends(parameter: Parameter) -> tuple[float, float]:
-    low, high = parameter.ends()
-    return float(low), float(high)  # type: ignore[arg-type]
 
 
 def _spread(pools: Sequence[Sequence[_Candidate]], space: Space, wanted: int) -> list[_Candidate]:
@@ -244,7 +256,7 @@ def _spread(pools: Sequence[Sequence[_Candidate]], space: Space, wanted: int) ->
     rest = [candidate for pool in pools for candidate in pool[1:]]
 
     def gain(candidate: _Candidate) -> float:
-        nearest = min(_distance(candidate.params, c.params, space) for c in chosen)
+        nearest = min(distance(candidate.params, c.params, space) for c in chosen)
         return candidate.weight * nearest
 
     while rest and len(chosen) < wanted:
@@ -254,26 +266,3 @@ def _spread(pools: Sequence[Sequence[_Candidate]], space: Space, wanted: int) ->
         chosen.append(best)
         rest.remove(best)
     return chosen
-
-
-def _distance(first: Params, second: Params, space: Space) -> float:
-    """Return in how many parameters two configurations differ, numbers by their share of the
-    range.
-    """
-    total = 0.0
-    for parameter in space.parameters:
-        given = [params[parameter.name] for params in (first, second) if parameter.name in params]
-        if len(given) == 1:
-            total += 1.0
-        elif given and given[0] != given[1]:
-            total += _apart(parameter, *given)
-    return total
-
-
-def _apart(parameter: Parameter, first: Any, second: Any) -> float:
-    if parameter.kind in ("choice", "group"):
-        return 1.0
-    low, high = _ends(parameter)
-    if parameter.log:
-        return abs(math.log(first / second)) / math.log(high / low)
-    return abs(float(first) - float(second)) / (high - low)
