@@ -82,7 +82,7 @@ def test_a_key_can_be_searched_exactly_where_it_changes_the_spec(
 ) -> None:
     changed = changed_keys(section, name)
     # By what a trial is judged stands in its spec, since its epochs measure it, but is no choice.
-    judged = {"study.objective", "study.top_k"}
+    judged = {"study.objective", "study.top_k", "study.seeds", "study.folds"}
     assert not any(map(reaches, judged))
     assert {key: reaches(key) for key in changed if key not in judged} == {
         key: value for key, value in changed.items() if key not in judged
