@@ -120,6 +120,24 @@ def test_slots_that_hinder_each_other_are_not_all_used(asked: tuple[Config, Prob
     assert choose(config, problem, [alone, faster], CLOCK, fixed=True).slots == 2
 
 
+def test_a_neighbour_that_comes_while_slots_are_measured_costs_no_slot(
+    asked: tuple[Config, Problem],
+) -> None:
+    config, problem = asked
+    disturbed = Stopwatch(lambda spec: 1.0, index=1)
+    # the two ends of the space in both slots: a first step and three probes each
+    disturbed.step_s = lambda spec: 0.9 if len(disturbed.seen) < 14 else 0.1
+    slots = [Stopwatch(lambda spec: 0.1), disturbed]
+    assert choose(config, problem, slots, CLOCK, fixed=True).slots == 2
+    assert len(disturbed.seen) > 14, "measured again"
+
+
+def test_slots_that_share_a_core_are_all_used(asked: tuple[Config, Problem]) -> None:
+    config, problem = asked
+    slots = [Stopwatch(lambda spec: 0.1), Stopwatch(lambda spec: 0.21, index=1)]
+    assert choose(config, problem, slots, CLOCK, fixed=True).slots == 2
+
+
 def time_config(*more: str) -> Config:
     return compose(["experiment=smoke", "budget.trials=6", "pruner=none", "train.epochs=10", *more])
 
