@@ -86,17 +86,22 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *rows))
 
 
-def write_section(name: str, title: str, body: str) -> None:
-    """Put a section into docs/PERFORMANCE.md, replacing the one of that name, or at the end."""
+def write_section(
+    name: str, title: str, body: str, file: Path | None = None, preamble: str = PREAMBLE
+) -> None:
+    """Put a section into a page, docs/PERFORMANCE.md unless another `file` is given, replacing the
+    one of that name, or at the end.
+    """
+    file = file or PAGE
     begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
     section = f"{begin}\n\n## {title}\n\n{body.strip()}\n\n{end}\n"
-    page = PAGE.read_text() if PAGE.exists() else PREAMBLE
+    page = file.read_text() if file.exists() else preamble
     if begin in page:
         before, _, rest = page.partition(begin)
         page = before + section + rest.partition(end + "\n")[2]
     else:
         page = page.rstrip("\n") + "\n\n" + section
-    PAGE.write_text(page)
+    file.write_text(page)
 
 
 def bar_chart(

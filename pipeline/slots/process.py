@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -52,6 +53,9 @@ _ExecutorManagerThread.add_call_item_to_queue = _add_items_that_are_left
 
 def start_slots(count: int, settings: WorkerSettings) -> list["ProcessSlot"]:
     """Start `count` workers without waiting; they load NumPy while the caller imports the rest."""
+    # Between two calls loky replaces a worker whose memory has grown by 300 MB, as that of a wide
+    # net after a narrow one does; nothing is lost.
+    warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
     if settings.kernels == "auto":
         for pin in PINS:  # loky can add to a worker's environment, not remove from it
             os.environ.pop(pin, None)

@@ -7,8 +7,9 @@ import queue
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import SimpleNamespace
 
 import psutil
@@ -157,3 +158,27 @@ def test_work_that_a_kill_took_away_is_passed_over() -> None:
     assert manager.running_work_items == [4]
     assert manager.call_queue.get_nowait().args == (-1,)
     assert kept.running()
+
+
+HELD: list[bytes] = []
+
+
+def grow() -> None:
+    time.sleep(1.1)  # loky looks at memory once a second
+    HELD.append(b"x" * (400 << 20))
+
+
+def test_a_worker_that_has_grown_is_replaced_without_a_word() -> None:
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        (slot,) = start_slots(1, WorkerSettings())
+        try:
+            before = slot.call(os.getpid)
+            with ThreadPoolExecutor(2) as pool:
+                growing = pool.submit(slot.call, grow)
+                waiting = pool.submit(slot.call, os.getpid)  # while the first computes
+                growing.result()
+                assert waiting.result() != before
+        finally:
+            slot.close()
+    assert [str(one.message) for one in said] == []
