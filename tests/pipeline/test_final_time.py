@@ -177,6 +177,18 @@ def test_a_restart_goes_on_with_what_was_decided(run: Final) -> None:
     check_schedules(second)
 
 
+def test_a_restart_on_a_slower_machine_keeps_what_is_trained(run: Final) -> None:
+    first = run.planned(10.0)
+    run.train(first, lambda spec, used_s: 1.0, epochs=7)
+    (begun,) = first.ends.nets
+    run.train(run.planned(10.0), lambda spec, used_s: 1.5)
+    jobs = net_jobs(run.planned(10.0).decided, run.paths)
+    (folder,) = [f for _, f in jobs if str(f.paths.folder).endswith(begun)]
+    seconds = [row["epoch_s"] for row in folder.history()]
+    assert seconds[:7] == [25.0] * 7, "of the first run"
+    assert seconds[7:-1] == [37.5] * (len(seconds) - 8)
+
+
 def test_members_without_time_are_left_out(run: Final) -> None:
     planned = run.planned(2.0, "final.members=2")
     run.train(planned, lambda spec, used_s: 0.5)
