@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from benchmarks.environment import measured_environment
 from pipeline.configuration import SWEEP, Config, compose
 from pipeline.configuration.overrides import Value
+from pipeline.files import StudyPaths
 from pipeline.reporting.table import load_table
 from pipeline.search.space import Space, searched
 from pipeline.search.translation import Params
+from pipeline.trial_folder import TrialFolder
 
 FOLDER = Path(__file__).parents[1] / "curves"
 CONFIGURATIONS, SEEDS = 150, 3
@@ -68,10 +70,10 @@ def record(name: str, root: Path) -> Path:
     """Run the sweep and write its curves; return the file. Raises CalledProcessError."""
     command = [sys.executable, "-m", "pipeline.sweep", *words_of(name, root)]
     subprocess.run(command, env=measured_environment(1), check=True)
-    return write(name, root / f"curves_{name}", FOLDER / f"{name}.csv")
+    return write(name, StudyPaths(root, f"curves_{name}"), FOLDER / f"{name}.csv")
 
 
-def write(name: str, folder: Path, file: Path) -> Path:
+def write(name: str, paths: StudyPaths, file: Path) -> Path:
     """Write the curves of a finished study."""
     space = searched(settings_of(name))[0]
     epochs = settings_of(name).train.epochs
@@ -79,12 +81,13 @@ def write(name: str, folder: Path, file: Path) -> Path:
     with file.open("w", newline="") as out:
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(["configuration", "net", *space.names, *range(1, epochs + 1)])
-        for trial in load_table(folder, folder.name).trials:
+        for trial in load_table(paths.folder, paths.name).trials:
+            history = TrialFolder(paths.trial(trial.number)).history()
             chosen = [trial.suggested.get(key, "") for key in space.names]
             for net in range(1, SEEDS + 1):
                 key = f"valid_accuracy/net{net}"
-                rows = (trial.history.get(epoch, {}) for epoch in range(1, epochs + 1))
-                curve = [f"{row[key]:.6g}" if row.get(key, np.nan) >= 0 else "" for row in rows]
+                curve = [f"{row[key]:.6g}" if row[key] >= 0 else "" for row in history]
+                curve += [""] * (epochs - len(curve))
                 writer.writerow([trial.number, net, *chosen, *curve])
     return file
 

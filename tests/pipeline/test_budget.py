@@ -155,10 +155,10 @@ def test_epochs_leave_time_for_the_trials_that_are_wanted() -> None:
     # none would be complete.
     assert fitting(config, 2, 200.0, 600.0).epochs == 1
     assert fitting(config, 2, 100.0, 600.0, fixed=True).epochs == 10
-    # A pruner that typically trains 0.6 of the epochs leaves time for 23 / (6 * 0.6) a trial.
-    median = time_config("budget.minutes=10", "pruner=median")
-    plan = fitting(median, 2, 50.0, 600.0)
-    assert (plan.epochs, plan.trials) == (6, 6)
+    # A pruner that typically trains 0.6 of the epochs leaves time for 46 / (12 * 0.6) a trial.
+    median = time_config("budget.minutes=10", "pruner=median", "budget.trials=12")
+    plan = fitting(median, 2, 25.0, 600.0)
+    assert (plan.epochs, plan.trials) == (6, 12)
 
 
 def test_a_budget_that_holds_no_trial_is_refused_with_the_least(
