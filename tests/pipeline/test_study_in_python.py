@@ -16,9 +16,11 @@ from typing import Any
 
 import hydra
 import numpy as np
+import optuna
 import pandas as pd
 import pytest
 from hydra.core.global_hydra import GlobalHydra
+from optuna.trial import TrialState
 
 from cnn_core.errors import InputError
 from pipeline import predict
@@ -94,6 +96,7 @@ def test_trials_are_a_table_with_a_column_a_searched_path(swept: Study) -> None:
     trials = swept.trials
     assert list(trials.columns[:5]) == ["number", "state", "valid_accuracy", "epochs", "seconds"]
     assert list(trials.number) == [0, 1, 2] and set(trials.state) == {"COMPLETE"}
+    assert list(trials.epochs) == [2, 2, 2] and (trials.seconds > 0).all()
     assert set(trials.columns[5:]) == {
         *("model.filters", "model.dropout", "model.init", "optimizer", "optimizer.lr"),
     }
@@ -135,13 +138,13 @@ def test_a_resumed_study_goes_on_and_an_opened_one_must_be_told_how(
     copied: Study, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = copied.trials
-    more = copied.resume("budget.trials=4", slots={"n": 1})
+    more = copied.resume("budget.trials=5", slots={"n": 1})  # the preset's own are 4
     assert more.state == "complete"
-    assert list(more.trials.number) == [0, 1, 2, 3]
+    assert list(more.trials.number) == [0, 1, 2, 3, 4]
     assert list(more.trials.valid_accuracy[:3]) == list(before.valid_accuracy)
-    assert "1 trial to go" in capsys.readouterr().out
+    assert "2 trials to go" in capsys.readouterr().out
     opened = open_study("smoke", root=copied.config.root)
-    assert list(opened.trials.number) == [0, 1, 2, 3]
+    assert list(opened.trials.number) == [0, 1, 2, 3, 4]
     with pytest.raises(InputError, match="opened by its name alone"):
         opened.resume()
 
@@ -244,6 +247,22 @@ def test_a_study_that_is_swept_elsewhere_can_be_looked_at_alone(copied: Study) -
     finally:
         lock.release()
     assert copied.state == "complete"
+
+
+def test_a_trial_runs_where_its_sweep_does_and_is_interrupted_else(copied: Study) -> None:
+    storage = f"sqlite:///{copied.config.paths.study_db}"
+    study = optuna.load_study(study_name="smoke", storage=storage)
+    for _ in range(2):
+        trial = study.ask()
+        trial.suggest_int("model.filters", 4, 8)
+    study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)  # asked again later
+    assert list(copied.trials.state[3:]) == ["INTERRUPTED", "INTERRUPTED"]
+    lock = OwnerLock(copied.config.paths.owner)
+    lock.acquire()
+    try:
+        assert list(copied.trials.state[3:]) == ["RUNNING", "INTERRUPTED"]
+    finally:
+        lock.release()
 
 
 def test_a_sweep_that_cannot_go_on_says_why(copied: Study, monkeypatch: pytest.MonkeyPatch) -> None:
