@@ -13,6 +13,9 @@ from pipeline import evaluate, export, final, sweep, whole_sweep
 from pipeline.bundle import load_bundle
 from pipeline.configuration import SWEEP, Config, command_line, compose
 from pipeline.ensemble import assemble
+from pipeline.files import StudyPaths
+from pipeline.records.time_plans import TimePlanned, note_time
+from pipeline.whole_sweep import carried_s
 from tests.pipeline.final_study import SWEEP_ARGUMENTS
 
 ARGUMENTS = (
@@ -84,3 +87,25 @@ def test_what_follows_keeps_the_sweep_s_settings(
         assert config.tracking.uri == "http://127.0.0.1:5999" and config.quiet
         assert config.tracking.experiment == "contest" and config.root == tmp_path
         assert type(config.arguments) in (evaluate.COMMAND.keys, export.COMMAND.keys)
+
+
+def test_what_a_search_leaves_of_its_time_is_the_final_nets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = StudyPaths(tmp_path, "small")
+    paths.folder.mkdir()
+    monkeypatch.setattr(whole_sweep, "time", SimpleNamespace(time=lambda: 1005.0))
+
+    def note(stage: str, used_s: float, *, used_up: bool = False) -> None:
+        entry = TimePlanned(
+            stage=stage, minutes=10.0, used_s=used_s, text="", used_up=used_up, time_s=1000.0
+        )
+        note_time(paths, entry)
+
+    assert carried_s(paths, 900.0) == 0.0, "nothing was noted"
+    note("search", 200.0)
+    assert carried_s(paths, 900.0) == 0.0, "it did not end for want of time"
+    note("search", 570.0, used_up=True)
+    note("final", 1.0)
+    assert carried_s(paths, 900.0) == 600 - 570 - 5
+    assert carried_s(paths, 1001.0) == 0.0, "an earlier command's search"
