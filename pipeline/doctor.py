@@ -21,7 +21,7 @@ from pipeline.files import StudyPaths, unsound_sqlite
 from pipeline.redact import redact
 from pipeline.reporting.stored_state import state_of
 from pipeline.search.open_study import open_storage, quiet_optuna, read_study, repair
-from pipeline.search.queue import StorageFailed
+from pipeline.search.storage_errors import StorageFailed
 from pipeline.slots.owner_lock import (
     OwnerLock,
     find_semaphores,

@@ -22,9 +22,10 @@ from pipeline.files import StudyPaths
 from pipeline.reporting.foreign_trials import ROUND
 from pipeline.search.open_study import StudyCopies
 from pipeline.search.problem import Problem
-from pipeline.search.queue import TrialQueue, storage_errors
+from pipeline.search.queue import TrialQueue
 from pipeline.search.search_jobs import SearchJobs
 from pipeline.search.storage import labels_of, note, notes_of, running_trial, set_state
+from pipeline.search.storage_errors import storage_errors
 from pipeline.search.trial import Context, Training
 from pipeline.slots.retry import Paused
 from pipeline.slots.slot import Slot, SlotError
@@ -143,7 +144,7 @@ class LockstepJobs(SearchJobs):
             self._epoch += 1
         elif self._goes_on():
             self._round, self._epoch = self._new_round(), 1
-        else:
+        if not self._live():
             return False
         self._waiting = [trial for trial in self._round if trial.is_behind(self._epoch)]
         return True

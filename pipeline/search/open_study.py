@@ -25,9 +25,9 @@ from pipeline.files import StudyPaths, sqlite_file, sqlite_url, unsound_sqlite
 from pipeline.redact import redact
 from pipeline.reporting.foreign_trials import FORKED_FROM, MARKED_FROM
 from pipeline.search.fingerprint import FINGERPRINT, Fingerprint, differences
-from pipeline.search.queue import StorageFailed, storage_errors
 from pipeline.search.read_only_storage import ReadOnlyStorage
 from pipeline.search.storage import MirrorStorage, set_state
+from pipeline.search.storage_errors import StorageFailed, storage_errors
 
 LOCK_WAIT_S = 10.0  # a database locked by another program for longer is an error
 CODE = "code"

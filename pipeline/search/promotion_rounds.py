@@ -17,9 +17,10 @@ from pipeline.events import State, TrialEnded
 from pipeline.reporting.foreign_trials import ASKED
 from pipeline.search.deterministic import LockstepJobs, RoundTrial
 from pipeline.search.promotion import Promotion, TrialSoFar, Turn
-from pipeline.search.queue import COUNTED, storage_errors
+from pipeline.search.queue import COUNTED
 from pipeline.search.rungs import RUNG, known_trials
 from pipeline.search.storage import running_trial
+from pipeline.search.storage_errors import storage_errors
 from pipeline.search.trial import Training
 from pipeline.trial_folder import TrialFolder
 
@@ -49,8 +50,9 @@ class PromotionRounds(LockstepJobs):
     def _new_round(self) -> list[RoundTrial]:
         study = self.queue.study
         with storage_errors():
-            trials = study.get_trials(deepcopy=False)
             plan = [Stretch(*stretch) for stretch in study.user_attrs.get(PLAN, [])]
+            self._pause_again(plan)
+            trials = study.get_trials(deepcopy=False)
             if all(stretch.is_over(trials) for stretch in plan):
                 plan = self._planned(trials)
                 study.set_user_attr(PLAN, [dataclasses.astuple(stretch) for stretch in plan])
@@ -63,6 +65,17 @@ class PromotionRounds(LockstepJobs):
             if not stretch.is_over(trials):
                 found.append(self._taken_up(stretch, copy, trials))
         return found
+
+    def _pause_again(self, plan: Sequence[Stretch]) -> None:
+        """Put back to their rungs the trials that a kill interrupted while the study's end told
+        them: no round goes on with them.
+        """
+        trials = self.queue.study.get_trials(deepcopy=False)
+        inside = {stretch.number for stretch in plan if not stretch.is_over(trials)}
+        for trial in trials:
+            waits = trial.state == TrialState.WAITING and trial.user_attrs.get(RUNG)
+            if waits and trial.number not in inside and (trial.last_step or 0) >= waits:
+                self.queue.pause_again(trial)
 
     def _planned(self, trials: Sequence[FrozenTrial]) -> list[Stretch]:
         rule, total = self.queue.rule, self.queue.total

@@ -2,17 +2,14 @@
 with a ticket for each trial.
 """
 
-import contextlib
 import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import optuna
-from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.events import State, TrialEnded
 from pipeline.redact import redact
@@ -25,21 +22,19 @@ from pipeline.search.rungs import (
     RUNG,
     known_trials,
     pause,
+    pause_again,
     promote,
     still_paused,
     tell_pruned,
 )
 from pipeline.search.storage import asking, reported_epochs, set_state
+from pipeline.search.storage_errors import storage_errors
 from pipeline.slots.stop_request import FAILED, Stop
 
 Suggest = Callable[[optuna.Trial], list[str]]  # a trial's overrides
 Asked = tuple[optuna.Trial, list[str]]
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 REPLANNED = "replanned"  # user attribute of a trial: overrides that moved its end while it trained
-
-
-class StorageFailed(Exception):  # noqa: N818 - named like the other ways a sweep ends
-    """The study's database cannot be read or written; the message holds the underlying cause."""
 
 
 class TrialQueue:
@@ -218,6 +213,12 @@ class TrialQueue:
         with self._changed, storage_errors():
             return still_paused(self.study)
 
+    def pause_again(self, stored: FrozenTrial) -> None:
+        """Pause a trial in the queue that a kill has taken back from its rung."""
+        with self._changed, storage_errors():
+            pause_again(self.study, stored)
+            self._counted += 1
+
     def tell_pruned(self, stored: FrozenTrial) -> None:
         """Tell that a paused trial is pruned, now that the study ends."""
         with self._changed, storage_errors():
@@ -286,15 +287,3 @@ class TrialQueue:
     def _wake(self) -> None:
         with self._changed:
             self._changed.notify_all()
-
-
-@contextlib.contextmanager
-def storage_errors() -> Iterator[None]:
-    """Turn Optuna's and SQLAlchemy's database errors into StorageFailed with the root message."""
-    try:
-        yield
-    except (StorageInternalError, SQLAlchemyError) as error:
-        cause: BaseException = error
-        while cause.__cause__ is not None or getattr(cause, "orig", None) is not None:
-            cause = cause.__cause__ or cause.orig  # type: ignore[attr-defined]
-        raise StorageFailed(f"the study's database: {redact(str(cause)).strip()}") from error

@@ -40,12 +40,12 @@ from pipeline.search.open_study import (
 )
 from pipeline.search.problem import Problem
 from pipeline.search.promotion_rounds import PromotionRounds
-from pipeline.search.queue import StorageFailed, storage_errors
 from pipeline.search.runner import Runner, Usage
 from pipeline.search.samplers import grid
 from pipeline.search.search_jobs import SearchJobs
 from pipeline.search.search_time import SearchTime
 from pipeline.search.session import Session, make_problem, open_session
+from pipeline.search.storage_errors import StorageFailed, storage_errors
 from pipeline.search.study_clock import StudyClock
 from pipeline.search.trial import OUT_OF_TIME, Context
 from pipeline.slots.slot import Machine, Slot, SlotError

@@ -24,8 +24,13 @@ def pause(study: optuna.Study, trial: Trial, reason: str) -> None:
     """Pause a running trial after the last epoch reported."""
     trial.set_user_attr(REASON, reason)
     trial.set_user_attr(PAUSED, True)
-    values = study.get_trials(deepcopy=False)[trial.number].intermediate_values
-    set_state(study, trial, TrialState.PRUNED, [values[max(values)]])
+    pause_again(study, study.get_trials(deepcopy=False)[trial.number])
+
+
+def pause_again(study: optuna.Study, stored: FrozenTrial) -> None:
+    """Pause a trial that has not ended, and was paused after its last epoch before."""
+    values = stored.intermediate_values
+    set_state(study, stored, TrialState.PRUNED, [values[max(values)]])
 
 
 def promote(study: optuna.Study, promotion: Promotion) -> Trial:

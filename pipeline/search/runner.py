@@ -20,7 +20,7 @@ from cnn_core.errors import InputError
 from pipeline.events import State, TrialEnded
 from pipeline.redact import redact
 from pipeline.search.problem import Job
-from pipeline.search.queue import StorageFailed
+from pipeline.search.storage_errors import StorageFailed
 from pipeline.search.study_clock import StudyClock
 from pipeline.search.trial import OUT_OF_TIME, Context, NoTimeLeft, Training
 from pipeline.slots.retry import Paused

@@ -228,6 +228,22 @@ def test_a_kill_between_the_writes_of_a_pause_or_promotion_loses_nothing(
     assert set(epochs_trained(quick).values()) == {1}
 
 
+@pytest.mark.parametrize("point", ["running_trial", "reopen", "label"])
+def test_a_kill_within_a_promotion_of_a_round_keeps_its_bits(
+    root: Path, quick: Path, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    more = [*PROMOTE, "budget.trials=6", "study.deterministic=true", "study.round=3"]
+    whole = search(root, *more, name="whole")
+    with monkeypatch.context() as broken:
+
+        def killed(*_: Any) -> None:
+            raise RuntimeError("killed here")
+
+        broken.setattr(rungs, point, killed)
+        assert "killed here" in search(root, *more, name="killed").stop.reason
+    assert plain(search(root, *more, name="killed")) == plain(whole)
+
+
 @pytest.mark.parametrize("pruner", PRUNERS)
 def test_deterministic_rounds_give_the_same_bits_with_any_slots_and_interruptions(
     root: Path, quick: Path, pruner: list[str]

@@ -16,9 +16,11 @@ from pipeline.search import leaderboard
 from pipeline.search.budget import TimePlan
 from pipeline.search.problem import costs_of
 from pipeline.search.run_sweep import jobs_of
+from pipeline.search.rungs import RUNG
 from pipeline.search.runner import Runner, Usage
 from pipeline.search.search_time import SearchTime
 from pipeline.search.session import Session, make_problem, open_session
+from pipeline.search.storage import running_trial
 from pipeline.search.trial import Context
 from pipeline.trial_folder import TrialFolder
 from tests.pipeline.played_time import Pace, PlayedClock, PlayedSlot, clock_of, untimed
@@ -116,6 +118,26 @@ def test_a_trial_whose_end_was_moved_keeps_it_when_it_goes_on(tmp_path: Path) ->
     stored = TrialFolder(paths(tmp_path).trial(0)).read()
     assert compose(stored.overrides).train.replanned == moved.replanned
     assert len(stored.history) == moved.epochs
+
+
+RUNGS = ("pruner=promote", "pruner.min_epochs=6")
+
+
+def test_the_trial_that_is_to_be_complete_does_not_pause_at_a_rung(tmp_path: Path) -> None:
+    # It has 5 epochs when the machine becomes slow; a pause after the sixth would be its last.
+    session, clock = searched(tmp_path, 1.0, lambda _, used: 1.0 if used < 20 else 4.0, *RUNGS)
+    assert session.queue.counts()["COMPLETE"] == 1 and clock.used_s <= 65
+    trial = session.study.trials[0]
+    assert trial.state.name == "COMPLETE" and max(trial.intermediate_values) > 6
+
+
+def test_it_does_not_when_it_goes_on_either(tmp_path: Path) -> None:
+    pace: Pace = lambda _, used: 1.0 if used < 20 else 4.0 if used < 30 else 40.0  # noqa: E731
+    session, _ = searched(tmp_path, 1.0, pace, *RUNGS)
+    assert session.queue.counts() == {"INTERRUPTED": 1}
+    (stored,) = session.study.get_trials(deepcopy=False)
+    assert stored.user_attrs[RUNG] == 6
+    assert session.queue.until(running_trial(session.study, stored)) is None
 
 
 def test_slower_epochs_are_noted_with_what_still_fits(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from pipeline.configuration import SWEEP, command_line
 from pipeline.configuration.termination import RunFailed, Terminated
 from pipeline.files import StudyPaths
 from pipeline.search import run_sweep
-from pipeline.search.queue import StorageFailed
+from pipeline.search.storage_errors import StorageFailed
 from pipeline.slots.owner_lock import OwnerLock
 from pipeline.study import Study, compose, open_study, sweep
 from pipeline.trial_folder import TrialFolder

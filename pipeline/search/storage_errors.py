@@ -1,0 +1,25 @@
+"""The study's database cannot be read or written: one exception with the underlying cause."""
+
+import contextlib
+from collections.abc import Iterator
+
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import SQLAlchemyError
+
+from pipeline.redact import redact
+
+
+class StorageFailed(Exception):  # noqa: N818 - named like the other ways a sweep ends
+    """The study's database cannot be read or written; the message holds the underlying cause."""
+
+
+@contextlib.contextmanager
+def storage_errors() -> Iterator[None]:
+    """Turn Optuna's and SQLAlchemy's database errors into StorageFailed with the root message."""
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError) as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None or getattr(cause, "orig", None) is not None:
+            cause = cause.__cause__ or cause.orig  # type: ignore[attr-defined]
+        raise StorageFailed(f"the study's database: {redact(str(cause)).strip()}") from error
