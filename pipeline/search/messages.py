@@ -107,6 +107,11 @@ def plan_lines(
         f"{slots} slot{'s' if slots > 1 else ''} on {machine.processor}, {machine.blas}{kernels}, "
         f"{config.sampler.name} sampler, {config.pruner.name} pruner",
     ]
+    if queue.rule is not None and queue.rule.first >= config.train.epochs:
+        lines.append(
+            f"pruner {config.pruner.name}: no trial pauses, since the first look is after epoch "
+            f"{queue.rule.first} and a trial has {config.train.epochs}"
+        )
     seconds = statistics.fmean(epoch_seconds(job, problem.training_images, machine) for job in jobs)
     parameters = max(job.extra["parameters"] for job in jobs)
     trials = queue.total or 20

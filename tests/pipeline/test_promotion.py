@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
+import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.configuration import compose
 from pipeline.events import State
+from pipeline.search.messages import plan_lines
 from pipeline.search.promotion import (
     AsyncHalving,
     GrowingHalving,
@@ -17,7 +21,12 @@ from pipeline.search.promotion import (
     TrialSoFar,
     Turn,
     crossing_noise,
+    rule_of,
 )
+from pipeline.search.queue import TrialQueue
+from pipeline.search.session import make_problem
+from pipeline.slots.stop_request import Stop
+from tests.pipeline.here_slot import HereSlot
 
 ASHA = AsyncHalving(min_epochs=1, factor=3, epochs=9)  # rungs 1, 3, 9
 
@@ -251,3 +260,16 @@ def test_each_rung_keeps_the_best_floor_of_the_one_below(
         assert there == set(range(n - max(kept, 1), n)), "or the best alone"
     trained = sum(trial.epoch for trial in table.values())
     assert trained == pytest.approx(rule.share(n) * n * 9)
+
+
+@pytest.mark.parametrize(("epochs", "said"), [(2, True), (3, False)])
+def test_a_rung_that_no_trial_pauses_at_is_told_of(tmp_path: Path, epochs: int, said: bool) -> None:
+    words = ["experiment=smoke", f"root={tmp_path}", "pruner=promote", f"train.epochs={epochs}"]
+    config = compose(words)
+    queue = TrialQueue(optuna.create_study(), 4, Stop(), 1, rule_of(config.pruner, epochs))
+    machine = HereSlot(Stop()).machine()
+    lines = plan_lines(config, make_problem(config)[0], queue, 1, machine)
+    found = [line for line in lines if "no trial pauses" in line]
+    assert bool(found) is said
+    if said:
+        assert found[0].endswith("the first look is after epoch 2 and a trial has 2")
