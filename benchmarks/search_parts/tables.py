@@ -9,7 +9,6 @@ value.
 
 import importlib.util
 import tempfile
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from optuna.samplers import BaseSampler, GPSampler, TPESampler
 
 from pipeline.configuration import compose
 from pipeline.search.auto_sampler import AutoSampler, choose_samplers
+from pipeline.search.open_study import quiet_optuna
 from pipeline.search.samplers import make_sampler
 from pipeline.search.space import Space
 
@@ -68,7 +68,7 @@ def _by(make: Callable[[Space, int], BaseSampler]) -> Search:
     """Return a search by an Optuna sampler."""
 
     def search(table: PublicTable, seed: int, trained: Trained) -> None:
-        warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+        quiet_optuna()
         study = optuna.create_study(direction="maximize", sampler=make(table.space, seed))
         for _ in range(TRIALS):
             trial = study.ask()

@@ -6,7 +6,6 @@ import pytest
 from benchmarks.search import tables_section
 from benchmarks.search_parts import tables
 from benchmarks.search_parts.tables import PublicTable, found, ranks
-from pipeline.search.open_study import quiet_optuna
 from pipeline.search.space import Space
 
 
@@ -33,7 +32,6 @@ def test_a_table_s_values_and_shares() -> None:
 
 @pytest.mark.parametrize("search", ["random", "ours (sampler=auto)", "Optuna's TPE"])
 def test_a_search_finds_the_best_of_nine(search: str) -> None:
-    quiet_optuna()
     assert found(made(), search, seed=1) == 4.0
 
 
@@ -41,7 +39,6 @@ def test_what_is_chosen_is_judged_by_its_mean(monkeypatch: pytest.MonkeyPatch) -
     table = made()
     table._repeats["00"] = np.array([100.0, -100.0])  # lucky once
     monkeypatch.setattr(tables, "TRIALS", 400)
-    quiet_optuna()
     assert found(table, "random", seed=0) == 0.0
 
 
