@@ -94,10 +94,10 @@ def read_idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
     the file and the offset, in uncompressed bytes, where it breaks the format.
     """
     with open_idx(path) as stream:
-        return _read(stream, path, dimensions)
+        return _read_values(stream, path, dimensions)
 
 
-def _read(stream: BinaryIO, path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
+def _read_values(stream: BinaryIO, path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
     header = stream.read(4)
     if header != bytes((0, 0, UNSIGNED_BYTE, dimensions)):
         rule = (
