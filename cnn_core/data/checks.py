@@ -41,7 +41,7 @@ def read_regular(path: Path, most: int) -> bytes:
     """Return a file's bytes, of which there may be `most`. Raises as `open_regular` does."""
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
-        content = file.read(most + 1) if size <= most else b""
+        content = file.read(size + 1) if size <= most else b""  # `read` allocates what it is told
     if max(size, len(content)) > most:
         raise InputError(f"{path}: may have at most {most:,} bytes, got {size:,}")
     return content

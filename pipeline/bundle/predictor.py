@@ -164,6 +164,8 @@ class Bundle:
         on the other background than training's are turned round. Raises
         BundleError for pictures that do not fit or whose range is not certain.
         """
+        if full_scale is not None and not 1e-30 <= full_scale <= 1e30:
+            raise BundleError(f"full_scale must be above 0 and finite, got {full_scale}")
         planes = [self._planes(np.asarray(picture)) for picture in pictures]
         try:
             if full_scale is None:
@@ -179,6 +181,8 @@ class Bundle:
 
     def _planes(self, picture: NDArray[Any]) -> NDArray[Any]:
         """Return one picture as (C, H, W)."""
+        if picture.dtype.kind not in "uifb":
+            raise BundleError(f"pictures must be numbers, got {picture.dtype}")
         if picture.ndim == 1 and picture.size == int(np.prod(self.image_shape)):
             return picture.reshape(self.image_shape)
         if picture.ndim == 2:

@@ -84,6 +84,7 @@ def predict_blocks(
 # Images computed at once: with fewer, the overhead of calls for small tiles is too high
 # (docs/LOG.md, Speed: inference).
 BATCH = 100
+MOST_CORRELATIONS = 128  # each of a megabyte or two
 # Working memory for each shape, used by one net at a time.
 Correlations = dict[tuple[Window, tuple[int, ...]], Correlation]
 
@@ -115,12 +116,15 @@ class QuickNet(Net):
                 np.maximum(block, np.float32(0), out=block)
 
         correlation.forward(x, W, y, use)
+        correlation.forget()  # else a net would hold the inputs of all its convolutions
         return y
 
     def _correlation(self, x: Array, operation: Operation, W: Array) -> Correlation:
         stride, padding = tuple(operation["stride"]), tuple(operation["padding"])
         window = Window((W.shape[2], W.shape[3]), stride, padding, (x.shape[1], x.shape[2]))
         if (window, W.shape) not in self._correlations:
+            if len(self._correlations) == MOST_CORRELATIONS:
+                self._correlations.clear()
             self._correlations[window, W.shape] = choose_correlation(window, W.shape, np.float32)
         return self._correlations[window, W.shape]
 

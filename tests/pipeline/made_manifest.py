@@ -22,7 +22,8 @@ def made_manifest(
         image_shape=(channels, height, width),
         classes=classes,
         members=tuple(
-            BundleMember(name=f"m{k}", temperature=t, nets=(NET,)) for k, t in enumerate(temperatures)
+            BundleMember(name=f"m{k}", temperature=t, nets=(NET,))
+            for k, t in enumerate(temperatures)
         ),
         combine=combine or Combine(method="uniform", weights=(1 / count,) * count, temperature=1.0),
         views=tuple(tuple(view) for view in views),
