@@ -139,9 +139,8 @@ def _tested(seed: int, root: Path, overrides: Sequence[str], minutes: float) -> 
             BundleScores(),
         ),
     )
-    code = evaluate.main(
-        compose([f"bundle={folder / 'bundle'}", f"root={root}", "slots.n=1"], evaluate.COMMAND)
-    )
+    config = compose([f"root={root}", "slots.n=1"], evaluate.COMMAND)
+    code = evaluate.evaluate(config, folder / "bundle", folder / "evaluation")
     assert code == 0
     accuracy = json.loads((folder / "evaluation" / "test.json").read_text())["accuracy"]
     print(f"seed {seed}: {accuracy:.3%} in {minutes:.1f} min", flush=True)

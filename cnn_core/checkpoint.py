@@ -197,7 +197,7 @@ def _read(path: Path, kind: str) -> tuple[dict[str, AnyArray], dict[str, Any]]:
             )
     except InputError as error:
         raise CheckpointError(str(error)) from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(

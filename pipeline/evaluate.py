@@ -68,23 +68,36 @@ COMMAND = Command(
 
 
 def main(config: Config) -> int:
-    """Evaluate what the arguments name; return the exit code."""
+    """Evaluate what the arguments name; return the exit code. Raises InputError for a given bundle
+    without a labelled input: what a stranger's bundle says of paths and overrides is not taken.
+    """
     keys: EvaluateKeys = config.arguments
+    if keys.bundle is not None and keys.input is None:
+        raise InputError(
+            "input: must be a labelled file or folder where bundle= names a bundle, which may be "
+            "anybody's, got none; study.name=NAME alone scores a study on its own test images"
+        )
     clear_pins(config)
     with _bundle_folder(config, keys.bundle) as folder:
-        bundle = open_bundle(folder)
-        target = (
-            Path(keys.bundle).expanduser().parent if keys.bundle else config.paths.folder
-        ) / "evaluation"
-        sets = (
-            _file_set(bundle, keys)
-            if keys.input is not None
-            else _held_out_sets(config, bundle, target)
-        )
-        for labelled in sets:
-            scored = score(labelled, bundle, folder, config.slots.n or joblib.cpu_count())
-            write_scored(target, scored)
-            print(scored.line())
+        home = Path(keys.bundle).expanduser().parent if keys.bundle else config.paths.folder
+        return evaluate(config, folder, home / "evaluation")
+
+
+def evaluate(config: Config, folder: Path, target: Path) -> int:
+    """Score the bundle in `folder` on the labelled input, or else, where it is one's own, on the
+    data that its overrides name; write into `target` and return the exit code.
+    """
+    keys: EvaluateKeys = config.arguments
+    bundle = open_bundle(folder)
+    sets = (
+        _file_set(bundle, keys)
+        if keys.input is not None
+        else _held_out_sets(config, bundle, target)
+    )
+    for labelled in sets:
+        scored = score(labelled, bundle, folder, config.slots.n or joblib.cpu_count())
+        write_scored(target, scored)
+        print(scored.line())
     print(f"written to {target}")
     return 0
 

@@ -8,7 +8,9 @@ import numpy as np
 
 from cnn_core.axes import Indices
 from cnn_core.data.image_form import ImageForm
+from cnn_core.errors import InputError
 
+MOST_CLASSES = 1_000_000  # that are only counted
 # The fields that make a digest: those that came later concern other pictures.
 OLD = ("channels", "height", "width", "full_scale", "invert", "normalize")
 
@@ -57,8 +59,14 @@ def about_from(manifest: dict[str, Any], shape: tuple[int, ...]) -> About:
     """Return what a manifest says; one of before names and forms has numbered classes."""
     channels, height, width = shape[1:]
     form = {"channels": channels, "height": height, "width": width, **manifest.get("form", {})}
-    names = manifest.get("class_names") or numbered_classes(int(manifest["classes"]))
+    names = manifest.get("class_names")
+    if not names:
+        if not 1 <= manifest["classes"] <= MOST_CLASSES:
+            raise InputError(f"classes must be 1 to {MOST_CLASSES:,}, got another number")
+        names = numbered_classes(manifest["classes"])
     groups = tuple(tuple(map(int, group)) for group in manifest.get("groups", ()))
+    if any(not 0 <= index < shape[0] for group in groups for index in group):
+        raise InputError(f"groups must hold indices of {shape[0]} pictures, got others")
     return About(
         name=str(manifest["name"]),
         class_names=tuple(map(str, names)),

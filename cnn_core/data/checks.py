@@ -1,7 +1,13 @@
-"""Checks that all readers share: sizes that a file can hold, labels, pixels, labelled sets."""
+"""Checks that all readers share: regular files, sizes that a file can hold, labels, labelled sets.
+NumPy alone: a bundle's predict.py holds this file.
+"""
 
+import errno
+import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -15,15 +21,41 @@ MAX_RATIO = 100
 MAX_BYTES = 4 << 30
 
 
-def check_plausible_size(path: Path, stated_bytes: int, where: str) -> None:
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading. Raises InputError for a pipe or a device, whose bytes may never come
+    or never end, OSError as the system reports it.
+    """
+    # A FIFO without a writer would keep `open` waiting; regular files know no such waiting.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    handle = os.open(path, flags)
+    kind = os.fstat(handle).st_mode
+    if stat.S_ISREG(kind):
+        return os.fdopen(handle, "rb")
+    os.close(handle)
+    if stat.S_ISDIR(kind):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise InputError(f"{path}: must be a regular file, got a pipe or a device")
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """Return a file's bytes, of which there may be `most`. Raises as `open_regular` does."""
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        content = file.read(size + 1) if size <= most else b""  # `read` allocates what it is told
+    if max(size, len(content)) > most:
+        raise InputError(f"{path}: may have at most {most:,} bytes, got {size:,}")
+    return content
+
+
+def check_plausible_size(stated_bytes: int, file_bytes: int, where: str) -> None:
     """Refuse a file that states more bytes than it can reasonably hold; nothing of that size has
     been allocated yet.
     """
-    limit = min(MAX_BYTES, max(ALWAYS_ALLOWED_BYTES, MAX_RATIO * path.stat().st_size))
+    limit = min(MAX_BYTES, max(ALWAYS_ALLOWED_BYTES, MAX_RATIO * file_bytes))
     if stated_bytes > limit:
         raise InputError(
-            f"{path}: {where}: a file of {path.stat().st_size:,} bytes may hold at most {limit:,}, "
-            f"it states {stated_bytes:,}"
+            f"{where}: a file of {file_bytes:,} bytes may hold at most {limit:,}, it states "
+            f"{stated_bytes:,}"
         )
 
 

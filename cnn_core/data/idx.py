@@ -3,7 +3,7 @@ against what the file can hold.
 
 Format: two zero bytes, one for the type (8: unsigned byte), one for the number of dimensions, then
 each size as a big-endian 32-bit number, then the values in C order. Source: the MNIST database's
-page.
+page. NumPy alone: a bundle's predict.py holds this file.
 """
 
 import gzip
@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cnn_core.axes import Images, Labels
-from cnn_core.data.checks import check_labels, check_plausible_size
+from cnn_core.data.checks import check_labels, check_plausible_size, open_regular
 from cnn_core.errors import InputError
 
 UNSIGNED_BYTE = 8
@@ -38,7 +38,7 @@ class IdxHeader(NamedTuple):
 def open_idx(path: Path) -> Iterator[BinaryIO]:
     """Open an IDX file, unpacked where it is compressed; what gzip raises becomes InputError."""
     try:
-        with path.open("rb") as raw:
+        with open_regular(path) as raw:
             compressed = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
             yield cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if compressed else raw
@@ -68,7 +68,7 @@ def idx_header(path: Path) -> IdxHeader:
             )
         shape, dtype = _shape(stream, path, start[3]), np.dtype(TYPES[start[2]])
     size = math.prod(shape) * dtype.itemsize
-    check_plausible_size(path, size, f"offset 4: dimensions {shape}")
+    check_plausible_size(size, path.stat().st_size, f"{path}: offset 4: dimensions {shape}")
     return IdxHeader(shape, dtype, 4 + 4 * len(shape))
 
 
@@ -94,10 +94,10 @@ def read_idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
     the file and the offset, in uncompressed bytes, where it breaks the format.
     """
     with open_idx(path) as stream:
-        return _read(stream, path, dimensions)
+        return _read_values(stream, path, dimensions)
 
 
-def _read(stream: BinaryIO, path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
+def _read_values(stream: BinaryIO, path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
     header = stream.read(4)
     if header != bytes((0, 0, UNSIGNED_BYTE, dimensions)):
         rule = (
@@ -107,7 +107,7 @@ def _read(stream: BinaryIO, path: Path, dimensions: int) -> npt.NDArray[np.uint8
         raise InputError(f"{path}: offset 0: {rule}, got {header[:4].hex(' ') or 'an empty file'}")
     shape = _shape(stream, path, dimensions)
     size, start = math.prod(shape), 4 + 4 * dimensions
-    check_plausible_size(path, size, f"offset 4: dimensions {shape}")
+    check_plausible_size(size, path.stat().st_size, f"{path}: offset 4: dimensions {shape}")
     values = np.empty(size, np.uint8)
     view, done = values.data, 0
     while done < size:

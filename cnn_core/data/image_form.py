@@ -18,6 +18,9 @@ NORMALIZATIONS = ("none", "mnist")
 OTHER_SIZES = ("resample", "mnist", "box", "refuse")
 # What a picture's brightest value can be: two levels, 8x8 digits of 17, and 8 to 16 bits.
 FULL_SCALES = (1.0, 16.0, 255.0, 1023.0, 4095.0, 16383.0, 65535.0)
+# Of one picture, before it is brought to a net's size: what it takes stays below 200 MB.
+MAX_PIXELS, MAX_SIDE = 16_000_000, 1 << 15
+_ROWS = 64  # that become grey at once
 _GREY = np.array([19595, 38470, 7471], np.int64)  # of 65536: red, green, blue (ITU-R BT.601)
 
 
@@ -56,6 +59,7 @@ class ImageForm:
         """Return one picture (C, H, W) as (channels, height, width) uint8. Raises InputError for
         values out of range or channels that do not fit; `where` names the picture.
         """
+        check_pixels(picture.shape[1], picture.shape[2], where)
         planes = _with_channels(as_bytes(picture, self.full_scale, where), self.channels, where)
         if self.invert:
             planes = 255 - planes
@@ -101,6 +105,25 @@ class ImageForm:
         return ", ".join(parts)
 
 
+def fits_limits(height: int, width: int) -> bool:
+    """Tell whether a picture may be that large."""
+    return height * width <= MAX_PIXELS and max(height, width) <= MAX_SIDE
+
+
+def check_pixels(height: int, width: int, where: str = "") -> None:
+    """Raise InputError for a picture of more than 16 megapixels or a side beyond 32,768."""
+    if height * width > MAX_PIXELS:
+        raise InputError(
+            f"a picture must have at most {MAX_PIXELS:,} pixels, got {width}x{height}{_at(where)}; "
+            "make it smaller (a JPEG is reduced while it is read)"
+        )
+    if max(height, width) > MAX_SIDE:
+        raise InputError(
+            f"a picture's sides may have at most {MAX_SIDE:,} pixels, got {width}x{height}"
+            f"{_at(where)}"
+        )
+
+
 def full_scale_of(largest: float) -> float:
     """Return the value that stands for white where the brightest value found is `largest`: the next
     of `FULL_SCALES`, or `largest` itself beyond them; for fractions below one half, which would be
@@ -126,8 +149,8 @@ def as_bytes(values: NDArray[Any], full_scale: float, where: str = "") -> Bytes:
     if wrong.any():
         found = values[tuple(axis[0] for axis in np.nonzero(wrong))]
         raise InputError(f"pixels must be from 0 to {full_scale:g}, got {found:g}{_at(where)}")
-    scaled: Bytes = np.rint(values * (255.0 / full_scale)).astype(np.uint8)
-    return scaled
+    scaled = np.asarray(values * (255.0 / full_scale))
+    return np.rint(scaled, out=scaled).astype(np.uint8)
 
 
 def _with_channels(planes: Bytes, channels: int, where: str) -> Bytes:
@@ -135,8 +158,11 @@ def _with_channels(planes: Bytes, channels: int, where: str) -> Bytes:
     if len(planes) == channels:
         return planes
     if channels == 1 and len(planes) == 3:
-        grey = np.tensordot(_GREY, planes.astype(np.int64), axes=1) + 32768
-        return np.asarray(grey >> 16, np.uint8)[None]
+        grey = np.empty((1, *planes.shape[1:]), np.uint8)
+        for top in range(0, planes.shape[1], _ROWS):
+            rows = planes[:, top : top + _ROWS].astype(np.int64)
+            grey[0, top : top + _ROWS] = (np.tensordot(_GREY, rows, axes=1) + 32768) >> 16
+        return grey
     if len(planes) == 1:
         return np.repeat(planes, channels, axis=0)
     raise InputError(

@@ -2,7 +2,7 @@
 allocated or mapped.
 
 Format: NumPy Enhancement Proposal 1: the magic bytes, a version, the header's length, and a literal
-of three fields.
+of three fields. NumPy alone: a bundle's predict.py holds this file.
 """
 
 import ast
@@ -14,6 +14,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from cnn_core.data.checks import open_regular
 from cnn_core.errors import InputError
 
 MAX_HEADER_BYTES = 4096
@@ -81,6 +82,12 @@ def read_npy_header(file: IO[bytes], where: str) -> NpyHeader:
             f"{where}: offset 10: must be plain numbers or text (no objects), got "
             f"{str(descr)[:40]!r}, shape {str(shape)[:40]}"
         )
+    # Of an empty array NumPy counts the other axes.
+    if 0 in shape and math.prod(n for n in shape if n) * dtype.itemsize >= 1 << 63:
+        raise InputError(
+            f"{where}: offset 10: an array must have a size that NumPy can count, got shape "
+            f"{str(shape)[:40]} {dtype}"
+        )
     return NpyHeader(shape, fortran, dtype, (12 if wide else 10) + length)
 
 
@@ -100,7 +107,7 @@ def npy_header(path: Path) -> NpyHeader:
     """Return the header of a .npy file whose length is what the header says. Raises InputError
     where it is not.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         header = read_npy_header(file, str(path))
         size = os.fstat(file.fileno()).st_size
     if header.length + header.size_bytes != size:
@@ -115,7 +122,7 @@ def npy_header(path: Path) -> NpyHeader:
 def read_npy(path: Path) -> npt.NDArray[Any]:
     """Return the array of a .npy file, read whole; refuses as `npy_header` does."""
     header = npy_header(path)
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         file.seek(header.length)
         content = file.read(header.size_bytes)
     if len(content) < header.size_bytes:

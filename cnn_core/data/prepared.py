@@ -18,12 +18,14 @@ import numpy.typing as npt
 
 from cnn_core.axes import Images, Indices, Labels
 from cnn_core.data.about import About, about_from, numbered_classes
-from cnn_core.data.checks import check_labelled, check_labels
+from cnn_core.data.checks import check_labelled, check_labels, open_regular, read_regular
 from cnn_core.data.image_form import ImageForm
+from cnn_core.data.npy import npy_header, read_npy
 from cnn_core.errors import InputError
 
 VERSION = 1
 CHUNK = 1 << 20
+MOST_MANIFEST_BYTES = 64 << 20  # it lists all copies of pictures
 
 
 class DataAbsentError(InputError):
@@ -214,16 +216,18 @@ def open_prepared(folder: str, digest: str) -> Prepared:
     if not (root / "manifest.json").is_file():
         raise DataAbsentError(f"data {digest[:12]}: the prepared folder must exist, got {folder}")
     try:
-        manifest = json.loads((root / "manifest.json").read_text())
-        # A plain array over the map: indexing a memmap costs more at every batch.
-        images = np.asarray(np.load(root / "images.npy", mmap_mode="r", allow_pickle=False))
-        labels = np.load(root / "labels.npy", allow_pickle=False)
+        images = _mapped(root / "images.npy")
+        labels = read_npy(root / "labels.npy")
         hashes = [
             _file_sha256(root / "images.npy", images.nbytes),
             _file_sha256(root / "labels.npy", labels.nbytes),
         ]
+        manifest = json.loads(read_regular(root / "manifest.json", MOST_MANIFEST_BYTES))
         about = about_from(manifest, images.shape)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        *(OSError, ValueError, KeyError, TypeError, AttributeError),
+        *(OverflowError, RecursionError),
+    ) as error:
         raise InputError(
             f"{folder}: prepared data must be whole (delete the folder to mend it), got: {error}"
         ) from error
@@ -237,12 +241,24 @@ def open_prepared(folder: str, digest: str) -> Prepared:
     return Prepared(images, labels, about, digest)
 
 
+def _mapped(path: Path) -> Images:
+    """Return an array of bytes, (N, C, H, W), mapped from its file."""
+    header = npy_header(path)
+    if len(header.shape) != 4 or header.dtype != np.uint8 or header.fortran or 0 in header.shape:
+        raise InputError(
+            f"{path}: images must be (N, C, H, W) uint8 with no empty axis, in C order, got "
+            f"{header.shape} {header.dtype}"
+        )
+    # A plain array over the map: indexing a memmap costs more at every batch.
+    return np.asarray(np.memmap(path, np.uint8, "r", header.length, header.shape))
+
+
 def _file_sha256(path: Path, values_bytes: int) -> str:
     """Hash the values of a .npy by reading the file: touching the map instead would count every
     page as this process's memory.
     """
     hashed = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         file.seek(path.stat().st_size - values_bytes)
         while chunk := file.read(CHUNK):
             hashed.update(chunk)

@@ -72,6 +72,10 @@ class Correlation:
         """
         raise NotImplementedError(f"{type(self).__name__}.gradients")
 
+    def forget(self) -> None:
+        """Let go of the images of the last `forward`, of which no gradients will be asked."""
+        del self._x
+
     def _block(self, y: Array | None, first: int, stop: int) -> Array:
         """Return where `forward` writes a block: rows of y, or the array that all blocks share."""
         if y is not None:

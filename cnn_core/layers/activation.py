@@ -1,12 +1,13 @@
 """Elementwise nonlinearities. Each keeps its output, from which its derivative follows."""
 
+from math import prod
 from typing import Any
 
 import numpy as np
 
-from cnn_core.axes import Array
+from cnn_core.axes import Array, Shape
 from cnn_core.errors import InputError
-from cnn_core.layers.layer import Arrays, GraphWriter, Layer, Operation
+from cnn_core.layers.layer import Arrays, GraphWriter, Layer, Operation, real_numbers
 
 
 class Activation(Layer):
@@ -27,6 +28,10 @@ class Activation(Layer):
         dx = self._workspace.take("dx", dy.shape, dy.dtype)
         self.differentiate(self._y, dy, dx)
         return dx
+
+    @staticmethod
+    def extent(shape: Shape, op: Operation, arrays: Arrays) -> tuple[Shape, int]:
+        return shape, 2 * prod(shape)
 
     def apply(self, x: Array, y: Array) -> None:
         """Write f(x) into y."""
@@ -78,6 +83,11 @@ class LeakyReLU(Activation):
 
     def at_inference(self) -> tuple[dict[str, Any], dict[str, Array]]:
         return {"op": self.kind, "slope": float(self.slope)}, {}
+
+    @staticmethod
+    def extent(shape: Shape, op: Operation, arrays: Arrays) -> tuple[Shape, int]:
+        real_numbers(op, "slope", 1, 0, 1)
+        return shape, 2 * prod(shape)
 
     @staticmethod
     def infer(x: Array, op: Operation, arrays: Arrays) -> Array:

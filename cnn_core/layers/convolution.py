@@ -12,7 +12,16 @@ from cnn_core.errors import InputError
 from cnn_core.initializers import Fans, Initializer, he
 from cnn_core.kernels.window import Padding, Pair, as_pair, make_window
 from cnn_core.kernels.winograd import choose_correlation
-from cnn_core.layers.layer import Arrays, GraphWriter, Layer, Operation, onnx_pads, padded_by
+from cnn_core.layers.layer import (
+    Arrays,
+    GraphWriter,
+    Layer,
+    Operation,
+    array_shape,
+    onnx_pads,
+    padded_by,
+    window_extent,
+)
 
 
 class Convolution(Layer):
@@ -117,6 +126,15 @@ class Convolution(Layer):
         params = {"b": np.zeros(self.filters), **self.params}
         arrays = {name: np.array(params[key], np.float32) for key, name in names.items()}
         return {"op": self.kind, **names, **window}, arrays
+
+    @staticmethod
+    def extent(shape: Shape, op: Operation, arrays: Arrays) -> tuple[Shape, int]:
+        channels = shape[0] if len(shape) == 3 else None
+        filters, channels, kh, kw = array_shape(op, "W", arrays, (None, channels, None, None))
+        array_shape(op, "b", arrays, (filters,))
+        rows, columns, padded = window_extent(op, shape, (kh, kw))
+        lowered = channels * kh * kw * columns  # of one row
+        return (filters, rows, columns), padded + lowered + filters * rows * columns
 
     @staticmethod
     def infer(x: Array, op: Operation, arrays: Arrays, block_bytes: int = 512 << 10) -> Array:

@@ -11,7 +11,7 @@ from cnn_core.axes import Array, Shape
 from cnn_core.errors import InputError
 from cnn_core.initializers import Fans, Initializer, he
 from cnn_core.kernels.direct import SMALL_PRODUCT
-from cnn_core.layers.layer import Arrays, GraphWriter, Layer, Operation
+from cnn_core.layers.layer import Arrays, GraphWriter, Layer, Operation, array_shape
 
 
 class Flatten(Layer):
@@ -29,6 +29,10 @@ class Flatten(Layer):
 
     def backward(self, dy: Array) -> Array:
         return dy.reshape(*self.in_shape, -1)
+
+    @staticmethod
+    def extent(shape: Shape, op: Operation, arrays: Arrays) -> tuple[Shape, int]:
+        return (prod(shape),), prod(shape)
 
     @staticmethod
     def infer(x: Array, op: Operation, arrays: Arrays) -> Array:
@@ -118,6 +122,14 @@ class Dense(Layer):
         names = {key: f"{self.name}.{key}" for key in ("W", "b")}
         arrays = {name: np.array(self.params[key], np.float32) for key, name in names.items()}
         return {"op": self.kind, **names}, arrays
+
+    @staticmethod
+    def extent(shape: Shape, op: Operation, arrays: Arrays) -> tuple[Shape, int]:
+        if len(shape) != 1:
+            raise InputError(f"{op['op']}: input must be flat, got {shape}")
+        units, _ = array_shape(op, "W", arrays, (None, shape[0]))
+        array_shape(op, "b", arrays, (units,))
+        return (units,), units
 
     @staticmethod
     def infer(x: Array, op: Operation, arrays: Arrays) -> Array:

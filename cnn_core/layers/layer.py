@@ -1,11 +1,11 @@
 """What every layer is: parameters, their gradients, buffers; forward and backward; and inference.
 
-Three methods stand beside forward and backward. `at_inference` describes the operation and names
-its arrays; `infer`, a static method, computes it; `add_nodes` writes it as ONNX. `infer` is not
-`forward`: it takes no layer, reads nothing but its arguments and calls NumPy and functions of
-cnn_core alone, since a bundle's predict.py holds its source text and must run without cnn_core. So
-the computation stands once, in the layer's file. The ONNX side is written against `GraphWriter`:
-cnn_core does not import onnx.
+Four methods stand beside forward and backward. `at_inference` describes the operation and names
+its arrays; `extent`, a static method, checks and measures it; `infer`, one too, computes it;
+`add_nodes` writes it as ONNX. `infer` is not `forward`: it takes no layer, reads nothing but its
+arguments and calls NumPy and functions of cnn_core alone, since a bundle's predict.py holds its
+source text and must run without cnn_core. So the computation stands once, in the layer's file. The
+ONNX side is written against `GraphWriter`: cnn_core does not import onnx.
 """
 
 import copy
@@ -17,6 +17,7 @@ from numpy.random import Generator
 from numpy.typing import DTypeLike
 
 from cnn_core.axes import Array, Shape
+from cnn_core.errors import InputError
 from cnn_core.kernels.workspace import Workspace
 
 Operation = Mapping[str, Any]  # {"op": its name, ...}: numbers, texts, lists; arrays by their names
@@ -56,6 +57,64 @@ def padded_by(x: Array, padding: Sequence[int], border: float) -> Array:
     )
     padded[:, top : top + x.shape[1], left : left + x.shape[2]] = x
     return padded
+
+
+def whole_numbers(op: Operation, key: str, many: int, low: int) -> list[int]:
+    """Return an operation's list of that many whole numbers from `low`. Raises InputError."""
+    found = op.get(key)
+    values = list(found) if isinstance(found, list | tuple) else []
+    if len(values) == many and all(type(n) is int and low <= n <= 1 << 20 for n in values):
+        return values
+    raise InputError(
+        f"{op['op']}: {key} must be {many} whole numbers, at least {low}, got {str(found)[:40]}"
+    )
+
+
+def real_numbers(op: Operation, key: str, many: int, low: float, high: float) -> list[float]:
+    """Return an operation's number, or list of `many` numbers, from `low` to `high`. Raises
+    InputError.
+    """
+    found = op.get(key)
+    several = many > 1 and isinstance(found, list | tuple)
+    values: list[Any] = list(found) if several else [found]  # type: ignore[arg-type]
+    if len(values) == many and all(type(v) in (int, float) and low <= v <= high for v in values):
+        return list(map(float, values))
+    rule = f"{many} numbers" if many > 1 else "a number"
+    raise InputError(
+        f"{op['op']}: {key} must be {rule} from {low:g} to {high:g}, got {str(found)[:40]}"
+    )
+
+
+def array_shape(op: Operation, key: str, arrays: Arrays, wanted: Sequence[int | None]) -> Shape:
+    """Return the shape of the array that an operation names, as `wanted`, None for any size. Raises
+    InputError where there is none such.
+    """
+    name = op.get(key)
+    found = arrays[name].shape if isinstance(name, str) and name in arrays else ()
+    sizes = zip(found, wanted, strict=False)
+    if len(found) != len(wanted) or any(n < 1 or most not in (None, n) for n, most in sizes):
+        rule = ", ".join("any" if n is None else str(n) for n in wanted)
+        raise InputError(f"{op['op']}: {key} must name an array of ({rule}), got {found or 'none'}")
+    return found
+
+
+def window_extent(op: Operation, shape: Shape, size: Sequence[int]) -> tuple[int, int, int]:
+    """Return how many rows and columns of windows lie on a padded image (C, H, W), and how many
+    values the padded image has. Raises InputError where none fits.
+    """
+    stride, padding = whole_numbers(op, "stride", 2, 1), whole_numbers(op, "padding", 4, 0)
+    if len(shape) != 3:
+        raise InputError(f"{op['op']}: input must be (C, H, W), got {shape}")
+    sides = [shape[1] + padding[0] + padding[1], shape[2] + padding[2] + padding[3]]
+    if sides[0] < size[0] or sides[1] < size[1] or size[0] * size[1] > 1 << 14:
+        raise InputError(
+            f"{op['op']}: a window must fit in the padded input and have at most 16384 pixels, got "
+            f"{size[0]}x{size[1]} on {sides[0]}x{sides[1]}"
+        )
+    rows, columns = (
+        (side - length) // step + 1 for side, length, step in zip(sides, size, stride, strict=True)
+    )
+    return rows, columns, shape[0] * sides[0] * sides[1]
 
 
 class Layer:
@@ -117,6 +176,17 @@ class Layer:
         `cnn_core.layers.layer` for what it may use.
         """
         raise NotImplementedError(f"infer of the operation {op['op']!r}")
+
+    @staticmethod
+    def extent(shape: Shape, op: Operation, arrays: Arrays) -> tuple[Shape, int] | None:
+        """Return the shape of what `infer` makes of one image (shape without the batch), and how
+        many values it holds beside its input on the way: what a stranger's bundle asks for is known
+        before anything is computed. None where a layer does not tell: it is tried on one image.
+
+        It may use what `infer` may. Raises InputError for an operation that is not complete, out of
+        range, or does not fit its input or its arrays.
+        """
+        return None
 
     @classmethod
     def add_nodes(cls, writer: GraphWriter, x: str, op: Operation, arrays: Arrays) -> str:

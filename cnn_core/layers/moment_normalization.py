@@ -11,7 +11,13 @@ from numpy.typing import DTypeLike
 from cnn_core.axes import Array, Shape
 from cnn_core.errors import InputError
 from cnn_core.layers.layer import Arrays, GraphWriter, Layer, Operation
-from cnn_core.layers.normalized_frame import frame_nodes, frame_of, moment_powers, normalized_frame
+from cnn_core.layers.normalized_frame import (
+    frame_extent,
+    frame_nodes,
+    frame_of,
+    moment_powers,
+    normalized_frame,
+)
 
 # The standard deviations of the ink in the normalised frame, as shares of the side: about an MNIST
 # digit's height, more than its width, and its width.
@@ -134,6 +140,10 @@ class MomentNormalization(Layer):
             "tiny": TINY,
         }
         return operation, {}
+
+    @staticmethod
+    def extent(shape: Shape, op: Operation, arrays: Arrays) -> tuple[Shape, int]:
+        return frame_extent(shape, op)
 
     @staticmethod
     def infer(x: Array, op: Operation, arrays: Arrays) -> Array:

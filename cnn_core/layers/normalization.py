@@ -1,5 +1,6 @@
 """Batch normalisation."""
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import DTypeLike
 
 from cnn_core.axes import Array, Shape
 from cnn_core.errors import InputError
-from cnn_core.layers.layer import Arrays, GraphWriter, Layer, Operation
+from cnn_core.layers.layer import Arrays, GraphWriter, Layer, Operation, array_shape
 
 
 class BatchNormalization(Layer):
@@ -96,6 +97,14 @@ class BatchNormalization(Layer):
             names["shift"]: shift.astype(np.float32),
         }
         return {"op": self.operation, "flat": len(self.in_shape) == 1, **names}, arrays
+
+    @staticmethod
+    def extent(shape: Shape, op: Operation, arrays: Arrays) -> tuple[Shape, int]:
+        for key in ("scale", "shift"):
+            array_shape(op, key, arrays, shape[:1])
+        if op.get("flat") is not (len(shape) == 1):
+            raise InputError(f"{op['op']}: flat must say whether the input is flat, got {shape}")
+        return shape, 2 * prod(shape)
 
     @staticmethod
     def infer(x: Array, op: Operation, arrays: Arrays) -> Array:

@@ -9,8 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_core.axes import Array
-from cnn_core.layers.layer import DOUBLE, FLOAT, INT64, GraphWriter, Operation
+from cnn_core.axes import Array, Shape
+from cnn_core.errors import InputError
+from cnn_core.layers.layer import (
+    DOUBLE,
+    FLOAT,
+    INT64,
+    GraphWriter,
+    Operation,
+    real_numbers,
+    whole_numbers,
+)
 
 
 def normalized_frame(x: Array, op: Operation) -> Array:
@@ -41,6 +50,27 @@ def normalized_frame(x: Array, op: Operation) -> Array:
     lower = corners[2] + right * (corners[3] - corners[2])
     read: Array = upper + down * (lower - upper)
     return np.concatenate([x, read]) if op.get("beside") else read
+
+
+def frame_extent(shape: Shape, op: Operation) -> tuple[Shape, int]:
+    """Return the shape of an image read again, and how many values that holds. Raises InputError
+    for an operation out of range.
+    """
+    if whole_numbers(op, "image_shape", 3, 1) != list(shape):
+        raise InputError(f"{op['op']}: image_shape must be that of the input, got {shape}")
+    real_numbers(op, "size", 2, 1e-6, 1e6)
+    real_numbers(op, "lean", 1, 0, 1e6)
+    real_numbers(op, "tiny", 1, 1e-30, 1e6)
+    low, high = real_numbers(op, "zoom", 2, 1e-6, 1e6)
+    beside = op.get("beside", False)
+    if low > high or not isinstance(op.get("together"), bool) or not isinstance(beside, bool):
+        raise InputError(
+            f"{op['op']}: zoom must rise, beside and together be true or false, got zoom {low:g} "
+            f"to {high:g}"
+        )
+    channels, height, width = shape
+    pixels = (height + 3) * (width + 3)
+    return (channels * (1 + beside), height, width), (8 * channels + 24) * pixels
 
 
 def moment_grid(side: int) -> Array:

@@ -10,7 +10,17 @@ from numpy.typing import DTypeLike
 from cnn_core.axes import Array, Shape
 from cnn_core.errors import InputError
 from cnn_core.kernels.window import Padding, Pair, as_pair, make_window
-from cnn_core.layers.layer import Arrays, GraphWriter, Layer, Operation, onnx_pads, padded_by
+from cnn_core.layers.layer import (
+    Arrays,
+    GraphWriter,
+    Layer,
+    Operation,
+    onnx_pads,
+    padded_by,
+    real_numbers,
+    whole_numbers,
+    window_extent,
+)
 
 
 class Pooling(Layer):
@@ -69,6 +79,16 @@ class Pooling(Layer):
         kind = self.kind.removesuffix("_pooling")
         size = list(self.window.kernel)
         return {"op": self.operation, "kind": kind, "size": size, **window}, {}
+
+    @staticmethod
+    def extent(shape: Shape, op: Operation, arrays: Arrays) -> tuple[Shape, int]:
+        rows, columns, padded = window_extent(op, shape, whole_numbers(op, "size", 2, 1))
+        if op.get("kind") == "lp":
+            real_numbers(op, "p", 1, 1, 1e6)
+        elif op.get("kind") not in ("max", "average"):
+            raise InputError(f"pooling: must be max, average or lp, got {str(op.get('kind'))[:40]}")
+        stacked = {"max": 0, "average": 1, "lp": 3}[op["kind"]] * math.prod(op["size"])
+        return (shape[0], rows, columns), padded + (1 + stacked) * shape[0] * rows * columns
 
     @staticmethod
     def infer(x: Array, op: Operation, arrays: Arrays) -> Array:
@@ -263,6 +283,12 @@ class GlobalAveragePooling(Layer):
         dx = self._workspace.take("dx", (*self.in_shape, dy.shape[1]), dy.dtype)
         dx[...] = (dy / (self.in_shape[1] * self.in_shape[2]))[:, None, None, :]
         return dx
+
+    @staticmethod
+    def extent(shape: Shape, op: Operation, arrays: Arrays) -> tuple[Shape, int]:
+        if len(shape) != 3:
+            raise InputError(f"{op['op']}: input must be (C, H, W), got {shape}")
+        return shape[:1], shape[0]
 
     @staticmethod
     def infer(x: Array, op: Operation, arrays: Arrays) -> Array:

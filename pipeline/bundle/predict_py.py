@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from cnn_core.layers import OPERATIONS
+from cnn_core.layers import OPERATIONS, Layer
 from cnn_core.plugins import own_operations
 
 _HEAD = '''"""Predict with this bundle; Python and NumPy are all that is needed.
@@ -34,6 +34,11 @@ if __name__ == "__main__":  # more threads only wait for each other on products 
 # The files that predict.py is joined from, before and after the layers' operations.
 _BEFORE = (
     "cnn_core/errors",
+    "cnn_core/axes",
+    "cnn_core/data/checks",
+    "cnn_core/data/npy",
+    "cnn_core/data/npz",
+    "cnn_core/data/idx",
     "cnn_core/data/resampling_weights",
     "cnn_core/data/figures",
     "cnn_core/data/image_form",
@@ -41,7 +46,11 @@ _BEFORE = (
     "pipeline/records/typed_json",
     "pipeline/records/manifest",
 )
-_BEHIND = ("pipeline/bundle/predictor", "pipeline/bundle/standalone")
+_BEHIND = (
+    "pipeline/bundle/bundle_checks",
+    "pipeline/bundle/predictor",
+    "pipeline/bundle/standalone",
+)
 
 
 def standalone_source(used: Collection[str] = ()) -> str:
@@ -62,34 +71,41 @@ def _source(name: str) -> str:
 
 
 def _operations_source(used: Collection[str]) -> str:
-    """Return the source of the layers' `infer`, each in a class named as its layer, and a table."""
-    parts: dict[str, str] = {}
+    """Return the source of the layers' `extent` and `infer`, each in a class named as its layer,
+    and a table.
+    """
+    functions: dict[str, str] = {}
+    classes: dict[str, str] = {}
     others = own_operations(OPERATIONS).keys() - set(used)
-    known = {op: layer.infer for op, layer in OPERATIONS.items() if op not in others}
-    for infer in known.values():
-        _add_source(infer, parts)
-    rows = [f'    "{op}": {_owner(infer)},\n' for op, infer in known.items()]
+    known = {op: layer for op, layer in OPERATIONS.items() if op not in others}
+    for layer in known.values():
+        texts = [_source_of(function, functions) for function in (layer.extent, layer.infer)]
+        classes.setdefault(_owner(layer), f"class {_owner(layer)}:\n" + "\n\n".join(texts))
+    rows = [f'    "{op}": {_owner(layer)},\n' for op, layer in known.items()]
     types = (
-        "from collections.abc import Mapping, Sequence\nfrom typing import Any\n\n"
-        "import numpy as np\nfrom numpy.typing import NDArray\n\n"
+        "from collections.abc import Mapping, Sequence\nfrom math import prod\n"
+        "from typing import Any\n\nimport numpy as np\nfrom numpy.typing import NDArray\n\n"
         "Array = NDArray[np.float32]\n"
         "Operation, Arrays = Mapping[str, Any], Mapping[str, Array]"
     )
-    return "\n\n\n".join([types, *parts.values(), f"OPERATIONS = {{\n{''.join(rows)}}}"])
+    parts = [types, *functions.values(), *classes.values()]
+    return "\n\n\n".join([*parts, f"OPERATIONS = {{\n{''.join(rows)}}}"])
 
 
-def _add_source(function: Callable[..., Any], parts: dict[str, str]) -> None:
-    """Add a function's source to `parts`, after that of the cnn_core functions that it uses."""
+def _source_of(function: Callable[..., Any], functions: dict[str, str]) -> str:
+    """Return a function's source, after adding to `functions` that of the cnn_core functions that
+    it uses.
+    """
     text = inspect.getsource(function)
     for node in ast.walk(ast.parse(textwrap.dedent(text))):
         used = function.__globals__.get(node.id) if isinstance(node, ast.Name) else None
-        if not inspect.isfunction(used) or used.__qualname__ in parts:
+        if not inspect.isfunction(used) or used.__qualname__ in functions:
             continue
         if used.__module__.startswith(("cnn_core.", function.__module__)):
-            _add_source(used, parts)
-    owner = _owner(function)
-    parts[function.__qualname__] = (f"class {owner}:\n{text}" if owner else text).rstrip()
+            functions[used.__qualname__] = _source_of(used, functions)
+    return text.rstrip()
 
 
-def _owner(function: Callable[..., Any]) -> str:
-    return function.__qualname__.rpartition(".")[0]
+def _owner(layer: type[Layer]) -> str:
+    """Return the name of the class that computes a layer's operation."""
+    return layer.infer.__qualname__.rpartition(".")[0]

@@ -5,7 +5,6 @@ What each operation of a net computes stands in its layer's file (`infer`); pred
 functions as text.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,8 @@ from cnn_core.data.value_range import ValueRange
 from cnn_core.errors import InputError
 from cnn_core.layers import OPERATIONS
 from cnn_core.layers.layer import Operation
-from pipeline.records.manifest import BundleError, Manifest, read_manifest
+from pipeline.bundle.bundle_checks import check_net, content_of, weights_of
+from pipeline.records.manifest import MOST_MANIFEST_BYTES, BundleError, Manifest, read_manifest
 
 Array = NDArray[np.float32]
 # yy, yx, ty, xy, xx, tx of a view: where an output pixel is read, from the centre, in pixels.
@@ -104,45 +104,31 @@ def softmax(logits: Array) -> Array:
 
 
 BATCH = 25  # their arrays stay in a second-level cache
+MOST_BATCH_BYTES = 512 << 20  # of a batch; where one image takes much, fewer are computed at once
 
 
 def load(folder: str | Path) -> "Bundle":
-    """Read and verify a bundle. Raises BundleError where it is incomplete, changed, or of another
-    format.
+    """Read and verify a bundle; it may be a stranger's. Raises BundleError where it is incomplete,
+    changed, of another format, or asks for more than a bundle may, before any of it is computed.
     """
     folder = Path(folder)
     path = folder / "manifest.json"
+    if not path.exists():
+        raise BundleError(f"a bundle is a folder with manifest.json, got {folder}")
     try:
-        content = path.read_bytes()
-    except OSError:
-        raise BundleError(f"a bundle is a folder with manifest.json, got {folder}") from None
-    manifest = read_manifest(content, str(path))
-    used = {op["op"] for member in manifest.members for net in member.nets for op in net.operations}
-    unknown = used - OPERATIONS.keys()
-    if unknown:
-        raise BundleError(
-            f"a bundle's operations must be known here, got {', '.join(sorted(unknown))} in {path}"
-        )
-    nets = [
-        [Net(net.operations, read_arrays(folder / net.file, net.sha256)) for net in member.nets]
-        for member in manifest.members
-    ]
-    return Bundle(manifest, nets)
-
-
-def read_arrays(path: Path, sha256: str) -> dict[str, Array]:
-    """Return the arrays of an .npz whose bytes have the digest `sha256`."""
-    try:
-        actual = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise BundleError(f"a file of the bundle is missing: {path} ({error.strerror})") from None
-    if actual != sha256:
-        raise BundleError(
-            f"a file was changed after it was written: digest {actual[:12]}, expected "
-            f"{sha256[:12]}, in {path}"
-        )
-    with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+        manifest = read_manifest(content_of(folder, path.name, MOST_MANIFEST_BYTES), str(path))
+        files = weights_of(folder, manifest)
+        nets, image_bytes = [], 0
+        for member in manifest.members:
+            nets.append([Net(net.operations, files[net.file, net.sha256]) for net in member.nets])
+            for about, net in zip(member.nets, nets[-1], strict=True):
+                values = check_net(net.operations, net.arrays, manifest, f"{about.file} of {path}")
+                image_bytes = max(image_bytes, 4 * values)
+    except BundleError:
+        raise
+    except InputError as error:
+        raise BundleError(str(error)) from None
+    return Bundle(manifest, nets, image_bytes=image_bytes)
 
 
 class Bundle:
@@ -151,11 +137,16 @@ class Bundle:
     """
 
     def __init__(
-        self, manifest: Manifest, nets: Sequence[Sequence[Net]], batch: int = BATCH
+        self,
+        manifest: Manifest,
+        nets: Sequence[Sequence[Net]],
+        batch: int = BATCH,
+        image_bytes: int = 0,
     ) -> None:
         self.manifest = manifest
         self.nets = nets
-        self.batch = batch  # images computed at once
+        self.image_bytes = image_bytes  # that one image takes at most; 0: not known
+        self.batch = max(1, min(batch, MOST_BATCH_BYTES // max(1, image_bytes)))  # computed at once
         self.image_shape = manifest.image_shape
         self.classes = manifest.classes
         self.class_names = manifest.names  # by class number
@@ -173,6 +164,8 @@ class Bundle:
         on the other background than training's are turned round. Raises
         BundleError for pictures that do not fit or whose range is not certain.
         """
+        if full_scale is not None and not 1e-30 <= full_scale <= 1e30:
+            raise BundleError(f"full_scale must be above 0 and finite, got {full_scale}")
         planes = [self._planes(np.asarray(picture)) for picture in pictures]
         try:
             if full_scale is None:
@@ -188,6 +181,8 @@ class Bundle:
 
     def _planes(self, picture: NDArray[Any]) -> NDArray[Any]:
         """Return one picture as (C, H, W)."""
+        if picture.dtype.kind not in "uifb":
+            raise BundleError(f"pictures must be numbers, got {picture.dtype}")
         if picture.ndim == 1 and picture.size == int(np.prod(self.image_shape)):
             return picture.reshape(self.image_shape)
         if picture.ndim == 2:
@@ -208,18 +203,21 @@ class Bundle:
 
     def member_proba(self, images: NDArray[np.uint8]) -> Array:
         """Return (members, N, classes) float32. Raises BundleError for images of another type or
-        size.
+        size, and for weights whose products leave the numbers of float32.
         """
         images = self.checked(images)
         views = self.manifest.views or (IDENTITY,)
         samplers = [view_sampler(view, self.image_shape[1:]) for view in views]
         result = np.empty((len(self.nets), len(images), self.classes), np.float32)
-        for start in range(0, len(images), self.batch):
-            x = images[start : start + self.batch].transpose(1, 2, 3, 0).astype(np.float32)
-            x *= np.float32(1 / 255)
-            result[:, start : start + self.batch] = np.mean(
-                [self._batch(resample_view(x, sampler)) for sampler in samplers], axis=0
-            )
+        with np.errstate(over="ignore", invalid="ignore"):  # told of below
+            for start in range(0, len(images), self.batch):
+                x = images[start : start + self.batch].transpose(1, 2, 3, 0).astype(np.float32)
+                x *= np.float32(1 / 255)
+                result[:, start : start + self.batch] = np.mean(
+                    [self._batch(resample_view(x, sampler)) for sampler in samplers], axis=0
+                )
+        if not np.isfinite(result).all():
+            raise BundleError("a bundle's nets must give probabilities, got values beyond float32")
         return result
 
     def combine(self, members: Array) -> Array:

@@ -12,7 +12,6 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from cnn_core.errors import InputError
 from cnn_core.kernels.direct import Correlation
 from cnn_core.kernels.window import Window
 from cnn_core.kernels.winograd import choose_correlation
@@ -28,13 +27,13 @@ BLOCK = MOST_PICTURES  # images per task
 
 
 def open_bundle(folder: str | Path) -> Bundle:
-    """Load a bundle. Raises InputError where it is incomplete, changed after it was written, or in
-    another format.
+    """Load a bundle. Raises BundleError where it is incomplete, changed after it was written, in
+    another format, or asks for more than a bundle may.
     """
     try:
         return load(folder)
     except BundleError as error:
-        raise InputError(f"bundle: {error}{_carried(Path(folder))}") from None
+        raise BundleError(f"bundle: {error}{_carried(Path(folder))}") from None
 
 
 def _carried(folder: Path) -> str:
@@ -47,7 +46,10 @@ def _carried(folder: Path) -> str:
 
 @lru_cache(maxsize=2)
 def _loaded(folder: str, digest: str) -> Bundle:
-    return quicken(load(folder))
+    bundle = load(folder)
+    if bundle.manifest.digest != digest:
+        raise BundleError(f"a bundle must not change while it is used, got another in {folder}")
+    return quicken(bundle)
 
 
 def _predict(
@@ -82,6 +84,7 @@ def predict_blocks(
 # Images computed at once: with fewer, the overhead of calls for small tiles is too high
 # (docs/LOG.md, Speed: inference).
 BATCH = 100
+MOST_CORRELATIONS = 128  # each of a megabyte or two
 # Working memory for each shape, used by one net at a time.
 Correlations = dict[tuple[Window, tuple[int, ...]], Correlation]
 
@@ -113,12 +116,15 @@ class QuickNet(Net):
                 np.maximum(block, np.float32(0), out=block)
 
         correlation.forward(x, W, y, use)
+        correlation.forget()  # else a net would hold the inputs of all its convolutions
         return y
 
     def _correlation(self, x: Array, operation: Operation, W: Array) -> Correlation:
         stride, padding = tuple(operation["stride"]), tuple(operation["padding"])
         window = Window((W.shape[2], W.shape[3]), stride, padding, (x.shape[1], x.shape[2]))
         if (window, W.shape) not in self._correlations:
+            if len(self._correlations) == MOST_CORRELATIONS:
+                self._correlations.clear()
             self._correlations[window, W.shape] = choose_correlation(window, W.shape, np.float32)
         return self._correlations[window, W.shape]
 
@@ -130,4 +136,5 @@ def quicken(bundle: Bundle) -> Bundle:
         bundle.manifest,
         [[QuickNet(net.operations, net.arrays, shared) for net in nets] for nets in bundle.nets],
         BATCH,
+        bundle.image_bytes,
     )

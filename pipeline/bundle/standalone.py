@@ -1,9 +1,12 @@
 """A bundle's command: read images, write labels. `predict.py` in a bundle is this file joined with
-those that it needs.
+those that it needs. What it reads may be a stranger's, as in `pipeline.predict`; what it takes is
+bounded instead of read in parts.
 """
 
-import gzip
+import os
 import sys
+import tempfile
+from array import array
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,25 +14,90 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnn_core.data.idx import idx_header, open_idx, read_idx
+from cnn_core.data.npy import npy_header, read_npy
+from cnn_core.errors import InputError
 from pipeline.bundle.predictor import load
-from pipeline.records.manifest import BundleError
+
+MOST_INPUT_BYTES = 512 << 20  # of values
+MOST_PICTURES = 1_000_000
+LONGEST_LINE = 4 << 20
 
 
 def read_images(path: Path) -> NDArray[Any]:
     """Return the pictures of a .npy file, an IDX file (also .gz), or text rows of numbers with
-    blanks or commas between.
+    blanks or commas between. Raises InputError for anything else, and for more than 512 MB of
+    values or a million pictures.
     """
-    if path.suffix == ".npy":
-        return np.asarray(np.load(path, allow_pickle=False))
-    content = path.read_bytes()
-    if content[:2] == b"\x1f\x8b":
-        content = gzip.decompress(content)
-    if content[:3] == b"\x00\x00\x08":
-        shape = np.frombuffer(content, ">u4", count=content[3], offset=4)
-        return np.frombuffer(content, np.uint8, offset=4 + 4 * content[3]).reshape(shape)
-    lines = content.decode("ascii").replace(",", " ").splitlines()
-    rows = np.array([line.split() for line in lines if line.strip()], dtype=np.float64)
-    return rows
+    with open_idx(path) as stream:
+        start = stream.read(6)
+    if start == b"\x93NUMPY":
+        header = npy_header(path)
+        _check_amount(header.shape[0] if header.shape else 0, header.size_bytes, path)
+        return read_npy(path)
+    if start[:3] == b"\0\0\x08":
+        shape = idx_header(path).shape
+        _check_amount(shape[0], int(np.prod(shape)), path)
+        return read_idx(path, len(shape))
+    return _text_rows(path)
+
+
+def _check_amount(pictures: int, size: int, path: Path) -> None:
+    if not 1 <= pictures <= MOST_PICTURES or size > MOST_INPUT_BYTES:
+        raise InputError(
+            f"input must hold 1 to {MOST_PICTURES:,} pictures in {MOST_INPUT_BYTES:,} bytes "
+            "(python -m pipeline.predict reads more), got "
+            f"{pictures:,} in {size:,} bytes in {path}"
+        )
+
+
+def _text_rows(path: Path) -> NDArray[Any]:
+    values, width, rows, read = array("d"), 0, 0, 0
+    with open_idx(path) as stream:
+        while line := stream.readline(LONGEST_LINE + 1):
+            read += len(line)
+            if len(line) > LONGEST_LINE or read > MOST_INPUT_BYTES:
+                raise InputError(
+                    f"a line may have {LONGEST_LINE:,} bytes and a text {MOST_INPUT_BYTES:,}, got "
+                    f"more after {rows} rows of {path}"
+                )
+            cells = line.replace(b",", b" ").split()
+            if not cells:
+                continue
+            rows += 1
+            try:
+                values.extend(map(float, cells))
+            except ValueError:
+                raise InputError(
+                    f"input must be .npy, IDX or rows of numbers, got {line[:40]!r} in row {rows} "
+                    f"of {path}"
+                ) from None
+            width = width or len(cells)
+            if len(cells) != width:
+                raise InputError(
+                    f"every row must have {width} numbers as the first, got {len(cells)} in row "
+                    f"{rows} of {path}"
+                )
+            _check_amount(rows, 8 * len(values), path)
+    _check_amount(rows, 8 * len(values), path)
+    return np.frombuffer(values, np.float64).reshape(rows, width)
+
+
+def write_names(output: Path, names: Sequence[str]) -> None:
+    """Write a name a line into a file that appears whole or not at all."""
+    if output.is_dir():
+        raise InputError(f"output must be a file, got the folder {output}")
+    handle, name = tempfile.mkstemp(prefix=f".{output.name}.", suffix=".tmp", dir=output.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.writelines(f"{name}\n" for name in names)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(output)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -42,11 +110,11 @@ def main(arguments: Sequence[str]) -> int:
         bundle = load(Path(__file__).parent)
         images = bundle.prepared(read_images(Path(arguments[0])), full_scale)
         labels = bundle.predict_proba(images).argmax(axis=1)
-    except (BundleError, OSError, ValueError) as error:
-        print(f"predict: {error}", file=sys.stderr)
+        write_names(Path(arguments[1]), [bundle.class_names[label] for label in labels])
+    except (ValueError, OSError, MemoryError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        print(f"predict: {reason}", file=sys.stderr)
         return 2
-    names = "".join(f"{bundle.class_names[label]}\n" for label in labels)
-    Path(arguments[1]).write_text(names, encoding="utf-8")
     return 0
 
 

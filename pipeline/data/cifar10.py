@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_core.data.image_form import ImageForm
+from cnn_core.data.npz import read_npz
 from cnn_core.errors import InputError
 from pipeline.configuration.data_settings import Cifar10Settings
 from pipeline.data.download import fetch, places
@@ -148,10 +149,10 @@ def _from_archive(path: Path, part: str) -> list[bytes]:
 
 
 def _from_arrays(path: Path, part: str) -> Bytes:
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        residual = f"r_{part}" in arrays
-        images = arrays[f"r_{part}" if residual else f"x_{part}"]
-        labels = arrays[f"y_{part}"].reshape(-1)
+    arrays = read_npz(path)
+    residual = f"r_{part}" in arrays
+    images = arrays[f"r_{part}" if residual else f"x_{part}"]
+    labels = arrays[f"y_{part}"].reshape(-1)
     shape = (len(labels), 3, SIDE, SIDE) if residual else (len(labels), SIDE, SIDE, 3)
     if images.shape != shape or images.dtype != np.uint8 or labels.dtype.kind not in "ui":
         raise InputError(

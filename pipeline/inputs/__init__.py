@@ -32,6 +32,8 @@ def _open(path: Path, hints: Hints) -> InputSource:
         path = path / path.name
     if path.is_dir():
         check_folder(path)
+    elif path.exists() and not path.is_file():
+        raise InputError(f"input must be a file or folder, got a pipe or a device, {path}")
     kind = "picture" if path.is_dir() else recognise(path)
     # Each reader loads libraries of its own: the others are not waited for.
     if kind == "picture":

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+from cnn_core.data.checks import open_regular
 from cnn_core.errors import InputError
 from pipeline.inputs.unpacking import GZIP, ZIP, open_unpacked, zip_members
 
@@ -77,7 +78,7 @@ def recognise(path: Path) -> str:
 
     Raises InputError for an empty file and for what cannot be read.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         start = file.read(START_BYTES)
     if not start:
         raise InputError(f"input must not be empty, got 0 bytes in {path}")
@@ -114,7 +115,8 @@ def check_folder(folder: Path) -> None:
 def _files(folder: Path) -> Iterator[Path]:
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(place) / name for name in sorted(names) if not name.startswith("."))
+        files = (Path(place) / name for name in sorted(names) if not name.startswith("."))
+        yield from filter(Path.is_file, files)  # a pipe would wait for its writer
 
 
 def _in_zip(path: Path) -> str:

@@ -4,11 +4,14 @@ bomb.
 
 import gzip
 import io
+import lzma
 import zipfile
 import zlib
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from cnn_core.data.checks import open_regular
+from cnn_core.data.npz import MAX_DIRECTORY_BYTES, MAX_MEMBERS, zip_directory
 from cnn_core.errors import InputError
 
 GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"
@@ -16,7 +19,10 @@ GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"
 # 20.
 FREE_BYTES = 64 << 20
 MAX_RATIO = 100
-_BROKEN = (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, NotImplementedError)
+_BROKEN = (
+    *(EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError),
+    *(zipfile.BadZipFile, NotImplementedError),
+)
 
 
 def open_unpacked(path: Path) -> BinaryIO:
@@ -35,9 +41,18 @@ def open_unpacked(path: Path) -> BinaryIO:
 
 
 def zip_members(path: Path) -> list[str]:
-    """Return the names of a zip's files, without what macOS adds. Raises InputError for damage."""
+    """Return the names of a zip's files, without what macOS adds. Raises InputError for damage, and
+    for an archive of so many files that they are not even listed.
+    """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path) as file:
+            count, directory = zip_directory(file)
+            if count > MAX_MEMBERS or directory > MAX_DIRECTORY_BYTES:
+                raise InputError(
+                    "a zip archive must hold one file, or arrays, to be read as it is, got "
+                    f"{count:,} files in {path}; unpack it"
+                )
+            archive = zipfile.ZipFile(file)
             names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
     except _BROKEN as error:
         raise _damaged(path, error) from None

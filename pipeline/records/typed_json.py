@@ -60,9 +60,19 @@ def _read(kind: Any, value: Any, where: str) -> Any:
             raise _wrong(value, where, "an object")
         return {key: _read(parts[1], item, f"{where}.{key}") for key, item in value.items()}
     fits = kind is Any or isinstance(value, int | float if kind is float else kind)
-    if not fits or (isinstance(value, bool) and kind in (int, float)):
-        raise _wrong(value, where, _RULES[kind])
+    if not fits or (kind in (int, float) and _no_number(value)) or _no_text(value):
+        raise _wrong(value, where, _RULES.get(kind, "text"))
     return value
+
+
+def _no_number(value: Any) -> bool:
+    """Tell what only counts as a number, and whole numbers that no machine computes with."""
+    return isinstance(value, bool) or (isinstance(value, int) and abs(value) > 1 << 63)
+
+
+def _no_text(value: Any) -> bool:
+    """Tell a text that cannot be written: JSON's escapes may hold halves of characters."""
+    return isinstance(value, str) and any("\ud800" <= sign <= "\udfff" for sign in value)
 
 
 def _read_list(parts: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:

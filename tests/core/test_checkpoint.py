@@ -215,3 +215,10 @@ def test_weights_come_back_with_the_facts_about_them(tmp_path: Path) -> None:
             "manifest.npy",
             "params/a.W.npy",
         ]
+
+
+@pytest.mark.parametrize("text", [b"[" * 100_000, b"[]", b"\xff", b'{"sha256": 1' + b"0" * 9000])
+def test_a_manifest_beyond_all_measure_is_refused(text: bytes, tmp_path: Path) -> None:
+    np.savez(tmp_path / "w.npz", **{checkpoint.MANIFEST: np.frombuffer(text, np.uint8)})
+    with pytest.raises(checkpoint.CheckpointError, match="must hold a manifest that names its"):
+        checkpoint.load_weights(tmp_path / "w.npz")

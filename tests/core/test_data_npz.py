@@ -3,6 +3,7 @@ memory, and runs nothing.
 """
 
 import io
+import os
 import pickle
 import struct
 import tracemalloc
@@ -16,6 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from cnn_core.data.npy import npy_header as npy_file_header
+from cnn_core.data.npy import read_npy
 from cnn_core.data.npz import read_npz
 from cnn_core.errors import InputError
 
@@ -216,3 +219,69 @@ def test_a_flipped_bit_is_noticed_or_harmless(
         return
     for array in loaded.values():
         assert any(array.shape == g.shape and (array == g).all() for g in good.values())
+
+
+def _directory(count: int, *, zip64: bool, stated: int | None = None) -> bytes:
+    """Return an archive that is a directory of `count` entries alone; its end states `stated`."""
+    one = struct.pack(
+        "<4s6H3L5H2L", b"PK\x01\x02", 20, 20, 0, 0, 0, 33, 0, 0, 0, 11, 0, 0, 0, 0, 0, 0
+    )
+    directory = b"".join(one + b"%07d.npy" % i for i in range(count))
+    size, offset = len(directory), 0xFFFFFFFF if stated is None else 0
+    content = directory
+    if zip64:
+        content += struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, 0)
+        content += struct.pack("<4sLQL", b"PK\6\7", 0, size, 1)
+        size = 0xFFFFFFFF if stated is None else 100
+    few = (count if not zip64 else 0xFFFF) if stated is None else stated
+    return content + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, few, few, size, offset, 0)
+
+
+@pytest.mark.parametrize("stated", [None, 3])
+def test_the_record_of_zip64_is_checked(tmp_path: Path, stated: int | None) -> None:
+    """What zipfile reads counts: the record before the end, whatever the end itself says."""
+    path = tmp_path / "many.npz"
+    path.write_bytes(_directory(50_000, zip64=True, stated=stated))
+    with zipfile.ZipFile(path) as file:
+        assert len(file.namelist()) == 50_000, "the directory is one that zipfile reads"
+    tracemalloc.start()
+    with pytest.raises(InputError, match=r"at most 4096 members .* 50000|end states 3 members"):
+        read_npz(path)
+    assert tracemalloc.get_traced_memory()[1] < 2e6
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", ["no record", "not before the end"])
+def test_an_end_of_zip64_without_its_record_is_refused(tmp_path: Path, name: str) -> None:
+    content = _directory(3, zip64=True)
+    record = content.index(b"PK\6\6")
+    cut = content[:record] + content[record + 76 :]
+    moved = cut if name == "no record" else content[: record + 56] + b"x" + content[record + 56 :]
+    (tmp_path / "x.npz").write_bytes(moved)
+    with pytest.raises(InputError, match=r"must be a whole .npz archive, got: .*zip64"):
+        read_npz(tmp_path / "x.npz")
+
+
+def test_an_archive_of_more_than_two_gigabytes_states_zip64(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 100)
+    np.savez(tmp_path / "x.npz", a=np.arange(40), b=np.ones(3))
+    assert b"PK\6\6" in (tmp_path / "x.npz").read_bytes()
+    assert read_npz(tmp_path / "x.npz")["b"].tolist() == [1, 1, 1]
+
+
+def test_an_empty_axis_does_not_hide_one_beyond_count(tmp_path: Path) -> None:
+    path = archive(tmp_path / "x.npz", {"a.npy": npy_header("'|u1'", f"(0, {2**62}, {2**62})")})
+    with pytest.raises(InputError, match="must have a size that NumPy can count, got shape"):
+        read_npz(path)
+
+
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", Path("/dev/zero")):
+        for read in (read_npz, read_npy, npy_file_header):
+            with pytest.raises(InputError, match="must be a regular file, got a pipe or a device"):
+                read(path)
+    with pytest.raises(InputError, match="must be a readable file, got: Is a directory"):
+        read_npz(tmp_path)

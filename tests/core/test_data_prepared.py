@@ -1,7 +1,9 @@
 """Prepared data come back mapped and equal, and are refused when anything about them changed."""
 
 import json
+import os
 import shutil
+import struct
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -187,3 +189,50 @@ def test_what_is_done_to_pictures_of_other_sizes_is_no_part_of_the_digest(
     about = open_prepared(str(folder), digest).about
     changed = replace(about, form=replace(about.form, other_sizes="mnist"))
     assert store(tmp_path, [IMAGES], LABELS, changed, lambda digest: digest[:8])[1] == digest
+
+
+def _header(descr: str, shape: str, fortran: bool = False) -> bytes:
+    text = f"{{'descr': {descr}, 'fortran_order': {fortran}, 'shape': {shape}}}\n".encode()
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text
+
+
+def _damaged(change: dict[str, Any]) -> bytes:
+    return json.dumps({"classes": 2, "name": "tiny"} | change).encode()
+
+
+FOREIGN: dict[str, tuple[str, bytes, str]] = {
+    # A division by zero inside NumPy's memory map, which no handler sees: the process is killed.
+    "no size": ("images.npy", _header("'S0'", "(-1,)"), "plain numbers or text"),
+    "long number": ("images.npy", _header("'|u1'", f"({'9' * 3900},)"), "as long as its header"),
+    "long header": ("labels.npy", b"\x93NUMPY\x02\x00" + b"\xff" * 40, "at most 4096 bytes"),
+    "wide text": ("labels.npy", _header("'S2147483647'", "(1,)"), "as long as its header"),
+    "columns first": ("images.npy", _header("'|u1'", "(4, 1, 3, 3)", True) + bytes(36), "C order"),
+    "floats": ("images.npy", _header("'<f8'", "(4, 1, 3, 3)") + bytes(288), "uint8"),
+    "brackets": ("manifest.json", b"[" * 100_000, "recursion"),
+    "classes": ("manifest.json", _damaged({"classes": 10**9}), "classes must be 1 to 1,000,000"),
+    "endless": ("manifest.json", b'{"classes": 1e999}', "classes must be"),
+    "groups": ("manifest.json", _damaged({"groups": [[0, 10**9]]}), "indices of 4 pictures"),
+    "group": ("manifest.json", b'{"classes": 2, "name": "", "groups": [[1e999]]}', "infinity"),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_what_is_hostile_is_refused_before_anything_is_mapped(
+    name: str, written: tuple[Path, str]
+) -> None:
+    folder, digest = written
+    file, content, message = FOREIGN[name]
+    (folder / file).write_bytes(content)
+    with pytest.raises(InputError, match=rf"must be whole \(delete .*{message}"):
+        open_prepared(str(folder), digest)
+
+
+def test_a_pipe_and_a_large_manifest_are_refused_unread(written: tuple[Path, str]) -> None:
+    folder, digest = written
+    os.truncate(folder / "manifest.json", 1 << 40)
+    with pytest.raises(InputError, match="may have at most 67,108,864 bytes"):
+        open_prepared(str(folder), digest)
+    (folder / "images.npy").unlink()
+    os.mkfifo(folder / "images.npy")
+    with pytest.raises(InputError, match="must be a regular file, got a pipe"):
+        open_prepared(str(folder), digest)

@@ -1,8 +1,10 @@
-"""A bundle's manifest as tests need it: members of one temperature each, their nets not named."""
+"""A bundle's manifest as tests need it: members of one temperature each, their nets not written."""
 
 from collections.abc import Sequence
 
-from pipeline.records.manifest import BundleMember, Combine, Manifest, TrainedOn
+from pipeline.records.manifest import BundleMember, BundleNet, Combine, Manifest, TrainedOn
+
+NET = BundleNet(file="weights/net.npz", sha256="", operations=({"op": "flatten"},))
 
 
 def made_manifest(
@@ -20,7 +22,8 @@ def made_manifest(
         image_shape=(channels, height, width),
         classes=classes,
         members=tuple(
-            BundleMember(name=f"m{k}", temperature=t, nets=()) for k, t in enumerate(temperatures)
+            BundleMember(name=f"m{k}", temperature=t, nets=(NET,))
+            for k, t in enumerate(temperatures)
         ),
         combine=combine or Combine(method="uniform", weights=(1 / count,) * count, temperature=1.0),
         views=tuple(tuple(view) for view in views),

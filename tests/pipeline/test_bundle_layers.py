@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from cnn_core.laws.layer_laws import Case
@@ -36,3 +37,17 @@ def test_every_layer_says_what_it_does_at_inference() -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_net_predict_py_and_onnx_agree(name: str, law: Callable[[Case], None]) -> None:
     law(CASES[name])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_operation_s_extent_is_the_shape_that_infer_makes(name: str) -> None:
+    case = CASES[name]
+    layer = case.make()
+    layer.build(case.in_shape, np.random.default_rng(0))
+    described = layer.at_inference()
+    if described is None:
+        return
+    told = layer.extent(case.in_shape, *described)
+    made = layer.infer(np.zeros((*case.in_shape, 3), np.float32), *described)
+    assert told is not None and told[0] == made.shape[:-1] == case.out_shape
+    assert told[1] >= np.prod(case.out_shape) or case.in_shape == case.out_shape

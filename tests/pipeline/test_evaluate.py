@@ -23,6 +23,7 @@ from pipeline.data.proxy import frozen_proxy
 from pipeline.data.test_split import TestSplitClosedError, opened_for_evaluation
 from pipeline.files import StudyPaths
 from tests.pipeline.final_study import FINAL_ARGUMENTS, run_sweep
+from tests.pipeline.made_bundle import striped
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +119,18 @@ def test_a_labelled_file_is_scored_without_an_opening(
         == 2
     )
     assert "labels are needed" in capsys.readouterr().err
+
+
+def test_a_bundle_alone_names_no_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its overrides may be a stranger's: they are neither composed nor is a path of them read."""
+    striped(tmp_path / "bundle", ("a", "b"))
+    monkeypatch.setattr(evaluate, "trained_with", pytest.fail)
+    arguments = [f"bundle={tmp_path / 'bundle'}", f"root={tmp_path / 'root'}"]
+    assert command_line(evaluate.COMMAND, arguments, evaluate.main) == 2
+    assert "input: must be a labelled file or folder" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
 def test_no_other_command_opens_the_test_split(

@@ -249,6 +249,7 @@ HOSTILE = {
     "cut header": (_header("'|u1'", "(2, 8, 8)")[:30], "header must give"),
     "version": (b"\x93NUMPY\x01\x2d" + _header("'|u1'", "(1, 8, 8)")[8:] + bytes(64), "version 1"),
     "cut start": (b"\x93NUMPY\x01", "begins with 93 'NUMPY'"),
+    "one number": (_header("'|u1'", "()") + b"x", "got one number"),
     "text": (_header("'|S1'", "(2, 8, 8)") + bytes(128), "images must be numbers, got"),
 }
 

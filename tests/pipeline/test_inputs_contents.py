@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import lzma
+import os
 import pickle
 import struct
 import tarfile
@@ -296,3 +297,36 @@ def test_tables_do_not_wait_for_pyarrow_at_import() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_pipe_and_a_device_are_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.csv")
+    for path in (tmp_path / "x.csv", Path("/dev/zero")):
+        with pytest.raises(InputError, match="must be a file or folder, got a pipe or a device"):
+            open_input(path)
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "folder" / "a.png")
+    (tmp_path / "folder" / "b.png").symlink_to("/dev/zero")
+    with pytest.raises(InputError, match=r"got 2 others: a\.png, b\.png"):
+        open_input(tmp_path / "folder")
+
+
+def test_a_zip_of_very_many_files_is_refused_unlisted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = _zip(*(f"{k}.txt" for k in range(5000)))
+    (tmp_path / "x.zip").write_bytes(content)
+    monkeypatch.setattr(zipfile, "ZipFile", pytest.fail)  # it would make an object per file
+    with pytest.raises(InputError, match=r"got 5,000 files in .*x\.zip; unpack it"):
+        open_input(tmp_path / "x.zip")
+
+
+def test_damaged_lzma_inside_a_zip_is_refused(tmp_path: Path) -> None:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("a.csv", TABLE)
+    damaged = bytearray(content.getvalue())
+    damaged[60:90] = bytes(30)
+    (tmp_path / "x.zip").write_bytes(damaged)
+    with pytest.raises(InputError, match="compressed data must be whole, got"):
+        open_input(tmp_path / "x.zip")

@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cnn_core.data import image_form
 from cnn_core.errors import InputError
-from pipeline.inputs.pictures import pictures
+from pipeline.inputs import Hints
+from pipeline.inputs.pictures import picture_folder, pictures
+from pipeline.inputs.pictures.picture_folder import PictureSource
 from pipeline.inputs.pictures.pictures import (
     decode,
     looks_like_picture,
@@ -192,7 +195,7 @@ def test_broken_pictures_and_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             decode(whole[:cut], "cut.png")
     bomb = _bytes(Image.new("1", (9000, 9000)), "PNG")  # 81 million pixels in 10 KB
     tracemalloc.start()
-    with pytest.raises(InputError, match=r"at most 40,000,000 pixels, got 9000x9000 in big\.png"):
+    with pytest.raises(InputError, match=r"at most 16,000,000 pixels, got 9000x9000 in big\.png"):
         decode(bomb, "big.png")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -203,6 +206,67 @@ def test_broken_pictures_and_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         read_picture(tmp_path / "large.png")
     with pytest.raises(InputError, match=r"readable file, got No such file .*none\.png"):
         read_picture(tmp_path / "none.png")
+
+
+def test_a_jpeg_beyond_the_limit_is_reduced_while_it_is_decoded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = np.linspace(0, 255, 200).astype(np.uint8)
+    photo = _bytes(Image.fromarray(np.repeat(rows[:, None], 300, 1)), "JPEG", quality=95)
+    whole = decode(photo, "a")
+    monkeypatch.setattr(image_form, "MAX_PIXELS", 200 * 300)
+    np.testing.assert_array_equal(decode(photo, "a"), whole)
+    for most, shape in ((59_999, (1, 100, 150)), (15_000, (1, 100, 150)), (1000, (1, 25, 38))):
+        monkeypatch.setattr(image_form, "MAX_PIXELS", most)
+        reduced = decode(photo, "a")
+        assert reduced.shape == shape
+        np.testing.assert_allclose(reduced[0].mean(axis=1), rows[:: 200 // shape[1]], atol=8)
+    monkeypatch.setattr(image_form, "MAX_PIXELS", 900)
+    with pytest.raises(InputError, match=r"at most 900 pixels, got 300x200 in a"):
+        decode(photo, "a")
+    monkeypatch.setattr(image_form, "MAX_PIXELS", 10**6)
+    monkeypatch.setattr(image_form, "MAX_SIDE", 299)
+    with pytest.raises(InputError, match=r"sides may have at most 299 pixels, got 300x200 in a"):
+        decode(_bytes(Image.new("L", (300, 200)), "PNG"), "a")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "L", "I;16", "F"])
+def test_strips_give_what_the_whole_gives(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    bands = Image.getmodebands(mode)
+    dtype = {"I;16": np.uint16, "F": np.float32}.get(mode, np.uint8)
+    values = rng.integers(0, 250, (23, 17, bands)).astype(dtype)
+    picture = Image.fromarray(values.squeeze(2) if bands == 1 else values)
+    content = _bytes(picture, "TIFF" if mode == "F" else "PNG")
+    whole = decode(content, "a")
+    monkeypatch.setattr(pictures, "_STRIP_BYTES", 5 * 4 * 17)
+    np.testing.assert_array_equal(decode(content, "a"), whole)
+    if "A" not in mode:
+        np.testing.assert_array_equal(whole, values.transpose(2, 0, 1))
+
+
+def test_many_large_pictures_are_not_held_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for k in range(5):
+        Image.new("L", (40, 50), k).save(tmp_path / f"{k}.png")
+    source = PictureSource(tmp_path, Hints())
+    assert [len(block.ids) for block in source.blocks(4)] == [4, 1]
+    monkeypatch.setattr(picture_folder, "_BLOCK_BYTES", 3000)
+    blocks = list(source.blocks(4))
+    assert [block.ids for block in blocks] == [("0.png", "1.png"), ("2.png", "3.png"), ("4.png",)]
+    assert [int(p.max()) for block in blocks for p in block.pictures] == [0, 1, 2, 3, 4]
+
+
+def test_the_largest_picture_takes_less_than_200_megabytes() -> None:
+    """NumPy's arrays are traced, Pillow's own 64 MB of such a picture are not."""
+    content = _bytes(Image.new("RGB", (4000, 4000), (9, 8, 7)), "PNG", compress_level=1)
+    form = image_form.ImageForm(channels=1, height=8, width=8)
+    tracemalloc.start()
+    assert form.apply(decode(content, "a")).tolist() == np.full((1, 8, 8), 8).tolist()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 136e6
 
 
 def test_pictures_of_one_size_and_type_are_stacked() -> None:

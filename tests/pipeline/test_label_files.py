@@ -3,6 +3,7 @@ stay the text that they are, and what can be read in two ways is refused.
 """
 
 import gzip
+import os
 import struct
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from cnn_core.errors import InputError
+from pipeline.inputs.labels import label_arrays
 from pipeline.inputs.labels.label_files import read_labels
 
 IDS = ("a.png", "b.png", "c.png", "d.png")
@@ -136,3 +138,27 @@ def test_a_bomb_of_text_is_refused(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(b"1\n" * (1 << 24)))
     with pytest.raises(InputError, match=r"may have at most [0-9,]+ bytes, got more"):
         read_labels(path)
+
+
+def test_labels_beyond_all_measure_are_refused_unread(tmp_path: Path) -> None:
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({1 << 31},)}}\n".encode()
+    path = tmp_path / "labels.npy"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header)
+    os.truncate(path, path.stat().st_size + (1 << 31))
+    with pytest.raises(InputError, match="at most 268,435,456 bytes, got 2,147,483,648"):
+        read_labels(path)
+    np.savez_compressed(tmp_path / "two.npz", a=np.zeros(1 << 20, np.uint8), b=np.zeros(3))
+    with pytest.raises(InputError, match="must hold one array, got a, b"):
+        read_labels(tmp_path / "two.npz")
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(InputError, match="must be a regular file, got a pipe"):
+        read_labels(tmp_path / "fifo")
+
+
+def test_more_labels_than_a_list_should_hold_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(label_arrays, "MOST_LABELS", 3)
+    np.save(tmp_path / "labels.npy", np.zeros(4, np.uint8))
+    with pytest.raises(InputError, match=r"at most 3, got shape \(4,\)"):
+        read_labels(tmp_path / "labels.npy")

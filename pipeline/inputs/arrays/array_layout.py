@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnn_core.data.image_form import MAX_PIXELS, check_pixels
 from cnn_core.errors import InputError
-from pipeline.inputs.pictures.pictures import MAX_PIXELS, on_paper
+from pipeline.inputs.pictures.pictures import on_paper
 
 _CHANNELS = (1, 3, 4)
 _SMOOTHER = 0.8  # of the other reading's roughness: natural pictures reach 0.3 to 0.6
@@ -68,9 +69,10 @@ def layout_of(
         found = _planes(each[0], each[1], shape, where)
     else:
         found = _channels((each[0], each[1], each[2]), wanted, where)
+    check_pixels(*(found.each[:2] if found.channels_last else found.each[1:]), where)
     if math.prod(found.each) > 4 * MAX_PIXELS:
         raise InputError(
-            f"a picture must have at most {MAX_PIXELS:,} pixels, got shape {shape} in {where}"
+            f"a picture must have at most 4 x {MAX_PIXELS:,} values, got shape {shape} in {where}"
         )
     return found
 

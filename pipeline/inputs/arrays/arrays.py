@@ -30,6 +30,8 @@ class ArraySource:
         self._array, found, words = _open(path, hints)
         if self._array.dtype.kind not in "uifb":
             raise InputError(f"images must be numbers, got {self._array.dtype} in {path}")
+        if not self._array.shape:
+            raise InputError(f"images must be an array (N, ...), got one number in {path}")
         self._labels, more = labels_for(found, self._array.shape[0], hints, path)
         self._layout = layout_of(
             self._array.shape,

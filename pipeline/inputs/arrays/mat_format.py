@@ -166,7 +166,7 @@ def _values(stream: Any, order: str, shape: tuple[int, ...], path: Path) -> NDAr
     dtype = np.dtype(order + _TYPES[kind])
     if math.prod(shape) * dtype.itemsize != size:
         raise _damaged(f"{size:,} bytes for an array of the sizes {shape}", path)
-    check_plausible_size(path, size, f"an array of the sizes {shape}")
+    check_plausible_size(size, path.stat().st_size, f"{path}: an array of the sizes {shape}")
     content = small[:size] if small else stream.read(size)
     if len(content) < size:
         raise _damaged("its end inside an array", path)

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from cnn_core.errors import InputError
 from pipeline.inputs.labels.labels import label_text
 
+MOST_LABELS = 10_000_000
+
 
 def label_names(values: NDArray[Any], where: str) -> tuple[str, ...]:
     """Return the labels of an array (N,), (N, 1) or one-hot (N, K), as text.
@@ -18,10 +20,10 @@ def label_names(values: NDArray[Any], where: str) -> tuple[str, ...]:
         values = values[:, 0]
     if values.ndim == 2:
         values = _hot(values, where)
-    if values.ndim != 1 or not len(values):
+    if values.ndim != 1 or not 1 <= len(values) <= MOST_LABELS:
         raise InputError(
-            "labels must be (N,), (N, 1) or one-hot (N, classes), at least one, got shape "
-            f"{values.shape} in {where}"
+            "labels must be (N,), (N, 1) or one-hot (N, classes), at least one and at most "
+            f"{MOST_LABELS:,}, got shape {values.shape} in {where}"
         )
     if values.dtype.kind in "US":
         return _texts(values, where)

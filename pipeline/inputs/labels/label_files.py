@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_core.data.checks import MAX_RATIO
+from cnn_core.data.checks import MAX_RATIO, open_regular
 from cnn_core.data.idx import idx_header, open_idx
-from cnn_core.data.npy import read_npy
-from cnn_core.data.npz import read_npz
+from cnn_core.data.npy import npy_header, read_npy
+from cnn_core.data.npz import npz_headers, read_npz
 from cnn_core.errors import InputError
 from pipeline.inputs.labels.label_arrays import label_names
 from pipeline.inputs.labels.label_table import label_table
@@ -59,7 +59,7 @@ def read_labels(path: Path, label: str = "auto", id_column: str = "auto") -> Lab
     `label` and `id_column` name the columns of a table. Raises InputError for anything else.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             start = file.read(8)
         if start.startswith(b"\x1f\x8b"):
             with gzip.open(path, "rb") as unpacked:
@@ -69,6 +69,7 @@ def read_labels(path: Path, label: str = "auto", id_column: str = "auto") -> Lab
         if inside[:2] == b"\0\0":
             return _of_array(_idx(path), path)
         if start.startswith(b"\x93NUMPY"):
+            _check_size(npy_header(path).size_bytes, path)
             return _of_array(read_npy(path), path)
         if start.startswith(b"PK"):
             return _of_array(_alone(path), path)
@@ -92,6 +93,7 @@ def _idx(path: Path) -> NDArray[Any]:
         raise InputError(
             f"an IDX file of labels must have one dimension, got {header.shape} in {path}"
         )
+    _check_size(header.shape[0] * header.dtype.itemsize, path)
     with open_idx(path) as stream:
         content = stream.read(header.length + header.shape[0] * header.dtype.itemsize + 1)
     size = len(content) - header.length
@@ -104,13 +106,19 @@ def _idx(path: Path) -> NDArray[Any]:
 
 
 def _alone(path: Path) -> NDArray[Any]:
-    arrays = read_npz(path)
-    if len(arrays) != 1:
+    headers = npz_headers(path)
+    if len(headers) != 1:
         raise InputError(
-            f"an archive of labels must hold one array, got {', '.join(sorted(arrays)[:8])} in "
+            f"an archive of labels must hold one array, got {', '.join(sorted(headers)[:8])} in "
             f"{path}"
         )
-    return next(iter(arrays.values()))
+    _check_size(next(iter(headers.values())).size_bytes, path)
+    return next(iter(read_npz(path).values()))
+
+
+def _check_size(size: int, path: Path) -> None:
+    if size > MAX_BYTES:
+        raise InputError(f"labels may have at most {MAX_BYTES:,} bytes, got {size:,} in {path}")
 
 
 def _text(path: Path) -> str:

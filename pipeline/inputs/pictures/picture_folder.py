@@ -14,6 +14,8 @@ from pipeline.inputs.pictures.folder_listing import FolderListing, in_order, lis
 from pipeline.inputs.pictures.picture_labels import by_table
 from pipeline.inputs.pictures.pictures import read_picture, stacked
 
+_BLOCK_BYTES = 128 << 20  # of pictures that are held together
+
 
 class PictureSource:
     """Pictures in natural order of their names (2 before 10); the id is the file's path in the
@@ -41,13 +43,16 @@ class PictureSource:
         self.count: int | None = len(self.ids)
 
     def blocks(self, size: int) -> Iterator[Block]:
-        """Yield blocks of at most `size` pictures, in natural order."""
-        for start in range(0, len(self.ids), size):
-            ids = self.ids[start : start + size]
-            labels = None if self._labels is None else self._labels[start : start + size]
-            yield Block(
-                pictures=stacked([self._picture(name) for name in ids]), ids=ids, labels=labels
-            )
+        """Yield blocks of at most `size` pictures, fewer where they are large, in natural order."""
+        held: list[NDArray[Any]] = []
+        for at, name in enumerate(self.ids, 1):
+            held.append(self._picture(name))
+            whole = sum(picture.nbytes for picture in held) > _BLOCK_BYTES
+            if len(held) == size or whole or at == len(self.ids):
+                part = slice(at - len(held), at)
+                labels = None if self._labels is None else self._labels[part]
+                yield Block(pictures=stacked(held), ids=self.ids[part], labels=labels)
+                held = []
 
     def _picture(self, name: str) -> NDArray[Any]:
         try:

@@ -1,20 +1,23 @@
 """One picture, decoded by Pillow: upright, on paper, with the values of the file."""
 
 import io
+import os
 import warnings
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from cnn_core.data.checks import open_regular
+from cnn_core.data.image_form import check_pixels, fits_limits
 from cnn_core.errors import InputError
 
-MAX_PIXELS = 40_000_000  # of one picture: 160 MB while it is decoded in colour
-MAX_FILE_BYTES = 256 << 20
+MAX_FILE_BYTES = 200_000_000
+_STRIP_BYTES = 4 << 20  # of rows that are turned into planes at once
 # Containers that run other programs, that only hand on to other libraries, or that hold films.
 _LEFT_OUT = {"EPS", "PDF", "WMF", "BUFR", "GRIB", "HDF5", "MPEG", "IPTC", "MCIDAS", "XVTHUMB"}
 _COMMON = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"GIF8", b"II*\0", b"MM\0*")
@@ -58,82 +61,109 @@ def looks_like_picture(start: bytes, suffix: str) -> bool:
 def read_picture(path: Path) -> NDArray[Any]:
     """Return the picture of a file, as `decode` does."""
     try:
-        size = path.stat().st_size
-        if not path.is_file() or size > MAX_FILE_BYTES:
-            raise InputError(
-                f"a picture must be a file of at most {MAX_FILE_BYTES:,} bytes, got {size:,} in "
-                f"{path}"
-            )
-        return decode(path.read_bytes(), str(path))
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_FILE_BYTES:
+                raise InputError(
+                    f"a picture must be a file of at most {MAX_FILE_BYTES:,} bytes, got {size:,} "
+                    f"in {path}"
+                )
+            return decode(file, str(path))
     except OSError as error:
         raise InputError(
             f"a picture must be a readable file, got {error.strerror or error} in {path}"
         ) from None
 
 
-def decode(content: bytes, where: str) -> NDArray[Any]:
+def decode(content: bytes | BinaryIO, where: str) -> NDArray[Any]:
     """Return (C, H, W): one plane of grey, or three of colour; uint8, uint16 for 16-bit grey, or
     float32. It is turned as its EXIF orientation says, and transparency is laid on paper.
 
-    Raises InputError for what is not a picture, truncated, too large, or a film of several frames.
+    A JPEG of too many pixels is reduced by 2, 4 or 8 while it is decoded. Raises InputError for
+    what is not a picture, truncated, too large, or a film of several frames.
     """
-    if not content:
+    file = io.BytesIO(content) if isinstance(content, bytes) else content
+    start = file.read(64)
+    if not start:
         raise InputError(f"a picture must not be empty, got 0 bytes in {where}")
+    file.seek(0)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content), formats=_formats()) as picture:
+            warnings.simplefilter("ignore")  # a reduced JPEG may be what Pillow calls a bomb
+            with Image.open(file, formats=_formats()) as picture:
+                _reduce(picture)
                 _check(picture, where)
-                return _planes(ImageOps.exif_transpose(picture))
+                # What an icon holds within may have another size than it says.
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+                picture.load()
+                _check(picture, where)
+                ImageOps.exif_transpose(picture, in_place=True)
+                return _planes(picture)
     except InputError:
         raise
     except UnidentifiedImageError:
         raise InputError(
             f"a picture must be one that Pillow reads, such as PNG or JPEG, got "
-            f"{_name_of(content)} in {where}"
+            f"{_name_of(start)} in {where}"
         ) from None
     except Exception as error:  # the decoders of forty formats raise anything
         reason = str(error).partition("\n")[0][:120] or type(error).__name__
         raise InputError(f"a picture must be whole and readable, got {reason} in {where}") from None
 
 
+def _reduce(picture: Image.Image) -> None:
+    """Have a JPEG decoded at a half, a quarter or an eighth of its sides where it is too large."""
+    width, height = picture.size
+    enough = (by for by in (1, 2, 4, 8) if fits_limits(-(-height // by), -(-width // by)))
+    if (by := next(enough, 1)) > 1:
+        picture.draft(None, (max(1, width // by), max(1, height // by)))  # no other format does it
+
+
 def _check(picture: Image.Image, where: str) -> None:
     """Refuse too many pixels and several frames, before anything is decoded."""
     width, height = picture.size
-    if width * height > MAX_PIXELS:
-        raise InputError(
-            f"a picture must have at most {MAX_PIXELS:,} pixels, got {width}x{height} in {where}"
-        )
     if width * height == 0:
         raise InputError(f"a picture must have at least one pixel, got {width}x{height} in {where}")
+    check_pixels(height, width, where)
     if picture.format not in _ONE_PICTURE and getattr(picture, "is_animated", False):
         raise InputError(
             f"a picture must be one, got a {picture.format} of several frames or pages in {where}"
         )
 
 
-def _name_of(content: bytes) -> str:
-    start = content[:64].lstrip()
+def _name_of(start: bytes) -> str:
+    start = start.lstrip()
     known = next((name for magic, name in _OTHERS if start.startswith(magic)), None)
     return known or ("text" if start.isascii() and b"\0" not in start else "something else")
 
 
 def _planes(picture: Image.Image) -> NDArray[Any]:
     if picture.mode.startswith("I;16"):
-        return np.asarray(picture).astype(np.uint16)[None]
+        return _converted(picture, picture.mode, np.uint16)
     if picture.mode == "I":
-        values = np.asarray(picture)
-        short = values.size and values.min() >= 0 and values.max() <= 65535
-        return (values.astype(np.uint16) if short else values)[None]
+        values = _converted(picture, "I", np.int32)
+        short = values.min() >= 0 and values.max() <= 65535
+        return values.astype(np.uint16) if short else values
     if picture.mode == "F":
-        return np.asarray(picture, np.float32)[None]
+        return _converted(picture, "F", np.float32)
     grey = picture.mode in ("1", "L", "LA", "La")
     if picture.has_transparency_data:
-        rgba = np.asarray(picture.convert("RGBA")).transpose(2, 0, 1)
-        return on_paper(rgba)[: 1 if grey else 3]
-    planes = np.asarray(picture.convert("L" if grey else "RGB"))
-    return planes[None] if grey else np.ascontiguousarray(planes.transpose(2, 0, 1))
+        return on_paper(_converted(picture, "RGBA", np.uint8))[: 1 if grey else 3]
+    return _converted(picture, "L" if grey else "RGB", np.uint8)
+
+
+def _converted(picture: Image.Image, mode: str, dtype: DTypeLike) -> NDArray[Any]:
+    """Return (C, H, W) of a picture in that mode, rows by rows: neither a copy of the whole in the
+    other mode is made nor one with the channels last.
+    """
+    width, height = picture.size
+    planes = np.empty((Image.getmodebands(mode), height, width), dtype)
+    rows = max(1, _STRIP_BYTES // (4 * width))
+    for top in range(0, height, rows):
+        strip = picture.crop((0, top, width, min(height, top + rows)))
+        values = np.asarray(strip if strip.mode == mode else strip.convert(mode))
+        planes[:, top : top + rows] = values if values.ndim == 2 else values.transpose(2, 0, 1)
+    return planes
 
 
 def on_paper(picture: NDArray[Any]) -> NDArray[Any]:
@@ -146,14 +176,23 @@ def on_paper(picture: NDArray[Any]) -> NDArray[Any]:
         raise InputError(
             f"pictures with transparency must be bytes from 0 to 255, got {picture.dtype}"
         )
-    colours, alpha = picture[:3].astype(np.uint16), picture[3].astype(np.uint16)
-    if (alpha == 255).all():
+    if (picture[3] == 255).all():
         return picture[:3]
-    colours *= alpha  # at most 65025
-    ink = float(np.dot(_LUMA, colours.sum(axis=(1, 2), dtype=np.int64)))
-    paper = 0 if ink > 127 * int(alpha.sum(dtype=np.int64)) else 255
-    colours += paper * (255 - alpha) + np.uint16(127)
-    return np.asarray(colours // 255, np.uint8)
+    height, width = picture.shape[1:]
+    rows = max(1, _STRIP_BYTES // (4 * width))
+    strips = [picture[:, top : top + rows] for top in range(0, height, rows)]
+    ink, opaque = np.zeros(3, np.int64), 0
+    for strip in strips:
+        ink += (strip[:3].astype(np.uint16) * strip[3]).sum(axis=(1, 2), dtype=np.int64)
+        opaque += int(strip[3].sum(dtype=np.int64))
+    paper = 0 if float(np.dot(_LUMA, ink)) > 127 * opaque else 255
+    laid = np.empty((3, height, width), np.uint8)
+    for k, strip in enumerate(strips):
+        alpha = strip[3].astype(np.uint16)
+        colours = strip[:3] * alpha  # at most 65025
+        colours += paper * (255 - alpha) + np.uint16(127)
+        laid[:, k * rows : (k + 1) * rows] = colours // 255
+    return laid
 
 
 def stacked(pictures: Sequence[NDArray[Any]]) -> Sequence[NDArray[Any]] | NDArray[Any]:
