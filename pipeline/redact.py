@@ -21,6 +21,7 @@ _ADDRESS = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,30}:(?://|\\/\\/))"
     r"(?P<user>(?![/\\])(?:(?![,;|(\[{<>\"'][A-Za-z][A-Za-z0-9+.-]{1,30}://)\S)*)@"
 )
+_WHOLE_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://")
 _QUOTED_ADDRESS = re.compile(r"(?P<scheme>%3A%2F%2F)(?P<user>(?!%2F)[^\s&]*)%40", re.IGNORECASE)
 _SECRET_WORD = (
     r"(?:token|password|passwd|passphrase|pwd|secret|credential|authorization|signature"
@@ -122,7 +123,7 @@ def _known_secrets() -> list[str]:
     for name, value in os.environ.items():
         if len(value) >= _SHORTEST and _names_secret(name):
             found.update(_forms(value))
-        elif "@" in value and "://" in value:
+        elif "@" in value and _WHOLE_ADDRESS.match(value):
             for secret in _passwords(value):
                 found.update(_forms(secret))
     for secret in list(_remembered):
@@ -137,11 +138,10 @@ def _names_secret(name: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def _passwords(address: str) -> tuple[str, ...]:
-    """Return the passwords of an address that are long enough to be told from ordinary words: by
-    the last @ and, as some parsers have it, by an earlier one.
-    """
-    body = address.partition("://")[2]
-    user = body.rpartition("@")[0]
+    """Return the password of an address where it is long enough to be told from ordinary words."""
+    user = address.partition("://")[2].rpartition("@")[0]
+    if user.startswith("/"):  # sqlite:///: a path
+        return ()
     secret = user.partition(":")[2] or user
     long = len(secret) >= (_SHORTEST_WORD if secret.isalpha() else _SHORTEST)
     return (secret,) if long and HIDDEN not in secret and "${" not in secret else ()
