@@ -150,7 +150,7 @@ def _of_kind(value: Any, kind: type, path: Path) -> Any:
 
 
 def _whole(digits: str) -> int:
-    if len(digits) > MOST_DIGITS:
+    if len(digits.lstrip("-")) > MOST_DIGITS:
         raise DamagedError(
             f"must have whole numbers of at most {MOST_DIGITS} digits, got one of {len(digits)}"
         )
@@ -188,7 +188,7 @@ class _OwnLoader(yaml.SafeLoader):
         return node
 
     def construct_yaml_int(self, node: Any) -> int:
-        if len(node.value) > MOST_DIGITS:
+        if len(node.value.lstrip("+-")) > MOST_DIGITS:
             raise yaml.YAMLError(f"a whole number of {len(node.value)} digits")
         return int(super().construct_yaml_int(node))
 

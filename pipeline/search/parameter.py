@@ -187,7 +187,8 @@ def _parse_step_log(
     if log:
         raise InputError(f"{place}: step and log exclude each other, got step={step}, log=true")
     count = (high - low) / step
-    if not math.isfinite(count) or abs(count - round(count)) > 1e-9 * max(1.0, count):
+    whole = math.isfinite(count) and abs(count - round(count)) <= 1e-9 * max(1.0, count)
+    if not whole or step > MOST_WHOLE or (high > low and round(count) < 1):
         raise InputError(
             f"{place}: high - low must be a multiple of step, got low={low}, high={high}, "
             f"step={step}"
