@@ -150,7 +150,7 @@ _RULES: tuple[tuple[Callable[["Config"], bool], str, str], ...] = (
     ),
     (
         lambda config: config.slots.name != "dask" or config.slots.address is not None,
-        "slots.address: must be given with slots=dask, as slots.address=tcp://127.0.0.1:8786",
+        "slots.address: must be given with slots=dask, as slots.address=tls://host:8786",
         "null",
     ),
 )

@@ -55,8 +55,7 @@ BAD = [
     ("slots.n=1.5", "slots.n: must be a whole number or null, got 1.5"),
     (
         "slots=dask",
-        "slots.address: must be given with slots=dask, as slots.address=tcp://127.0.0.1:8786, "
-        "got null",
+        "slots.address: must be given with slots=dask, as slots.address=tls://host:8786, got null",
     ),
     ("model.dropout=1", "model.dropout: must be at least 0 and less than 1, got 1.0"),
     ("model.dropout=-0.1", "model.dropout: must be at least 0 and less than 1, got -0.1"),
