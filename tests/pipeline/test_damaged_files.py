@@ -88,7 +88,7 @@ def readers(root: Path, file: Callable[[str], Path]) -> dict[str, Callable[[], o
     data = DataSpec(folder="x", digest="d", image_shape=(1, 8, 8), classes=10)
     spec = Spec(data=data, model=ModelSpec(), optimizer={"name": "sgd", "lr": 0.1})
     config = compose([f"root={root}", "study.name=got"])
-    end = ended("COMPLETE", folder=trial.here)
+    end = ended("COMPLETE", folder=trial.paths.folder)
 
     def of(name: str, call: Callable[[], object]) -> Callable[[], object]:
         return lambda: (file(name), call())[1]
