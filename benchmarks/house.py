@@ -20,7 +20,7 @@ BEGIN, END = "<!-- begin rooms -->", "<!-- end rooms -->"
 # the top of pipeline/.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("cnn_core",),
-    ("events", "redact"),
+    ("events", "redact", "structured_text"),
     ("files", "journal", "inputs"),
     ("configuration", "records", "trial_folder", "picture_sheet"),
     ("data", "contest_folder"),

@@ -1,6 +1,5 @@
 """Check machine, data, studies and store; with `fix=true`, repair what can be repaired."""
 
-import json
 import os
 import shutil
 import sqlite3
@@ -17,10 +16,16 @@ from optuna.trial import TrialState
 from cnn_core.data.prepared import open_prepared
 from cnn_core.errors import InputError
 from pipeline.configuration import Command, Config, again, command_line, setting
-from pipeline.files import StudyPaths, unsound_sqlite
-from pipeline.redact import redact
+from pipeline.files import StudyPaths, check_enclosed, unsound_sqlite
+from pipeline.redact import redact, shown
 from pipeline.reporting.stored_state import state_of
-from pipeline.search.open_study import open_storage, quiet_optuna, read_study, repair
+from pipeline.search.open_study import (
+    open_storage,
+    quiet_optuna,
+    read_study,
+    repair,
+    unfinished,
+)
 from pipeline.search.storage_errors import StorageFailed
 from pipeline.slots.owner_lock import (
     OwnerLock,
@@ -32,6 +37,7 @@ from pipeline.slots.owner_lock import (
 from pipeline.slots.pool import open_slots
 from pipeline.slots.process import PINS
 from pipeline.slots.slot import SlotError
+from pipeline.structured_text import read_json
 from pipeline.tracking.artifact_addresses import STORE, bring_home, strayed
 from pipeline.tracking.mlflow_sender import backlog
 
@@ -126,24 +132,30 @@ def _data(root: Path, fix: bool) -> list[Finding]:
     for manifest in sorted((root / "prepared").glob("*/manifest.json")):
         folder = manifest.parent
         try:
-            digest = json.loads(manifest.read_text())["digest"]
+            digest = str(read_json(manifest)["digest"])
             prepared = open_prepared(str(folder), digest)
             findings.append(
                 Finding("data", f"{folder.name}: {len(prepared.labels)} images, digest as written")
             )
         except (InputError, ValueError, KeyError, OSError) as error:
-            if fix:  # it is a copy: the next sweep prepares it again from its source
+            # A copy, which the next sweep prepares again from its source; elsewhere it is not ours.
+            ours = folder.resolve().is_relative_to(root.resolve())
+            if mends := fix and ours:
                 shutil.rmtree(folder)
             text = (
-                f"{error}; {'removed, it is' if fix else 'it can be'} prepared again from its "
+                f"{error}; {'removed, it is' if mends else 'it can be'} prepared again from its "
                 "source"
             )
-            findings.append(Finding("data", text, wrong=not fix, mendable=True, mended=fix))
+            findings.append(Finding("data", text, wrong=not mends, mendable=ours, mended=mends))
     return findings
 
 
 def _study(config: Config, folder: Path, fix: bool) -> list[Finding]:
     paths, about = StudyPaths(folder.parent, folder.name), f"study {folder.name}"
+    try:
+        check_enclosed(folder, folder.parent)
+    except InputError as error:
+        return [Finding(about, str(error), wrong=True)]
     if is_locked(paths.owner):
         owner = read_owner(paths.owner)
         return [
@@ -161,17 +173,17 @@ def _study(config: Config, folder: Path, fix: bool) -> list[Finding]:
         ", ".join(f"{states.count(name)} {name}" for name in dict.fromkeys(states)) or "no trials"
     )
     findings = [Finding(about, counts)]
-    orphans, semaphores, unfinished = (
+    orphans, semaphores, drafts = (
         find_workers(folder),
         _semaphores(paths),
-        list(folder.rglob(".*.tmp")),
+        unfinished(folder),
     )
     running = [trial for trial in trials if trial.state == TrialState.RUNNING]
     checks: list[tuple[list[Any], str, Callable[[], None]]] = [
         (running, "trials left RUNNING by a killed sweep", lambda: _repair(config, paths)),
         (orphans, "orphaned workers", lambda: _each(psutil.Process.kill, orphans)),
         (semaphores, "semaphores of a killed sweep", lambda: _each(_unlink, semaphores)),
-        (unfinished, "unfinished files", lambda: _each(_unlink, unfinished)),
+        (drafts, "unfinished files", lambda: _each(_unlink, drafts)),
     ]
     for found, what, mend in checks:
         if found and fix:
@@ -214,7 +226,7 @@ def _semaphores(paths: StudyPaths) -> list[Path]:
     owner = read_owner(paths.owner)
     if owner is None or owner.lives():  # in a copied root it may live
         return []
-    return find_semaphores(owner.pid, psutil.Process().create_time())
+    return find_semaphores(owner)
 
 
 def _store(root: Path, fix: bool) -> list[Finding]:
@@ -264,7 +276,7 @@ def main(config: Config) -> int:
 
     findings = examine(config, fix=config.arguments.fix)
     for finding in findings:
-        print(finding.line())
+        print(shown(finding.line()))
     wrong = [finding for finding in findings if finding.wrong]
     if not wrong:
         return 0

@@ -2,8 +2,6 @@
 that it was opened.
 """
 
-import csv
-import io
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -32,7 +30,9 @@ from pipeline.inputs.reading import Batch
 from pipeline.predictions.asked import few_of, open_asked
 from pipeline.predictions.scoring import Scored, write_scored
 from pipeline.records.manifest import Manifest
+from pipeline.redact import redact
 from pipeline.slots.process import clear_pins
+from pipeline.structured_text import append_rows
 
 OPENINGS = ("time", "study", "model", "data", "data_digest", "command")
 
@@ -196,16 +196,9 @@ def note_opening(
         "model": manifest.digest[:16],
         "data": manifest.data.name,
         "data_digest": data_digest[:16],
-        "command": " ".join(arguments),
+        "command": redact(" ".join(arguments)),
     }
-    text = io.StringIO()
-    writer = csv.DictWriter(text, OPENINGS, lineterminator="\n")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        if file.tell() == 0:
-            writer.writeheader()
-        writer.writerow(row)
-        file.write(text.getvalue())
+    append_rows(path, OPENINGS, [[row[key] for key in OPENINGS]])
 
 
 if __name__ == "__main__":

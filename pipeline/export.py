@@ -21,6 +21,7 @@ from pipeline.configuration import Command, Config, command_line, override, sett
 from pipeline.data import prepare
 from pipeline.ensemble.assemble import assemble, trained_with
 from pipeline.files import atomic_write_bytes, writable_folder
+from pipeline.redact import redact
 from pipeline.slots.process import clear_pins
 
 _CHECKED = 64  # training images on which ONNX and NumPy are compared
@@ -88,7 +89,7 @@ def _export(config: Config) -> int:
         found = register(config, bundle, folder)
         print(f"MLflow: {found.name} version {found.version}; serve it on 127.0.0.1:")
         print(
-            f"  MLFLOW_TRACKING_URI={shlex.quote(found.tracking_uri)} "
+            f"  MLFLOW_TRACKING_URI={shlex.quote(redact(found.tracking_uri))} "
             f"mlflow models serve -m {shlex.quote(found.uri)} "
             "--env-manager local -h 127.0.0.1 -p 5001"
         )

@@ -13,12 +13,15 @@ from pathlib import Path
 from urllib.parse import quote
 
 from cnn_core.errors import InputError
+from pipeline.redact import redact
 
 _BLOCK_BYTES = 1 << 20
+_MOST_SEARCHED = 1 << 18  # larger texts are made of what was redacted before
 
 
-def atomic_write_bytes(path: Path, content: bytes) -> None:
-    """Write `content` under a temporary name beside `path`, fsync, rename, fsync the folder.
+def atomic_write_bytes(path: Path, content: bytes, *, private: bool = False) -> None:
+    """Write `content` under a temporary name beside `path`, fsync, rename, fsync the folder;
+    `private`: for the user's eyes alone.
 
     A crash at any point leaves the old file or the new one, never a part of either. Raises OSError
     as the system reports it, with the temporary file removed.
@@ -26,7 +29,8 @@ def atomic_write_bytes(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with temporary.open("xb") as file:
+        flags, mode = os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666
+        with os.fdopen(os.open(temporary, flags, mode), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -38,8 +42,11 @@ def atomic_write_bytes(path: Path, content: bytes) -> None:
 
 
 def atomic_write_text(path: Path, text: str) -> None:
-    """Write the text in UTF-8 with `atomic_write_bytes`, line endings unchanged."""
-    atomic_write_bytes(path, text.encode())
+    """Write the text in UTF-8 with `atomic_write_bytes`, line endings unchanged; one that holds a
+    secret, such as the token of a user's own data source, is private.
+    """
+    private = len(text) < _MOST_SEARCHED and redact(text) != text
+    atomic_write_bytes(path, text.encode(), private=private)
 
 
 def fsync_folder(folder: Path) -> None:
@@ -53,6 +60,44 @@ def fsync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def check_enclosed(folder: Path, root: Path) -> None:
+    """Check that a study's folder, where there is one, lies in `root` and holds plain files and
+    folders alone, and no link out of it: one that was received must not have files elsewhere read
+    or written. Raises InputError, which names what is wrong.
+    """
+    rule = f"study {folder.name!r}: its folder must hold plain files, and links to such alone"
+    home = _real(folder)
+    if home is None or not home.is_relative_to(root.resolve()):
+        raise InputError(
+            f"study {folder.name!r}: its folder must be in {root}, got a link to {home}"
+        )
+    folders = [folder]
+    while folders:
+        for entry in _entries(folders.pop()):
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(Path(entry.path))
+            elif entry.is_symlink():
+                target = _real(Path(entry.path))
+                if target is None or not target.is_relative_to(home):
+                    raise InputError(f"{rule}, got the link {entry.path} to {target}")
+            elif not entry.is_file(follow_symlinks=False):
+                raise InputError(f"{rule}, got {entry.path}")
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    with contextlib.suppress(OSError), os.scandir(folder) as found:
+        return list(found)
+    return []  # gone meanwhile, or nothing that could be followed
+
+
+def _real(path: Path) -> Path | None:
+    """Return where a path leads, None for links in a circle."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):
+        return None
 
 
 def sqlite_url(file: Path, *, read_only: bool = False) -> str:

@@ -10,17 +10,21 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from pipeline import events
 from pipeline.events import Event, State
-from pipeline.redact import redact
+from pipeline.redact import redacted
+from pipeline.structured_text import parse_json
 
 FILE_NAME = "events.jsonl"
+_APPENDING = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
 
 EVENT_TYPES: dict[str, type[Event]] = {
     kind.__name__: kind
@@ -34,7 +38,9 @@ EVENT_TYPES: dict[str, type[Event]] = {
     )
 }
 _ADDED = {"prior"}  # written only where it says something: older lines have no such field
-_TUPLES = {"directions", "overrides", "objective"}
+MOST_LINE_BYTES = 16 << 20
+MOST_TIME_S = 1e11  # the year 5138: a date that every system can write
+MOST_WHOLE = 1 << 200  # of a number, so that it can be computed with as a float: seeds are large
 
 
 def encode(event: Event) -> str:
@@ -54,32 +60,47 @@ def decode(line: str) -> Event | None:
     version).
     """
     try:
-        fields = json.loads(line)
+        fields = parse_json(line)
         kind = EVENT_TYPES[fields.pop("event")]
-        known = {f.name for f in dataclasses.fields(kind)}
-        values = {name: _typed(name, value) for name, value in fields.items() if name in known}
-        return kind(**values)
+        types = _types(kind)  # type: ignore[arg-type]
+        event = kind(**{n: _typed(types[n], value) for n, value in fields.items() if n in types})
+        return event if 0 <= event.time_s <= MOST_TIME_S else None
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, name: str = "") -> Any:
     """Return the value in JSON's types, with secrets in its strings redacted."""
-    if isinstance(value, str | Path):
-        return redact(str(value))
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): _plain(item, str(key)) for key, item in value.items()}
     if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    return value.item() if isinstance(value, np.generic) else value
+        return [_plain(item, name) for item in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    return redacted(str(value) if isinstance(value, Path) else value, name)
 
 
-def _typed(name: str, value: Any) -> Any:
-    if name == "folder":
-        return Path(value)
-    if name == "state":
-        return State(value)
-    return tuple(value) if name in _TUPLES else value
+def _typed(kind: Any, value: Any) -> Any:
+    """Return a value of JSON as the type of its field. Raises ValueError, TypeError."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if kind in (Path, State):
+        return kind(value)
+    if origin is Mapping:
+        return {key: _typed(parts[1], item) for key, item in value.items()}
+    if origin is tuple:
+        return tuple(_typed(parts[0], item) for item in _of(list, value))
+    if origin is UnionType:
+        return value if value is None and NoneType in parts else _of(parts, value)
+    return _of((int, float) if kind is float else kind, value)
+
+
+def _of(kind: Any, value: Any) -> Any:
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        raise TypeError(f"must be {kind}, got {type(value).__name__}")
+    if isinstance(value, int) and abs(value) > MOST_WHOLE:
+        raise ValueError(f"must be at most {MOST_WHOLE}, got {value}")
+    return value
 
 
 class EventLog:
@@ -115,7 +136,7 @@ class EventLog:
     def _flush(self) -> None:
         if self._descriptor is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            self._descriptor = os.open(self.path, _APPENDING, 0o644)
             _cut_torn_line(self._descriptor)
         end = os.fstat(self._descriptor).st_size
         data = b"".join(self._unwritten)
@@ -144,6 +165,11 @@ def _cut_torn_line(descriptor: int) -> None:
         os.ftruncate(descriptor, position)
 
 
+@lru_cache(maxsize=16)
+def _types(kind: Callable[..., Event]) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
 def read(path: Path, offset: int = 0) -> Iterator[tuple[Event | None, int]]:
     """Yield each whole line after byte `offset`, as (event or None, offset after it); stop at the
     last newline.
@@ -152,11 +178,15 @@ def read(path: Path, offset: int = 0) -> Iterator[tuple[Event | None, int]]:
         return
     with path.open("rb") as file:
         file.seek(offset)
-        for line in file:
-            if not line.endswith(b"\n"):
+        whole = True  # False within a line that is too long to be an event
+        while line := file.readline(MOST_LINE_BYTES):
+            ends = line.endswith(b"\n")
+            if not ends and len(line) < MOST_LINE_BYTES:
                 return
             offset += len(line)
-            yield decode(line.decode(errors="replace")), offset
+            if ends:
+                yield decode(line.decode(errors="replace")) if whole else None, offset
+            whole = ends
 
 
 def read_all(folder: Path) -> list[Event]:
@@ -170,5 +200,5 @@ def journal_id(folder: Path) -> str | None:
     if not path.exists():
         return None
     with path.open("rb") as file:
-        first = file.readline()
+        first = file.readline(MOST_LINE_BYTES)
     return hashlib.sha256(first).hexdigest()[:16] if first.endswith(b"\n") else None

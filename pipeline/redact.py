@@ -1,47 +1,185 @@
-"""Removes secrets from everything that is shown, logged or stored."""
+"""Removes secrets from everything that is shown, logged or stored, and control characters from what
+a terminal shows.
+"""
 
+import html
+import json
 import os
 import re
+import unicodedata
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 HIDDEN = "***"
-# scheme://user:password@host and scheme://token@host
-_CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^/\s@'\"]+@")
-# ?token=..., &password=..., api_key: ..., in any case; in a URL's query or as a separate key
+# An address ends at whitespace, or where another begins after a sign that separates the two. What
+# follows its scheme up to the last @ is user information, whatever is in it: passwords are typed
+# with slashes, quotes and at signs, and every driver takes them. Without a host (sqlite:///) there
+# is none.
+_ADDRESS = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,30}:(?://|\\/\\/))"
+    r"(?P<user>(?![/\\])(?:(?![,;|(\[{<>\"'][A-Za-z][A-Za-z0-9+.-]{1,30}://)\S)*)@"
+)
+_WHOLE_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://")
+_QUOTED_ADDRESS = re.compile(r"(?P<scheme>%3A%2F%2F)(?P<user>(?!%2F)[^\s&]*)%40", re.IGNORECASE)
+_SECRET_WORD = (
+    r"(?:token|password|passwd|passphrase|pwd|secret|credential|authorization|signature"
+    r"|(?:api|access|private|account|shared)[_-]?key)"
+)
+# password=..., "api_key": ..., Authorization: Bearer ...; a quoted value to its closing quote, any
+# other to whitespace or the next part of a query, without the sign that closes a sentence
 _NAMED = re.compile(
-    r"(?P<name>[A-Za-z_]*(?:token|password|passwd|secret|api[_-]?key|access[_-]?key|credential)[A-Za-z_]*['\"]?\s*[=:]\s*['\"]?)"
-    r"(?P<value>[^\s&'\",;}]+)",
+    rf"(?P<name>{_SECRET_WORD}[\w-]{{0,40}}\\?['\"]?\s*(?:=|:(?!//)|%3D)\s*"
+    r"(?:(?:bearer|basic|digest)\s+)?)"
+    r"(?P<value>\$\{[^{}]*\}|\"(?:\\.|[^\"\\])+\"[^\s&,;)\]}]*|'(?:''|\\.|[^'\\])+'[^\s&,;)\]}]*"
+    r"|\\\"(?:(?!\\\").)+\\\"|[^\s&]*[^\s&,;:.)\]}'\"\\]|[^\s&]+)",
     re.IGNORECASE,
 )
-_SECRET_NAME = re.compile(r"TOKEN|PASSWORD|PASSWD|SECRET|API_?KEY", re.IGNORECASE)
-# minimum length of an environment variable treated as a secret: shorter ones occur in ordinary text
-_SHORTEST = 6
+_SIGNED = re.compile(r"(?P<name>[?&](?:sig|key|auth|pass|pw)=)(?P<value>[^\s&]+)", re.IGNORECASE)
+_BEARER = re.compile(r"(?P<name>\bbearer\s+)(?P<value>(?=\S*\d|\S{16})\S+)", re.IGNORECASE)
+_ENVIRONMENT_NAME = re.compile(
+    r"TOKEN|PASSWORD|PASSWD|PASSPHRASE|SECRET|(?:API|ACCESS|PRIVATE)_?KEY", re.IGNORECASE
+)
+_INTERPOLATION = re.compile(r"\$\{oc\.env:(?P<name>[^,{}]*)(?P<default>,[^{}]*)?\}")
+_SHORTEST = 6  # of a secret that is hidden wherever it stands: shorter ones occur in ordinary text
+_SHORTEST_WORD = 10  # of a password of letters alone: postgres and mlflow are words of their own
 _KEEP = ("null", "none", "true", "false", HIDDEN)
+
+_remembered: dict[str, None] = {}
 
 
 def redact(text: str) -> str:
     """Return `text` with each secret in it replaced by ``***``: the only such function.
 
-    Secrets are the credentials in URLs, the values of keys named like a secret, and whatever the
-    environment holds under such a name (MLFLOW_TRACKING_TOKEN). Interpolations such as
-    ``${oc.env:TOKEN}`` stay: they name a secret but do not contain it.
+    Secrets are the user information of addresses (up to the last @), the values of keys named like
+    a secret, what the environment holds under such a name (MLFLOW_TRACKING_TOKEN), and passwords of
+    addresses that were given to `remember`. Interpolations such as ``${oc.env:TOKEN}`` stay: they
+    name a secret but do not contain it.
     """
-    text = _CREDENTIALS.sub(lambda match: f"{match['scheme']}{HIDDEN}@", text)
-    text = _NAMED.sub(_hide_value, text)
-    for secret in _environment_secrets():
+    for secret in _known_secrets():
         text = text.replace(secret, HIDDEN)
-    return text
+    if "@" in text or "%40" in text:
+        text = _ADDRESS.sub(rf"\g<scheme>{HIDDEN}@", text)
+        text = _QUOTED_ADDRESS.sub(rf"\g<scheme>{HIDDEN}%40", text)
+    text = _NAMED.sub(_hide_value, text)
+    text = _BEARER.sub(_hide_value, text)
+    return _SIGNED.sub(_hide_value, text)
+
+
+def redacted(value: Any, name: str = "") -> Any:
+    """Return a tree of mappings and lists with the secrets in its texts hidden; `name`: its key,
+    which may say that all of it is one.
+    """
+    if isinstance(value, Mapping):
+        return {key: redacted(item, str(key)) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [redacted(item, name) for item in value]
+    if not isinstance(value, str):
+        return value
+    if re.search(_SECRET_WORD, name, re.IGNORECASE) and not value.startswith("${"):
+        return value if value.lower() in _KEEP else HIDDEN
+    return redact(value)
+
+
+def shown(text: str) -> str:
+    """Return `text` as a terminal may show it: redacted, with control characters (and those that
+    reverse the direction of writing) written as Python does, but for tabs and ends of lines.
+    """
+    return visible(redact(text))
+
+
+def visible(text: str) -> str:
+    """Return `text` with its control characters written out, such as ``\\x1b``."""
+    if text.isprintable():
+        return text
+    return "".join(_escaped(sign) if _controls(sign) else sign for sign in text)
+
+
+def remember(address: str) -> None:
+    """Hide the password of an address from now on wherever it occurs: drivers repeat it decoded,
+    quoted or alone. `address` is a whole text that ends with the address.
+    """
+    if "@" in address and "://" in address:
+        for secret in _passwords(address):
+            _remembered[secret] = None
 
 
 def _hide_value(match: re.Match[str]) -> str:
     value = match["value"]
-    if value.lower() in _KEEP or value.startswith("${"):
+    inner = value.strip("'\"\\")
+    if inner.lower() in _KEEP:
         return match[0]
-    return f"{match['name']}{HIDDEN}"
+    if (found := _INTERPOLATION.fullmatch(inner)) is not None:
+        default = f",{HIDDEN}" if found["default"] else ""
+        return f"{match['name']}${{oc.env:{found['name']}{default}}}"
+    mark = value[0] if value[0] in "'\"" and value[-1] == value[0] and len(value) > 1 else ""
+    return f"{match['name']}{mark}{HIDDEN}{mark}"
 
 
-def _environment_secrets() -> list[str]:
-    return [
-        value
-        for name, value in os.environ.items()
-        if _SECRET_NAME.search(name) and len(value) >= _SHORTEST
-    ]
+def _known_secrets() -> list[str]:
+    """Return every form of the secrets of this process, the longest first."""
+    found: set[str] = set()
+    for name, value in os.environ.items():
+        if len(value) >= _SHORTEST and _names_secret(name):
+            found.update(_forms(value))
+        elif "@" in value and _WHOLE_ADDRESS.match(value):
+            for secret in _passwords(value):
+                found.update(_forms(secret))
+    for secret in list(_remembered):
+        found.update(_forms(secret))
+    return sorted(found, key=len, reverse=True)
+
+
+@lru_cache(maxsize=4096)
+def _names_secret(name: str) -> bool:
+    return _ENVIRONMENT_NAME.search(name) is not None
+
+
+@lru_cache(maxsize=1024)
+def _passwords(address: str) -> tuple[str, ...]:
+    """Return the password of an address where it is long enough to be told from ordinary words."""
+    user = address.partition("://")[2].rpartition("@")[0]
+    if user.startswith("/"):  # sqlite:///: a path
+        return ()
+    secret = user.partition(":")[2] or user
+    long = len(secret) >= (_SHORTEST_WORD if secret.isalpha() else _SHORTEST)
+    return (secret,) if long and HIDDEN not in secret and "${" not in secret else ()
+
+
+@lru_cache(maxsize=1024)
+def _forms(secret: str) -> frozenset[str]:
+    """Return the ways in which a secret is written in addresses, JSON, YAML, shells and HTML."""
+    plain = {secret, secret.strip(), unquote(secret), unquote_plus(secret)}
+    written = {
+        form
+        for text in plain
+        for form in (
+            text,
+            quote(text),
+            quote(text, safe=""),
+            quote_plus(text),
+            json.dumps(text)[1:-1],
+            json.dumps(text, ensure_ascii=False)[1:-1],
+            repr(text)[1:-1],
+            text.replace("'", "''"),
+            text.replace("'", "\\'"),
+            text.replace("'", "'\"'\"'"),
+            html.escape(text),
+        )
+    }
+    return frozenset(form for form in written if len(form) >= _SHORTEST)
+
+
+def _controls(sign: str) -> bool:
+    kind = unicodedata.category(sign)
+    if kind == "Cc":
+        return sign not in "\n\t"
+    return sign in "\u2028\u2029" or unicodedata.bidirectional(sign) in _DIRECTIONS
+
+
+_DIRECTIONS = frozenset(("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"))
+
+
+def _escaped(sign: str) -> str:
+    return sign.encode("unicode_escape").decode("ascii")

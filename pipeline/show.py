@@ -9,6 +9,7 @@ from rich.console import Console
 
 from cnn_core.errors import InputError
 from pipeline.configuration import Command, Config, command_line, setting
+from pipeline.redact import shown
 
 
 @dataclass
@@ -128,7 +129,7 @@ def _show_input(console: Console, config: Config, keys: ShowKeys) -> None:
         raise InputError("input: must be given")
     path, count, lines = input_sheet(config, keys.input, keys.normalize, keys.output)
     for line in lines:
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(shown(line), markup=False, soft_wrap=True)
     console.print(f"{count} images as the net would see them: {path}", markup=False, soft_wrap=True)
 
 

@@ -4,8 +4,7 @@ Its overrides, its last two checkpoints, its history, its result (written before
 weights. Nets of a sweep, of a confirmation, trained alone and final ones keep the same files.
 """
 
-import csv
-import io
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from cnn_core.training import selected_weights
 from pipeline import journal
 from pipeline.events import State, TrialEnded
 from pipeline.files import TrialPaths, atomic_write_text, sha256_file
+from pipeline.structured_text import csv_lines, own_text, parse_json, read_csv, read_yaml
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class TrialFolder:
         Raises InputError if its overrides are missing or damaged: nothing can be composed then.
         """
         try:
-            content = yaml.safe_load(self.paths.overrides.read_text(encoding="utf-8"))
+            content = read_yaml(self.paths.overrides)
             return StoredTrial(
                 number=int(content["number"]),
                 seed=tuple(map(int, content["seed"])),
@@ -67,7 +67,7 @@ class TrialFolder:
                 history=tuple(self.history()),
                 ended=self.result(None),
             )
-        except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        except (OSError, KeyError, TypeError, ValueError, OverflowError) as error:
             place, kind = self.paths.overrides, type(error).__name__
             rule = "a trial's overrides must be readable"
             raise InputError(f"{rule}, got {place} ({kind})") from None
@@ -96,19 +96,29 @@ class TrialFolder:
         return None, "; ".join(complaints)
 
     def history(self) -> list[dict[str, float]]:
-        """Return the rows of history.csv; empty where there is none."""
+        """Return the rows of history.csv; empty where there is none. Raises InputError for a
+        damaged one.
+        """
         if not self.paths.history.exists():
             return []
-        with self.paths.history.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        return [{key: float(value) for key, value in row.items() if value != ""} for row in rows]
+        try:
+            rows = read_csv(self.paths.history)
+            return [{key: float(cell) for key, cell in row.items() if cell} for row in rows]
+        except ValueError as error:
+            place = self.paths.history
+            raise InputError(
+                f"a trial's history must be a table of numbers, got {error} ({place})"
+            ) from None
 
     def rows(self, state: TrainState | None) -> list[dict[str, float]]:
         """Return the metrics of the epochs in a state, with durations (which no state holds) from
         history.csv.
         """
         history = [] if state is None else state.history
-        seconds = [row.get("epoch_s", 0.0) for row in self.history()][: len(history)]
+        known: list[dict[str, float]] = []
+        with contextlib.suppress(InputError):  # damaged: it is written anew from the state
+            known = self.history()
+        seconds = [row.get("epoch_s", 0.0) for row in known][: len(history)]
         seconds += [0.0] * (len(history) - len(seconds))
         return [{**row, "epoch_s": spent} for row, spent in zip(history, seconds, strict=True)]
 
@@ -120,13 +130,11 @@ class TrialFolder:
         if not rows:
             return
         columns = sorted(set().union(*rows) - {"epoch"})
-        text = io.StringIO()
-        writer = csv.DictWriter(text, ["epoch", *columns], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({**row, "epoch": number} for number, row in enumerate(rows, 1))
+        cells = [[n, *(row.get(name, "") for name in columns)] for n, row in enumerate(rows, 1)]
+        text = csv_lines([["epoch", *columns], *cells])
         temporary = self.paths.history.with_name(".history.csv.tmp")
         try:
-            temporary.write_text(text.getvalue(), encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8")
             temporary.replace(self.paths.history)
         except OSError:
             temporary.unlink(missing_ok=True)
@@ -145,8 +153,14 @@ class TrialFolder:
         """
         if not self._result.exists():
             return None
-        text = self._result.read_text()
-        if spec is not None and json.loads(text).get("spec") != spec.digest():
+        try:
+            text = own_text(self._result)
+            known = parse_json(text)
+        except ValueError:  # damaged: the trial goes on from its last checkpoint
+            return None
+        if not isinstance(known, dict):
+            return None
+        if spec is not None and known.get("spec") != spec.digest():
             return None
         ended = journal.decode(text)
         return ended if isinstance(ended, TrialEnded) else None

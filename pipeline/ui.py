@@ -47,7 +47,15 @@ def main(config: Config) -> int:
     refuse_used_port(port)
     for line in brought_home(config.tracking.uri, root):
         print(line)
-    store = open_store(uri, root, config.tracking.experiment)
+    try:
+        store = open_store(uri, root, config.tracking.experiment)
+    except InputError:
+        raise
+    except Exception as error:  # a store may fail in any way
+        text = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise InputError(
+            f"tracking.uri: must be a store that opens, got {redact(uri)} ({redact(text)[:300]})"
+        ) from error
     address = f"http://{HOST}:{port}"
     shared = share_view(store.client, store.experiment_id, None)
     for about, charts in (("runs, best first:  ", False), ("their curves:      ", True)):
@@ -55,7 +63,8 @@ def main(config: Config) -> int:
         print(f"{about}{link}")
     print(f"store: {redact(uri)}; Ctrl-C stops the server (ready in a few seconds)", flush=True)
     command = server_command(uri, root, port)
-    os.execv(command[0], command)  # the server takes this process's place, so that signals reach it
+    # The server takes this process's place, so that signals reach it.
+    os.execv(command[0], command)
 
 
 def refuse_used_port(port: int) -> None:
@@ -73,7 +82,8 @@ def refuse_used_port(port: int) -> None:
 
 def server_command(uri: str, root: Path, port: int) -> list[str]:
     """Return the arguments that start the server: one worker (two take a gigabyte), artifacts below
-    `root`.
+    `root`. The store's address, which may hold a password, is in this process's environment: every
+    user of the machine can read arguments.
     """
     quiet_environment()
     beside = Path(sys.executable).parent
@@ -82,7 +92,8 @@ def server_command(uri: str, root: Path, port: int) -> list[str]:
     program = shutil.which("mlflow")
     head = [program] if program else [sys.executable, "-m", "mlflow"]
     artifacts = (root / ARTIFACTS).resolve().as_uri()
-    where = ["--backend-store-uri", uri, "--default-artifact-root", artifacts]
+    os.environ["MLFLOW_BACKEND_STORE_URI"] = uri
+    where = ["--default-artifact-root", artifacts]
     return [*head, "server", *where, "--host", HOST, "--port", str(port), "--workers", "1"]
 
 

@@ -2,10 +2,9 @@
 evaluate, export; and a submission.
 """
 
-import csv
-import json
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from cnn_core.errors import InputError
@@ -15,6 +14,7 @@ from pipeline.predictions.asked import PredictKeys
 from pipeline.records.time_plans import TimePlanned, note_time, read_times
 from pipeline.slots.pool import open_slots, owned
 from pipeline.slots.slot import Slot
+from pipeline.structured_text import read_csv, read_json
 
 Say = Callable[[str], None]
 
@@ -102,14 +102,15 @@ def is_evaluated(paths: StudyPaths, digest: str) -> bool:
     openings = paths.evaluation / "openings.csv"
     if not openings.exists() or not (paths.evaluation / "test.json").exists():
         return False
-    rows = list(csv.DictReader(openings.read_text(encoding="utf-8").splitlines()))
-    return bool(rows) and rows[-1]["model"] == digest[:16]
+    with suppress(ValueError, KeyError):  # damaged: it is not known, so it is opened and noted
+        rows = read_csv(openings)
+        return bool(rows) and rows[-1]["model"] == digest[:16]
+    return False
 
 
 def is_exported(paths: StudyPaths, digest: str) -> bool:
     """Tell whether the study's bundle holds this model."""
     manifest = paths.bundle / "manifest.json"
-    return (
-        manifest.exists()
-        and json.loads(manifest.read_text(encoding="utf-8")).get("digest") == digest
-    )
+    with suppress(OSError, ValueError):  # none, or damaged: it is written anew
+        return bool(read_json(manifest).get("digest") == digest)
+    return False

@@ -3,6 +3,7 @@
 import tempfile
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 from benchmarks.sweep_parts.command import run_sweep
 from benchmarks.sweep_parts.part import Part, Row
@@ -18,17 +19,36 @@ TURNS = (
 )
 
 
+def _proofs(security: Any, folder: Path) -> list[str]:
+    """Write the cluster's certificate; return the overrides that name its files."""
+    contents = {
+        "ca": security.tls_ca_file,
+        "cert": security.tls_client_cert,
+        "key": security.tls_client_key,
+    }
+    for name, content in contents.items():
+        (folder / f"{name}.pem").write_text(content)
+    return [f"slots.tls_{name}={folder / name}.pem" for name in contents]
+
+
 def measure(options: Namespace) -> list[Row]:
     """Run the sweep with equal trials alternately, after a short one of each kind that prepares
     data, store and workers.
     """
-    from distributed import LocalCluster
+    from distributed import LocalCluster, Security
+
+    security = Security.temporary()
 
     found: dict[str, list[Row]] = {"joblib": [], "dask": []}
     with (
         tempfile.TemporaryDirectory() as root,
         LocalCluster(
-            n_workers=SLOTS, threads_per_worker=1, processes=True, dashboard_address=None
+            n_workers=SLOTS,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            protocol="tls://",
+            security=security,
         ) as cluster,  # type: ignore[no-untyped-call]
     ):
         where = {
@@ -36,6 +56,7 @@ def measure(options: Namespace) -> list[Row]:
             "dask": [
                 "slots=dask",
                 f"slots.address={cluster.scheduler_address}",
+                *_proofs(security, Path(root)),
                 f"slots.n={SLOTS}",
             ],
         }

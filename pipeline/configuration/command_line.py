@@ -20,7 +20,8 @@ from pipeline.configuration.preset_of_key import preset_of
 from pipeline.configuration.standard_streams import lasting_streams
 from pipeline.configuration.termination import RunFailed, Terminated, terminable
 from pipeline.configuration.tree import Command, Config
-from pipeline.redact import redact
+from pipeline.files import check_enclosed
+from pipeline.redact import redacted, shown
 
 DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 DISTRIBUTION = "numpy-cnn-sweep"
@@ -61,15 +62,16 @@ def command_line(command: Command, argv: Sequence[str], main: Callable[[Config],
             return _run(command, argv, main, request)
     except InputError as error:
         text = " ".join(str(error).split())
-        print(f"error: {redact(text + preset_of(text, request.overrides))}", file=sys.stderr)
+        print(f"error: {shown(text + preset_of(text, request.overrides))}", file=sys.stderr)
         return REFUSED
     except RunFailed as error:
-        print(f"error: {redact(str(error))}", file=sys.stderr)
+        print(f"error: {shown(str(error))}", file=sys.stderr)
         return FAILED
     except Exception as error:
         if (place := raised_in(error)) is None:
             raise
-        print(f"error: plugins: {place}: {type(error).__name__}: {error}", file=sys.stderr)
+        text = f"plugins: {place}: {type(error).__name__}: {error}"
+        print(f"error: {shown(text)}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -100,6 +102,7 @@ def _run(
     if "cfg" in request.flags:
         print(_job(config, command), end="")
         return DONE
+    check_enclosed(config.paths.folder, config.root)
     return main(config)
 
 
@@ -117,7 +120,7 @@ def _job(config: Config, command: Command) -> str:
     ordered: dict[str, Any] = {str(key): tree[key] for key in (*own, *sections)}  # type: ignore[index]
     # The name may be interpolated from a section that is not shown.
     ordered.get("study", {})["name"] = config.study.name
-    return redact(OmegaConf.to_yaml(OmegaConf.create(ordered)))
+    return OmegaConf.to_yaml(OmegaConf.create(redacted(ordered)))
 
 
 def version() -> str:

@@ -21,9 +21,10 @@ from cnn_core.schedules import make_schedule
 from pipeline.configuration.hydra_tree import SEARCH_PATH, check_choice, first_line, groups
 from pipeline.configuration.named_plugins import check_use, loaded_of, named_in, without_plugins
 from pipeline.configuration.overrides import named_plugins, parse_override
-from pipeline.configuration.rules import check_config, refuse_targets
+from pipeline.configuration.rules import ADDRESSES, check_config, refuse_resolvers, refuse_targets
 from pipeline.configuration.tree import FREE_SECTIONS, ROOT_KEYS, SECTIONS, SWEEP, Command, Config
 from pipeline.configuration.typed_tree import TypedTree, set_typed, typed_tree
+from pipeline.redact import remember
 
 _LOCK = threading.RLock()
 
@@ -42,6 +43,8 @@ def compose(
     """
     if isinstance(command, str):
         command = Command(name=command)
+    for text in overrides:
+        remember(text)
     plugins = named_in(overrides)
     if plugins:  # they add up, and stand once among the overrides that are kept
         overrides = [named_plugins(plugins), *without_plugins(overrides)]
@@ -69,7 +72,7 @@ def _sort_overrides(
     search_path = tuple(str(plugin.conf) for plugin in plugins if plugin.conf)
     for override in parsed:
         if override.key_or_group == SEARCH_PATH:
-            search_path += tuple(str(folder).removeprefix("file://") for folder in override.value())  # type: ignore[union-attr]
+            search_path += _folders(override)
     selected: dict[str, str] = {}
     values: list[Override] = []
     for override in parsed:
@@ -77,6 +80,7 @@ def _sort_overrides(
         if key == SEARCH_PATH:
             continue
         refuse_targets({key: value}, f"override {override.input_line}")
+        refuse_resolvers(value, tuple(key.split(".")))
         _check_section(key, command)
         if key not in groups() or (key in FREE_SECTIONS and isinstance(value, dict)):
             values.append(override)
@@ -88,6 +92,16 @@ def _sort_overrides(
         else:
             selected[key] = f"{key}={check_choice(key, value, search_path)}"
     return tuple(selected.values()), values, search_path
+
+
+def _folders(override: Override) -> tuple[str, ...]:
+    given = override.value()
+    if not isinstance(given, list) or not all(isinstance(each, str) for each in given):
+        raise InputError(
+            f"{SEARCH_PATH}: must be a list of folders, as ['file:///home/me/conf'], got "
+            f"{override.input_line!r}; --config-dir FOLDER is shorter"
+        )
+    return tuple(str(folder).removeprefix("file://") for folder in given)
 
 
 def _check_section(key: str, command: Command) -> None:
@@ -119,8 +133,11 @@ def _set_value(node: DictConfig, override: Override) -> None:
             f"{key}.KEY=VALUE"
         )
     if key in FREE_SECTIONS:
-        with open_dict(node):
-            node[key] = value
+        try:
+            with open_dict(node):
+                node[key] = value
+        except OmegaConfBaseException as error:
+            raise InputError(f"{key}: must hold names, got {first_line(error)} ({line})") from error
         return
     if key.partition(".")[0] in FREE_SECTIONS:
         raise InputError(
@@ -170,4 +187,6 @@ def _to_config(
         **sections,
     )
     check_config(config)
+    for section, key in ADDRESSES:
+        remember(getattr(sections[section], key) or "")
     return config

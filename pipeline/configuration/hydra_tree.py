@@ -21,6 +21,14 @@ from cnn_core.plugins import Plugin, loaded
 
 _LOCK = threading.RLock()
 SEARCH_PATH = "hydra.searchpath"
+# What a file that is no configuration makes of Hydra: its own errors, and those that it lets pass.
+_UNCOMPOSED = (
+    hydra.errors.HydraException,
+    OmegaConfBaseException,
+    yaml.YAMLError,
+    *(ValueError, TypeError, AttributeError, RecursionError, OverflowError, OSError),
+    AssertionError,
+)
 # What plug-ins declare -> the group in which it is chosen.
 GROUP_OF = {
     "MODELS": "model",
@@ -106,7 +114,7 @@ def compose_groups(
             }
             with open_dict(tree):
                 del tree["hydra"]
-        except (hydra.errors.HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+        except _UNCOMPOSED as error:
             raise InputError(
                 f"configuration: must compose, got {first_line(error)} (with "
                 f"{' '.join(overrides) or 'conf/config.yaml'})"

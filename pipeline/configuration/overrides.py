@@ -20,6 +20,7 @@ from cnn_core.plugins import Plugin
 from pipeline.configuration.hydra_tree import first_line, groups
 from pipeline.configuration.tree import SWEEP
 from pipeline.configuration.typed_tree import keys_of, typed_tree
+from pipeline.structured_text import MOST_DEPTH, MOST_DIGITS
 
 PLUGINS = "plugins"  # the key
 Value = str | int | float | bool | None
@@ -112,6 +113,12 @@ def parse_override(text: str) -> Override:
         )
     try:
         override = _parsed(text)
+        _check_limits(override.value())
+    except (RecursionError, ValueError) as error:  # deep nesting, or a number without an end
+        raise InputError(
+            f"override: must be nested at most {MOST_DEPTH} deep, with whole numbers of at most "
+            f"{MOST_DIGITS} digits, got {text[:80]!r}"
+        ) from error
     except HydraException as error:
         raise InputError(
             f"override: must be KEY=VALUE in Hydra's grammar, got {text!r} "
@@ -127,6 +134,16 @@ def parse_override(text: str) -> Override:
             f"override: a group goes to its own place, got {text!r}; leave out @{override.package}"
         )
     return override
+
+
+def _check_limits(value: Any, depth: int = 0) -> None:
+    """Raise ValueError for a value beyond the limits of our files, which keep it."""
+    if isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            _check_limits(each, depth + 1)
+    too_large = isinstance(value, int) and abs(value) >= 10**MOST_DIGITS
+    if depth > MOST_DEPTH or too_large:
+        raise ValueError
 
 
 def _cure(text: str) -> str:

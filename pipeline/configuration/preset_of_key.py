@@ -5,11 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cnn_core.errors import InputError
 from pipeline.configuration.hydra_tree import SEARCH_PATH, conf_dir
 from pipeline.configuration.overrides import parse_override
+from pipeline.structured_text import own_text, parse_yaml
 
 _KEY = re.compile(r"([a-z_]+(?:\.[a-z_0-9]+)+): ")
 
@@ -45,8 +44,8 @@ def _presets(name: str, folders: Sequence[Path]) -> Iterator[tuple[Path, Any]]:
         path = folder / "experiment" / f"{name}.yaml"
         if path.is_file():
             try:
-                tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-            except (OSError, ValueError, yaml.YAMLError):  # composing it says so
+                tree = parse_yaml(own_text(path)) or {}
+            except (OSError, ValueError):  # composing it says so
                 return
             yield path, tree
             for base in tree.get("defaults", ()) if isinstance(tree, dict) else ():

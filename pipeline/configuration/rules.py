@@ -33,6 +33,28 @@ def refuse_targets(value: Any, place: str) -> None:
             refuse_targets(child, place)
 
 
+# What may come from the environment: addresses, which hold passwords.
+ADDRESSES = (("tracking", "uri"), ("study", "storage"), ("slots", "address"))
+# Another key, which is all that other values may be taken from.
+_REFERENCE = re.compile(r"\$\{[\w.]+\}|(?<!\\)(?:\\\\)*\\\$\{")  # or a brace that is text
+
+
+def refuse_resolvers(tree: Any, place: tuple[str, ...] = ()) -> None:
+    """Refuse ``${oc.env:NAME}`` in all keys but ADDRESSES: a preset of somebody else's must not
+    take what the environment holds into what is stored. Raises InputError.
+    """
+    if isinstance(tree, dict | list):
+        pairs = tree.items() if isinstance(tree, dict) else ((place[-1], each) for each in tree)
+        for key, child in pairs:
+            refuse_resolvers(child, (*place, str(key)) if isinstance(tree, dict) else place)
+    elif isinstance(tree, str) and place not in ADDRESSES and "${" in _REFERENCE.sub("", tree):
+        known = ", ".join(map(".".join, ADDRESSES))
+        raise InputError(
+            f"{'.'.join(place)}: must be given as it is, ${{oc.env:NAME}} is for {known} alone, "
+            f"got {tree!r}"
+        )
+
+
 def check_name(key: str, name: str) -> None:
     """Check that `name` can be a folder's name on every system, and is not taken in the root.
     Raises InputError.
@@ -128,7 +150,7 @@ _RULES: tuple[tuple[Callable[["Config"], bool], str, str], ...] = (
     ),
     (
         lambda config: config.slots.name != "dask" or config.slots.address is not None,
-        "slots.address: must be given with slots=dask, as slots.address=tcp://127.0.0.1:8786",
+        "slots.address: must be given with slots=dask, as slots.address=tls://host:8786",
         "null",
     ),
 )

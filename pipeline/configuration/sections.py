@@ -21,7 +21,8 @@ class StudySettings:
     round: int = setting(4, "trials asked for at once in deterministic mode", low=1)
     storage: str | None = setting(
         None,
-        "URL of a database such as postgresql+psycopg://...; null: study.db in the study's folder",
+        "URL of a database such as postgresql+psycopg://..., or ${oc.env:NAME} of a variable that "
+        "holds it; null: study.db in the study's folder",
     )
     confirm: int = setting(
         0,
@@ -98,7 +99,9 @@ class SlotSettings:
         None, "trials at once; null: one a core (joblib), one a worker (dask)", low=1
     )
     address: str | None = setting(
-        None, "scheduler of a Dask cluster, tcp://host:port or tls://host:port"
+        None,
+        "scheduler of a Dask cluster, tls://host:port, or tcp:// of one that this process has "
+        "started; or ${oc.env:NAME}",
     )
     memory_mb: int | None = setting(None, "memory limit of a worker process", low=100)
     tls_ca: str | None = setting(None, "certificate authority of the cluster (file)")
@@ -118,7 +121,11 @@ class BlasSettings:
 @dataclass
 class TrackingSettings:
     name: str = setting("mlflow", "where runs are logged", choices=("mlflow", "none"))
-    uri: str | None = setting(None, "MLflow server or store; null: sqlite in root/mlflow.db")
+    uri: str | None = setting(
+        None,
+        "MLflow server or store, or ${oc.env:NAME} of a variable that holds its address; null: "
+        "sqlite in root/mlflow.db",
+    )
     experiment: str = setting("sweeps", "MLflow experiment")
     keep_weights: str = setting("best", "weights kept on disk", choices=("best", "all", "none"))
     figures: bool = setting(True, "learning curves and overview pictures as artifacts")

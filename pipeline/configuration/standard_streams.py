@@ -1,5 +1,6 @@
 """Standard output and standard error that never end a command: closed at its start, of an encoding
-that lacks letters, or with a reader that is gone, as after ``| head -1``.
+that lacks letters, or with a reader that is gone, as after ``| head -1``; and that show neither
+secrets nor control characters, whoever writes: a library, a warning, a traceback.
 """
 
 import errno
@@ -8,6 +9,8 @@ import os
 import sys
 from pathlib import Path
 from typing import Any, TextIO
+
+from pipeline.redact import redact, shown
 
 GONE = (errno.EPIPE, errno.EIO)  # the reader of a pipe has exited; the terminal was closed
 
@@ -25,6 +28,35 @@ class _Lasting(io.FileIO):
         os.dup2(nowhere, self.fileno())  # for the processes to come as well
         os.close(nowhere)
         return super().write(content)
+
+
+class _Visible(io.TextIOWrapper):
+    """A stream without secrets, its control characters written out, such as ``\\x1b``."""
+
+    @property
+    def rich_proxied_file(self) -> "_Drawn":
+        """Where rich writes instead: it moves the cursor; what it is given is made visible."""
+        return _Drawn(self)
+
+    def write(self, text: str, /) -> int:
+        super().write(shown(text))
+        return len(text)
+
+    def draw(self, text: str) -> int:
+        """Write the text, control characters included."""
+        super().write(redact(text))
+        return len(text)
+
+
+class _Drawn:
+    """The same stream, for who draws on it."""
+
+    def __init__(self, stream: _Visible) -> None:
+        self._stream = stream
+        self.write = stream.draw
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def lasting_streams() -> None:
@@ -45,7 +77,7 @@ def _lasting(stream: TextIO | None, descriptor: int) -> TextIO:
         return stream
     stream.flush()
     raw = _Lasting(stream.fileno(), "w", closefd=False)
-    return io.TextIOWrapper(
+    return _Visible(
         raw if stream.write_through else io.BufferedWriter(raw),  # python -u: nothing waits
         encoding=stream.encoding,
         errors="backslashreplace",

@@ -32,7 +32,7 @@ from pipeline.configuration.sections import (
     TrackingSettings,
 )
 from pipeline.files import StudyPaths
-from pipeline.redact import redact
+from pipeline.redact import redacted
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,8 @@ class Config:
     @cached_property
     def yaml(self) -> str:
         """Return the tree as YAML, fit for logs: interpolations unresolved, secrets redacted."""
-        return redact(OmegaConf.to_yaml(self.node, resolve=False))
+        plain = OmegaConf.to_container(self.node, resolve=False)
+        return OmegaConf.to_yaml(OmegaConf.create(redacted(plain)))
 
     def acting_as(self, command: Command) -> "Config":
         """Return this configuration for another command, whose own keys have their defaults: what

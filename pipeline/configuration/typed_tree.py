@@ -16,7 +16,7 @@ from cnn_core.errors import InputError, did_you_mean
 from cnn_core.field_checks import A_LIST, KINDS, check_settings
 from cnn_core.plugins import loaded
 from pipeline.configuration.hydra_tree import compose_groups, file_of, groups
-from pipeline.configuration.rules import refuse_targets
+from pipeline.configuration.rules import refuse_resolvers, refuse_targets
 from pipeline.configuration.tree import (
     FREE_SECTIONS,
     ROOT_KEYS,
@@ -101,7 +101,9 @@ def _typed_tree(
     plugins: tuple[str, ...],
 ) -> TypedTree:
     plain, chosen = compose_groups(selected, search_path)
-    refuse_targets(OmegaConf.to_container(plain, resolve=False), "conf")
+    given = OmegaConf.to_container(plain, resolve=False)
+    refuse_targets(given, "conf")
+    refuse_resolvers(given)
     unknown = set(plain) - {*SECTIONS, *FREE_SECTIONS, *ROOT_KEYS}
     if unknown:
         key = sorted(map(str, unknown))[0]

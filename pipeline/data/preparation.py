@@ -27,6 +27,7 @@ from pipeline.data.duplicates import fills_a_class, find_duplicates, find_leak
 from pipeline.data.source import DataSource, Labelled, PartToRead, held_out
 from pipeline.data.test_split import require_open
 from pipeline.files import atomic_write_text, sha256_bytes, writable_folder
+from pipeline.structured_text import read_json
 
 VERSION = 3  # of the conversion from sources to arrays
 _AT_ONCE = 1024  # images copied together
@@ -198,11 +199,17 @@ def _look_up(index: Path) -> dict[str, Any] | None:
     they open it.
     """
     try:
-        known: dict[str, Any] = json.loads(index.read_text())
-        manifest = json.loads((index.parent.parent / known["name"] / "manifest.json").read_text())
+        known: dict[str, Any] = read_json(index)
+        name, shape = str(known["name"]), known["shape"]
+        manifest = read_json(index.parent.parent / name / "manifest.json")
+        sound = (
+            Path(name).name == name and len(shape) == 3 and isinstance(known["understood"], list)
+        )
+        sound = sound and len(shape) == 3
+        sound = sound and all(isinstance(number, int) for number in (known["classes"], *shape))
+        return known if sound and manifest["digest"] == known["digest"] else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return known if manifest.get("digest") == known.get("digest") else None
 
 
 def _write(part: _Part, files: Sequence[Path], folder: Path) -> dict[str, Any]:

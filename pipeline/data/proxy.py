@@ -8,6 +8,7 @@ images (`data.reserve`) with another seed, which is only reported. Each image's 
 (seed, index) alone.
 """
 
+import contextlib
 import hashlib
 import json
 from dataclasses import dataclass, replace
@@ -25,6 +26,7 @@ from cnn_core.data.splits import reserved
 from cnn_core.errors import InputError
 from cnn_core.spec import DataSpec
 from pipeline.files import atomic_write_text
+from pipeline.structured_text import read_json
 
 VALIDATION_SEED = 41  # the proxy that a sweep may optimise
 FROZEN_SEED = 1789  # the proxy that is reported
@@ -74,9 +76,8 @@ def with_proxy(data: DataSpec, root: Path) -> DataSpec:
     """
     folder = root / "prepared" / f"proxy-{data.digest[:16]}-{VALIDATION_SEED}-v{VERSION}"
     mark = folder.with_name(folder.name + ".json")
-    if mark.is_file() and (folder / "manifest.json").is_file():
-        known: str = json.loads(mark.read_text())["digest"]
-    else:
+    known = _known(mark) if (folder / "manifest.json").is_file() else None
+    if known is None:
         source = open_prepared(data.folder, data.digest)
         known = write_prepared(
             folder,
@@ -87,6 +88,12 @@ def with_proxy(data: DataSpec, root: Path) -> DataSpec:
         )
         atomic_write_text(mark, json.dumps({"digest": known}) + "\n")
     return replace(data, valid_folder=str(folder), valid_digest=known)
+
+
+def _known(mark: Path) -> str | None:
+    with contextlib.suppress(OSError, ValueError, KeyError):  # none, or damaged: made again
+        return str(read_json(mark)["digest"])
+    return None
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,13 @@
 layer's activations; and its server: standard library only, on 127.0.0.1, four files and one query.
 """
 
+import contextlib
 import json
+import socket
+import sys
 import tempfile
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from http import HTTPStatus
@@ -23,6 +27,7 @@ from cnn_core.layers import OPERATIONS
 from pipeline.bundle.predictor import Bundle, Net
 from pipeline.inputs import Hints
 from pipeline.inputs.pictures.picture_folder import PictureSource
+from pipeline.redact import shown
 
 MOST_MAPS = 32
 # What may precede the first activation.
@@ -119,6 +124,10 @@ def _rounded(values: Sequence[float] | NDArray[np.floating]) -> list[float]:
 
 HOST = "127.0.0.1"
 MOST_BYTES = 16 << 20
+MOST_CONNECTIONS = 16  # a browser opens six
+MOST_PICTURES = 4  # in memory
+LONGEST_S = 60.0  # of a connection, which is one request
+_BUSY = b"HTTP/1.0 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 _FILES = {
     "/": ("demo.html", "text/html"),
     "/demo.css": ("demo.css", "text/css"),
@@ -131,14 +140,19 @@ _POLICY = (
 
 
 class DemoServer(ThreadingHTTPServer):
-    """Serves the page for one bundle; one picture is computed at a time."""
+    """Serves the page for one bundle: so many connections at once, each for so long; few pictures
+    are held, and one is computed, at a time.
+    """
 
     daemon_threads = True
+    request_queue_size = MOST_CONNECTIONS
 
     def __init__(self, bundle: Bundle, port: int) -> None:
         super().__init__((HOST, port), Handler)
         self.bundle = bundle
         self.computing = threading.Lock()
+        self.reading = threading.Semaphore(MOST_PICTURES)
+        self._begun: dict[socket.socket, float] = {}
         self.pages = {
             path: (files("pipeline.demo_page").joinpath(name).read_bytes(), kind)
             for path, (name, kind) in _FILES.items()
@@ -147,6 +161,33 @@ class DemoServer(ThreadingHTTPServer):
     @property
     def address(self) -> str:
         return f"http://{HOST}:{self.server_port}/"
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if len(self._begun) >= MOST_CONNECTIONS:
+            with contextlib.suppress(OSError):
+                request.setblocking(False)
+                request.send(_BUSY)
+            self.shutdown_request(request)
+            return
+        self._begun[request] = time.monotonic()
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._begun.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """End the connections that take too long, whatever they send meanwhile."""
+        for request, begun in list(self._begun.items()):
+            if time.monotonic() - begun > LONGEST_S:
+                with contextlib.suppress(OSError):
+                    request.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a client that has gone, and a line of anything else."""
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            print(shown(f"demo: {type(error).__name__}: {error}"), file=sys.stderr)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -167,10 +208,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         if not self._from_here():
             return
-        try:
-            length = int(self.headers.get("Content-Length", ""))
-        except ValueError:
-            length = -1
+        given = self.headers.get("Content-Length", "")
+        length = int(given) if given.isascii() and given.isdecimal() and len(given) < 10 else -1
         if self.path != "/predict" or not 0 < length <= MOST_BYTES:
             self.close_connection = True
             self._json(
@@ -178,10 +217,13 @@ class Handler(BaseHTTPRequestHandler):
                 {"error": f"a picture of at most {MOST_BYTES >> 20} MB is expected at /predict"},
             )
             return
-        content = self.rfile.read(length)
         try:
-            with self.server.computing:
-                found = answer(self.server.bundle, content)
+            with self.server.reading:
+                content = self.rfile.read(length)
+                if len(content) != length:
+                    return  # the client has gone
+                with self.server.computing:
+                    found = answer(self.server.bundle, content)
         except InputError as error:
             self._json(HTTPStatus.BAD_REQUEST, {"error": str(error)})
             return
@@ -191,10 +233,11 @@ class Handler(BaseHTTPRequestHandler):
         """Tell whether the request names this machine; a foreign name that points here is refused
         (DNS rebinding).
         """
-        host = self.headers.get("Host", "").rpartition(":")[0]
-        origin = self.headers.get("Origin")
-        known = {f"http://{name}:{self.server.server_port}" for name in (HOST, "localhost")}
-        if host in (HOST, "localhost") and (origin is None or origin in known):
+        hosts, origin = self.headers.get_all("Host", []), self.headers.get("Origin")
+        names, port = (HOST, "localhost"), self.server.server_port
+        known = {*names, *(f"{name}:{port}" for name in names)}
+        origins = {f"http://{name}:{port}" for name in names}
+        if len(hosts) == 1 and hosts[0].strip().lower() in known and origin in {None, *origins}:
             return True
         self.close_connection = True
         self._json(HTTPStatus.FORBIDDEN, {"error": "this page is only served to this machine"})

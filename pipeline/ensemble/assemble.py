@@ -2,7 +2,6 @@
 trial.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -38,6 +37,7 @@ from pipeline.records.typed_json import plain
 from pipeline.reporting.scores import REFITTED
 from pipeline.search.open_study import studies_beside
 from pipeline.search.problem import of_the_net
+from pipeline.structured_text import read_json
 
 _PRESET = (
     "a preset that the study names has changed since: use the code that it was run with, or train "
@@ -162,7 +162,13 @@ def single_net(
 def _trial_weights(paths: StudyPaths, number: int) -> Weights:
     """Read a trial's weights. Raises InputError where they differ from the manifest's digest."""
     trial = paths.trial(number)
-    expected = json.loads(trial.manifest.read_text())["sha256"]["weights.npz"]
+    try:
+        expected = str(read_json(trial.manifest)["sha256"]["weights.npz"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"weights must have a manifest with their digest, got {type(error).__name__}: {error} "
+            f"({trial.manifest})"
+        ) from None
     found = sha256_file(trial.weights)
     if found != expected:
         raise InputError(

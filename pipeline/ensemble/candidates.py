@@ -2,7 +2,7 @@
 its other trials, what was enqueued, or its own configuration.
 """
 
-import csv
+import contextlib
 import json
 import math
 from collections.abc import Sequence
@@ -18,6 +18,7 @@ from pipeline.files import StudyPaths
 from pipeline.reporting.foreign_trials import FOREIGN, is_foreign
 from pipeline.reporting.stored_state import state_of
 from pipeline.search.fingerprint import BASE, FINGERPRINT, chosen_overrides
+from pipeline.structured_text import read_csv
 from pipeline.trial_folder import StoredTrial, TrialFolder
 
 if TYPE_CHECKING:
@@ -203,9 +204,9 @@ def _order(study: StoredStudy) -> list[int]:
     """Return the numbers of the complete trials, best first."""
     board = study.paths.leaderboard
     if board.exists():
-        with board.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        if found := [int(row["trial"]) for row in rows if row["state"] == State.COMPLETE]:
-            return found
+        with contextlib.suppress(ValueError, KeyError):  # damaged: the study itself knows
+            rows = read_csv(board)
+            if found := [int(row["trial"]) for row in rows if row["state"] == State.COMPLETE]:
+                return found
     complete = [t for t in study.trials.values() if t.state.name == State.COMPLETE]
     return [t.number for t in sorted(complete, key=lambda t: (study.sign * t.values[0], t.number))]

@@ -11,6 +11,7 @@ from cnn_core.spec import Spec
 from pipeline.ensemble.plan import Member, in_order
 from pipeline.files import StudyPaths, atomic_write_text
 from pipeline.search.study_clock import StudyClock
+from pipeline.structured_text import read_json
 
 
 @dataclass
@@ -75,9 +76,10 @@ def read_ends(paths: StudyPaths, members: Sequence[Member], minutes: float | Non
     if minutes is None:
         return ends
     try:
-        content = json.loads((paths.final / "epochs.json").read_text(encoding="utf-8"))
+        content = read_json(paths.final / "epochs.json")
         if content["asked"] == ends.asked:
-            return replace(ends, kept=True, members=content["members"], nets=content["nets"])
-    except (OSError, ValueError, KeyError):
+            found = {name: [int(n) for n in net] for name, net in content["nets"].items()}
+            return replace(ends, kept=True, members=int(content["members"]), nets=found)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         pass
     return ends

@@ -25,9 +25,10 @@ def _stem(name: str) -> str:
 
 def _number(name: str) -> str:
     stem = _stem(name)
-    return str(int(stem)) if stem.isdecimal() else stem
+    return str(int(stem)) if stem.isdecimal() and len(stem) < _DIGITS else stem
 
 
+_DIGITS = 19  # of a number that fits an index; a longer id is a name
 # From the strictest to the laxest: an id means a picture by the first that makes both sides equal.
 _SIGHTS: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("", str),
@@ -65,7 +66,7 @@ def match_ids(
 
 def _by_number(wanted: Sequence[str]) -> tuple[NDArray[np.intp], str]:
     """Return rows by the order of the template, or by its numbers where those count the rows."""
-    if all(name.isdecimal() for name in wanted):
+    if all(name.isdecimal() and len(name) < _DIGITS for name in wanted):
         numbers = np.array([int(name) for name in wanted], np.intp)
         first = int(numbers.min())
         if int(numbers.max()) - first == len(numbers) - 1 and len(set(wanted)) == len(wanted):

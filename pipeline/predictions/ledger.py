@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.files import atomic_write_text, sha256_file
-from pipeline.predictions.submission import csv_line
 from pipeline.records.manifest import Manifest
+from pipeline.structured_text import append_rows, csv_lines, own_text
 
 # damaged: pictures among the rows that could not be read, answered with the most frequent class
 LEDGER = ["time", "file", "sha256", "rows", "damaged", "bundle", "model", "expected_score", "score"]
@@ -31,26 +31,21 @@ def append_to_ledger(
         "expected_score": "" if expected is None else f"{expected:.5f}",
         "score": "",
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
     _add_column(path)
-    text = csv_line([line[key] for key in LEDGER])
-    with path.open("a", encoding="utf-8") as file:
-        if file.tell() == 0:
-            file.write(csv_line(LEDGER))
-        file.write(text)
+    append_rows(path, LEDGER, [[line[key] for key in LEDGER]])
     return path
 
 
 def _add_column(path: Path) -> None:
     """Give a ledger from before there were damaged pictures their column."""
-    if not path.exists():
+    if path.is_symlink() or not path.exists():
         return
-    rows = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
+    rows = list(csv.reader(own_text(path).splitlines()))
     if rows and "rows" in rows[0] and "damaged" not in rows[0]:
         at = rows[0].index("rows") + 1
         for n, row in enumerate(rows):
             row.insert(at, "" if n else "damaged")
-        atomic_write_text(path, "".join(map(csv_line, rows)))
+        atomic_write_text(path, csv_lines(rows))
 
 
 def expected_score(manifest: Manifest) -> float | None:

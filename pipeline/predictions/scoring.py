@@ -1,7 +1,5 @@
 """Reports on predictions whose labels are known: figures, tables, the sheet of mistakes."""
 
-import csv
-import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +22,7 @@ from pipeline.reporting.scores import (
     wilson,
 )
 from pipeline.reporting.svg import shortened
+from pipeline.structured_text import csv_lines
 
 _BY_CLASS = ("macro_f1", "balanced_accuracy", "kappa")
 _SHOWN = 200  # misclassified images on the sheet
@@ -113,12 +112,9 @@ def write_scored(folder: Path, scored: Scored) -> None:
     """
     atomic_write_text(folder / f"{scored.name}.json", json.dumps(scored.figures(), indent=2) + "\n")
     counts = scored.confusion()
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["true", *scored.class_names])
-    rows = zip(scored.class_names, counts.tolist(), strict=True)
-    writer.writerows([name, *row] for name, row in rows)
-    atomic_write_text(folder / f"{scored.name}_confusion.csv", table.getvalue())
+    pairs = zip(scored.class_names, counts.tolist(), strict=True)
+    table = csv_lines([["true", *scored.class_names], *([name, *row] for name, row in pairs)])
+    atomic_write_text(folder / f"{scored.name}_confusion.csv", table)
     predicted = scored.joined.argmax(axis=1)
     wrong = np.flatnonzero(predicted != scored.labels)
     if wrong.size and scored.images.shape[1] in (1, 3):

@@ -4,7 +4,6 @@ probabilities.
 
 import csv
 import io
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, TextIO
@@ -14,9 +13,10 @@ from numpy.typing import NDArray
 
 from cnn_core.errors import InputError
 from pipeline.inputs.input_source import numbered
+from pipeline.redact import visible
+from pipeline.structured_text import plain_cell
 
 FORMATS = ("auto", "labels", "submission", "probabilities")
-_FORMULA = re.compile(r"[=+\-@\t\r]")
 
 Probabilities = NDArray[np.floating[Any]]
 
@@ -64,7 +64,8 @@ class IdRows:
     def __init__(
         self, file: TextIO, names: Sequence[str], id_name: str | None, *, all_classes: bool
     ) -> None:
-        self.file, self.names, self.id_name = file, names, id_name
+        self.file, self.id_name = file, id_name
+        self.names = [safe_cell(name, "a label") for name in names]
         self.all_classes, self.begun = all_classes, False
 
     def add(self, ids: Sequence[str], probabilities: Probabilities) -> None:
@@ -76,7 +77,7 @@ class IdRows:
             self.file.write(csv_line([id_name, *columns]))
         for name, row in zip(ids, probabilities, strict=True):
             shown = chances(row) if self.all_classes else [self.names[int(row.argmax())]]
-            self.file.write(csv_line([safe_id(name), *shown]))
+            self.file.write(csv_line([safe_cell(name), *shown]))
 
     def finish(self) -> None:
         return None
@@ -101,16 +102,16 @@ def chances(row: Probabilities) -> list[str]:
     return [f"{p:.6f}" for p in row]
 
 
-def safe_id(name: str) -> str:
-    """Return an id that a spreadsheet reads as text. Raises InputError for one that it would run as
-    a formula.
+def safe_cell(name: str, what: str = "an id") -> str:
+    """Return an id, or a label, that a spreadsheet reads as text: what a contest compares is not
+    changed. Raises InputError for one that it would run as a formula.
     """
-    if _FORMULA.match(name) and not re.fullmatch(r"[+-]?\d+(\.\d+)?", name):
+    if len(name) > 1 and plain_cell(name) != name:
         raise InputError(
-            f"an id must not begin with = + - @ (a spreadsheet would run it), got {name[:40]!r}"
+            f"{what} must not begin with = + - @ (a spreadsheet would run it), got {name[:40]!r}"
         )
-    if any(ord(sign) < 32 for sign in name):
-        raise InputError(f"an id must be one line of text, got {name[:40]!r}")
+    if visible(name) != name or any(ord(sign) < 32 for sign in name):
+        raise InputError(f"{what} must be one line of text, got {name[:40]!r}")
     return name
 
 

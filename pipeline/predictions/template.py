@@ -17,7 +17,7 @@ from pipeline.inputs.labels.labels import label_text
 from pipeline.inputs.tables.table_text import text_lines
 from pipeline.predictions.class_columns import class_columns
 from pipeline.predictions.id_match import match_ids
-from pipeline.predictions.submission import Probabilities, chances, csv_line, safe_id
+from pipeline.predictions.submission import Probabilities, chances, csv_line, safe_cell
 
 _DELIMITERS = ",;\t|"
 _ID_NAMES = (
@@ -274,7 +274,7 @@ class TemplateRows:
         found = np.concatenate(self.kept)
         copied = dict(template.kept)
         if template.id_column is not None:
-            copied[template.id_column] = tuple(map(safe_id, template.ids))
+            copied[template.id_column] = tuple(map(safe_cell, template.ids))
         for number, row in enumerate(order):
             cells = [self.names[found[row]]] if template.classes is None else chances(found[row])
             for column in sorted(copied):

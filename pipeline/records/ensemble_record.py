@@ -10,6 +10,7 @@ from cnn_core.errors import InputError
 from pipeline.files import atomic_write_text
 from pipeline.records.manifest import Combine, Expected, SetScore
 from pipeline.records.typed_json import RecordError, plain, read_record
+from pipeline.structured_text import read_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,7 @@ def read_ensemble(path: Path) -> Ensemble:
     """
     again = f"in {path}; run python -m pipeline.final again"
     try:
-        return read_record(Ensemble, json.loads(path.read_text(encoding="utf-8")))
+        return read_record(Ensemble, read_json(path))
     except RecordError as error:
         raise InputError(
             f"an ensemble must have all that pipeline.final writes, {error} {again}"

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from pipeline.files import StudyPaths, atomic_write_text
 from pipeline.records.typed_json import RecordError, plain, read_record
+from pipeline.structured_text import read_json
 
 _WRITING = threading.Lock()  # each slot's thread may note something
 
@@ -40,7 +41,7 @@ def note_time(paths: StudyPaths, entry: TimePlanned) -> None:
 def read_times(paths: StudyPaths) -> list[TimePlanned]:
     """Return the entries, oldest first; none where there is no such file, or a damaged one."""
     try:
-        content = json.loads(paths.time.read_text(encoding="utf-8"))
+        content = read_json(paths.time, list)
         return [read_record(TimePlanned, one) for one in content]
     except (OSError, ValueError, RecordError):
         return []

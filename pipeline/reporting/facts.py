@@ -4,7 +4,6 @@ slots wait for the slowest; without rounds, slots would wait only at the very en
 """
 
 import heapq
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import optuna
-import yaml
 
 from cnn_core.errors import InputError
 from pipeline import journal
@@ -29,6 +27,7 @@ from pipeline.reporting.net_pictures import draw_net
 from pipeline.reporting.prospect import outlook, used_seconds
 from pipeline.reporting.regression import Regression, fit_study, strongest
 from pipeline.reporting.table import StudyTable, TrialRow, confirmed_metrics, table_of
+from pipeline.structured_text import DamagedError, parse_yaml, read_json
 from pipeline.trial_folder import TrialFolder
 
 EVALUATED = ("proxy", "reserve", "test")  # the sets of images that pipeline.evaluate scores
@@ -99,8 +98,10 @@ def gather(study: optuna.Study, paths: StudyPaths) -> Facts:
 def _config(table: StudyTable) -> dict[str, Any]:
     if table.started is None:
         return {}
-    found = yaml.safe_load(table.started.config_yaml)
-    return found if isinstance(found, dict) else {}
+    with suppress(DamagedError):
+        found = parse_yaml(table.started.config_yaml)
+        return found if isinstance(found, dict) else {}
+    return {}
 
 
 def _of_best(facts: Facts, paths: StudyPaths) -> None:
@@ -160,11 +161,9 @@ def reasons(table: StudyTable) -> dict[str, list[tuple[str, int]]]:
 
 
 def _json(path: Path) -> dict[str, Any] | None:
-    try:
-        found = json.loads(path.read_text())
-        return found if isinstance(found, dict) else None
-    except (OSError, ValueError):
-        return None
+    with suppress(OSError, DamagedError):
+        return dict(read_json(path))
+    return None
 
 
 @dataclass(frozen=True)

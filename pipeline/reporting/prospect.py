@@ -13,7 +13,6 @@ normal noise, truly larger by that part of x. While even the later half still be
 it has improved the best by is expected to go on at its pace, for as many trials at most.
 """
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 from pipeline.reporting.best_trials import assess
 from pipeline.reporting.effects import Unit, unit_of
 from pipeline.reporting.table import StudyTable, clock
+from pipeline.structured_text import read_json
 
 FEWEST = 4  # complete trials that a tail can be fitted to
 _CLEAR_Z = 1.645  # of the rank sum by which the later half is better: 95 %, one-sided
@@ -207,8 +207,9 @@ def study_prospect(table: StudyTable, images: int | None, more: float) -> Prospe
 def used_seconds(folder: Path) -> float:
     """Return the seconds that a study's runs have taken; 0 where that is unknown."""
     try:
-        return float(json.loads((folder / "clock.json").read_text())["used_s"])
-    except (OSError, ValueError, KeyError):
+        used = float(read_json(folder / "clock.json")["used_s"])
+        return used if math.isfinite(used) else 0.0
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return 0.0
 
 

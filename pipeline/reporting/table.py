@@ -1,12 +1,12 @@
 """A study as a table of trials: Optuna's store joined with the journal (times, slots, curves)."""
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cnn_core.errors import InputError
 from cnn_core.measures import MEASURES, metric_of
 from pipeline import journal
 from pipeline.events import (
@@ -23,6 +23,7 @@ from pipeline.files import sqlite_url
 from pipeline.reporting.foreign_trials import FOREIGN, FORKED_FROM, ROUND, is_foreign
 from pipeline.reporting.several_nets import NETS, STD, net_figures, net_values
 from pipeline.reporting.stored_state import told_state
+from pipeline.structured_text import read_csv
 
 if TYPE_CHECKING:
     import optuna
@@ -50,8 +51,7 @@ class TrialRow:
     retries: list[str] = field(default_factory=list)
     extra: dict[str, float] = field(default_factory=dict)
     history: dict[int, dict[str, float]] = field(default_factory=dict)
-    # why it was not trained here: added through another program, or taken over; "" if it was
-    foreign: str = ""
+    foreign: str = ""  # why it was not trained here: added by another program, or taken over
     prior: str = ""  # where a study.prior took its values from: "digits t003", or "informed"
     round: int | None = None  # in deterministic mode: the number of its round's first trial
     spans: list[tuple[int, float, float]] = field(
@@ -130,20 +130,16 @@ class StudyTable:
         return [key for key, values in seen.items() if len(values) > 1]
 
 
-def storage_uri(folder: Path, storage: str | None = None) -> str:
-    """A read-only URI of the study's own database, or the one given."""
-    return storage or sqlite_url(folder / "study.db", read_only=True)
-
-
-def load_table(folder: Path, name: str, storage: str | None = None) -> StudyTable:
-    """Reads a study without writing to it. Raises FileNotFoundError without a database, KeyError
-    for an unknown study.
+def load_table(folder: Path, name: str) -> StudyTable:
+    """Reads a study from the database in its folder, without writing to it. Raises
+    FileNotFoundError without one, KeyError for an unknown study.
     """
     import optuna
 
-    if storage is None and not (folder / "study.db").exists():
+    if not (folder / "study.db").exists():
         raise FileNotFoundError(folder / "study.db")
-    study = optuna.load_study(study_name=name, storage=storage_uri(folder, storage))
+    storage = sqlite_url(folder / "study.db", read_only=True)
+    study = optuna.load_study(study_name=name, storage=storage)
     return table_of(study, folder, journal.read_all(folder))
 
 
@@ -198,11 +194,16 @@ def confirmed_metrics(folder: Path) -> dict[int, dict[str, float]]:
         "lower_95": "confirmed_lower_95",
         "seeds": "confirmed_seeds",
     }
-    with path.open(newline="") as file:
+    try:
         rows = [
             (int(row["trial"]), {new: float(row[old]) for old, new in names.items()})
-            for row in csv.DictReader(file)
+            for row in read_csv(path)
         ]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"confirmed.csv must be what study.confirm wrote, got {type(error).__name__}: {error} "
+            f"({path}); without it the search's own ranking counts"
+        ) from None
     return {
         number: {key: value for key, value in values.items() if math.isfinite(value)}
         for number, values in rows

@@ -20,6 +20,7 @@ from pipeline.search.promotion import rule_of
 from pipeline.search.study_clock import StudyClock
 from pipeline.slots.pool import spread
 from pipeline.slots.slot import Slot
+from pipeline.structured_text import read_json
 
 SCREEN_STEPS = 2
 SCREEN_S = 10.0  # limit for all branches together; the costliest come first
@@ -50,6 +51,15 @@ class TimePlan:
     trials: int  # expected
     epoch_s: float  # of a typical configuration
     least_s: float = 0.0  # that the cheapest configuration needs to be complete
+
+    @property
+    def is_sound(self) -> bool:
+        """Tell whether it may have been read from a file that `calibrated` wrote."""
+        counts = (self.slots, self.epochs, self.trials)
+        seconds = (self.epoch_s, self.least_s)
+        return all(isinstance(count, int) and 0 <= count < 10**9 for count in counts) and all(
+            isinstance(s, int | float) and 0 <= s < math.inf for s in seconds
+        )
 
     def line(self, minutes: float) -> str:
         """Return the plan as a line for the user."""
@@ -250,6 +260,7 @@ def geometric_mean(values: Sequence[float]) -> float:
 
 def _stored(path: Path) -> TimePlan | None:
     try:
-        return TimePlan(**json.loads(path.read_text()))
+        plan = TimePlan(**read_json(path))
+        return plan if plan.is_sound else None
     except (OSError, ValueError, TypeError):
         return None

@@ -7,8 +7,6 @@ are ranked by the lower end of the one-sided 95 % interval of their fresh mean,
 ``mean - t(0.95, k - 1) * s / sqrt(k)``, so that a lucky mean of an erratic one does not win.
 """
 
-import csv
-import io
 import math
 import shutil
 import statistics
@@ -25,6 +23,7 @@ from pipeline.search.runner import JobList, Runner, Usage
 from pipeline.search.study_clock import StudyClock
 from pipeline.search.trial import Context
 from pipeline.slots.slot import Slot
+from pipeline.structured_text import csv_lines
 from pipeline.trial_folder import TrialFolder
 
 SEEDS = 3  # fresh runs of each configuration
@@ -112,9 +111,9 @@ def confirm(
 
 def write_confirmed(confirmed: Sequence[Confirmed], paths: StudyPaths) -> None:
     """Write confirmed.csv, best first."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["rank", "trial", "search", "mean", "std", "seeds", "lower_95", "values"])
+    lines: list[list[object]] = [
+        ["rank", "trial", "search", "mean", "std", "seeds", "lower_95", "values"]
+    ]
     for rank, item in enumerate(confirmed, 1):
         numbers = [
             repr(item.found),
@@ -123,8 +122,8 @@ def write_confirmed(confirmed: Sequence[Confirmed], paths: StudyPaths) -> None:
             len(item.values),
             repr(item.lower),
         ]
-        writer.writerow([rank, item.number, *numbers, " ".join(map(repr, item.values))])
-    atomic_write_text(paths.folder / CONFIRMED, text.getvalue())
+        lines.append([rank, item.number, *numbers, " ".join(map(repr, item.values))])
+    atomic_write_text(paths.folder / CONFIRMED, csv_lines(lines))
 
 
 def forget(paths: StudyPaths) -> bool:

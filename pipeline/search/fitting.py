@@ -24,6 +24,7 @@ from pipeline.files import atomic_write_text
 from pipeline.search.budget import PROBE_STEPS, kept_share, step_seconds
 from pipeline.search.problem import model_cost
 from pipeline.slots.slot import Slot
+from pipeline.structured_text import read_json
 
 # Of a core's speed in matrix products, what training reaches, by the direct algorithm's count.
 SHARE_OF_SGEMM = 0.45
@@ -137,9 +138,10 @@ def measured_pace(
 
 def _kept(config: Config, data: DataSpec) -> list[str] | None:
     try:
-        content = json.loads((config.paths.folder / "fitted.json").read_text(encoding="utf-8"))
-        return list(content["fitted"]) if content["data"] == data.digest else None
-    except (OSError, ValueError, KeyError):
+        content = read_json(config.paths.folder / "fitted.json")
+        found = [str(text) for text in content["fitted"]]
+        return found if content["data"] == data.digest else None
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 

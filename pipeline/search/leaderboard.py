@@ -2,8 +2,6 @@
 front first.
 """
 
-import csv
-import io
 from collections.abc import Sequence
 
 import optuna
@@ -16,6 +14,7 @@ from pipeline.reporting.foreign_trials import FOREIGN
 from pipeline.reporting.table import TrialRow, table_of
 from pipeline.search.queue import REPLANNED
 from pipeline.search.space import Space
+from pipeline.structured_text import csv_lines
 
 SHOWN = 10
 CONFIRMED = "confirmed.csv"  # what `study.confirm` found, best first
@@ -40,20 +39,20 @@ def write(
     rows: Sequence[TrialRow], objectives: Sequence[str], base: Sequence[str], paths: StudyPaths
 ) -> None:
     """Write leaderboard.csv, and best.yaml when a trial is complete."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     taken = any(row.prior for row in rows)  # the column is there where a study.prior was given
     several = any(row.nets for row in rows)  # and these where trials have several nets
     more = [*["std", "nets"] * several, *["prior"] * taken]
-    writer.writerow(["rank", "trial", "state", *objectives, "epochs", "overrides", "reason", *more])
+    lines: list[list[object]] = [
+        ["rank", "trial", "state", *objectives, "epochs", "overrides", "reason", *more]
+    ]
     for place, row in enumerate(rows, 1):
         values = _filled([repr(value) for value in last_values(row)], objectives)
         overrides = " ".join(row.overrides)
         reason = row.reason or row.foreign
         cells = [place, row.number, row.state, *values, row.epochs, overrides, reason]
         nets = [repr(row.std), " ".join(map(repr, row.nets))] if row.nets else ["", ""]
-        writer.writerow([*cells, *nets * several, *[row.prior] * taken])
-    atomic_write_text(paths.leaderboard, text.getvalue())
+        lines.append([*cells, *nets * several, *[row.prior] * taken])
+    atomic_write_text(paths.leaderboard, csv_lines(lines))
     if rows and rows[0].state == State.COMPLETE and rows[0].foreign != FOREIGN:
         best = rows[0]
         content = {

@@ -21,8 +21,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cnn_core.errors import InputError
 from pipeline.configuration.overrides import Value
-from pipeline.files import StudyPaths, sqlite_file, sqlite_url, unsound_sqlite
-from pipeline.redact import redact
+from pipeline.files import StudyPaths, check_enclosed, sqlite_file, sqlite_url, unsound_sqlite
+from pipeline.redact import redact, shown
 from pipeline.reporting.foreign_trials import FORKED_FROM, MARKED_FROM
 from pipeline.search.fingerprint import FINGERPRINT, Fingerprint, differences
 from pipeline.search.read_only_storage import ReadOnlyStorage
@@ -32,6 +32,11 @@ from pipeline.search.storage_errors import StorageFailed, storage_errors
 LOCK_WAIT_S = 10.0  # a database locked by another program for longer is an error
 CODE = "code"
 MACHINE = "machine"  # user attribute of a study: what determines the bits of a trial
+
+
+# What drivers raise for an address with options that they do not know, or of another type.
+_OPTIONS = (ImportError, TypeError, ValueError)
+_UNOPENED = (SQLAlchemyError, RuntimeError, *_OPTIONS)
 
 
 def quiet_optuna() -> None:
@@ -60,7 +65,7 @@ def open_storage(paths: StudyPaths, given: str | None = None, slots: int = 1) ->
             event.listen(storage.engine, "connect", _tune_sqlite)
             storage.engine.dispose()  # the next connections are tuned
         return storage
-    except (SQLAlchemyError, ImportError, RuntimeError) as error:
+    except _UNOPENED as error:
         text = redact(str(getattr(error, "orig", None) or error)).strip().splitlines()[0]
         raise InputError(
             f"study.storage: must be a database that opens, got {redact(url)} ({text})"
@@ -154,13 +159,18 @@ def _own(storage: RDBStorage, name: str) -> BaseStorage:
     return MirrorStorage(storage, name) if storage.url.startswith("sqlite") else storage
 
 
+def unfinished(folder: Path) -> list[Path]:
+    """Return the files that a killed coordinator was writing."""
+    return [path for path in folder.rglob(".*.tmp") if path.is_file()]
+
+
 def repair(study: optuna.Study, folder: Path) -> int:
     """Put trials that a killed coordinator left RUNNING back into the queue and remove its
     unfinished files; return the number of trials.
 
     Only the owner may call it.
     """
-    for path in folder.rglob(".*.tmp"):
+    for path in unfinished(folder):
         path.unlink(missing_ok=True)
     with storage_errors():
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
@@ -176,6 +186,7 @@ def read_study(
 
     Raises InputError, which names the `key` that asked for it, if there is none.
     """
+    check_enclosed(paths.folder, paths.root)
     url, file = _address(paths, storage, read_only=True)
     if file is not None:
         if not file.exists():
@@ -224,6 +235,12 @@ def _refused() -> Iterator[None]:
     try:
         with storage_errors():
             yield
+    except InputError:
+        raise
+    except _OPTIONS as error:
+        raise InputError(
+            f"study.storage: must be an address that its driver takes, got {shown(str(error))}"
+        ) from error
     except StorageFailed as error:
         if "locked" in str(error):
             raise

@@ -19,6 +19,7 @@ from cnn_core.errors import InputError, did_you_mean
 from pipeline.configuration.overrides import Value, literal, override
 
 KINDS = ("int", "float", "choice", "group")
+MOST_WHOLE, MOST_REAL = 2**53, 1e300  # what a float holds exactly; a range that is finite
 OPTIONS = ("path", "step", "log", "when")
 
 
@@ -153,6 +154,11 @@ def _parse_range(place: str, kind: str, given: Any) -> tuple[float, float]:
         raise InputError(f"{place}: low and high must be whole numbers, got low={low}, high={high}")
     if low > high:
         raise InputError(f"{place}: low <= high must hold, got low={low}, high={high}")
+    if max(abs(low), abs(high)) > (MOST_WHOLE if kind == "int" else MOST_REAL):
+        raise InputError(
+            f"{place}: low and high must be at most {MOST_WHOLE} where whole, else {MOST_REAL:g}, "
+            f"got low={low}, high={high}"
+        )
     return (int(low), int(high)) if kind == "int" else (float(low), float(high))
 
 
@@ -181,7 +187,8 @@ def _parse_step_log(
     if log:
         raise InputError(f"{place}: step and log exclude each other, got step={step}, log=true")
     count = (high - low) / step
-    if abs(count - round(count)) > 1e-9 * max(1.0, count):
+    whole = math.isfinite(count) and abs(count - round(count)) <= 1e-9 * max(1.0, count)
+    if not whole or step > MOST_WHOLE or (high > low and round(count) < 1):
         raise InputError(
             f"{place}: high - low must be a multiple of step, got low={low}, high={high}, "
             f"step={step}"

@@ -136,6 +136,8 @@ def _run(session: Session, slots: Sequence[Slot], machine: Machine, time: Search
         session.study.set_user_attr(ENDED, -1)
         session.study.set_user_attr(MACHINE, machine.fingerprint())
         session.study.set_user_attr(BASE, list(problem.base))
+    if any(redact(text) != text for text in problem.base) and config.paths.study_db.exists():
+        config.paths.study_db.chmod(0o600)
     if forget(config.paths) and not config.study.confirm:
         print(
             "the confirmation knew nothing of what is tried now; study.confirm=K does it again and "

@@ -1,10 +1,13 @@
 """The clock of a time budget, across all runs of a study or of its final training."""
 
 import json
+import math
 import time
 from pathlib import Path
 
+from cnn_core.errors import InputError
 from pipeline.files import atomic_write_text
+from pipeline.structured_text import read_json
 
 SAVE_EVERY_S = 5.0  # a killed coordinator loses at most this much
 # A budget is kept to within so many seconds, or this share of it if that is more.
@@ -48,6 +51,16 @@ class StudyClock:
 
 def _read(path: Path) -> float:
     try:
-        return float(json.loads(path.read_text())["used_s"])
+        used = float(read_json(path)["used_s"])
     except FileNotFoundError:
         return 0.0
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        used, found = math.nan, f"{type(error).__name__}: {error}"
+    else:
+        found = f"{used:g}"
+    if not 0 <= used < math.inf:
+        raise InputError(
+            f"the clock of a time budget must hold the seconds used, got {found} ({path}); remove "
+            "it to count anew"
+        )
+    return used

@@ -15,12 +15,14 @@ from rich.tree import Tree
 
 from cnn_core.errors import InputError, did_you_mean
 from cnn_core.measures import ranked_by
+from pipeline import journal
 from pipeline.configuration import Config, command_of, compose, override
 from pipeline.configuration.overrides import literal
 from pipeline.events import State
 from pipeline.files import StudyPaths, TrialPaths
-from pipeline.redact import redact
-from pipeline.reporting.table import StudyTable, TrialRow, load_table
+from pipeline.redact import shown
+from pipeline.reporting.table import StudyTable, TrialRow, table_of
+from pipeline.search.open_study import read_study
 from pipeline.search.parameter import Parameter
 from pipeline.search.problem import trial_name
 from pipeline.search.space import Space
@@ -77,14 +79,14 @@ def open_table(config: Config) -> StudyTable:
     """Return the study named in `config`. Raises InputError with the existing names."""
     paths = config.paths
     known = known_studies(config.root)
-    try:
-        return load_table(paths.folder, paths.name, config.study.storage)
-    except (FileNotFoundError, KeyError) as error:
+    storage = config.study.storage
+    if storage is None and not paths.study_db.exists():
         names = f"has {', '.join(known)}" if known else "has none"
         raise InputError(
             f"study.name: must be a study of root={config.root}, which {names}, got "
             f"{paths.name!r}{did_you_mean(paths.name, known)}"
-        ) from error
+        )
+    return table_of(read_study(paths, storage), paths.folder, journal.read_all(paths.folder))
 
 
 def known_studies(root: Path) -> list[str]:
@@ -120,12 +122,13 @@ def print_rows(console: Console, what: str, rows: Sequence[tuple[str, TrialRow, 
     for name, row, best in rows:
         style = "bold green" if best else "dim" if row.state != "COMPLETE" else ""
         words = row.name.removeprefix(f"t{row.number:03d} ") + (
-            f" ({redact(row.reason)})" if row.reason and row.state == "FAIL" else ""
+            f" ({row.reason})" if row.reason and row.state == "FAIL" else ""
         )
         words += f" ({row.foreign})" if row.foreign else ""
         times = (str(row.epochs), f"{row.duration_s:.1f} s") if wide else ()
         grid.add_row(
-            *(Text(cell) for cell in (name, row.state, _objective(row), *times, words)), style=style
+            *(Text(shown(cell)) for cell in (name, row.state, _objective(row), *times, words)),
+            style=style,
         )
     console.print(grid)
 
@@ -157,7 +160,7 @@ def print_trial(console: Console, table: StudyTable, config: Config, number: int
             f"trial: must be a trial of the study {table.name} ({numbers}), got {number}"
         )
     origin = f" ({row.foreign})" if row.foreign else ""
-    console.print(Text(f"trial {number} of {table.name}: {row.name}{origin}", style="bold"))
+    console.print(Text(shown(f"trial {number} of {table.name}: {row.name}{origin}"), style="bold"))
     overrides = _overrides(StudyPaths(config.root, table.name), row)
     print_one(console, row, overrides)
     if overrides is not None:
@@ -166,16 +169,16 @@ def print_trial(console: Console, table: StudyTable, config: Config, number: int
 
 def print_one(console: Console, row: TrialRow, overrides: Sequence[str] | None) -> None:
     """Print how a net's training went, its configuration if its overrides are known, its curves."""
-    reason = f" ({redact(row.reason)})" if row.reason else ""
+    reason = shown(f" ({row.reason})") if row.reason else ""
     console.print(
         f"{row.state}{reason} {_objective(row)} after {row.epochs} epochs, {row.duration_s:.1f} s",
         markup=False,
     )
     if overrides is not None:
         node = compose(overrides).node
-        shown = OmegaConf.create({section: node[section] for section in TRAINED_BY})
+        chosen = OmegaConf.create({section: node[section] for section in TRAINED_BY})
         console.print()
-        console.print(redact(OmegaConf.to_yaml(shown)).rstrip(), markup=False, highlight=False)
+        console.print(shown(OmegaConf.to_yaml(chosen)).rstrip(), markup=False, highlight=False)
     _print_curves(console, row)
 
 
@@ -254,7 +257,7 @@ def _read(folder: Path) -> TrialRow:
         overrides=stored.overrides,
         epochs=len(stored.history),
         history=dict(enumerate(stored.history, 1)),
-        duration_s=sum(epoch["epoch_s"] for epoch in stored.history),
+        duration_s=sum(epoch.get("epoch_s", 0.0) for epoch in stored.history),
         seed=stored.seed[0],
     )
     if (ended := stored.ended) is not None:

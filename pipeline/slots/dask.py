@@ -1,11 +1,9 @@
 """Slots on a Dask cluster, with a Dask worker behind each. State travels by value; data are sent
 once to each worker that lacks them.
 
-The scheduler unpickles what it receives, so any address but this machine's must be TLS. Every
-failure guarded against here occurred in practice.
+Every failure guarded against here occurred in practice.
 """
 
-import socket
 import threading
 import time
 import uuid
@@ -13,13 +11,14 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from cnn_core.data.prepared import DataAbsentError
 from cnn_core.errors import InputError
 from cnn_core.spec import Spec
 from pipeline.configuration.sections import SlotSettings
+from pipeline.redact import redact
 from pipeline.slots import dask_worker, worker
+from pipeline.slots.scheduler_trust import security_of
 from pipeline.slots.slot import CallFailed, Machine, Result, TimedOut, WorkerDied
 
 CONNECT_S = 10.0
@@ -32,8 +31,8 @@ INSTALL = 'pip install "numpy-cnn-sweep[cluster]"'
 def connect_slots(settings: SlotSettings, count: int | None, kernels: str) -> list["ClusterSlot"]:
     """Connect to the scheduler and return one slot per worker, or `count` if that is less.
 
-    Raises InputError for an address that does not answer, has no workers, or is neither this
-    machine nor TLS, and for workers that use other kernels than `kernels`.
+    Raises InputError for an address that does not answer, has no workers, or is neither TLS nor of
+    a scheduler of this process, and for workers that use other kernels than `kernels`.
     """
     try:
         from distributed import Client
@@ -43,7 +42,8 @@ def connect_slots(settings: SlotSettings, count: int | None, kernels: str) -> li
             f"{INSTALL}"
         ) from error
     address = settings.address or ""
-    security = _security(settings)
+    shown_address = redact(address)
+    security = security_of(settings)
     warnings.filterwarnings("ignore", message="Sending large graph", category=UserWarning)
     try:
         client: Any = Client(  # type: ignore[no-untyped-call]
@@ -51,15 +51,15 @@ def connect_slots(settings: SlotSettings, count: int | None, kernels: str) -> li
         )
     except (OSError, ValueError, TimeoutError) as error:
         raise InputError(
-            f"slots.address: must be a Dask scheduler that answers, got {address} "
-            f"({str(error).splitlines()[0]})"
+            f"slots.address: must be a Dask scheduler that answers, got {shown_address} "
+            f"({redact(str(error)).splitlines()[0]})"
         ) from error
     workers = len(client.scheduler_info(n_workers=-1)["workers"])
     if workers == 0:
         client.close()
         raise InputError(
-            f"slots.address: the cluster must have a worker, got none at {address}; start one "
-            f"with: dask worker {address}"
+            f"slots.address: the cluster must have a worker, got none at {shown_address}; start "
+            f"one with: dask worker {shown_address}"
         )
     if kernels not in ("auto", "inherit"):
         _check_kernels(client, kernels)
@@ -79,39 +79,6 @@ def _check_kernels(client: Any, wanted: str) -> None:
             f"({', '.join(sorted(found))}), got {wanted}; "
             f"start the workers with OPENBLAS_CORETYPE={wanted}, or leave blas.kernels=auto"
         )
-
-
-def _security(settings: SlotSettings) -> Any:
-    from distributed import Security
-
-    parts = urlsplit(settings.address or "")
-    if parts.scheme == "tls":
-        if not (settings.tls_ca and settings.tls_cert and settings.tls_key):
-            raise InputError(
-                "slots.tls_ca, tls_cert, tls_key: must be given with a tls address, got "
-                f"{settings.address}"
-            )
-        return Security(  # type: ignore[no-untyped-call]
-            tls_ca_file=settings.tls_ca,
-            tls_client_cert=settings.tls_cert,
-            tls_client_key=settings.tls_key,
-            require_encryption=True,
-        )
-    if parts.scheme != "tcp" or not _is_here(parts.hostname or ""):
-        raise InputError(
-            "slots.address: must be tls://host:port, or tcp:// on this machine alone, got "
-            f"{settings.address}"
-        )
-    return None
-
-
-def _is_here(host: str) -> bool:
-    """Tell whether a host name means this machine: only its own addresses can be bound."""
-    try:
-        with socket.create_server((host, 0)):
-            return True
-    except OSError:
-        return False
 
 
 class _Cluster:

@@ -4,11 +4,14 @@ when the process ends.
 Also clears what a killed coordinator may leave behind: stopped workers, and names in shared memory.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import json
+import math
 import os
 import platform
+import stat
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +20,12 @@ import psutil
 
 from cnn_core.errors import InputError
 from pipeline.slots.worker import STUDY_MARK
+from pipeline.structured_text import parse_json
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
+MOST_PID = 1 << 22  # of Linux
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -42,6 +47,13 @@ class Owner:
             pid=os.getpid(),
             start=psutil.Process().create_time(),
         )
+
+    def is_well_formed(self) -> bool:
+        """Tell whether each field is what `here` writes; the file may have been received."""
+        texts = isinstance(self.host, str) and isinstance(self.boot, str)
+        number = isinstance(self.pid, int) and not isinstance(self.pid, bool)
+        start = isinstance(self.start, int | float) and math.isfinite(self.start)
+        return texts and number and start and 0 < self.pid <= MOST_PID
 
     @property
     def elsewhere(self) -> bool:
@@ -78,7 +90,7 @@ class OwnerLock:
 
     def acquire(self) -> None:
         """Take the study. Raises InputError naming the owner when another coordinator has it."""
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -138,11 +150,12 @@ def is_locked(path: Path) -> bool:
 
 def _read(descriptor: int) -> Owner | None:
     try:
-        content = json.loads(os.pread(descriptor, 4096, 0))
+        content = parse_json(os.pread(descriptor, 4096, 0))
         if content.pop("released", False):
             return None
-        return Owner(**content)
-    except (ValueError, TypeError):
+        owner = Owner(**content)
+        return owner if owner.is_well_formed() else None
+    except (ValueError, TypeError, AttributeError):
         return None  # empty or torn: written by a process that died at once
 
 
@@ -202,14 +215,22 @@ def _is_orphan(process: psutil.Process, folder: str) -> bool:
         return False
 
 
-def find_semaphores(coordinator_pid: int, before: float) -> list[Path]:
-    """Return loky's semaphores in shared memory made by that pid before the time `before` (seconds
-    since the epoch).
+def find_semaphores(owner: Owner) -> list[Path]:
+    """Return the semaphores in shared memory that this owner's loky made and left: of a process of
+    this machine and boot that has ended, this user's, and made while it ran.
     """
-    if not SHARED_MEMORY.is_dir():
-        return []
-    found = SHARED_MEMORY.glob(f"sem.loky-{coordinator_pid}-*")
-    return [path for path in found if path.stat().st_mtime < before]
+    here = (owner.host, owner.boot) == (platform.node(), boot_id())
+    if not here or not owner.is_well_formed() or psutil.pid_exists(owner.pid):
+        return []  # what lives under this pid now may be another's
+    before = psutil.Process().create_time()
+    found = []
+    for path in SHARED_MEMORY.glob(f"sem.loky-{owner.pid}-*"):
+        with contextlib.suppress(OSError):
+            about = path.lstat()
+            made = owner.start - 1.0 <= about.st_mtime < before
+            if stat.S_ISREG(about.st_mode) and about.st_uid == os.getuid() and made:
+                found.append(path)
+    return found
 
 
 def reap_after(previous: Owner | None, study_folder: Path) -> tuple[int, int]:
@@ -222,7 +243,7 @@ def reap_after(previous: Owner | None, study_folder: Path) -> tuple[int, int]:
     workers = find_workers(study_folder)
     for process in workers:
         process.kill()
-    semaphores = find_semaphores(previous.pid, psutil.Process().create_time())
+    semaphores = find_semaphores(previous)
     for path in semaphores:
         path.unlink(missing_ok=True)
     return len(workers), len(semaphores)

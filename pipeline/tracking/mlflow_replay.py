@@ -251,13 +251,16 @@ class Replay:
 
     def _here(self, folder: Path) -> Path:
         """Return where a folder that the journal names is now: its root may have been copied or
-        moved.
+        moved. A folder elsewhere, of a journal that was received, is not looked into.
         """
         root, own = self._target.root.absolute(), self._target.folder.absolute()
-        if self._study is None or not own.is_relative_to(root):
-            return folder
-        before = Path(self._study.folder).parents[len(own.relative_to(root).parts) - 1]
-        return root / folder.relative_to(before) if folder.is_relative_to(before) else folder
+        if self._study is not None and own.is_relative_to(root):
+            before = self._study.folder
+            for _ in own.relative_to(root).parts:
+                before = before.parent
+            folder = root / folder.relative_to(before) if folder.is_relative_to(before) else folder
+        within = root if own.is_relative_to(root) else own
+        return folder if folder.resolve().is_relative_to(within.resolve()) else own
 
     def _terminate(self, run_id: str, event: TrialEnded | StudyEnded) -> None:
         status = STATUS.get(event.state, "FAILED")

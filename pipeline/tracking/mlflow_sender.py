@@ -8,11 +8,11 @@ from collections import deque
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from pipeline import journal
 from pipeline.events import EpochDone, Event
 from pipeline.redact import redact
+from pipeline.structured_text import read_json
 from pipeline.tracking.artifact_addresses import STORE, is_own_store
 from pipeline.tracking.mlflow_replay import Replay
 from pipeline.tracking.store import (
@@ -138,14 +138,15 @@ class Sender:
     def _read_position(self) -> tuple[int, Known | None]:
         """Return the noted position, 0 in another store, and what was noted of that store."""
         try:
-            noted = json.loads((self._target.folder / POSITION_NAME).read_text())
+            noted = read_json(self._target.folder / POSITION_NAME)
             if noted["store"] not in (self._key, store_key(self._target.address)):
                 return 0, None
             offset, known = int(noted["offset"]), None
             if "born" in noted:
-                known = Known(noted["born"], str(noted["experiment_id"]), noted["experiment"])
+                name, born = str(noted["experiment"]), int(noted["born"])
+                known = Known(born, str(noted["experiment_id"]), name)
             return offset, known
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):
             return 0, None
 
     @property
@@ -192,8 +193,7 @@ def backlog(folder: Path) -> int:
     if not path.exists():
         return 0
     try:
-        noted: Any = json.loads((folder / POSITION_NAME).read_text())
-        sent = int(noted["offset"])
-    except (OSError, ValueError, KeyError, TypeError):
+        sent = int(read_json(folder / POSITION_NAME)["offset"])
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         sent = 0
     return max(0, path.stat().st_size - sent)

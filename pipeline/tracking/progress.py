@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
@@ -22,6 +23,7 @@ from pipeline.events import (
     TrialRetried,
     TrialStarted,
 )
+from pipeline.redact import shown
 from pipeline.reporting.foreign_trials import FOREIGN
 from pipeline.reporting.table import TrialRow, clock, objective_text
 
@@ -287,12 +289,10 @@ class ProgressListener:
 
     def _say(self, text: str, style: str) -> None:
         if not self._quiet:
-            if self._console.is_terminal:
-                self._console.print(
-                    text, style=style, markup=False, overflow="ellipsis", no_wrap=True
-                )
-            else:  # in a file no line is cut
-                self._console.print(text, style=style, markup=False, soft_wrap=True)
+            text = shown(text)
+            cut: dict[str, Any] = {"overflow": "ellipsis", "no_wrap": True}
+            how = cut if self._console.is_terminal else {"soft_wrap": True}  # no line in a file is
+            self._console.print(text, style=style, markup=False, **how)
 
     def _stop(self) -> None:
         if self._live is not None:

@@ -2,8 +2,6 @@
 trial's when the study ends.
 """
 
-import csv
-import io
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,16 +10,25 @@ from typing import TYPE_CHECKING
 from pipeline.events import TrialEnded
 from pipeline.files import TrialPaths
 from pipeline.picture_sheet import CONTACT_SHEET
+from pipeline.redact import redact
 from pipeline.reporting.course_charts import learning_curves
 from pipeline.reporting.page import overview
 from pipeline.reporting.svg import standalone
 from pipeline.reporting.table import StudyTable, load_table, table_of_journal
+from pipeline.structured_text import (
+    MOST_YAML_BYTES,
+    DamagedError,
+    csv_lines,
+    own_bytes,
+    parse_yaml,
+)
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 
-STUDY_FILES = ("leaderboard.csv", "best.yaml", "ensemble.json", CONTACT_SHEET)
+BEST = "best.yaml"
+STUDY_FILES = ("leaderboard.csv", BEST, "ensemble.json", CONTACT_SHEET)
 
 Artifacts = dict[str, bytes]
 
@@ -39,8 +46,9 @@ def trial_artifacts(
     files: Artifacts = {}
     overrides = event.folder / "overrides.yaml"
     if overrides.is_file():
-        files["overrides.yaml"] = overrides.read_bytes()
-        if event.state == "COMPLETE" and (configuration := _composed(files["overrides.yaml"])):
+        content = own_bytes(overrides, MOST_YAML_BYTES)
+        files["overrides.yaml"] = redact(content.decode(errors="replace")).encode()
+        if event.state == "COMPLETE" and (configuration := _composed(content)):
             files["configuration.yaml"] = configuration.encode()
     if history:
         files["history.csv"] = _history_csv(history).encode()
@@ -54,22 +62,20 @@ def _composed(overrides: bytes) -> str | None:
     """The configuration that a trial's overrides compose to, as YAML without secrets; None where
     they no longer do.
     """
-    import yaml
-
     from cnn_core.errors import InputError
     from pipeline.configuration import compose
 
     try:
-        return compose(yaml.safe_load(overrides)["overrides"]).yaml
-    except (InputError, yaml.YAMLError, KeyError, TypeError):
+        return compose(parse_yaml(overrides)["overrides"]).yaml
+    except (InputError, DamagedError, KeyError, TypeError, AttributeError):
         return None
 
 
 def study_artifacts(folder: Path, name: str) -> Artifacts:
     """File name -> content for a study that ended: its tables, and the page with its charts."""
-    files = {
-        file: (folder / file).read_bytes() for file in STUDY_FILES if (folder / file).is_file()
-    }
+    files = {file: own_bytes(folder / file) for file in STUDY_FILES if (folder / file).is_file()}
+    if BEST in files:
+        files[BEST] = redact(files[BEST].decode(errors="replace")).encode()
     table = read_table(folder, name)
     if table is not None and table.trials:
         files["overview.html"] = overview(table).encode()
@@ -87,14 +93,9 @@ def best_artifacts(folder: Path) -> Artifacts:
 
 def _history_csv(history: Mapping[int, Mapping[str, float]]) -> str:
     names = list(dict.fromkeys(name for metrics in history.values() for name in metrics))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["epoch", *names])
-    writer.writerows(
-        [epoch, *(metrics.get(name, "") for name in names)]
-        for epoch, metrics in sorted(history.items())
-    )
-    return text.getvalue()
+    epochs = sorted(history.items())
+    rows = [[epoch, *(metrics.get(name, "") for name in names)] for epoch, metrics in epochs]
+    return csv_lines([["epoch", *names], *rows])
 
 
 def log_artifacts(client: "MlflowClient", run_id: str, files: Mapping[str, bytes]) -> None:

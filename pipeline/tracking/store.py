@@ -266,7 +266,7 @@ def _experiment(client: "MlflowClient", name: str, artifacts: str | None, uri: s
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock file at `path`, waiting for another holder; a process that dies releases it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

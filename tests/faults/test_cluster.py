@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +75,47 @@ def started(case: Case, folder: Path, *flags: str, security: Any = None) -> Iter
             process.wait(20)
 
 
+@dataclass(frozen=True)
+class Tls:
+    """What proves to both sides who they are: one certificate for all, as its files and as Dask
+    has it.
+    """
+
+    security: Any
+    files: dict[str, Path]
+
+    @classmethod
+    def made(cls, folder: Path) -> "Tls":
+        from distributed import Security
+
+        made = Security.temporary()
+        contents = {
+            "ca": made.tls_ca_file, "cert": made.tls_client_cert, "key": made.tls_client_key
+        }  # fmt: skip
+        for name, content in contents.items():
+            (folder / name).write_text(content)
+        return cls(made, {name: folder / name for name in contents})
+
+    @property
+    def flags(self) -> list[str]:
+        names = {"ca": "--tls-ca-file", "cert": "--tls-cert", "key": "--tls-key"}
+        return [f"{names[name]}={file}" for name, file in self.files.items()]
+
+    @property
+    def overrides(self) -> list[str]:
+        return [f"slots.tls_{name}={file}" for name, file in self.files.items()]
+
+
 @pytest.fixture
-def cluster(case: Case, tmp_path: Path) -> Iterator[str]:
-    with started(case, tmp_path) as address:
+def tls(tmp_path: Path) -> Tls:
+    return Tls.made(tmp_path)
+
+
+@pytest.fixture
+def cluster(case: Case, tmp_path: Path, tls: Tls) -> Iterator[str]:
+    """A cluster's address; the case runs on it."""
+    with started(case, tmp_path, *tls.flags, security=tls.security) as address:
+        case.overrides = ["slots=dask", f"slots.address={address}", *tls.overrides]
         yield address
 
 
@@ -87,14 +126,9 @@ def workers_at(address: str, security: Any = None) -> int:
         return len(client.scheduler_info(n_workers=-1)["workers"])
 
 
-def on(case: Case, address: str) -> Case:
-    case.overrides = ["slots=dask", f"slots.address={address}"]
-    return case
-
-
 def test_a_killed_worker_costs_its_epoch_and_is_counted(case: Case, cluster: str) -> None:
     case.ask("once-1-2", "SIGKILL")
-    ended = on(case, cluster).run(cap_s=60)
+    ended = case.run(cap_s=60)
     assert ended.code == 0, ended.err
     check(case)
     log = (case.folder / "log.txt").read_text()
@@ -104,25 +138,27 @@ def test_a_killed_worker_costs_its_epoch_and_is_counted(case: Case, cluster: str
     assert "trial 1 epoch 2: worker died" in log
 
 
-def test_a_deadline_ends_one_worker_and_its_nanny_starts_another(case: Case, cluster: str) -> None:
+def test_a_deadline_ends_one_worker_and_its_nanny_starts_another(
+    case: Case, cluster: str, tls: Tls
+) -> None:
     case.ask("once-1-2", "hang")
-    ended = on(case, cluster).run("deadline.epoch_s=2", cap_s=60)
+    ended = case.run("deadline.epoch_s=2", cap_s=60)
     assert ended.code == 0, ended.err
     check(case, failed=1)
     assert "timed out after 2 s in epoch 2" in (case.folder / "leaderboard.csv").read_text()
-    wait_until(lambda: workers_at(cluster) == 2, "the cluster to be whole", 20)
+    wait_until(lambda: workers_at(cluster, tls.security) == 2, "the cluster to be whole", 20)
 
 
 def test_a_memory_limit_fails_the_trial_that_exceeds_it(case: Case, cluster: str) -> None:
     case.ask("once-1-2", "memory")
-    ended = on(case, cluster).run("slots.memory_mb=1000", cap_s=60)
+    ended = case.run("slots.memory_mb=1000", cap_s=60)
     assert ended.code == 0, ended.err
     check(case, failed=1)
     assert "MemoryError" in (case.folder / "leaderboard.csv").read_text()
 
 
 def test_kernels_that_the_workers_do_not_use_are_refused(case: Case, cluster: str) -> None:
-    ended = on(case, cluster).run("blas.kernels=Nehalem", cap_s=60)
+    ended = case.run("blas.kernels=Nehalem", cap_s=60)
     assert ended.code == 2
     assert "start the workers with OPENBLAS_CORETYPE=Nehalem" in ended.err
     no_traceback(ended)
@@ -130,7 +166,7 @@ def test_kernels_that_the_workers_do_not_use_are_refused(case: Case, cluster: st
 
 def test_a_stop_is_resumable(case: Case, cluster: str) -> None:
     case.ask("hold-1-2")
-    running = on(case, cluster).start()
+    running = case.start()
     case.wait_for(1, 2)
     running.signal(signal.SIGTERM)
     assert running.end(60).code == 143
@@ -197,42 +233,27 @@ def test_a_worker_that_lacks_the_data_is_sent_them_once(
 @pytest.mark.parametrize(
     ("address", "rule"),
     [
-        ("tcp://192.0.2.1:8786", "must be tls://host:port, or tcp:// on this machine alone"),
+        ("tcp://192.0.2.1:8786", "a scheduler that this process has started"),
         ("tls://192.0.2.1:8786", "slots.tls_ca, tls_cert, tls_key: must be given"),
-        ("tcp://127.0.0.1:9", "must be a Dask scheduler that answers"),
+        ("tcp://127.0.0.1:9", "a scheduler that this process has started"),
+        ("tcp://ann:Zq/7kX@127.0.0.1:9", "got tcp://***@127.0.0.1:9"),
     ],
 )
 def test_an_address_that_is_not_safe_or_does_not_answer_is_refused(
     case: Case, address: str, rule: str
 ) -> None:
-    ended = on(case, address).run(cap_s=60)
+    case.overrides = ["slots=dask", f"slots.address='{address}'"]
+    ended = case.run(cap_s=60)
     assert ended.code == 2
+    assert "7kX" not in ended.err
     assert rule in ended.err
 
 
-def test_tls_carries_a_sweep_and_refuses_a_plain_client(case: Case, tmp_path: Path) -> None:
-    from distributed import Security
-
-    security = Security.temporary()
-    for name, content in (
-        ("ca", security.tls_ca_file),
-        ("cert", security.tls_client_cert),
-        ("key", security.tls_client_key),
-    ):
-        (tmp_path / name).write_text(content)
-    flags = [
-        f"--tls-ca-file={tmp_path / 'ca'}",
-        f"--tls-cert={tmp_path / 'cert'}",
-        f"--tls-key={tmp_path / 'key'}",
-    ]
-    with started(case, tmp_path, *flags, security=security) as address:
-        assert address.startswith("tls://")
-        case.overrides = ["slots=dask", f"slots.address={address}"]
-        files = [f"slots.tls_{name}={tmp_path / name}" for name in ("ca", "cert", "key")]
-        ended = case.run(*files, cap_s=60)
-        assert ended.code == 0, ended.err
-        check(case)
-        plain = case.run(
-            "study.name=plain", f"slots.address={address.replace('tls', 'tcp')}", cap_s=60
-        )
-        assert plain.code == 2
+def test_tls_carries_a_sweep_and_refuses_a_plain_client(case: Case, cluster: str) -> None:
+    assert cluster.startswith("tls://")
+    ended = case.run(cap_s=60)
+    assert ended.code == 0, ended.err
+    check(case)
+    plain = case.run("study.name=plain", f"slots.address={cluster.replace('tls', 'tcp')}", cap_s=60)
+    assert plain.code == 2
+    assert "a scheduler that this process has started" in plain.err

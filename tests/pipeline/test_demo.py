@@ -3,6 +3,8 @@
 import http.client
 import io
 import json
+import socket
+import struct
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,6 +24,7 @@ from pipeline.bundle.predictor import Bundle, Net
 from pipeline.bundle.writing import operations_of
 from pipeline.configuration import compose
 from pipeline.demo import COMMAND, main
+from pipeline.demo_page import server as server_module
 from pipeline.demo_page.server import DemoServer, answer, first_maps, input_of
 from tests.pipeline.made_manifest import made_manifest
 
@@ -235,6 +238,85 @@ def test_other_paths_lead_nowhere(server: DemoServer, method: str, path: str, st
 def test_other_sites_cannot_ask(server: DemoServer, headers: dict[str, str]) -> None:
     status, _, _ = ask(server, "POST", "/predict", png(drawn_one()), headers)
     assert status == 403
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1", 200), ("localhost", 200), ("LOCALHOST:{port}", 200),
+        ("127.0.0.1:{port}", 200),
+        ("127.0.0.1:1", 403), ("localhost:80", 403), ("localhost:{port}0", 403), ("", 403),
+        ("evil.example", 403), ("evil.example:{port}", 403), ("localhost:", 403),
+    ],
+)  # fmt: skip
+def test_it_answers_to_its_own_names_alone(server: DemoServer, host: str, status: int) -> None:
+    headers = {"Host": host.format(port=server.server_port)}
+    assert ask(server, "GET", "/about.json", None, headers)[0] == status
+
+
+@pytest.mark.parametrize("length", ["-1", "1_0", "+5", "x", "", "9" * 5000, str(17 << 20)])
+def test_a_length_that_is_none_is_refused(server: DemoServer, length: str) -> None:
+    assert sent(server, b"POST /predict HTTP/1.0\r\nHost: localhost\r\nContent-Length: "
+                + length.encode() + b"\r\n\r\n").split()[1] == b"400"  # fmt: skip
+
+
+def sent(server: DemoServer, content: bytes) -> bytes:
+    """Return what the server answers to these bytes."""
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=20) as connection:
+        connection.sendall(content)
+        with connection.makefile("rb") as answered:
+            return answered.read()
+
+
+def test_a_host_that_is_given_twice_is_refused(server: DemoServer) -> None:
+    twice = b"GET / HTTP/1.0\r\nHost: localhost\r\nHost: evil.example\r\n\r\n"
+    assert sent(server, twice).split()[1] == b"403"
+
+
+def test_a_client_that_goes_away_leaves_no_traceback(
+    server: DemoServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    begun = b"POST /predict HTTP/1.0\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nhalf"
+    for content in (begun, b"GET / HT", b"GET /about.json HTTP/1.0\r\nHost: localhost\r\n\r\n"):
+        connection = socket.create_connection(("127.0.0.1", server.server_port))
+        connection.sendall(content)
+        hard = struct.pack("ii", 1, 0)  # it resets: what is written to it fails
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, hard)
+        connection.close()
+    assert ask(server, "GET", "/about.json")[0] == 200
+    while server._begun:
+        threading.Event().wait(0.01)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_connections_are_bounded_in_number_and_time(
+    server: DemoServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that say nothing, or a byte now and then, do not keep others out for long."""
+    where = ("127.0.0.1", server.server_port)
+    waiting = [socket.create_connection(where) for _ in range(server_module.MOST_CONNECTIONS)]
+    while len(server._begun) < len(waiting):
+        threading.Event().wait(0.01)
+    threads = threading.active_count()
+    assert sent(server, b"").split()[1] == b"503"
+    assert threading.active_count() <= threads
+    monkeypatch.setattr(server_module, "LONGEST_S", 0.0)
+    for connection in waiting:
+        connection.settimeout(20)
+        assert connection.recv(100) == b""  # ended by the server
+        connection.close()
+    monkeypatch.undo()
+    while server._begun:
+        threading.Event().wait(0.01)
+    assert ask(server, "GET", "/about.json")[0] == 200
+
+
+def test_a_fault_is_a_line(server: DemoServer, capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        raise RuntimeError("\x1b[2J at http://ann:Zq/7kX@host")
+    except RuntimeError:
+        server.handle_error(None, None)
+    assert capsys.readouterr().err == "demo: RuntimeError: \\x1b[2J at http://***@host\n"
 
 
 def test_it_listens_on_this_machine_alone(server: DemoServer) -> None:

@@ -19,7 +19,7 @@ from pipeline.files import sha256_file
 from pipeline.inputs.reading import Batch
 from pipeline.predictions.drift import Drift
 from pipeline.predictions.ledger import expected_score
-from pipeline.predictions.submission import safe_id
+from pipeline.predictions.submission import safe_cell
 from pipeline.records.manifest import Expected
 
 
@@ -158,7 +158,7 @@ def test_a_folder_that_cannot_be_written_to(
 @pytest.mark.parametrize("name", ["=cmd()", "+A1", "@x", "-2+3", "\tx", "a\nb"])
 def test_ids_that_a_spreadsheet_would_run_are_refused(name: str) -> None:
     with pytest.raises(InputError, match="an id must"):
-        safe_id(name)
+        safe_cell(name)
 
 
 def test_formula_ids_of_a_contest_file_are_refused_and_plain_ones_kept(

@@ -2,9 +2,13 @@
 environment.
 """
 
+import contextlib
 import os
 import queue
+import re
 import signal
+import socket
+import subprocess
 import sys
 import time
 import warnings
@@ -16,7 +20,10 @@ import psutil
 import pytest
 from joblib.externals.loky.process_executor import _ExecutorManagerThread
 
+from cnn_core.errors import InputError
+from pipeline.configuration.sections import SlotSettings
 from pipeline.slots.process import ProcessSlot, start_slots
+from pipeline.slots.scheduler_trust import security_of
 from pipeline.slots.slot import CallFailed, TimedOut, WorkerDied, WorkerSettings
 
 
@@ -182,3 +189,54 @@ def test_a_worker_that_has_grown_is_replaced_without_a_word() -> None:
         finally:
             slot.close()
     assert [str(one.message) for one in said] == []
+
+
+@pytest.mark.parametrize(
+    ("address", "rule"),
+    [
+        (
+            "tcp://ann:Zq/7kX@192.0.2.1:8786",
+            "must be tls://host:port, got tcp://***@192.0.2.1:8786",
+        ),
+        ("tcp://192.0.2.1:8786", "must be tls://host:port, or the tcp:// address of"),
+        ("tcp://127.0.0.1:{other}", "that this process has started"),
+        ("tcp://127.0.0.1", "that this process has started"),
+        ("tcp://127.0.0.1:x", "must be tls://host:port, got tcp://127.0.0.1:x"),
+        ("tls://ann:Zq7kX@192.0.2.1:1", "slots.tls_ca, tls_cert, tls_key: must be given"),
+        ("inproc://x", "must be tls://host:port"),
+    ],
+)
+def test_a_scheduler_that_may_be_anybodys_is_not_trusted(address: str, rule: str) -> None:
+    """Both sides run what the other sends."""
+    pytest.importorskip("distributed")
+    with listening() as other:
+        settings = SlotSettings(name="dask", address=address.format(other=other))
+        with pytest.raises(InputError, match=re.escape(rule)) as refused:
+            security_of(settings)
+    assert "7kX" not in str(refused.value)
+
+
+def test_one_that_listens_in_this_process_is_trusted() -> None:
+    pytest.importorskip("distributed")
+    with socket.create_server(("127.0.0.1", 0)) as ours:
+        address = f"tcp://127.0.0.1:{ours.getsockname()[1]}"
+        assert security_of(SlotSettings(name="dask", address=address)) is None
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[int]:
+    """The port of another user's process; what this one has started are its children, but not
+    theirs whose parent has ended.
+    """
+    code = "import os, socket, sys, time; s = socket.create_server(('127.0.0.1', 0)); "
+    code += "print(s.getsockname()[1], os.getpid(), flush=True); time.sleep(60)"
+    start = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {code!r}])"
+    done = subprocess.Popen([sys.executable, "-c", start], stdout=subprocess.PIPE, text=True)
+    assert done.stdout is not None
+    port, pid = map(int, done.stdout.readline().split())
+    done.wait()
+    try:
+        yield port
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        done.stdout.close()

@@ -47,9 +47,11 @@ def test_the_server_listens_on_this_machine_with_that_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", os.environ["PATH"])
+    monkeypatch.setenv("MLFLOW_BACKEND_STORE_URI", "")  # and taken away again
     command = ui.server_command("sqlite:////x/mlflow.db", tmp_path, 5055)
     assert command[command.index("--host") + 1] == "127.0.0.1"
-    assert command[command.index("--backend-store-uri") + 1] == "sqlite:////x/mlflow.db"
+    assert os.environ["MLFLOW_BACKEND_STORE_URI"] == "sqlite:////x/mlflow.db"
+    assert "sqlite" not in " ".join(command), "every user of the machine can read arguments"
     assert command[command.index("--default-artifact-root") + 1] == f"file://{tmp_path}/mlartifacts"
     assert Path(sys.executable).parent == Path(os.environ["PATH"].split(os.pathsep)[0])
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"

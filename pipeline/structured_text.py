@@ -1,0 +1,196 @@
+"""JSON, YAML and CSV files of ours: read within limits, by one reader each, and written so that a
+spreadsheet computes nothing of them.
+"""
+
+import csv
+import io
+import json
+import os
+import re
+import stat
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cnn_core.errors import InputError
+
+MOST_BYTES = 64 << 20
+MOST_YAML_BYTES = 4 << 20  # its parser takes a minute for so much
+MOST_DEPTH = 60
+MOST_DIGITS = 40  # of a whole number: seeds are large, nothing that counts is
+_FORMULA = re.compile(r"[=+\-@\t\r]")
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?:inf|nan)", re.ASCII)
+
+
+class DamagedError(ValueError):
+    """A file of ours does not hold what is written there; the message says what it holds."""
+
+
+def own_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
+    """Return the content of a plain file of at most `most` bytes. Raises DamagedError for a pipe, a
+    device or more, and OSError.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise DamagedError(f"must be a plain file, got {path}")
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise DamagedError(f"must be at most {most:,} bytes, got more in {path}")
+    return content
+
+
+def own_text(path: Path, most: int = MOST_BYTES) -> str:
+    """Return a file's text. Raises DamagedError for what is not UTF-8, and as `own_bytes` does."""
+    try:
+        return own_bytes(path, most).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DamagedError(f"must be text in UTF-8, got {error.reason} in {path}") from None
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return the value of a JSON text; NaN and infinities as Python's json writes them. Raises
+    DamagedError for anything else, nesting and whole numbers beyond the limits included.
+    """
+    try:
+        value = json.loads(text, parse_int=_whole)
+    except RecursionError:
+        raise DamagedError(f"must be nested at most {MOST_DEPTH} deep, got more") from None
+    except DamagedError:
+        raise
+    except ValueError as error:
+        raise DamagedError(f"must be JSON, got {str(error)[:200]}") from None
+    _check_depth(value)
+    return value
+
+
+def read_json(path: Path, kind: type = dict) -> Any:
+    """Return the value of a JSON file, of the type `kind`. Raises DamagedError, and OSError."""
+    return _of_kind(_in_file(parse_json, path, MOST_BYTES), kind, path)
+
+
+def parse_yaml(text: str | bytes) -> Any:
+    """Return the value of a YAML text of plain values without aliases. Raises DamagedError."""
+    try:
+        value = yaml.load(text, _OwnLoader)
+    except RecursionError:
+        raise DamagedError(f"must be nested at most {MOST_DEPTH} deep, got more") from None
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError) as error:
+        first = str(error).partition("\n")[0]
+        raise DamagedError(f"must be YAML of plain values, got {first[:200]}") from None
+    return value
+
+
+def read_yaml(path: Path, kind: type = dict) -> Any:
+    """Return the value of a YAML file, of the type `kind`. Raises DamagedError, and OSError."""
+    return _of_kind(_in_file(parse_yaml, path, MOST_YAML_BYTES), kind, path)
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV file of ours by the names of its header, all of its length. Raises
+    DamagedError, and OSError.
+    """
+    try:
+        lines = list(csv.reader(io.StringIO(own_text(path), newline=""), strict=True))
+    except csv.Error as error:
+        raise DamagedError(f"must be CSV, got {error} in {path}") from None
+    header = lines[0] if lines else []
+    for number, line in enumerate(lines, 1):
+        if len(line) != len(header):
+            raise DamagedError(
+                f"must have {len(header)} cells a row, got {len(line)} in row {number} of {path}"
+            )
+    return [dict(zip(header, line, strict=True)) for line in lines[1:]]
+
+
+def csv_lines(rows: Iterable[Sequence[object]]) -> str:
+    """Return rows as lines of CSV, quoted where they must be, without formulas."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([[plain_cell(c) for c in row] for row in rows])
+    return text.getvalue()
+
+
+def plain_cell(cell: object) -> object:
+    """Return a cell that a spreadsheet reads as it stands: a text that it would compute gets an
+    apostrophe before it. Numbers and texts of numbers stay as they are.
+    """
+    if not isinstance(cell, str) or not _FORMULA.match(cell.lstrip(" ")):
+        return cell
+    return cell if _NUMBER.fullmatch(cell) else f"'{cell}"
+
+
+def append_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Append rows to a CSV file, which gets its header where it is new. Raises InputError for a
+    link, which may lead anywhere, and OSError.
+    """
+    if path.is_symlink():
+        raise InputError(f"{path.name}: must be a file of its own, got {path}, a link")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(path, flags, 0o666), "ab") as file:
+        head = [] if os.fstat(file.fileno()).st_size else [header]
+        file.write(csv_lines([*head, *rows]).encode())
+
+
+def _in_file(parse: Any, path: Path, most: int) -> Any:
+    content = own_text(path, most)
+    try:
+        return parse(content)
+    except DamagedError as error:
+        raise DamagedError(f"{error} in {path}") from None
+
+
+def _of_kind(value: Any, kind: type, path: Path) -> Any:
+    if not isinstance(value, kind):
+        word = "a list" if kind is list else "a mapping"
+        raise DamagedError(f"must hold {word}, got {type(value).__name__} in {path}")
+    return value
+
+
+def _whole(digits: str) -> int:
+    if len(digits.lstrip("-")) > MOST_DIGITS:
+        raise DamagedError(
+            f"must have whole numbers of at most {MOST_DIGITS} digits, got one of {len(digits)}"
+        )
+    return int(digits)
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(MOST_DEPTH):
+        level = [
+            item
+            for each in level
+            if isinstance(each, dict | list)
+            for item in (each.values() if isinstance(each, dict) else each)
+            if isinstance(item, dict | list)
+        ]
+        if not level:
+            return
+    raise DamagedError(f"must be nested at most {MOST_DEPTH} deep, got more")
+
+
+class _OwnLoader(yaml.SafeLoader):
+    """Refuses what no file of ours holds: aliases, deep nesting, endless numbers."""
+
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("an alias")
+        self.depth += 1
+        if self.depth > MOST_DEPTH:
+            raise yaml.YAMLError(f"nesting of more than {MOST_DEPTH}")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def construct_yaml_int(self, node: Any) -> int:
+        if len(node.value.lstrip("+-")) > MOST_DIGITS:
+            raise yaml.YAMLError(f"a whole number of {len(node.value)} digits")
+        return int(super().construct_yaml_int(node))
+
+
+_OwnLoader.add_constructor("tag:yaml.org,2002:int", _OwnLoader.construct_yaml_int)
