@@ -52,6 +52,9 @@ the table takes the place of training. A search has found when the configuration
 choose is within 0.02 points of the best mean final accuracy; a share is of the epochs that all
 configurations in full would take. Figures are medians over orders, in brackets the quartiles.
 """
+TOLD = """the mean rank over seeds and, in brackets, the share of all
+configurations that are better than the one chosen (median). `random` and `auto` are the product's
+samplers; `auto` chooses TPE where a parameter is a choice, as all are here."""
 ORDERS = 30
 METHODS: Mapping[str, tuple[str, ...]] = {
     "random": ("sampler=random", "pruner=none"),
@@ -184,8 +187,7 @@ def tables_section(found: Mapping[str, Array], searches: Sequence[str], command:
     return "\n\n".join(
         [
             f"`{command}`",
-            f"{tables.TRIALS} trials, {seeds} seeds; the mean rank over seeds and, in brackets, "
-            "the share of all configurations that are better than the one chosen (median).",
+            f"{tables.TRIALS} trials, {seeds} seeds; {TOLD}",
             markdown_table(["table", *searches], rows),
         ]
     )

@@ -114,10 +114,10 @@ def _smac(table: PublicTable, seed: int, trained: Trained) -> None:
 
 SEARCHES: Mapping[str, tuple[str, Search]] = {  # with the library that it needs
     "random": ("", _by(_random)),
-    "ours (sampler=auto)": ("", _by(_ours)),
-    "Optuna's TPE": ("", _by(lambda _, seed: TPESampler(seed=seed))),
-    "Optuna's GP": ("torch", _by(lambda _, seed: GPSampler(seed=seed))),
-    "SMAC": ("smac", _smac),
+    "auto": ("", _by(_ours)),
+    "optuna_tpe": ("", _by(lambda _, seed: TPESampler(seed=seed))),
+    "optuna_gp": ("torch", _by(lambda _, seed: GPSampler(seed=seed))),
+    "smac": ("smac", _smac),
 }
 
 
