@@ -10,7 +10,7 @@ from cnn_core.errors import InputError
 from pipeline.files import atomic_write_text
 from pipeline.records.manifest import Combine, Expected, SetScore
 from pipeline.records.typed_json import RecordError, plain, read_record
-from pipeline.structured_text import read_json
+from pipeline.structured_text import DamagedError, read_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +65,10 @@ def read_ensemble(path: Path) -> Ensemble:
         raise InputError(
             f"an ensemble must have all that pipeline.final writes, {error} {again}"
         ) from None
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"an ensemble must be JSON with its members, got {type(error).__name__}: {error} "
-            f"{again}"
-        ) from None
+    except DamagedError as error:
+        raise InputError(f"an ensemble {error}; run python -m pipeline.final again") from None
+    except OSError as error:
+        raise InputError(f"an ensemble must be readable, got {error.strerror} {again}") from None
 
 
 def write_ensemble(path: Path, ensemble: Ensemble) -> None:

@@ -190,7 +190,7 @@ def read_manifest(content: bytes, where: str = "manifest.json") -> Manifest:
         ) from None
     if version != FORMAT:
         raise BundleError(
-            f"manifest.json must have format {FORMAT}, got {str(version)[:40]!r} in {where}"
+            f"manifest.json must have format {FORMAT}, got {repr(version)[:40]} in {where}"
         )
     if stated != actual:
         raise BundleError(

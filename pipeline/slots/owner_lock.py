@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 MOST_PID = 1 << 22  # of Linux
+CLOCK_S = 1.0  # processes' starts are known from a boot time in whole seconds
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -227,7 +228,7 @@ def find_semaphores(owner: Owner) -> list[Path]:
     for path in SHARED_MEMORY.glob(f"sem.loky-{owner.pid}-*"):
         with contextlib.suppress(OSError):
             about = path.lstat()
-            made = owner.start - 1.0 <= about.st_mtime < before
+            made = owner.start - CLOCK_S <= about.st_mtime < before + CLOCK_S
             if stat.S_ISREG(about.st_mode) and about.st_uid == os.getuid() and made:
                 found.append(path)
     return found

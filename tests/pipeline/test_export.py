@@ -413,11 +413,11 @@ def _without_specs(content: dict[str, Any]) -> str:
         ),
         (
             lambda content: json.dumps(content)[:-30],
-            r"an ensemble must be JSON with its members, got JSONDecodeError: .*ensemble.json",
+            r"an ensemble must be JSON, got Expecting .*ensemble.json; run python -m",
         ),
         (
             lambda content: "[]",
-            r"must have all that pipeline.final writes, got the file = list, must be an object in",
+            r"an ensemble must hold a mapping, got list in .*ensemble.json; run python -m",
         ),
     ],
 )

@@ -17,6 +17,7 @@ from pipeline.configuration.rules import check_name
 from pipeline.doctor import examine
 from pipeline.files import StudyPaths
 from pipeline.search.open_study import read_study
+from pipeline.tracking.artifact_addresses import ARTIFACTS, STORE
 from tests.pipeline.final_study import SWEEP_ARGUMENTS
 
 NAMES = (
@@ -107,6 +108,8 @@ def test_whatever_the_program_puts_beside_studies_is_reserved() -> None:
     """Found in its source, so that the next one is not forgotten."""
     source = "\n".join(path.read_text() for path in Path(sweep.__file__).parent.rglob("*.py"))
     beside = set(re.findall(r"""\broot / f?"([^"{]+)"\)?""", source))
+    named = {"STORE": STORE, "ARTIFACTS": ARTIFACTS}
+    beside |= {value for name, value in named.items() if f"root / {name}" in source}
     assert {"mlflow.db", "prepared", "presets", "sheets", "submissions.csv"} <= beside
     for name in beside:
         if not name.startswith("."):  # which no study's name does
