@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -23,6 +24,9 @@ from pipeline.ensemble.assemble import assemble, trained_with
 from pipeline.files import atomic_write_bytes, writable_folder
 from pipeline.redact import redact
 from pipeline.slots.process import clear_pins
+
+if TYPE_CHECKING:
+    from pipeline.bundle.mlflow_model import Registered
 
 _CHECKED = 64  # training images on which ONNX and NumPy are compared
 
@@ -84,9 +88,7 @@ def _export(config: Config) -> int:
             f"{difference:.1e}"
         )
     if keys.register and config.tracking.name == "mlflow":
-        from pipeline.bundle.mlflow_model import register
-
-        found = register(config, bundle, folder)
+        found = _registered(config, bundle, folder)
         print(f"MLflow: {found.name} version {found.version}; serve it on 127.0.0.1:")
         print(
             f"  MLFLOW_TRACKING_URI={shlex.quote(redact(found.tracking_uri))} "
@@ -97,6 +99,22 @@ def _export(config: Config) -> int:
     needed = [override("plugins", [str(plugin.path)]) for plugin in {*assembled.own.values()}]
     print(f"predict: {shlex.join([*words, 'input=IMAGES', 'output=submission.csv', *needed])}")
     return 0
+
+
+def _registered(config: Config, bundle: Bundle, folder: Path) -> "Registered":
+    """Register the bundle in MLflow. Raises InputError where its store does not answer."""
+    from mlflow.exceptions import MlflowException
+
+    from pipeline.bundle.mlflow_model import register
+
+    try:
+        return register(config, bundle, folder)
+    except (MlflowException, OSError) as error:
+        reason = redact(" ".join(str(error).split()))[:300]
+        raise InputError(
+            f"tracking.uri: MLflow must answer to register a model, got {reason}; the bundle is "
+            f"written to {folder}, and register=false leaves MLflow out"
+        ) from None
 
 
 def replaceable_folder(path: str) -> Path:

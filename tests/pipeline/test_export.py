@@ -443,3 +443,25 @@ def test_a_damaged_ensemble_is_refused_in_one_line(
     )
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and re.search(message, error)
+
+
+def test_a_store_that_does_not_answer_is_refused_in_a_line(
+    final_root: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from mlflow.exceptions import MlflowException
+
+    from pipeline.bundle import mlflow_model
+
+    def away(*_: object) -> None:
+        raise MlflowException("API request to\nhttp://ann:Zq7kXw@127.0.0.1:9 failed")
+
+    monkeypatch.setattr(mlflow_model, "register", away)
+    words = ["study.name=small", f"root={final_root}", "onnx=false", f"output={tmp_path / 'b'}"]
+    assert command_line(export.COMMAND, words, export.main) == 2
+    said = capsys.readouterr().err
+    assert "MLflow must answer to register a model" in said and "register=false" in said
+    assert said.count("\n") == 1 and "Zq7kXw" not in said
+    assert (tmp_path / "b" / "manifest.json").exists()
