@@ -15,13 +15,13 @@ from typing import TextIO
 import joblib
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cnn_core.errors import InputError
 from pipeline.bundle.predictor import Bundle
 from pipeline.bundle.running import BLOCK, open_bundle, predict_blocks
 from pipeline.configuration import Command, Config, command_line
+from pipeline.configuration.standard_streams import live_console
 from pipeline.files import fsync_folder
 from pipeline.inputs.reading import Batch, Reading
 from pipeline.predictions.asked import PredictKeys, few_of, open_asked
@@ -225,7 +225,7 @@ def _progress(quiet: bool) -> Progress:
     )
     return Progress(
         *columns,
-        console=Console(stderr=True),
+        console=live_console(sys.stderr),
         transient=True,
         disable=quiet or not sys.stderr.isatty(),
     )

@@ -8,9 +8,12 @@ import io
 import os
 import sys
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from pipeline.redact import redact, shown
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 GONE = (errno.EPIPE, errno.EIO)  # the reader of a pipe has exited; the terminal was closed
 
@@ -57,6 +60,20 @@ class _Drawn:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+def live_console(stream: TextIO) -> "Console":
+    """Return rich's console on a standard stream, for what moves the cursor: while rich does, it
+    stands before the stream itself and would find only what makes text visible.
+    """
+    from rich.console import Console
+
+    return Console(
+        file=getattr(stream, "rich_proxied_file", stream),
+        highlight=False,
+        force_jupyter=False,  # rich takes a notebook, whose kernel forces colours, for a terminal
+        force_terminal=stream.isatty(),
+    )
 
 
 def lasting_streams() -> None:

@@ -14,6 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.configuration.standard_streams import live_console
 from pipeline.events import (
     EpochDone,
     Event,
@@ -209,9 +210,7 @@ class ProgressListener:
         console: Console | None = None,
         past: Sequence[TrialRow] = (),
     ) -> None:
-        self._console = console or Console(
-            highlight=False, force_jupyter=False, force_terminal=sys.stdout.isatty()
-        )  # rich takes a notebook, whose kernel forces colours, for a terminal
+        self._console = console or live_console(sys.stdout)
         self._quiet, self._verbose = quiet, verbose
         self._board, self._past = Board(), past
         self._lock = threading.Lock()

@@ -2,6 +2,7 @@
 
 import io
 import re
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,7 +10,10 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from rich.live import Live
+from rich.text import Text
 
+from pipeline.configuration import standard_streams
 from pipeline.events import Event, TrialRetried
 from pipeline.reporting.foreign_trials import FOREIGN
 from pipeline.reporting.table import TrialRow, clock, objective_text
@@ -214,3 +218,20 @@ def test_values_and_times_are_said_briefly() -> None:
 def test_names_with_brackets_are_not_markup(tmp_path: Path) -> None:
     odd = replace(trial_started(0), name="t000 [red]x[/red]")
     assert "t000 [red]x[/red]" in shown([study_started(tmp_path), odd, trial_ended(0, tmp_path)])
+
+
+def test_a_live_table_draws_and_what_others_print_is_made_visible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """rich puts a proxy before the stream while it draws; neither may be escaped nor pass."""
+    with (tmp_path / "out").open("w", encoding="utf-8") as file:
+        stream = standard_streams._lasting(file, file.fileno())
+        monkeypatch.setattr(sys, "stdout", stream)
+        monkeypatch.setattr(stream, "isatty", lambda: True, raising=False)
+        console = standard_streams.live_console(stream)
+        with Live(Text("table", style="bold"), console=console, refresh_per_second=50):
+            print("a library \x07 and http://ann:Zq7kXw@host")
+        stream.flush()
+    drawn = (tmp_path / "out").read_bytes().decode()
+    assert "\x1b[" in drawn and "\\x1b" not in drawn
+    assert "\x07" not in drawn and "Zq7kXw" not in drawn and "a library" in drawn
