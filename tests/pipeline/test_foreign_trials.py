@@ -22,10 +22,12 @@ from pipeline.reporting.table import load_table, table_of
 from pipeline.search import leaderboard
 from pipeline.search.fingerprint import BASE
 from pipeline.search.open_study import open_storage, open_study
+from pipeline.search.promotion import AsyncHalving
 from pipeline.search.queue import TrialQueue
 from pipeline.search.space import Space
 from pipeline.showing.tables import print_trial
 from pipeline.slots.stop_request import Stop
+from tests.ends import ended
 
 SPACE = Space.parse({"model.filters": {"int": [8, 64]}})
 MARK = {"study.seed": "0"} | {
@@ -135,3 +137,23 @@ def test_the_trials_of_an_older_study_are_its_own(tmp_path: Path) -> None:
     assert [row.foreign for row in rows] == ["", FOREIGN]
     assert TrialQueue(study, 5, Stop(), 10).counted == 1
     assert rows[0].state == TrialState.COMPLETE.name
+
+
+def test_what_another_program_added_promotes_nothing() -> None:
+    study = optuna.create_study(direction="maximize")
+    study.set_user_attr(MARKED_FROM, 0)
+    space = Space.parse({"x": {"float": [0.0, 1.0]}})
+    queue = TrialQueue(study, 5, Stop(), 10, AsyncHalving(min_epochs=1, factor=2, epochs=4))
+    asked = queue.ask(space.suggest)
+    assert asked is not None
+    queue.report(asked[0], 1, 0.9)
+    queue.tell(asked[0], ended("PAUSED", reason="after epoch 1 of 4", epochs=1))
+    added = create_trial(
+        value=0.5,
+        params={"x": 0.1},
+        distributions=space.distributions(),
+        intermediate_values={1: 0.5},
+    )
+    study.add_trial(added)
+    again = queue.ask(space.suggest)  # one of one trial is no half; one of two would be
+    assert again is not None and again[0].number == 2
