@@ -7,13 +7,13 @@ import io
 import json
 import os
 import re
-import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from cnn_core.data.checks import open_regular
 from cnn_core.errors import InputError
 
 MOST_BYTES = 64 << 20
@@ -32,11 +32,11 @@ def own_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
     """Return the content of a plain file of at most `most` bytes. Raises DamagedError for a pipe, a
     device or more, and OSError.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise DamagedError(f"must be a plain file, got {path}")
-        content = file.read(most + 1)
+    try:
+        with open_regular(path) as file:
+            content = file.read(most + 1)
+    except InputError:
+        raise DamagedError(f"must be a plain file, got {path}") from None
     if len(content) > most:
         raise DamagedError(f"must be at most {most:,} bytes, got more in {path}")
     return content

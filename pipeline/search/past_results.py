@@ -85,7 +85,10 @@ def _rows(file: Path) -> list[list[str]]:
         text = file.read_text(encoding="utf-8-sig")
         delimiter = max(DELIMITERS, key=text.partition("\n")[0].count)
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        rule = "must be a file that can be read"
+        raise InputError(f"study.prior: {rule}, got {file} ({error.strerror})") from None
+    except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(
             f"study.prior: must be a CSV file in UTF-8, got {file} ({error})"
         ) from None
