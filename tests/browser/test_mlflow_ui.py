@@ -53,6 +53,14 @@ def ui(root: Path) -> Iterator[Ui]:
         yield Ui(address, links, runs)
 
 
+def shown(page: Any, *texts: str) -> None:
+    """Waits until all of `texts` stand in the page's text: a list and its heads, its count and
+    its figures are drawn one after the other.
+    """
+    words = "document.body.innerText.replace(/\\s+/g, ' ')"
+    page.wait_for_function(f"texts => texts.every(text => {words}.includes(text))", arg=[*texts])
+
+
 def positions(page: Any, names: list[str]) -> list[int]:
     text = page.inner_text("body")
     return [text.index(name) for name in names]
@@ -65,15 +73,13 @@ def test_the_printed_link_lists_parents_and_children_best_first(
     names = [run.info.run_name for run in ui.trials("drawn")]
     seen.page.get_by_role("link", name=names[0], exact=True).wait_for()
     for name in [*names, "drawn", "smoke", *(run.info.run_name for run in ui.trials("smoke"))]:
-        assert seen.page.get_by_text(name, exact=True).count() >= 1, name
+        seen.page.get_by_text(name, exact=True).first.wait_for()
     assert positions(seen.page, names) == sorted(positions(seen.page, names))
-    assert seen.page.get_by_text("Sort: objective").count() == 1
-    grid = " ".join(seen.page.inner_text("body").split())
     for head in ("objective", "state", "optimizer", "model_init", "model_filters"):
-        assert seen.page.get_by_role("columnheader", name=head, exact=True).count() >= 1, head
-    for run in ui.trials("drawn"):
-        assert f"{run.data.metrics['objective']:.6f}"[:7] in grid, "the objective's figures"
-    assert "shared view" in grid
+        seen.page.get_by_role("columnheader", name=head, exact=True).first.wait_for()
+    objectives = [f"{run.data.metrics['objective']:.6f}"[:7] for run in ui.trials("drawn")]
+    shown(seen.page, "shared view", *objectives)
+    assert seen.page.get_by_text("Sort: objective").count() == 1
     seen.page.screenshot(path=screenshots / "mlflow_runs.png")
     assert seen.elsewhere == []
 
@@ -85,7 +91,7 @@ def test_a_study_is_filtered_by_its_tag_and_searches_of_the_readme_work(
     seen = open_page(runs_link(experiment, study="smoke", address=ui.address))
     trials = ui.trials("smoke")
     seen.page.get_by_role("link", name=trials[0].info.run_name, exact=True).wait_for()
-    assert f"{len(ui.of('smoke'))} matching runs" in " ".join(seen.page.inner_text("body").split())
+    shown(seen.page, f"{len(ui.of('smoke'))} matching runs")
     best = trials[0].data.params["optimizer"]
     search = quote(f"metrics.objective > 0.01 and params.optimizer = '{best}'")
     found = [
@@ -95,7 +101,7 @@ def test_a_study_is_filtered_by_its_tag_and_searches_of_the_readme_work(
     ]
     seen = open_page(f"{runs_link(experiment, address=ui.address)}&searchFilter={search}")
     seen.page.get_by_role("link", name=trials[0].info.run_name, exact=True).wait_for()
-    assert f"{len(found)} matching run" in " ".join(seen.page.inner_text("body").split())
+    shown(seen.page, f"{len(found)} matching run")
 
 
 def test_the_second_link_shows_validation_first(
@@ -106,10 +112,9 @@ def test_the_second_link_shows_validation_first(
     seen.page.wait_for_function(
         "() => document.querySelectorAll('.js-plotly-plot .scatterlayer .trace').length >= 2"
     )
-    order = positions(
-        seen.page,
-        ["valid_accuracy", "valid_loss", "Parallel Coordinates", "train_accuracy", "grad_norm"],
-    )
+    heads = ["valid_accuracy", "valid_loss", "Parallel Coordinates", "train_accuracy", "grad_norm"]
+    shown(seen.page, *heads)
+    order = positions(seen.page, heads)
     assert order == sorted(order)
     assert "grad_norm/conv1" not in seen.page.inner_text("body"), "the norms' section is closed"
     seen.page.screenshot(path=screenshots / "mlflow_curves.png")
@@ -122,9 +127,8 @@ def test_the_link_that_a_sweep_prints_opens_its_study_s_view(
     seen = open_page(runs_link(experiment, study="drawn", address=ui.address, shared=True))
     best = ui.trials("drawn")[0]
     seen.page.get_by_role("link", name=best.info.run_name, exact=True).wait_for()
-    text = " ".join(seen.page.inner_text("body").split())
-    assert f"{len(ui.of('drawn'))} matching runs" in text
-    assert f"{best.data.metrics['objective']:.6f}"[:7] in text
+    objective = f"{best.data.metrics['objective']:.6f}"[:7]
+    shown(seen.page, f"{len(ui.of('drawn'))} matching runs", objective)
     seen.page.screenshot(path=screenshots / "mlflow_study.png")
 
 
@@ -137,15 +141,8 @@ def test_two_studies_are_compared_on_one_page(ui: Ui, open_page: Opener, screens
         height=1400,
     )
     seen.page.get_by_text("Comparing 4 Runs").first.wait_for()
-    text = " ".join(seen.page.inner_text("body").split())
-    for expected in (
-        "optimizer_lr",
-        "model_filters",
-        "objective",
-        "valid_accuracy",
-        *(run.info.run_name for run in chosen),
-    ):
-        assert expected in text, expected
+    names = [run.info.run_name for run in chosen]
+    shown(seen.page, "optimizer_lr", "model_filters", "objective", "valid_accuracy", *names)
     seen.page.screenshot(path=screenshots / "mlflow_compare.png")
 
 
