@@ -30,6 +30,7 @@ from pipeline.ensemble.nets import (
 )
 from pipeline.ensemble.out_of_fold import labels_of, predict_members
 from pipeline.ensemble.plan import Member, in_order, plan_members, views_for
+from pipeline.ensemble.what_follows import check_final_time
 from pipeline.files import writable_folder
 from pipeline.records.ensemble_record import Ensemble, write_ensemble
 from pipeline.redact import redact
@@ -90,7 +91,7 @@ def main(config: Config) -> int:
 
 def plan(config: Config) -> FinalPlan:
     """Compose the study as it was run, with this command's overrides on top. Raises InputError
-    where there is nothing to build from.
+    where there is nothing to build from, or no time for it.
     """
     found = candidates(config)
     whole = compose(
@@ -104,6 +105,7 @@ def plan(config: Config) -> FinalPlan:
         quiet=config.quiet,
     )
     whole = replace(whole, invocation=config.invocation)
+    check_final_time(whole)
     data = prepare(whole.data, whole.root)
     whole, _ = fitted(whole, data)
     found = stand_ins(whole, found)

@@ -24,8 +24,11 @@ def run_whole(config: Config) -> int:
     folder, began_s = writable_folder(config.paths.folder, "root"), time.time()
     with owned(folder), open_slots(config, folder) as slots:
         # The workers load NumPy while Optuna and the rest are imported here.
+        from pipeline.ensemble.what_follows import check_final_time
         from pipeline.search.run_sweep import run
 
+        if config.final.after_sweep:
+            check_final_time(config)
         code = run(config, slots)
         if code or not config.final.after_sweep:
             return code

@@ -2,6 +2,7 @@
 ensemble, and where they follow, evaluation and export.
 """
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from cnn_core.architectures import build_model
 from cnn_core.checkpoint import Weights
 from cnn_core.data.prepared import open_prepared
 from cnn_core.data.splits import split_of
+from cnn_core.errors import InputError
 from cnn_core.spec import Spec
 from pipeline.configuration import Config
 from pipeline.ensemble.out_of_fold import inference_net, view_logits
@@ -41,13 +43,34 @@ class Following:
         first = members[0].specs[0].data
         images = sum(len(split_of(spec.data).valid) for spec in members[0].specs)
         predicted = images * (1 + (first.valid_folder is not None)) * sum(view_s)
-        fixed_s = JOINED_S
         if config.final.after_sweep:
             nets = [len(member.refits) or len(member.specs) for member in members]
             scored = images * TEST_SHARE + 2 * first.reserve
             predicted += scored * sum(n * one_s for n, one_s in zip(nets, view_s, strict=True))
-            fixed_s += EXPORTED_S + REGISTERED_S * (config.tracking.name == "mlflow")
-        return cls(fixed_s * busy + predicted / slots)
+        return cls(fixed_s(config) * busy + predicted / slots)
+
+
+def check_final_time(config: Config) -> None:
+    """Refuse, by an InputError with the least minutes that are needed, a ``final.minutes`` that
+    does not even hold what takes as long for any nets: known before anything is trained.
+    """
+    minutes, least_s = config.final.minutes, fixed_s(config)
+    if minutes is None or 60 * minutes > least_s:
+        return
+    what = "the choice of an ensemble"
+    if config.final.after_sweep:
+        what += ", its evaluation and export"
+    raise InputError(
+        f"final.minutes: must leave time for the final nets and {what}, which alone takes "
+        f"{math.ceil(least_s / 0.6) / 100:g} minutes on a fast machine, got {minutes:g}"
+    )
+
+
+def fixed_s(config: Config) -> float:
+    """Return the seconds of what does not grow with the images, on a machine of its own."""
+    if not config.final.after_sweep:
+        return JOINED_S
+    return JOINED_S + EXPORTED_S + REGISTERED_S * (config.tracking.name == "mlflow")
 
 
 def image_s(spec: Spec, views: Sequence[Sequence[float]]) -> float:

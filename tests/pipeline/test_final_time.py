@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from cnn_core import checkpoint
+from cnn_core.errors import InputError
 from cnn_core.finishing import finished_weights
 from cnn_core.spec import Spec
 from cnn_core.training import fit
 from pipeline import final
-from pipeline.configuration import compose
+from pipeline.configuration import SWEEP, compose
 from pipeline.ensemble import ends as ends_file
 from pipeline.ensemble.duration import NetTime, fitting_share, longest_slot
 from pipeline.ensemble.final_time import measured
@@ -25,6 +26,7 @@ from pipeline.records.time_plans import read_times
 from pipeline.search.runner import Runner, Usage
 from pipeline.search.trial import Context
 from pipeline.slots.stop_request import Stop
+from pipeline.whole_sweep import run_whole
 from tests.pipeline.final_study import FINAL_ARGUMENTS
 from tests.pipeline.played_time import Pace, PlayedClock, PlayedSlot, untimed
 
@@ -200,7 +202,7 @@ def test_members_without_time_are_left_out(run: Final) -> None:
 def test_minutes_that_what_follows_needs_alone_are_said_to_be_too_few(run: Final) -> None:
     enough, few = "epochs for the first", "there is no time: nets get a tenth of an epoch"
     run.train(run.planned(10.0), lambda spec, used_s: 1.0, epochs=1)
-    run.train(run.planned(0.01), lambda spec, used_s: 1.0)
+    run.train(run.planned(0.2), lambda spec, used_s: 1.0)
     said = [entry.text for entry in read_times(run.paths) if enough in entry.text]
     assert [few in text for text in said] == [False, True]
 
@@ -212,3 +214,18 @@ def test_another_plan_decides_anew(run: Final) -> None:
         planned = run.planned(10.0, other)
         assert not planned.ends.nets, other
         assert planned.ends.clock(10.0).used_s == 0.0, "nor does the other's time count"
+
+
+def test_minutes_that_hold_nothing_are_refused_before_the_first_trial(tmp_path: Path) -> None:
+    words = ["experiment=smoke", f"root={tmp_path}", "tracking=none", "final.after_sweep=true"]
+    with pytest.raises(
+        InputError, match=r"final\.minutes: .*evaluation and export.* 0\.15 minutes"
+    ):
+        run_whole(compose([*words, "final.minutes=0.1"], SWEEP))
+    assert not (tmp_path / "smoke" / "trials").exists()
+
+
+def test_minutes_that_hold_no_choice_are_refused_before_the_first_net(run: Final) -> None:
+    with pytest.raises(InputError, match=r"final\.minutes: .*alone takes 0\.09 minutes"):
+        run.planned(0.05)
+    assert not run.paths.final.exists()
