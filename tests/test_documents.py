@@ -24,6 +24,7 @@ WRITTEN_BY_HAND = (
     "docs/SCALING.md",
     "docs/index.md",
     "docs/learn/inside-a-cnn.md",
+    *(f"docs/learn/{page.name}" for page in (ROOT / "docs" / "learn").glob("[0-9R]*.md")),
 )
 
 

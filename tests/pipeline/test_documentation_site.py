@@ -38,7 +38,8 @@ def build(source: Path, target: Path) -> subprocess.CompletedProcess[str]:
 def test_the_site_builds_without_a_broken_link(tmp_path: Path) -> None:
     done = build(ROOT, tmp_path / "site")
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "site" / "learn" / "inside-a-cnn.html").is_file()
+    for page in ("inside-a-cnn.html", "index.html", "05-valley.ja.html", "05_valley.py"):
+        assert (tmp_path / "site" / "learn" / page).is_file()
 
 
 BROKEN = {

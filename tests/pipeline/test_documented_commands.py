@@ -10,6 +10,7 @@ started, asked for a page, and interrupted.
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -183,6 +184,7 @@ def as_run_here(command: str) -> str:
 )
 def test_the_commands_of_a_page_work(page: Path, tmp_path: Path) -> None:
     (tmp_path / "benchmarks").symlink_to(ROOT / "benchmarks")
+    shutil.copytree(ROOT / "docs" / "learn", tmp_path / "docs" / "learn")  # scripts draw in there
     for name, made in CONTESTS:
         if name in page.read_text():
             made(tmp_path / name)
