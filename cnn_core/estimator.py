@@ -46,10 +46,11 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Parameters bear the product's names, and values have the limits of `cnn_core.spec`: model, a
     name of `cnn_core.architectures.ARCHITECTURES`; filters, kernel, pool, depth, hidden,
-    activation, init, dropout, batch_norm of `ModelSpec`; optimizer and schedule, a name of
+    activation, init, dropout, batch_norm of `ModelSpec` (kernel and pool "auto": 7 and 3 for
+    images of 28x28, 3 and 2 for 8x8, see `fitting_window`); optimizer and schedule, a name of
     `OPTIMIZERS` or `SCHEDULES` or a mapping such as ``{"name": "step", "every": 3}``; lr, the
     learning rate, None for the optimizer's own; l1, l2 of `RegularizerSpec`; epochs, batch_size
-    ("auto": a twentieth of the images, at most 100), label_smoothing, class_weights, clip_norm,
+    ("auto": a twentieth of the images, at most 64), label_smoothing, class_weights, clip_norm,
     select of `TrainSpec`; valid_fraction, the share of the images given to `fit` that validate
     (0: none), by which ``select="best"`` keeps the epoch of lowest loss; augment, a mapping of
     strengths of `AugmentSpec`; random_state; verbose, a line an epoch.
@@ -73,9 +74,9 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self,
         *,
         model: str = "simple_convnet",
-        filters: int = 8,
-        kernel: int = 5,
-        pool: int = 2,
+        filters: int = 12,
+        kernel: int | str = "auto",
+        pool: int | str = "auto",
         depth: int = 2,
         hidden: tuple[int, ...] = (),
         activation: str = "relu",
@@ -83,7 +84,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         dropout: float = 0.0,
         batch_norm: str = "none",
         optimizer: Any = "adam",
-        lr: float | None = 0.005,
+        lr: float | None = 0.01,
         schedule: Any = "constant",
         l1: float = 0.0,
         l2: float = 0.0,

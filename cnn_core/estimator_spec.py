@@ -25,7 +25,7 @@ MODEL = (
 )
 TRAIN = ("epochs", "batch_size", "label_smoothing", "class_weights", "clip_norm", "select")
 ROWS_NET, ROWS_HIDDEN = "mlp", (100,)  # of rows that are no images
-MOST_IN_BATCH, BATCHES = 100, 20  # batch_size="auto": as many batches, each of at most so many
+MOST_IN_BATCH, BATCHES = 64, 20  # batch_size="auto": as many batches, each of at most so many
 
 # What stands before a parameter's name in a spec's messages, and what is left of it.
 _SECTION = re.compile(
@@ -57,6 +57,13 @@ def split_of_fit(parameters: Mapping[str, Any], seed: int) -> SplitSpec:
     return SplitSpec(valid_fraction=parameters["valid_fraction"], split_seed=seed)
 
 
+def fitting_window(side: int) -> dict[str, int]:
+    """Return kernel and pool for images of that side: an odd kernel of about a quarter of it, from
+    3 to 7, and pooling by 3 from 24 pixels on, by 2 below.
+    """
+    return {"kernel": min(7, max(3, side // 4 | 1)), "pool": 3 if side >= 24 else 2}
+
+
 def spec_of(
     parameters: Mapping[str, Any], data: DataSpec, images: int, seed: int, picture: bool
 ) -> Spec:
@@ -74,6 +81,8 @@ def spec_of(
     train = {key: parameters[key] for key in TRAIN}
     if not picture and not model["hidden"]:
         model["hidden"] = ROWS_HIDDEN
+    fitting = fitting_window(min(data.image_shape[1:]))
+    model |= {key: size for key, size in fitting.items() if model[key] == "auto"}
     if train["batch_size"] == "auto":
         train["batch_size"] = min(MOST_IN_BATCH, max(1, -(-images // BATCHES)))
     return Spec(
