@@ -144,7 +144,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         The learning rate is constant, and all images train.
         """
         with in_own_words():
-            first = not self._fitted()
+            first = not self.__sklearn_is_fitted__()
             rows, labels = self._checked(X, y, first=first)
             self._know(classes, first)
             wrong = labels[~np.isin(labels, self.classes_)]
@@ -227,7 +227,10 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_ = found
 
     def _begun(self, rows: Values) -> dict[str, Any]:
-        """Return the parameters of a new net, whose seed and scale are set."""
+        """Return the parameters of a new net, whose seed and scale are set; an older net is gone,
+        whatever comes of this one.
+        """
+        vars(self).pop("state_", None)
         if len(self.classes_) < 2:
             only = self.classes_.tolist()
             raise ValueError(f"y: must hold at least 2 classes, got {len(only)} class, {only}")
@@ -276,7 +279,9 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _html_repr(self) -> str:
         """Return scikit-learn's HTML and, once fitted, the net's layers and epochs."""
         known: str = super()._html_repr()
-        return known + (net_html(self._net().plain, self.history_) if self._fitted() else "")
+        return known + (
+            net_html(self._net().plain, self.history_) if self.__sklearn_is_fitted__() else ""
+        )
 
-    def _fitted(self) -> bool:
+    def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "state_")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -299,6 +300,15 @@ def test_an_images_place_among_others_changes_no_bit(digits: tuple[Any, Any]) ->
     model = quick(epochs=2).fit(X, y)
     order = np.random.default_rng(0).permutation(len(X))
     assert np.array_equal(model.predict_proba(X)[order], model.predict_proba(X[order]))
+
+
+def test_a_fit_that_fails_leaves_no_older_net(digits: tuple[Any, Any]) -> None:
+    X, y = digits
+    model = quick(epochs=1).fit(X, y)
+    with pytest.raises(ValueError, match="dropout"):
+        model.set_params(dropout=2.0).fit(X[y < 3], y[y < 3])
+    with pytest.raises(NotFittedError):
+        model.predict(X)
 
 
 def test_nothing_of_the_data_stays_behind(digits: tuple[Any, Any]) -> None:
