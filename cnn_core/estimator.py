@@ -74,7 +74,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self,
         *,
         model: str = "simple_convnet",
-        filters: int = 12,
+        filters: int = 8,
         kernel: int | str = "auto",
         pool: int | str = "auto",
         depth: int = 2,
