@@ -42,14 +42,14 @@ CORE: tuple[tuple[str, ...], ...] = (
     ("field_checks", "plugin_source"),
     ("initializers", "losses", "metrics", "schedules", "spec", "augment_spec", "streams"),
     ("kernels", "optimizers", "augmentation", "data", "measures"),
-    ("layers", "regularizers", "checkpoint"),
+    ("layers", "regularizers", "checkpoint", "estimator_spec", "input_scaling"),
     ("model", "layer_groups", "repeats"),
-    ("averaging", "pyramid", "fused", "low_rank", "replanning"),
+    ("averaging", "net_html", "pyramid", "fused", "low_rank", "replanning"),
     ("architectures",),
     ("caches",),
     ("plugins", "epoch"),
     ("training", "laws"),
-    ("finishing",),
+    ("finishing", "estimator"),
 )
 
 

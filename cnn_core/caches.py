@@ -6,24 +6,30 @@ next: parameters, buffers and streams are set from the state at every start, whi
 `tests/core/test_training.py` checks bit for bit.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from itertools import count
+from typing import cast
 
 import numpy as np
 
 from cnn_core.architectures import build_model
 from cnn_core.augmentation import AugmentSpec, augment, augment_type
 from cnn_core.axes import Array, Images, Indices, Labels, Shape
+from cnn_core.data.about import About, numbered_classes
+from cnn_core.data.image_form import ImageForm
 from cnn_core.data.pages import rows_of
 from cnn_core.data.prepared import Prepared, open_prepared
-from cnn_core.data.splits import Batcher, epoch_batches, split_of, subset
+from cnn_core.data.splits import Batcher, epoch_batches, split, split_of, subset
 from cnn_core.errors import InputError
 from cnn_core.fused.fuse import fuse
 from cnn_core.kernels.workspace import Workspace
 from cnn_core.losses import correct_count, softmax, softmax_cross_entropy
 from cnn_core.measures import measured, metric_of
 from cnn_core.model import Sequential
-from cnn_core.spec import DataSpec, ModelSpec, Scalar, Spec
+from cnn_core.spec import DataSpec, ModelSpec, Scalar, Spec, SplitSpec
 from cnn_core.streams import stream
 
 INFERENCE_BATCH = 100
@@ -67,8 +73,38 @@ class Data:
         )
 
 
+_held: dict[str, Data] = {}  # sets in this process's memory, by the digest that names them
+_numbers = count()
+
+
+@contextmanager
+def in_memory(
+    images: Images | Array, labels: Labels, classes: int, parts: SplitSpec
+) -> Iterator[DataSpec]:
+    """Yield the spec by which training finds these arrays, without a file, while the block runs.
+
+    images: (N, C, H, W) uint8, or float32 whose 255 enters the net as 1, as a byte's does; labels:
+    (N,) int64 from 0. The spec's digest names the set in this process alone: it says nothing of
+    its content. Raises InputError where the split leaves no training image.
+    """
+    channels, height, width = shape = images.shape[1:]
+    form = ImageForm(channels=channels, height=height, width=width)
+    about = About(name="in memory", class_names=numbered_classes(classes), form=form)
+    digest = f"in memory {next(_numbers)}"
+    spec = DataSpec(folder="", digest=digest, image_shape=shape, classes=classes, **parts.split)
+    chosen, held = split(labels, spec), cast(Images, images)
+    prepared = Prepared(held, labels, about, digest)
+    _held[digest] = Data(prepared, held, chosen.train, chosen.valid)
+    try:
+        yield spec
+    finally:
+        del _held[digest]
+
+
 def data_of(spec: DataSpec) -> Data:
     """Open and split the data; raise InputError where they are not what the spec says."""
+    if spec.digest in _held:
+        return _held[spec.digest]
     prepared = open_prepared(spec.folder, spec.digest)
     if prepared.image_shape != tuple(spec.image_shape) or prepared.classes != spec.classes:
         found = f"{prepared.image_shape} with {prepared.classes} classes"
@@ -103,6 +139,16 @@ class TrainingNet:
         channels, height, width = image_shape
         self.batcher = Batcher((channels, height, width))
 
+    def logits(
+        self, images: Images, indices: Indices, size: int = INFERENCE_BATCH
+    ) -> Iterator[tuple[Indices, Array]]:
+        """Yield batches of the indices, `size` in each, with the logits (classes, N) of their
+        images, in inference mode.
+        """
+        for at in range(0, len(indices), size):
+            batch = indices[at : at + size]
+            yield batch, self.fused.forward(self.batcher(rows_of(images, batch)), training=False)
+
     def evaluate(
         self,
         images: Images,
@@ -114,9 +160,7 @@ class TrainingNet:
         inference mode; `seen` is called with the logits (classes, N) of each batch.
         """
         total, correct = 0.0, 0
-        for at in range(0, len(indices), INFERENCE_BATCH):
-            batch = indices[at : at + INFERENCE_BATCH]
-            logits = self.fused.forward(self.batcher(rows_of(images, batch)), training=False)
+        for batch, logits in self.logits(images, indices):
             loss, _ = softmax_cross_entropy(logits, labels[batch])
             total += loss * len(batch)
             correct += correct_count(logits, labels[batch])
@@ -140,24 +184,32 @@ class TrainingNet:
         return found
 
 
-_nets: dict[tuple[ModelSpec, Shape, int], TrainingNet] = {}
+class _Kept(threading.local):
+    """The net that this thread used last: threads that train at once share no array."""
+
+    def __init__(self) -> None:
+        self.nets: dict[tuple[ModelSpec, Shape, int], TrainingNet] = {}
+
+
+_kept = _Kept()
 
 
 def net_of(
     spec: ModelSpec, image_shape: Shape, classes: int, fresh_seed: tuple[int, ...] | None = None
 ) -> TrainingNet:
-    """Return this process's net of that architecture; its weights are drawn from `fresh_seed` if
+    """Return this thread's net of that architecture; its weights are drawn from `fresh_seed` if
     given, else arbitrary.
 
     Only one is kept: a worker's trials differ in their nets, and a deep net's arrays are large.
     """
     key = (spec, tuple(image_shape), classes)
-    if fresh_seed is not None or key not in _nets:
-        _nets.clear()
-        _nets[key] = TrainingNet(
+    nets = _kept.nets
+    if fresh_seed is not None or key not in nets:
+        nets.clear()
+        nets[key] = TrainingNet(
             spec, tuple(image_shape), classes, fresh_seed if fresh_seed is not None else (0,)
         )
-    return _nets[key]
+    return nets[key]
 
 
 def training_batches(

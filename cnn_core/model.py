@@ -187,15 +187,19 @@ class Sequential:
         """Return the table of layers: filters, padding, activation shape (H x W x C), activation
         size, parameters.
         """
-        return _summary_table(self.image_shape, self.layers)
+        return _align([list(COLUMNS), *self.summary_rows()])
+
+    def summary_rows(self) -> list[list[str]]:
+        """Return the cells of `summary`, a row a layer, in the order of `COLUMNS`."""
+        return _summary_rows(self.image_shape, self.layers)
 
 
 COLUMNS = ("layer", "filters", "padding", "activation shape", "activation size", "parameters")
 
 
-def _summary_table(image_shape: Shape, layers: Sequence[Layer]) -> str:
-    """Return the table as text; a layer without parameters that keeps the shape (ReLU, dropout) is
-    named in the row of the one before it.
+def _summary_rows(image_shape: Shape, layers: Sequence[Layer]) -> list[list[str]]:
+    """Return a row a layer and the total; a layer without parameters that keeps the shape (ReLU,
+    dropout) is named in the row of the one before it.
     """
     rows: list[list[str]] = [["input", "", "", *_shape_and_size(image_shape), "0"]]
     shape = tuple(image_shape)
@@ -218,7 +222,7 @@ def _summary_table(image_shape: Shape, layers: Sequence[Layer]) -> str:
     rows[-1][0] += " + softmax"
     total = sum(p.size for layer in layers for p in layer.params.values())
     rows.append(["total", "", "", "", "", f"{total:,}"])
-    return _align([list(COLUMNS), *rows])
+    return rows
 
 
 def _title(layer: Layer, about: dict[str, Any]) -> str:

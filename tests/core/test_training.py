@@ -70,7 +70,7 @@ def test_an_epoch_is_a_pure_function(tiny_spec: Make, setting: str) -> None:
     train_epoch(replace(spec, seed=(99,)), None)
     again, metrics_again = train_epoch(spec, first)
     assert_same_bits(again, second)
-    caches._nets.clear()
+    caches._kept.nets.clear()
     split_of.cache_clear()
     open_prepared.cache_clear()
     anew, _ = train_epoch(spec, frozen)

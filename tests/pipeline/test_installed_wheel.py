@@ -82,3 +82,66 @@ def test_a_smoke_sweep_runs_from_the_wheel(installed: Path, tmp_path: Path) -> N
     assert (
         len((tmp_path / "outputs" / "smoke" / "leaderboard.csv").read_text().splitlines()) == 1 + 4
     )
+
+
+# Every module but the estimator, and a training from a file to probabilities.
+ALONE = """
+import pkgutil, sys, tempfile
+from importlib import import_module
+from pathlib import Path
+
+site, numpy = sys.argv[1:]
+sys.path[:] = [path for path in sys.path if "site-packages" not in path] + [site, numpy]
+import numpy as np
+import cnn_core
+for module in pkgutil.walk_packages(cnn_core.__path__, "cnn_core."):
+    if module.name != "cnn_core.estimator":
+        import_module(module.name)
+from cnn_core.architectures import reference
+from cnn_core.data.prepared import write_prepared
+from cnn_core.spec import DataSpec, Spec, TrainSpec
+from cnn_core.training import fit, predict_proba, selected_weights
+rng = np.random.default_rng(0)
+labels = rng.integers(0, 2, 80)
+images = rng.integers(0, 100, (80, 1, 8, 8)).astype(np.uint8)
+images[labels == 1, :, :, :4] += 150
+with tempfile.TemporaryDirectory() as folder:
+    place = Path(folder) / "data"
+    digest = write_prepared(place, images, labels, classes=2, name="halves")
+    data = DataSpec(folder=str(place), digest=digest, image_shape=(1, 8, 8), classes=2)
+    spec = Spec(
+        data=data,
+        model=reference("contest", filters=4, kernel=3),
+        optimizer={"name": "adam", "lr": 0.01},
+        train=TrainSpec(epochs=5, batch_size=10),
+    )
+    state = fit(spec)
+    found = predict_proba(spec, *selected_weights(spec, state), images).argmax(axis=1)
+try:
+    import cnn_core.estimator
+except ModuleNotFoundError as error:
+    print(error.name)
+print(cnn_core.__file__, np.mean(found == labels), "sklearn" in sys.modules)
+"""
+
+
+@pytest.mark.slow
+def test_the_wheels_net_trains_with_nothing_but_numpy(installed: Path, tmp_path: Path) -> None:
+    import numpy as np
+
+    packages = Path(np.__file__).parents[1]
+    for name in ("numpy", "numpy.libs"):  # the second: its BLAS, where the wheel brings one
+        if (packages / name).exists():
+            (tmp_path / name).symlink_to(packages / name)
+    done = subprocess.run(
+        [sys.executable, "-S", "-I", "-c", ALONE, str(installed), str(tmp_path)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    missing, found = done.stdout.splitlines()
+    assert missing == "sklearn", "only the estimator asks for it"
+    file, accuracy, loaded = found.split()
+    assert file.startswith(str(installed)) and float(accuracy) > 0.9 and loaded == "False"
