@@ -117,7 +117,8 @@ class Problem:
     ) -> Job:
         """Compose a trial. Raises InputError when the overrides do not fit together."""
         config = compose([*self.base, *overrides])
-        spec = spec_of(config, self.data, seed or (self.config.study.seed, number))
+        own = (self.config.study.seed, 0 if self.config.study.paired else number)
+        spec = spec_of(config, self.data, seed or own)
         return Job(
             number=number,
             name=trial_name(number, config),
