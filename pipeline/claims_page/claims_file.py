@@ -1,7 +1,7 @@
 """The file of claims: what a source says, the preset that measures it, and by how much."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ class Claim:
     claim: str
     source: str
     preset: str
-    of: Mapping[str, Any] = ()  # type: ignore[assignment]
+    of: Mapping[str, Any] = field(default_factory=dict)
     over: Mapping[str, Any] | None = None
     measure: str = "objective"
     epoch: int | None = None
@@ -56,6 +56,7 @@ class System:
     number: int
     name: str
     headline: tuple[str, ...]
+    text: str = ""  # below its heading
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,7 @@ class Claims:
 
     systems: tuple[System, ...]
     claims: tuple[Claim, ...]
+    minutes: Mapping[str, float] = field(default_factory=dict)  # preset -> estimate, two cores
 
     def of_system(self, system: System) -> list[Claim]:
         """Return the claims of a system, in the file's order."""
@@ -114,6 +116,10 @@ def _check(claims: Claims, path: Path) -> None:
     for claim in claims.claims:
         if reason := _broken(claim, numbers):
             raise InputError(f"claim {claim.name}: {reason} ({path})")
+    for name in claims.minutes:
+        if name not in claims.presets:
+            hint = did_you_mean(name, claims.presets)
+            raise InputError(f"minutes: must be of presets of claims, got {name!r}{hint} ({path})")
     for system in claims.systems:
         for name in system.headline:
             if name not in names:

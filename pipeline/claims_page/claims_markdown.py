@@ -1,6 +1,7 @@
 """The claims as Markdown: a row a claim, a row a preset, and the README's table of the systems."""
 
 import math
+import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -20,6 +21,9 @@ with its 95 % interval by Student's t, a difference one of the paired test over 
 does, and else the two **cannot be told apart** with so many seeds. Accuracies and losses are of
 validation images, where most of the sources read the test set.
 """
+_COST = """Estimates are of two slots on two cores of about 100 GFLOP/s each: steps times the step
+times of docs/PERFORMANCE.md, the images of the metrics, and six seconds to start.
+"""
 
 
 def page(claims: Claims, found: Mapping[str, Measured], bench: Bench) -> str:
@@ -31,12 +35,15 @@ def page(claims: Claims, found: Mapping[str, Measured], bench: Bench) -> str:
         parts[1] = f"{len(found)} claims: {told}, {counts[None]} not measured yet."
     for system in claims.systems:
         parts += [f"## {system.number}. {system.name}", ""]
+        parts += [*textwrap.wrap(system.text, 100), ""] if system.text else []
         rows = [_row(found[claim.name]) for claim in claims.of_system(system)]
         heads = ["claim", "the source", "measured here", "verdict", "each seed", "preset"]
         parts += [*_table(heads, rows), ""]
     parts += ["## The presets", ""]
-    heads = ["command", "configurations", "seeds", "minutes"]
-    parts += _table(heads, [_preset_row(name, bench) for name in claims.presets], "llrr")
+    parts += [_COST]
+    heads = ["command", "configurations", "seeds", "minutes, estimated", "minutes"]
+    parts += _table(heads, [_preset_row(name, claims, bench) for name in claims.presets], "lrrrr")
+    parts += ["", f"Together {sum(claims.minutes.values()):.0f} minutes are estimated."]
     return "\n".join(parts) + "\n"
 
 
@@ -92,12 +99,13 @@ def _measured(each: Measured) -> str:
     return f"{unit.difference(found.mean, found.half_width)} ({both}), {seeds}"
 
 
-def _preset_row(name: str, bench: Bench) -> list[str]:
+def _preset_row(name: str, claims: Claims, bench: Bench) -> list[str]:
     preset, finished = bench.presets[name], bench.studies.get(name)
     minutes = bench.missing.get(name, "") if finished is None else f"{finished.minutes:.1f}"
     seeds = preset.config.study.seeds
     command = f"`python -m pipeline.sweep experiment={name}`"
-    return [command, str(len(preset.points)), str(seeds), minutes]
+    estimated = f"{claims.minutes[name]:.1f}" if name in claims.minutes else ""
+    return [command, str(len(preset.points)), str(seeds), estimated, minutes]
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], sides: str = "") -> list[str]:

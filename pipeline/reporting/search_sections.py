@@ -123,7 +123,10 @@ def mattered(facts: Facts) -> str:
             f"{len(study.complete)} complete trials are too few to tell the parameters' effects "
             "apart"
         )
-        parts.append(text(f"{words}; the pictures show what there is."))
+        rest = (
+            "their nets' differences are below" if facts.effects else "the pictures show the rest"
+        )
+        parts.append(text(f"{words}; {rest}."))
     else:
         explained = f"{facts.regression.explained:.0%}"
         words = (
