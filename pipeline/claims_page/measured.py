@@ -23,6 +23,7 @@ from pipeline.search.open_study import read_study
 from pipeline.search.run_sweep import ENDED
 from pipeline.search.samplers import Point, grid
 from pipeline.search.space import Space, searched
+from pipeline.trial_folder import TrialFolder
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,8 @@ def _values(claim: Claim, finished: Finished, point: Point) -> tuple[list[float]
         return [0.0] * seeds, "diverged, counted as 0"
     if not done:
         raise InputError(f"claim {claim.name}: study {finished.paths.name} has no trial {point}")
-    values = _of_nets(claim, done[0])
+    rows = TrialFolder(finished.paths.trial(done[0].number)).history()
+    values = _of_nets(claim, done[0], rows)
     if len(values) < 2:
         raise InputError(
             f"claim {claim.name}: {claim.measure} must be known of at least two nets of trial "
@@ -201,27 +203,23 @@ def _values(claim: Claim, finished: Finished, point: Point) -> tuple[list[float]
     return values, ""
 
 
-def _of_nets(claim: Claim, trial: TrialRow) -> list[float]:
+def _of_nets(claim: Claim, trial: TrialRow, rows: Sequence[Mapping[str, float]]) -> list[float]:
+    """Return what is compared, of each net of a trial whose epochs have these metrics."""
     if claim.measure == "objective" and claim.epoch is None:
         return trial.nets
     if claim.measure == "lowest_valid_loss":
-        rows = [_row(trial, "valid_loss", epoch) for epoch in trial.history]
-        return [min(net) for net in zip(*rows, strict=True)]
-    epoch = claim.epoch or max(trial.history, default=0)
+        of_nets = zip(*(_each_net(row, "valid_loss") for row in rows), strict=True)
+        return [min(losses) for losses in of_nets]
+    last = claim.epoch or len(rows)
+    row = rows[last - 1] if last <= len(rows) else {}
     if claim.measure == "gap":
-        pairs = zip(
-            _row(trial, "train_accuracy", epoch), _row(trial, "valid_accuracy", epoch), strict=True
-        )
-        return [train - valid for train, valid in pairs]
-    name = "valid_accuracy" if claim.measure == "objective" else claim.measure
-    return _row(trial, name, epoch)
+        both = (_each_net(row, f"{part}_accuracy") for part in ("train", "valid"))
+        return [train - valid for train, valid in zip(*both, strict=True)]
+    return _each_net(row, "valid_accuracy" if claim.measure == "objective" else claim.measure)
 
 
-def _row(trial: TrialRow, name: str, epoch: int) -> list[float]:
-    """Return a metric of each net after an epoch."""
-    row = trial.history.get(epoch, {})
+def _each_net(row: Mapping[str, float], name: str) -> list[float]:
+    """Return a metric of each net after an epoch, in the nets' order."""
     start = f"{name}/net"
-    found = {
-        int(key.removeprefix(start)): value for key, value in row.items() if key.startswith(start)
-    }
+    found = {int(k.removeprefix(start)): value for k, value in row.items() if k.startswith(start)}
     return [found[number] for number in sorted(found)]

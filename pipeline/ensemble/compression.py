@@ -3,7 +3,7 @@ much faster the net is.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -101,7 +101,7 @@ def _trained(spec: Spec, weights: Weights, say: Say) -> Weights:
     return training.selected_weights(spec, state)
 
 
-def _told(metrics: training.Metrics) -> str:
+def _told(metrics: Mapping[str, float]) -> str:
     found = metrics.get("valid_accuracy", float("nan"))
     return f"training loss {metrics['train_loss']:.4f}, validation accuracy {found:.2%}"
 

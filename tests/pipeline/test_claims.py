@@ -16,6 +16,7 @@ from pipeline.configuration import SWEEP, command_line, compose
 from pipeline.reporting.comparison import Verdict, estimate
 from pipeline.search.run_sweep import run
 from pipeline.slots.stop_request import Stop
+from pipeline.trial_folder import TrialFolder
 from tests.pipeline.here_slot import HereSlot
 
 PRESET = """# @package _global_
@@ -28,6 +29,7 @@ defaults:
 study: {name: tiny, seeds: 3, paired: true, enqueue: []}
 budget: {trials: 2}
 data: {train_size: 200, valid_size: 100}
+optimizer: {lr: 0.01}
 train: {epochs: 3, batch_size: 20}
 model: {hidden: [24]}
 space:
@@ -62,7 +64,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "conf" / "experiment").mkdir(parents=True)
     (folder / "conf" / "experiment" / "tiny.yaml").write_text(PRESET)
     words = [f"hydra.searchpath=['file://{folder}/conf']", "experiment=tiny", f"root={folder}/root"]
-    assert run(compose(words, SWEEP, quiet=True), [HereSlot(Stop())]) == 0
+    config = compose(words, SWEEP, quiet=True)
+    config.paths.folder.mkdir(parents=True)
+    assert run(config, [HereSlot(Stop())]) == 0
     return folder
 
 
@@ -173,6 +177,25 @@ def test_a_preset_on_images_that_its_net_does_not_fit_is_refused(
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "model three_conv does not fit images 1x8x8" in error, error
     assert not list(tmp_path.rglob("study.db"))
+
+
+def test_what_is_compared_of_each_net(place: Path, tmp_path: Path) -> None:
+    """The gap after an epoch and the lowest loss of all epochs, as the trial's file has them."""
+    rows = TrialFolder(compose([f"root={place}/root", "study.name=tiny"]).paths.trial(1)).history()
+    changes = {"lowest_valid_loss": {"at_most": 99}, "gap": {"at_most": 1, "epoch": 3}}
+    entries = [
+        {**HE_LEARNS, "name": name, "over": None, "measure": name, "at_least": None, **change}
+        for name, change in changes.items()
+    ]
+    assert judge(place, tmp_path, [HE_LEARNS, *entries]) == 0
+    losses = [min(row[f"valid_loss/net{k}"] for row in rows) for k in (1, 2, 3)]
+    picture = (tmp_path / "out" / "img" / "claims" / "lowest_valid_loss.svg").read_text()
+    assert [f"{loss:.4f}" for loss in losses] == re.findall(r"<title>he: ([\d.]+)</title>", picture)
+    gaps = [
+        rows[2][f"train_accuracy/net{k}"] - rows[2][f"valid_accuracy/net{k}"] for k in (1, 2, 3)
+    ]
+    picture = (tmp_path / "out" / "img" / "claims" / "gap.svg").read_text()
+    assert [f"{gap:.4f}" for gap in gaps] == re.findall(r"<title>he: (-?[\d.]+)</title>", picture)
 
 
 @pytest.mark.parametrize(
