@@ -2,11 +2,11 @@
 one line, and nothing is written.
 """
 
+import json
 import re
 from pathlib import Path
 
 import pytest
-import yaml
 
 from pipeline import claims, compress, sweep
 from pipeline.bundle import load_bundle
@@ -73,7 +73,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def judge(place: Path, target: Path, entries: list[dict[str, object]], *more: str) -> int:
     """Run the command on these claims; pages go to `target`."""
     path = target / "claims.yaml"
-    path.write_text(yaml.safe_dump({"systems": SYSTEMS, "claims": entries}))
+    # JSON is YAML
+    path.write_text(json.dumps({"systems": SYSTEMS, "claims": entries}))
     readme = target / "README.md"
     readme.write_text(f"before\n{claims.BEGIN}\nold\n{claims.END}\nafter\n")
     words = [f"claims={path}", f"output={target}/out/CLAIMS.md", f"readme={readme}"]
