@@ -62,7 +62,8 @@ def main(config: Config) -> int:
     find_studies(bench)
     if keys.run:
         for name in sorted(bench.missing):
-            code = run_whole(compose([*config.overrides, override("experiment", name)]))
+            words = [*config.overrides, override("experiment", name)]
+            code = run_whole(compose(words, quiet=config.quiet))
             if code:
                 return code
         find_studies(bench)

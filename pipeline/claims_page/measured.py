@@ -125,6 +125,11 @@ def _preset(claim: Claim, overrides: Sequence[str]) -> Preset:
             f"claim {claim.name}: preset {claim.preset} must have sampler=grid, which tries every "
             f"configuration, got {config.sampler.name}"
         )
+    if claim.measure == "ensemble_gain" and not config.final.after_sweep:
+        raise InputError(
+            f"claim {claim.name}: preset {claim.preset} must have final.after_sweep=true for an "
+            "ensemble_gain, got false"
+        )
     return Preset(claim.preset, config, space, grid(space))
 
 
@@ -151,6 +156,8 @@ def _finished(preset: Preset) -> Finished | str:
         return f"the study {paths.name} has other settings than the preset: {other[0]}"
     if attributes.get(ENDED, -1) < 0:
         return "begun, not finished yet"
+    if preset.config.final.after_sweep and not (paths.ensemble / "ensemble.json").exists():
+        return "swept, its ensemble is not built yet"
     table = table_of(study, paths.folder, journal.read_all(paths.folder))
     return Finished(table, paths, used_seconds(paths.folder) / 60)
 
@@ -172,10 +179,7 @@ def measure(claim: Claim, bench: Bench) -> Measured:
 
 def _ensemble(claim: Claim, finished: Finished) -> Measured:
     """Return the gain over the best member, its interval the bootstrap's over images."""
-    path = finished.paths.ensemble / "ensemble.json"
-    if not path.exists():
-        return Measured(claim, note="its ensemble was not built yet")
-    ensemble = read_ensemble(path)
+    ensemble = read_ensemble(finished.paths.ensemble / "ensemble.json")
     gain = ensemble.out_of_fold["clean"].gain
     half = (gain.high - gain.low) / 2
     found = Estimate((gain.high + gain.low) / 2, half, len(ensemble.members))

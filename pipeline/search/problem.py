@@ -23,7 +23,7 @@ from pipeline.configuration.searchable import SECTIONS
 from pipeline.search.space import Space
 
 # By what, and by how many nets, a trial is judged is part of a spec, wherever it is set.
-JUDGED_BY = ("study.objective", "study.top_k", "study.seeds", "study.folds")
+JUDGED_BY = ("study.objective", "study.top_k", "study.seeds", "study.folds", "study.paired")
 ALWAYS_SHOWN = (
     "model.name",
     "model.filters",

@@ -136,6 +136,10 @@ def test_a_study_of_other_settings_is_not_the_preset_s(
         ({"system": 2}, "system must be one of 1, got 2"),
         ({"name": "../x"}, "name must be of letters, digits and _, got '../x'"),
         ({"of": {}}, "of must choose a configuration"),
+        (
+            {"of": {}, "over": None, "measure": "ensemble_gain"},
+            "preset tiny must have final.after_sweep=true for an ensemble_gain",
+        ),
     ],
 )
 def test_a_wrong_claim_is_refused_in_one_line(
@@ -157,13 +161,14 @@ def test_a_wrong_claim_is_refused_in_one_line(
     [
         ("claims=nowhere.yaml", "claims: must be a file of claims, got nowhere.yaml"),
         ("readme=nowhere.md", "readme: must be a page that can be read"),
+        ("readme={target}/claims.yaml", "readme: must hold the marks <!-- begin systems -->"),
         ("train.epochs=1", "train.epochs: means nothing to claims"),
     ],
 )
 def test_a_wrong_key_is_refused_in_one_line(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: str, words: str
 ) -> None:
-    assert judge(place, tmp_path, [HE_LEARNS], more) == 2
+    assert judge(place, tmp_path, [HE_LEARNS], more.format(target=tmp_path)) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and words in error, error
     assert not (tmp_path / "out").exists()

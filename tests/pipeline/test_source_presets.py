@@ -14,6 +14,7 @@ from cnn_core.data.splits import split
 from cnn_core.spec import DataSpec, Spec
 from pipeline.claims_page.claims_file import read_claims
 from pipeline.configuration import compose, conf_dir, spec_of
+from pipeline.search.problem import Problem, of_the_net
 from pipeline.search.samplers import grid
 from pipeline.search.space import searched
 
@@ -212,3 +213,15 @@ def test_the_first_images_are_the_first_of_the_training_split() -> None:
     assert first.train.tolist() == every.train[:60].tolist()
     assert first.valid.tolist() == every.valid.tolist()
     assert split(labels, DataSpec(**wanted, train_size=60)).train.tolist() != first.train.tolist()
+
+
+def test_paired_trials_begin_alike_and_others_do_not() -> None:
+    def seeds(*overrides: str) -> list[tuple[int, ...]]:
+        config = compose(["experiment=lp_pooling", *overrides])
+        problem = Problem(config, searched(config)[0], MNIST)
+        return [problem.job(number, ["model.pool_p=2.0"]).seed for number in (0, 3)]
+
+    assert seeds() == [(0, 0), (0, 0)]
+    assert seeds("study.paired=false", "study.seed=5") == [(5, 0), (5, 3)]
+    # what trains a trial alone must say it as well
+    assert of_the_net(["study.paired=true", "slots.n=2"]) == ("study.paired=true",)
