@@ -63,8 +63,8 @@ def test_the_verdict_is_where_the_interval_lies(low: float, high: float, verdict
 
 
 def test_figures_are_written_with_their_intervals() -> None:
-    assert SHARE.difference(0.0021, 0.0005) == "+0.21 ± 0.05 points"
-    assert SHARE.estimate(0.98711, 0.0005) == "98.71 ± 0.05 %"
+    assert SHARE.difference(0.0213, 0.0052) == "+2.13 ± 0.52 points"
+    assert SHARE.estimate(0.98711, 0.0052) == "98.71 ± 0.52 %"
     assert VALUE.estimate(0.0321, 0.0012) == "0.0321 ± 0.0012"
 
 
