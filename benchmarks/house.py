@@ -27,13 +27,13 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("slots", "reporting"),
     ("tracking",),
     ("search", "bundle"),
-    ("ensemble", "showing", "predictions", "demo_page"),
+    ("ensemble", "showing", "predictions", "demo_page", "claims_page"),
     (
         *("prepare", "train", "show", "report", "replay", "ui", "stop", "doctor", "check"),
-        *("final", "evaluate", "export", "predict", "demo"),
+        *("final", "evaluate", "export", "compress", "predict", "demo"),
     ),
     ("whole_sweep",),
-    ("sweep", "contest", "study"),
+    ("sweep", "contest", "claims", "study"),
 )
 COMMANDS = {*FLOORS[-3], *FLOORS[-1]} - {"study"}
 # The same inside cnn_core, where a file at the top is a room too.

@@ -13,7 +13,8 @@ from cnn_core.axes import Shape
 from cnn_core.errors import InputError
 from cnn_core.kernels.window import Padding
 from cnn_core.layer_groups import convolution, head, pooled
-from cnn_core.layers import Layer, MomentNormalization
+from cnn_core.layers import Layer, MomentNormalization, Scaling
+from cnn_core.low_rank import compress
 from cnn_core.model import Sequential
 from cnn_core.pyramid import pyramid
 from cnn_core.spec import ModelSpec
@@ -157,7 +158,7 @@ def build_model(
     spec: ModelSpec, image_shape: Shape, classes: int, rng: Generator, dtype: DTypeLike = np.float32
 ) -> Sequential:
     """Return the net of `spec`, built for (C, H, W) images and `classes` classes, its weights drawn
-    from `rng`.
+    from `rng`; with a rank it is compressed to it.
 
     Raises InputError for a value out of range, and for a net that does not fit the image, naming
     the shapes.
@@ -171,14 +172,15 @@ def build_model(
             f"model {spec.name}: images must be (C, H, W) of at least 2 classes, got "
             f"{tuple(image_shape)} and {classes}"
         )
-    normalization: list[Layer] = (
-        []
-        if spec.frame == "none"
-        else [MomentNormalization(spec.frame, spec.frame_jitter, spec.frame_beside)]
-    )
-    model = Sequential([*normalization, *ARCHITECTURES[spec.name](spec, classes, image_shape)])
+    before: list[Layer] = []
+    if spec.frame != "none":
+        before.append(MomentNormalization(spec.frame, spec.frame_jitter, spec.frame_beside))
+    if spec.input_scale != 1:
+        before.append(Scaling(spec.input_scale))
+    model = Sequential([*before, *ARCHITECTURES[spec.name](spec, classes, image_shape)])
     try:
-        return model.build(image_shape, rng, dtype)
+        model.build(image_shape, rng, dtype)
+        return model if spec.rank is None else compress(model, spec.rank)
     except InputError as error:
         channels, height, width = image_shape
         raise InputError(

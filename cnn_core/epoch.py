@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,11 +14,12 @@ from cnn_core.checkpoint import TrainState, Weights, copies
 from cnn_core.data.splits import steps_in_epoch
 from cnn_core.layers import Layer
 from cnn_core.losses import balanced_weights, correct_count, softmax_cross_entropy
+from cnn_core.low_rank import compress
 from cnn_core.optimizers import Optimizer, make_optimizer
 from cnn_core.regularizers import add_penalty_gradient, clip_by_global_norm, global_norm
 from cnn_core.replanning import last_step, steps_of_next
 from cnn_core.schedules import make_schedule
-from cnn_core.spec import Spec
+from cnn_core.spec import ModelSpec, Spec
 
 Metrics = dict[str, float]
 OUTCOMES = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
@@ -42,8 +43,10 @@ def epoch_of_net(spec: Spec, state: TrainState | None) -> tuple[TrainState, Metr
     """Train one net for one more epoch; the contract is `cnn_core.training.train_epoch`'s."""
     started = time.perf_counter()
     data = data_of(spec.data)
+    done = 0 if state is None else state.epoch
+    model = model_at(spec, done)
     net = net_of(
-        spec.model, spec.data.image_shape, spec.data.classes, spec.seed if state is None else None
+        model, spec.data.image_shape, spec.data.classes, spec.seed if state is None else None
     )
     optimizer = make_optimizer(spec.optimizer)
     if state is None:
@@ -67,13 +70,38 @@ def epoch_of_net(spec: Spec, state: TrainState | None) -> tuple[TrainState, Metr
             average=None if average is None else average.weights(),
             best=state.best,
         )
-        if average is not None and after.average is not None:
+        if model != model_at(spec, after.epoch):
+            net, after = _compressed(spec, net, after)
+        elif average is not None and after.average is not None:
             net.plain.load(*after.average)
         _evaluate(spec, data, net, metrics)
     if spec.train.select == "best" and _is_best(metrics, state.history):
         after.best = Weights(copies(after.params), copies(after.buffers))
     after.history = [*state.history, dict(metrics)]
     return after, {**metrics, "epoch_s": time.perf_counter() - started}
+
+
+def model_at(spec: Spec, done: int) -> ModelSpec:
+    """Return what is trained after that many epochs: the whole net until it is compressed."""
+    whole = done < spec.train.full_rank_epochs
+    return replace(spec.model, rank=None) if whole else spec.model
+
+
+def _compressed(spec: Spec, net: TrainingNet, state: TrainState) -> tuple[TrainingNet, TrainState]:
+    """Return the net compressed to the spec's rank, and its state: the optimizer starts afresh, and
+    so do the moving average and the choice of the best epoch, which were of another net's weights.
+    """
+    model = spec.model
+    if state.average is not None:
+        net.plain.load(*state.average)
+    thin = compress(net.plain, model.rank or 1)
+    params, buffers = copies(thin.params), copies(thin.buffers)
+    net = net_of(model, spec.data.image_shape, spec.data.classes, spec.seed)
+    net.plain.load(params, buffers)
+    fresh = make_optimizer(spec.optimizer).state()
+    return net, replace(
+        state, params=params, buffers=buffers, optimizer=fresh, average=None, best=None
+    )
 
 
 def _train(

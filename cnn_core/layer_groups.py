@@ -13,11 +13,14 @@ from cnn_core.layers import (
     Dropout,
     Flatten,
     Layer,
+    LpPooling,
     MaxPooling,
 )
 from cnn_core.spec import ModelSpec
 
 ACTIVATIONS = {kind: layer for kind, layer in LAYERS.items() if issubclass(layer, Activation)}
+
+PADDINGS: dict[str | None, Padding] = {"valid": "valid", "same": "same"}  # what a spec may ask for
 
 
 def activated(layer: Layer, spec: ModelSpec) -> list[Layer]:
@@ -35,18 +38,34 @@ def activated(layer: Layer, spec: ModelSpec) -> list[Layer]:
 def convolution(
     spec: ModelSpec, filters: int, kernel: int, padding: Padding, stride: int | Pair = 1
 ) -> list[Layer]:
-    """Return a convolution with its normalisation and activation."""
+    """Return a convolution with its normalisation and activation; `padding` unless the spec has
+    one.
+    """
     # Batch normalisation directly after a convolution subtracts any bias again.
     bias = spec.batch_norm != "before"
     return activated(
-        Convolution(filters, kernel, stride, padding, initializer(spec.init, spec.init_std), bias),
+        Convolution(
+            filters,
+            kernel,
+            stride,
+            PADDINGS.get(spec.padding, padding),
+            initializer(spec.init, spec.init_std),
+            bias,
+        ),
         spec,
     )
 
 
 def pooled(spec: ModelSpec) -> list[Layer]:
-    """Return max pooling by the spec's window, nothing where it is a single pixel."""
-    return [MaxPooling(spec.pool)] if spec.pool > 1 else []
+    """Return pooling by the spec's window and power, nothing where it is a single pixel."""
+    if spec.pool == 1:
+        return []
+    return [pooling(spec, spec.pool)]
+
+
+def pooling(spec: ModelSpec, size: int | Pair) -> Layer:
+    """Return max pooling, or with the spec's P the mean of that power."""
+    return MaxPooling(size) if spec.pool_p is None else LpPooling(size, p=spec.pool_p)
 
 
 def head(spec: ModelSpec, classes: int, first_dropout: bool = True) -> list[Layer]:

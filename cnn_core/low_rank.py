@@ -53,6 +53,15 @@ def compress(model: Sequential, rank: int) -> Sequential:
     return compressed
 
 
+def largest_rank(model: Sequential) -> int:
+    """Return the largest rank at which `compress` saves multiplications; 0 where none does."""
+    kernels = [
+        layer.params["W"] for layer in model.layers if isinstance(layer, Convolution | Dense)
+    ]
+    sizes = [(len(W), W[0].size) for W in kernels[:-1]]
+    return max(((m * n - 1) // (m + n) for m, n in sizes), default=0)
+
+
 def _halves(layer: Layer, rank: int) -> tuple[Layer, Layer, dict[str, Array]] | None:
     """Return the two thinner layers and their weights by name; None where they save nothing."""
     if not isinstance(layer, Convolution | Dense):

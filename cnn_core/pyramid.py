@@ -4,8 +4,8 @@
 
 from cnn_core.axes import Shape
 from cnn_core.kernels.window import Pair
-from cnn_core.layer_groups import convolution, head
-from cnn_core.layers import GlobalAveragePooling, Layer, MaxPooling
+from cnn_core.layer_groups import convolution, head, pooling
+from cnn_core.layers import GlobalAveragePooling, Layer
 from cnn_core.spec import ModelSpec
 
 FULL_SIDE = 48  # a larger image is halved by the first convolution: its cost would be four-fold
@@ -37,8 +37,8 @@ def pools_of(size: Pair) -> list[Pair]:
 
 
 def pyramid(spec: ModelSpec, classes: int, image_shape: Shape) -> list[Layer]:
-    """Stages of `depth` convolutions, same padding, batch normalisation and ReLU, with max pooling
-    2 between them, each twice as wide as the one before; global average, dropout, dense.
+    """Stages of `depth` convolutions, same padding, batch normalisation and ReLU, with pooling 2
+    between them, each twice as wide as the one before; global average, dropout, dense.
 
     28x28 and 32x32 have three stages, 8x8 to 16x16 two, 48x48 four; 64x64 and larger images are
     halved or quartered by the first convolution (stride 2 or 4). Source: Simonyan and Zisserman
@@ -57,5 +57,5 @@ def pyramid(spec: ModelSpec, classes: int, image_shape: Shape) -> list[Layer]:
                 spec, width, stem if first else spec.kernel, "same", stride if first else 1
             )
         if window != (1, 1):
-            layers.append(MaxPooling(window))
+            layers.append(pooling(spec, window))
     return [*layers, GlobalAveragePooling(), *head(spec, classes)[1:]]

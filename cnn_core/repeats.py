@@ -17,7 +17,7 @@ from cnn_core.data.splits import split_of, steps_in_epoch
 from cnn_core.spec import Spec
 
 Metrics = dict[str, float]
-JUDGED = "valid_"  # what the names of metrics begin with that are kept of each net
+JUDGED = ("train_", "valid_")  # the beginnings of the metrics' names that are kept of each net
 
 
 def nets_of(spec: Spec) -> tuple[Spec, ...]:
@@ -64,8 +64,8 @@ def joined(
     states: Sequence[TrainState], rows: Sequence[Metrics], past: Sequence[Metrics]
 ) -> tuple[TrainState, Metrics]:
     """Return the state of all nets after an epoch, and its metrics: the mean of each, the sum of
-    ``epoch_s``, and of what was measured on validation images also ``/std``, the standard deviation
-    between the nets, and ``/net1``, ``/net2``, ... themselves.
+    ``epoch_s``, and of losses and what else was measured on images also ``/std``, the standard
+    deviation between the nets, and ``/net1``, ``/net2``, ... themselves.
 
     `rows` are the nets' metrics of this epoch, `past` the joint ones of the epochs before it.
     """

@@ -31,6 +31,11 @@ class SplitSpec:
     )
     train_size: int | None = setting(None, "training images used; null: all", low=1)
     valid_size: int | None = setting(None, "validation images used; null: all", low=1)
+    train_choice: str = setting(
+        "stratified",
+        "with train_size: images in their classes' proportions, or the first of the training split",
+        choices=("stratified", "first"),
+    )
     reserve: int = setting(
         0, "images taken out before any split, neither trained on nor validated on", low=0
     )
@@ -85,6 +90,24 @@ class ModelSpec:
     )
     kernel: int = setting(5, "side of the convolutions' kernels", low=1)
     pool: int = setting(2, "side and stride of the pooling windows", low=1)
+    pool_p: float | None = setting(
+        None,
+        "pooling takes (mean of |x|^P)^(1/P) of each window; 1: the average; null: the maximum, "
+        "which is P = infinity",
+        low=1,
+    )
+    padding: str | None = setting(
+        None, "of the convolutions; null: the net's own", choices=("valid", "same")
+    )
+    rank: int | None = setting(
+        None,
+        "layers but the last become products of thinner ones of at most this rank, where that "
+        "saves multiplications; null: whole",
+        low=1,
+    )
+    input_scale: float = setting(
+        1.0, "pixels, from 0 to 1, are multiplied by this; 255: not scaled", above=0
+    )
     depth: int = setting(2, "convolutions in each stage of pyramid", low=1, high=6)
     hidden: tuple[int, ...] = setting((), "units of the dense layers before the last", low=1)
     activation: str = setting(
@@ -140,6 +163,9 @@ class TrainSpec:
 
     epochs: int = setting(10, "epochs of a trial", low=1)
     batch_size: int = setting(100, "images per step", low=1)
+    full_rank_epochs: int = setting(
+        0, "with model.rank: epochs of the whole net, which is compressed after them", low=0
+    )
     steps_per_epoch: int | None = setting(
         None, "batches in an epoch; null: one pass over the training images", low=1
     )
@@ -188,9 +214,10 @@ class TrainSpec:
 # itself. At these they do not count, so that an older study's specs keep their digests.
 ADDED: Mapping[str, Mapping[str, Scalar | tuple[()]]] = {
     "": {"measure": "accuracy", "top_k": 5, "seeds": 1, "folds": None, "plugins": ()},
-    "model": {"depth": 2},
+    "data": {"train_choice": "stratified"},
+    "model": {"depth": 2, "pool_p": None, "padding": None, "rank": None, "input_scale": 1.0},
     "augment": {"flip": 0.0, "colour": 0.0},
-    "train": {"class_weights": "none", "replanned": ()},
+    "train": {"class_weights": "none", "replanned": (), "full_rank_epochs": 0},
 }
 
 

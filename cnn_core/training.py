@@ -163,6 +163,12 @@ def check_spec(spec: Spec) -> None:
     make_schedule(spec.schedule)
     make_augmentation(spec.augment)
     check_replanned(spec)
+    whole, epochs = spec.train.full_rank_epochs, spec.train.epochs
+    if spec.model.rank is not None and whole > epochs:
+        raise InputError(
+            "train.full_rank_epochs: must be at most train.epochs, so that the net is compressed "
+            f"in the end, got {whole} of {epochs}"
+        )
     model = build_model(
         spec.model, spec.data.image_shape, spec.data.classes, stream(spec.seed, "init")
     )

@@ -17,7 +17,7 @@ from cnn_core.data.prepared import open_prepared
 from cnn_core.errors import InputError
 from pipeline.bundle.predictor import Bundle
 from pipeline.bundle.running import open_bundle
-from pipeline.bundle.writing import write_bundle
+from pipeline.bundle.writing import replaceable_folder, write_bundle
 from pipeline.configuration import Command, Config, command_line, override, setting
 from pipeline.data import prepare
 from pipeline.ensemble.assemble import assemble, trained_with
@@ -65,7 +65,10 @@ def main(config: Config) -> int:
 def _export(config: Config) -> int:
     keys: ExportKeys = config.arguments
     clear_pins(config)
-    folder = replaceable_folder(keys.output) if keys.output else config.paths.bundle
+    folder = config.paths.bundle
+    if keys.output:
+        folder = replaceable_folder(keys.output)
+        writable_folder(folder.parent, "output")
     onnx_writer = load_onnx() if keys.onnx else None
     assembled = assemble(config.paths)
     if assembled.own and not keys.carry_plugins:
@@ -115,23 +118,6 @@ def _registered(config: Config, bundle: Bundle, folder: Path) -> "Registered":
             f"tracking.uri: MLflow must answer to register a model, got {reason}; the bundle is "
             f"written to {folder}, and register=false leaves MLflow out"
         ) from None
-
-
-def replaceable_folder(path: str) -> Path:
-    """Return the folder to write a bundle to: a new one, an empty one, or a bundle to replace.
-
-    Raises InputError for anything else, since replacing it would delete what the user keeps there,
-    and where nothing can be written.
-    """
-    folder = Path(path).expanduser().absolute()
-    bundle = all((folder / name).is_file() for name in ("manifest.json", "predict.py"))
-    empty = folder.is_dir() and not any(folder.iterdir())
-    if folder.exists() and not bundle and not empty:
-        raise InputError(
-            f"output: must be a new or empty folder, or a bundle to replace, got {folder}, which "
-            "holds something else"
-        )
-    return writable_folder(folder.parent, "output") / folder.name
 
 
 def load_onnx() -> ModuleType:

@@ -25,7 +25,7 @@ COMMAND = Command(
     "command resumes where it stopped.",
     examples=(
         "python -m pipeline.train model=contest",
-        "python -m pipeline.train experiment=simple_convnet train.epochs=2",
+        "python -m pipeline.train experiment=simple_convnet study.seeds=1 train.epochs=2",
         "python -m pipeline.train data=csv data.file=train.csv optimizer=momentum "
         "optimizer.lr=0.05",
     ),

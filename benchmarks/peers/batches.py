@@ -3,6 +3,7 @@ otherwise images of random blobs.
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from cnn_core.architectures import build_model, reference
 from cnn_core.axes import Images, Indices, Labels
 from cnn_core.data.idx import read_idx_images, read_idx_labels
 from cnn_core.model import Sequential
+from cnn_core.spec import ModelSpec
 
 BATCH = 100
 CLASSES = 10
@@ -58,11 +60,12 @@ def batches_in_order() -> list[Indices]:
     return [order[at : at + BATCH] for at in range(0, TRAINED, BATCH)]
 
 
-def initial_model(net: str, dropout: bool = True) -> Sequential:
+def initial_model(net: str | ModelSpec, dropout: bool = True) -> Sequential:
     """Return the plain net with the weights that every peer starts from; without dropout where
     losses are to be compared.
     """
-    spec = reference(net) if dropout else reference(net, dropout=0.0)
+    spec = reference(net) if isinstance(net, str) else net
+    spec = spec if dropout else replace(spec, dropout=0.0)
     return build_model(spec, (1, 28, 28), CLASSES, np.random.default_rng(7))
 
 

@@ -7,10 +7,11 @@ from cnn_core.data.splits import Batcher
 from cnn_core.fused.fuse import fuse
 from cnn_core.losses import softmax_cross_entropy
 from cnn_core.optimizers import make_optimizer
+from cnn_core.spec import ModelSpec
 
 
 class Ours:
-    def __init__(self, net: str, dropout: bool = True) -> None:
+    def __init__(self, net: str | ModelSpec, dropout: bool = True) -> None:
         self.images, self.labels = load_images()
         self.batches = batches_in_order()
         self.model = fuse(initial_model(net, dropout))

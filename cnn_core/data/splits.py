@@ -102,7 +102,8 @@ def split(labels: Labels, spec: DataSpec, groups: Indices | None = None) -> Spli
     With ``fold`` and ``folds``: fold k of K validates, the others train; every image validates in
     exactly one fold. Otherwise a share ``valid_fraction`` validates; 0 leaves no validation images.
     Both are stratified with exact totals, exclude the `reserved` images, and are then limited by
-    ``train_size`` and ``valid_size``. Raises InputError for values out of range.
+    ``train_size`` (with ``train_choice=first`` to those that come first) and ``valid_size``. Raises
+    InputError for values out of range.
     """
     if groups is not None:
         first = firsts(groups)
@@ -127,7 +128,8 @@ def split(labels: Labels, spec: DataSpec, groups: Indices | None = None) -> Spli
             f"data.valid_fraction: must leave at least one training image of {len(labels)}, got "
             f"{spec.valid_fraction}"
         )
-    train = subset(train, labels, spec.train_size, spec.split_seed, 1, "train_size")
+    chosen_train = subset(train, labels, spec.train_size, spec.split_seed, 1, "train_size")
+    train = train[: len(chosen_train)] if spec.train_choice == "first" else chosen_train
     if not len(valid) and spec.valid_size is not None:
         raise InputError(
             f"data.valid_size: must be null where no image validates, got {spec.valid_size}"

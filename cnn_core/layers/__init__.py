@@ -8,6 +8,7 @@ from cnn_core.layers.layer import Layer
 from cnn_core.layers.moment_normalization import MomentNormalization
 from cnn_core.layers.normalization import BatchNormalization
 from cnn_core.layers.pooling import AveragePooling, GlobalAveragePooling, LpPooling, MaxPooling
+from cnn_core.layers.scaling import Scaling
 
 LAYERS: dict[str, type[Layer]] = {
     layer.kind: layer
@@ -22,6 +23,7 @@ LAYERS: dict[str, type[Layer]] = {
         Dropout,
         BatchNormalization,
         MomentNormalization,
+        Scaling,
         ReLU,
         LeakyReLU,
         Sigmoid,
@@ -53,6 +55,7 @@ __all__ = [
     "MaxPooling",
     "MomentNormalization",
     "ReLU",
+    "Scaling",
     "Sigmoid",
     "Tanh",
 ]

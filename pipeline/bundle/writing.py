@@ -15,6 +15,7 @@ import numpy as np
 import yaml
 
 from cnn_core.axes import Array
+from cnn_core.errors import InputError
 from cnn_core.model import Sequential
 from cnn_core.plugin_source import files_of
 from cnn_core.plugins import Plugin, own_operations
@@ -85,6 +86,22 @@ def npz_bytes(arrays: Mapping[str, Array]) -> bytes:
     content = io.BytesIO()
     np.savez(content, allow_pickle=False, **arrays)
     return content.getvalue()
+
+
+def replaceable_folder(path: str | Path) -> Path:
+    """Return the folder to write a bundle to: a new one, an empty one, or a bundle to replace.
+
+    Raises InputError for anything else, since replacing it would delete what the user keeps there.
+    """
+    folder = Path(path).expanduser().absolute()
+    bundle = all((folder / name).is_file() for name in ("manifest.json", "predict.py"))
+    empty = folder.is_dir() and not any(folder.iterdir())
+    if folder.exists() and not bundle and not empty:
+        raise InputError(
+            f"output: must be a new or empty folder, or a bundle to replace, got {folder}, which "
+            "holds something else"
+        )
+    return folder
 
 
 def write_bundle(folder: Path, assembled: Assembled) -> None:

@@ -32,6 +32,11 @@ class StudySettings:
     seeds: int = setting(
         1, "nets a trial, each with a seed of its own; trials are compared by their mean", low=1
     )
+    paired: bool = setting(
+        False,
+        "trials begin with the same weights, where their nets are alike, and see the same batches, "
+        "so that they differ by what is compared alone",
+    )
     folds: int | None = setting(
         None,
         "cross-validation: nets a trial, each judged on a fold of the training images that it does "

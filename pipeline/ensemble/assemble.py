@@ -14,6 +14,7 @@ from cnn_core.axes import Array
 from cnn_core.checkpoint import Weights
 from cnn_core.data.prepared import open_prepared
 from cnn_core.errors import InputError
+from cnn_core.model import Sequential
 from cnn_core.spec import Spec
 from pipeline.bundle.predict_py import standalone_source
 from pipeline.bundle.predictor import IDENTITY
@@ -38,6 +39,7 @@ from pipeline.reporting.scores import REFITTED
 from pipeline.search.open_study import studies_beside
 from pipeline.search.problem import of_the_net
 from pipeline.structured_text import read_json
+from pipeline.trial_folder import StoredTrial
 
 _PRESET = (
     "a preset that the study names has changed since: use the code that it was run with, or train "
@@ -60,7 +62,7 @@ def _of_ensemble(paths: StudyPaths, ensemble: Ensemble) -> Assembled:
     files: Files = {}
     members = []
     for entry in ensemble.members:
-        spec = _spec(paths, entry.overrides)
+        spec = spec_in(paths, entry.overrides)
         _check_model(entry, spec, paths)
         kind, digests = ("all", entry.refits) if entry.refits else ("fold", entry.specs)
         nets = []
@@ -126,6 +128,15 @@ def _final_weights(path: Path, digest: str) -> Weights:
 
 
 def _of_best_trial(paths: StudyPaths) -> Assembled:
+    best, weights = best_net(paths)
+    scores = BundleScores(objective=best.value, trial=best.number)
+    return single_net(paths, f"t{best.number:03d}", best.overrides, weights, scores)
+
+
+def best_net(paths: StudyPaths) -> tuple[StoredTrial, Weights]:
+    """Return the best trial whose weights were kept, and them. Raises InputError where there is
+    none.
+    """
     trials = finished_trials(paths)
     if not trials:
         raise InputError(
@@ -138,16 +149,14 @@ def _of_best_trial(paths: StudyPaths) -> Assembled:
             "a bundle needs a trial with its weights (tracking.keep_weights=best), got none in "
             f"{paths.trials}"
         )
-    weights = _trial_weights(paths, best.number)
-    scores = BundleScores(objective=best.value, trial=best.number)
-    return single_net(paths, f"t{best.number:03d}", best.overrides, weights, scores)
+    return best, _trial_weights(paths, best.number)
 
 
 def single_net(
     paths: StudyPaths, name: str, overrides: Sequence[str], weights: Weights, scores: BundleScores
 ) -> Assembled:
     """Return the bundle of one net, composed from `overrides`, with these weights."""
-    spec = _spec(paths, overrides)
+    spec = spec_in(paths, overrides)
     files: Files = {}
     net = _net(spec, weights, f"weights/{name}.npz", files)
     model = plain(asdict(spec.model))
@@ -187,13 +196,16 @@ def _composed(overrides: Sequence[str], root: Path) -> Config:
     return compose([*of_the_net(overrides), override("root", root)])
 
 
-def _spec(paths: StudyPaths, overrides: Sequence[str]) -> Spec:
+def spec_in(paths: StudyPaths, overrides: Sequence[str]) -> Spec:
+    """Return the spec that overrides compose, of the data as this root has them prepared."""
     config = _composed(overrides, paths.root)
     return spec_of(config, prepare(config.data, config.root), (0,))
 
 
-def _net(spec: Spec, weights: Weights, name: str, files: Files) -> BundleNet:
-    """Add a net's arrays to `files` and return its entry in the manifest."""
+def loaded(spec: Spec, weights: Weights, name: str) -> Sequential:
+    """Return the spec's net with these weights. Raises InputError, with the weights' name, where
+    they are of another net.
+    """
     model = build_model(
         spec.model, spec.data.image_shape, spec.data.classes, np.random.default_rng(0)
     )
@@ -204,7 +216,12 @@ def _net(spec: Spec, weights: Weights, name: str, files: Files) -> BundleNet:
             f"weights must be those of the net that their overrides compose: {error} in {name}; "
             f"{_PRESET}"
         ) from None
-    operations, files[name] = operations_of(model)
+    return model
+
+
+def _net(spec: Spec, weights: Weights, name: str, files: Files) -> BundleNet:
+    """Add a net's arrays to `files` and return its entry in the manifest."""
+    operations, files[name] = operations_of(loaded(spec, weights, name))
     sha256 = sha256_bytes(npz_bytes(files[name]))
     return BundleNet(file=name, sha256=sha256, operations=tuple(operations))
 

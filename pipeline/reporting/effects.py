@@ -2,12 +2,14 @@
 intervals.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
+from optuna.distributions import CategoricalDistribution
 
+from pipeline.reporting.comparison import paired_difference
 from pipeline.reporting.regression import Floats, Group, Regression, design_row, value_at
 from pipeline.reporting.table import StudyTable, TrialRow
 
@@ -45,6 +47,12 @@ class Unit:
             f"{size * self.factor:+.{digits}f} ± {half_width * self.factor:.{digits}f}{self.word}"
         )
 
+    def estimate(self, value: float, half_width: float) -> str:
+        """A value with half its interval, such as ``98.71 ± 0.05 %``."""
+        digits, sign = self._digits(half_width), " %" if self.factor == 100.0 else ""
+        scaled, half = value * self.factor, half_width * self.factor
+        return f"{scaled:.{digits}f} ± {half:.{digits}f}{sign}"
+
     def value(self, value: float) -> str:
         """A value, such as ``98.71 %``."""
         return f"{value * 100:.2f} %" if self.factor == 100.0 else f"{value:.4g}"
@@ -54,11 +62,14 @@ class Unit:
         return 2 if scaled == 0 else int(np.clip(1 - np.floor(np.log10(scaled)), 0, 4))
 
 
+SHARE, VALUE = Unit(100.0, " points"), Unit(1.0, "")
+
+
 def unit_of(table: StudyTable) -> Unit:
     """The unit of the objective: per cent for accuracies (between 0 and 1, to be maximised)."""
     values = [trial.value for trial in table.complete]
     is_share = table.directions[0] == "maximize" and all(0.0 <= value <= 1.0 for value in values)
-    return Unit(100.0, " points") if is_share else Unit(1.0, "")
+    return SHARE if is_share else VALUE
 
 
 def effects(table: StudyTable, regression: Regression) -> list[Effect]:
@@ -129,6 +140,41 @@ def interactions(table: StudyTable, regression: Regression, unit: Unit) -> list[
         if len(levels) >= 2:
             found += _told(group, levels, unit)
     return found
+
+
+def paired_effects(table: StudyTable) -> list[Effect]:
+    """Differences between choices that were tried with several seeds (or folds) each and all else
+    equal: net by net, by the paired test. Empty where trials have one net.
+    """
+    unit, sign = unit_of(table), 1.0 if table.directions[0] == "maximize" else -1.0
+    found: list[Effect] = []
+    for name, distribution in table.distributions.items():
+        if isinstance(distribution, CategoricalDistribution):
+            found += _paired_choices(name, table.complete, unit, sign)
+    return sorted(found, key=lambda effect: (not effect.clear, -abs(effect.size)))
+
+
+def _paired_choices(
+    name: str, rows: Sequence[TrialRow], unit: Unit, sign: float
+) -> Iterator[Effect]:
+    """Yield the best choice over each other one that it shares settings of the rest with."""
+    settings: dict[str, dict[str, list[float]]] = {}  # the rest of a trial -> choice -> its nets
+    for row in rows:
+        if name in row.suggested and len(row.nets) > 1:
+            rest = {key: value for key, value in row.suggested.items() if key != name}
+            settings.setdefault(repr(sorted(rest.items())), {})[str(row.suggested[name])] = row.nets
+    means: dict[str, list[float]] = {}
+    for choices in settings.values():
+        for word, nets in choices.items():
+            means.setdefault(word, []).append(sign * float(np.mean(nets)))
+    best = max(sorted(means), key=lambda word: float(np.mean(means[word])), default="")
+    for word in sorted(means.keys() - {best}):
+        both = [each for each in settings.values() if best in each and word in each]
+        if both:
+            over, under = ([v for each in both for v in each[w]] for w in (best, word))
+            found = paired_difference(over, under)
+            text = f"{best} over {word}: {unit.difference(found.mean, found.half_width)}"
+            yield Effect(name, text, found.mean, found.half_width)
 
 
 Level = tuple[str, float, float]  # word of the other parameter, difference, its standard error

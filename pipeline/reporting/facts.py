@@ -22,7 +22,7 @@ from pipeline.records.ensemble_record import Ensemble, read_ensemble
 from pipeline.records.time_plans import TimePlanned, read_times
 from pipeline.reporting.best_trials import Confidence, assess
 from pipeline.reporting.borders import Place, next_space, places
-from pipeline.reporting.effects import Effect, effects
+from pipeline.reporting.effects import Effect, effects, paired_effects
 from pipeline.reporting.net_pictures import draw_net
 from pipeline.reporting.prospect import outlook, used_seconds
 from pipeline.reporting.regression import Regression, fit_study, strongest
@@ -79,12 +79,15 @@ def gather(study: optuna.Study, paths: StudyPaths) -> Facts:
     facts.times = read_times(paths)
     with suppress(InputError):  # none was built, or it is damaged
         facts.ensemble = read_ensemble(paths.ensemble / "ensemble.json")
-    found = {name: _json(paths.evaluation / f"{name}.json") for name in EVALUATED}
-    facts.evaluation = {name: scores for name, scores in found.items() if scores is not None}
+    scores = {name: _json(paths.evaluation / f"{name}.json") for name in EVALUATED}
+    facts.evaluation = {name: each for name, each in scores.items() if each is not None}
     if not table.complete:
         return facts
     facts.regression = fit_study(table)
-    facts.effects = effects(table, facts.regression) if facts.regression else []
+    facts.effects = paired_effects(table)
+    told = {effect.name for effect in facts.effects}
+    found = effects(table, facts.regression) if facts.regression else []
+    facts.effects += [effect for effect in found if effect.name not in told]
     facts.names = strongest(table, facts.regression)
     _of_best(facts, paths)
     space = config.get("space") or {}

@@ -123,7 +123,10 @@ def mattered(facts: Facts) -> str:
             f"{len(study.complete)} complete trials are too few to tell the parameters' effects "
             "apart"
         )
-        parts.append(text(f"{words}; the pictures show what there is."))
+        rest = (
+            "their nets' differences are below" if facts.effects else "the pictures show the rest"
+        )
+        parts.append(text(f"{words}; {rest}."))
     else:
         explained = f"{facts.regression.explained:.0%}"
         words = (
@@ -136,6 +139,7 @@ def mattered(facts: Facts) -> str:
                 "interval."
             )
         )
+    if facts.effects:
         clear = [f"<b>{escape(e.name)}</b>: {escape(e.text)}" for e in facts.effects if e.clear]
         unclear = [
             f'<span class="unclear"><b>{escape(e.name)}</b>: {escape(e.text)} (not clear)</span>'
@@ -143,6 +147,7 @@ def mattered(facts: Facts) -> str:
             if not e.clear
         ]
         parts.append(bullets(clear + unclear))
+    if facts.regression is not None:
         parts.append(parameter_charts.importances(facts.regression))
     parts.append(parameter_charts.slices(study, facts.names))
     parts.append(parameter_charts.parallel(study, facts.names))
@@ -257,6 +262,9 @@ def methods(facts: Facts) -> str:
             "which favours the ranges where "
             "trials survive. The sampler chose the trials, so effects are adjusted associations, "
             "not proofs.",
+            "Where a choice was tried with several seeds or folds a trial and all else equal, its "
+            "effect is the mean difference, net by net, with the interval of Student's paired test "
+            "instead.",
             "Importance is each parameter's part in the explained variance (Pratt's measure); what "
             "is missing to 100 % is noise and what "
             "the model cannot say.",

@@ -45,6 +45,8 @@ def fingerprint(config: Config, space: Space, data_digest: str) -> Fingerprint:
         for key, value in (("seeds", config.study.seeds), ("folds", config.study.folds))
         if value != ADDED[""][key]
     }
+    if config.study.paired:
+        values["study.paired"] = True
     if config.study.prior:
         values["study.prior"] = list(config.study.prior)
         values["study.prior_trials"] = config.study.prior_trials

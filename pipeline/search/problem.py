@@ -23,7 +23,7 @@ from pipeline.configuration.searchable import SECTIONS
 from pipeline.search.space import Space
 
 # By what, and by how many nets, a trial is judged is part of a spec, wherever it is set.
-JUDGED_BY = ("study.objective", "study.top_k", "study.seeds", "study.folds")
+JUDGED_BY = ("study.objective", "study.top_k", "study.seeds", "study.folds", "study.paired")
 ALWAYS_SHOWN = (
     "model.name",
     "model.filters",
@@ -117,7 +117,8 @@ class Problem:
     ) -> Job:
         """Compose a trial. Raises InputError when the overrides do not fit together."""
         config = compose([*self.base, *overrides])
-        spec = spec_of(config, self.data, seed or (self.config.study.seed, number))
+        own = (self.config.study.seed, 0 if self.config.study.paired else number)
+        spec = spec_of(config, self.data, seed or own)
         return Job(
             number=number,
             name=trial_name(number, config),

@@ -14,6 +14,7 @@ from cnn_core.layers import (
     MaxPooling,
     MomentNormalization,
     ReLU,
+    Scaling,
     Sigmoid,
     Tanh,
 )
@@ -52,6 +53,7 @@ CASES: dict[str, Case] = {
     "moment_normalization width": Case(
         lambda: MomentNormalization("width"), (2, 8, 9), (2, 8, 9), ink=True
     ),
+    "scaling": Case(lambda: Scaling(2.5), (2, 3, 4), (2, 3, 4)),
     "relu": Case(ReLU, (2, 3, 4), (2, 3, 4)),
     "leaky_relu": Case(lambda: LeakyReLU(0.1), (2, 3, 4), (2, 3, 4)),
     "sigmoid": Case(Sigmoid, (5,), (5,)),
