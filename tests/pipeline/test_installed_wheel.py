@@ -44,6 +44,24 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
+# What a user's own script may look like: typed throughout, and with it what the packages give it.
+OWN_SCRIPT = """
+from cnn_core.errors import InputError
+from cnn_core.optimizers import OPTIMIZERS
+from pipeline.study import Study, sweep
+
+study: Study = sweep("experiment=smoke", root="outputs", budget={"trials": 8})
+names: list[str] = sorted(OPTIMIZERS)
+best = study.best
+overrides = list(best.overrides) if best else []
+try:
+    reveal_type(study.state)
+    reveal_type(study.resume("budget.trials=10"))
+except InputError as error:
+    print(error, names, overrides)
+"""
+
+
 def run_installed(site: Path, cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(site)}
     return subprocess.run(
@@ -82,3 +100,14 @@ def test_a_smoke_sweep_runs_from_the_wheel(installed: Path, tmp_path: Path) -> N
     assert (
         len((tmp_path / "outputs" / "smoke" / "leaderboard.csv").read_text().splitlines()) == 1 + 4
     )
+
+
+@pytest.mark.slow
+def test_a_users_script_is_typed_by_the_wheel(installed: Path, tmp_path: Path) -> None:
+    assert (installed / "cnn_core" / "py.typed").is_file()
+    assert (installed / "pipeline" / "py.typed").is_file()
+    (tmp_path / "own.py").write_text(OWN_SCRIPT)
+    done = run_installed(installed, tmp_path, "-m", "mypy", "--strict", "own.py")
+    assert done.returncode == 0, done.stdout
+    assert 'Revealed type is "str"' in done.stdout.replace("builtins.", "")
+    assert 'Revealed type is "pipeline.study.Study"' in done.stdout
