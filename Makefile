@@ -10,8 +10,9 @@ COMPILE := uv pip compile --universal --generate-hashes --no-emit-index-url --no
 EXTRAS := test export cluster dashboard browser dvc docs cmaes
 ARGS ?=
 # The tests that run on other Pythons and with the lowest versions too.
-QUICK := tests/core tests/pipeline/test_space.py tests/pipeline/test_records.py \
-  tests/pipeline/test_configuration_compose.py tests/pipeline/test_smoke_sweep_end_to_end.py
+QUICK := $(patsubst %,tests/core/test_%.py,checkpoint convolution data_npz layers losses model \
+  optimizers schedules training) $(patsubst %,tests/pipeline/test_%.py,space records \
+  configuration_compose smoke_sweep_end_to_end)
 TOOLS := .venv-audit
 MINUTES ?= 5
 SEED ?= 1
