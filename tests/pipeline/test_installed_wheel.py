@@ -62,7 +62,9 @@ except InputError as error:
 """
 
 
-def run_installed(site: Path, cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_installed(
+    site: Path, cwd: Path, *arguments: str, timeout_s: float = 300
+) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(site)}
     return subprocess.run(
         [sys.executable, *arguments],
@@ -70,7 +72,7 @@ def run_installed(site: Path, cwd: Path, *arguments: str) -> subprocess.Complete
         env=environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=timeout_s,
     )
 
 
@@ -107,7 +109,8 @@ def test_a_users_script_is_typed_by_the_wheel(installed: Path, tmp_path: Path) -
     assert (installed / "cnn_core" / "py.typed").is_file()
     assert (installed / "pipeline" / "py.typed").is_file()
     (tmp_path / "own.py").write_text(OWN_SCRIPT)
-    done = run_installed(installed, tmp_path, "-m", "mypy", "--strict", "own.py")
+    checking = ("-m", "mypy", "--strict", "own.py")
+    done = run_installed(installed, tmp_path, *checking, timeout_s=1200)
     assert done.returncode == 0, done.stdout
     assert 'Revealed type is "str"' in done.stdout.replace("builtins.", "")
     assert 'Revealed type is "pipeline.study.Study"' in done.stdout
