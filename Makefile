@@ -9,12 +9,18 @@ COMPILE := uv pip compile --universal --generate-hashes --no-emit-index-url --no
   --no-annotate --python-version 3.11
 EXTRAS := test export cluster dashboard browser dvc docs cmaes
 ARGS ?=
+# The tests that run on other Pythons and with the lowest versions too.
+QUICK := $(patsubst %,tests/core/test_%.py,checkpoint convolution data_npz layers losses model \
+  optimizers schedules training) $(patsubst %,tests/pipeline/test_%.py,space records \
+  configuration_compose smoke_sweep_end_to_end)
+TOOLS := .venv-audit
 MINUTES ?= 5
 SEED ?= 1
 WORKERS ?= 2
 unexport PYTHONDONTWRITEBYTECODE  # with it, every process would compile its imports again
 
-.PHONY: sweep test test-all lint types soak ui docs dvc lock bench clean help
+.PHONY: sweep test test-all test-pythons test-lowest lint types soak ui docs dvc lock audit sbom \
+  bench clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -37,6 +43,17 @@ test: $(VENV)/dev.stamp lint types  ## lint, types and every test but the slow o
 
 test-all: $(VENV)/dev.stamp  ## the slow tests: faults, browser, cluster, the wheel; a skip fails
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m slow --fail-on-skip $(ARGS)
+
+test-pythons:  ## a quick part of the tests on each other Python that is here (3.12, 3.13, 3.14)
+	.ci/pythons -n $(WORKERS) $(QUICK) $(ARGS)
+
+# The environment is made anew: what an earlier one held would hide a floor that is too low.
+test-lowest: $(TOOLS).stamp  ## the same tests with the lowest versions that pyproject.toml allows
+	$(TOOLS)/bin/uv pip compile -q --resolution lowest-direct --no-header --no-annotate \
+	  --python-version 3.11 pyproject.toml --extra test --extra export -o .venv-lowest.txt
+	$(TOOLS)/bin/uv venv -q --clear --python $(PYTHON) .venv-lowest
+	$(TOOLS)/bin/uv pip install -q --python .venv-lowest/bin/python -r .venv-lowest.txt
+	.venv-lowest/bin/python -m pytest -n $(WORKERS) -m "not slow" -p no:cacheprovider $(QUICK) $(ARGS)
 
 lint: $(VENV)/dev.stamp  ## style and the one-way import rule
 	$(BIN)/ruff check .
@@ -69,6 +86,23 @@ lock:  ## resolve the lock files again (needs uv)
 	$(COMPILE) pyproject.toml -o requirements/run.lock
 	$(COMPILE) pyproject.toml $(EXTRAS:%=--extra %) -c requirements/run.lock -o requirements/dev.lock
 	echo 'hatchling>=1.27' | $(COMPILE) - -c requirements/dev.lock -o requirements/build.lock
+	$(COMPILE) --group audit -o requirements/audit.lock
+
+$(TOOLS).stamp: requirements/audit.lock
+	test -x $(TOOLS)/bin/python || $(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --disable-pip-version-check -q --no-compile \
+	  --require-hashes -r requirements/audit.lock
+	touch $@
+
+# --strict: a package that the database does not know is a failure, not a pass.
+audit: $(TOOLS).stamp  ## known vulnerabilities of all locked versions (asks the network)
+	$(TOOLS)/bin/pip-audit --strict --disable-pip --require-hashes \
+	  -r requirements/dev.lock -r requirements/build.lock -r requirements/audit.lock $(ARGS)
+
+sbom: $(TOOLS).stamp $(VENV)/run.stamp  ## dist/sbom.json: what .venv holds, as CycloneDX
+	mkdir -p dist
+	$(TOOLS)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	  --of JSON -o dist/sbom.json $(VENV)
 
 clean:  ## remove what the targets built; outputs/ stays
-	rm -rf $(VENV) .venv-bench dist site .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-* dist site .pytest_cache .mypy_cache .ruff_cache

@@ -21,10 +21,10 @@ import numpy as np
 from pipeline import events
 from pipeline.events import Event, State
 from pipeline.redact import redacted
-from pipeline.structured_text import parse_json
+from pipeline.structured_text import OWN_FILE, parse_json
 
 FILE_NAME = "events.jsonl"
-_APPENDING = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+_APPENDING = os.O_RDWR | os.O_CREAT | os.O_APPEND | OWN_FILE
 
 EVENT_TYPES: dict[str, type[Event]] = {
     kind.__name__: kind
@@ -156,7 +156,8 @@ def _cut_torn_line(descriptor: int) -> None:
     position = size
     while position > 0:
         start = max(0, position - 65536)
-        newline = os.pread(descriptor, position - start, start).rfind(b"\n")
+        os.lseek(descriptor, start, os.SEEK_SET)
+        newline = os.read(descriptor, position - start).rfind(b"\n")
         if newline >= 0:
             position = start + newline + 1
             break

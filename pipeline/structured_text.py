@@ -20,6 +20,8 @@ MOST_BYTES = 64 << 20
 MOST_YAML_BYTES = 4 << 20  # its parser takes a minute for so much
 MOST_DEPTH = 60
 MOST_DIGITS = 40  # of a whole number: seeds are large, nothing that counts is
+# Flags to open a file of ours, as far as the system has them: no link, the bytes as they are.
+OWN_FILE = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"))
 _FORMULA = re.compile(r"[=+\-@\t\r]")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?:inf|nan)", re.ASCII)
 
@@ -128,7 +130,7 @@ def append_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[objec
     if path.is_symlink():
         raise InputError(f"{path.name}: must be a file of its own, got {path}, a link")
     path.parent.mkdir(parents=True, exist_ok=True)
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | OWN_FILE
     with os.fdopen(os.open(path, flags, 0o666), "ab") as file:
         head = [] if os.fstat(file.fileno()).st_size else [header]
         file.write(csv_lines([*head, *rows]).encode())

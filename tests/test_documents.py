@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", ROOT / "README.ja.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
 PACKAGES = ("cnn_core", "pipeline", "benchmarks", "tests")
 FOLDERS = (*PACKAGES, "conf", "docs")
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
@@ -19,6 +19,8 @@ LOG = ROOT / "docs" / "LOG.md"
 WRITTEN_BY_HAND = (
     "README.md",
     "README.ja.md",
+    "SECURITY.md",
+    "docs/DEPENDENCIES.md",
     "docs/LOG.md",
     "docs/PLUGINS.md",
     "docs/SCALING.md",
@@ -128,3 +130,13 @@ def test_a_comment_that_points_to_the_log_names_one_of_its_topics() -> None:
             pointed[f"{path.relative_to(ROOT)}{topic}"] = topic.removeprefix(", ")
     assert pointed
     assert {place: topic for place, topic in pointed.items() if topic not in topics()} == {}
+
+
+def test_each_promise_of_the_security_page_names_a_test_that_is_there() -> None:
+    text = (ROOT / "SECURITY.md").read_text()
+    promises = re.split(r"^- ", text, flags=re.MULTILINE)[1:]
+    named = re.findall(r"`(test_\w+)`", text)
+    sources = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert len(named) > 12
+    assert [name for name in named if f"def {name}(" not in sources] == []
+    assert [part for part in promises if "`test_" not in part and "Not promised" not in part] == []

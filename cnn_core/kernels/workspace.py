@@ -17,8 +17,8 @@ DEFAULT_CACHE_BYTES = 1 << 20
 def cache_bytes() -> int:
     """Return the size of one core's second-level cache; 1 MiB where the system does not tell."""
     try:
-        size = os.sysconf("SC_LEVEL2_CACHE_SIZE")
-    except (AttributeError, ValueError, OSError):
+        size = os.sysconf("SC_LEVEL2_CACHE_SIZE") if hasattr(os, "sysconf") else 0
+    except (ValueError, OSError):
         size = 0
     if size <= 0:
         listed = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")

@@ -8,7 +8,9 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-ENDING = (signal.SIGTERM, signal.SIGHUP)
+# Windows has no SIGHUP.
+HANG_UP: signal.Signals | None = getattr(signal, "SIGHUP", None)
+ENDING = tuple(number for number in (signal.SIGTERM, HANG_UP) if number is not None)
 
 
 class RunFailed(RuntimeError):  # noqa: N818 - named like the other ways a run ends

@@ -127,7 +127,7 @@ def _kill(dask_worker: Any) -> None:
     import signal
 
     if dask_worker.pid is not None:
-        os.kill(dask_worker.pid, signal.SIGKILL)
+        os.kill(dask_worker.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
 
 
 def _suspicious(key: str, dask_scheduler: Any) -> int:

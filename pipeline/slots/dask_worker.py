@@ -3,8 +3,9 @@ wherever this machine keeps them.
 """
 
 import contextlib
+import mmap
 import os
-import resource
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -13,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from cnn_core.data.prepared import DataAbsentError, open_prepared
+from cnn_core.errors import InputError
 from cnn_core.spec import DataSpec, Spec
 from pipeline.slots import worker
+from pipeline.slots.file_lock import not_here
 
 TOPIC = "cnn-sweep"
-BEFORE = resource.getrlimit(resource.RLIMIT_AS)
 FILES = ("images.npy", "labels.npy", "manifest.json")
 
 
@@ -49,21 +51,34 @@ def limited(memory_mb: int | None) -> Iterator[None]:
     if memory_mb is None:
         yield
         return
-    limit, hard = own_bytes() + memory_mb * 2**20, BEFORE[1]
+    if sys.platform == "win32":
+        raise InputError(not_here("slots.memory_mb"))
+    import resource
+
+    before = limits_before()
+    limit, hard = own_bytes() + memory_mb * 2**20, before[1]
     resource.setrlimit(
         resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard)
     )
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_AS, BEFORE)
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@cache
+def limits_before() -> tuple[int, int]:
+    """Return this process's limits of its address space (bytes) before its first call."""
+    import resource
+
+    return resource.getrlimit(resource.RLIMIT_AS) if sys.platform != "win32" else (-1, -1)
 
 
 @cache
 def own_bytes() -> int:
     """Return the address space that this process took before its first call."""
     status = Path("/proc/self/statm")
-    return int(status.read_text().split()[0]) * resource.getpagesize() if status.exists() else 0
+    return int(status.read_text().split()[0]) * mmap.PAGESIZE if status.exists() else 0
 
 
 def kernels() -> str:
@@ -77,6 +92,10 @@ def store() -> Path:
     """Return this machine's folder of data that coordinators have sent; only this user can write
     it.
     """
+    if sys.platform == "win32":  # where each user has a temporary folder of his own
+        folder = Path(tempfile.gettempdir()) / "cnn-sweep"
+        folder.mkdir(exist_ok=True)
+        return folder
     folder = Path(tempfile.gettempdir()) / f"cnn-sweep-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid():

@@ -5,13 +5,13 @@ Also clears what a killed coordinator may leave behind: stopped workers, and nam
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import math
 import os
 import platform
 import stat
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from cnn_core.errors import InputError
+from pipeline.slots.file_lock import lock_file
 from pipeline.slots.worker import STUDY_MARK
-from pipeline.structured_text import parse_json
+from pipeline.structured_text import OWN_FILE, parse_json
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -91,9 +92,9 @@ class OwnerLock:
 
     def acquire(self) -> None:
         """Take the study. Raises InputError naming the owner when another coordinator has it."""
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | OWN_FILE, 0o644)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_file(descriptor)
         except BlockingIOError:
             found = _read(descriptor)
             os.close(descriptor)
@@ -117,7 +118,8 @@ class OwnerLock:
         """Overwrite in place: a rename would leave the lock on a file that nobody sees."""
         assert self._descriptor is not None
         try:
-            os.pwrite(self._descriptor, (json.dumps(content).ljust(300) + "\n").encode(), 0)
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+            os.write(self._descriptor, (json.dumps(content).ljust(300) + "\n").encode())
         except OSError:  # a full disk: the lock still holds, but does not name its owner
             os.ftruncate(self._descriptor, 0)
 
@@ -141,7 +143,7 @@ def is_locked(path: Path) -> bool:
         return False
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        lock_file(descriptor, shared=True)
         return False
     except BlockingIOError:
         return True
@@ -151,7 +153,8 @@ def is_locked(path: Path) -> bool:
 
 def _read(descriptor: int) -> Owner | None:
     try:
-        content = parse_json(os.pread(descriptor, 4096, 0))
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        content = parse_json(os.read(descriptor, 4096))
         if content.pop("released", False):
             return None
         owner = Owner(**content)
@@ -220,6 +223,8 @@ def find_semaphores(owner: Owner) -> list[Path]:
     """Return the semaphores in shared memory that this owner's loky made and left: of a process of
     this machine and boot that has ended, this user's, and made while it ran.
     """
+    if sys.platform == "win32":
+        return []
     here = (owner.host, owner.boot) == (platform.node(), boot_id())
     if not here or not owner.is_well_formed() or psutil.pid_exists(owner.pid):
         return []  # what lives under this pid now may be another's

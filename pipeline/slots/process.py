@@ -9,6 +9,7 @@ import contextlib
 import os
 import re
 import signal
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -22,13 +23,16 @@ from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.backend import resource_tracker as loky_tracker
 from joblib.externals.loky.process_executor import ShutdownExecutorError, _ExecutorManagerThread
 
+from cnn_core.errors import InputError
 from pipeline.configuration import Config
+from pipeline.configuration.termination import ENDING
 from pipeline.slots import worker
+from pipeline.slots.file_lock import not_here
 from pipeline.slots.slot import CallFailed, Machine, Result, TimedOut, WorkerDied, WorkerSettings
 
 PINS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 START_S = 60.0  # a worker that has not answered by then never will
-SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+SIGNALS = {signal.SIGINT, *ENDING}
 
 
 _add_items = _ExecutorManagerThread.add_call_item_to_queue
@@ -71,8 +75,11 @@ def signals_blocked() -> Iterator[None]:
     """Block SIGINT, SIGTERM and SIGHUP in this thread: a process started meanwhile inherits the
     mask, so only the coordinator receives them.
 
-    (Ignoring them in the worker's initializer would leave a window while it starts.)
+    (Ignoring them in the worker's initializer would leave a window while it starts.) Raises
+    InputError on a system without such masks: no worker is started there.
     """
+    if sys.platform == "win32":
+        raise InputError(not_here("worker processes, which are started with signals blocked"))
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType, TracebackType
 
+from pipeline.configuration.termination import ENDING, HANG_UP
+
 INTERRUPTED = 130
 TERMINATED = 143
 HUNG_UP = 129
@@ -69,9 +71,9 @@ class SignalHandling:
     def __enter__(self) -> "SignalHandling":
         self._before = {
             number: signal.signal(number, self._handle)
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+            for number in (signal.SIGINT, *ENDING)
             if threading.current_thread() is threading.main_thread()
-            and (number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN)
+            and (number != HANG_UP or signal.getsignal(number) is not signal.SIG_IGN)
         }
         return self
 
@@ -92,7 +94,7 @@ class SignalHandling:
     def _request(self, number: int) -> None:
         if number == signal.SIGTERM:
             self._stop.request("SIGTERM", TERMINATED, now=True)
-        elif number == signal.SIGHUP:
+        elif number == HANG_UP:
             self._stop.request("SIGHUP", HUNG_UP, now=True)
         elif self._stop.requested:
             self._stop.request("interrupted", INTERRUPTED, now=True)

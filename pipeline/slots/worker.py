@@ -5,7 +5,6 @@ import math
 import os
 import platform
 import re
-import resource
 import sys
 import threading
 import time
@@ -31,7 +30,9 @@ def begin(coordinator_pid: int, memory_mb: int | None) -> None:
     The coordinator's pid is passed in: os.getppid() would already differ here if the coordinator
     had died.
     """
-    if memory_mb is not None:
+    if memory_mb is not None and sys.platform != "win32":  # there no worker is started
+        import resource
+
         limit = memory_mb * 2**20
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     threading.Thread(target=_watch, args=(coordinator_pid,), name="watchdog", daemon=True).start()

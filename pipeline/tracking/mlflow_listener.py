@@ -173,7 +173,8 @@ class _Process:
             bufsize=0,
         )
         assert child.stdin is not None
-        os.set_blocking(child.stdin.fileno(), False)
+        if sys.platform != "win32":  # where no sweep runs
+            os.set_blocking(child.stdin.fileno(), False)
         with self._lock:
             self._child = child
         settings = asdict(replace(self._target, uri=self._target.address))

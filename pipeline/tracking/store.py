@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import logging
 import os
@@ -18,6 +17,8 @@ from typing import TYPE_CHECKING
 from cnn_core.errors import InputError
 from pipeline.files import sqlite_file, sqlite_url
 from pipeline.redact import redact
+from pipeline.slots.file_lock import lock_file
+from pipeline.structured_text import OWN_FILE
 from pipeline.tracking.artifact_addresses import ARTIFACTS, STORE, bring_home, is_own_store
 
 if TYPE_CHECKING:
@@ -266,9 +267,9 @@ def _experiment(client: "MlflowClient", name: str, artifacts: str | None, uri: s
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock file at `path`, waiting for another holder; a process that dies releases it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | OWN_FILE, 0o644)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lock_file(descriptor, wait=True)
         yield
     finally:
         os.close(descriptor)

@@ -44,7 +44,27 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
-def run_installed(site: Path, cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+# What a user's own script may look like: typed throughout, and with it what the packages give it.
+OWN_SCRIPT = """
+from cnn_core.errors import InputError
+from cnn_core.optimizers import OPTIMIZERS
+from pipeline.study import Study, sweep
+
+study: Study = sweep("experiment=smoke", root="outputs", budget={"trials": 8})
+names: list[str] = sorted(OPTIMIZERS)
+best = study.best
+overrides = list(best.overrides) if best else []
+try:
+    reveal_type(study.state)
+    reveal_type(study.resume("budget.trials=10"))
+except InputError as error:
+    print(error, names, overrides)
+"""
+
+
+def run_installed(
+    site: Path, cwd: Path, *arguments: str, timeout_s: float = 300
+) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(site)}
     return subprocess.run(
         [sys.executable, *arguments],
@@ -52,7 +72,7 @@ def run_installed(site: Path, cwd: Path, *arguments: str) -> subprocess.Complete
         env=environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=timeout_s,
     )
 
 
@@ -145,3 +165,15 @@ def test_the_wheels_net_trains_with_nothing_but_numpy(installed: Path, tmp_path:
     assert missing == "sklearn", "only the estimator asks for it"
     file, accuracy, loaded = found.split()
     assert file.startswith(str(installed)) and float(accuracy) > 0.9 and loaded == "False"
+
+
+@pytest.mark.slow
+def test_a_users_script_is_typed_by_the_wheel(installed: Path, tmp_path: Path) -> None:
+    assert (installed / "cnn_core" / "py.typed").is_file()
+    assert (installed / "pipeline" / "py.typed").is_file()
+    (tmp_path / "own.py").write_text(OWN_SCRIPT)
+    checking = ("-m", "mypy", "--strict", "own.py")
+    done = run_installed(installed, tmp_path, *checking, timeout_s=1200)
+    assert done.returncode == 0, done.stdout
+    assert 'Revealed type is "str"' in done.stdout.replace("builtins.", "")
+    assert 'Revealed type is "pipeline.study.Study"' in done.stdout
