@@ -69,8 +69,8 @@ def front_of(table: StudyTable) -> set[int]:
     for score in sorted(set(scores.values()), reverse=True):  # only an earlier one may dominate
         if not any(_dominates(other, score) for other in reversed(front)):
             front.append(score)
-    best = set(front)
-    return {number for number, score in scores.items() if score in best}
+    leading = set(front)
+    return {number for number, score in scores.items() if score in leading}
 
 
 def best_of(table: StudyTable) -> TrialRow | None:
