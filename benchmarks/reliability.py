@@ -32,7 +32,10 @@ PREAMBLE = """# What is promised, and by which command it is checked
 | the same study to the bit, with any number of slots | `python -m benchmarks.bits` |
 
 Each section below was written by the command that it names. On a machine that others use,
-processor time says what something costs; seconds are those that one waits.
+processor time says what something costs; seconds are those that one waits. Processor time is that
+of a command and of all that it starts; growth, descriptors and threads go from the first quarter of
+its work, begun after its imports, to the last; "left behind" counts processes and files in shared
+memory.
 """
 
 
