@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.document import DOCS, command_of, write_section
 from benchmarks.environment import machine, restart_unpinned
 from benchmarks.reliability_parts import CASES
-from benchmarks.reliability_parts.case import Case, Trial, section
+from benchmarks.reliability_parts.case import Trial, section
 from benchmarks.reliability_parts.meter import metered
 
 PAGE = DOCS / "RELIABILITY.md"
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory(prefix=f"reliability-{name}-") as folder:
             trial = Trial(Path(folder), options.scale, metered)
             CASES[name].measure(trial)
-        text = section(CASES[name], trial, heading(command, CASES[name], options.scale))
+        text = section(CASES[name], trial, heading(command, options.scale))
         print(f"{text}\n", flush=True)
         wrong += len(trial.wrong)
         if options.write:
@@ -59,12 +59,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if wrong else 0
 
 
-def heading(command: str, case: Case, scale: float) -> list[str]:
+def heading(command: str, scale: float) -> str:
     """Return what a section begins with: command, machine, load, and which part was run."""
     load, cores = os.getloadavg()[2], os.cpu_count() or 1
     shared = f"; load {load:.1f} on {cores} cores, so seconds are longer" if load > cores else ""
     part = "" if scale == 1 else f" Run at {scale:g} of the full size."
-    return [f"`{command}`: {machine()}{shared}.{part}"]
+    return f"`{command}`: {machine()}{shared}.{part}"
 
 
 if __name__ == "__main__":

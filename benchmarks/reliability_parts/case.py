@@ -1,5 +1,6 @@
 """A case of load or size: commands, what each of them took, and what must hold at the end."""
 
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,9 +95,17 @@ def cells(what: str, size: tuple[int, str], ended: Ended) -> list[str]:
     ]
 
 
-def section(case: Case, trial: Trial, heading: Sequence[str]) -> str:
+def section(case: Case, trial: Trial, heading: str) -> str:
     """Return the text of a case's section: `heading` says command, machine, load and scale."""
-    held = [f"- {sentence}" for sentence in trial.found]
-    wrong = [f"- **Does not hold:** {sentence}" for sentence in trial.wrong]
-    lists = ["\n".join([*held, *wrong])] if held or wrong else []
-    return "\n\n".join([*heading, case.about, markdown_table(HEAD, trial.rows), *lists])
+    wrong = [f"**Does not hold:** {sentence}" for sentence in trial.wrong]
+    points = [filled(f"- {point}", indent="  ") for point in [*trial.found, *wrong]]
+    parts = [filled(heading), filled(case.about), markdown_table(HEAD, trial.rows)]
+    return "\n\n".join([*parts, "\n".join(points)])
+
+
+def filled(text: str, indent: str = "") -> str:
+    """Return prose in lines of at most 100 characters."""
+    wrapper = textwrap.TextWrapper(
+        100, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    return wrapper.fill(text)
