@@ -44,7 +44,7 @@ class Trial:
         """Add the row of a command that has ended, whose exit code was to be `code`."""
         self.rows.append(cells(what, size, ended))
         if ended.code != code:
-            self.wrong.append(f"{what}: exit code {ended.code}")
+            self.wrong.append(f"{what}: exit code {ended.code} ({ended.said})")
         if ended.left:
             self.wrong.append(f"{what} left behind: {', '.join(ended.left)}")
 

@@ -20,6 +20,7 @@ from pathlib import Path
 import psutil
 
 EVERY_S = 0.2
+LINES = 4
 SHARED_MEMORY = Path("/dev/shm")
 BEGUN = "METER_BEGUN"  # environment variable: the file that a watched process makes
 
@@ -45,6 +46,7 @@ class Ended:
     processor_s: float
     looks: Sequence[Look]
     left: Sequence[str]
+    said: str = ""  # the last lines that it printed
     warm: int | None = None  # the first look after it had begun; None: it never said so
 
     @property
@@ -112,13 +114,16 @@ def begun() -> None:
 
 
 def metered(module: str, words: Sequence[str]) -> Ended:
-    """Run ``python -m module words`` to its end, its output thrown away but for errors."""
+    """Run ``python -m module words`` to its end; of its output the last lines are kept."""
     began = time.perf_counter()
     command = [sys.executable, "-m", module, *words]
     with tempfile.TemporaryDirectory(prefix="meter-") as folder:
-        mark = Path(folder) / "begun"
+        mark, printed = Path(folder) / "begun", Path(folder) / "printed"
         environment = {**os.environ, BEGUN: str(mark)}
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment) as process:
+        with (
+            printed.open("w") as out,
+            subprocess.Popen(command, stdout=out, env=environment) as process,
+        ):
             watch, ended = Watch(psutil.Process(process.pid), mark), threading.Event()
             thread = threading.Thread(target=watch.run, args=(ended,))
             thread.start()
@@ -127,5 +132,7 @@ def metered(module: str, words: Sequence[str]) -> Ended:
             seconds = time.perf_counter() - began
             ended.set()
             thread.join()
+        said = "; ".join(printed.read_text(errors="replace").splitlines()[-LINES:])
     used_s = usage.ru_utime + usage.ru_stime
-    return Ended(process.returncode, seconds, used_s, watch.looks, watch.left(), watch.warm)
+    left = watch.left()
+    return Ended(process.returncode, seconds, used_s, watch.looks, left, said, watch.warm)

@@ -87,6 +87,7 @@ TRIALS = Case(
     about="The sweep's own command with a slot that computes a trial's values without training, "
     "three epochs each, with the journal and MLflow only where the row says so, and then the "
     "commands that read the study. A unit is a trial; the lines below give the processor time of "
-    "a call of the queue.",
+    "a call of the queue. What TPE itself takes grows with the trials that it learns from "
+    "([Scaling out](SCALING.md#what-it-costs)).",
     measure=measure,
 )

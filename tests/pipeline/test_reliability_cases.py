@@ -76,7 +76,7 @@ def test_the_clock_jumps_to_the_next_that_wakes() -> None:
 
 def test_the_meter_sees_growth_and_what_is_left_behind() -> None:
     looks = [Look(memory=m * 10**6, descriptors=4, threads=2, beside=0) for m in range(1, 9)]
-    ended = Ended(0, 2.0, 1.0, looks, ["process 7"], warm=0)
+    ended = Ended(0, 2.0, 1.0, looks, ["process 7"], "why", warm=0)
     assert ended.peak == 8 * 10**6
     assert ended.quarters("memory") == (1.5e6, 7.5e6)
     assert ended.quarters("descriptors") == (4, 4)
@@ -87,4 +87,4 @@ def test_the_meter_sees_growth_and_what_is_left_behind() -> None:
         "4 units", "2.0", "1.0", "250.00", "8", "+6.0",
     ]  # fmt: skip
     trial.step("a step", (4, "units"), "module", code=3)
-    assert trial.wrong[1] == "a step: exit code 0"
+    assert trial.wrong[1] == "a step: exit code 0 (why)"
