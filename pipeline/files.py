@@ -124,7 +124,8 @@ def sqlite_file(url: str) -> Path | None:
 
 
 def unsound_sqlite(file: Path, timeout_s: float = 10.0) -> str:
-    """Return what is wrong with a database file, "" for a sound one.
+    """Return what is wrong with a database file, "" for a sound one, or for one whose writer was
+    killed in a transaction: who writes to it next takes that back.
 
     Raises sqlite3.OperationalError where another program has locked it.
     """
@@ -136,6 +137,8 @@ def unsound_sqlite(file: Path, timeout_s: float = 10.0) -> str:
     except sqlite3.DatabaseError as error:
         if "locked" in str(error):
             raise
+        if error.sqlite_errorname == "SQLITE_READONLY_ROLLBACK":
+            return ""
         answer = str(error)
     return "" if answer == "ok" else answer
 

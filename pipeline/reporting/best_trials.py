@@ -60,14 +60,17 @@ def front_of(table: StudyTable) -> set[int]:
         return set() if best is None else {best.number}
     signs = [1.0 if direction == "maximize" else -1.0 for direction in table.directions]
     scores = {
-        trial.number: [sign * value for sign, value in zip(signs, trial.objective, strict=True)]
+        trial.number: tuple(
+            sign * value for sign, value in zip(signs, trial.objective, strict=True)
+        )
         for trial in table.complete
     }
-    return {
-        number
-        for number, score in scores.items()
-        if not any(_dominates(other, score) for other in scores.values())
-    }
+    front: list[tuple[float, ...]] = []
+    for score in sorted(set(scores.values()), reverse=True):  # only an earlier one may dominate
+        if not any(_dominates(other, score) for other in reversed(front)):
+            front.append(score)
+    leading = set(front)
+    return {number for number, score in scores.items() if score in leading}
 
 
 def best_of(table: StudyTable) -> TrialRow | None:
@@ -160,7 +163,9 @@ def optimism(values: Sequence[float] | np.ndarray, noise: float, *, seed: int = 
     spread = float(observed.var(ddof=1))
     kept = max(0.0, 1.0 - noise**2 / spread) if spread > 0 else 0.0
     truth = observed.mean() + math.sqrt(kept) * (observed - observed.mean())
-    rng = np.random.default_rng(seed)
-    drawn = truth + noise * rng.standard_normal((_REPLAYS, len(truth)))
-    winners = drawn.argmax(axis=1)
-    return float((drawn.max(axis=1) - truth[winners]).mean())
+    rng, excess = np.random.default_rng(seed), np.empty(_REPLAYS)
+    for replay in range(_REPLAYS):  # one by one: of many trials all at once would not fit memory
+        drawn = truth + noise * rng.standard_normal(len(truth))
+        winner = int(drawn.argmax())
+        excess[replay] = drawn[winner] - truth[winner]
+    return float(excess.mean())

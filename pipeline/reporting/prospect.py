@@ -152,7 +152,9 @@ def _alike(values: Sequence[float | None]) -> Sequence[float | None]:
     before, after = _complete(values[:half]), _complete(values[half:])
     if len(before) < FEWEST or len(after) < FEWEST:
         return values
-    wins = np.mean(np.sign(after[:, None] - before[None, :]) / 2 + 0.5)
+    ordered = np.sort(before)  # not a table of all pairs: of 10,000 trials that is gigabytes
+    beaten = [np.searchsorted(ordered, after, side).sum() for side in ("left", "right")]
+    wins = sum(beaten) / 2 / (len(before) * len(after))  # a tie is half a win
     spread = math.sqrt((len(before) + len(after) + 1) / (12.0 * len(before) * len(after)))
     return values[half:] if wins - 0.5 > _CLEAR_Z * spread else values
 

@@ -164,15 +164,15 @@ def table_of(study: "optuna.Study", folder: Path, events: Sequence[Event] = ()) 
         study.study_name, folder, tuple(d.name.lower() for d in study.directions), []
     )
     _read_events(events, rows, table)
+    attributes = study.user_attrs  # once: each look asks the database
     for frozen in study.get_trials(deepcopy=False):
         row = rows.setdefault(frozen.number, TrialRow(frozen.number))
         _read_optuna(frozen, row)
-        if is_foreign(frozen, study.user_attrs):
+        if is_foreign(frozen, attributes):
             row.foreign = FOREIGN
         elif FORKED_FROM in frozen.user_attrs:
-            row.foreign = "taken over from study {} as trial {}".format(
-                *frozen.user_attrs[FORKED_FROM]
-            )
+            origin, number = frozen.user_attrs[FORKED_FROM]
+            row.foreign = f"taken over from study {origin} as trial {number}"
         table.distributions.update(frozen.distributions)
     table.trials = [rows[number] for number in sorted(rows)]
     return table

@@ -143,6 +143,7 @@ class LockstepJobs(SearchJobs):
         if live:
             self._epoch += 1
         elif self._goes_on():
+            self._decided.clear()  # each holds a whole copy of the study
             self._round, self._epoch = self._new_round(), 1
         if not self._live():
             return False

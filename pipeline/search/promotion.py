@@ -17,6 +17,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.events import State
 
@@ -220,13 +221,24 @@ def crossing_noise(curves: Sequence[Mapping[int, float]]) -> float:
     """Return what noise makes of the distance between two curves (epoch -> score): the 90th
     percentile over the pairs that cross twice or more, at the last epoch of both; 0 without one.
     """
-    distances = []
-    for one, other in itertools.combinations(curves, 2):
-        gaps = [one[epoch] - other[epoch] for epoch in sorted(one.keys() & other.keys())]
-        signs = [gap > 0 for gap in gaps if gap != 0]
-        if sum(a != b for a, b in itertools.pairwise(signs)) >= CROSSINGS:
-            distances.append(abs(gaps[-1]))
-    return float(np.percentile(distances, PERCENTILE)) if distances else 0.0
+    epochs = sorted(set().union(*curves))
+    table = np.array([[curve.get(epoch, math.nan) for epoch in epochs] for curve in curves])
+    distances = [_crossing_gaps(table[k] - table[k + 1 :]) for k in range(len(curves) - 1)]
+    found = np.concatenate([np.empty(0), *distances])
+    return float(np.percentile(found, PERCENTILE)) if len(found) else 0.0
+
+
+def _crossing_gaps(gaps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the last distances of the pairs that cross often; gaps: (pairs, epochs), nan where one
+    of the two has no score.
+    """
+    last, above, crossings = np.zeros((3, len(gaps)))  # above: the last sign that was not 0
+    for gap in gaps.T:
+        sign = np.sign(np.nan_to_num(gap))
+        crossings += sign * above < 0
+        above = np.where(sign == 0, above, sign)
+        last = np.where(np.isnan(gap), last, gap)
+    return np.abs(last[crossings >= CROSSINGS])
 
 
 def _otherwise(rule: PromotionRule, table: Table, *, more: bool) -> Promotion | Turn:

@@ -58,7 +58,7 @@ class TrialQueue:
         self.first_failure = ""
         # why the study may end before it has all its trials, and what said so
         self.enough = ""
-        self.may_end: Callable[[Sequence[FrozenTrial]], str] = lambda trials: ""
+        self.may_end: Callable[[Sequence[FrozenTrial]], str] | None = None
         # slot-seconds spent waiting, with no trial left, in case one in flight fails
         self.idle_s = 0.0
         self._max_failed = max_failed
@@ -228,6 +228,8 @@ class TrialQueue:
         """Ask for no more trials than there are if they say that the study may end; with `at_rest`
         only where none is left to go on with.
         """
+        if self.may_end is None:
+            return
         with self._changed:
             with storage_errors():
                 trials = self.study.get_trials(deepcopy=False)

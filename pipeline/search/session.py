@@ -112,7 +112,8 @@ def open_session(problem: Problem, slots: int, clock: StudyClock) -> Session:
     if config.sampler.name == "grid":
         total = min(total or len(grid(space)), len(grid(space)))
     queue = TrialQueue(study, total, stop, config.budget.max_failed, rule)
-    queue.may_end = GainRule.of(problem).reason
+    if config.budget.gain is not None:  # or every trial would look at all before it for nothing
+        queue.may_end = GainRule.of(problem).reason
     queue.end_early(at_rest=True)
     return Session(
         problem,

@@ -44,6 +44,7 @@ class ReplayedTrial:
     name: str = ""
     retries: int = 0
     worker_pid: int | None = None
+    was_paused: bool = False  # so it may go on although it was told pruned
     epochs: dict[int, EpochDone] = field(default_factory=dict)
     unsent: list["Metric"] = field(default_factory=list)
     unsent_tags: dict[str, object] = field(default_factory=dict)
@@ -77,6 +78,7 @@ class Replay:
         self._before: dict[str, str] = {}
         self._given: dict[str, str] = {}
         self._unnamed: set[int] = set()  # runs created without their trial's name
+        self._gathered: set[int] = set()  # trials that have something to send
         self._handlers: Mapping[type[Event], Callable[[Any], None]] = {
             StudyStarted: self._start_study,
             TrialStarted: self._start_trial,
@@ -100,6 +102,10 @@ class Replay:
         self._runs.removed(self._trials)
 
     def remember(self, event: Event) -> None:
+        self._note(event)
+        self._forget(event)
+
+    def _note(self, event: Event) -> None:
         match event:
             case StudyStarted():
                 self._study, self._before = event, self._given
@@ -111,15 +117,25 @@ class Replay:
             case TrialRetried(number=number):
                 self._trial(number).retries += 1
 
+    def _forget(self, event: Event) -> None:
+        """Drop the epochs of a trial that has ended for good: a long study's would fill memory."""
+        if isinstance(event, TrialEnded):
+            trial = self._trial(event.number)
+            trial.was_paused |= event.state == "PAUSED"
+            lasting = ("COMPLETE", "FAIL") if trial.was_paused else ("COMPLETE", "FAIL", "PRUNED")
+            if event.state in lasting:
+                trial.epochs.clear()
+
     def apply(self, event: Event) -> None:
-        self.remember(event)
+        self._note(event)
         if getattr(event, "number", None) not in self._runs.deleted:
             self._handlers[type(event)](event)
+        self._forget(event)
 
     def flush(self) -> None:
         """Send the metrics gathered so far."""
-        for trial in self._trials.values():
-            self._send(trial)
+        for number in sorted(self._gathered):
+            self._send(self._trial(number))
 
     def _send(self, trial: ReplayedTrial, last: Sequence["Metric"] = ()) -> None:
         """Send a trial's gathered metrics and tags, and `last`, in as few calls as possible."""
@@ -136,6 +152,7 @@ class Replay:
             del metrics[:METRICS_PER_CALL]
             trial.unsent_tags = {}
         trial.unsent = []
+        self._gathered.discard(trial.number)
 
     def _trial(self, number: int) -> ReplayedTrial:
         return self._trials.setdefault(number, ReplayedTrial(number))
@@ -197,6 +214,7 @@ class Replay:
 
     def _epoch(self, event: EpochDone) -> None:
         trial = self._trial(event.number)
+        self._gathered.add(event.number)
         if event.worker_pid != trial.worker_pid:
             trial.unsent_tags["worker_pid"] = trial.worker_pid = event.worker_pid
         if trial.epochs[event.epoch] is event:

@@ -4,6 +4,7 @@ trial's when the study ends.
 
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,11 +85,15 @@ def study_artifacts(folder: Path, name: str) -> Artifacts:
 
 def best_artifacts(folder: Path) -> Artifacts:
     """File name -> picture of the net of a study's best trial; empty where its weights were not
-    kept.
+    kept, or cannot be used: the runs are worth more than a picture.
     """
+    from cnn_core.errors import InputError
     from pipeline.reporting.net_pictures import draw_net
 
-    return draw_net(folder).files() if TrialPaths(folder).weights.is_file() else {}
+    if TrialPaths(folder).weights.is_file():
+        with suppress(InputError, OSError, ValueError, KeyError):
+            return draw_net(folder).files()
+    return {}
 
 
 def _history_csv(history: Mapping[int, Mapping[str, float]]) -> str:

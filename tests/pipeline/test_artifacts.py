@@ -2,7 +2,10 @@
 
 import hashlib
 import os
+import shutil
+import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from pipeline.files import (
     atomic_write_text,
     sha256_bytes,
     sha256_file,
+    unsound_sqlite,
     writable_file,
     writable_folder,
 )
@@ -111,3 +115,18 @@ def test_names_in_a_studys_folder(tmp_path: Path) -> None:
         "best.yaml",
         "report.html",
     }
+
+
+def test_a_database_whose_writer_was_killed_in_a_transaction_is_sound(tmp_path: Path) -> None:
+    file, killed = tmp_path / "a.db", tmp_path / "killed.db"
+    with closing(sqlite3.connect(file)) as writer:
+        writer.execute("create table t (a)")
+        writer.execute("pragma cache_size = 5")
+        writer.executemany("insert into t values (?)", [("x" * 500,)] * 2000)
+        for end in ("", "-journal"):  # as they are in the midst of it
+            shutil.copy(f"{file}{end}", f"{killed}{end}")
+    assert unsound_sqlite(killed) == ""
+    with closing(sqlite3.connect(killed)) as next_one:
+        assert next_one.execute("select count(*) from t").fetchone() == (0,)
+    killed.write_bytes(b"no database" * 1000)
+    assert unsound_sqlite(killed) != ""

@@ -17,7 +17,7 @@ from pipeline.reporting.page import overview
 from pipeline.reporting.regression import Regression, fit_study, flat_name, strongest
 from pipeline.reporting.svg import axis_of, log_ticks, nice_ticks, parameter_axis, standalone
 from pipeline.reporting.table import StudyTable, load_table
-from pipeline.tracking.run_files import study_artifacts
+from pipeline.tracking.run_files import best_artifacts, study_artifacts
 
 HISTORY = {
     e: {
@@ -314,3 +314,8 @@ def test_axes_survive_equal_and_missing_values() -> None:
     assert axis(2.0) == 50.0
     assert axis_of([], 0, 1).low < axis_of([], 0, 1).high
     assert axis_of([0.0, 5.0], 0, 1, log=True).log is False
+
+
+def test_weights_that_cannot_be_used_cost_a_picture_not_the_runs(tmp_path: Path) -> None:
+    (tmp_path / "weights.npz").write_bytes(b"no weights")
+    assert best_artifacts(tmp_path) == {}
