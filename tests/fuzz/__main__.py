@@ -20,7 +20,8 @@ from typing import Any
 
 import psutil
 
-from tests.fuzz.counts import Count, add, coverage_in, write
+from tests.fuzz.counts import RECORD, Count, add, coverage_in, write
+from tests.fuzz.target import Target
 from tests.fuzz.targets import TARGETS
 from tests.fuzz.watch import MOST_SECONDS, AtHand, Watch, search
 
@@ -28,7 +29,7 @@ INSTRUMENTED = ["cnn_core", "pipeline", "predict_alone"]
 LOOK_S = 0.5
 
 
-def fuzz(name: str, folder: Path, seconds: float, seed: int, atheris: Any) -> Count:
+def fuzz(target: Target, folder: Path, seconds: float, seed: int, atheris: Any) -> Count:
     """Fuzz one target for so long in a process of its own; what ends the process is a finding, and
     it is started again.
     """
@@ -38,7 +39,7 @@ def fuzz(name: str, folder: Path, seconds: float, seed: int, atheris: Any) -> Co
     executions, end = 0, time.monotonic() + seconds
     while time.monotonic() < end:
         at_hand = AtHand()
-        watch = Watch(TARGETS[name], folder, at_hand)
+        watch = Watch(target, folder, at_hand)
         child = os.fork()  # what it imports and instruments is there already
         if child == 0:
             try:
@@ -53,7 +54,7 @@ def fuzz(name: str, folder: Path, seconds: float, seed: int, atheris: Any) -> Co
         executions += at_hand.executions
         seed += 1
     coverage, features = coverage_in(log.read_text(errors="replace"))
-    return Count(name, executions, coverage, features, len(findings_in(folder)))
+    return Count(target.name, executions, coverage, features, len(findings_in(folder)))
 
 
 def ending(child: int, at_hand: AtHand) -> str:
@@ -80,7 +81,7 @@ def findings_in(folder: Path) -> list[Path]:
     return sorted(path for path in (folder / "findings").glob("*") if path.suffix != ".json")
 
 
-def run(names: list[str], folder: Path, minutes: float, seed: int) -> list[Count]:
+def run(names: list[str], folder: Path, minutes: float, seed: int, record: Path) -> list[Count]:
     """Fuzz these targets in equal parts of the time; print and record what each came to."""
     try:
         import atheris
@@ -96,9 +97,10 @@ def run(names: list[str], folder: Path, minutes: float, seed: int) -> list[Count
                     TARGETS[name].call(path.read_bytes())
     counts = []
     for name in names:
-        counts.append(fuzz(name, folder / name, minutes * 60 / len(names), seed, atheris))
+        seconds = minutes * 60 / len(names)
+        counts.append(fuzz(TARGETS[name], folder / name, seconds, seed, atheris))
         print(counts[-1].line(), flush=True)
-        add(counts[-1], "mutations" if atheris is None else "atheris")
+        add(counts[-1], "mutations" if atheris is None else "atheris", record)
     return counts
 
 
@@ -108,6 +110,7 @@ def main() -> int:
     parser.add_argument("--targets", default=",".join(TARGETS), metavar="NAME,...")
     parser.add_argument("--seed", type=int, default=random.randrange(1, 1 << 31))
     parser.add_argument("--folder", type=Path, default=Path("outputs/fuzz"))
+    parser.add_argument("--record", type=Path, default=RECORD, help="where the counts are added")
     parser.add_argument("--write", action="store_true", help="renew docs/RELIABILITY.md")
     options = parser.parse_args()
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
@@ -116,14 +119,16 @@ def main() -> int:
         parser.error(f"--targets must be of {', '.join(TARGETS)}, got {', '.join(unknown)}")
     counts = []
     if options.minutes > 0:
-        counts = run(names, options.folder.absolute(), options.minutes, options.seed)
+        counts = run(
+            names, options.folder.absolute(), options.minutes, options.seed, options.record
+        )
         total = sum(count.executions for count in counts)
         print(f"{total:,} executions of {len(counts)} targets, seed {options.seed}")
     for count in counts:
         for finding in findings_in(options.folder / count.target):
             print(f"finding: {finding}")
     if options.write:
-        write()
+        write(options.record)
     return 1 if any(count.findings for count in counts) else 0
 
 

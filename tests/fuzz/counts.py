@@ -109,8 +109,8 @@ which `make test` replays. `python -m tests.fuzz --minutes 0 --write` makes this
 """
 
 
-def write() -> None:
+def write(record: Path = RECORD) -> None:
     """Renew the section "Fuzzing" of docs/RELIABILITY.md."""
     from benchmarks.document import DOCS, write_section
 
-    write_section("fuzzing", "Fuzzing", section(), DOCS / "RELIABILITY.md", PREAMBLE)
+    write_section("fuzzing", "Fuzzing", section(record), DOCS / "RELIABILITY.md", PREAMBLE)
