@@ -36,6 +36,8 @@ def fuzz(target: Target, folder: Path, seconds: float, seed: int, atheris: Any) 
     corpus, log = folder / "corpus", folder / "log"
     corpus.mkdir(parents=True, exist_ok=True)
     log.write_bytes(b"")
+    for finding in findings_in(folder):  # of an earlier run: found again unless it was mended
+        finding.rename(corpus / f"finding-{finding.name}")
     executions, end = 0, time.monotonic() + seconds
     while time.monotonic() < end:
         at_hand = AtHand()

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from tests.fuzz.mutations import of_table
 from tests.fuzz.target import SEPARATOR, Target, place, written
 
 NAMES = ("images", "labels", "more")
@@ -169,11 +170,11 @@ def npy(data: bytes) -> None:
 
 
 INPUT_TARGETS = (
-    Target("table", whole),
-    Target("table_in_gzip", packed_table),
-    Target("table_in_zip", zipped_table),
-    Target("labels", labels),
-    Target("template", template),
+    Target("table", whole, of_table),
+    Target("table_in_gzip", packed_table, of_table),
+    Target("table_in_zip", zipped_table, of_table),
+    Target("labels", labels, of_table),
+    Target("template", template, of_table),
     Target("idx", whole),
     Target("npy", npy),
     Target("npz_members", npz_members),

@@ -1,5 +1,5 @@
-"""Mutations: of JSON by its tree, so that a changed input is still JSON; and of any bytes, for
-machines without atheris.
+"""Mutations: of JSON by its tree, so that a changed input is still JSON; of tables by their cells;
+and of any bytes, for machines without atheris.
 """
 
 import json
@@ -94,3 +94,49 @@ def of_bytes(data: bytes, rng: Random, others: Sequence[bytes]) -> bytes:
             other = rng.choice(others)
             data = data[:at] + other[rng.randrange(len(other) + 1) :]
     return data
+
+
+_CELLS = (
+    *("", " ", "0", "1", "255", "-1", "0.5", "1e999", "1e308", "nan", "-inf", "9" * 400, "0x1"),
+    *("１", "²", "1_000", "3.", "x", '"', "'", "1 2 3 4", "[1, 2]", "#c", "é", "\u2028", "\x1c"),
+    *("id", "label", "class", "pixel0", "value", "state", "split", "a/1.png", "COMPLETE", "=1+1"),
+    *("true", "model.filters", "overrides", "model.filters=3", "a=[1"),
+)
+_SIGNS = (",", ";", "\t", "|", " ")
+
+
+def of_table(data: bytes, rng: Random, plain: Plain) -> bytes:
+    """Return a table with one to four changes of its cells, rows, delimiters and ends of lines; or,
+    once in four times each, one of cells drawn at random, and bytes that `plain` has changed.
+    """
+    way = rng.randrange(4)
+    if way == 0:
+        return plain(data)
+    text = data.decode(errors="replace")
+    sign = max(_SIGNS, key=text.count)
+    rows = [line.split(sign) for line in text.split("\n")]
+    if way == 1:
+        drawn = rng.sample(_CELLS, rng.randint(1, 5))
+        width = rng.choice((1, 2, 3, 5, 6))
+        rows = [rows[0], *([rng.choice(drawn) for _ in range(width)] for _ in range(3))]
+    for _ in range(rng.randint(1, 4)):
+        _change_row(rows, rng)
+    sign = rng.choice((sign, sign, sign, *_SIGNS))
+    end = rng.choice(("\n", "\n", "\n", "\r\n", "\r"))
+    return end.join(sign.join(row) for row in rows).encode(errors="replace")
+
+
+def _change_row(rows: list[list[str]], rng: Random) -> None:
+    """Change a cell or a row, in place."""
+    at = rng.randrange(len(rows))
+    row, way = rows[at], rng.randrange(6)
+    if way == 0 and len(rows) > 1:
+        del rows[at]
+    elif way == 1:
+        rows.insert(at, list(row))
+    elif way == 2:
+        row.append(rng.choice(_CELLS))
+    elif way == 3 and row:
+        del row[rng.randrange(len(row))]
+    elif row:
+        row[rng.randrange(len(row))] = rng.choice(_CELLS)

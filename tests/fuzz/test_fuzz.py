@@ -12,7 +12,7 @@ import pytest
 from tests.fuzz.__main__ import fuzz
 from tests.fuzz.counts import Count, add, coverage_in, rows, section
 from tests.fuzz.input_targets import with_png_checksums
-from tests.fuzz.mutations import of_bytes, of_json
+from tests.fuzz.mutations import of_bytes, of_json, of_table
 from tests.fuzz.target import SEPARATOR, Target
 from tests.fuzz.targets import TARGETS
 from tests.fuzz.watch import AtHand, Watch
@@ -73,6 +73,15 @@ def test_a_changed_tree_is_json_still_and_another_one() -> None:
     assert sum(tree != json.loads(text) for tree in trees) > 100
     parts = of_json(text + SEPARATOR + text, Random(1), lambda part: part).split(SEPARATOR)
     assert sorted(part == text for part in parts) == [False, True]
+
+
+def test_a_table_changes_by_its_cells() -> None:
+    text = b"id,label\n1,a\n2,b\n"
+    changed = [of_table(text, Random(seed), lambda part: part + b"!") for seed in range(300)]
+    whole = [one for one in changed if not one.endswith(b"!")]
+    assert 180 < len(whole) < 270  # a quarter is changed as bytes
+    assert sum(one.startswith(b"id,label") for one in whole) > 40
+    assert sum(b"1e308" in one for one in whole) > 2
 
 
 def test_bytes_change_without_a_structure() -> None:

@@ -6,7 +6,7 @@ import math
 from contextlib import suppress
 from pathlib import Path
 
-from tests.fuzz.mutations import of_json
+from tests.fuzz.mutations import of_json, of_table
 from tests.fuzz.target import SEPARATOR, Target, place, written
 
 
@@ -175,7 +175,7 @@ _known: dict[str, tuple[object, ...]] = {}
 TEXT_TARGETS = (
     Target("json", json_text, of_json),
     Target("yaml", yaml_text),
-    Target("csv", csv_file),
+    Target("csv", csv_file, of_table),
     Target("journal", journal, of_json),
     Target("trial_folder", trial_folder, of_json),
     Target("ensemble_json", ensemble, of_json),
@@ -184,6 +184,6 @@ TEXT_TARGETS = (
     Target("override", override, longest=400),
     Target("configuration", configuration, longest=400),
     Target("redact", redaction, longest=1000),
-    Target("past_results", past_results),
+    Target("past_results", past_results, of_table),
     Target("address", address, longest=400),
 )

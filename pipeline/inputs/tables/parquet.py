@@ -2,6 +2,7 @@
 a pixel.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +42,12 @@ class ParquetSource:
             self.count: int | None = file.metadata.num_rows
             fields = list(file.schema_arrow)
         self.hints, names = hints, [field.name for field in fields]
+        (name, times), *_ = Counter(names).most_common(1) or [("", 0)]
+        if times > 1:
+            raise InputError(
+                f"a parquet table's columns must have different names, got {name!r} {times} times "
+                f"in {path}"
+            )
         pictures = [field.name for field in fields if _holds_pictures(field.type)]
         if len(pictures) > 1:
             raise InputError(
