@@ -51,7 +51,12 @@ def fuzz(target: Target, folder: Path, seconds: float, seed: int, atheris: Any) 
                 search(atheris, watch, corpus, end, seed)
             finally:
                 os._exit(4)
-        if kind := ending(child, at_hand):
+        try:
+            kind = ending(child, at_hand)
+        except KeyboardInterrupt:
+            os.kill(child, signal.SIGKILL)
+            raise
+        if kind:
             watch.found(at_hand.data, kind, log.read_text(errors="replace")[-4000:])
         executions += at_hand.executions
         seed += 1
@@ -111,7 +116,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0, help="for all targets together")
     parser.add_argument("--targets", default=",".join(TARGETS), metavar="NAME,...")
     parser.add_argument("--seed", type=int, default=random.randrange(1, 1 << 31))
-    parser.add_argument("--folder", type=Path, default=Path("outputs/fuzz"))
+    parser.add_argument("--folder", type=Path, default=Path(".fuzz"))
     parser.add_argument("--record", type=Path, default=RECORD, help="where the counts are added")
     parser.add_argument("--write", action="store_true", help="renew docs/RELIABILITY.md")
     options = parser.parse_args()
@@ -135,4 +140,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

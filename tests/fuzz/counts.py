@@ -99,13 +99,14 @@ def section(record: Path = RECORD) -> str:
 
 
 _WORDS = """\
-`make fuzz MINUTES=10` gives every reader bytes that nobody meant, searched by the code that they
-reach (atheris, libFuzzer for Python; Linux on x86-64), elsewhere by mutations of the corpus alone.
-A finding is any exception but the documented ones, more than 500 MB of memory, more than 5 s of
-processor time for one input, or the death of the process. Checksums and digests are made right
-behind each mutation. What was found is mended, and its smallest input is in `tests/fuzz/corpus`,
-which `make test` replays. `python -m tests.fuzz --minutes 0 --write` makes this section of
-`tests/fuzz/executions.csv`.
+`make fuzz MINUTES=10` gives every reader bytes that nobody meant, and looks for code that they have
+not reached yet, by atheris (libFuzzer for Python). The extra `test` brings it where it has wheels,
+Linux on x86-64 with Python 3.11 to 3.13; elsewhere it would need a compiler, so the command mutates
+the corpus alone, and says so. A finding is any exception but the documented ones, more than 500 MB
+of memory, more than 5 s of processor time for one input, or the death of the process. Checksums and
+digests are made right behind each mutation. What was found is mended, and its smallest input is in
+`tests/fuzz/corpus`, which `make test` replays. `python -m tests.fuzz --minutes 0 --write` makes
+this section of `tests/fuzz/executions.csv`.
 """
 
 

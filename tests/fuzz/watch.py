@@ -10,6 +10,7 @@ import mmap
 import os
 import re
 import resource
+import signal
 import struct
 import sys
 import time
@@ -104,11 +105,13 @@ def search(atheris: Any, watch: Watch, corpus: Path, end: float, seed: int) -> N
     `atheris` is None where it is not installed; new inputs that reach new code go to `corpus`.
     """
     resource.setrlimit(resource.RLIMIT_AS, (MOST_ADDRESSES, MOST_ADDRESSES))
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     warnings.simplefilter("error")  # as in the tests: a user would see them
+    parent = os.getppid()
 
     def once(data: bytes) -> None:
         watch(data)
-        if time.monotonic() > end:
+        if time.monotonic() > end or os.getppid() != parent:
             sys.stderr.flush()
             os._exit(0)
 
