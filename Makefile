@@ -19,7 +19,7 @@ SEED ?= 1
 WORKERS ?= 2
 unexport PYTHONDONTWRITEBYTECODE  # with it, every process would compile its imports again
 
-.PHONY: sweep test test-all test-pythons test-lowest lint types soak ui docs dvc lock audit sbom \
+.PHONY: sweep test test-all test-pythons test-lowest lint types soak fuzz ui docs dvc lock audit sbom \
   bench clean help
 
 help:  ## list the targets
@@ -64,6 +64,9 @@ types: $(VENV)/dev.stamp  ## mypy --strict on cnn_core and pipeline
 
 soak: $(VENV)/dev.stamp  ## kill workers and the coordinator at random for MINUTES, from SEED
 	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES) --seed $(SEED)
+
+fuzz: $(VENV)/dev.stamp  ## every reader given bytes that nobody meant, for MINUTES
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(ARGS)
 
 ui: $(VENV)/run.stamp  ## the MLflow UI on 127.0.0.1, on the store of `root` (ARGS="root=...")
 	$(BIN)/python -m pipeline.ui $(ARGS)

@@ -118,7 +118,7 @@ def load(path: Path, spec: Spec | None = None) -> TrainState:
                 {str(k): float(v) for k, v in metrics.items()} for metrics in about["history"]
             ],
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CheckpointError(
             f"{path}: the manifest must describe a training state, got: {error!r}"
         ) from error

@@ -194,5 +194,16 @@ class _OwnLoader(yaml.SafeLoader):
             raise yaml.YAMLError(f"a whole number of {len(node.value)} digits")
         return int(super().construct_yaml_int(node))
 
+    def refuse(self, node: Any) -> None:
+        raise yaml.YAMLError(f"a value of the type {node.tag}")
 
-_OwnLoader.add_constructor("tag:yaml.org,2002:int", _OwnLoader.construct_yaml_int)
+
+_YAML = "tag:yaml.org,2002:"
+_OwnLoader.add_constructor(f"{_YAML}int", _OwnLoader.construct_yaml_int)
+for _kind in ("timestamp", "binary", "set", "omap", "pairs"):
+    _OwnLoader.add_constructor(f"{_YAML}{_kind}", _OwnLoader.refuse)
+# A date that nobody marked as one is text, as Hydra reads it.
+_OwnLoader.yaml_implicit_resolvers = {
+    sign: [(tag, form) for tag, form in known if tag != f"{_YAML}timestamp"]
+    for sign, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}

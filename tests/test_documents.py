@@ -55,7 +55,10 @@ def exists(parts: list[str]) -> bool:
     """Whether the parts lead to a module, or to a name that the module's text holds."""
     for length in range(len(parts), 0, -1):
         path = ROOT.joinpath(*parts[:length])
-        module = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        module = path.with_suffix(".py")
+        if path.is_dir():  # a package that is run alone has but its __main__
+            names = ("__init__.py", "__main__.py")
+            module = next(filter(Path.is_file, (path / name for name in names)), path)
         if not module.is_file():
             continue
         rest = parts[length : length + 1]

@@ -65,8 +65,8 @@ def about_from(manifest: dict[str, Any], shape: tuple[int, ...]) -> About:
             raise InputError(f"classes must be 1 to {MOST_CLASSES:,}, got another number")
         names = numbered_classes(manifest["classes"])
     groups = tuple(tuple(map(int, group)) for group in manifest.get("groups", ()))
-    if any(not 0 <= index < shape[0] for group in groups for index in group):
-        raise InputError(f"groups must hold indices of {shape[0]} pictures, got others")
+    if not all(groups) or any(not 0 <= index < shape[0] for group in groups for index in group):
+        raise InputError(f"groups must each hold indices of {shape[0]} pictures, got others")
     return About(
         name=str(manifest["name"]),
         class_names=tuple(map(str, names)),

@@ -31,6 +31,13 @@ _LOCATOR = struct.Struct("<4sLQL")  # of zip64, right before the end
 _ZIP64 = struct.Struct("<4sQ2H2L4Q")  # its record, right before the locator
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:+-]*(/[A-Za-z0-9_][A-Za-z0-9_.:+-]*)*\.npy")
 
+# What zipfile raises for damage, beside RuntimeError for a password: ValueError for a name that is
+# no text, IndexError for none.
+DAMAGED_ZIP = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError),
+    *(struct.error, ValueError, IndexError),
+)
+
 AnyArray = npt.NDArray[Any]
 
 
@@ -111,15 +118,9 @@ def _refused(where: str) -> Iterator[None]:
     """Turn what zipfile and the system raise into InputError."""
     try:
         yield
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        NotImplementedError,
-        RuntimeError,
-        struct.error,
-        UnicodeDecodeError,
-    ) as error:
+    except InputError:
+        raise
+    except (*DAMAGED_ZIP, RuntimeError) as error:
         raise InputError(f"{where}: must be a whole .npz archive, got: {error}") from error
     except OSError as error:
         raise InputError(

@@ -111,7 +111,10 @@ def _can_be_images(path: Path, kind: str) -> bool:
     if kind == "parquet":
         import pyarrow.parquet as pq
 
-        fields = list(pq.read_schema(path))
+        from pipeline.inputs.tables.parquet import named_faults
+
+        with named_faults(path):
+            fields = list(pq.read_schema(path))
         nested = any(
             not str(field.type).startswith(("int", "string", "large_s")) for field in fields
         )

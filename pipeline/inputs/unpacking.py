@@ -6,12 +6,11 @@ import gzip
 import io
 import lzma
 import zipfile
-import zlib
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from cnn_core.data.checks import open_regular
-from cnn_core.data.npz import MAX_DIRECTORY_BYTES, MAX_MEMBERS, zip_directory
+from cnn_core.data.npz import DAMAGED_ZIP, MAX_DIRECTORY_BYTES, MAX_MEMBERS, zip_directory
 from cnn_core.errors import InputError
 
 GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"
@@ -19,10 +18,7 @@ GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"
 # 20.
 FREE_BYTES = 64 << 20
 MAX_RATIO = 100
-_BROKEN = (
-    *(EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError),
-    *(zipfile.BadZipFile, NotImplementedError),
-)
+_BROKEN = (*DAMAGED_ZIP, gzip.BadGzipFile, lzma.LZMAError)
 
 
 def open_unpacked(path: Path) -> BinaryIO:
@@ -54,6 +50,8 @@ def zip_members(path: Path) -> list[str]:
                 )
             archive = zipfile.ZipFile(file)
             names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
+    except InputError:
+        raise
     except _BROKEN as error:
         raise _damaged(path, error) from None
     return [name for name in names if not name.startswith("__MACOSX/")]

@@ -3,10 +3,10 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,22 +112,30 @@ def _table(path: Path) -> tuple[str, list[list[str]]]:
         raise InputError(f"a template must be a table in text, got {error} in {path}") from None
     except InputError as error:
         raise InputError(f"a template must be a table in text: {error}") from None
-    if not text.strip():
-        raise InputError(f"a template must be a table in text, got nothing in {path}")
     first = text.lstrip().partition("\n")[0]
     delimiter = max(_DELIMITERS, key=lambda sign: len(next(csv.reader([first], delimiter=sign))))
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter)
-    rows: list[list[str]] = []
+    try:
+        rows = list(_even_rows(csv.reader(io.StringIO(text), delimiter=delimiter), path))
+    except csv.Error as error:
+        raise InputError(f"a template must be a table in text, got {error} in {path}") from None
+    if not rows:
+        raise InputError(f"a template must be a table in text, got nothing in {path}")
+    return delimiter, rows
+
+
+def _even_rows(reader: Any, path: Path) -> Iterator[list[str]]:
+    """Yield a csv reader's rows that are not blank, all of the same length."""
+    width = 0
     for row in reader:
         if not any(cell.strip() for cell in row):
             continue
-        if rows and len(row) != len(rows[0]):
+        width = width or len(row)
+        if len(row) != width:
             raise InputError(
-                f"a template's rows must have {len(rows[0])} cells as the first, got {len(row)} on "
-                f"line {reader.line_num} of {path}"
+                f"a template's rows must have {width} cells as the first, got {len(row)} on line "
+                f"{reader.line_num} of {path}"
             )
-        rows.append(row)
-    return delimiter, rows
+        yield row
 
 
 def _id_column(header: Sequence[str], count: int, id_name: str | None) -> int | None:

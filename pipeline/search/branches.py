@@ -106,6 +106,8 @@ def in_order(parameters: Mapping[str, Parameter]) -> list[Parameter]:
                 f"space {parameter.name}: conditions must not form a circle, got "
                 f"{' -> '.join((*path, parameter.name))}"
             )
+        if parameter.name in ordered:
+            return
         for name in parameter.when:
             visit(parameters[name], (*path, parameter.name))
         ordered.setdefault(parameter.name, parameter)

@@ -123,7 +123,10 @@ def _parse_choices(place: str, kind: str, given: Any) -> tuple[Value, ...]:
         raise InputError(f"{place}: {kind} must be a list with at least one entry, got {given!r}")
     # Optuna's categories are scalars: a list is stored as its JSON text, which is also how the
     # override writes it.
-    choices = tuple(json.dumps(item) if isinstance(item, list | tuple) else item for item in given)
+    try:
+        choices = tuple(json.dumps(v) if isinstance(v, list | tuple) else v for v in given)
+    except (TypeError, ValueError, RecursionError):
+        raise InputError(f"{place}: {kind} must hold plain values, got {given!r:.80}") from None
     for item in choices:
         if not isinstance(item, str | int | float | bool | None):
             raise InputError(f"{place}: {kind} must hold plain values, got {item!r}")

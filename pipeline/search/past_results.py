@@ -20,6 +20,7 @@ from cnn_core.measures import is_minimized
 from pipeline.configuration.overrides import Value, parse_override
 from pipeline.configuration.sections import StudySettings
 from pipeline.search.space import Space
+from pipeline.structured_text import DamagedError, own_text
 
 OVERRIDES = "overrides"
 STATES = ("state", "status")
@@ -64,7 +65,7 @@ def read_past_results(file: Path, study: StudySettings, space: Space) -> PastRes
     results = []
     for line, cells in enumerate(rows[1:], 2):
         row = dict(zip(names, cells, strict=False))
-        state = next((row[name].upper() for name in names if name.lower() in STATES), "")
+        state = next((row.get(name, "").upper() for name in names if name.lower() in STATES), "")
         value = _number(row.get(result, ""))
         if value is not None and state in (*WHOLE, *STOPPED):
             results.append(PastResult(line, _tried(row, paths), value, state in WHOLE))
@@ -82,13 +83,13 @@ def read_past_results(file: Path, study: StudySettings, space: Space) -> PastRes
 def _rows(file: Path) -> list[list[str]]:
     """Return the cells of a table, the header first; blank lines are left out."""
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = own_text(file).removeprefix("\ufeff")
         delimiter = max(DELIMITERS, key=text.partition("\n")[0].count)
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
     except OSError as error:
         rule = "must be a file that can be read"
         raise InputError(f"study.prior: {rule}, got {file} ({error.strerror})") from None
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (DamagedError, csv.Error) as error:
         raise InputError(
             f"study.prior: must be a CSV file in UTF-8, got {file} ({error})"
         ) from None

@@ -174,8 +174,22 @@ def test_whatever_json_holds_is_read_back(value: Any) -> None:
     assert parse_json(json.dumps(value)) == value
 
 
+def test_a_date_in_yaml_is_text_as_in_hydra() -> None:
+    assert parse_yaml("[2026-11-29, 2026-11-29 10:00:00]") == ["2026-11-29", "2026-11-29 10:00:00"]
+
+
 @pytest.mark.parametrize(
-    "text", ["&a [1]\n--- *a", "a: *b", "x: &x [*x]", "!!set {a}: [", "2020-99-99"]
+    "text",
+    [
+        *("&a [1]\n--- *a", "a: *b", "x: &x [*x]", "!!set {a}: ["),
+        *(
+            "!!timestamp 2020-01-01",
+            "!!binary aGk=",
+            "!!set {a, b}",
+            "!!omap [a: 1]",
+            "!!pairs [a: 1]",
+        ),
+    ],
 )
 def test_yaml_that_is_more_than_plain_values_is_refused(text: str) -> None:
     with pytest.raises(DamagedError):

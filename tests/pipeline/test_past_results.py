@@ -1,6 +1,7 @@
 """Past results in a CSV file as a prior: which columns are read as what, and what is refused."""
 
 import csv
+import os
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,14 @@ def test_a_file_that_is_not_there_or_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "z.csv").write_bytes(b"\xff\xfe\x00value")
     with pytest.raises(InputError, match="must be a CSV file in UTF-8"):
         read_prior(config(tmp_path / "z.csv"), SPACE)
+    os.mkfifo(tmp_path / "pipe.csv")  # its bytes may never come
+    with pytest.raises(InputError, match="must be a plain file"):
+        read_prior(config(tmp_path / "pipe.csv"), SPACE)
+
+
+def test_a_row_that_ends_before_its_state_is_of_a_whole_training(tmp_path: Path) -> None:
+    text = "value,model.filters,state\n0.9,32\n0.8,16,FAIL\n"
+    assert prior_of(tmp_path, text).first[0][0] == {"model.filters": 32}
 
 
 def test_a_column_of_a_choice_with_numbers_and_truths(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from cnn_core.errors import InputError
 from pipeline import predict
 from pipeline.configuration import command_line
+from pipeline.inputs.tables import table_text
 from pipeline.predictions.class_columns import class_columns
 from pipeline.predictions.id_match import match_ids
 from pipeline.predictions.template import TemplateRows, read_template
@@ -253,10 +254,19 @@ def test_quotes_marks_and_compression(tmp_path: Path) -> None:
         assert found.header == ("id", "label") and found.ids == ("a, b",)
 
 
+def test_a_cell_without_an_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table_text, "LONGEST_LINE", 50)
+    path = tmp_path / "sample.csv"
+    path.write_text('id,label\n"' + "a,cat\n" * 30)
+    with pytest.raises(InputError, match="must be a table in text, got field larger than"):
+        read_template(path, NAMES)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"", "got nothing"),
+        (b'""\n', "got nothing"),
         (b"id,label\n", "must have rows below its header"),
         (b"id,label\na,cat\nb\n", "must have 2 cells as the first, got 1 on line 3"),
         (b"PK\x03\x04\x00\x00", "table in text: compressed data must be whole"),

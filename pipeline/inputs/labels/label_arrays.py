@@ -65,6 +65,10 @@ def _hot(values: NDArray[Any], where: str) -> NDArray[np.int64]:
 
 
 def _texts(values: NDArray[Any], where: str) -> tuple[str, ...]:
+    if values.dtype.kind == "U":
+        points = np.frombuffer(values.tobytes(), f"{values.dtype.byteorder}u4")
+        if ((points > 0x10FFFF) | ((points >= 0xD800) & (points < 0xE000))).any():
+            raise InputError(f"labels must be Unicode text, got no characters in {where}")
     try:
         raw = values.tolist()
         texts = [value.decode() if isinstance(value, bytes) else value for value in raw]

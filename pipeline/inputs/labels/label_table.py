@@ -66,6 +66,10 @@ def _rows(text: str, where: str) -> list[list[str]]:
             raise InputError(f"a table of labels must be whole, got {error} in {where}") from None
     else:
         rows = _words([line.strip() for line in lines if line.strip()])
+    if not rows:
+        raise InputError(
+            f"a table of labels must have a cell that is not blank, got none in {where}"
+        )
     for number, row in enumerate(rows, 1):
         if len(row) != len(rows[0]):
             raise InputError(

@@ -2,6 +2,7 @@
 a pixel.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,10 +38,16 @@ class ParquetSource:
         from pyarrow import parquet
 
         self.path = path
-        with _named_faults(path), parquet.ParquetFile(path) as file:
+        with named_faults(path), parquet.ParquetFile(path) as file:
             self.count: int | None = file.metadata.num_rows
             fields = list(file.schema_arrow)
         self.hints, names = hints, [field.name for field in fields]
+        (name, times), *_ = Counter(names).most_common(1) or [("", 0)]
+        if times > 1:
+            raise InputError(
+                f"a parquet table's columns must have different names, got {name!r} {times} times "
+                f"in {path}"
+            )
         pictures = [field.name for field in fields if _holds_pictures(field.type)]
         if len(pictures) > 1:
             raise InputError(
@@ -137,7 +144,7 @@ class ParquetSource:
     def _batches(self, names: Sequence[str], size: int) -> Iterator[Any]:
         from pyarrow import parquet
 
-        with _named_faults(self.path), parquet.ParquetFile(self.path) as file:
+        with named_faults(self.path), parquet.ParquetFile(self.path) as file:
             yield from file.iter_batches(size, columns=list(names))
 
     def _first_rows(self) -> list[list[str]]:
@@ -158,13 +165,15 @@ class ParquetSource:
 
 
 @contextmanager
-def _named_faults(path: Path) -> Iterator[None]:
+def named_faults(path: Path) -> Iterator[None]:
     """Turn pyarrow's faults into an InputError that names the file."""
     import pyarrow as pa
 
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except InputError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: names that are no text
         reason = str(error).partition("\n")[0][:120]
         raise InputError(f"a parquet file must be whole, got {reason} in {path}") from None
 

@@ -7,12 +7,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from cnn_core.errors import InputError
 from pipeline.inputs.unpacking import open_unpacked
 
 LONGEST_LINE = 4 << 20
 _DELIMITERS = ",;\t|"
 _MOST_CELLS = 16  # a line of comment has fewer: the smallest image has so many pixels
+_MOST_PIXEL = float(np.finfo(np.float32).max)
 _WITH_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 
@@ -170,7 +173,7 @@ def pixel_values(
     for column in columns:
         cell = cells[column]
         value = float(cell) if is_number(cell) else math.nan
-        if not 0 <= value < math.inf:
+        if not 0 <= value <= _MOST_PIXEL:
             if has_comma(cell):
                 raise InputError(
                     f"numbers must have a decimal point, got a comma ({cell.strip()!r}) on line "
