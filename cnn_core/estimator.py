@@ -230,7 +230,8 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return the parameters of a new net, whose seed and scale are set; an older net is gone,
         whatever comes of this one.
         """
-        vars(self).pop("state_", None)
+        if self._fitted():
+            del self.state_
         if len(self.classes_) < 2:
             only = self.classes_.tolist()
             raise ValueError(f"y: must hold at least 2 classes, got {len(only)} class, {only}")
