@@ -5,6 +5,7 @@ wherever this machine keeps them.
 import contextlib
 import os
 import resource
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -91,13 +92,15 @@ def receive(digest: str, files: Mapping[str, bytes]) -> str:
     folder = store() / digest
     if not folder.exists():
         temporary = Path(tempfile.mkdtemp(dir=store()))
-        for name in FILES:
-            (temporary / name).write_bytes(files[name])
         try:
+            for name in FILES:
+                (temporary / name).write_bytes(files[name])
             temporary.rename(folder)
         except OSError:  # another worker of this machine was faster
             if not folder.exists():
                 raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
     open_prepared(str(folder), digest)
     return str(folder)
 

@@ -119,7 +119,8 @@ class OwnerLock:
         try:
             os.pwrite(self._descriptor, (json.dumps(content).ljust(300) + "\n").encode(), 0)
         except OSError:  # a full disk: the lock still holds, but does not name its owner
-            os.ftruncate(self._descriptor, 0)
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, 0)
 
 
 def read_owner(path: Path) -> Owner | None:

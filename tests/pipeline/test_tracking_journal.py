@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,6 +89,32 @@ def test_an_event_that_cannot_be_written_is_written_later(tmp_path: Path) -> Non
         1,
         2,
     ]
+
+
+def test_a_part_that_cannot_be_taken_back_joins_no_later_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that gets full takes half a line, and then refuses even to shorten the file."""
+    log = journal.EventLog(tmp_path)
+    log.handle(epoch_done(0, 1))
+    write = os.write
+
+    def full(descriptor: int, content: bytes) -> int:
+        monkeypatch.setattr(os, "write", refuses)
+        return write(descriptor, content[: len(content) // 2])
+
+    def refuses(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    monkeypatch.setattr(os, "ftruncate", refuses)
+    log.handle(epoch_done(0, 2))
+    assert isinstance(log.error, OSError) and log.error.filename == str(log.path)
+    monkeypatch.undo()
+    log.handle(epoch_done(0, 3))
+    log.close()
+    found = [event for event in journal.read_all(tmp_path) if isinstance(event, EpochDone)]
+    assert [event.epoch for event in found] == [1, 2, 3]
 
 
 def test_reading_from_an_offset_gives_what_follows(tmp_path: Path) -> None:
