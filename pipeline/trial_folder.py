@@ -74,13 +74,14 @@ class TrialFolder:
             raise InputError(f"{rule}, got {place} ({kind})") from None
 
     def save(self, state: TrainState, rows: Sequence[Mapping[str, float]], spec: Spec) -> None:
-        """Save the state after an epoch, and the history; the previous checkpoint is kept until the
+        """Save the history, and the state after an epoch; the previous checkpoint is kept until the
         next save.
         """
+        # First the history: were it cut off after the state, the epoch would never be written.
+        self.write_history(rows)
         if self.paths.checkpoint.exists():
             self.paths.checkpoint.replace(self._previous)
         checkpoint.save(self.paths.checkpoint, state, spec)
-        self.write_history(rows)
 
     def load(self, spec: Spec) -> tuple[TrainState | None, str]:
         """Return the newest intact checkpoint of this spec, or None to start over, and what was

@@ -29,13 +29,14 @@ IMAGES = np.arange(20 * 64, dtype=np.uint8).reshape(20, 1, 8, 8)
 
 @dataclass(frozen=True)
 class Written:
-    """A function that writes `name` anew, what it wrote before, and a reader, which raises where
-    the file is not whole.
+    """A function that writes version 1 or 2 of `name`, and a reader, which raises where it is not
+    whole. may_go: a failure may leave neither, since it can be made again.
     """
 
     name: str
     write: Callable[[Path, int], Any]
     read: Callable[[Path], Any]
+    may_go: bool = False
 
 
 def _state(path: Path, version: int) -> None:
@@ -57,7 +58,7 @@ ALL = (
     Written("a.bin", lambda p, v: atomic_write_bytes(p, b"%d" % v * 10_000), Path.read_bytes),
     Written("rows.csv", lambda p, v: append_rows(p, ["a", "b"], [[v, "x" * 9]]), read_csv),
     Written("state.npz", _state, lambda path: checkpoint.load(path).epoch),
-    Written("prepared", _prepared, _digest),
+    Written("prepared", _prepared, _digest, may_go=True),
     Written(
         "bundle", lambda path, v: striped(path, ("a", "bcd"[v])), lambda p: load(p).class_names
     ),
@@ -78,8 +79,11 @@ def walk(one: Written, mode: str, folder: Path, said: Path) -> tuple[int, list[s
             one.write(path, 2) if ended.code else None
             return at - 1, problems
         place = f"{one.name}, {mode} at {at} ({ended.failed[0]})"
+        cut_off = mode in ("killed", "gone")  # nothing more could be done
+        if not (path.exists() or one.may_go or cut_off):
+            problems.append(f"{place}: it is gone")
         problems += [f"{place}: {text}" for text in _wrong(one, path, old, ended.code, said)]
-        may_stay = mode in ("killed", "gone") or ended.failed[0].kind == "remove"
+        may_stay = cut_off or ended.failed[0].kind == "remove"
         if not may_stay and (left := [p.name for p in folder.iterdir() if p != path]):
             problems.append(f"{place}: left {left}")
 
@@ -88,7 +92,7 @@ def _wrong(one: Written, path: Path, old: Any, code: int, said: Path) -> list[st
     try:
         found = one.read(path)
     except FileNotFoundError:
-        return [] if path.suffix == "" and code else ["it is gone"]  # a folder is moved aside first
+        return [] if code else ["it said that it had written, and it is gone"]
     except Exception as error:
         return [f"partial: {error!r}"]
     if code == 0 and found == old:

@@ -29,7 +29,7 @@ CAUSES = (
     "unable to open database file", "readonly database",
 )  # fmt: skip
 # Times and durations, which no run repeats.
-VARYING = re.compile(r"_s$|^ms_per|seconds|time|duration|outside|created|hours|minutes")
+VARYING = re.compile(r"_s$|^ms(_per|$)|seconds|time|duration|outside|created|hours|minutes")
 
 
 @dataclass(frozen=True)
@@ -262,6 +262,9 @@ def _content(path: Path) -> Any:
             header, *rows = csv.reader(path.read_text().splitlines())
             kept = [n for n, name in enumerate(header) if not VARYING.search(name)]
             return [[row[n] for n in kept if n < len(row)] for row in rows]
+        case ".npz" if path.name == "out_of_fold.npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                return {name: a.tobytes() for name, a in arrays.items() if not VARYING.search(name)}
         case ".jsonl" | ".txt" if path.name in ("events.jsonl", "log.txt"):
             return None
         case _:

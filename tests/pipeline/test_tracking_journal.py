@@ -12,6 +12,7 @@ import pytest
 from pipeline import journal
 from pipeline.events import EpochDone, StudyStarted
 from pipeline.redact import redact
+from pipeline.tracking.listeners import LogListener
 from tests.pipeline.studies import epoch_done, small_events, study_started, trial_started
 
 
@@ -115,6 +116,22 @@ def test_a_part_that_cannot_be_taken_back_joins_no_later_event(
     log.close()
     found = [event for event in journal.read_all(tmp_path) if isinstance(event, EpochDone)]
     assert [event.epoch for event in found] == [1, 2, 3]
+
+
+def test_a_log_line_that_cannot_be_written_is_written_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    log = LogListener(tmp_path / "log.txt")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", refuses)
+        log.handle(trial_started(0))
+    log.handle(trial_started(1))
+    log.close()
+    lines = (tmp_path / "log.txt").read_text().splitlines()
+    assert ["trial 0 started" in lines[0], "trial 1 started" in lines[1]] == [True, True]
 
 
 def test_reading_from_an_offset_gives_what_follows(tmp_path: Path) -> None:
