@@ -122,17 +122,23 @@ class EventLog:
         line = encode(event).encode() + b"\n"
         with self._lock:
             self._unwritten.append(line)
-            try:
-                self._flush()
-                self.error = None
-            except OSError as error:
-                self.error = error
+            self._try()
 
     def close(self) -> None:
+        """Close the file; `error` says why the last lines could not be written, if so."""
         with self._lock:
+            if self._unwritten:
+                self._try()
             if self._descriptor is not None:
                 os.close(self._descriptor)
                 self._descriptor = None
+
+    def _try(self) -> None:
+        try:
+            self._flush()
+            self.error = None
+        except OSError as error:
+            self.error = error
 
     def _flush(self) -> None:
         if self._descriptor is None:

@@ -16,9 +16,8 @@ HEADER = [
 PREAMBLE = (
     "# Reliability\n"
     "\n"
-    "What is held under load and under faults. Each section was written by the command that it "
-    "names, run with\n"
-    "`--write`.\n"
+    "What is held under load and under faults. Each section was written by the command that it\n"
+    "names, run with `--write`.\n"
 )
 BODY = """Each command below was run again and again, each time with another one of its file
 operations failing: opening for writing, writing, fsync, renaming, removing, making a folder,

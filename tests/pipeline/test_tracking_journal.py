@@ -118,6 +118,22 @@ def test_a_part_that_cannot_be_taken_back_joins_no_later_event(
     assert [event.epoch for event in found] == [1, 2, 3]
 
 
+def test_a_journal_that_misses_its_last_events_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    log = journal.EventLog(tmp_path)
+    monkeypatch.setattr(os, "write", refuses)
+    log.handle(epoch_done(0, 1))
+    log.close()
+    assert "events.jsonl" in str(log.error)
+    monkeypatch.undo()
+    log.close()
+    assert log.error is None and len(journal.read_all(tmp_path)) == 1
+
+
 def test_a_log_line_that_cannot_be_written_is_written_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
