@@ -38,7 +38,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 COMMANDS = {*FLOORS[-3], *FLOORS[-1]} - {"study"}
 # The same inside cnn_core, where a file at the top is a room too.
 CORE: tuple[tuple[str, ...], ...] = (
-    ("axes", "errors"),
+    ("axes", "errors", "whole_files"),
     ("field_checks", "plugin_source"),
     ("initializers", "losses", "metrics", "schedules", "spec", "augment_spec", "streams"),
     ("kernels", "optimizers", "augmentation", "data", "measures"),

@@ -4,8 +4,6 @@ digests, written atomically, read without pickle and with every digest checked.
 
 import hashlib
 import json
-import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +15,7 @@ from cnn_core.axes import Array
 from cnn_core.data.npz import AnyArray, read_npz
 from cnn_core.errors import InputError
 from cnn_core.spec import Spec
+from cnn_core.whole_files import whole_file
 
 
 class Weights(NamedTuple):
@@ -157,32 +156,9 @@ def _write(path: Path, arrays: Mapping[str, Array], about: Mapping[str, Any]) ->
         {**about, "version": VERSION, "sha256": {key: _sha256(a) for key, a in arrays.items()}}
     )
     manifest = np.frombuffer(text.encode(), np.uint8)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            members: dict[str, Any] = {MANIFEST: manifest, **arrays}
-            np.savez(file, allow_pickle=False, **members)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename survive a power failure, where the file system can."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass
-    finally:
-        os.close(descriptor)
+    members: dict[str, Any] = {MANIFEST: manifest, **arrays}
+    with whole_file(path) as file:
+        np.savez(file, allow_pickle=False, **members)
 
 
 def _read(path: Path, kind: str) -> tuple[dict[str, AnyArray], dict[str, Any]]:

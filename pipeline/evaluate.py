@@ -108,7 +108,7 @@ def _bundle_folder(config: Config, given: str | None) -> Iterator[Path]:
     if given is not None:
         yield Path(given).expanduser()
         return
-    with tempfile.TemporaryDirectory(prefix="evaluate-") as name:
+    with tempfile.TemporaryDirectory(prefix="evaluate-", ignore_cleanup_errors=True) as name:
         fill_folder(Path(name), assemble(config.paths))
         yield Path(name)
 

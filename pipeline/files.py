@@ -5,7 +5,6 @@ digest.
 import contextlib
 import hashlib
 import os
-import secrets
 import sqlite3
 import tempfile
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from cnn_core.errors import InputError
+from cnn_core.whole_files import naming, whole_file
 from pipeline.redact import redact
 
 _BLOCK_BYTES = 1 << 20
@@ -20,25 +20,13 @@ _MOST_SEARCHED = 1 << 18  # larger texts are made of what was redacted before
 
 
 def atomic_write_bytes(path: Path, content: bytes, *, private: bool = False) -> None:
-    """Write `content` under a temporary name beside `path`, fsync, rename, fsync the folder;
-    `private`: for the user's eyes alone.
-
-    A crash at any point leaves the old file or the new one, never a part of either. Raises OSError
-    as the system reports it, with the temporary file removed.
+    """Write `content` as `whole_file` does, in a folder that is made where there is none;
+    `private`: for the user's eyes alone. Raises OSError, which names `path`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        flags, mode = os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666
-        with os.fdopen(os.open(temporary, flags, mode), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    fsync_folder(path.parent)
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path, private=private) as file:
+        file.write(content)
 
 
 def atomic_write_text(path: Path, text: str) -> None:
@@ -47,19 +35,6 @@ def atomic_write_text(path: Path, text: str) -> None:
     """
     private = len(text) < _MOST_SEARCHED and redact(text) != text
     atomic_write_bytes(path, text.encode(), private=private)
-
-
-def fsync_folder(folder: Path) -> None:
-    """Make a rename inside `folder` survive a power cut; where folders cannot be opened (Windows),
-    do nothing.
-    """
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def check_enclosed(folder: Path, root: Path) -> None:

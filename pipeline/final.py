@@ -12,6 +12,7 @@ import joblib
 from cnn_core.errors import InputError
 from pipeline import journal
 from pipeline.configuration import Command, Config, again, command_line, compose, going_on, override
+from pipeline.configuration.termination import RunFailed
 from pipeline.data import prepare
 from pipeline.ensemble.build import build_ensemble, summary_lines
 from pipeline.ensemble.candidates import candidates, stand_ins
@@ -117,6 +118,7 @@ def plan(config: Config) -> FinalPlan:
 def build(planned: FinalPlan, slots: Sequence[Slot], say: Say, carried_s: float = 0.0) -> int:
     """Train what is not trained yet, predict out of fold, choose the ensemble, write ensemble.json;
     return the exit code. `carried_s`: seconds that the search left or took of ``final.minutes``.
+    Raises RunFailed where it cannot go on.
     """
     config = planned.config
     stop, say = Stop(), one_line_at_a_time(say)
@@ -137,6 +139,8 @@ def build(planned: FinalPlan, slots: Sequence[Slot], say: Say, carried_s: float 
     ensemble = train(planned, nets, slots, (stop, time), say)
     if time is not None:
         time.note("the ensemble is there" if not stop.requested else stop.reason)
+    if stop.exit_code == FAILED:
+        raise RunFailed(redact(f"final: {stop.reason}; once that is fixed, {again(config)}"))
     if stop.requested:
         say(f"final: {stop.reason}; resume with: {again(config)}")
         return stop.exit_code

@@ -18,6 +18,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 
+from cnn_core.whole_files import append_whole
 from pipeline import events
 from pipeline.events import Event, State
 from pipeline.redact import redacted
@@ -121,31 +122,34 @@ class EventLog:
         line = encode(event).encode() + b"\n"
         with self._lock:
             self._unwritten.append(line)
-            try:
-                self._flush()
-                self.error = None
-            except OSError as error:
-                self.error = error
+            self._try()
 
     def close(self) -> None:
+        """Close the file; `error` says why the last lines could not be written, if so."""
         with self._lock:
+            if self._unwritten:
+                self._try()
             if self._descriptor is not None:
                 os.close(self._descriptor)
                 self._descriptor = None
+
+    def _try(self) -> None:
+        try:
+            self._flush()
+            self.error = None
+        except OSError as error:
+            self.error = error
 
     def _flush(self) -> None:
         if self._descriptor is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._descriptor = os.open(self.path, _APPENDING, 0o644)
             _cut_torn_line(self._descriptor)
-        end = os.fstat(self._descriptor).st_size
-        data = b"".join(self._unwritten)
         try:
-            written = os.write(self._descriptor, data)
-            if written != len(data):
-                raise OSError(f"{self.path}: only {written} of {len(data)} bytes could be written")
+            append_whole(self._descriptor, b"".join(self._unwritten), self.path)
         except OSError:
-            os.ftruncate(self._descriptor, end)
+            os.close(self._descriptor)  # a part that could not be taken back is cut when it opens
+            self._descriptor = None
             raise
         self._unwritten.clear()
 

@@ -2,7 +2,7 @@
 done again, in bounded memory; no file unless all went well.
 """
 
-import os
+import io
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cnn_core.errors import InputError
+from cnn_core.whole_files import whole_file
 from pipeline.bundle.predictor import Bundle
 from pipeline.bundle.running import BLOCK, open_bundle, predict_blocks
 from pipeline.configuration import Command, Config, command_line
 from pipeline.configuration.standard_streams import live_console
-from pipeline.files import fsync_folder
 from pipeline.inputs.reading import Batch, Reading
 from pipeline.predictions.asked import PredictKeys, few_of, open_asked
 from pipeline.predictions.drift import Drift
@@ -147,7 +147,7 @@ def predict_file(
     drift = Drift(bundle.manifest.expected, bundle.class_names)
     damaged: list[str] = []
     usual = bundle.manifest.expected.class_share or (1 / bundle.classes,) * bundle.classes
-    with whole_file(output) as file:
+    with whole_output(output) as file:
         lines = written(file)
         for batch, members in batches:
             joined = bundle.combine(members)
@@ -188,32 +188,25 @@ def _report(done: Predicted, bundle: Bundle, warned: Callable[[str], None] | Non
 
 
 @contextmanager
-def whole_file(output: Path) -> Iterator[TextIO]:
+def whole_output(output: Path) -> Iterator[TextIO]:
     """Open a file for writing that gets its name only if the block ends without an exception.
     Raises InputError where it cannot be created.
     """
+    if output.is_dir():
+        raise InputError(f"output must be a file, got the folder {output}")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(
-            prefix=f".{output.name}.", suffix=".tmp", dir=output.parent
-        )
+        with tempfile.TemporaryFile(dir=output.parent):
+            pass
     except OSError as error:
         raise InputError(
             f"output must be a file that can be written, got {output} ({error.strerror or error})"
         ) from None
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        if output.is_dir():
-            raise InputError(f"output must be a file, got the folder {output}")
-        temporary.replace(output)
-    finally:
-        temporary.unlink(missing_ok=True)
-    fsync_folder(output.parent)
+    with whole_file(output) as content:
+        text = io.TextIOWrapper(content, encoding="utf-8", newline="")
+        yield text
+        text.flush()
+        text.detach()
 
 
 def _progress(quiet: bool) -> Progress:

@@ -15,6 +15,7 @@ import yaml
 
 from cnn_core.data.checks import open_regular
 from cnn_core.errors import InputError
+from cnn_core.whole_files import append_whole
 
 MOST_BYTES = 64 << 20
 MOST_YAML_BYTES = 4 << 20  # its parser takes a minute for so much
@@ -125,15 +126,22 @@ def plain_cell(cell: object) -> object:
 
 def append_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Append rows to a CSV file, which gets its header where it is new. Raises InputError for a
-    link, which may lead anywhere, and OSError.
+    link, which may lead anywhere, and OSError where not all of them can be written.
     """
     if path.is_symlink():
         raise InputError(f"{path.name}: must be a file of its own, got {path}, a link")
     path.parent.mkdir(parents=True, exist_ok=True)
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | OWN_FILE
-    with os.fdopen(os.open(path, flags, 0o666), "ab") as file:
-        head = [] if os.fstat(file.fileno()).st_size else [header]
-        file.write(csv_lines([*head, *rows]).encode())
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | OWN_FILE
+    descriptor = os.open(path, flags, 0o666)
+    try:
+        size = os.fstat(descriptor).st_size
+        text = csv_lines([*([] if size else [header]), *rows])
+        # An editor, or a crash, may have left a last line without its end.
+        os.lseek(descriptor, max(0, size - 1), os.SEEK_SET)
+        ended = os.read(descriptor, 1) in (b"\n", b"")
+        append_whole(descriptor, ("" if ended else "\n").encode() + text.encode(), path)
+    finally:
+        os.close(descriptor)
 
 
 def _in_file(parse: Any, path: Path, most: int) -> Any:

@@ -17,6 +17,7 @@ from cnn_core.checkpoint import TrainState
 from cnn_core.errors import InputError
 from cnn_core.spec import Spec
 from cnn_core.training import selected_weights
+from cnn_core.whole_files import whole_file
 from pipeline import journal
 from pipeline.events import State, TrialEnded
 from pipeline.files import TrialPaths, atomic_write_text, sha256_file
@@ -73,13 +74,14 @@ class TrialFolder:
             raise InputError(f"{rule}, got {place} ({kind})") from None
 
     def save(self, state: TrainState, rows: Sequence[Mapping[str, float]], spec: Spec) -> None:
-        """Save the state after an epoch, and the history; the previous checkpoint is kept until the
+        """Save the history, and the state after an epoch; the previous checkpoint is kept until the
         next save.
         """
+        # First the history: were it cut off after the state, the epoch would never be written.
+        self.write_history(rows)
         if self.paths.checkpoint.exists():
             self.paths.checkpoint.replace(self._previous)
         checkpoint.save(self.paths.checkpoint, state, spec)
-        self.write_history(rows)
 
     def load(self, spec: Spec) -> tuple[TrainState | None, str]:
         """Return the newest intact checkpoint of this spec, or None to start over, and what was
@@ -132,13 +134,8 @@ class TrialFolder:
         columns = sorted(set().union(*rows) - {"epoch"})
         cells = [[n, *(row.get(name, "") for name in columns)] for n, row in enumerate(rows, 1)]
         text = csv_lines([["epoch", *columns], *cells])
-        temporary = self.paths.history.with_name(".history.csv.tmp")
-        try:
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(self.paths.history)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
+        with whole_file(self.paths.history, lasting=False) as file:
+            file.write(text.encode())
 
     def write_result(self, ended: TrialEnded, spec: Spec) -> None:
         """Write how the trial ended, before that is told: after a crash in between it is told, not

@@ -4,7 +4,6 @@ all workers share one copy.
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
@@ -22,6 +21,7 @@ from cnn_core.data.checks import check_labelled, check_labels, open_regular, rea
 from cnn_core.data.image_form import ImageForm
 from cnn_core.data.npy import npy_header, read_npy
 from cnn_core.errors import InputError
+from cnn_core.whole_files import naming, whole_file
 
 VERSION = 1
 CHUNK = 1 << 20
@@ -108,8 +108,9 @@ def store(
     Written: images.npy, labels.npy, manifest.json. Raises InputError for what is not a labelled
     set, OSError where nothing can be written.
     """
-    parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".writing.", dir=parent))
+    with naming(parent):
+        parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".writing.", dir=parent))
     try:
         shape = (len(labels), *about.form.shape)
         hashes = {
@@ -129,11 +130,10 @@ def store(
             "shape": shape,
             "sha256": hashes,
         }
-        with (temporary / "manifest.json").open("w") as text:
-            json.dump(manifest, text, indent=1)
-            text.flush()
-            _sync(text.fileno())
-        _move(temporary, folder, digest)
+        with whole_file(temporary / "manifest.json", named=parent) as file:
+            file.write(json.dumps(manifest, indent=1).encode())
+        with naming(parent):
+            _move(temporary, folder, digest)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder, digest
@@ -143,7 +143,7 @@ def _write_images(path: Path, blocks: Iterable[Images], shape: tuple[int, ...]) 
     """Write (N, C, H, W) bytes as `numpy.save` does; return the sha256 of the values."""
     hashed, count = hashlib.sha256(), 0
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    with path.open("wb") as file:
+    with whole_file(path, named=path.parents[1]) as file:
         np.lib.format.write_array_header_1_0(file, header)
         for block in blocks:
             if block.dtype != np.uint8 or block.shape[1:] != shape[1:]:
@@ -154,7 +154,6 @@ def _write_images(path: Path, blocks: Iterable[Images], shape: tuple[int, ...]) 
             hashed.update(content)
             file.write(content)
             count += len(block)
-        _sync(file.fileno())
     if count != shape[0] or not count:
         raise InputError(f"images and labels must be as many, got {count} and {shape[0]}")
     return hashed.hexdigest()
@@ -164,19 +163,17 @@ def _write_labels(path: Path, labels: Labels, about: About) -> str:
     if labels.dtype != np.int64 or labels.ndim != 1:
         raise InputError(f"labels must be (N,) int64, got {labels.shape} {labels.dtype}")
     check_labels(labels, len(about.class_names), lambda i: f"{about.name}: image {i}")
-    with path.open("wb") as file:
-        np.save(file, labels, allow_pickle=False)
-        _sync(file.fileno())
+    with whole_file(path, named=path.parents[1]) as file:
+        # Not `numpy.save`: it does not notice that the disk is full.
+        header = np.lib.format.header_data_from_array_1_0(labels)
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(labels.tobytes())
     return array_sha256(labels)
 
 
 def array_sha256(array: npt.NDArray[Any]) -> str:
     """Return the sha256 of an array's values in C order."""
     return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
-
-
-def _sync(descriptor: int) -> None:
-    os.fsync(descriptor)
 
 
 def _digest_in(folder: Path) -> str | None:
@@ -196,8 +193,10 @@ def _move(temporary: Path, folder: Path, digest: str) -> None:
         if _digest_in(folder) == digest:
             return
         aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
-        folder.rename(aside / folder.name)
-        shutil.rmtree(aside, ignore_errors=True)
+        try:
+            folder.rename(aside / folder.name)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
     try:
         temporary.rename(folder)
     except OSError:

@@ -112,7 +112,10 @@ def _log(run_id: str, bundle: Bundle, folder: Path, name: str):  # type: ignore[
         inputs=Schema([TensorSpec(dtype, (-1, *shape))]),
         outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, bundle.classes))]),
     )
-    with tempfile.TemporaryDirectory() as scratch, mlflow.start_run(run_id=run_id):
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch,
+        mlflow.start_run(run_id=run_id),
+    ):
         code = Path(scratch) / "model.py"
         code.write_text(
             (Path(__file__).parent / "mlflow_code.py").read_text(encoding="utf-8"), encoding="utf-8"

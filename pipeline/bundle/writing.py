@@ -19,9 +19,10 @@ from cnn_core.errors import InputError
 from cnn_core.model import Sequential
 from cnn_core.plugin_source import files_of
 from cnn_core.plugins import Plugin, own_operations
+from cnn_core.whole_files import sync_folder
 from pipeline.bundle.predict_py import standalone_source
 from pipeline.bundle.predictor import Bundle, Net
-from pipeline.files import atomic_write_bytes, atomic_write_text, fsync_folder
+from pipeline.files import atomic_write_bytes, atomic_write_text
 from pipeline.records.manifest import BundleMember, Manifest, write_manifest
 from pipeline.records.typed_json import plain
 
@@ -116,11 +117,15 @@ def write_bundle(folder: Path, assembled: Assembled) -> None:
         if folder.exists():
             aside = temporary.with_name(temporary.name + ".old")
             folder.rename(aside)
-            temporary.rename(folder)
-            shutil.rmtree(aside)
+            try:
+                temporary.rename(folder)
+            except BaseException:
+                aside.rename(folder)
+                raise
+            shutil.rmtree(aside, ignore_errors=True)
         else:
             temporary.rename(folder)
-        fsync_folder(folder.parent)
+        sync_folder(folder.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

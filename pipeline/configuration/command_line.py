@@ -18,7 +18,12 @@ from pipeline.configuration.hydra_tree import search_path_override
 from pipeline.configuration.named_plugins import load_named
 from pipeline.configuration.preset_of_key import preset_of
 from pipeline.configuration.standard_streams import lasting_streams
-from pipeline.configuration.termination import RunFailed, Terminated, terminable
+from pipeline.configuration.termination import (
+    RunFailed,
+    Terminated,
+    refused_by_system,
+    terminable,
+)
 from pipeline.configuration.tree import Command, Config
 from pipeline.files import check_enclosed
 from pipeline.redact import redacted, shown
@@ -68,9 +73,12 @@ def command_line(command: Command, argv: Sequence[str], main: Callable[[Config],
         print(f"error: {shown(str(error))}", file=sys.stderr)
         return FAILED
     except Exception as error:
-        if (place := raised_in(error)) is None:
+        if (place := raised_in(error)) is not None:
+            text = f"plugins: {place}: {type(error).__name__}: {error}"
+        elif isinstance(error, OSError):
+            text = f"{refused_by_system(error)}; once that is fixed, give the same command again"
+        else:
             raise
-        text = f"plugins: {place}: {type(error).__name__}: {error}"
         print(f"error: {shown(text)}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:

@@ -17,6 +17,13 @@ class RunFailed(RuntimeError):  # noqa: N818 - named like the other ways a run e
     """A run has begun and cannot go on; the message says why, and how to resume it."""
 
 
+def refused_by_system(error: OSError) -> str:
+    """Return, in a line, what the system refused (a full disk, a device that fails) and where."""
+    reason = " ".join((error.strerror or str(error)).split()) or type(error).__name__
+    named = isinstance(error.filename, str) and error.strerror
+    return f"{error.filename}: {reason}" if named else reason
+
+
 class Terminated(SystemExit):
     """A signal ends the process; its code is the shell's for it, 143 or 129."""
 

@@ -11,7 +11,7 @@ import yaml
 
 from pipeline.configuration import override
 from pipeline.contest_folder.roles import ContestFiles
-from pipeline.files import atomic_write_text
+from pipeline.files import atomic_write_bytes, atomic_write_text
 
 _HEAD = """# @package _global_
 # Made by python -m pipeline.contest from {folder}; change it by hand and run
@@ -42,7 +42,7 @@ def undone_if_refused(path: Path) -> Iterator[None]:
         if before is None:
             path.unlink(missing_ok=True)
         else:
-            path.write_bytes(before)
+            atomic_write_bytes(path, before)
         with suppress(OSError):  # not empty: the rest of the list is above it
             for folder in made:
                 folder.rmdir()

@@ -215,7 +215,9 @@ def _look_up(index: Path) -> dict[str, Any] | None:
 def _write(part: _Part, files: Sequence[Path], folder: Path) -> dict[str, Any]:
     """Read the source and write the part; return its entry of the index."""
     name = part.settings.name
-    with tempfile.TemporaryDirectory(prefix=".reading.", dir=folder) as scratch:
+    with tempfile.TemporaryDirectory(
+        prefix=".reading.", dir=folder, ignore_cleanup_errors=True
+    ) as scratch:
         reading = PartToRead(
             test=part.test and part.own_test, scratch=Path(scratch), known=part.known
         )

@@ -42,7 +42,7 @@ def input_of(content: bytes, bundle: Bundle) -> NDArray[np.uint8]:
     """Return the model's input (1, C, H, W) from the bytes of a picture: what training did to its
     pictures, of these values' own range. Raises InputError for anything else.
     """
-    with tempfile.TemporaryDirectory(prefix="demo-") as folder:
+    with tempfile.TemporaryDirectory(prefix="demo-", ignore_cleanup_errors=True) as folder:
         file = Path(folder) / "picture"
         file.write_bytes(content)
         try:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, RDBStorage
@@ -48,7 +49,8 @@ def quiet_optuna() -> None:
 def open_storage(paths: StudyPaths, given: str | None = None, slots: int = 1) -> RDBStorage:
     """Open or create the study's database: the given URL, or study.db in its folder.
 
-    Raises InputError if it is damaged, not a database, or unreachable.
+    Raises InputError if it is damaged, not a database, or unreachable, StorageFailed where it opens
+    and cannot be written.
     """
     url, file = _address(paths, given, read_only=False)
     sqlite = url.startswith("sqlite")
@@ -60,7 +62,8 @@ def open_storage(paths: StudyPaths, given: str | None = None, slots: int = 1) ->
         else {"pool_size": slots + 4, "pool_pre_ping": True}
     )
     try:
-        storage = RDBStorage(url, engine_kwargs=engine)
+        with storage_errors(StorageInternalError):
+            storage = RDBStorage(url, engine_kwargs=engine)
         if sqlite:
             event.listen(storage.engine, "connect", _tune_sqlite)
             storage.engine.dispose()  # the next connections are tuned

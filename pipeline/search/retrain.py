@@ -94,7 +94,7 @@ class Comparison(JobList):
 
 def _compare(job: Job, stored: StoredTrial, slots: Sequence[Slot], tolerance: float) -> int:
     number, epochs, context = stored.number, len(stored.history), Context(Stop())
-    with tempfile.TemporaryDirectory(prefix="replay-") as name:
+    with tempfile.TemporaryDirectory(prefix="replay-", ignore_cleanup_errors=True) as name:
         folder = TrialFolder(TrialPaths(Path(name)))
         comparison = Comparison(context, job, folder, stored, tolerance)
         Runner(comparison, slots, context, Usage(), Path(name) / "log.txt").run()

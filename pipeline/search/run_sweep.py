@@ -10,7 +10,7 @@ from dataclasses import replace
 from cnn_core.data.prepared import open_prepared
 from pipeline.configuration import Config, again
 from pipeline.configuration.overrides import override
-from pipeline.configuration.termination import RunFailed
+from pipeline.configuration.termination import RunFailed, refused_by_system
 from pipeline.data import prepare
 from pipeline.events import State, StudyEnded
 from pipeline.files import atomic_write_bytes
@@ -85,8 +85,8 @@ def run(config: Config, slots: Sequence[Slot]) -> int:
             _show_data(problem)
             return _run(session, slots, machine, time)
     except (StorageFailed, SlotError, OSError) as error:
-        text = redact(f"{error}; once that is fixed, the same command resumes")
-        raise RunFailed(text) from error
+        what = refused_by_system(error) if isinstance(error, OSError) else error
+        raise RunFailed(redact(f"{what}; once that is fixed, the same command resumes")) from error
 
 
 def _timed(

@@ -14,11 +14,14 @@ class StorageFailed(Exception):  # noqa: N818 - named like the other ways a swee
 
 
 @contextlib.contextmanager
-def storage_errors() -> Iterator[None]:
-    """Turn Optuna's and SQLAlchemy's database errors into StorageFailed with the root message."""
+def storage_errors(*kinds: type[Exception]) -> Iterator[None]:
+    """Turn Optuna's and SQLAlchemy's database errors, or those of `kinds` alone, into StorageFailed
+    with the root message.
+    """
+    caught = kinds or (StorageInternalError, SQLAlchemyError)
     try:
         yield
-    except (StorageInternalError, SQLAlchemyError) as error:
+    except caught as error:
         cause: BaseException = error
         while cause.__cause__ is not None or getattr(cause, "orig", None) is not None:
             cause = cause.__cause__ or cause.orig  # type: ignore[attr-defined]

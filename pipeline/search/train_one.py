@@ -9,8 +9,10 @@ import numpy as np
 from cnn_core.architectures import build_model
 from cnn_core.spec import DataSpec, Spec
 from pipeline.configuration import Config
+from pipeline.configuration.termination import RunFailed
 from pipeline.events import State, TrialEnded
 from pipeline.files import TrialPaths, atomic_write_text, writable_folder
+from pipeline.redact import redact
 from pipeline.reporting.course_charts import learning_curves
 from pipeline.reporting.svg import standalone
 from pipeline.search.fitting import fitted
@@ -21,7 +23,7 @@ from pipeline.search.space import Space
 from pipeline.search.trial import Context
 from pipeline.slots.pool import open_slots, owned
 from pipeline.slots.slot import Slot
-from pipeline.slots.stop_request import SignalHandling, Stop
+from pipeline.slots.stop_request import FAILED, SignalHandling, Stop
 from pipeline.tracking.listeners import Listeners
 from pipeline.trial_folder import TrialFolder
 
@@ -56,6 +58,8 @@ def run(config: Config, data: DataSpec, number: int, say: Say) -> int:
             ended = train(problem, job, folder, slots[0], (stop, listeners))
     _draw(folder, job.name)
     files = ", ".join(sorted(p.name for p in place.iterdir() if not p.name.startswith(".")))
+    if ended is None and stop.exit_code == FAILED:
+        raise RunFailed(redact(f"{stop.reason}; once that is fixed, the same command resumes"))
     if ended is None:
         say(f"FAIL: {stop.reason}")
         return stop.exit_code

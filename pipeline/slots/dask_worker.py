@@ -5,6 +5,7 @@ wherever this machine keeps them.
 import contextlib
 import mmap
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -69,9 +70,11 @@ def limited(memory_mb: int | None) -> Iterator[None]:
 @cache
 def limits_before() -> tuple[int, int]:
     """Return this process's limits of its address space (bytes) before its first call."""
+    if sys.platform == "win32":
+        return -1, -1
     import resource
 
-    return resource.getrlimit(resource.RLIMIT_AS) if sys.platform != "win32" else (-1, -1)
+    return resource.getrlimit(resource.RLIMIT_AS)
 
 
 @cache
@@ -110,13 +113,15 @@ def receive(digest: str, files: Mapping[str, bytes]) -> str:
     folder = store() / digest
     if not folder.exists():
         temporary = Path(tempfile.mkdtemp(dir=store()))
-        for name in FILES:
-            (temporary / name).write_bytes(files[name])
         try:
+            for name in FILES:
+                (temporary / name).write_bytes(files[name])
             temporary.rename(folder)
         except OSError:  # another worker of this machine was faster
             if not folder.exists():
                 raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
     open_prepared(str(folder), digest)
     return str(folder)
 

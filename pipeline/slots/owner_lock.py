@@ -121,7 +121,8 @@ class OwnerLock:
             os.lseek(self._descriptor, 0, os.SEEK_SET)
             os.write(self._descriptor, (json.dumps(content).ljust(300) + "\n").encode())
         except OSError:  # a full disk: the lock still holds, but does not name its owner
-            os.ftruncate(self._descriptor, 0)
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, 0)
 
 
 def read_owner(path: Path) -> Owner | None:

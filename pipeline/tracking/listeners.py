@@ -1,12 +1,15 @@
 """Handing events to listeners, and the listener that writes log.txt."""
 
+import contextlib
 import logging
+import os
 import sys
+import threading
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TextIO
 
+from cnn_core.whole_files import append_whole, naming
 from pipeline.configuration import Config
 from pipeline.configuration.overrides import named_plugins
 from pipeline.events import (
@@ -21,6 +24,7 @@ from pipeline.events import (
 )
 from pipeline.redact import redact
 from pipeline.slots.stop_request import FAILED, Stop
+from pipeline.structured_text import OWN_FILE
 from pipeline.tracking.mlflow_listener import MlflowListener
 from pipeline.tracking.store import Target, brought_home
 
@@ -90,20 +94,36 @@ def make_listeners(
 
 
 class LogListener:
-    """Appends a line with the local time to log.txt for each event except epochs."""
+    """Appends a line with the local time to log.txt for each event except epochs. What cannot be
+    written (disk full) is kept and written first the next time.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._file: TextIO = path.open("a", encoding="utf-8")
+        self._path, self._unwritten, self._lock = path, b"", threading.Lock()
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | OWN_FILE
+        with naming(path):
+            self._descriptor = os.open(path, flags, 0o666)
 
     def handle(self, event: Event) -> None:
         text = describe(event)
         if text:
             time = datetime.fromtimestamp(event.time_s).astimezone().isoformat(timespec="seconds")
-            self._file.write(f"{time} {redact(text)}\n")
-            self._file.flush()
+            with self._lock, contextlib.suppress(OSError):  # told at the end, if it is still so
+                self._unwritten += f"{time} {redact(text)}\n".encode()
+                self._flush()
 
     def close(self) -> None:
-        self._file.close()
+        """Close the file; raises OSError where the last lines could not be written."""
+        try:
+            with self._lock:
+                self._flush()
+        finally:
+            os.close(self._descriptor)
+
+    def _flush(self) -> None:
+        if self._unwritten:
+            append_whole(self._descriptor, self._unwritten, self._path)
+            self._unwritten = b""
 
 
 def describe(event: Event) -> str:

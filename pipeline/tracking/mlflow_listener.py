@@ -100,10 +100,13 @@ class MlflowListener:
         self._process.news()
 
     def close(self) -> None:
+        """Wait until all is sent. Raises OSError where the journal could not be written."""
         start = time.monotonic()
+        self._journal.close()
         self._given_up = self._process.close(self._patience_s, self._close_s)
         self._waited_s = time.monotonic() - start
-        self._journal.close()
+        if self._journal.error is not None:
+            raise self._journal.error
 
     def cost(self) -> str:
         """What tracking cost, in words, once closed: processor time beside the trials, and the time

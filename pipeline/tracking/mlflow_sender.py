@@ -3,12 +3,12 @@
 """
 
 import json
-import os
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
+from cnn_core.whole_files import whole_file
 from pipeline import journal
 from pipeline.events import EpochDone, Event
 from pipeline.redact import redact
@@ -157,19 +157,15 @@ class Sender:
 
     def _write_position(self) -> None:
         path = self._target.folder / POSITION_NAME
-        new = path.with_name(f".{POSITION_NAME}.{os.getpid()}")
-        new.write_text(
-            json.dumps(
-                {
-                    "store": self._key,
-                    "offset": self._offset,
-                    "experiment_id": self.experiment_id,
-                    "experiment": self._target.experiment,
-                    "born": 0 if self._store is None else self._store.born,
-                }
-            )
-        )
-        new.replace(path)
+        content = {
+            "store": self._key,
+            "offset": self._offset,
+            "experiment_id": self.experiment_id,
+            "experiment": self._target.experiment,
+            "born": 0 if self._store is None else self._store.born,
+        }
+        with whole_file(path, lasting=False) as file:
+            file.write(json.dumps(content).encode())
 
 
 def replay_journal(

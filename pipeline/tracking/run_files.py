@@ -107,7 +107,7 @@ def log_artifacts(client: "MlflowClient", run_id: str, files: Mapping[str, bytes
     """Uploads the files in one call."""
     if not files:
         return
-    with tempfile.TemporaryDirectory(prefix="artifacts-") as folder:
+    with tempfile.TemporaryDirectory(prefix="artifacts-", ignore_cleanup_errors=True) as folder:
         for name, content in files.items():
             path = Path(folder) / name
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """A checkpoint comes back to the bit, continues to the same bits, and never lies after damage."""
 
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -193,7 +194,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(
     def fails(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint.os, "fsync", fails)
+    monkeypatch.setattr(os, "fsync", fails)
     with pytest.raises(OSError, match="No space left"):
         save(path, replace(small_state(), epoch=9))
     assert path.read_bytes() == before

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnn_core.data import prepared
 from cnn_core.data.prepared import DataAbsentError, open_prepared, store, write_prepared
 from cnn_core.errors import InputError
 
@@ -77,15 +76,16 @@ def test_what_another_process_wrote_meanwhile_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "set"
-    sync = prepared._sync
+    sync = os.fsync
 
     def quicker(descriptor: int) -> None:
-        monkeypatch.setattr(prepared, "_sync", sync)
+        monkeypatch.setattr(os, "fsync", sync)
         write_prepared(folder, IMAGES, LABELS, classes=2, name="tiny")
+        sync(descriptor)
         seen.append((folder / "images.npy").stat().st_ino)
 
     seen: list[int] = []
-    monkeypatch.setattr(prepared, "_sync", quicker)
+    monkeypatch.setattr(os, "fsync", quicker)
     write_prepared(folder, IMAGES, LABELS, classes=2, name="tiny")
     assert (folder / "images.npy").stat().st_ino == seen[0]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["set"]
@@ -97,7 +97,7 @@ def test_a_writing_that_fails_leaves_nothing(
     def fails(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(prepared, "_sync", fails)
+    monkeypatch.setattr(os, "fsync", fails)
     with pytest.raises(OSError, match="No space left"):
         write_prepared(tmp_path / "set", IMAGES, LABELS, classes=2, name="tiny")
     assert not list(tmp_path.iterdir())

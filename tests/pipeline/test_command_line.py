@@ -178,6 +178,19 @@ def test_an_error_of_the_program_keeps_its_traceback() -> None:
         command_line(SWEEP, [], broken)
 
 
+def test_what_the_system_refuses_is_one_line_with_cause_and_file(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def on_a_full_disk(config: Config) -> int:
+        raise OSError(28, "No space left on device", "/there/labels.csv")
+
+    assert command_line(SWEEP, [], on_a_full_disk) == 1
+    assert capsys.readouterr().err == (
+        "error: /there/labels.csv: No space left on device; once that is fixed, give the same "
+        "command again\n"
+    )
+
+
 def test_the_top_of_pipeline_holds_commands_alone() -> None:
     files = {file.name: file.read_text() for file in Path(pipeline.__file__).parent.glob("*.*")}
     others = {

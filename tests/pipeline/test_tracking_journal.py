@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from pipeline import journal
 from pipeline.events import EpochDone, StudyStarted
 from pipeline.redact import redact
+from pipeline.tracking.listeners import LogListener
 from tests.pipeline.studies import epoch_done, small_events, study_started, trial_started
 
 
@@ -88,6 +90,64 @@ def test_an_event_that_cannot_be_written_is_written_later(tmp_path: Path) -> Non
         1,
         2,
     ]
+
+
+def test_a_part_that_cannot_be_taken_back_joins_no_later_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that gets full takes half a line, and then refuses even to shorten the file."""
+    log = journal.EventLog(tmp_path)
+    log.handle(epoch_done(0, 1))
+    write = os.write
+
+    def full(descriptor: int, content: bytes) -> int:
+        monkeypatch.setattr(os, "write", refuses)
+        return write(descriptor, content[: len(content) // 2])
+
+    def refuses(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    monkeypatch.setattr(os, "ftruncate", refuses)
+    log.handle(epoch_done(0, 2))
+    assert isinstance(log.error, OSError) and log.error.filename == str(log.path)
+    monkeypatch.undo()
+    log.handle(epoch_done(0, 3))
+    log.close()
+    found = [event for event in journal.read_all(tmp_path) if isinstance(event, EpochDone)]
+    assert [event.epoch for event in found] == [1, 2, 3]
+
+
+def test_a_journal_that_misses_its_last_events_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    log = journal.EventLog(tmp_path)
+    monkeypatch.setattr(os, "write", refuses)
+    log.handle(epoch_done(0, 1))
+    log.close()
+    assert "events.jsonl" in str(log.error)
+    monkeypatch.undo()
+    log.close()
+    assert log.error is None and len(journal.read_all(tmp_path)) == 1
+
+
+def test_a_log_line_that_cannot_be_written_is_written_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    log = LogListener(tmp_path / "log.txt")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", refuses)
+        log.handle(trial_started(0))
+    log.handle(trial_started(1))
+    log.close()
+    lines = (tmp_path / "log.txt").read_text().splitlines()
+    assert ["trial 0 started" in lines[0], "trial 1 started" in lines[1]] == [True, True]
 
 
 def test_reading_from_an_offset_gives_what_follows(tmp_path: Path) -> None:
