@@ -23,6 +23,7 @@ def extras(*groups: str) -> set[str]:
 @pytest.mark.parametrize(
     ("folder", "allowed"),
     [
+        ("cnn_core/estimator.py", {"numpy", "sklearn"}),
         ("cnn_core/", {"numpy"}),
         ("pipeline/", extras("", "export", "cluster")),
         ("benchmarks/", extras(*declared())),
@@ -30,7 +31,12 @@ def extras(*groups: str) -> set[str]:
     ],
 )
 def test_what_is_imported_is_declared(folder: str, allowed: set[str]) -> None:
-    found = {m for m, files in imports().items() if any(f.startswith(folder) for f in files)}
+    apart = "cnn_core/estimator.py"  # the one file there that imports more
+    found = {
+        module
+        for module, files in imports().items()
+        if any(file.startswith(folder) and (folder == apart or file != apart) for file in files)
+    }
     assert found and found - allowed - NOWHERE == set()
 
 
