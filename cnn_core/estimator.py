@@ -230,7 +230,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return the parameters of a new net, whose seed and scale are set; an older net is gone,
         whatever comes of this one.
         """
-        if self._fitted():
+        if self.__sklearn_is_fitted__():
             del self.state_
         if len(self.classes_) < 2:
             only = self.classes_.tolist()

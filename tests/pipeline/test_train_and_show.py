@@ -200,7 +200,7 @@ def test_presets_of_one_net_train_for_a_short_epoch(preset: str, tmp_path: Path)
     config = replace(
         config,
         train=replace(config.train, epochs=1, steps_per_epoch=2, eval_size=20),
-        data=replace(config.data, train_size=None),
+        data=replace(config.data, train_size=None, valid_size=None),
     )
     state = fit(spec_of(config, prepare(config.data, tmp_path / "root"), (0, 0)))
     assert np.isfinite(state.history[0]["valid_loss"])
