@@ -56,7 +56,7 @@ def as_on_windows(folder: Path, *arguments: str) -> subprocess.CompletedProcess[
         ("pipeline.sweep", "experiment=smoke", "-q"),
         pytest.param(("pipeline.train", "-q"), marks=pytest.mark.slow),
         pytest.param(
-            ("pipeline.sweep", "experiment=smoke", "tracking.enabled=false"), marks=pytest.mark.slow
+            ("pipeline.sweep", "experiment=smoke", "tracking=none"), marks=pytest.mark.slow
         ),
     ],
     ids=" ".join,
