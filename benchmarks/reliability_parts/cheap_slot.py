@@ -15,13 +15,14 @@ from unittest.mock import patch
 import numpy as np
 
 from benchmarks.reliability_parts.meter import begun
+from benchmarks.sweep_parts.simulated import WorkerlessSlot
 from cnn_core.checkpoint import TrainState
 from cnn_core.spec import Spec
 from pipeline import whole_sweep
 from pipeline.configuration import Config
 from pipeline.search import run_sweep
 from pipeline.search.queue import TrialQueue
-from pipeline.slots.slot import Machine, Slot
+from pipeline.slots.slot import Slot
 
 TIMED = ("ask", "report", "tell")
 FLOATS = 100
@@ -42,7 +43,7 @@ def epoch(spec: Spec, state: TrainState | None) -> tuple[TrainState, dict[str, f
     return after, {**metrics, "epoch_s": 0.001}
 
 
-class CheapSlot:
+class CheapSlot(WorkerlessSlot):
     """A slot that computes in the calling thread."""
 
     def __init__(self, index: int) -> None:
@@ -52,16 +53,6 @@ class CheapSlot:
         self, function: Callable[..., Any], *args: Any, deadline_s: float | None = None
     ) -> Any:
         return epoch(*args)
-
-    def machine(self) -> Machine:
-        return Machine(pid=0, host="", processor="", kernels="", blas="", numpy="", gflops=1.0)
-
-    def repeats(self) -> list[str]:
-        return []
-
-    def stop(self) -> None: ...
-
-    def close(self) -> None: ...
 
 
 @contextlib.contextmanager

@@ -37,7 +37,23 @@ def simulated_session(root: Path, *, trials: int, epochs: int = 4) -> Session:
     return open_session(problem, 64, clock)
 
 
-class SimulatedSlot:
+class WorkerlessSlot:
+    """What slots have in common that compute, or sleep, in the calling thread."""
+
+    index = 0
+
+    def machine(self) -> Machine:
+        return Machine(pid=0, host="", processor="", kernels="", blas="", numpy="", gflops=1.0)
+
+    def repeats(self) -> list[str]:
+        return []
+
+    def stop(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class SimulatedSlot(WorkerlessSlot):
     """A slot whose worker is a sleep in the calling thread."""
 
     def __init__(self, index: int, epoch_s: float) -> None:
@@ -72,13 +88,3 @@ class SimulatedSlot:
             **metrics,
             "epoch_s": self._epoch_s,
         }
-
-    def machine(self) -> Machine:
-        return Machine(pid=0, host="", processor="", kernels="", blas="", numpy="", gflops=1.0)
-
-    def repeats(self) -> list[str]:
-        return []
-
-    def stop(self) -> None: ...
-
-    def close(self) -> None: ...

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-from pipeline.slots.slot import Machine
+from benchmarks.sweep_parts.simulated import WorkerlessSlot
 from pipeline.slots.stop_request import Stop
 
 
-class HereSlot:
+class HereSlot(WorkerlessSlot):
     """It stops the run after some calls, if told to, and counts them."""
 
     def __init__(self, stop: Stop, epochs: int | None = None, index: int = 0) -> None:
@@ -20,13 +20,3 @@ class HereSlot:
         if self.calls == self._epochs:
             self._stop.request("interrupted", 130)
         return result
-
-    def machine(self) -> Machine:
-        return Machine(pid=1, host="", processor="", kernels="", blas="", numpy="", gflops=1.0)
-
-    def stop(self) -> None: ...
-
-    def close(self) -> None: ...
-
-    def repeats(self) -> list[str]:
-        return []

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.sweep_parts.simulated import WorkerlessSlot
 from cnn_core.replanning import steps_of_next, whole_epoch
 from cnn_core.spec import Spec
 from cnn_core.training import TrainState, train_epoch
 from pipeline.search.study_clock import StudyClock
-from pipeline.slots.slot import Machine, TimedOut
+from pipeline.slots.slot import TimedOut
 
 Pace = Callable[[Spec, float], float]  # (spec, seconds used) -> seconds of a step
 
@@ -25,10 +26,8 @@ class PlayedClock(StudyClock):
         return self._before_s + self.now
 
 
-class PlayedSlot:
+class PlayedSlot(WorkerlessSlot):
     """A slot that trains in this process, and moves the clock by `step_s` for each step."""
-
-    index = 0
 
     def __init__(self, clock: PlayedClock, step_s: Pace) -> None:
         self._clock, self._step_s = clock, step_s
@@ -49,16 +48,6 @@ class PlayedSlot:
     def _steps(spec: Spec, state: TrainState | None) -> int:
         whole = whole_epoch(spec)
         return whole if state is None else steps_of_next(spec.train, state, whole)
-
-    def machine(self) -> Machine:
-        return Machine(pid=1, host="", processor="", kernels="", blas="", numpy="", gflops=1.0)
-
-    def repeats(self) -> list[str]:
-        return []
-
-    def stop(self) -> None: ...
-
-    def close(self) -> None: ...
 
 
 def clock_of(path: Path, minutes: float) -> PlayedClock:
