@@ -55,8 +55,10 @@ def systems_table(claims: Claims, found: Mapping[str, Measured]) -> str:
             each = found[name]
             said = each.claim.source
             command = f"`python -m pipeline.sweep experiment={each.claim.preset}`"
-            rows.append([system.name, each.claim.claim, said, _measured(each), command])
-    return "\n".join(_table(["system", "what", "its figure", "ours", "command"], rows))
+            verdict = each.verdict or ""
+            rows.append([system.name, each.claim.claim, said, _measured(each), verdict, command])
+    heads = ["system", "what", "its figure", "ours", "verdict", "command"]
+    return "\n".join(_table(heads, rows))
 
 
 def _row(each: Measured) -> list[str]:

@@ -20,7 +20,7 @@ def blocks(language: str) -> list[tuple[int, str]]:
 
 def test_the_page_runs_in_order(capsys: pytest.CaptureFixture[str]) -> None:
     code = blocks("python")
-    assert len(code) >= 11
+    assert len(code) == 12
     names: dict[str, Any] = {}
     for line, text in code:
         # Empty lines before the block make a traceback name the page's own line.

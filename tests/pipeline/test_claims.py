@@ -94,7 +94,7 @@ def test_claims_are_judged_and_written(
     picture = (tmp_path / "out" / "img" / "claims" / "he_learns.svg").read_text()
     assert picture.count("<circle") == 6  # three seeds of two configurations
     page = (tmp_path / "README.md").read_text()
-    assert page.startswith("before\n") and page.endswith("after\n") and "old" not in page
+    assert page.startswith("before\n") and page.endswith("after\n") and "\nold\n" not in page
     assert "`python -m pipeline.sweep experiment=tiny`" in page and " points (" in page
 
 
