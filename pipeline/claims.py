@@ -3,7 +3,7 @@ the README's table of the systems.
 """
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,10 +60,13 @@ def main(config: Config) -> int:
     quiet_optuna()
     bench = Bench(read_presets(claims, config.overrides))
     find_studies(bench)
+    _check_studies(config, keys, bench)
+    writable_file(keys.output, "output")
     if keys.run:
         for name in sorted(bench.missing):
             words = [*config.overrides, override("experiment", name)]
-            code = run_whole(compose(words, quiet=config.quiet))
+            sweep = replace(compose(words, quiet=config.quiet), invocation=config.invocation)
+            code = run_whole(sweep)
             if code:
                 return code
         find_studies(bench)
@@ -74,6 +77,19 @@ def main(config: Config) -> int:
             print(f"{each.claim.name}: {each.verdict or each.note}")
         print(f"written: {keys.output}")
     return 0
+
+
+def _check_studies(config: Config, keys: ClaimsKeys, bench: "Bench") -> None:
+    """Refuse what no page can be made of, and presets whose place another study has."""
+    for lacking in bench.missing.values():
+        if keys.run and lacking.occupied:
+            raise InputError(f"root: must be free for the presets, got {lacking.note}")
+    if not keys.run and not bench.studies:
+        why = next((lacking.note for lacking in bench.missing.values() if lacking.occupied), "none")
+        raise InputError(
+            f"root: must hold finished studies of the presets, got {why} in {config.root}; "
+            "run=true runs those that are missing"
+        )
 
 
 def _marked(path: Path) -> tuple[str, str]:

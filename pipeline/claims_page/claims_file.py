@@ -1,5 +1,6 @@
 """The file of claims: what a source says, the preset that measures it, and by how much."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -86,15 +87,16 @@ def read_claims(path: Path) -> Claims:
     try:
         found = read_yaml(path)
         _check_keys(found, Claims, "")
-        for section, kind in (("systems", System), ("claims", Claim)):
-            for number, entry in enumerate(found.get(section) or ()):
-                _check_keys(entry, kind, f"{section}[{number}].")
         claims = read_record(Claims, found)
+        for section, kind in (("systems", System), ("claims", Claim)):
+            for number, entry in enumerate(found[section]):
+                _check_keys(entry, kind, f"{section}[{number}].")
     except (DamagedError, RecordError) as error:
         raise InputError(f"claims: {error} ({path})") from None
     except OSError as error:
         raise InputError(
-            f"claims: must be a file of claims, got {path}: {error.strerror}"
+            f"claims: must be a file of claims, got {path}: {error.strerror}; give claims=FILE, or "
+            "run it in the project's folder"
         ) from None
     _check(claims, path)
     return claims
@@ -152,7 +154,7 @@ def _broken(claim: Claim, systems: Sequence[int]) -> str:
         return f"of must choose a configuration, except of an ensemble_gain, got {dict(claim.of)}"
     if low is None and high is None:
         return "must have at_least or at_most, got neither"
-    if low is not None and high is not None and low > high:
+    if not (-math.inf if low is None else low) <= (math.inf if high is None else high):  # or nan
         return f"at_least <= at_most must hold, got {low} and {high}"
     if claim.epoch is not None and claim.epoch < 1:
         return f"epoch must be at least 1, got {claim.epoch}"

@@ -103,7 +103,7 @@ def _measured(each: Measured) -> str:
 
 def _preset_row(name: str, claims: Claims, bench: Bench) -> list[str]:
     preset, finished = bench.presets[name], bench.studies.get(name)
-    minutes = bench.missing.get(name, "") if finished is None else f"{finished.minutes:.1f}"
+    minutes = bench.missing[name].note if finished is None else f"{finished.minutes:.1f}"
     seeds = preset.config.study.seeds
     command = f"`python -m pipeline.sweep experiment={name}`"
     estimated = f"{claims.minutes[name]:.1f}" if name in claims.minutes else ""

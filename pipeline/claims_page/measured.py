@@ -78,7 +78,9 @@ class Measured:
             return None
         low, high = self.claim.at_least, self.claim.at_most
         return self.estimate.verdict(
-            -math.inf if low is None else low, math.inf if high is None else high
+            -math.inf if low is None else low,
+            math.inf if high is None else high,
+            strict=self.claim.over is not None,
         )
 
 
@@ -91,13 +93,24 @@ class Finished:
     minutes: float
 
 
+@dataclass(frozen=True)
+class Lacking:
+    """Why a preset has no finished study; `occupied`: a study of other settings has its name."""
+
+    note: str
+    occupied: bool = False
+
+
 @dataclass
 class Bench:
     """The presets that claims need, and their studies below a root."""
 
     presets: dict[str, Preset]
     studies: dict[str, Finished] = field(default_factory=dict)
-    missing: dict[str, str] = field(default_factory=dict)  # preset -> why it has no study
+    missing: dict[str, Lacking] = field(default_factory=dict)
+
+
+UNMEASURED = Lacking("not measured yet")
 
 
 def read_presets(claims: Claims, overrides: Sequence[str]) -> dict[str, Preset]:
@@ -125,6 +138,11 @@ def _preset(claim: Claim, overrides: Sequence[str]) -> Preset:
             f"claim {claim.name}: preset {claim.preset} must have sampler=grid, which tries every "
             f"configuration, got {config.sampler.name}"
         )
+    if claim.epoch is not None and claim.epoch > config.train.epochs:
+        raise InputError(
+            f"claim {claim.name}: epoch must be at most the {config.train.epochs} of preset "
+            f"{claim.preset}, got {claim.epoch}"
+        )
     if claim.measure == "ensemble_gain" and not config.final.after_sweep:
         raise InputError(
             f"claim {claim.name}: preset {claim.preset} must have final.after_sweep=true for an "
@@ -137,27 +155,28 @@ def find_studies(bench: Bench) -> None:
     """Look for a finished study of each preset; note what each of the others lacks."""
     for name, preset in bench.presets.items():
         found = _finished(preset)
-        if isinstance(found, str):
+        if isinstance(found, Lacking):
             bench.missing[name] = found
         else:
             bench.studies[name] = found
             bench.missing.pop(name, None)
 
 
-def _finished(preset: Preset) -> Finished | str:
+def _finished(preset: Preset) -> Finished | Lacking:
     paths = preset.config.paths
     if not paths.study_db.exists():
-        return "not measured yet"
+        return UNMEASURED
     study = read_study(paths)
     attributes = study.user_attrs
-    old = {**json.loads(json.dumps(attributes.get(FINGERPRINT, {}))), "data.digest": ""}
+    old = {**attributes.get(FINGERPRINT, {}), "data.digest": ""}
     new = {**fingerprint(preset.config, preset.space, ""), "data.digest": ""}
     if other := differences(old, new):
-        return f"the study {paths.name} has other settings than the preset: {other[0]}"
+        what = f"the study {paths.name} has other settings than the preset: {other[0]}"
+        return Lacking(what, occupied=True)
     if attributes.get(ENDED, -1) < 0:
-        return "begun, not finished yet"
+        return Lacking("begun, not finished yet")
     if preset.config.final.after_sweep and not (paths.ensemble / "ensemble.json").exists():
-        return "swept, its ensemble is not built yet"
+        return Lacking("swept, its ensemble is not built yet")
     table = table_of(study, paths.folder, journal.read_all(paths.folder))
     return Finished(table, paths, used_seconds(paths.folder) / 60)
 
@@ -166,7 +185,7 @@ def measure(claim: Claim, bench: Bench) -> Measured:
     """Return what a claim's study says of it. Raises InputError where it lacks what is compared."""
     finished = bench.studies.get(claim.preset)
     if finished is None:
-        return Measured(claim, note=bench.missing.get(claim.preset, "not measured yet"))
+        return Measured(claim, note=bench.missing.get(claim.preset, UNMEASURED).note)
     if claim.measure == "ensemble_gain":
         return _ensemble(claim, finished)
     preset = bench.presets[claim.preset]
@@ -181,8 +200,7 @@ def _ensemble(claim: Claim, finished: Finished) -> Measured:
     """Return the gain over the best member, its interval the bootstrap's over images."""
     ensemble = read_ensemble(finished.paths.ensemble / "ensemble.json")
     gain = ensemble.out_of_fold["clean"].gain
-    half = (gain.high - gain.low) / 2
-    found = Estimate((gain.high + gain.low) / 2, half, len(ensemble.members))
+    found = Estimate(gain.gain, gain.low, gain.high, len(ensemble.members))
     return Measured(claim, found, note=f"{len(ensemble.members)} members, interval over images")
 
 

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from scipy import stats
-
 CONFIDENCE = 0.95
 
 
@@ -22,20 +20,29 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean, half of its 95 % interval, and the number of values behind it."""
+    """A mean, its 95 % interval, and the number of values behind it."""
 
     mean: float
-    half_width: float
+    low: float
+    high: float
     count: int
 
-    def verdict(self, at_least: float = -math.inf, at_most: float = math.inf) -> Verdict:
+    @property
+    def half_width(self) -> float:
+        return (self.high - self.low) / 2
+
+    def verdict(
+        self, at_least: float = -math.inf, at_most: float = math.inf, *, strict: bool = False
+    ) -> Verdict:
         """Return what the interval says of ``at_least <= mean <= at_most``: it lies inside, it lies
-        outside, or neither.
+        outside, or neither. Where it is `strict`, a limit that is just met says nothing: of two
+        that are equal none is better.
         """
-        low, high = self.mean - self.half_width, self.mean + self.half_width
-        if at_least <= low and high <= at_most:
+        inside = at_least <= self.low and self.high <= at_most
+        if inside and not (strict and (self.low == at_least or self.high == at_most)):
             return Verdict.HOLDS
-        return Verdict.FAILS if high < at_least or low > at_most else Verdict.UNCLEAR
+        outside = self.high < at_least or self.low > at_most
+        return Verdict.FAILS if outside else Verdict.UNCLEAR
 
 
 def estimate(values: Sequence[float]) -> Estimate:
@@ -46,9 +53,11 @@ def estimate(values: Sequence[float]) -> Estimate:
         raise ValueError(f"estimate: must be of at least two values, got {len(values)}")
     mean = math.fsum(values) / len(values)
     if max(values) == min(values):
-        return Estimate(mean, 0.0, len(values))
+        return Estimate(mean, mean, mean, len(values))
+    from scipy import stats  # a sweep starts without it
+
     interval = stats.ttest_1samp(values, 0.0).confidence_interval(CONFIDENCE)
-    return Estimate(mean, float(interval.high - interval.low) / 2, len(values))
+    return Estimate(mean, float(interval.low), float(interval.high), len(values))
 
 
 def paired_difference(first: Sequence[float], second: Sequence[float]) -> Estimate:

@@ -2,7 +2,7 @@
 intervals.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from itertools import permutations
 
@@ -148,31 +148,37 @@ def paired_effects(table: StudyTable) -> list[Effect]:
     """
     unit, sign = unit_of(table), 1.0 if table.directions[0] == "maximize" else -1.0
     found: list[Effect] = []
+    free = {name for name, values in table.distributions.items() if not values.single()}
     for name, distribution in table.distributions.items():
-        if isinstance(distribution, CategoricalDistribution):
-            found += _paired_choices(name, table.complete, unit, sign)
+        if name in free and isinstance(distribution, CategoricalDistribution):
+            found += _paired_choices(name, free - {name}, table.complete, unit, sign)
     return sorted(found, key=lambda effect: (not effect.clear, -abs(effect.size)))
 
 
 def _paired_choices(
-    name: str, rows: Sequence[TrialRow], unit: Unit, sign: float
+    name: str, others: Set[str], rows: Sequence[TrialRow], unit: Unit, sign: float
 ) -> Iterator[Effect]:
-    """Yield the best choice over each other one that it shares settings of the rest with."""
+    """Yield the best choice over each other one that it shares settings of the others with.
+
+    A net's difference is the mean over these settings: its seed may be the same in all of them, so
+    they are no more nets.
+    """
     settings: dict[str, dict[str, list[float]]] = {}  # the rest of a trial -> choice -> its nets
     for row in rows:
         if name in row.suggested and len(row.nets) > 1:
-            rest = {key: value for key, value in row.suggested.items() if key != name}
+            rest = {key: value for key, value in row.suggested.items() if key in others}
             settings.setdefault(repr(sorted(rest.items())), {})[str(row.suggested[name])] = row.nets
     means: dict[str, list[float]] = {}
+    most = max(map(len, settings.values()), default=0)
     for choices in settings.values():
-        for word, nets in choices.items():
+        for word, nets in choices.items() if len(choices) == most else ():
             means.setdefault(word, []).append(sign * float(np.mean(nets)))
     best = max(sorted(means), key=lambda word: float(np.mean(means[word])), default="")
     for word in sorted(means.keys() - {best}):
         both = [each for each in settings.values() if best in each and word in each]
         if both:
-            over, under = ([v for each in both for v in each[w]] for w in (best, word))
-            found = paired_difference(over, under)
+            over, under = (np.mean([each[w] for each in both], axis=0) for w in (best, word))
+            found = paired_difference(over.tolist(), under.tolist())
             text = f"{best} over {word}: {unit.difference(found.mean, found.half_width)}"
             yield Effect(name, text, found.mean, found.half_width)
 

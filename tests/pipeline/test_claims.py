@@ -4,16 +4,18 @@ one line, and nothing is written.
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from cnn_core.errors import InputError
 from pipeline import claims, compress, sweep
 from pipeline.bundle import load_bundle
-from pipeline.claims_page.claims_file import Claim
+from pipeline.claims_page.claims_file import Claim, read_claims
 from pipeline.claims_page.measured import Measured
 from pipeline.configuration import SWEEP, command_line, compose
-from pipeline.reporting.comparison import Verdict, estimate
+from pipeline.reporting.comparison import Verdict, estimate, paired_difference
 from pipeline.search.run_sweep import run
 from pipeline.slots.stop_request import Stop
 from pipeline.trial_folder import TrialFolder
@@ -101,13 +103,12 @@ def test_claims_are_judged_and_written(
 def test_what_was_not_measured_shows_no_figures(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    root = f"root={tmp_path}/none"
-    assert judge(place, tmp_path, [HE_LEARNS], root) == 0
-    text = (tmp_path / "out" / "CLAIMS.md").read_text()
-    assert "none is measured yet" in text and "not measured yet" in text and "±" not in text
-    assert not (tmp_path / "out" / "img").exists()
-    assert not (tmp_path / "none").exists()
-    assert "not measured yet" in (tmp_path / "README.md").read_text()
+    """What was measured before is not written over by a page of nothing."""
+    assert judge(place, tmp_path, [HE_LEARNS], f"root={tmp_path}/none") == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "root: must hold finished studies of the presets" in error
+    assert not (tmp_path / "out").exists() and not (tmp_path / "none").exists()
+    assert "\nold\n" in (tmp_path / "README.md").read_text()
 
 
 def test_a_study_of_other_settings_is_not_the_preset_s(
@@ -116,9 +117,10 @@ def test_a_study_of_other_settings_is_not_the_preset_s(
     other = tmp_path / "conf" / "experiment"
     other.mkdir(parents=True)
     (other / "tiny.yaml").write_text(PRESET.replace("epochs: 3", "epochs: 4"))
-    assert judge(tmp_path, tmp_path, [HE_LEARNS], f"root={place}/root") == 0
-    found = capsys.readouterr().out
-    assert "has other settings than the preset: train.epochs: 3 in the study, 4 now" in found
+    for more in ((), ("run=true",)):  # nothing is run beside it, nor is it asked to resume
+        assert judge(tmp_path, tmp_path, [HE_LEARNS], f"root={place}/root", *more) == 2
+        found = capsys.readouterr().err
+        assert "has other settings than the preset: train.epochs: 3 in the study, 4 now" in found
 
 
 @pytest.mark.parametrize(
@@ -132,7 +134,10 @@ def test_a_study_of_other_settings_is_not_the_preset_s(
         ({"atleast": 0.1}, r"got claims\[0\].atleast, .*did you mean \"at_least\""),
         ({"at_least": "much"}, r"got claims\[0\].at_least = 'much', must be a number"),
         ({"at_least": None}, "must have at_least or at_most, got neither"),
-        ({"epoch": 9, "measure": "valid_loss"}, "at least two nets of trial"),
+        (
+            {"epoch": 9, "measure": "valid_loss"},
+            "epoch must be at most the 3 of preset tiny, got 9",
+        ),
         ({"system": 2}, "system must be one of 1, got 2"),
         ({"name": "../x"}, "name must be of letters, digits and _, got '../x'"),
         ({"of": {}}, "of must choose a configuration"),
@@ -188,7 +193,7 @@ def test_a_preset_on_images_that_its_net_does_not_fit_is_refused(
 def test_what_is_compared_of_each_net(place: Path, tmp_path: Path) -> None:
     """The gap after an epoch and the lowest loss of all epochs, as the trial's file has them."""
     rows = TrialFolder(compose([f"root={place}/root", "study.name=tiny"]).paths.trial(1)).history()
-    changes = {"lowest_valid_loss": {"at_most": 99}, "gap": {"at_most": 1, "epoch": 3}}
+    changes = {"lowest_valid_loss": {"at_most": 99}, "gap": {"at_most": 1, "epoch": 1}}
     entries = [
         {**HE_LEARNS, "name": name, "over": None, "measure": name, "at_least": None, **change}
         for name, change in changes.items()
@@ -198,7 +203,7 @@ def test_what_is_compared_of_each_net(place: Path, tmp_path: Path) -> None:
     picture = (tmp_path / "out" / "img" / "claims" / "lowest_valid_loss.svg").read_text()
     assert [f"{loss:.4f}" for loss in losses] == re.findall(r"<title>he: ([\d.]+)</title>", picture)
     gaps = [
-        rows[2][f"train_accuracy/net{k}"] - rows[2][f"valid_accuracy/net{k}"] for k in (1, 2, 3)
+        rows[0][f"train_accuracy/net{k}"] - rows[0][f"valid_accuracy/net{k}"] for k in (1, 2, 3)
     ]
     picture = (tmp_path / "out" / "img" / "claims" / "gap.svg").read_text()
     assert [f"{gap:.4f}" for gap in gaps] == re.findall(r"<title>he: (-?[\d.]+)</title>", picture)
@@ -214,6 +219,32 @@ def test_the_verdict_follows_from_the_claim_s_limits(
     claim = Claim(name="x", system=1, claim="", source="", preset="", of={"a": 1}, at_least=0.85)
     found = Measured(claim, estimate(values) if values else None, values)
     assert found.verdict == verdict
+    most = replace(claim, at_least=None, at_most=-0.85)
+    mirrored = [-value for value in values]
+    assert Measured(most, estimate(mirrored) if values else None, mirrored).verdict == verdict
+
+
+def test_a_limit_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "claims.yaml"
+    text = json.dumps({"systems": SYSTEMS, "claims": [HE_LEARNS | {"at_least": 0.125}]})
+    file.write_text(text.replace("0.125", ".nan"))
+    with pytest.raises(InputError, match="at_least <= at_most must hold, got nan"):
+        read_claims(file)
+    file.write_text("claims: 3\nsystems: 4\n")
+    with pytest.raises(InputError, match="claims: got systems = 4, must be a list"):
+        read_claims(file)
+
+
+def test_of_two_that_are_equal_none_is_better() -> None:
+    claim = Claim(name="x", system=1, claim="", source="", preset="", of={"a": 1}, at_least=0.0)
+    alone = Measured(claim, estimate([0.0, 0.0]))
+    assert alone.verdict == Verdict.HOLDS
+    for low, high in ((0.0, None), (None, 0.0)):
+        compared = replace(claim, over={"a": 2}, at_least=low, at_most=high)
+        equal, better = (paired_difference([value] * 3, [0.1] * 3) for value in (0.1, 0.3))
+        assert Measured(compared, equal).verdict == Verdict.UNCLEAR
+        expected = Verdict.HOLDS if high is None else Verdict.FAILS
+        assert Measured(compared, better).verdict == expected
 
 
 def test_a_compressed_net_is_a_bundle_that_predicts(

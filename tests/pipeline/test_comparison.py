@@ -29,7 +29,7 @@ def test_pairs_count_where_both_vary_together() -> None:
 
 
 def test_equal_values_have_no_width() -> None:
-    assert estimate([0.1, 0.1, 0.1]) == Estimate(pytest.approx(0.1), 0.0, 3)
+    assert estimate([0.1, 0.1, 0.1]) == Estimate(*[pytest.approx(0.1)] * 3, 3)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_what_cannot_be_compared_is_refused(
 )
 def test_the_verdict_is_where_the_interval_lies(low: float, high: float, verdict: Verdict) -> None:
     # in 64ths and the like the sums would be exact; a hair keeps the borders off rounding
-    assert Estimate(0.02, 0.01 - 1e-12, 5).verdict(low, high) == verdict
+    assert Estimate(0.02, 0.01 + 1e-12, 0.03 - 1e-12, 5).verdict(low, high) == verdict
 
 
 def test_figures_are_written_with_their_intervals() -> None:
@@ -81,8 +81,8 @@ def _trial(number: int, init: str, dropout: float, nets: list[float]) -> TrialRo
 
 
 def test_the_report_s_sentences_pair_trials_that_are_equal_but_for_one_choice() -> None:
-    # he - xavier: 0.01, 0.02 without dropout, 0.03, 0.04 with it: mean 0.025, s = 0.0129099,
-    # t(3) = 3.182446, half = 3.182446 * 0.0129099 / 2 = 0.0205426
+    # he - xavier: 0.01, 0.02 without dropout, 0.03, 0.04 with it: each net's mean over the two is
+    # 0.02, 0.03: mean 0.025, s = 0.0070711, t(1) = 12.706205, half = 12.706205 * 0.005 = 0.0635310
     rows = [
         _trial(0, "he", 0.0, [0.91, 0.92]),
         _trial(1, "xavier", 0.0, [0.90, 0.90]),
@@ -96,14 +96,15 @@ def test_the_report_s_sentences_pair_trials_that_are_equal_but_for_one_choice() 
     }
     table = StudyTable("made", Path(), ("maximize",), rows, words)
     found = {effect.text: effect for effect in paired_effects(table)}
-    effect = found["he over xavier: +2.5 ± 2.1 points"]
+    effect = found["he over xavier: +2.5 ± 6.4 points"]
     assert effect.size == pytest.approx(0.025)
-    assert effect.half_width == pytest.approx(0.0205426, abs=1e-6)
-    assert effect.clear and effect.name == "model.init"
+    assert effect.half_width == pytest.approx(0.0635310, abs=1e-6)
+    assert not effect.clear and effect.name == "model.init"
     assert not [text for text in found if "zeros" in text]
-    # dropout 0.4 over 0.0: 0.02, 0.02 with he and 0, 0 with xavier: mean 0.01
+    # dropout 0.4 over 0.0: 0.02, 0.02 with he and 0, 0 with xavier: each net's mean is 0.01
     (other,) = (e for e in found.values() if e.name == "model.dropout")
-    assert other.text.startswith("0.4 over 0.0: +1.0 ± 1.8")
+    assert other.text.startswith("0.4 over 0.0: +1.0") and other.clear
+    assert other.half_width == pytest.approx(0, abs=1e-12)
 
 
 def test_trials_of_one_net_have_no_pairs() -> None:
