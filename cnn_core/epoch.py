@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,6 +22,7 @@ from cnn_core.schedules import make_schedule
 from cnn_core.spec import ModelSpec, Spec
 
 Metrics = dict[str, float]
+Row = Mapping[str, float]  # the metrics of an epoch, to read
 OUTCOMES = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
 
 
@@ -75,7 +76,7 @@ def epoch_of_net(spec: Spec, state: TrainState | None) -> tuple[TrainState, Metr
         elif average is not None and after.average is not None:
             net.plain.load(*after.average)
         _evaluate(spec, data, net, metrics)
-    if spec.train.select == "best" and _is_best(metrics, state.history):
+    if spec.train.select == "best" and _is_best(metrics, alike(spec, state.history, after.epoch)):
         after.best = Weights(copies(after.params), copies(after.buffers))
     after.history = [*state.history, dict(metrics)]
     return after, {**metrics, "epoch_s": time.perf_counter() - started}
@@ -83,8 +84,22 @@ def epoch_of_net(spec: Spec, state: TrainState | None) -> tuple[TrainState, Metr
 
 def model_at(spec: Spec, done: int) -> ModelSpec:
     """Return what is trained after that many epochs: the whole net until it is compressed."""
-    whole = done < spec.train.full_rank_epochs
-    return replace(spec.model, rank=None) if whole else spec.model
+    return replace(spec.model, rank=None) if done < compressed_after(spec) else spec.model
+
+
+def compressed_after(spec: Spec) -> int:
+    """Return after how many epochs the net is compressed, with its last one at the latest; 0 where
+    it has the spec's rank from the beginning, or none.
+    """
+    return 0 if spec.model.rank is None else min(spec.train.full_rank_epochs, spec.train.epochs)
+
+
+def alike(spec: Spec, history: Sequence[Row], epochs: int) -> Sequence[Row]:
+    """Return the epochs in `history` whose weights were of the same net as after so many `epochs`:
+    once it is compressed, those since then.
+    """
+    start = compressed_after(spec)
+    return history[start - 1 :] if start and epochs >= start else history
 
 
 def _compressed(spec: Spec, net: TrainingNet, state: TrainState) -> tuple[TrainingNet, TrainState]:
@@ -189,7 +204,16 @@ def _evaluate(spec: Spec, data: Data, net: TrainingNet, metrics: Metrics) -> Non
         metrics |= found if finite else dict.fromkeys(found, math.nan)
 
 
-def _is_best(metrics: Mapping[str, float], history: list[Metrics]) -> bool:
+def best_of(spec: Spec, history: Sequence[Row]) -> Row | None:
+    """Return the epoch of lowest validation loss, the first of equals, of the net that a training
+    so far ended with; None where no loss is finite.
+    """
+    rows = alike(spec, history, len(history))
+    finite = [row for row in rows if math.isfinite(row.get("valid_loss", math.nan))]
+    return min(finite, key=lambda row: row["valid_loss"], default=None)
+
+
+def _is_best(metrics: Row, history: Sequence[Row]) -> bool:
     loss = metrics.get("valid_loss", math.nan)
     return all(not loss >= past.get("valid_loss", math.nan) for past in history) and math.isfinite(
         loss

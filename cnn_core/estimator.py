@@ -15,7 +15,7 @@ from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cnn_core.axes import Array, Indices
-from cnn_core.caches import TrainingNet, in_memory, net_of
+from cnn_core.caches import TrainingNet, data_of, in_memory, net_of
 from cnn_core.checkpoint import TrainState
 from cnn_core.epoch import Metrics
 from cnn_core.estimator_spec import in_own_words, plain, spec_of, split_of_fit
@@ -128,7 +128,11 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Train a new net for `epochs` epochs and return self."""
+        """Train a new net for `epochs` epochs and return self; an older net is gone, whatever comes
+        of this one.
+        """
+        if self.__sklearn_is_fitted__():
+            del self.state_
         with in_own_words():
             rows, labels = self._checked(X, y, first=True)
             self.classes_, labels = np.unique(labels, return_inverse=True)
@@ -227,11 +231,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_ = found
 
     def _begun(self, rows: Values) -> dict[str, Any]:
-        """Return the parameters of a new net, whose seed and scale are set; an older net is gone,
-        whatever comes of this one.
-        """
-        if self.__sklearn_is_fitted__():
-            del self.state_
+        """Return the parameters of a new net, whose seed and scale are set."""
         if len(self.classes_) < 2:
             only = self.classes_.tolist()
             raise ValueError(f"y: must hold at least 2 classes, got {len(only)} class, {only}")
@@ -249,15 +249,25 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         state: TrainState | None,
     ) -> None:
         """Train until the epochs of `parameters` are done, and keep what came of it."""
+        if parameters["augment"] and not self._scaling.whole:
+            raise ValueError(
+                "augment: must be set when the first images come, which sets their scale, got "
+                f"{parameters['augment']} later"
+            )
         images = self._scaling.images(rows)
         with in_memory(images, labels, len(self.classes_), parts) as data:
             picture = bool(self.image_shape_)
             spec = spec_of(parameters, data, len(labels), self._seed, picture)
+            if spec.train.select == "best" and not len(data_of(data).valid):
+                raise ValueError(
+                    "select: best needs validation images, got none with valid_fraction="
+                    f"{parts.valid_fraction:g} of {len(labels)} images"
+                )
             state = fit(spec, on_epoch=self._told(spec), state=state)
         if not math.isfinite(state.history[-1]["train_loss"]) and state.best is None:
             raise ValueError(
                 f"lr: the loss must stay finite, it did not in epoch {state.epoch} with "
-                f"lr={parameters['lr']}; lower it, or set clip_norm"
+                f"lr={spec.optimizer.get('lr', 'its own')}; lower it, or set clip_norm"
             )
         self.spec_, self.state_, self.history_ = spec, state, state.history
         self._weights = selected_weights(spec, state)

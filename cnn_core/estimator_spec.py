@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from cnn_core.architectures import ARCHITECTURES
 from cnn_core.errors import InputError
 from cnn_core.spec import (
     DataSpec,
@@ -59,9 +60,11 @@ def split_of_fit(parameters: Mapping[str, Any], seed: int) -> SplitSpec:
 
 def fitting_window(side: int) -> dict[str, int]:
     """Return kernel and pool for images of that side: an odd kernel of about a quarter of it, from
-    3 to 7, and pooling by 3 from 24 pixels on, by 2 below.
+    3 to 7, and pooling by 3 from 24 pixels on, by 2 below; neither larger
+    than the side.
     """
-    return {"kernel": min(7, max(3, side // 4 | 1)), "pool": 3 if side >= 24 else 2}
+    kernel, pool = min(7, max(3, side // 4 | 1)), 3 if side >= 24 else 2
+    return {"kernel": min(kernel, side), "pool": min(pool, side)}
 
 
 def spec_of(
@@ -77,6 +80,8 @@ def spec_of(
     optimizer = named(parameters, "optimizer")
     if parameters["lr"] is not None:
         optimizer.setdefault("lr", parameters["lr"])
+    if (name := parameters["model"]) not in ARCHITECTURES:  # of rows too, which have their own
+        raise InputError(f"model: must be one of {', '.join(ARCHITECTURES)}, got {name!r}")
     model = {key: parameters[key] for key in MODEL}
     train = {key: parameters[key] for key in TRAIN}
     if not picture and not model["hidden"]:
@@ -87,7 +92,7 @@ def spec_of(
         train["batch_size"] = min(MOST_IN_BATCH, max(1, -(-images // BATCHES)))
     return Spec(
         data=data,
-        model=ModelSpec(name=parameters["model"] if picture else ROWS_NET, **model),
+        model=ModelSpec(name=name if picture else ROWS_NET, **model),
         optimizer=optimizer,
         schedule=named(parameters, "schedule"),
         regularizer=RegularizerSpec(l1=parameters["l1"], l2=parameters["l2"]),

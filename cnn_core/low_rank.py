@@ -70,8 +70,11 @@ def _halves(layer: Layer, rank: int) -> tuple[Layer, Layer, dict[str, Array]] | 
     outputs, inputs = W.shape
     if rank * (outputs + inputs) >= outputs * inputs:
         return None
-    left, singular, right = np.linalg.svd(W.astype(np.float64), full_matrices=False)
-    root = np.sqrt(singular[:rank])
+    finite = bool(np.isfinite(W).all())  # a net that diverged stays one that did
+    left, singular, right = np.linalg.svd(
+        W.astype(np.float64) if finite else np.zeros(W.shape), full_matrices=False
+    )
+    root = np.sqrt(singular[:rank]) if finite else np.full(rank, np.nan)
     first: Layer
     second: Layer
     if isinstance(layer, Convolution):

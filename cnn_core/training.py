@@ -12,7 +12,7 @@ from cnn_core.architectures import build_model
 from cnn_core.axes import Array, Images
 from cnn_core.caches import make_augmentation, net_of
 from cnn_core.checkpoint import TrainState, Weights
-from cnn_core.epoch import Metrics, epoch_of_net
+from cnn_core.epoch import Metrics, best_of, epoch_of_net
 from cnn_core.errors import InputError
 from cnn_core.layers import BatchNormalization
 from cnn_core.measures import metric_of
@@ -64,20 +64,6 @@ def train_epoch(spec: Spec, state: TrainState | None) -> tuple[TrainState, Metri
     return joined([after for after, _ in done], [row for _, row in done], past)
 
 
-def _best_epoch(state: TrainState) -> int:
-    """Return the index in the history of the lowest validation loss, the first of equals; raise
-    InputError without one.
-    """
-    losses = [m.get("valid_loss", math.nan) for m in state.history]
-    finite = [i for i, loss in enumerate(losses) if math.isfinite(loss)]
-    if not finite:
-        raise InputError(
-            "train.select=best: needs an epoch with a finite validation loss (data.valid_fraction "
-            "greater than 0), got none"
-        )
-    return min(finite, key=lambda i: losses[i])
-
-
 def selected_weights(spec: Spec, state: TrainState) -> Weights:
     """Return the weights that ``train.select`` chooses: the last epoch's, their moving average, or
     those of lowest validation loss.
@@ -112,14 +98,15 @@ def _each(state: TrainState, count: int) -> list[TrainState]:
 
 
 def _objective(net: Spec, state: TrainState) -> float:
-    chosen = _best_epoch(state) if net.train.select == "best" and state.best is not None else -1
+    best = net.train.select == "best" and state.best is not None
+    row = (best_of(net, state.history) if best else None) or (state.history or [{}])[-1]
     metric = metric_of(net.measure)
-    if not state.history or metric not in state.history[chosen]:
+    if metric not in row:
         raise InputError(
             "objective: validation images are needed (data.valid_fraction greater than 0, or "
             "folds), got none"
         )
-    return state.history[chosen][metric]
+    return row[metric]
 
 
 def fit(

@@ -46,6 +46,7 @@ def main(config: Config) -> int:
         raise InputError("rank: must be given, such as rank=8, got null")
     clear_pins(config)
     folder = replaceable_folder(keys.output or config.paths.folder / f"rank{keys.rank}")
+    writable_folder(folder.parent, "output")
     with threadpool_limits(1):
         found = compressed(config.paths, keys.rank, keys.epochs, print)
     if found.assembled.own:
@@ -53,7 +54,6 @@ def main(config: Config) -> int:
         raise InputError(
             f"rank: a compressed bundle holds no code of plug-ins, got {name!r} of {plugin.path}"
         )
-    writable_folder(folder.parent, "output")
     write_bundle(folder, found.assembled)
     print(*_lines(found, keys), f"bundle: {folder}", sep="\n")
     words = f"python -m pipeline.predict {override('bundle', folder)}"

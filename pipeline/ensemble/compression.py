@@ -2,6 +2,7 @@
 much faster the net is.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -10,13 +11,15 @@ import numpy as np
 
 from cnn_core import training
 from cnn_core.axes import Images
-from cnn_core.caches import Data, data_of
+from cnn_core.caches import Data, data_of, net_of
 from cnn_core.checkpoint import TrainState, Weights, copies
 from cnn_core.errors import InputError
 from cnn_core.fused.fuse import fuse
 from cnn_core.low_rank import compress, largest_rank
+from cnn_core.measures import metric_of
 from cnn_core.model import Sequential
 from cnn_core.optimizers import make_optimizer
+from cnn_core.repeats import nets_of
 from cnn_core.spec import Spec
 from pipeline.bundle.writing import Assembled
 from pipeline.configuration import override
@@ -45,32 +48,39 @@ def compressed(paths: StudyPaths, rank: int, epochs: int, say: Say) -> Compresse
     or training diverges.
     """
     trial, weights = best_net(paths)
-    spec = spec_in(paths, trial.overrides)
+    # Of a trial with several nets the weights are the first one's, which has a fold of its own.
+    spec = nets_of(replace(spec_in(paths, trial.overrides), seed=trial.seed))[0]
     whole = loaded(spec, weights, f"trial {trial.number}")
     _check(spec, whole, rank)
     thin = compress(whole, rank)
-    more = [
-        override("model.rank", rank),
-        override("train.full_rank_epochs", 0),
-        override("train.epochs", max(epochs, 1)),
-    ]
-    overrides = (*trial.overrides, *more)
-    own = replace(spec_in(paths, overrides), seed=trial.seed, seeds=1, folds=None)
+    train = replace(spec.train, epochs=max(epochs, 1), full_rank_epochs=0, replanned=())
+    own = replace(spec, model=replace(spec.model, rank=rank), train=train)
     chosen = Weights(copies(thin.params), copies(thin.buffers))
     data = data_of(spec.data)
-    before = _accuracy(spec, weights, data)
-    after = trained = _accuracy(own, chosen, data)
+    before, after = _validated(spec, weights, data), _validated(own, chosen, data)
+    trained = after
     if epochs:
         chosen = _trained(own, chosen, say)
-        trained = _accuracy(own, chosen, data)
-    for net, kept in ((whole, weights), (thin, chosen)):
-        net.load(kept.params, kept.buffers)
-    scores = BundleScores(objective=trained, trial=trial.number)
+        thin.load(chosen.params, chosen.buffers)
+        trained = _validated(own, chosen, data)
+    overrides = (*trial.overrides, *_overrides(rank, epochs))
+    score = trained.get(metric_of(spec.measure))
+    scores = BundleScores(objective=score, trial=trial.number)
     name = f"t{trial.number:03d}-rank{rank}"
     assembled = single_net(paths, name, overrides, chosen, scores)
     costs = (whole.multiply_adds(), thin.multiply_adds())
     speedup = _speedup(whole, thin, data.prepared.images[:500])
-    return Compressed(assembled, (before, after, trained), costs, speedup)
+    shown = (row.get("valid_accuracy", math.nan) for row in (before, after, trained))
+    accuracy = next(shown), next(shown), next(shown)
+    return Compressed(assembled, accuracy, costs, speedup)
+
+
+def _overrides(rank: int, epochs: int) -> list[str]:
+    """Return what makes a trial's overrides those of its compressed net."""
+    more = [override("model.rank", rank), override("train.full_rank_epochs", 0)]
+    if epochs:  # its end is its own, not the trial's
+        more += [override("train.epochs", epochs), "train.replanned=[]"]
+    return more
 
 
 def _check(spec: Spec, whole: Sequential, rank: int) -> None:
@@ -87,18 +97,17 @@ def _check(spec: Spec, whole: Sequential, rank: int) -> None:
 
 
 def _trained(spec: Spec, weights: Weights, say: Say) -> Weights:
-    fresh = make_optimizer(spec.optimizer).state()
-    state = TrainState(0, 0, copies(weights.params), copies(weights.buffers), fresh)
-    training.check_spec(spec)
-    for epoch in range(1, spec.train.epochs + 1):
-        state, metrics = training.train_epoch(spec, state)
+    def tell(state: TrainState, metrics: Mapping[str, float]) -> None:
         if not np.isfinite(metrics["train_loss"]):
             raise InputError(
                 f"epochs: re-training must not diverge, got a loss that is not finite in epoch "
-                f"{epoch}; optimizer.lr={spec.optimizer['lr']:g} is the study's"
+                f"{state.epoch}; optimizer.lr={spec.optimizer['lr']:g} is the study's"
             )
-        say(f"epoch {epoch} of {spec.train.epochs}: {_told(metrics)}")
-    return training.selected_weights(spec, state)
+        say(f"epoch {state.epoch} of {spec.train.epochs}: {_told(metrics)}")
+
+    fresh = make_optimizer(spec.optimizer).state()
+    state = TrainState(0, 0, copies(weights.params), copies(weights.buffers), fresh)
+    return training.selected_weights(spec, training.fit(spec, state=state, on_epoch=tell))
 
 
 def _told(metrics: Mapping[str, float]) -> str:
@@ -106,13 +115,13 @@ def _told(metrics: Mapping[str, float]) -> str:
     return f"training loss {metrics['train_loss']:.4f}, validation accuracy {found:.2%}"
 
 
-def _accuracy(spec: Spec, weights: Weights, data: Data) -> float:
-    """Return the accuracy on validation images, nan without any."""
+def _validated(spec: Spec, weights: Weights, data: Data) -> Mapping[str, float]:
+    """Return the metrics on validation images, none without any."""
     if not len(data.valid):
-        return float("nan")
-    images = np.asarray(data.valid_images[data.valid])
-    found = training.predict_proba(spec, weights.params, weights.buffers, images)
-    return float(np.mean(found.argmax(axis=1) == data.labels[data.valid]))
+        return {}
+    net = net_of(spec.model, spec.data.image_shape, spec.data.classes)
+    net.plain.load(weights.params, weights.buffers)
+    return net.validate(spec, data, data.valid)
 
 
 def _speedup(whole: Sequential, thin: Sequential, images: Images) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cnn_core import checkpoint
+from cnn_core.epoch import best_of
 from cnn_core.finishing import finished_weights
 from cnn_core.measures import metric_of
 from cnn_core.spec import Spec
@@ -212,9 +213,8 @@ def with_end(job: Job, spec: Spec) -> Job:
 
 
 def _objective(spec: Spec, rows: Sequence[Mapping[str, float]]) -> tuple[float, ...]:
-    best = spec.train.select == "best"
-    chosen = min(rows, key=lambda row: row["valid_loss"]) if best else rows[-1]
-    return (chosen[metric_of(spec.measure)],)
+    best = best_of(spec, rows) if spec.train.select == "best" else None
+    return ((best or rows[-1])[metric_of(spec.measure)],)
 
 
 def runs_folder(paths: StudyPaths, nets: Sequence[Net]) -> Path:

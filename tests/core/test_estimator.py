@@ -319,3 +319,28 @@ def test_nothing_of_the_data_stays_behind(digits: tuple[Any, Any]) -> None:
         quick(dropout=2.0).fit(X, y)
     assert len(pickle.dumps(quick(epochs=1).fit(X, y))) < 200_000
     assert caches._held == {}
+
+
+def test_a_name_a_choice_and_a_scale_that_would_do_nothing_are_refused(
+    digits: tuple[Any, Any],
+) -> None:
+    X, y = digits
+    with pytest.raises(ValueError, match=r"^select: best needs validation images, got none with"):
+        quick(select="best").fit(X, y)
+    with pytest.raises(ValueError, match=r"^model: must be one of contest, .*got 'nonsense'"):
+        quick(model="nonsense").fit(X[:, :10], y)
+    model = quick().fit(X / 16 - 0.5, y).set_params(augment={"shift": 0.1})
+    with pytest.raises(ValueError, match=r"^augment: must be set when the first images come"):
+        model.partial_fit(X / 16 - 0.5, y)
+    with pytest.raises(ValueError, match=r"^lr: .* with lr=1e\+30"):
+        quick(optimizer={"name": "momentum", "lr": 1e30}).fit(X, y)
+    assert quick(image_shape=(1, 10)).fit(X[:, :10], y).image_shape_ == (1, 10, 1)
+
+
+def test_a_fit_refused_at_its_first_look_leaves_no_older_net(digits: tuple[Any, Any]) -> None:
+    X, y = digits
+    model = quick().fit(X, y)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        model.fit(X[:, :10], y[:5])
+    with pytest.raises(NotFittedError):
+        model.predict(X)
