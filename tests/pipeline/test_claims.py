@@ -247,6 +247,27 @@ def test_of_two_that_are_equal_none_is_better() -> None:
         assert Measured(compared, better).verdict == expected
 
 
+def test_a_net_of_a_fold_is_judged_on_it_by_the_study_s_measure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A rank that changes nothing that counts shows the trial's own figures again."""
+    words = ["experiment=smoke", "study.name=folds", "study.folds=2", "budget.trials=1"]
+    words += ["study.objective=log_loss", "model=mlp", "space=none", "train.epochs=3"]
+    words += ["space={model.hidden:{choice:[[24]]}}", "data.train_size=null"]
+    words += ["data.valid_size=null", f"root={tmp_path}"]
+    config = compose(words, SWEEP, quiet=True)
+    config.paths.folder.mkdir(parents=True)
+    assert run(config, [HereSlot(Stop())]) == 0
+    capsys.readouterr()
+    last = TrialFolder(config.paths.trial(0)).history()[-1]
+    asked = ["study.name=folds", f"root={tmp_path}", "rank=17", f"output={tmp_path}/thin"]
+    assert command_line(compress.COMMAND, asked, compress.main) == 0
+    said = capsys.readouterr().out
+    assert f"validation accuracy: {last['valid_accuracy/net1']:.2%} whole" in said
+    scores = json.loads((tmp_path / "thin" / "manifest.json").read_text())["scores"]
+    assert scores["objective"] == pytest.approx(last["valid_log_loss/net1"], rel=0.2)
+
+
 def test_a_compressed_net_is_a_bundle_that_predicts(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
