@@ -1,5 +1,6 @@
 """The benchmark of the estimator: equal parts for all, and ratios within a seed."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,14 @@ def test_ratios_are_taken_within_a_seed() -> None:
     text = section(runs([1.0, 12.0, 6.0]), "python -m x", "a machine")
     assert "| 1 | 2.00 | 24.00 | 12.00 | 4,000 | 4,000 | 4,000 | 12.0 | 6.0 |" in text
     assert verdict(runs([1.0, 2.0, 3.0], 0.9)).startswith("Not reached: CNNClassifier with seed 0")
+    # 12 / 1 and 20 / 10: their median is 7, the medians' quotient 16 / 5.5
+    unequal = [
+        replace(run, seconds=seconds)
+        for run, seconds in zip(
+            runs([1.0, 12.0, 6.0]), (1.0, 12.0, 6.0, 10.0, 20.0, 30.0), strict=True
+        )
+    ]
+    assert "7.0 (2.0 to 12.0) times" in verdict(unequal)
 
 
 def test_each_gets_the_same_parts_until_its_goal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,7 +40,8 @@ def test_each_gets_the_same_parts_until_its_goal(monkeypatch: pytest.MonkeyPatch
         goal = 0.98 if rows is np.float32 else 0.5
 
         def fit(self: Any, X: Any, y: Any, classes: Any, kind: Any = kind) -> None:
-            seen.setdefault((kind.__name__, X.dtype.name), []).append(y.tobytes())
+            part = np.rint(255 * X).astype(np.int16).tobytes() + y.tobytes()
+            seen.setdefault((kind.__name__, X.dtype.name), []).append(part)
 
         monkeypatch.setattr(kind, "partial_fit", fit)
         monkeypatch.setattr(kind, "score", lambda self, X, y, goal=goal: goal)
@@ -41,5 +51,7 @@ def test_each_gets_the_same_parts_until_its_goal(monkeypatch: pytest.MonkeyPatch
     X, y = rng.integers(0, 255, (100, 64), np.uint8), rng.integers(0, 10, 100)
     found = race(X, y, 0, 90)
     assert {run.images for run in found} == {30, 90}
-    first = [parts[0] for parts in seen.values()]
-    assert len(first) == 3 and len(set(first)) == 1
+    assert len(seen) == 3 and all(len(parts) in (1, 3) for parts in seen.values())
+    for parts in zip(*(parts for parts in seen.values() if len(parts) == 3), strict=True):
+        assert len(set(parts)) == 1
+    assert len({parts[0] for parts in seen.values()}) == 1

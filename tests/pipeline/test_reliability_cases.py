@@ -88,3 +88,15 @@ def test_the_meter_sees_growth_and_what_is_left_behind() -> None:
     ]  # fmt: skip
     trial.step("a step", (4, "units"), "module", code=3)
     assert trial.wrong[1] == "a step: exit code 0 (why)"
+
+
+@pytest.mark.parametrize("growing", ["memory", "descriptors", "threads", ""])
+def test_what_grows_does_not_hold(growing: str, tmp_path: Path) -> None:
+    steady = {"memory": 10_000_000, "descriptors": 10, "threads": 3, "beside": 0}
+    looks = [
+        Look(**{key: n * (at + 1) if key == growing else n for key, n in steady.items()})
+        for at in range(8)
+    ]
+    trial = Trial(tmp_path, 1.0, run_here)
+    trial.flat(Ended(0, 1.0, 1.0, looks, [], warm=0), "it")
+    assert len(trial.wrong) == bool(growing) and len(trial.found) == (not growing)
