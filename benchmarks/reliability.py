@@ -13,30 +13,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.document import DOCS, command_of, write_section
+from benchmarks.document import command_of, write_section
 from benchmarks.environment import machine, restart_unpinned
+from benchmarks.reliability_page import PAGE, PREAMBLE
 from benchmarks.reliability_parts import CASES
 from benchmarks.reliability_parts.case import Trial, section
 from benchmarks.reliability_parts.meter import metered
-
-PAGE = DOCS / "RELIABILITY.md"
-PREAMBLE = """# What is promised, and by which command it is checked
-
-| promise | checked by |
-| --- | --- |
-| no acknowledged trial is lost, whatever is killed | `make soak MINUTES=30`, `tests/faults/` |
-| memory, descriptors and threads stay flat; what grows with a study grows in proportion to it | \
-`python -m benchmarks.reliability` |
-| a million rows are predicted in bounded memory | `python -m benchmarks.reliability --cases rows` |
-| memory of large pictures and folders is bounded | `python -m benchmarks.memory` |
-| the same study to the bit, with any number of slots | `python -m benchmarks.bits` |
-
-Each section below was written by the command that it names. On a machine that others use,
-processor time says what something costs; seconds are those that one waits. Processor time is that
-of a command and of all that it starts; growth, descriptors and threads go from the first quarter of
-its work, begun after its imports, to the last; "left behind" counts processes and files in shared
-memory.
-"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -6,19 +6,14 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.document import DOCS, markdown_table, write_section
+from benchmarks.document import markdown_table, write_section
+from benchmarks.reliability_page import PAGE, PREAMBLE
 
 NAME = "every_write"
 HEADER = [
     *("command", "operations", "failed", "cases"),
     *("ended well", "problems", "walked by"),
 ]
-PREAMBLE = (
-    "# Reliability\n"
-    "\n"
-    "What is held under load and under faults. Each section was written by the command that it\n"
-    "names, run with `--write`.\n"
-)
 BODY = """Each command below was run again and again, each time with another one of its file
 operations failing: opening for writing, writing, fsync, renaming, removing, making a folder,
 mapping, of Python, SQLite and NumPy alike, in the coordinator and in what it starts. The kernel
@@ -43,7 +38,7 @@ Workers write nothing (a test counts). *Failed*: how many of the operations; *en
 
 def write(rows: Sequence[Sequence[str]], page: Path | None = None) -> None:
     """Write the rows into the section, beside those of other commands."""
-    page = page or DOCS / "RELIABILITY.md"
+    page = page or PAGE
     known = {row[0]: row for row in [*_rows(page), *rows]}
     body = BODY.format(table=markdown_table(HEADER, list(known.values())))
     write_section(NAME, "Faults at every write", body, page, PREAMBLE)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 RECORD = Path(__file__).with_name("executions.csv")
 HEADER = ("date", "target", "engine", "executions", "coverage", "features", "findings", "commit")
-PREAMBLE = "# Reliability\n\nEach section here was written by the command that it names.\n"
 
 
 @dataclass(frozen=True)
@@ -112,6 +111,7 @@ this section of `tests/fuzz/executions.csv`.
 
 def write(record: Path = RECORD) -> None:
     """Renew the section "Fuzzing" of docs/RELIABILITY.md."""
-    from benchmarks.document import DOCS, write_section
+    from benchmarks.document import write_section
+    from benchmarks.reliability_page import PAGE, PREAMBLE
 
-    write_section("fuzzing", "Fuzzing", section(record), DOCS / "RELIABILITY.md", PREAMBLE)
+    write_section("fuzzing", "Fuzzing", section(record), PAGE, PREAMBLE)
