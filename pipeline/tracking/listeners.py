@@ -119,6 +119,7 @@ class LogListener:
                 self._flush()
         finally:
             os.close(self._descriptor)
+            self._descriptor = -1  # a late line must not end in whatever file is opened next
 
     def _flush(self) -> None:
         if self._unwritten:

@@ -150,6 +150,14 @@ def test_a_log_line_that_cannot_be_written_is_written_later(
     assert ["trial 0 started" in lines[0], "trial 1 started" in lines[1]] == [True, True]
 
 
+def test_a_line_after_the_end_reaches_no_other_file(tmp_path: Path) -> None:
+    log = LogListener(tmp_path / "log.txt")
+    log.close()
+    with (tmp_path / "other").open("wb"):  # it gets the number of the descriptor that was closed
+        log.handle(trial_started(0))
+    assert (tmp_path / "other").read_bytes() == b""
+
+
 def test_reading_from_an_offset_gives_what_follows(tmp_path: Path) -> None:
     log = journal.EventLog(tmp_path)
     for epoch in (1, 2, 3):
