@@ -52,14 +52,14 @@ def finish(
     body: Callable[[str], str],
 ) -> None:
     """Write the rows to ``--json`` and, with ``--write``, the section ``body(command)``; the body
-    may draw its picture into docs/.
+    may draw its picture into docs/. Options with a ``variant`` have a section of their own.
     """
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(rows, indent=1) + "\n")
     if options.write:
         write_section(
-            module.rpartition(".")[2],
+            module.rpartition(".")[2] + getattr(options, "variant", ""),
             title,
             body(command_of(module, sys.argv[1:] if argv is None else argv)),
         )

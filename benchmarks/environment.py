@@ -1,5 +1,5 @@
-"""The environment of a measured process: the BLAS library's own choice of kernels, and a given
-number of threads.
+"""The environment of a measured process: the BLAS library's own choice of kernels or a given set of
+instructions for all libraries, and a given number of threads.
 """
 
 import os
@@ -9,14 +9,41 @@ import threadpoolctl
 
 PINS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+ISAS = ("native", "avx2")  # the machine's best instructions, or no more than AVX2
 
 
-def measured_environment(threads: int) -> dict[str, str]:
-    """Return this environment without a pin of BLAS kernels (older ones run at half speed), with
-    that many threads.
+def beyond_avx2() -> list[str]:
+    """Return the groups of instructions beyond AVX2 that NumPy would choose between here."""
+    from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
+
+    return [
+        name
+        for name in __cpu_dispatch__
+        if __cpu_features__.get(name) and (name.startswith("AVX512") or name == "X86_V4")
+    ]
+
+
+def held_to(isa: str) -> dict[str, str]:
+    """Return the variables that hold OpenBLAS, NumPy, PyTorch and its oneDNN to these instructions;
+    they count where they are set before a process starts.
+    """
+    if isa == "native":
+        return {}
+    return {
+        "OPENBLAS_CORETYPE": "Haswell",
+        "NPY_DISABLE_CPU_FEATURES": " ".join(beyond_avx2()),
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    }
+
+
+def measured_environment(threads: int, isa: str = "native") -> dict[str, str]:
+    """Return this environment without a pin of BLAS kernels (older ones run at half speed) but that
+    of `isa`, with that many threads.
     """
     kept = {key: value for key, value in os.environ.items() if key not in PINS}
-    return kept | dict.fromkeys(THREADS, str(threads))
+    return kept | dict.fromkeys(THREADS, str(threads)) | held_to(isa)
 
 
 def restart_unpinned(module: str, threads: int) -> None:

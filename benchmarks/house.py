@@ -39,13 +39,13 @@ COMMANDS = {*FLOORS[-3], *FLOORS[-1]} - {"study"}
 # The same inside cnn_core, where a file at the top is a room too.
 CORE: tuple[tuple[str, ...], ...] = (
     ("axes", "errors", "whole_files"),
-    ("field_checks", "plugin_source"),
+    ("field_checks", "plugin_source", "threads"),
     ("initializers", "losses", "metrics", "schedules", "spec", "augment_spec", "streams"),
     ("kernels", "optimizers", "augmentation", "data", "measures"),
     ("layers", "regularizers", "checkpoint", "input_scaling"),
     ("model", "layer_groups", "repeats"),
     ("averaging", "net_html", "pyramid", "fused", "low_rank", "replanning"),
-    ("architectures",),
+    ("architectures", "replicas"),
     ("caches",),
     ("plugins", "epoch", "estimator_spec"),
     ("training", "laws"),

@@ -7,7 +7,7 @@ next: parameters, buffers and streams are set from the state at every start, whi
 """
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from itertools import count
@@ -29,10 +29,17 @@ from cnn_core.kernels.workspace import Workspace
 from cnn_core.losses import correct_count, softmax, softmax_cross_entropy
 from cnn_core.measures import measured, metric_of
 from cnn_core.model import Sequential
-from cnn_core.spec import DataSpec, ModelSpec, Scalar, Spec, SplitSpec
+from cnn_core.replicas import Replicas
+from cnn_core.spec import DataSpec, ModelSpec, Scalar, Spec, SplitSpec, TrainSpec
 from cnn_core.streams import stream
+from cnn_core.threads import Crew, free_cores
 
 INFERENCE_BATCH = 100
+
+
+def threads_of(train: TrainSpec) -> int:
+    """Return how many threads a training uses here."""
+    return train.threads or free_cores()
 
 
 def make_augmentation(settings: Mapping[str, Scalar]) -> AugmentSpec:
@@ -138,9 +145,20 @@ class TrainingNet:
         self.work = Workspace()  # for the regularizers
         channels, height, width = image_shape
         self.batcher = Batcher((channels, height, width))
+        self._replicas: dict[tuple[int, int], Replicas] = {}
+        self._judges: list[tuple[Sequential, Batcher]] = [(self.fused, self.batcher)]
+        self._crew = Crew(1)
+
+    def replicas(self, shards: int, threads: int) -> Replicas:
+        """Return what computes the gradients of batches in that many parts and threads."""
+        key = shards, min(shards, threads)
+        if key not in self._replicas:
+            made = Replicas(self.plain, self.fused, self.batcher, shards, threads)
+            self._replicas = {key: made}
+        return self._replicas[key]
 
     def logits(
-        self, images: Images, indices: Indices, size: int = INFERENCE_BATCH
+        self, images: Images, indices: Indices, size: int
     ) -> Iterator[tuple[Indices, Array]]:
         """Yield batches of the indices, `size` in each, with the logits (classes, N) of their
         images, in inference mode.
@@ -154,27 +172,45 @@ class TrainingNet:
         images: Images,
         labels: Labels,
         indices: Indices,
-        seen: Callable[[Array], None] = lambda logits: None,
+        threads: int = 1,
+        kept: list[Array] | None = None,
     ) -> tuple[float, float]:
         """Return mean cross-entropy (no smoothing, no penalty) and accuracy of those images, in
-        inference mode; `seen` is called with the logits (classes, N) of each batch.
+        inference mode; the logits (N, classes) of each batch are appended to `kept`.
+
+        Each batch of `INFERENCE_BATCH` is computed alike in any thread.
         """
-        total, correct = 0.0, 0
-        for batch, logits in self.logits(images, indices):
+        batches = [
+            indices[at : at + INFERENCE_BATCH] for at in range(0, len(indices), INFERENCE_BATCH)
+        ]
+        self._set_up_judges(min(threads, len(batches)))
+
+        def judge(thread: int, batch: Indices) -> tuple[float, int, Array | None]:
+            net, batcher = self._judges[thread]
+            logits = net.forward(batcher(rows_of(images, batch)), training=False)
             loss, _ = softmax_cross_entropy(logits, labels[batch])
-            total += loss * len(batch)
-            correct += correct_count(logits, labels[batch])
-            seen(logits)
+            copied = None if kept is None else logits.T.copy()
+            return loss * len(batch), correct_count(logits, labels[batch]), copied
+
+        judged = self._crew.run(judge, batches)
+        if kept is not None:
+            kept += [logits for *_, logits in judged if logits is not None]
+        total, correct = (sum(each) for each in zip(*((t, c) for t, c, _ in judged), strict=True))
         return total / len(indices), correct / len(indices)
+
+    def _set_up_judges(self, threads: int) -> None:
+        """Have a net that predicts, and a batcher, for each of so many threads."""
+        if self._crew.threads != threads:
+            self._crew = Crew(threads)
+        while len(self._judges) < threads:
+            batcher = Batcher(self.batcher.image_shape, self.batcher.dtype)
+            self._judges.append((self.fused.inference_copy(), batcher))
 
     def validate(self, spec: Spec, data: Data, chosen: Indices) -> dict[str, float]:
         """Return loss, accuracy and, where it is another one, the contest's measure."""
-        labels, parts, wanted = data.labels, list[Array](), spec.measure != "accuracy"
+        labels, parts = data.labels, list[Array]() if spec.measure != "accuracy" else None
         loss, accuracy = self.evaluate(
-            data.valid_images,
-            labels,
-            chosen,
-            lambda logits: parts.append(logits.T.copy()) if wanted else None,
+            data.valid_images, labels, chosen, threads_of(spec.train), parts
         )
         found = {"valid_loss": loss, "valid_accuracy": accuracy}
         if parts:
@@ -212,27 +248,30 @@ def net_of(
     return nets[key]
 
 
-def training_batches(
-    spec: Spec, data: Data, net: TrainingNet, steps: int, epoch: int
-) -> Iterator[tuple[Array, Labels]]:
-    """Yield inputs (C, H, W, N), augmented where the spec says so, and labels; the input array is
-    overwritten by the next batch.
+class EpochInputs:
+    """An epoch's batches, and what their images enter the net as: augmented where the spec says so.
+
+    Each part of the batches (``train.shards``) has a random stream of its own.
     """
-    order = epoch_batches(
-        data.train,
-        spec.train.batch_size,
-        steps,
-        spec.train.sampling,
-        stream(spec.seed, "shuffle", epoch),
-    )
-    augmentation = make_augmentation(spec.augment)
-    rng = stream(spec.seed, "augment", epoch)
-    images, labels = data.prepared.images, data.labels
-    for batch in order:
-        if augmentation.changes_images:
-            yield (
-                augment(rows_of(images, batch), augmentation, rng, net.batcher.take(len(batch))),
-                labels[batch],
-            )
-        else:
-            yield net.batcher(rows_of(images, batch)), labels[batch]
+
+    def __init__(self, spec: Spec, data: Data, epoch: int) -> None:
+        self._spec, self._data, self._epoch = spec, data, epoch
+        self._augmentation = make_augmentation(spec.augment)
+        self._rngs = [
+            stream(spec.seed, "augment", epoch, part) for part in range(spec.train.shards)
+        ]
+
+    def batches(self, steps: int) -> Iterator[Indices]:
+        """Yield the images of each of so many batches."""
+        train, rng = self._spec.train, stream(self._spec.seed, "shuffle", self._epoch)
+        return epoch_batches(self._data.train, train.batch_size, steps, train.sampling, rng)
+
+    def __call__(self, chosen: Indices, part: int, batcher: Batcher) -> tuple[Array, Labels]:
+        """Return inputs (C, H, W, N) and labels of the images; the input array is overwritten by
+        the batcher's next use.
+        """
+        images, labels = rows_of(self._data.prepared.images, chosen), self._data.labels[chosen]
+        if not self._augmentation.changes_images:
+            return batcher(images), labels
+        out = batcher.take(len(chosen))
+        return augment(images, self._augmentation, self._rngs[part], out), labels

@@ -2,22 +2,23 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from cnn_core.averaging import MovingAverage
-from cnn_core.axes import Array, Labels
-from cnn_core.caches import Data, TrainingNet, data_of, net_of, training_batches
+from cnn_core.caches import Data, EpochInputs, TrainingNet, data_of, net_of, threads_of
 from cnn_core.checkpoint import TrainState, Weights, copies
 from cnn_core.data.splits import steps_in_epoch
 from cnn_core.layers import Layer
-from cnn_core.losses import balanced_weights, correct_count, softmax_cross_entropy
+from cnn_core.losses import balanced_weights, softmax_cross_entropy
 from cnn_core.low_rank import compress
 from cnn_core.optimizers import Optimizer, make_optimizer
 from cnn_core.regularizers import add_penalty_gradient, clip_by_global_norm, global_norm
 from cnn_core.replanning import last_step, steps_of_next
+from cnn_core.replicas import Outcome
 from cnn_core.schedules import make_schedule
 from cnn_core.spec import ModelSpec, Spec
 
@@ -34,10 +35,10 @@ class _Sums:
     loss: float = 0.0
     correct: int = 0
 
-    def add(self, loss: float, logits: Array, labels: Labels) -> None:
-        self.images += len(labels)
-        self.loss += loss * len(labels)
-        self.correct += correct_count(logits, labels)
+    def add(self, batch: Outcome) -> None:
+        self.images += batch.images
+        self.loss += batch.loss * batch.images
+        self.correct += batch.correct
 
 
 def epoch_of_net(spec: Spec, state: TrainState | None) -> tuple[TrainState, Metrics]:
@@ -130,57 +131,48 @@ def _train(
     """Run the epoch's steps on the net's live arrays; return the metrics of its batches, and how
     many steps were taken.
     """
-    train, model = spec.train, net.fused
+    train, params, grads = spec.train, net.plain.params, net.plain.grads
     steps = steps_in_epoch(len(data.train), train.batch_size, train.steps_per_epoch)
     schedule, end = make_schedule(spec.schedule), last_step(train, state.epoch, steps)
     whole, steps = steps, steps_of_next(train, state, steps)
     weights = None
     if train.class_weights == "balanced":
         weights = balanced_weights(data.labels[data.train], spec.data.classes)
+    loss_of = partial(softmax_cross_entropy, smoothing=train.label_smoothing, weights=weights)
     penalized = spec.regularizer.l1 > 0 or spec.regularizer.l2 > 0
-    model.reseed(spec.seed, state.epoch)
+    replicas = net.replicas(train.shards, threads_of(train))
+    replicas.reseed(spec.seed, state.epoch)
+    inputs = EpochInputs(spec, data, state.epoch)
     sums, metrics, done = _Sums(), Metrics(), 0
-    for x, labels in training_batches(spec, data, net, steps, state.epoch):
+    for batch in inputs.batches(steps):
         last = done == steps - 1
-        logits = model.forward(
-            x, training=True, observe=_record_activations(metrics) if last else None
-        )
-        loss, dlogits = softmax_cross_entropy(logits, labels, train.label_smoothing, weights)
-        if not math.isfinite(loss):
+        outcome = replicas.gradients(batch, inputs, loss_of, observed=last)
+        if not math.isfinite(outcome.loss):
             return dict.fromkeys(OUTCOMES, math.nan) | {"lr": optimizer.lr}, done
-        sums.add(loss, logits, labels)
-        model.backward(dlogits)
+        sums.add(outcome)
         if penalized:
-            add_penalty_gradient(model.params, model.grads, spec.regularizer, net.work)
+            add_penalty_gradient(params, grads, spec.regularizer, net.work)
         if last:
-            metrics |= _gradient_norms(net.plain.layers)
+            metrics |= _last_norms(net.plain.layers, outcome)
         if train.clip_norm is not None:
-            clip_by_global_norm(model.grads, train.clip_norm)
+            clip_by_global_norm(grads, train.clip_norm)
         factor = schedule(state.step + done, end, whole)
-        optimizer.step(model.params, model.grads, factor)
+        optimizer.step(params, grads, factor)
         done += 1
         if average is not None:
             average.update(state.step + done)
-    outcome = {
+    row = {
         "train_loss": sums.loss / sums.images,
         "train_accuracy": sums.correct / sums.images,
         "lr": optimizer.lr * factor,
     }
-    return outcome | metrics, done
+    return row | metrics, done
 
 
-def _record_activations(metrics: Metrics) -> Callable[[Layer, Array], None]:
-    def record(layer: Layer, output: Array) -> None:
-        if layer.params:
-            metrics[f"activation_norm/{layer.name}"] = global_norm([output]) / math.sqrt(
-                output.size
-            )
-
-    return record
-
-
-def _gradient_norms(layers: list[Layer]) -> Metrics:
-    return {
+def _last_norms(layers: Sequence[Layer], last: Outcome) -> Metrics:
+    """Return the metrics of the last batch's outputs and gradients."""
+    outputs = {f"activation_norm/{name}": norm for name, norm in last.activation_norms.items()}
+    return outputs | {
         f"grad_norm/{layer.name}": global_norm(layer.grads.values())
         for layer in layers
         if layer.params
@@ -195,7 +187,7 @@ def _evaluate(spec: Spec, data: Data, net: TrainingNet, metrics: Metrics) -> Non
     if size is not None:
         chosen = data.evaluation(data.train, size, seed)
         metrics["train_loss"], metrics["train_accuracy"] = net.evaluate(
-            data.prepared.images, data.labels, chosen
+            data.prepared.images, data.labels, chosen, threads_of(spec.train)
         )
     if len(data.valid):
         chosen = data.evaluation(data.valid, size, seed)

@@ -139,11 +139,11 @@ class Sequential:
             for name, array in mine.items():
                 array[...] = given[name]
 
-    def reseed(self, seed: tuple[int, ...], epoch: int) -> None:
+    def reseed(self, seed: tuple[int, ...], epoch: int, part: int = 0) -> None:
         """Give every layer its random stream for the epoch (dropout), distinguished by the layer's
-        position.
+        position, and by the part of the batches that this net computes.
         """
-        for index, layer in enumerate(self.layers):
+        for index, layer in enumerate(self.layers, part * len(self.layers)):
             layer.reseed(stream(seed, "dropout", epoch, index))
 
     def predict_proba(self, images: Images, batch_size: int = 100) -> Array:

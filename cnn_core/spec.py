@@ -172,6 +172,18 @@ class TrainSpec:
     sampling: str = setting(
         "permutation", "how batches are drawn", choices=("permutation", "replacement")
     )
+    shards: int = setting(
+        1,
+        "parts that a batch is cut into, each computed by a core of its own where one is free; "
+        "batch normalisation takes each part's statistics",
+        low=1,
+    )
+    threads: int | None = setting(
+        None,
+        "cores that a training uses, at most train.shards; null: as many as are free; the result "
+        "is the same to the bit",
+        low=1,
+    )
     # None: all validation images, and the epoch's own training batches.
     eval_size: int | None = setting(
         None, "images of each split that metrics are computed on; null: all", low=1
@@ -203,6 +215,13 @@ class TrainSpec:
 
     def __post_init__(self) -> None:
         check_settings("train", self)
+        for key, most, limit in (
+            ("shards", "train.batch_size", self.batch_size),
+            ("threads", "train.shards", self.shards),
+        ):
+            if (getattr(self, key) or 1) > limit:
+                rule = f"must be at most {most}, {limit}"
+                raise InputError(f"train.{key}: {rule}, got {getattr(self, key)}")
         object.__setattr__(self, "replanned", tuple(self.replanned))
         done = list(self.replanned[::2])
         if len(self.replanned) % 2 or done != sorted(done) or 0 in self.replanned[1::2]:
@@ -217,8 +236,10 @@ ADDED: Mapping[str, Mapping[str, Scalar | tuple[()]]] = {
     "data": {"train_choice": "stratified"},
     "model": {"depth": 2, "pool_p": None, "padding": None, "rank": None, "input_scale": 1.0},
     "augment": {"flip": 0.0, "colour": 0.0},
-    "train": {"class_weights": "none", "replanned": (), "full_rank_epochs": 0},
+    "train": {"class_weights": "none", "replanned": (), "full_rank_epochs": 0, "shards": 1},
 }
+# What does not change the net that is trained.
+WITHOUT_EFFECT = (("data", "folder"), ("data", "valid_folder"), ("train", "threads"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,7 +280,8 @@ class Spec:
     @cached_property  # needed by the checkpoint of every epoch
     def _digest(self) -> str:
         values = asdict(self)
-        del values["data"]["folder"], values["data"]["valid_folder"]
+        for section, name in WITHOUT_EFFECT:
+            del values[section][name]
         values["plugins"] = tuple(plugin.digest for plugin in self.plugins)
         for section, added in ADDED.items():
             part = values if section == "" else values[section]

@@ -165,8 +165,10 @@ def check_spec(spec: Spec) -> None:
         if isinstance(layer, BatchNormalization) and math.prod(layer.out_shape[1:]) == 1
     ]
     # one value per feature has no variance: every output would be beta
-    if single and spec.train.batch_size == 1:
+    shards = spec.train.shards
+    if single and spec.train.batch_size < 2 * shards:
+        parts = f" in each of train.shards={shards} parts" if shards > 1 else ""
         raise InputError(
-            "train.batch_size: must be at least 2 with batch normalisation of dense layers "
-            f"({single[0]}), got 1"
+            f"train.batch_size: must be at least 2{parts} with batch normalisation of dense layers "
+            f"({single[0]}), got {spec.train.batch_size}"
         )

@@ -3,27 +3,33 @@
 import numpy as np
 
 from benchmarks.peers.batches import EVALUATED, batches_in_order, initial_model, load_images
+from cnn_core.axes import Array, Indices, Labels
 from cnn_core.data.splits import Batcher
 from cnn_core.fused.fuse import fuse
 from cnn_core.losses import softmax_cross_entropy
 from cnn_core.optimizers import make_optimizer
+from cnn_core.replicas import Replicas
 from cnn_core.spec import ModelSpec
 
 
 class Ours:
-    def __init__(self, net: str | ModelSpec, dropout: bool = True) -> None:
+    """With several threads, each batch is cut into as many parts."""
+
+    def __init__(self, net: str | ModelSpec, dropout: bool = True, threads: int = 1) -> None:
         self.images, self.labels = load_images()
-        self.batches = batches_in_order()
+        self.order = batches_in_order()
         self.model = fuse(initial_model(net, dropout))
-        self.model.reseed((0,), 0)
+        batcher = Batcher((1, 28, 28))
+        self.replicas = Replicas(self.model.original, self.model, batcher, threads, threads)
+        self.replicas.reseed((0,), 0)
         self.optimizer = make_optimizer({"name": "adam", "lr": 0.001})
-        self.batcher = Batcher((1, 28, 28))
+
+    def inputs(self, batch: Indices, part: int, batcher: Batcher) -> tuple[Array, Labels]:
+        return batcher(self.images[batch]), self.labels[batch]
 
     def step(self, index: int) -> None:
-        batch = self.batches[index % len(self.batches)]
-        logits = self.model.forward(self.batcher(self.images[batch]), training=True)
-        _, dlogits = softmax_cross_entropy(logits, self.labels[batch])
-        self.model.backward(dlogits)
+        batch = self.order[index % len(self.order)]
+        self.replicas.gradients(batch, self.inputs, softmax_cross_entropy)
         self.optimizer.step(self.model.params, self.model.grads)
 
     def loss(self) -> float:

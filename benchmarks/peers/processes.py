@@ -20,7 +20,9 @@ def has_pytorch() -> bool:
 class Process:
     """A running `benchmarks.peers.worker`; a context manager that ends it."""
 
-    def __init__(self, who: str, net: str, threads: int, dropout: bool = True) -> None:
+    def __init__(
+        self, who: str, net: str, threads: int, dropout: bool = True, isa: str = "native"
+    ) -> None:
         command = [
             sys.executable,
             "-m",
@@ -37,7 +39,8 @@ class Process:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=measured_environment(threads),
+            # our threads share a batch; each of their products is one thread's
+            env=measured_environment(1 if who.startswith("ours") else threads, isa),
         )
 
     def ask(self, **order: Any) -> Any:

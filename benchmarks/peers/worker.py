@@ -20,10 +20,10 @@ PEAK_SIZE = 2048
 
 def make_peer(who: str, net: str, threads: int, dropout: bool) -> object:
     """Return the peer of that name; libraries are imported only for the one that needs them."""
-    if who == "ours":
+    if who.startswith("ours"):
         from benchmarks.peers.ours import Ours
 
-        return Ours(net, dropout)
+        return Ours(net, dropout, 1 if who == "ours_one_core" else threads)
     if who == "report5":
         from benchmarks.peers.report5 import Report5
 
@@ -42,6 +42,12 @@ def sgemm_peak(repeats: int) -> float:
         np.matmul(a, a, out=out)
         times.append(time.perf_counter() - started)
     return 2e-9 * PEAK_SIZE**3 / min(times)
+
+
+def instructions() -> str:
+    """Return what PyTorch, where this process uses it, computes elementwise with."""
+    torch = sys.modules.get("torch")
+    return "" if torch is None else str(torch.backends.cpu.get_cpu_capability())
 
 
 def main() -> None:
@@ -71,6 +77,7 @@ def main() -> None:
         elif "about" in order:
             answer = {
                 "kernels": kernels(),
+                "instructions": instructions(),
                 "max_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
             }
         print(json.dumps(answer), flush=True)

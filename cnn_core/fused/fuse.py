@@ -39,8 +39,8 @@ class FusedSequential(Sequential):
         self.image_shape = original.image_shape
         self.params, self.grads, self.buffers = original.params, original.grads, original.buffers
 
-    def reseed(self, seed: tuple[int, ...], epoch: int) -> None:
-        self.original.reseed(seed, epoch)
+    def reseed(self, seed: tuple[int, ...], epoch: int, part: int = 0) -> None:
+        self.original.reseed(seed, epoch, part)
 
     def inference_copy(self) -> Sequential:
         return fuse(self.original.inference_copy())

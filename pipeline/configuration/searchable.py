@@ -4,7 +4,7 @@ since any other is the same for all trials of a study.
 
 from dataclasses import fields
 
-from cnn_core.spec import SplitSpec
+from cnn_core.spec import WITHOUT_EFFECT, SplitSpec
 
 # What a net is trained with. Of the data a trial chooses the split alone: they are read once.
 SECTIONS = ("data", "model", "optimizer", "schedule", "regularizer", "augment", "train")
@@ -23,4 +23,6 @@ GRAMMAR = (
 
 def reaches(path: str) -> bool:
     """Tell whether a key or a group of the configuration is a part of what a trial trains."""
+    if path in {f"{section}.{name}" for section, name in WITHOUT_EFFECT}:
+        return False
     return path in SPLIT or path.partition(".")[0] in NETS

@@ -101,7 +101,10 @@ class DeadlineSettings:
 class SlotSettings:
     name: str = setting("joblib", "where trials run", choices=("joblib", "dask"))
     n: int | None = setting(
-        None, "trials at once; null: one a core (joblib), one a worker (dask)", low=1
+        None,
+        "trials at once; null: one a core, or for each train.threads of them (joblib), one a "
+        "worker (dask)",
+        low=1,
     )
     address: str | None = setting(
         None,

@@ -17,6 +17,7 @@ from typing import Any
 from cnn_core.data.prepared import DataAbsentError, open_prepared
 from cnn_core.errors import InputError
 from cnn_core.spec import DataSpec, Spec
+from cnn_core.threads import FREE_CORES
 from pipeline.slots import worker
 from pipeline.slots.file_lock import not_here
 
@@ -35,6 +36,7 @@ def invoke(
     from distributed import get_worker
 
     here = get_worker()
+    os.environ.setdefault(FREE_CORES, str(here.state.nthreads))
     here.log_event(TOPIC, {"call": call, "address": here.address})
     try:
         args = tuple(_with_data(arg) if isinstance(arg, Spec) else arg for arg in args)

@@ -92,10 +92,14 @@ def _start(slots: list[Slot], config: Config, study_folder: Path, count: int | N
         return
     from pipeline.slots.process import signals_blocked, start_slots
 
+    cores = joblib.cpu_count()
+    # A training with several threads takes as many cores; those without a slot are free for them.
+    count = count or config.slots.n or max(1, cores // (config.train.threads or 1))
     settings = WorkerSettings(
         study_folder=str(study_folder),
         memory_mb=config.slots.memory_mb,
+        cores=max(1, cores // count),
         kernels=config.blas.kernels,
     )
     with signals_blocked():
-        slots += start_slots(count or config.slots.n or joblib.cpu_count(), settings)
+        slots += start_slots(count, settings)

@@ -24,6 +24,7 @@ from joblib.externals.loky.backend import resource_tracker as loky_tracker
 from joblib.externals.loky.process_executor import ShutdownExecutorError, _ExecutorManagerThread
 
 from cnn_core.errors import InputError
+from cnn_core.threads import FREE_CORES
 from pipeline.configuration import Config
 from pipeline.configuration.termination import ENDING
 from pipeline.slots import worker
@@ -179,7 +180,11 @@ class ProcessSlot:
                 self._greeting = self._executor.submit(worker.invoke, worker.warm_up, ())
 
     def _environment(self) -> dict[str, str]:
-        environment = {**worker.ONE_THREAD, worker.STUDY_MARK: self._settings.study_folder}
+        environment = {
+            **worker.ONE_THREAD,
+            worker.STUDY_MARK: self._settings.study_folder,
+            FREE_CORES: str(self._settings.cores),
+        }
         if self._settings.kernels not in ("auto", "inherit"):
             environment["OPENBLAS_CORETYPE"] = self._settings.kernels
         return environment

@@ -60,6 +60,7 @@ class WorkerSettings:
         ""  # absolute; set in the worker's environment, by which orphans are recognised
     )
     memory_mb: int | None = None
+    cores: int = 1  # that each may use
     # auto: OpenBLAS's own choice; inherit: as the environment says; else a kernel set's name
     kernels: str = "auto"
 

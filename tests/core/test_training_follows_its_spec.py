@@ -184,7 +184,8 @@ def test_each_epoch_has_an_order_and_changes_of_its_own(tiny_spec: Make) -> None
     data, net = caches.data_of(spec.data), caches.net_of(spec.model, (1, 8, 8), 10)
 
     def first_batch(epoch: int, **changes: Any) -> tuple[Any, Any]:
-        x, labels = next(caches.training_batches(replace(spec, **changes), data, net, 7, epoch))
+        inputs = caches.EpochInputs(replace(spec, **changes), data, epoch)
+        x, labels = inputs(next(inputs.batches(7)), 0, net.batcher)
         return x.copy(), labels.copy()
 
     (x, labels), (later, others) = first_batch(0), first_batch(1)
