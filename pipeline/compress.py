@@ -49,11 +49,6 @@ def main(config: Config) -> int:
     writable_folder(folder.parent, "output")
     with threadpool_limits(1):
         found = compressed(config.paths, keys.rank, keys.epochs, print)
-    if found.assembled.own:
-        (name, plugin), *_ = found.assembled.own.items()
-        raise InputError(
-            f"rank: a compressed bundle holds no code of plug-ins, got {name!r} of {plugin.path}"
-        )
     write_bundle(folder, found.assembled)
     print(*_lines(found, keys), f"bundle: {folder}", sep="\n")
     words = f"python -m pipeline.predict {override('bundle', folder)}"

@@ -181,18 +181,25 @@ def _finished(preset: Preset) -> Finished | Lacking:
     return Finished(table, paths, used_seconds(paths.folder) / 60)
 
 
+class _Unknown(Exception):  # noqa: N818 - no error: the claim's row says it
+    """A finished study does not hold what a claim compares."""
+
+
 def measure(claim: Claim, bench: Bench) -> Measured:
-    """Return what a claim's study says of it. Raises InputError where it lacks what is compared."""
+    """Return what a claim's study says of it; a note where it lacks what is compared."""
     finished = bench.studies.get(claim.preset)
     if finished is None:
         return Measured(claim, note=bench.missing.get(claim.preset, UNMEASURED).note)
     if claim.measure == "ensemble_gain":
         return _ensemble(claim, finished)
     preset = bench.presets[claim.preset]
-    first, note = _values(claim, finished, preset.chosen(claim, claim.of))
-    if claim.over is None:
-        return Measured(claim, estimate(first), first, note=note)
-    second, other = _values(claim, finished, preset.chosen(claim, claim.over))
+    try:
+        first, note = _values(claim, finished, preset.chosen(claim, claim.of))
+        if claim.over is None:
+            return Measured(claim, estimate(first), first, note=note)
+        second, other = _values(claim, finished, preset.chosen(claim, claim.over))
+    except _Unknown as lack:
+        return Measured(claim, note=str(lack))
     return Measured(claim, paired_difference(first, second), first, second, note or other)
 
 
@@ -214,13 +221,14 @@ def _values(claim: Claim, finished: Finished, point: Point) -> tuple[list[float]
         seeds = max((len(t.nets) for t in finished.table.complete), default=2)
         return [0.0] * seeds, "diverged, counted as 0"
     if not done:
-        raise InputError(f"claim {claim.name}: study {finished.paths.name} has no trial {point}")
+        shown = ", ".join(f"{name}={value}" for name, value in point.items())
+        raise _Unknown(f"the study {finished.paths.name} has no complete trial of {shown}")
     rows = TrialFolder(finished.paths.trial(done[0].number)).history()
     values = _of_nets(claim, done[0], rows)
     if len(values) < 2:
-        raise InputError(
-            f"claim {claim.name}: {claim.measure} must be known of at least two nets of trial "
-            f"{done[0].number} of study {finished.paths.name}, got {len(values)}"
+        raise _Unknown(
+            f"{claim.measure} must be known of at least two nets of trial {done[0].number} of "
+            f"study {finished.paths.name}, got {len(values)}"
         )
     return values, ""
 

@@ -19,6 +19,7 @@ from cnn_core.low_rank import compress, largest_rank
 from cnn_core.measures import metric_of
 from cnn_core.model import Sequential
 from cnn_core.optimizers import make_optimizer
+from cnn_core.plugins import own_operations
 from cnn_core.repeats import nets_of
 from cnn_core.spec import Spec
 from pipeline.bundle.writing import Assembled
@@ -87,6 +88,10 @@ def _check(spec: Spec, whole: Sequential, rank: int) -> None:
     if spec.model.rank is not None:
         raise InputError(
             f"rank: the net must be a whole one, got one of model.rank={spec.model.rank} already"
+        )
+    for name, plugin in own_operations(n.operation or n.kind for n in whole.layers).items():
+        raise InputError(
+            f"rank: a compressed bundle holds no code of plug-ins, got {name!r} of {plugin.path}"
         )
     most = largest_rank(whole)
     if rank > most:

@@ -6,15 +6,19 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from cnn_core.errors import InputError
 from pipeline import claims, compress, sweep
 from pipeline.bundle import load_bundle
+from pipeline.claims_page import measured
 from pipeline.claims_page.claims_file import Claim, read_claims
 from pipeline.claims_page.measured import Measured
 from pipeline.configuration import SWEEP, command_line, compose
+from pipeline.ensemble import compression
 from pipeline.reporting.comparison import Verdict, estimate, paired_difference
 from pipeline.search.run_sweep import run
 from pipeline.slots.stop_request import Stop
@@ -109,6 +113,26 @@ def test_what_was_not_measured_shows_no_figures(
     assert error.count("\n") == 1 and "root: must hold finished studies of the presets" in error
     assert not (tmp_path / "out").exists() and not (tmp_path / "none").exists()
     assert "\nold\n" in (tmp_path / "README.md").read_text()
+
+
+def test_a_study_that_lacks_what_is_compared_costs_its_claim_alone(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its trial of zero weights failed, say; the page is written, and says it."""
+    found = measured.table_of
+
+    def without_zeros(*given: Any) -> Any:
+        table = found(*given)
+        kept = [t for t in table.trials if t.suggested != {"model.init": "zeros"}]
+        return replace(table, trials=kept)
+
+    monkeypatch.setattr(measured, "table_of", without_zeros)
+    he = {**ZEROS_LEARN, "name": "he_has_a_figure", "of": {"model.init": "he"}}
+    assert judge(place, tmp_path, [HE_LEARNS, he]) == 0
+    note = "the study tiny has no complete trial of model.init=zeros"
+    assert f"he_learns: {note}\nhe_has_a_figure: " in capsys.readouterr().out
+    text = (tmp_path / "out" / "CLAIMS.md").read_text()
+    assert note in text and "3 seeds" in text
 
 
 def test_a_study_of_other_settings_is_not_the_preset_s(
@@ -284,6 +308,20 @@ def test_a_compressed_net_is_a_bundle_that_predicts(
     assert sorted(a.shape for a in bundle.nets[0][0].arrays.values() if a.ndim == 2) == [
         (4, 64), (10, 24), (24, 4),
     ]  # fmt: skip
+
+
+def test_a_plug_in_s_net_is_refused_before_anything_is_trained(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plugin = SimpleNamespace(path="mine.py")
+    monkeypatch.setattr(
+        compression, "own_operations", lambda used: {"dense": plugin} if used else {}
+    )
+    monkeypatch.setattr(compression, "compress", None)
+    argv = ["study.name=tiny", f"root={place}/root", f"output={tmp_path}/new", "rank=4", "epochs=2"]
+    assert command_line(compress.COMMAND, argv, compress.main) == 2
+    assert "holds no code of plug-ins, got 'dense' of mine.py" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
