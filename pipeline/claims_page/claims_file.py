@@ -11,7 +11,8 @@ from pipeline.records.typed_json import RecordError, read_record
 from pipeline.structured_text import DamagedError, read_yaml
 
 # What is compared: the objective of a trial's nets, a metric of an epoch, their difference between
-# training and validation, the lowest validation loss of all epochs, or what an ensemble gains.
+# training and validation, the lowest validation loss of all epochs; or, after the sweep, what an
+# ensemble gains, or its members on the test split.
 MEASURES = (
     "objective",
     "train_loss",
@@ -21,7 +22,10 @@ MEASURES = (
     "gap",
     "lowest_valid_loss",
     "ensemble_gain",
+    "test_accuracy",
+    "test_loss",
 )
+OF_FINAL = ("ensemble_gain", "test_accuracy", "test_loss")  # of the nets after the sweep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +145,7 @@ def _once(what: str, values: Sequence[object], path: Path) -> None:
 
 def _broken(claim: Claim, systems: Sequence[int]) -> str:
     """Return what is required of a claim and what it has, "" where it is valid."""
-    alone = claim.measure == "ensemble_gain"
+    alone = claim.measure in OF_FINAL
     low, high = claim.at_least, claim.at_most
     if not claim.name.replace("_", "").isalnum() or not claim.name.isascii():
         return f"name must be of letters, digits and _, got {claim.name!r}"
@@ -151,7 +155,8 @@ def _broken(claim: Claim, systems: Sequence[int]) -> str:
         hint = did_you_mean(claim.measure, MEASURES)
         return f"measure must be one of {', '.join(MEASURES)}, got {claim.measure!r}{hint}"
     if alone == bool(claim.of) or (alone and claim.over):
-        return f"of must choose a configuration, except of an ensemble_gain, got {dict(claim.of)}"
+        rule = f"of must choose a configuration, except of {', '.join(OF_FINAL)}"
+        return f"{rule}, got {dict(claim.of)}"
     if low is None and high is None:
         return "must have at_least or at_most, got neither"
     if not (-math.inf if low is None else low) <= (math.inf if high is None else high):  # or nan

@@ -19,7 +19,9 @@ those that are missing first. Each configuration is trained with several seeds. 
 with its 95 % interval by Student's t, a difference one of the paired test over the seeds. A claim
 **holds** where the whole interval keeps to what the claim says, **does not hold** where none of it
 does, and else the two **cannot be told apart** with so many seeds. Accuracies and losses are of
-validation images, where most of the sources read the test set.
+validation images, where most of the sources read the test set; test accuracy and test loss are of
+nets trained on all training images as long, after their last epoch, on the test set that was opened
+once for them.
 """
 _COST = """Estimates are of two slots on two cores of about 100 GFLOP/s each: steps times the step
 times of docs/PERFORMANCE.md, the images of the metrics, and six seconds to start.

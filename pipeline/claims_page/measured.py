@@ -10,7 +10,7 @@ from typing import Any
 
 from cnn_core.errors import InputError, did_you_mean
 from pipeline import journal
-from pipeline.claims_page.claims_file import Claim, Claims
+from pipeline.claims_page.claims_file import OF_FINAL, Claim, Claims
 from pipeline.configuration import Config, compose, override
 from pipeline.events import State
 from pipeline.files import StudyPaths
@@ -23,6 +23,7 @@ from pipeline.search.open_study import read_study
 from pipeline.search.run_sweep import ENDED
 from pipeline.search.samplers import Point, grid
 from pipeline.search.space import Space, searched
+from pipeline.structured_text import DamagedError, read_json
 from pipeline.trial_folder import TrialFolder
 
 
@@ -143,10 +144,10 @@ def _preset(claim: Claim, overrides: Sequence[str]) -> Preset:
             f"claim {claim.name}: epoch must be at most the {config.train.epochs} of preset "
             f"{claim.preset}, got {claim.epoch}"
         )
-    if claim.measure == "ensemble_gain" and not config.final.after_sweep:
+    if claim.measure in OF_FINAL and not config.final.after_sweep:
         raise InputError(
-            f"claim {claim.name}: preset {claim.preset} must have final.after_sweep=true for an "
-            "ensemble_gain, got false"
+            f"claim {claim.name}: preset {claim.preset} must have final.after_sweep=true for "
+            f"{claim.measure}, got false"
         )
     return Preset(claim.preset, config, space, grid(space))
 
@@ -194,6 +195,9 @@ def measure(claim: Claim, bench: Bench) -> Measured:
         return _ensemble(claim, finished)
     preset = bench.presets[claim.preset]
     try:
+        if claim.measure in OF_FINAL:
+            values = _on_the_test_split(claim, finished)
+            return Measured(claim, estimate(values), values, note="the test set, opened once")
         first, note = _values(claim, finished, preset.chosen(claim, claim.of))
         if claim.over is None:
             return Measured(claim, estimate(first), first, note=note)
@@ -209,6 +213,24 @@ def _ensemble(claim: Claim, finished: Finished) -> Measured:
     gain = ensemble.out_of_fold["clean"].gain
     found = Estimate(gain.gain, gain.low, gain.high, len(ensemble.members))
     return Measured(claim, found, note=f"{len(ensemble.members)} members, interval over images")
+
+
+def _on_the_test_split(claim: Claim, finished: Finished) -> list[float]:
+    """Return the figure of each member, one net trained on all images, that `pipeline.evaluate`
+    found when it opened the test split.
+    """
+    key = "member_accuracy" if claim.is_share else "member_log_loss"
+    try:
+        found = read_json(finished.paths.evaluation / "test.json").get(key)
+    except (DamagedError, OSError):
+        found = None
+    values = [float(value) for value in found] if isinstance(found, list) else []
+    if len(values) < 2:
+        raise _Unknown(
+            f"{claim.measure} must be known of at least two members of study "
+            f"{finished.paths.name}, got {len(values)}"
+        )
+    return values
 
 
 def _values(claim: Claim, finished: Finished, point: Point) -> tuple[list[float], str]:

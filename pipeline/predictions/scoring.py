@@ -58,6 +58,7 @@ class Scored:
             "calibration_error": calibration_error(self.joined, self.labels),
             **{name: measured(name, self.joined, self.labels) for name in _BY_CLASS},
             "member_accuracy": singles,
+            "member_log_loss": [log_loss(member, self.labels) for member in self.members],
         }
         if len(singles) > 1:
             gain = gain_over(self.members[best], self.joined, self.labels)

@@ -4,6 +4,7 @@ one line, and nothing is written.
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -135,6 +136,35 @@ def test_a_study_that_lacks_what_is_compared_costs_its_claim_alone(
     assert note in text and "3 seeds" in text
 
 
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        (
+            {"member_accuracy": [0.98, 0.99, 1.0]},
+            "99.0 ± 2.5 %, 3 seeds, the test set, opened once",
+        ),
+        ({"member_accuracy": [0.99]}, "test_accuracy must be known of at least two members"),
+        (None, "test_accuracy must be known of at least two members of study tiny, got 0"),
+    ],
+)
+def test_the_test_split_is_read_from_what_evaluate_wrote(
+    place: Path, tmp_path: Path, written: dict[str, list[float]] | None, said: str
+) -> None:
+    shutil.copytree(place / "root", tmp_path / "root")
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    preset = f"{PRESET}final: {{after_sweep: true}}\n"
+    (tmp_path / "conf" / "experiment" / "tiny.yaml").write_text(preset)
+    paths = compose(["study.name=tiny", f"root={tmp_path}/root"]).paths
+    paths.ensemble.mkdir()
+    (paths.ensemble / "ensemble.json").touch()
+    if written is not None:
+        paths.evaluation.mkdir()
+        (paths.evaluation / "test.json").write_text(json.dumps(written))
+    claim = {k: v for k, v in HE_LEARNS.items() if k not in ("of", "over")}
+    assert judge(tmp_path, tmp_path, [claim | {"measure": "test_accuracy"}]) == 0
+    assert said in (tmp_path / "out" / "CLAIMS.md").read_text()
+
+
 def test_a_study_of_other_settings_is_not_the_preset_s(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -167,7 +197,7 @@ def test_a_study_of_other_settings_is_not_the_preset_s(
         ({"of": {}}, "of must choose a configuration"),
         (
             {"of": {}, "over": None, "measure": "ensemble_gain"},
-            "preset tiny must have final.after_sweep=true for an ensemble_gain",
+            "preset tiny must have final.after_sweep=true for ensemble_gain, got false",
         ),
     ],
 )
