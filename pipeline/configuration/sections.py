@@ -206,6 +206,11 @@ class EnsembleSettings:
         low=1,
         high=9,
     )
+    calibrate: bool = setting(
+        True,
+        "each member's temperature is fitted to its folds' nets; false: 1, for nets of all images "
+        "that train much longer than those",
+    )
     mirror: bool = setting(
         False, "predict each view mirrored as well, where all members trained on mirrored images"
     )

@@ -67,7 +67,7 @@ def build_ensemble(
     weighted by `settings.ordinary`; measure: the contest's, and its k, by which it is scored too.
     """
     judged = judged_on(found, labels, settings.ordinary)
-    temperatures = [_temperature(one, judged) for one in found]
+    temperatures = [_temperature(one, judged) if settings.calibrate else 1.0 for one in found]
     sets = {name: _member_probabilities(found, temperatures, name) for name in judged.shares}
     stacked, all_labels, counts = judged.side_by_side(sets)
     costs = _costs_ms(members, found, len(views))

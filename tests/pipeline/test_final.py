@@ -165,6 +165,22 @@ def test_a_member_costs_what_its_nets_that_predict_cost(final_root: Path) -> Non
         assert [one.ms_per_image for one in content.members] == [4 * ms]
 
 
+def test_temperatures_are_fitted_only_where_they_are_asked_for(final_root: Path) -> None:
+    members = _planned(final_root).members
+    found = {
+        calibrate: build_ensemble(
+            members,
+            _specialists(),
+            LABELS,
+            EnsembleSettings(calibrate=calibrate, name="uniform"),
+            [[1, 0, 0, 0, 1, 0]],
+        )
+        for calibrate in (True, False)
+    }
+    assert [one.temperature for one in found[False].members] == [1.0, 1.0]
+    assert all(one.temperature != 1.0 for one in found[True].members)
+
+
 def test_each_member_keeps_its_own_trial_s_configuration(
     final_root: Path, paths: StudyPaths
 ) -> None:
