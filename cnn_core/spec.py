@@ -180,8 +180,8 @@ class TrainSpec:
     )
     threads: int | None = setting(
         None,
-        "cores that a training uses, at most train.shards; null: as many as are free; the result "
-        "is the same to the bit",
+        "cores that a training uses, at most train.shards; null: as many as its slot has; the "
+        "result is the same to the bit",
         low=1,
     )
     # None: all validation images, and the epoch's own training batches.

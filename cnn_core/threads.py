@@ -17,15 +17,11 @@ FREE_CORES = "CNN_FREE_CORES"  # environment variable: the cores that a worker o
 
 
 def free_cores() -> int:
-    """Return how many cores a training in this process may use: what the slots left to it, else
-    all that the process may run on.
+    """Return how many cores a training in this process may use: those that its slot has, 1 outside
+    of a slot, where BLAS has threads of its own that would wait for each other.
     """
     given = os.environ.get(FREE_CORES, "")
-    if given.isdigit() and int(given):
-        return int(given)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return max(1, int(given)) if given.isdecimal() and given.isascii() else 1
 
 
 class Crew:
