@@ -35,6 +35,7 @@ from cnn_core.streams import stream
 from cnn_core.threads import Crew, free_cores
 
 INFERENCE_BATCH = 100
+MOST_JUDGES = 8  # nets that validate side by side: each has working memory of its own
 
 
 def threads_of(train: TrainSpec) -> int:
@@ -183,7 +184,7 @@ class TrainingNet:
         batches = [
             indices[at : at + INFERENCE_BATCH] for at in range(0, len(indices), INFERENCE_BATCH)
         ]
-        self._set_up_judges(min(threads, len(batches)))
+        self._set_up_judges(min(threads, len(batches), MOST_JUDGES))
 
         def judge(thread: int, batch: Indices) -> tuple[float, int, Array | None]:
             net, batcher = self._judges[thread]
