@@ -74,7 +74,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self,
         *,
         model: str = "simple_convnet",
-        filters: int = 8,
+        filters: int = 12,
         kernel: int | str = "auto",
         pool: int | str = "auto",
         depth: int = 2,
