@@ -11,13 +11,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from cnn_core.spec import ADDED
+from cnn_core.spec import ADDED, WITHOUT_EFFECT
 from pipeline.configuration import Config
 from pipeline.configuration.overrides import override, parse_override
 from pipeline.configuration.searchable import SECTIONS
 from pipeline.search.space import Space
 
-PLACES = ("data.root", "data.download")  # the data's location does not matter, their digest does
+# The data's location does not matter, their digest does; nor how many threads train.
+WITHOUT_MEANING = {
+    "data.root",
+    "data.download",
+    *(f"{section}.{name}" for section, name in WITHOUT_EFFECT),
+}
 # User attributes of a study: its fingerprint, and the overrides that it was run with, without which
 # its trials' parameters make no whole configuration.
 FINGERPRINT = "fingerprint"
@@ -89,7 +94,7 @@ def flat(config: Config) -> dict[str, Any]:
             for key, value in fields.items()
             if key not in added or value != added[key]
         }
-    return {key: value for key, value in values.items() if key not in PLACES}
+    return {key: value for key, value in values.items() if key not in WITHOUT_MEANING}
 
 
 def differences(old: Fingerprint, new: Fingerprint) -> list[str]:
