@@ -1,5 +1,5 @@
-"""A study that an older version began is resumed by a newer one: settings that were added since count
-only where they change something.
+"""A study that an older version began is resumed by a newer one: settings that were added since
+count only where they change something.
 """
 
 import pytest
@@ -24,7 +24,7 @@ optimizer.eps optimizer.eps_corrected optimizer.lr optimizer.name regularizer.l1
 regularizer.l2 schedule.name schedule.warmup study.objectives study.seed train.average_decay
 train.batch_size train.clip_norm train.epochs train.eval_size train.label_smoothing
 train.sampling train.select train.steps_per_epoch
-""".split()
+""".split()  # noqa: SIM905
 
 
 def test_new_settings_do_not_make_an_older_study_another_one() -> None:
