@@ -12,7 +12,7 @@ from cnn_core.errors import InputError, did_you_mean
 from pipeline import journal
 from pipeline.claims_page.claims_file import OF_FINAL, Claim, Claims
 from pipeline.configuration import Config, compose, override
-from pipeline.events import State
+from pipeline.events import State, StudyEnded, StudyStarted
 from pipeline.files import StudyPaths
 from pipeline.records.ensemble_record import read_ensemble
 from pipeline.reporting.comparison import Estimate, Verdict, estimate, paired_difference
@@ -179,7 +179,20 @@ def _finished(preset: Preset) -> Finished | Lacking:
     if preset.config.final.after_sweep and not (paths.ensemble / "ensemble.json").exists():
         return Lacking("swept, its ensemble is not built yet")
     table = table_of(study, paths.folder, journal.read_all(paths.folder))
-    return Finished(table, paths, used_seconds(paths.folder) / 60)
+    return Finished(table, paths, _seconds(paths) / 60)
+
+
+def _seconds(paths: StudyPaths) -> float:
+    """Return how long the search took, and the final nets after it."""
+    seconds = used_seconds(paths.folder)
+    for folder in paths.final.glob("runs/*"):
+        began = math.nan
+        for event in journal.read_all(folder):
+            if isinstance(event, StudyStarted):
+                began = event.time_s
+            elif isinstance(event, StudyEnded) and began <= event.time_s:
+                seconds += event.time_s - began
+    return seconds
 
 
 class _Unknown(Exception):  # noqa: N818 - no error: the claim's row says it

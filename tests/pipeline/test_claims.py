@@ -20,6 +20,9 @@ from pipeline.claims_page.claims_file import Claim, read_claims
 from pipeline.claims_page.measured import Measured
 from pipeline.configuration import SWEEP, command_line, compose
 from pipeline.ensemble import compression
+from pipeline.events import State, StudyEnded, StudyStarted
+from pipeline.files import StudyPaths
+from pipeline.journal import EventLog
 from pipeline.reporting.comparison import Verdict, estimate, paired_difference
 from pipeline.search.run_sweep import run
 from pipeline.slots.stop_request import Stop
@@ -163,6 +166,28 @@ def test_the_test_split_is_read_from_what_evaluate_wrote(
     claim = {k: v for k, v in HE_LEARNS.items() if k not in ("of", "over")}
     assert judge(tmp_path, tmp_path, [claim | {"measure": "test_accuracy"}]) == 0
     assert said in (tmp_path / "out" / "CLAIMS.md").read_text()
+
+
+def test_a_preset_takes_the_time_of_its_final_nets_too(tmp_path: Path) -> None:
+    paths = StudyPaths(tmp_path, "tiny")
+    paths.folder.mkdir()
+    (paths.folder / "clock.json").write_text(json.dumps({"used_s": 100.0}))
+    log = EventLog(paths.final / "runs" / "a")
+    for began, ended in ((1000.0, 1020.0), (2000.0, 2005.0)):  # interrupted, then resumed
+        log.handle(
+            StudyStarted(
+                study="tiny final", folder=paths.folder, note="", seed=0, resumed=False, total=1,
+                slots=1, directions=(), tags={}, config_yaml="", time_s=began,
+            )
+        )  # fmt: skip
+        log.handle(
+            StudyEnded(
+                state=State.COMPLETE, reason="", trials={}, best_number=None, outside_training=0.0,
+                time_s=ended,
+            )
+        )  # fmt: skip
+    log.close()
+    assert measured._seconds(paths) == 125.0
 
 
 def test_a_study_of_other_settings_is_not_the_preset_s(
