@@ -35,12 +35,13 @@ from cnn_core.streams import stream
 from cnn_core.threads import Crew, free_cores
 
 INFERENCE_BATCH = 100
-MOST_JUDGES = 8  # nets that validate side by side: each has working memory of its own
 
 
 def threads_of(train: TrainSpec) -> int:
-    """Return how many threads a training uses here."""
-    return train.threads or free_cores()
+    """Return how many threads a training uses here; one where its batches are not cut: on small
+    nets threads cost more than they bring (docs/LOG.md, Speed: whole steps).
+    """
+    return min(train.shards, train.threads or free_cores())
 
 
 def make_augmentation(settings: Mapping[str, Scalar]) -> AugmentSpec:
@@ -146,17 +147,17 @@ class TrainingNet:
         self.work = Workspace()  # for the regularizers
         channels, height, width = image_shape
         self.batcher = Batcher((channels, height, width))
-        self._replicas: dict[tuple[int, int], Replicas] = {}
+        self._replicas: Replicas | None = None
         self._judges: list[tuple[Sequential, Batcher]] = [(self.fused, self.batcher)]
         self._crew = Crew(1)
 
-    def replicas(self, shards: int, threads: int) -> Replicas:
-        """Return what computes the gradients of batches in that many parts and threads."""
-        key = shards, min(shards, threads)
-        if key not in self._replicas:
-            made = Replicas(self.plain, self.fused, self.batcher, shards, threads)
-            self._replicas = {key: made}
-        return self._replicas[key]
+    def replicas(self, train: TrainSpec) -> Replicas:
+        """Return what computes the gradients of batches in a training's parts and threads."""
+        kept, wanted = self._replicas, (train.shards, threads_of(train))
+        if kept is None or (kept.shards, kept.threads) != wanted:
+            kept = Replicas(self.plain, self.fused, self.batcher, *wanted)
+            self._replicas = kept
+        return kept
 
     def logits(
         self, images: Images, indices: Indices, size: int
@@ -184,7 +185,7 @@ class TrainingNet:
         batches = [
             indices[at : at + INFERENCE_BATCH] for at in range(0, len(indices), INFERENCE_BATCH)
         ]
-        self._set_up_judges(min(threads, len(batches), MOST_JUDGES))
+        self._set_up_judges(threads)
 
         def judge(thread: int, batch: Indices) -> tuple[float, int, Array | None]:
             net, batcher = self._judges[thread]

@@ -140,7 +140,7 @@ def _train(
         weights = balanced_weights(data.labels[data.train], spec.data.classes)
     loss_of = partial(softmax_cross_entropy, smoothing=train.label_smoothing, weights=weights)
     penalized = spec.regularizer.l1 > 0 or spec.regularizer.l2 > 0
-    replicas = net.replicas(train.shards, threads_of(train))
+    replicas = net.replicas(train)
     replicas.reseed(spec.seed, state.epoch)
     inputs = EpochInputs(spec, data, state.epoch)
     sums, metrics, done = _Sums(), Metrics(), 0

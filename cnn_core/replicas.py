@@ -87,8 +87,8 @@ class Replicas:
     def __init__(
         self, plain: Sequential, fused: Sequential, batcher: Batcher, shards: int, threads: int
     ) -> None:
-        self._plain = plain
-        self._crew = Crew(min(shards, threads))
+        self._plain, self.shards, self.threads = plain, shards, threads
+        self._crew = Crew(threads)
         if shards == 1:
             self._replicas = [Replica(fused, batcher, 0)]
             return
@@ -135,11 +135,9 @@ def replicated(plain: Sequential) -> Sequential:
     made = copy.copy(plain)
     made.layers = []
     for layer in plain.layers:
-        memory, layer._workspace = layer._workspace, Workspace()  # which would be copied as well
-        own = copy.deepcopy(layer)
-        layer._workspace = memory
-        own.params.update(layer.params)
-        made.layers.append(own)
+        known: dict[int, object] = {id(p): p for p in layer.params.values()}
+        known[id(layer._workspace)] = Workspace()
+        made.layers.append(copy.deepcopy(layer, known))
     made.collect()
     return made
 

@@ -44,7 +44,7 @@ class Crew:
             return [function(thread, item) for item in items[thread :: self.threads]]
 
         if self._pool is None or len(items) < 2:
-            return share(0) if self._pool is None else [function(0, item) for item in items]
+            return [function(0, item) for item in items]
         # NumPy's handling of floating-point errors belongs to the caller's context.
         others = [
             self._pool.submit(copy_context().run, share, thread)

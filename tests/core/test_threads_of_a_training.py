@@ -162,12 +162,14 @@ def test_the_number_of_threads_changes_no_bit(
 def test_validation_in_threads_has_the_same_figures(
     tiny_spec: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A training in one part is validated by all free cores; the training itself is not changed."""
+    """Batches are validated by as many threads as train them."""
     monkeypatch.setattr(caches, "INFERENCE_BATCH", 16)
-    spec = tiny_spec(measure="macro_f1")
+    spec = tiny_spec(measure="macro_f1", train=TrainSpec(epochs=3, batch_size=32, shards=3))
     rows = []
     for cores in ("1", "3"):
         monkeypatch.setenv(FREE_CORES, cores)
+        assert caches.threads_of(spec.train) == int(cores)
+        assert caches.threads_of(TrainSpec()) == 1, "what is not cut needs no thread"
         rows.append({k: v for k, v in train_epoch(spec, None)[1].items() if k != "epoch_s"})
     assert rows[0] == rows[1] and "valid_macro_f1" in rows[0]
 
