@@ -59,8 +59,7 @@ def started(case: Case, folder: Path, *flags: str, security: Any = None) -> Iter
 
     try:
         start(*scheduler, *(["--protocol", "tls"] if security else []))
-        wait_until(file.exists, "the scheduler")
-        address = json.loads(file.read_text())["address"]
+        address = wait_until(lambda: address_in(file), f"the scheduler (its log: {log})", 60)
         for _ in range(2):
             start(*worker)
         wait_until(
@@ -73,6 +72,16 @@ def started(case: Case, folder: Path, *flags: str, security: Any = None) -> Iter
                 child.kill()
             process.kill()
             process.wait(20)
+
+
+def address_in(file: Path) -> str | None:
+    """The address in a scheduler's file; None until it is there, whole: Dask creates the file
+    first and writes it afterwards, and a reader can come between.
+    """
+    try:
+        return str(json.loads(file.read_text())["address"])
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
 
 
 @dataclass(frozen=True)
@@ -124,6 +133,15 @@ def workers_at(address: str, security: Any = None) -> int:
 
     with Client(address, timeout=10, set_as_default=False, security=security) as client:
         return len(client.scheduler_info(n_workers=-1)["workers"])
+
+
+def test_an_address_is_read_once_its_file_is_whole(tmp_path: Path) -> None:
+    file = tmp_path / "scheduler.json"
+    seen = [address_in(file)]
+    for text in ("", '{"address": "tcp', '{"address": "tcp://127.0.0.1:1"}'):
+        file.write_text(text)
+        seen.append(address_in(file))
+    assert seen == [None, None, None, "tcp://127.0.0.1:1"]
 
 
 def test_a_killed_worker_costs_its_epoch_and_is_counted(case: Case, cluster: str) -> None:
