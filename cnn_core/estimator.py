@@ -51,9 +51,10 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     `OPTIMIZERS` or `SCHEDULES` or a mapping such as ``{"name": "step", "every": 3}``; lr, the
     learning rate, None for the optimizer's own; l1, l2 of `RegularizerSpec`; epochs, batch_size
     ("auto": a twentieth of the images, at most 64), label_smoothing, class_weights, clip_norm,
-    select of `TrainSpec`; valid_fraction, the share of the images given to `fit` that validate
-    (0: none), by which ``select="best"`` keeps the epoch of lowest loss; augment, a mapping of
-    strengths of `AugmentSpec`; random_state; verbose, a line an epoch.
+    select of `TrainSpec` (by itself the moving average of the weights, which is as good after
+    three quarters of the images); valid_fraction, the share of the images given to `fit` that
+    validate (0: none), by which ``select="best"`` keeps the epoch of lowest loss; augment, a
+    mapping of strengths of `AugmentSpec`; random_state; verbose, a line an epoch.
 
     Attributes: classes_, n_features_in_, feature_names_in_ (of a DataFrame), image_shape_ ((H, W,
     C), () of rows that are none), history_ (the metrics of each epoch), spec_ (what was trained),
@@ -94,7 +95,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         class_weights: str = "none",
         clip_norm: float | None = None,
         valid_fraction: float = 0.0,
-        select: str = "last",
+        select: str = "average",
         augment: Any = None,
         image_shape: tuple[int, ...] | None = None,
         random_state: Any = None,

@@ -168,7 +168,8 @@ def test_validation_keeps_the_best_epoch(digits: tuple[Any, Any]) -> None:
     model = quick(valid_fraction=0.25, select="best", lr=0.02, epochs=8).fit(X, y)
     losses = [row["valid_loss"] for row in model.history_]
     assert len(losses) == 8
-    cut = quick(valid_fraction=0.25, lr=0.02, epochs=int(np.argmin(losses)) + 1).fit(X, y)
+    upto = int(np.argmin(losses)) + 1
+    cut = quick(valid_fraction=0.25, select="last", lr=0.02, epochs=upto).fit(X, y)
     assert same(model, cut, X)
 
 
