@@ -30,9 +30,10 @@ from cnn_core.losses import correct_count, softmax, softmax_cross_entropy
 from cnn_core.measures import measured, metric_of
 from cnn_core.model import Sequential
 from cnn_core.replicas import Replicas
-from cnn_core.spec import DataSpec, ModelSpec, Scalar, Spec, SplitSpec, TrainSpec
+from cnn_core.spec import DataSpec, ModelSpec, Scalar, Spec, SplitSpec
 from cnn_core.streams import stream
 from cnn_core.threads import Crew, free_cores
+from cnn_core.train_spec import TrainSpec
 
 INFERENCE_BATCH = 100
 

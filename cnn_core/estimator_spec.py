@@ -9,15 +9,8 @@ import numpy as np
 
 from cnn_core.architectures import ARCHITECTURES
 from cnn_core.errors import InputError
-from cnn_core.spec import (
-    DataSpec,
-    ModelSpec,
-    RegularizerSpec,
-    Scalar,
-    Spec,
-    SplitSpec,
-    TrainSpec,
-)
+from cnn_core.spec import DataSpec, ModelSpec, RegularizerSpec, Scalar, Spec, SplitSpec
+from cnn_core.train_spec import TrainSpec
 
 # Parameters whose names are those of a section's fields.
 MODEL = (

@@ -12,7 +12,8 @@ from dataclasses import replace
 from cnn_core.checkpoint import TrainState
 from cnn_core.errors import InputError
 from cnn_core.repeats import epoch_steps, nets_of
-from cnn_core.spec import Spec, TrainSpec
+from cnn_core.spec import Spec
+from cnn_core.train_spec import TrainSpec
 
 
 def last_step(train: TrainSpec, epochs: int, steps: int) -> int:

@@ -16,7 +16,8 @@ from cnn_core.errors import InputError, did_you_mean
 from cnn_core.optimizers import OPTIMIZERS
 from cnn_core.plugins import Plugin
 from cnn_core.schedules import SCHEDULES
-from cnn_core.spec import DataSpec, ModelSpec, RegularizerSpec, Scalar, Spec, TrainSpec
+from cnn_core.spec import DataSpec, ModelSpec, RegularizerSpec, Scalar, Spec
+from cnn_core.train_spec import TrainSpec
 from pipeline.configuration.data_settings import DATA, DataSettings
 from pipeline.configuration.hydra_tree import groups
 from pipeline.configuration.pruner_settings import PRUNERS, PrunerSettings

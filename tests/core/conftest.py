@@ -15,7 +15,8 @@ from sklearn.datasets import load_digits
 from cnn_core.axes import Images, Labels
 from cnn_core.data.idx import read_idx_images, read_idx_labels
 from cnn_core.data.prepared import write_prepared
-from cnn_core.spec import DataSpec, ModelSpec, Spec, TrainSpec
+from cnn_core.spec import DataSpec, ModelSpec, Spec
+from cnn_core.train_spec import TrainSpec
 
 
 @pytest.fixture(scope="session")

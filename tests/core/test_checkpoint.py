@@ -21,7 +21,8 @@ from cnn_core.checkpoint import (
     save,
     save_weights,
 )
-from cnn_core.spec import Spec, TrainSpec
+from cnn_core.spec import Spec
+from cnn_core.train_spec import TrainSpec
 from cnn_core.training import train_epoch
 
 Make = Callable[..., Spec]

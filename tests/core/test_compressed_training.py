@@ -8,7 +8,8 @@ import numpy as np
 
 from cnn_core.caches import data_of
 from cnn_core.epoch import alike, best_of
-from cnn_core.spec import ModelSpec, Spec, TrainSpec
+from cnn_core.spec import ModelSpec, Spec
+from cnn_core.train_spec import TrainSpec
 from cnn_core.training import fit, objective, predict_proba, selected_weights, train_epoch
 
 Make = Callable[..., Spec]

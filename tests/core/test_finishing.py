@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 
 from cnn_core.finishing import finished_weights
-from cnn_core.spec import ModelSpec, Spec, TrainSpec
+from cnn_core.spec import ModelSpec, Spec
+from cnn_core.train_spec import TrainSpec
 from cnn_core.training import train_epoch
 
 Make = Callable[..., Spec]

@@ -15,7 +15,8 @@ from cnn_core import checkpoint
 from cnn_core.data.splits import split_of
 from cnn_core.repeats import judged_images, nets_of
 from cnn_core.replanning import ending_at, planned_steps, whole_epoch
-from cnn_core.spec import Spec, TrainSpec
+from cnn_core.spec import Spec
+from cnn_core.train_spec import TrainSpec
 from cnn_core.training import (
     TrainState,
     fit,

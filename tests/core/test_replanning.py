@@ -11,7 +11,8 @@ import pytest
 
 from cnn_core.errors import InputError
 from cnn_core.replanning import ending_at, planned_steps
-from cnn_core.spec import Spec, TrainSpec
+from cnn_core.spec import Spec
+from cnn_core.train_spec import TrainSpec
 from cnn_core.training import TrainState, check_spec, fit, train_epoch
 
 Make = Callable[..., Spec]

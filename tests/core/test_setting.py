@@ -14,7 +14,8 @@ from cnn_core.layer_groups import ACTIVATIONS
 from cnn_core.layers import MomentNormalization
 from cnn_core.optimizers import OPTIMIZERS
 from cnn_core.schedules import SCHEDULES
-from cnn_core.spec import DataSpec, ModelSpec, RegularizerSpec, SplitSpec, TrainSpec
+from cnn_core.spec import DataSpec, ModelSpec, RegularizerSpec, SplitSpec
+from cnn_core.train_spec import TrainSpec
 
 SPECS = (SplitSpec, ModelSpec, RegularizerSpec, TrainSpec, AugmentSpec)
 

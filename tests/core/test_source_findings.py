@@ -13,7 +13,8 @@ from cnn_core.checkpoint import TrainState
 from cnn_core.errors import InputError
 from cnn_core.layers import AveragePooling, LpPooling
 from cnn_core.low_rank import compress, largest_rank
-from cnn_core.spec import DataSpec, ModelSpec, RegularizerSpec, Spec, TrainSpec
+from cnn_core.spec import DataSpec, ModelSpec, RegularizerSpec, Spec
+from cnn_core.train_spec import TrainSpec
 from cnn_core.training import check_spec, fit, train_epoch
 
 Metrics = dict[str, float]

@@ -20,8 +20,9 @@ from cnn_core.errors import InputError
 from cnn_core.fused.fuse import fuse
 from cnn_core.losses import softmax_cross_entropy
 from cnn_core.replicas import Outcome, Replicas
-from cnn_core.spec import ModelSpec, Spec, TrainSpec
+from cnn_core.spec import ModelSpec, Spec
 from cnn_core.threads import FREE_CORES, Crew, free_cores
+from cnn_core.train_spec import TrainSpec
 from cnn_core.training import check_spec, fit, train_epoch
 
 Make = Callable[..., Spec]

@@ -17,7 +17,8 @@ import cnn_core
 from cnn_core import caches
 from cnn_core.data.prepared import open_prepared
 from cnn_core.data.splits import split_of
-from cnn_core.spec import ModelSpec, Spec, TrainSpec
+from cnn_core.spec import ModelSpec, Spec
+from cnn_core.train_spec import TrainSpec
 from cnn_core.training import TrainState, train_epoch
 
 Make = Callable[..., Spec]

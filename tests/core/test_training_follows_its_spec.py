@@ -16,7 +16,8 @@ from cnn_core.architectures import ARCHITECTURES, reference
 from cnn_core.data.prepared import write_prepared
 from cnn_core.errors import InputError
 from cnn_core.losses import accuracy, log_loss
-from cnn_core.spec import DataSpec, ModelSpec, RegularizerSpec, Spec, TrainSpec
+from cnn_core.spec import DataSpec, ModelSpec, RegularizerSpec, Spec
+from cnn_core.train_spec import TrainSpec
 from cnn_core.training import (
     TrainState,
     check_spec,

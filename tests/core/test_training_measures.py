@@ -13,7 +13,8 @@ from cnn_core.axes import Images, Labels
 from cnn_core.data.prepared import open_prepared, write_prepared
 from cnn_core.data.splits import split_of
 from cnn_core.measures import MEASURES, measured
-from cnn_core.spec import DataSpec, Spec, TrainSpec
+from cnn_core.spec import DataSpec, Spec
+from cnn_core.train_spec import TrainSpec
 from cnn_core.training import fit, objective, predict_proba, selected_weights, train_epoch
 
 Make = Callable[..., Spec]

@@ -199,7 +199,8 @@ def test_a_worker_that_lacks_the_data_is_sent_them_once(
     from distributed import LocalCluster
 
     from cnn_core import training
-    from cnn_core.spec import DataSpec, ModelSpec, Spec, TrainSpec
+    from cnn_core.spec import DataSpec, ModelSpec, Spec
+    from cnn_core.train_spec import TrainSpec
     from pipeline.configuration.sections import SlotSettings
     from pipeline.slots.dask import connect_slots
 

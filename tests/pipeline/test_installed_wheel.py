@@ -119,7 +119,8 @@ for module in pkgutil.walk_packages(cnn_core.__path__, "cnn_core."):
         import_module(module.name)
 from cnn_core.architectures import reference
 from cnn_core.data.prepared import write_prepared
-from cnn_core.spec import DataSpec, Spec, TrainSpec
+from cnn_core.spec import DataSpec, Spec
+from cnn_core.train_spec import TrainSpec
 from cnn_core.training import fit, predict_proba, selected_weights
 rng = np.random.default_rng(0)
 labels = rng.integers(0, 2, 80)

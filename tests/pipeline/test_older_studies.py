@@ -4,7 +4,7 @@ count only where they change something.
 
 import pytest
 
-from cnn_core.spec import TrainSpec
+from cnn_core.train_spec import TrainSpec
 from pipeline.configuration import compose
 from pipeline.search.fingerprint import differences, fingerprint
 from pipeline.search.space import Space

@@ -10,7 +10,8 @@ from cnn_core.errors import InputError
 from cnn_core.field_checks import check_settings
 from cnn_core.optimizers import OPTIMIZERS, make_optimizer
 from cnn_core.schedules import SCHEDULES, make_schedule
-from cnn_core.spec import ModelSpec, RegularizerSpec, SplitSpec, TrainSpec
+from cnn_core.spec import ModelSpec, RegularizerSpec, SplitSpec
+from cnn_core.train_spec import TrainSpec
 from pipeline.configuration import compose
 from pipeline.configuration.data_settings import DATA
 from pipeline.configuration.hydra_tree import groups
