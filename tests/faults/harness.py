@@ -265,7 +265,7 @@ def check(case: Case, *, total: int = TRIALS, failed: int = 0) -> None:
             assert repr(by_number[number]["value"]) == value.split(",")[0]
     assert all(count == 1 for count in case.tellings().values()), "a trial was told twice"
     check_files(case.folder)
-    wait_until(lambda: not workers_of(case.folder), "workers to be gone", 5.0)
+    wait_until(lambda: not workers_of(case.folder), "workers to be gone")
     with (case.folder / "leaderboard.csv").open() as file:
         assert len(list(csv.DictReader(file))) == sum(
             states[state] for state in ("COMPLETE", "PRUNED", "FAIL")

@@ -99,7 +99,7 @@ def test_a_prior_and_an_early_end_change_no_bit_with_slots_and_interruptions(
     for name in ("two", "one", "broken"):
         roots[name] = fresh(case, name)
         shutil.copytree(case.root / "old", roots[name].root / "old")
-    ended = roots["two"].run(*begun, cap_s=60)
+    ended = roots["two"].run(*begun)
     assert ended.code == 0, ended.err
     assert "sampler auto: tpe (30 trials, 2 of 6 parameters are choices)" in ended.out
     assert "prior 'old': 3 configurations of 9 trials: t0" in ended.out
@@ -109,13 +109,13 @@ def test_a_prior_and_an_early_end_change_no_bit_with_slots_and_interruptions(
     assert priors == {"old": 3, "informed": 3}
     two = roots["two"].trials()
     assert 14 <= len(two) < 30 and len(two) % 3 == 0, "it ends at a round's end"
-    one = roots["one"].run(*begun, "slots.n=1", cap_s=60)
+    one = roots["one"].run(*begun, "slots.n=1")
     assert one.code == 0 and roots["one"].trials() == two
     broken = roots["broken"]
     for point in ("after-epoch:5", "after-tell:4", "before-tell:7"):
         assert broken.run(*begun, env={"PIPELINE_FAULT": point}).code == -signal.SIGKILL
         shutil.rmtree(broken.root / "old", ignore_errors=True)
-    assert broken.run(*begun, "slots.n=4", cap_s=60).code == 0
+    assert broken.run(*begun, "slots.n=4").code == 0
     assert broken.trials() == two
     again = broken.run(*begun)
     assert again.code == 0 and "rank" in again.out and broken.trials() == two, "it stays ended"

@@ -13,7 +13,7 @@ from tests.faults.harness import REPOSITORY, Case, check
 def doctor(case: Case, *more: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "pipeline.doctor", f"root={case.root}", *more]
     return subprocess.run(
-        command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False
+        command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False
     )
 
 

@@ -70,7 +70,7 @@ def test_killed_with_its_group_it_resumes_and_keeps_the_study(folder: Path) -> N
     wait_until(lambda: ended_trials(study)["COMPLETE"] >= 2, "two trials to end", 120)
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
-    wait_until(lambda: not workers_of(study), "workers to be gone", 10)
+    wait_until(lambda: not workers_of(study), "workers to be gone")
     kept = {path: path.stat().st_mtime_ns for path in study.glob("trials/*/result.json")}
     assert len(kept) >= 2
     second = start(folder)

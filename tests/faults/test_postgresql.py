@@ -92,9 +92,9 @@ def own_name(case: Case, name: str) -> str:
 def test_a_sweep_on_postgresql_is_killed_and_resumed(case: Case, server: str) -> None:
     case.study = own_name(case, "case")
     case.overrides = [f"study.storage={server}"]
-    first = case.run(env={"PIPELINE_FAULT": "before-tell:3"}, cap_s=40)
+    first = case.run(env={"PIPELINE_FAULT": "before-tell:3"})
     assert first.code == -signal.SIGKILL, first.err
-    second = case.run(cap_s=40)
+    second = case.run()
     assert second.code == 0, second.err
     assert states(server, case.study) == ["COMPLETE"] * TRIALS
     assert PASSWORD not in first.out + first.err + second.out + second.err
@@ -112,7 +112,7 @@ def test_a_second_coordinator_elsewhere_is_refused(case: Case, server: str, tmp_
     other = Case(
         tmp_path / "other", case.toy, case.overrides, study=case.study
     )  # another root, as on another machine
-    refused = other.run(cap_s=40)
+    refused = other.run()
     assert refused.code == 2, (refused.code, refused.out, refused.err)
     assert "one sweep at a time may own a study" in refused.err
     case.release("hold-0-1")
@@ -121,7 +121,7 @@ def test_a_second_coordinator_elsewhere_is_refused(case: Case, server: str, tmp_
 
 def test_a_server_that_does_not_answer_is_refused(case: Case) -> None:
     case.overrides = [f"study.storage=postgresql+psycopg://sweeper:{PASSWORD}@127.0.0.1:9/none"]
-    ended = case.run(cap_s=40)
+    ended = case.run()
     assert ended.code == 2
     assert PASSWORD not in ended.out + ended.err
     assert "study.storage: must be a database that opens" in ended.err

@@ -16,7 +16,7 @@ def test_a_coordinator_killed_outright_is_resumed_by_the_same_command(
 ) -> None:
     first = case.run(env={"PIPELINE_FAULT": point})
     assert first.code == -signal.SIGKILL
-    wait_until(lambda: not workers_of(case.folder), "workers to be gone", 5.0)
+    wait_until(lambda: not workers_of(case.folder), "workers to be gone")
     done_before = set(case.told())
     begun = epochs_begun(case)
     second = case.run()

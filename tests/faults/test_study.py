@@ -223,7 +223,6 @@ def test_a_token_appears_nowhere(case: Case) -> None:
         f"tracking.uri=http://user:{secret}@127.0.0.1:9",
         "study.note=hello",
         env={"MLFLOW_TRACKING_TOKEN": secret},
-        cap_s=40,
     )
     assert ended.code == 0, ended.err
     assert secret not in ended.out + ended.err
@@ -239,7 +238,7 @@ def test_a_full_disk_ends_cleanly_and_is_resumable(case: Case) -> None:
         assert ended.code == 1, (ended.out, ended.err)
         assert "full" in ended.err or "No space left" in ended.err
         no_traceback(ended)
-        wait_until(lambda: not workers_of(case.folder), "workers to be gone", 5.0)
+        wait_until(lambda: not workers_of(case.folder), "workers to be gone")
         grow_disk(case.folder, "8m")
         assert case.run().code == 0
         check(case)

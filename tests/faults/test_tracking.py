@@ -90,7 +90,7 @@ def tracked(case: Case, mlflow_store: Path) -> Case:
 def test_runs_agree_with_the_study_after_a_kill_before_the_last_word(tracked: Case) -> None:
     assert tracked.run(env={"PIPELINE_FAULT": "before-tell:3"}).code == -signal.SIGKILL
     tracked.ask("always-2-3" if tracked.pauses else "always-4-1", "nan")  # what comes late
-    ended = tracked.run(cap_s=40)
+    ended = tracked.run()
     assert ended.code == 0, ended.err
     check(tracked, failed=1)
     check_journal(tracked)
@@ -124,11 +124,11 @@ def angry_server() -> Iterator[str]:
 def test_a_server_that_answers_500_costs_bounded_time_and_the_journal_is_sent_later(
     tracked: Case, angry_server: str
 ) -> None:
-    ended = tracked.run(f"tracking.uri={angry_server}", cap_s=60)
+    ended = tracked.run(f"tracking.uri={angry_server}")
     assert ended.code == 0, ended.err
     assert "kept in" in ended.err
     check(tracked)
-    again = tracked.run(cap_s=60)  # the same study, with a store that answers
+    again = tracked.run()  # the same study, with a store that answers
     assert again.code == 0, again.err
     agree(tracked)
     assert len(tracked.told()) == TRIALS
@@ -157,7 +157,7 @@ class Server:
     def start(self) -> None:
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         self._process = subprocess.Popen(self._command, start_new_session=True, **quiet)
-        wait_until(self._answers, "the server to answer", 60.0)
+        wait_until(self._answers, "the server to answer")
 
     def _answers(self) -> bool:
         assert self._process.poll() is None
@@ -181,20 +181,20 @@ def test_a_server_killed_during_the_sweep_gets_its_runs_when_it_is_back(
     running = tracked.start()
     tracked.wait_for(2, 2)
     position = tracked.folder / "replayed.json"
-    wait_until(position.exists, "the server to have got something", 60.0)
+    wait_until(position.exists, "the server to have got something")
     server.kill()
     tracked.release("hold-2-2")
-    ended = running.end(cap_s=60)
+    ended = running.end()
     assert ended.code == 0, ended.err
     assert "sent at the next start" in ended.err
     no_traceback(ended)
     check(tracked)
     server.start()
-    again = tracked.run(cap_s=60)
+    again = tracked.run()
     assert again.code == 0, again.err
     assert "MLflow" not in again.err
     agree(tracked)
-    assert tracked.run(cap_s=60).code == 0  # a third time sends nothing
+    assert tracked.run().code == 0  # a third time sends nothing
     agree(tracked)
 
 
@@ -211,18 +211,18 @@ def test_a_full_disk_under_the_store_alone_ends_cleanly_and_is_resumable(
     with small_disk(disk, "1m"):
         shutil.copy(mlflow_store, store)
         running = tracked.start()
-        wait_until(lambda: "disk" in running.err, "the full disk to be noticed", 60.0)
+        wait_until(lambda: "disk" in running.err, "the full disk to be noticed")
         tracked.release("hold-7-3")
         ended = running.end(cap_s=120)
         assert ended.code == 1, (ended.out, ended.err)
         assert f"No space left on device: {disk}" in ended.err
         assert "resume with" in ended.err
         no_traceback(ended)
-        wait_until(lambda: not workers_of(tracked.folder), "workers to be gone", 5.0)
+        wait_until(lambda: not workers_of(tracked.folder), "workers to be gone")
         check_files(tracked.folder)
         assert tracked.states()["RUNNING"] == 0
         grow_disk(disk, "8m")
-        again = tracked.run(cap_s=60)
+        again = tracked.run()
         assert again.code == 0, again.err
         check(tracked, total=8)
         agree(tracked, store)

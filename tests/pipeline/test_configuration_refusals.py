@@ -271,7 +271,7 @@ def test_real_process_refuses_before_the_first_trial(words: list[str], tmp_path:
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "pipeline.sweep", f"root={tmp_path}", *words]
     done = subprocess.run(
-        command, capture_output=True, text=True, env=environment, timeout=60, check=False
+        command, capture_output=True, text=True, env=environment, timeout=300, check=False
     )
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("error: ")
@@ -282,6 +282,6 @@ def test_real_process_refuses_before_the_first_trial(words: list[str], tmp_path:
 def test_unwritable_root_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     command = [sys.executable, "-m", "pipeline.sweep", f"root={tmp_path / 'file'}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 2
     assert "root: must be a folder that can be written to" in done.stderr

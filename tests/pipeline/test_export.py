@@ -110,7 +110,7 @@ def test_predict_py_runs_with_numpy_alone(folder: Path, images: np.ndarray, tmp_
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr

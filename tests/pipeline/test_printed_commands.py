@@ -36,7 +36,7 @@ def shell(line: str, place: Path) -> "subprocess.CompletedProcess[str]":
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PATH": path}
     return subprocess.run(
-        line, shell=True, cwd=place, env=environment, capture_output=True, text=True, timeout=120,
+        line, shell=True, cwd=place, env=environment, capture_output=True, text=True, timeout=300,
         check=False,
     )  # fmt: skip
 

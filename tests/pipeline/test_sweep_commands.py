@@ -31,7 +31,7 @@ def command(module: str, root: Path, *more: str) -> "subprocess.CompletedProcess
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     return subprocess.run(
         [sys.executable, "-m", f"pipeline.{module}", f"root={root}", *more],
-        cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=90, check=False,
+        cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
 
 
