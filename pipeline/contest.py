@@ -16,6 +16,7 @@ from pipeline.configuration import SWEEP, Command, Config, command_line, compose
 from pipeline.configuration.hydra_tree import search_path_override
 from pipeline.configuration.overrides import override
 from pipeline.contest_folder.preset import (
+    free_name,
     preset_name,
     preset_path,
     undone_if_refused,
@@ -109,9 +110,9 @@ def _run(config: Config, keys: ContestKeys) -> int:
         print(line)
     named = any(text.partition("=")[0] == "study.name" for text in config.overrides)
     name = config.study.name if named else preset_name(folder)
-    preset = preset_path(config.root / "presets", name)
+    preset = preset_path(config.root / "presets", free_name(name))
     with undone_if_refused(preset):
-        swept = _with_preset(config, name, roles, folder)
+        swept = _with_preset(config, preset, name, roles, folder)
         # A sweep says itself how the training data were understood.
         data = prepare(swept.data, swept.root, print if keys.dry else None)
         asked = _asked(keys, roles, swept.paths.folder / "submission.csv")
@@ -174,15 +175,17 @@ def _given(keys: ContestKeys, folder: Path, without: Sequence[str]) -> ContestFi
     return ContestFiles(**found)  # type: ignore[arg-type]
 
 
-def _with_preset(config: Config, name: str, roles: ContestFiles, folder: Path) -> Config:
+def _with_preset(
+    config: Config, preset: Path, study: str, roles: ContestFiles, folder: Path
+) -> Config:
     """Write the preset of these files and return the sweep's configuration with it."""
     keys: ContestKeys = config.arguments
-    presets = writable_folder(config.root / "presets", "root")
-    write_preset(presets, name, keys.base, roles, folder, _data_settings(keys, roles))
+    presets = writable_folder(preset.parent.parent, "root")
+    write_preset(preset, study, keys.base, roles, folder, _data_settings(keys, roles))
     own = [text for text in config.overrides if text.partition("=")[0] != "study.name"]
-    chosen = [search_path_override([str(presets)]), f"experiment={name}", *own]
+    chosen = [search_path_override([str(presets)]), override("experiment", preset.stem), *own]
     found = compose(
-        [*chosen, override("study.name", name)],
+        [*chosen, override("study.name", study)],
         SWEEP,
         quiet=config.quiet,
         verbose=config.verbose,

@@ -133,3 +133,44 @@ def test_warnings_of_prediction_are_said_before_the_last_line(
     said = capsys.readouterr()
     assert "warning: 1 pictures cannot be read" in said.err
     assert "warning: 1 pictures cannot be read" in said.out.splitlines()[-2]
+
+
+@pytest.mark.parametrize("name", ["contest", "mnist"])
+def test_a_folder_called_like_a_preset_is_not_taken_for_it(name: str, tmp_path: Path) -> None:
+    folder, root = tmp_path / name, tmp_path / "out"
+    table_contest(folder)
+    assert _dry(folder, root) == 0
+    made = yaml.safe_load((root / "presets" / "experiment" / f"{name}-files.yaml").read_text())
+    assert made["data"]["images"] == str(folder / "train.csv")
+    assert made["study"]["name"] == name
+
+
+@pytest.mark.parametrize("name", ["nan", "null", "true", "123", "1e5"])
+def test_a_folder_may_be_called_like_a_number(name: str, tmp_path: Path) -> None:
+    folder, root = tmp_path / name, tmp_path / "out"
+    table_contest(folder)
+    assert _dry(folder, root) == 0
+    made = yaml.safe_load((root / "presets" / "experiment" / f"{name}-files.yaml").read_text())
+    assert made["data"]["images"] == str(folder / "train.csv")
+    assert made["study"]["name"] == name
+
+
+def test_a_preset_changed_by_hand_or_by_another_folder_stays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, root = tmp_path / "mine", tmp_path / "out"
+    table_contest(folder)
+    assert _dry(folder, root) == 0 and _dry(folder, root, "base=contest_quick") == 0
+    preset = root / "presets" / "experiment" / "mine.yaml"
+    other = tmp_path / "elsewhere" / "mine"
+    table_contest(other)
+    before = preset.read_text()
+    assert _dry(other, root) == 2
+    assert f"{other} did not make" in capsys.readouterr().err
+    assert preset.read_text() == before
+    assert _dry(other, root, "study.name=yours") == 0
+    changed = before + "train:\n  epochs: 3\n"
+    preset.write_text(changed)
+    assert _dry(folder, root) == 2
+    assert "changed by hand" in capsys.readouterr().err
+    assert preset.read_text() == changed
