@@ -147,6 +147,7 @@ def _asked(keys: ContestKeys, roles: ContestFiles, output: Path) -> PredictKeys 
         id=keys.test_id,
         template=None if roles.template is None else str(roles.template),
         format=keys.format,
+        shape=keys.shape,
         images_key="auto" if roles.parts is None else roles.parts.test,
         full_scale=keys.full_scale,
         on_damaged=keys.on_damaged,

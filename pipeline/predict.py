@@ -27,14 +27,9 @@ from pipeline.inputs.reading import Batch, Reading
 from pipeline.predictions.asked import PredictKeys, few_of, open_asked
 from pipeline.predictions.drift import Drift
 from pipeline.predictions.ledger import append_to_ledger
-from pipeline.predictions.submission import (
-    IdRows,
-    LabelLines,
-    ProbabilityArray,
-    Written,
-    format_of,
-)
-from pipeline.predictions.template import Template, TemplateRows, check_output, read_template
+from pipeline.predictions.submission import Written, format_of
+from pipeline.predictions.template import Template, check_output, read_template
+from pipeline.predictions.writers import writer
 from pipeline.slots.process import clear_pins
 
 COMMAND = Command(
@@ -77,7 +72,8 @@ def predict(config: Config, warned: Callable[[str], None] | None = None) -> int:
     blocks = predict_blocks(folder, bundle, reading.batches(), jobs)
 
     def written(file: TextIO) -> Written:
-        return _written(file, bundle, reading, template, format_of(output, keys.format))
+        names, form = bundle.class_names, format_of(output, keys.format)
+        return writer(file, names, reading.source.id_name, template, form)
 
     with _progress(config.quiet) as progress:
         advance = partial(progress.advance, progress.add_task("predict", total=count))
@@ -104,19 +100,6 @@ def _template(keys: PredictKeys, bundle: Bundle, reading: Reading) -> Template |
     )
     print(found.lines(bundle.class_names))
     return found
-
-
-def _written(
-    file: TextIO, bundle: Bundle, reading: Reading, template: Template | None, form: str
-) -> Written:
-    names, id_name = bundle.class_names, reading.source.id_name
-    if template is not None:
-        return TemplateRows(file, names, template, id_name)
-    if form == "labels":
-        return LabelLines(file, names)
-    if form == "array":
-        return ProbabilityArray(file)
-    return IdRows(file, names, id_name, all_classes=form == "probabilities")
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class About:
     def of_its_own(self) -> str:
         """Return as text what the arrays do not say, empty where there is nothing to say."""
         # What concerns other pictures does not show in the arrays.
-        form = replace(self.form, other_sizes="resample", background="", source=())
+        form = replace(self.form, other_sizes="resample", background="", source=(), columns=())
         plain = ImageForm(channels=form.channels, height=form.height, width=form.width)
         said: dict[str, Any] = {}
         if self.class_names != numbered_classes(len(self.class_names)):

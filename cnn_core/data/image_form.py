@@ -43,12 +43,14 @@ class ImageForm:
     normalize: str = "none"  # none | mnist
     other_sizes: str = "resample"  # resample | mnist | box | refuse
     # What the training data looked like: the background of grey figures, "" where it is not one and
-    # the same; the shape of a table's rows, () where it is that of the form.
+    # the same; the shape of a table's rows, () where it is that of the form; its columns.
     background: str = ""  # dark | light
     source: tuple[int, ...] = ()
+    columns: tuple[str, ...] = ()  # a table's pixels in their order, where their names do not count
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "source", tuple(self.source))  # JSON has lists
+        for name in ("source", "columns"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))  # JSON has lists
 
     @property
     def shape(self) -> tuple[int, int, int]:

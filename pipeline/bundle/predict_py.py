@@ -43,6 +43,7 @@ _BEFORE = (
     "cnn_core/data/figures",
     "cnn_core/data/image_form",
     "cnn_core/data/value_range",
+    "cnn_core/data/agreement",
     "pipeline/records/typed_json",
     "pipeline/records/manifest",
 )

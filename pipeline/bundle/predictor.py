@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnn_core.data.agreement import Agreement
 from cnn_core.data.value_range import ValueRange
 from cnn_core.errors import InputError
 from cnn_core.layers import OPERATIONS
@@ -166,8 +167,11 @@ class Bundle:
         """
         if full_scale is not None and not 1e-30 <= full_scale <= 1e30:
             raise BundleError(f"full_scale must be above 0 and finite, got {full_scale}")
+        self._check_axes(pictures)
         planes = [self._planes(np.asarray(picture)) for picture in pictures]
+        seen = Agreement(self.form, files=not isinstance(pictures, np.ndarray))
         try:
+            seen.add_depths(planes)
             if full_scale is None:
                 found = ValueRange(self.form.full_scale)
                 found.add(planes)
@@ -175,9 +179,22 @@ class Bundle:
             form = replace(self.form, full_scale=full_scale)
             images = form.apply_all(planes)
             turned = form.matched(images)
-            return images if turned is form else turned.apply_all(planes)
+            images = images if turned is form else turned.apply_all(planes)
+            seen.add_backgrounds(images)
+            return images
         except InputError as error:
             raise BundleError(str(error)) from None
+
+    def _check_axes(self, pictures: Sequence[NDArray[Any]] | NDArray[Any]) -> None:
+        """Raise BundleError for one array whose pictures lie along its last axis."""
+        size = self.image_shape[1:]
+        if not isinstance(pictures, np.ndarray) or pictures.ndim != 3:
+            return
+        if pictures.shape[1:] != size and pictures.shape[:2] == size:
+            raise BundleError(
+                f"pictures must be (N, H, W), got {pictures.shape}, which looks like (H, W, N); "
+                "give pictures.transpose(2, 0, 1)"
+            )
 
     def _planes(self, picture: NDArray[Any]) -> NDArray[Any]:
         """Return one picture as (C, H, W)."""

@@ -7,11 +7,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from PIL import Image
+from PIL import ExifTags, Image
 
 from pipeline.contest_folder.roles import ContestFiles
 
 _LOOKED_AT = 500  # pictures whose headers are read
+_ON_THEIR_SIDE = (5, 6, 7, 8)  # EXIF's orientations that exchange width and height
 _SMALLEST, _LARGEST = 8, 64  # pixels of a side
 
 
@@ -37,9 +38,12 @@ def _spread(folder: Path) -> list[Path]:
 
 
 def _size_of(path: Path) -> tuple[int, int] | None:
-    """Return (height, width) from a file's header, None where it is no picture."""
+    """Return (height, width) of the upright picture from a file's header, None where it is no
+    picture.
+    """
     try:
         with Image.open(path) as picture:
-            return picture.height, picture.width
+            on_its_side = picture.getexif().get(ExifTags.Base.Orientation, 1) in _ON_THEIR_SIDE
+            return picture.size if on_its_side else (picture.height, picture.width)
     except Exception:  # the readers of forty formats raise anything
         return None

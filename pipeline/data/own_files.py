@@ -4,12 +4,14 @@ into one form, and kept on disk while they are read.
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from cnn_core.axes import Images
 from cnn_core.data.about import About, numbered_classes
+from cnn_core.data.agreement import Agreement
 from cnn_core.data.image_form import ImageForm
 from cnn_core.errors import InputError
 from pipeline.configuration.data_settings import FileSettings, NpzSettings
@@ -17,6 +19,7 @@ from pipeline.data.source import DataSource, Labelled, PartToRead, required, res
 from pipeline.data.survey import BLOCK, Survey, form_of, survey_of, with_polarity
 from pipeline.inputs import Hints, InputSource, open_input
 from pipeline.inputs.labels.labels import class_names, class_numbers
+from pipeline.inputs.pictures.picture_folder import PictureSource
 
 
 def own_files(settings: FileSettings, test: bool) -> Sequence[Path]:
@@ -39,6 +42,8 @@ def read_own(settings: FileSettings, files: Sequence[Path], part: PartToRead) ->
     labels = [label for k, label in enumerate(survey.labels) if k not in damaged]
     names = known.class_names if known else _names(labels, settings, where)
     form = _as_in_training(known.form, source) if known else form_of(survey, settings, where)
+    if known is None:
+        form = replace(form, columns=tuple(source.pixel_names))
     turned = known is not None and form.invert != known.form.invert
     if known is None and settings.polarity == "light_on_dark":
         form = with_polarity(form, source)
@@ -46,7 +51,7 @@ def read_own(settings: FileSettings, files: Sequence[Path], part: PartToRead) ->
         # What is wrong with the test's layout is said now, not after hours of search.
         _opened(settings, own_files(settings, True), True, None)
     return Labelled(
-        images=_on_disk(source, form, len(labels), part.scratch, where),
+        images=_on_disk(source, form, known, (len(labels), part.scratch, where)),
         labels=class_numbers(labels, names, where),
         classes=len(names),
         class_names=names,
@@ -77,6 +82,8 @@ def _opened(
         images_key=images_key,
         labels_key=labels_key,
         shape=tuple(settings.shape),
+        shape_told=bool(settings.shape),
+        pixel_names=known.form.columns if known else (),
         class_names=known.class_names if known else (),
         need_labels=True,
         on_damaged=settings.on_damaged,
@@ -116,16 +123,25 @@ def _lines(survey: Survey, form: ImageForm, names: Sequence[str]) -> Iterator[st
         yield f"{len(survey.damaged)} damaged pictures left out"
 
 
-def _on_disk(source: InputSource, form: ImageForm, count: int, scratch: Path, where: str) -> Images:
-    """Return the images in their form, (N, C, H, W), mapped from a file in `scratch`."""
-    path = scratch / "images"
+def _on_disk(
+    source: InputSource, form: ImageForm, known: About | None, place: tuple[int, Path, str]
+) -> Images:
+    """Return the images in their form, (N, C, H, W), mapped from a file in the scratch folder;
+    those of a test set must agree with the training data.
+    """
+    count, scratch, where = place
+    path, seen = scratch / "images", Agreement(form, isinstance(source, PictureSource), where)
     with path.open("wb") as file:
         for block in source.blocks(BLOCK):
             pictures = block.pictures
             if not isinstance(pictures, np.ndarray):
                 pictures = [picture for picture in pictures if picture.size]
             if len(pictures):
-                file.write(np.ascontiguousarray(form.apply_all(pictures, where)).data)
+                seen.add_depths(pictures)
+                images = form.apply_all(pictures, where)
+                if known is not None:
+                    seen.add_backgrounds(images)
+                file.write(np.ascontiguousarray(images).data)
     return np.memmap(path, np.uint8, "r", shape=(count, *form.shape))
 
 

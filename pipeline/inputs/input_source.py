@@ -35,6 +35,8 @@ class Hints:
     images_key: str = "auto"  # the array of images in an archive of arrays
     labels_key: str = "auto"
     shape: tuple[int, ...] = ()  # of a row's image: (C, H, W), (H, W), or empty: square
+    shape_told: bool = False  # by the user, so that it gives the order of a row's colours too
+    pixel_names: tuple[str, ...] = ()  # of the training data's columns, where they do not count
     class_names: tuple[str, ...] = ()  # of the training data: tell a label's column from an id's
     need_labels: bool = False  # training and evaluation: an input without labels is refused
     on_damaged: str = "refuse"  # refuse | skip
@@ -47,6 +49,7 @@ class InputSource(Protocol):
     id_name: str | None  # the id column's own name, None where ids are file names or numbers
     # one line: what the input was taken for, such as "label: column 'letter' (last); 784 pixels"
     understood: str
+    pixel_names: Sequence[str]  # of a table's columns in their order, where they do not count
     damaged: Sequence[str]  # on_damaged=skip: ids of the pictures that cannot be read
 
     def blocks(self, size: int) -> Iterator[Block]:

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_core.axes import Images
+from cnn_core.data.agreement import Agreement
 from cnn_core.data.image_form import ImageForm
 from cnn_core.data.value_range import ValueRange
+from cnn_core.errors import InputError
 from pipeline.inputs import Block, Hints, InputSource, open_input
 
 MOST_PICTURES = 500  # of a batch
@@ -41,13 +43,24 @@ class Reading:
     size: int  # pictures of a batch
     path: Path
     lines: tuple[str, ...]  # what the input was taken for, and what is done to it
+    matched: bool = False  # light and dark are as in training, or turned round to be
+
+    @property
+    def of_files(self) -> bool:
+        """Tell whether each picture has a file, and a depth, of its own."""
+        return self.path.is_dir()
 
     def batches(self) -> Iterator[Batch]:
         """Yield the input's pictures in its order. Raises InputError at the first fault."""
+        seen = Agreement(self.form, self.of_files, str(self.path))
         for block in self.source.blocks(self.size):
+            seen.add_depths(block.pictures)
             damaged = np.array([not len(picture) for picture in block.pictures], bool)
+            images = self._images(block, damaged)
+            if self.matched:
+                _checked(seen, images[~damaged])
             yield Batch(
-                images=self._images(block, damaged),
+                images=images,
                 ids=block.ids,
                 labels=block.labels,
                 damaged=damaged if damaged.any() else None,
@@ -94,7 +107,14 @@ def open_as_trained(
     lines.append(f"every picture{now} becomes, as in training: {form.lines()}")
     if form != asked:
         lines.append("light and dark turned round, to training's background (polarity=keep: not)")
-    return Reading(source, form, size, path, tuple(lines))
+    return Reading(source, form, size, path, tuple(lines), polarity == "auto")
+
+
+def _checked(seen: Agreement, images: Images) -> None:
+    try:
+        seen.add_backgrounds(images)
+    except InputError as error:
+        raise InputError(f"{error}; polarity=keep takes them as they are") from None
 
 
 def _some(source: InputSource) -> list[NDArray[Any]]:

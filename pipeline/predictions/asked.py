@@ -49,6 +49,8 @@ def open_asked(
         images_key=keys.images_key,
         labels_key=keys.labels_key,
         shape=tuple(keys.shape) or bundle.form.source or bundle.form.shape,
+        shape_told=bool(keys.shape),
+        pixel_names=bundle.form.columns,
         class_names=bundle.class_names,
         need_labels=need_labels,
         on_damaged=keys.on_damaged,

@@ -4,13 +4,16 @@ submission must agree with them.
 
 import io
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
 from cnn_core.data.prepared import open_prepared
 from cnn_core.spec import DataSpec
 from pipeline.predictions.asked import PredictKeys, open_asked
-from pipeline.predictions.template import TemplateRows, check_output, read_template
+from pipeline.predictions.submission import format_of
+from pipeline.predictions.template import check_output, read_template
+from pipeline.predictions.writers import writer
 
 
 def rehearse(data: DataSpec, keys: PredictKeys) -> Iterator[str]:
@@ -21,15 +24,22 @@ def rehearse(data: DataSpec, keys: PredictKeys) -> Iterator[str]:
     names = prepared.class_names
     reading = open_asked(keys, prepared)
     yield f"{reading.path.name}: {'; '.join(reading.lines)}"
-    rows = None
+    found, id_name = None, reading.source.id_name
     if keys.template is not None:
         check_output(str(keys.output), keys.format)
-        found = read_template(keys.template, names, reading.source.id_name, form=keys.format)
+        found = read_template(keys.template, names, id_name, form=keys.format)
         yield found.lines(names)
-        rows = TemplateRows(io.StringIO(), names, found, reading.source.id_name)
-    count = 0
+    form = format_of(Path(str(keys.output)), keys.format)
+    count, rows = 0, writer(_Nowhere(), names, id_name, found, form)
     for batch in reading.batches():
         count += len(batch.ids)
-        if rows is not None:
-            rows.add(batch.ids, np.zeros((len(batch.ids), len(names)), np.float32))
-    yield f"{count} images to label" + ("" if rows is None else f"; {rows.finish()}")
+        rows.add(batch.ids, np.zeros((len(batch.ids), len(names)), np.float32))
+    said = None if form == "array" else rows.finish()
+    yield f"{count} images to label" + (f"; {said}" if said else "")
+
+
+class _Nowhere(io.StringIO):
+    """A file that keeps nothing."""
+
+    def write(self, text: str, /) -> int:
+        return len(text)

@@ -254,7 +254,8 @@ class TemplateRows:
     def __init__(
         self, file: TextIO, names: Sequence[str], template: Template, id_name: str | None
     ) -> None:
-        self.file, self.names, self.template = file, names, template
+        self.file, self.template = file, template
+        self.names = names if template.classes else [safe_cell(one, "a label") for one in names]
         self.invented = id_name is None  # until the ids turn out to be more than row numbers
         self.ids: list[str] = []
         self.kept: list[Probabilities] = []

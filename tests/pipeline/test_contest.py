@@ -174,3 +174,17 @@ def test_a_preset_changed_by_hand_or_by_another_folder_stays(
     assert _dry(folder, root) == 2
     assert "changed by hand" in capsys.readouterr().err
     assert preset.read_text() == changed
+
+
+def test_what_no_submission_can_hold_is_said_before_anything_is_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, root = tmp_path / "mine", tmp_path / "out"
+    table_contest(folder)
+    train = folder / "train.csv"
+    header, *rows = train.read_text().splitlines()
+    named = [",".join([*row.split(",")[:-1], f"=class{row.rpartition(',')[2]}"]) for row in rows]
+    train.write_text("\n".join([header, *named]) + "\n")
+    (folder / "sample_submission.csv").unlink()
+    assert _dry(folder, root) == 2
+    assert "a label must not begin with = + - @" in capsys.readouterr().err

@@ -202,3 +202,14 @@ def test_the_size_follows_from_the_pictures(
     for number, size in enumerate(sizes):
         pictures(tmp_path / "train" / str(number), 2, size)
     assert fitting_size(ContestFiles(training=tmp_path / "train")) == says
+
+
+def test_the_size_is_that_of_upright_pictures(tmp_path: Path) -> None:
+    folder = tmp_path / "train"
+    folder.mkdir()
+    for number, width in enumerate((48, 56, 48)):
+        turned = Image.fromarray(RNG.integers(0, 255, (width, 96), dtype=np.uint8))
+        exif = Image.Exif()
+        exif[0x0112] = 6  # shown upright: 96 high
+        turned.save(folder / f"{number}.jpg", exif=exif)
+    assert fitting_size(ContestFiles(training=folder)) == {"size": [64, 32]}

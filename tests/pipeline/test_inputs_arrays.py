@@ -214,7 +214,10 @@ def test_archives_that_hold_training_and_test(tmp_path: Path) -> None:
     assert _read(ArraySource(path, Hints(images_key="b", labels_key="d")))[2] == NAMES
     np.savez(path, images=GREY, ids=np.arange(COUNT) + 100)
     _refused(path, "labels, a file of them, or labels_key", need_labels=True)
-    assert "not used: ids" in ArraySource(path, Hints()).understood
+    found = ArraySource(path, Hints())
+    assert "ids: array 'ids'" in found.understood and found.id_name == "id"
+    assert next(found.blocks(2)).ids == ("100", "101")
+    assert "not used: ids" in ArraySource(path, Hints(id="none")).understood
 
 
 def test_ids_in_a_file_of_labels_count_the_images(tmp_path: Path) -> None:
@@ -225,7 +228,9 @@ def test_ids_in_a_file_of_labels_count_the_images(tmp_path: Path) -> None:
         table.write_text("\n".join(["id,label", *(f"{n + first},{NAMES[n]}" for n in order)]))
         assert _read(ArraySource(tmp_path / "x.npy", Hints(labels=table)))[2] == NAMES
     table.write_text("\n".join(["id,label", *(f"{n + 7},{NAMES[n]}" for n in order)]))
-    _refused(tmp_path / "x.npy", "must count its images, from 0 or 1", labels=table)
+    _refused(
+        tmp_path / "x.npy", "must count the images, which have none, from 0 or 1", labels=table
+    )
     table.write_text("\n".join(NAMES[:-1]))
     _refused(tmp_path / "x.npy", "as many, got 11 images .* and 10 labels", labels=table)
 

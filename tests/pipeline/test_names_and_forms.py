@@ -176,6 +176,10 @@ def test_prepared_takes_every_layout_and_refuses_others() -> None:
     for wrong in (np.zeros((2, 9)), np.zeros((2, 4, 5, 6)), np.full((2, 8, 8), np.nan)):
         with pytest.raises(BundleError, match="must be"):
             bundle.prepared(wrong)
+    with pytest.raises(BundleError, match=r"looks like \(H, W, N\)"):
+        bundle.prepared(np.zeros((8, 8, 30)))
+    with pytest.raises(BundleError, match="one depth"):
+        bundle.prepared([grey[0], grey[1].astype(np.uint16) * 257])
 
 
 def test_the_range_is_judged_once_for_the_whole_input(tmp_path: Path) -> None:

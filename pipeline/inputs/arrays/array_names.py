@@ -19,7 +19,10 @@ _IMAGES = {
     *("pictures", "picture", "dataset"),
 }
 _LABELS = {"labels", "label", "y", "targets", "target", "classes", "class", "lbl", "digits"}
-_IDS = {"id", "ids", "index", "indices", "names", "filenames", "files"}
+_IDS = {
+    *("id", "ids", "index", "indices", "name", "names", "filename", "filenames", "file", "files"),
+    *("imageid", "imageids", "imagename", "imagenames", "path", "paths", "key", "keys"),
+}
 
 
 class ArrayInfo(NamedTuple):
@@ -34,10 +37,11 @@ class ArrayInfo(NamedTuple):
 
 
 class ChosenArrays(NamedTuple):
-    """The names of the two arrays, and a line about it."""
+    """The names of the arrays, and a line about them."""
 
     images: str
     labels: str | None
+    ids: str | None
     words: str
 
 
@@ -52,10 +56,12 @@ def choose_arrays(arrays: Mapping[str, ArrayInfo], hints: Hints, where: str) -> 
     if hints.label != "none" and hints.labels is None:
         labels = _told(hints.labels_key, arrays, "labels_key", where)
         labels = labels or _labels(arrays, images, where)
-    others = [name for name in sorted(arrays) if name not in (images, labels)]
+    ids = None if hints.id == "none" else _ids(arrays, images, labels, where)
+    others = [name for name in sorted(arrays) if name not in (images, labels, ids)]
     words = f"images: array {images!r}" + (f"; labels: array {labels!r}" if labels else "")
+    words += f"; ids: array {ids!r}" if ids else ""
     words += f"; not used: {', '.join(others[:8])}" if others else ""
-    return ChosenArrays(images, labels, words)
+    return ChosenArrays(images, labels, ids, words)
 
 
 def _told(key: str, arrays: Mapping[str, ArrayInfo], name: str, where: str) -> str | None:
@@ -109,6 +115,29 @@ def _labels(arrays: Mapping[str, ArrayInfo], images: str, where: str) -> str | N
         raise InputError(
             "an archive must hold one array of labels; give labels_key, one of "
             f"{_list(named)} in {where}"
+        )
+    return named[0] if named else None
+
+
+def _ids(
+    arrays: Mapping[str, ArrayInfo], images: str, labels: str | None, where: str
+) -> str | None:
+    """Return the array that is named as ids are, one for each image; None where there is none."""
+    part, count = _split(images)[1], arrays[images].shape[:1]
+    named = [
+        name
+        for name, info in arrays.items()
+        if name not in (images, labels)
+        and info.kind in "uiUS"
+        and info.shape[:1] == count
+        and (len(info.shape) == 1 or info.shape[1:] == (1,))
+        and _split(name.lower().replace("image_", "image"))[0] in _IDS
+        and _split(name)[1] in ("", part)
+    ]
+    if len(named) > 1:
+        raise InputError(
+            f"an archive must hold one array of ids, got {_list(named)} in {where}; id=none goes "
+            "on without them"
         )
     return named[0] if named else None
 

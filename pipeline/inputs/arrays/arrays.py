@@ -1,5 +1,6 @@
 """Files of arrays: .npy and .npz, read as streams and without pickle, and MATLAB's .mat."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +28,7 @@ class ArraySource:
 
     def __init__(self, path: Path, hints: Hints) -> None:
         self.path = path
-        self._array, found, words = _open(path, hints)
+        self._array, found, self._ids, words = _open(path, hints)
         if self._array.dtype.kind not in "uifb":
             raise InputError(f"images must be numbers, got {self._array.dtype} in {path}")
         if not self._array.shape:
@@ -41,27 +42,33 @@ class ArraySource:
             labelled=self._labels is not None,
         )
         self.count: int | None = self._array.shape[0]
-        self.id_name: str | None = None
+        self.id_name: str | None = "id" if self._ids is not None else None
         self.understood = "; ".join(
             part for part in (words, more, self._layout.words, f"{self.count} pictures") if part
         )
         self.damaged: Sequence[str] = ()
+        self.pixel_names: Sequence[str] = ()
 
     def blocks(self, size: int) -> Iterator[Block]:
-        """Yield blocks of at most `size` pictures; their ids count from 1."""
-        yield from numbered_blocks(self._array.blocks(size), self._layout, self._labels)
+        """Yield blocks of at most `size` pictures; ids that the file does not hold count from 1."""
+        yield from numbered_blocks(self._array.blocks(size), self._layout, self._labels, self._ids)
 
 
 def numbered_blocks(
-    parts: Iterator[NDArray[Any]], layout: ArrayLayout, labels: tuple[str, ...] | None
+    parts: Iterator[NDArray[Any]],
+    layout: ArrayLayout,
+    labels: tuple[str, ...] | None,
+    ids: tuple[str, ...] | None = None,
 ) -> Iterator[Block]:
-    """Yield the parts of an array as blocks of pictures with their labels; ids count from 1."""
+    """Yield the parts of an array as blocks of pictures with their labels and ids, which count from
+    1 where there are none.
+    """
     start = 0
     for part in parts:
         stop = start + len(part)
         yield Block(
             pictures=layout.pictures(part),
-            ids=numbered(start, len(part)),
+            ids=numbered(start, len(part)) if ids is None else ids[start:stop],
             labels=None if labels is None else labels[start:stop],
         )
         start = stop
@@ -91,18 +98,21 @@ def labels_for(
     return found, ""
 
 
-def _open(path: Path, hints: Hints) -> tuple[StoredArray, tuple[str, ...] | None, str]:
-    """Return the array of images, the labels in the same file, and a line about them."""
+_Names = tuple[str, ...] | None
+
+
+def _open(path: Path, hints: Hints) -> tuple[StoredArray, _Names, _Names, str]:
+    """Return the array of images, labels and ids in the same file, and a line about them."""
     with path.open("rb") as file:
         start = file.read(8)
     if start.startswith(b"\x93NUMPY"):
-        return _npy(path), None, ""
+        return _npy(path), None, None, ""
     if start.startswith(b"PK"):
         return _npz(path, hints)
     if start.startswith(b"MATLAB"):
         images, labels, words = read_mat(path, hints)
         names = None if labels is None else label_names(labels, str(path))
-        return HeldArray(images), names, words
+        return HeldArray(images), names, None, words
     raise InputError(
         "a file of arrays must be .npy, .npz or .mat, which begin with their own signs, got "
         f"{start!r} in {path}"
@@ -124,24 +134,36 @@ def _npy(path: Path) -> StoredArray:
     return StreamedArray(header.shape, header.dtype, str(path), opened)
 
 
-def _npz(path: Path, hints: Hints) -> tuple[StoredArray, tuple[str, ...] | None, str]:
+def _npz(path: Path, hints: Hints) -> tuple[StoredArray, _Names, _Names, str]:
     headers = npz_headers(path)
     known = {name: ArrayInfo(header.shape, header.dtype.kind) for name, header in headers.items()}
     choice = choose_arrays(known, hints, str(path))
-    labels = None
-    if choice.labels:
-        values = _whole(path, choice.labels, headers[choice.labels])
-        labels = label_names(values, f"{path}: {choice.labels}")
+    labels, ids = (
+        label_names(_whole(path, name, headers[name]), f"{path}: {name}") if name else None
+        for name in (choice.labels, choice.ids)
+    )
+    if ids is not None and hints.class_names and not hints.need_labels:
+        _check_distinct(ids, choice.ids, path)
     images = headers[choice.images]
     if images.fortran and len(images.shape) > 1:
-        return HeldArray(_whole(path, choice.images, images)), labels, choice.words
+        return HeldArray(_whole(path, choice.images, images)), labels, ids, choice.words
     stored = StreamedArray(
         images.shape,
         images.dtype,
         f"{path}: {choice.images}",
         lambda: npz_values(path, choice.images),
     )
-    return stored, labels, choice.words
+    return stored, labels, ids, choice.words
+
+
+def _check_distinct(ids: tuple[str, ...], name: str | None, path: Path) -> None:
+    """Raise InputError where an id comes twice."""
+    twice = next((one for one, times in Counter(ids).items() if times > 1), None)
+    if twice is not None:
+        raise InputError(
+            f"ids must be distinct, got {twice[:40]!r} twice in array {name!r} of {path}; id=none "
+            "goes on without them"
+        )
 
 
 def _whole(path: Path, name: str, header: NpyHeader) -> NDArray[Any]:

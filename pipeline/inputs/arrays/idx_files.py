@@ -54,6 +54,7 @@ class IdxSource:
             part for part in (f"IDX, {self._layout.words}", more, f"{self.count} pictures") if part
         )
         self.damaged: Sequence[str] = ()
+        self.pixel_names: Sequence[str] = ()
 
     def blocks(self, size: int) -> Iterator[Block]:
         """Yield blocks of at most `size` pictures; their ids count from 1."""

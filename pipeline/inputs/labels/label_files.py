@@ -29,23 +29,28 @@ class LabelFile:
     understood: str
 
     def in_order(self, count: int, where: str) -> tuple[str, ...]:
-        """Return the labels of `count` pictures that have no names but their numbers.
-
-        Ids, if any, must count the pictures, from 0 or from 1. Raises InputError where they do not,
-        or where there are not as many labels as pictures.
+        """Return the labels of `count` pictures that have no names but their numbers. Raises
+        InputError where there are not as many, or where ids do not count them.
         """
         if len(self.labels) != count:
             raise InputError(
                 f"images and labels must be as many, got {count} images in {where} and "
                 f"{len(self.labels)} labels ({self.understood})"
             )
+        return self.counted(where)
+
+    def counted(self, where: str) -> tuple[str, ...]:
+        """Return the labels in the order of the pictures, which their ids, if any, must count from
+        0 or from 1. Raises InputError where they do not.
+        """
         if self.ids is None:
             return self.labels
+        count = len(self.labels)
         numbers = [int(text) if text.isdecimal() else -1 for text in self.ids]
         first = min(numbers)
         if first not in (0, 1) or sorted(numbers) != list(range(first, first + count)):
             raise InputError(
-                "the ids of labels for an array must count its images, from 0 or 1, got "
+                "the ids of labels must count the images, which have none, from 0 or 1, got "
                 f"{self.ids[0]!r}, ... for {where} ({self.understood})"
             )
         by_number = dict(zip(numbers, self.labels, strict=True))

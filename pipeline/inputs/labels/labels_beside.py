@@ -8,7 +8,9 @@ from pipeline.inputs.input_source import Block, Hints
 
 
 class LabelsBeside:
-    """Labels of a file of their own: joined by id where both files have ids, else in order."""
+    """Labels of a file of their own: joined by id where both files have ids, by number where the
+    labels alone have, else in order.
+    """
 
     def __init__(self, labels: Path, hints: Hints, images: Path, by_id: bool) -> None:
         from pipeline.inputs.labels.label_files import read_labels
@@ -16,9 +18,11 @@ class LabelsBeside:
         found = read_labels(labels, hints.label)
         self.path, self.images, self.labels = labels, images, found.labels
         self.by_id: dict[str, str] | None = None
+        order = "in order" if found.ids is None else "by id" if by_id else "by number"
         if by_id and found.ids is not None:
             self.by_id = dict(zip(found.ids, found.labels, strict=True))
-        order = "by id" if self.by_id is not None else "in order"
+        else:
+            self.labels = found.counted(str(images))
         self.understood = f"{labels.name}, {order}: {found.understood}"
 
     def joined(self, blocks: Iterator[Block]) -> Iterator[Block]:
@@ -26,8 +30,10 @@ class LabelsBeside:
         left over.
         """
         done = 0
+        left = {*(self.by_id or ())}
         for block in blocks:
             done += len(block.ids)
+            left.difference_update(block.ids)
             if self.by_id is None:
                 labels = self.labels[done - len(block.ids) : done]
                 if len(labels) < len(block.ids):
@@ -37,6 +43,12 @@ class LabelsBeside:
             yield Block(pictures=block.pictures, ids=block.ids, labels=labels)
         if self.by_id is None and done < len(self.labels):
             raise self._uneven(str(done))
+        if left:
+            few = ", ".join(sorted(left)[:5]) + (", ..." if len(left) > 5 else "")
+            raise InputError(
+                f"every label must have an image, got {len(left)} without ({few}) in {self.path} "
+                f"beside {self.images}"
+            )
 
     def _label(self, by_id: dict[str, str], name: str) -> str:
         if name not in by_id:

@@ -1,5 +1,6 @@
 """What the values of a column say about it: a label, an id, or a pixel."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,13 @@ class Profile:
     whole: bool  # all numbers are whole, perhaps written 3.0
     least: float
     most: float
+    rising: bool  # each a number above the one before
+
+    @property
+    def counts(self) -> bool:
+        """Tell whether the values count the rows, from 0 or from 1."""
+        whole = self.rising and self.whole and self.least in (0.0, 1.0)
+        return whole and self.most - self.least + 1 == self.rows
 
     @property
     def constant(self) -> bool:
@@ -56,10 +64,11 @@ class Profile:
 def profile_of(parts: Iterable[Sequence[str]]) -> Profile:
     """Return what a column's cells, read part by part, say of it."""
     values: set[str] = set()
-    rows, twice = 0, None
+    rows, twice, last = 0, None, -math.inf
     for cells in parts:
         rows += len(cells)
         fresh = {cell.strip() for cell in cells}
+        last = _risen(cells, last)
         if twice is None and (len(fresh) < len(cells) or not values.isdisjoint(fresh)):
             twice = _first_again(cells, values)
         if twice is None or len(values) <= MOST_CLASSES:
@@ -73,7 +82,17 @@ def profile_of(parts: Iterable[Sequence[str]]) -> Profile:
         whole=all(number.is_integer() for number in numbers),
         least=min(numbers, default=0.0),
         most=max(numbers, default=0.0),
+        rising=last < math.inf,
     )
+
+
+def _risen(cells: Sequence[str], last: float) -> float:
+    """Return the last cell's number where each is above the one before; infinity where not."""
+    for cell in cells:
+        if last == math.inf or not is_number(cell) or not last < float(cell):
+            return math.inf
+        last = float(cell)
+    return last
 
 
 def _first_again(cells: Sequence[str], before: set[str]) -> str | None:

@@ -33,6 +33,7 @@ class ParquetSource:
     """
 
     damaged: Sequence[str] = ()
+    pixel_names: Sequence[str] = ()
 
     def __init__(self, path: Path, hints: Hints) -> None:
         from pyarrow import parquet
@@ -78,6 +79,7 @@ class ParquetSource:
             self.label = None if label is None else self.names[label]
             self.id = None if self.layout.id is None else self.names[self.layout.id]
             self.understood = self.layout.understood
+            self.pixel_names = self.layout.pixel_names
         self.understood = f"parquet; {self.understood}"
 
     def blocks(self, size: int) -> Iterator[Block]:

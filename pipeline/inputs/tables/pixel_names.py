@@ -75,30 +75,101 @@ def in_order(
     return [next(turns[kind]) for kind in kinds]
 
 
+def as_trained(
+    names: Sequence[str], pixels: Sequence[int], known: Sequence[str], where: str
+) -> tuple[list[int], str]:
+    """Return the pixels in the order that training's columns had, and a word on it; in the file's
+    where all of them are called otherwise. Raises InputError where only some of them are known.
+    """
+    found = [names[column] for column in pixels]
+    if found == [*known]:
+        return [*pixels], ""
+    strange = [name for name in found if name not in {*known}]
+    if len(strange) == len(found):
+        return [*pixels], "; pixels called otherwise than in training, in the file's order"
+    twice = [name for name, times in Counter(found).items() if times > 1]
+    if strange or twice or len(found) != len(known):
+        what = f"{len(strange)} others ({', '.join(strange[:_FEW])})"
+        if not strange:
+            what = f"{', '.join(twice[:_FEW])} more than once, in another order"
+        raise InputError(
+            f"columns of pixels must be called as in the training data, {known[0]}, {known[1]}, "
+            f"..., each once, got {what} in {where}"
+        )
+    at = dict(zip(found, pixels, strict=True))
+    return [at[name] for name in known], "; pixels in the order of training's columns"
+
+
+def tell_order(names: Sequence[str], pixels: Sequence[int], shape: PixelShape) -> bool:
+    """Return whether the numbers in the names count the pixels: names of one kind, or of one for
+    each of red, green and blue.
+    """
+    forms = forms_of(names)
+    kinds = [*dict.fromkeys(forms[column] for column in pixels)]
+    if len(kinds) > 1 and not _are_colours(kinds):
+        return False
+    groups = [[column for column in pixels if forms[column] == kind] for kind in kinds]
+    return all(_count(names, group, shape) for group in groups)
+
+
+def by_pixel(names: Sequence[str], pixels: Sequence[int], shape: PixelShape) -> bool | None:
+    """Return whether the names say that the three colours of a pixel stand together; None where
+    they do not tell colours apart.
+    """
+    forms = forms_of(names)
+    kinds = [forms[column] for column in pixels]
+    distinct, each = [*dict.fromkeys(kinds)], shape.height * shape.width
+    if len(distinct) != shape.channels or len(kinds) != len(distinct) * each:
+        return None
+    if kinds == [kind for kind in distinct for _ in range(each)]:
+        return False
+    return True if kinds == distinct * each else None
+
+
 def _by_colour(kinds: list[str]) -> list[str]:
     """Return three kinds of names that differ in r, g and b, or in words that begin so, in that
     order; others as they are.
     """
+    return [_initials(kinds)[letter] for letter in "rgb"] if _are_colours(kinds) else kinds
+
+
+def _are_colours(kinds: list[str]) -> bool:
+    return len(kinds) == 3 and _initials(kinds).keys() == {*"rgb"}
+
+
+def _initials(kinds: list[str]) -> dict[str, str]:
+    """Return each kind by the first letter in which they differ."""
     letters = next((each for each in zip(*kinds, strict=False) if len({*each}) > 1), ())
-    found = dict(zip((letter.lower() for letter in letters), kinds, strict=False))
-    colours = len(kinds) == 3 and found.keys() == {*"rgb"}
-    return [found[letter] for letter in "rgb"] if colours else kinds
+    return dict(zip((letter.lower() for letter in letters), kinds, strict=False))
 
 
 def _sorted(names: Sequence[str], form: str, group: list[int], shape: PixelShape) -> list[int]:
+    if not _count(names, group, shape):
+        return group
+    numbers = _pairs(form, _numbers(names, group)[1])
+    return [column for _, column in sorted(zip(numbers, group, strict=True))]
+
+
+def _count(names: Sequence[str], group: Sequence[int], shape: PixelShape) -> bool:
+    """Return whether the numbers in the names of one kind count pixels, or their rows and
+    columns.
+    """
     varying, numbers = _numbers(names, group)
     distinct = len({*numbers}) == len(numbers)
     if not varying or len(varying) > 2 or not distinct or _lacking(numbers) != []:
-        return group
-    if len(varying) == 2:
-        if _COLUMN_FIRST.fullmatch(form.lower()):
-            numbers = [(row, column) for column, row in numbers]
-        if (len({n[0] for n in numbers}), len({n[1] for n in numbers})) != (
-            shape.height,
-            shape.width,
-        ):
-            return group  # the numbers are no rows and columns
-    return [column for _, column in sorted(zip(numbers, group, strict=True))]
+        return False
+    if len(varying) == 1:
+        return True
+    pairs = _pairs(forms_of(names)[group[0]], numbers)
+    sides = len({pair[0] for pair in pairs}), len({pair[1] for pair in pairs})
+    return sides == (shape.height, shape.width)
+
+
+def _pairs(form: str, numbers: list[Numbers]) -> list[Numbers]:
+    """Return rows before columns where a name of two numbers has them the other way round."""
+    if len(numbers[0]) == 2 and _COLUMN_FIRST.fullmatch(form.lower()):
+        return [(row, column) for column, row in numbers]
+    return numbers
 
 
 def _numbers(names: Sequence[str], group: Sequence[int]) -> tuple[list[int], list[Numbers]]:

@@ -77,22 +77,22 @@ def shape_of(
     shape: PixelShape,
     rows: Sequence[Sequence[str]],
     pixels: Sequence[int],
-    hints: Hints,
+    told: bool | None,
     where: str,
 ) -> PixelShape:
-    """Return the shape with the order of its colours: as given for training; else as the values say
-    (a pixel is like its neighbours), or refused where they do not.
+    """Return the shape with the order of its colours: `told`, by the user or by the columns' names;
+    else as the values say (a pixel is like its neighbours), or refused where they do not.
     """
-    if shape.channels == 1 or (hints.shape and not hints.class_names):
+    if shape.channels == 1:
         return shape
-    found = by_pixel(_values(rows, pixels), shape)
-    if found is None and not hints.shape:
+    found = by_pixel(_values(rows, pixels), shape) if told is None else told
+    if found is None:
         size = f"{shape.height},{shape.width}"
         raise InputError(
             "the order of a row's colours must be certain, got values that fit both "
             f"shape=[3,{size}] (plane by plane) and shape=[{size},3] (pixel by pixel) in {where}"
         )
-    return shape if found is None else replace(shape, by_pixel=found)
+    return replace(shape, by_pixel=found)
 
 
 def planes_of(values: NDArray[Any], hints: Hints, where: str) -> NDArray[Any]:
@@ -128,8 +128,11 @@ def by_pixel(values: NDArray[np.float64], shape: PixelShape) -> bool | None:
 
 
 def _roughness(images: NDArray[np.float64]) -> float:
-    """Return how much neighbours in a row, in a column, and the colours of a pixel differ."""
-    return float(sum(np.abs(np.diff(images, axis=axis)).mean() for axis in (1, 2, 3)))
+    """Return how much neighbours in a row, in a column, and the colours of a pixel differ; a tint,
+    which makes all pixels' colours differ alike, does not count.
+    """
+    untinted = images - images.mean(axis=(2, 3), keepdims=True)
+    return float(sum(np.abs(np.diff(untinted, axis=axis)).mean() for axis in (1, 2, 3)))
 
 
 def _values(rows: Sequence[Sequence[str]], columns: Sequence[int]) -> NDArray[np.float64]:

@@ -204,10 +204,9 @@ class TableFinder:
     def index_as_id(self, roles: Roles, hints: Hints) -> None:
         """Let an index column be the ids, where no other is and it does more than count."""
         for column in roles.indexes:
-            cells = [row[column].strip() for row in self.rows]
-            counts = any(cells == [str(n + start) for n in range(len(cells))] for start in (0, 1))
             taken = roles.id is not None or hints.id == "none" or column == roles.label
-            if not taken and not counts and self.profile(column).can_be_id:
+            found = self.profile(column)
+            if not taken and not found.counts and found.can_be_id:
                 roles.id = column
             elif column not in (roles.id, roles.label):
                 roles.others.append(column)

@@ -27,6 +27,7 @@ class Layout:
     id: int | None
     id_name: str | None
     understood: str
+    pixel_names: tuple[str, ...] = ()  # in their order, where they do not count the pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +67,14 @@ def decide(look: TableLook, hints: Hints) -> Layout:
     finder.index_as_id(roles, hints)
     finder.check_ids(roles, hints)
     finder.check_labels(roles, hints, f"{len(pixels)} pixels")
-    ordered = pixel_names.in_order(finder.names, pixels, shape, look.where) if header else pixels
-    by_name = "" if ordered == pixels else "; pixels in the order of their names"
-    shape = shape_of(shape, rows, ordered, hints, look.where)
+    ordered, words = pixels, ""
+    by_user = hints.shape_told or (hints.shape and not hints.class_names)
+    told = shape.by_pixel if by_user else None
+    if header:
+        ordered, words = _ordered(finder.names, pixels, shape, hints, look.where)
+        told = pixel_names.by_pixel(finder.names, ordered, shape) if told is None else told
+    counted = not header or pixel_names.tell_order(finder.names, pixels, shape)
+    shape = shape_of(shape, rows, ordered, told, look.where)
     return Layout(
         width=len(rows[0]),
         header=header and look.names is None,
@@ -77,8 +83,21 @@ def decide(look: TableLook, hints: Hints) -> Layout:
         label=roles.label,
         id=roles.id,
         id_name=finder.id_name(roles),
-        understood=finder.words(roles, f"{shape.count} pixels ({shape.words}){by_name}"),
+        understood=finder.words(roles, f"{shape.count} pixels ({shape.words}){words}"),
+        pixel_names=() if counted else tuple(finder.names[column] for column in ordered),
     )
+
+
+def _ordered(
+    names: Sequence[str], pixels: list[int], shape: PixelShape, hints: Hints, where: str
+) -> tuple[list[int], str]:
+    """Return the pixels' columns in their order, by training's names or by the numbers in their
+    own, and a word on it.
+    """
+    if hints.pixel_names:
+        return pixel_names.as_trained(names, pixels, hints.pixel_names, where)
+    ordered = pixel_names.in_order(names, pixels, shape, where)
+    return ordered, "" if ordered == pixels else "; pixels in the order of their names"
 
 
 def decide_beside(look: TableLook, hints: Hints, pictures: str) -> SideColumns:

@@ -28,6 +28,7 @@ class TableSource:
 
     count: int | None = None
     damaged: Sequence[str] = ()
+    pixel_names: Sequence[str] = ()
 
     def __init__(self, path: Path, hints: Hints) -> None:
         self.path = path
@@ -38,6 +39,7 @@ class TableSource:
             self._check_rows(len(rows))
         self.layout = decide(TableLook(rows=even, profile=self._profile, where=str(path)), hints)
         self.id_name = self.layout.id_name
+        self.pixel_names = self.layout.pixel_names
         self.understood = self.form.words + self.layout.understood
         self.labels = None
         if hints.labels is not None:

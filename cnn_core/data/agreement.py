@@ -1,0 +1,59 @@
+"""What all pictures of an input must have in common, since it is decided for all at once: their
+depth, and their background. NumPy alone: a bundle's predict.py holds this file.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnn_core.data.figures import border_median
+from cnn_core.data.image_form import ImageForm
+from cnn_core.data.resampling_weights import Bytes
+from cnn_core.errors import InputError
+
+_FEW = 0.25  # of the pictures: fewer of the other background are figures that touch the border
+_FEWEST = 2
+
+
+class Agreement:
+    """The pictures of an input, seen part by part, beside the form in which a net was trained.
+
+    `files`: each picture is a file of its own, with a depth of its own.
+    """
+
+    def __init__(self, form: ImageForm, files: bool, where: str = "") -> None:
+        self.form, self.files, self.where = form, files, f" in {where}" if where else ""
+        self.depths: set[str] = set()
+        self.seen = self.other = 0
+
+    def add_depths(self, pictures: Iterable[NDArray[Any]]) -> None:
+        """See pictures as they are read. Raises InputError where some are bytes and some are not:
+        one value of white cannot stand for both.
+        """
+        if not self.files:
+            return
+        self.depths |= {picture.dtype.name for picture in pictures if picture.size}
+        if len(self.depths) > 1:
+            raise InputError(
+                f"pictures must have one depth, got {' and '.join(sorted(self.depths))}{self.where}"
+            )
+
+    def add_backgrounds(self, images: Bytes) -> None:
+        """See images (N, C, H, W) in their form. Raises InputError where the training data had one
+        background and a part of these have the other: they were not turned round one by one.
+        """
+        background = self.form.background
+        if not background or len(images) == 0 or images.shape[1] != 1:
+            return
+        if self.form.normalize != "none":
+            return
+        light = np.array([border_median(image[0]) > 127 for image in images])
+        self.seen += len(images)
+        self.other += int(light.sum()) if background == "dark" else int((~light).sum())
+        if self.other >= _FEWEST and self.other > _FEW * self.seen:
+            raise InputError(
+                f"pictures must have one background, {background} as in training or all the other, "
+                f"got {self.other} of {self.seen} that differ{self.where}"
+            )

@@ -1,0 +1,67 @@
+"""All pictures of an input have one depth and one background: what is decided for all at once is
+refused where it fits but some.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cnn_core.data.agreement import Agreement
+from cnn_core.data.image_form import ImageForm
+from cnn_core.errors import InputError
+from pipeline.inputs import Hints
+from pipeline.inputs.reading import open_as_trained
+
+FORM = ImageForm(channels=1, height=8, width=8, background="dark")
+RNG = np.random.default_rng(1)
+
+
+def figure() -> np.ndarray:
+    """Return a light figure on a dark ground."""
+    grey = np.zeros((8, 8), np.uint8)
+    grey[2:6, 2:6] = RNG.integers(100, 256, (4, 4))
+    return grey
+
+
+def save(folder: Path, pictures: list[np.ndarray]) -> Path:
+    folder.mkdir()
+    for number, grey in enumerate(pictures):
+        ending = "tif" if grey.dtype == np.float32 else "png"
+        Image.fromarray(grey).save(folder / f"{number:03}.{ending}")
+    return folder
+
+
+def consume(folder: Path, polarity: str = "auto") -> np.ndarray:
+    reading = open_as_trained(folder, FORM, Hints(), polarity=polarity)
+    return np.concatenate([batch.images for batch in reading.batches()])
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.float32])
+def test_pictures_of_two_depths_are_refused(kind: type, tmp_path: Path) -> None:
+    scale = 257 if kind is np.uint16 else 1 / 255
+    deep = [(figure() * float(scale)).astype(kind) for _ in range(10)]
+    folder = save(tmp_path / "a", [figure() for _ in range(20)] + deep)
+    with pytest.raises(InputError, match="pictures must have one depth"):
+        consume(folder)
+
+
+def test_pictures_on_two_backgrounds_are_refused(tmp_path: Path) -> None:
+    plain, turned = [figure() for _ in range(30)], [255 - figure() for _ in range(30)]
+    assert (consume(save(tmp_path / "dark", plain))[:, 0, 0, 0] == 0).all()
+    assert (consume(save(tmp_path / "light", turned))[:, 0, 0, 0] == 0).all()
+    both = save(tmp_path / "both", turned[:20] + plain[:10])
+    with pytest.raises(InputError, match=r"one background.*10 of 30.*polarity=keep"):
+        consume(both)
+    assert len(consume(both, "keep")) == 30
+    few = save(tmp_path / "few", plain[:20] + turned[:3])
+    assert len(consume(few)) == 23  # as some figures touch the border
+
+
+def test_colours_and_sets_without_one_background_have_none_to_agree_on() -> None:
+    light = np.full((9, 1, 8, 8), 255, np.uint8)
+    Agreement(ImageForm(channels=1, height=8, width=8), files=True).add_backgrounds(light)
+    Agreement(FORM, files=True).add_backgrounds(np.repeat(light, 3, axis=1))
+    with pytest.raises(InputError, match="9 of 9"):
+        Agreement(FORM, files=True).add_backgrounds(light)
