@@ -21,7 +21,9 @@ _FEW_COLUMNS = 16  # of a table that holds no pixels
 _LOOKED_AT = 50  # files of a folder whose first bytes tell whether it holds pictures
 _NUMBERS = re.compile(r"[\d.:eE+-]+")
 TRAIN = re.compile(r"train", re.IGNORECASE)
-TEST = re.compile(r"(?<!con)(?<!la)test|t10k|eval|unlabel", re.IGNORECASE)
+# Not in contest, latest, intestine, protest, testis, testimony.
+TEST = re.compile(r"(?<!con)(?<!la)(?<!in)(?<!pro)test(?!i[ms])|t10k|eval|unlabel", re.IGNORECASE)
+TEMPLATE = re.compile(r"sample|submi", re.IGNORECASE)
 # Endings of what lies beside data: programs, and notes unless their name says train or test.
 _PROGRAMS = (".py", ".ipynb", ".sh", ".r", ".md", ".rst", ".yaml", ".yml", ".toml", ".cfg", ".log")
 _NOTES = (".html", ".htm", ".pdf", ".docx", ".json", ".xml", ".md5", ".sha256", ".url", ".db")
@@ -69,7 +71,7 @@ def look_at(path: Path) -> FoundFile:
 
 def _beside_data(path: Path) -> bool:
     suffix = path.suffix.lower()
-    said = TRAIN.search(path.name) or TEST.search(path.name)
+    said = any(word.search(path.name) for word in (TRAIN, TEST, TEMPLATE))
     companion = path.stem.lower() in _COMPANIONS or suffix in _NOTES
     return suffix in _PROGRAMS or (companion and not said)
 

@@ -9,9 +9,15 @@ from pathlib import Path
 
 from cnn_core.errors import InputError
 from pipeline.contest_folder.array_parts import ArrayParts, array_parts
-from pipeline.contest_folder.found_files import TEST, TRAIN, FoundFile, found_files, look_at
+from pipeline.contest_folder.found_files import (
+    TEMPLATE,
+    TEST,
+    TRAIN,
+    FoundFile,
+    found_files,
+    look_at,
+)
 
-_TEMPLATE = re.compile(r"sample|submi", re.IGNORECASE)
 _LABELS = re.compile(r"label|idx1|^y[_.]", re.IGNORECASE)
 KEYS = ("training", "labels", "test", "template")
 
@@ -174,7 +180,7 @@ def _named(path: Path, folder: Path) -> str:
 
 
 def _is_template(path: Path) -> bool:
-    return not path.is_dir() and bool(_TEMPLATE.search(path.name))
+    return not path.is_dir() and bool(TEMPLATE.search(path.name))
 
 
 def _relative(path: Path, folder: Path) -> str:

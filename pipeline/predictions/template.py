@@ -1,12 +1,10 @@
 """A contest's sample submission: what it says of the file to hand in, and a file in that form."""
 
-import csv
-import io
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +12,12 @@ from numpy.typing import NDArray
 from cnn_core.errors import InputError
 from pipeline.inputs.input_source import numbered
 from pipeline.inputs.labels.labels import label_text
-from pipeline.inputs.tables.table_text import text_lines
+from pipeline.inputs.tables.table_text import is_number
 from pipeline.predictions.class_columns import class_columns
 from pipeline.predictions.id_match import match_ids
 from pipeline.predictions.submission import Probabilities, chances, csv_line, safe_cell
+from pipeline.predictions.template_table import is_row, table_of
 
-_DELIMITERS = ",;\t|"
 _ID_NAMES = (
     *("id", "imageid", "image_id", "image id", "image", "filename", "file_name", "file name"),
     *("file", "path", "name", "img", "index"),
@@ -63,8 +61,8 @@ def read_template(
     tell its form with certainty.
     """
     path = Path(path).expanduser()
-    delimiter, rows = _table(path)
-    header = None if all(_is_number(cell) for cell in rows[0]) else tuple(rows[0])
+    delimiter, rows = table_of(path)
+    header = None if is_row(rows, names) else tuple(rows[0])
     body = rows if header is None else rows[1:]
     if not body:
         raise InputError(f"a template must have rows below its header, got none in {path}")
@@ -104,40 +102,6 @@ def check_output(output: str, form: str) -> None:
         )
 
 
-def _table(path: Path) -> tuple[str, list[list[str]]]:
-    """Return the delimiter and the rows of a table in text, all of the same length."""
-    try:
-        text = "\n".join(line for _, line in text_lines(path))
-    except OSError as error:
-        raise InputError(f"a template must be a table in text, got {error} in {path}") from None
-    except InputError as error:
-        raise InputError(f"a template must be a table in text: {error}") from None
-    first = text.lstrip().partition("\n")[0]
-    delimiter = max(_DELIMITERS, key=lambda sign: len(next(csv.reader([first], delimiter=sign))))
-    try:
-        rows = list(_even_rows(csv.reader(io.StringIO(text), delimiter=delimiter), path))
-    except csv.Error as error:
-        raise InputError(f"a template must be a table in text, got {error} in {path}") from None
-    if not rows:
-        raise InputError(f"a template must be a table in text, got nothing in {path}")
-    return delimiter, rows
-
-
-def _even_rows(reader: Any, path: Path) -> Iterator[list[str]]:
-    """Yield a csv reader's rows that are not blank, all of the same length."""
-    width = 0
-    for row in reader:
-        if not any(cell.strip() for cell in row):
-            continue
-        width = width or len(row)
-        if len(row) != width:
-            raise InputError(
-                f"a template's rows must have {width} cells as the first, got {len(row)} on line "
-                f"{reader.line_num} of {path}"
-            )
-        yield row
-
-
 def _id_column(header: Sequence[str], count: int, id_name: str | None) -> int | None:
     """Return the column of ids: of the input's name for them, of a usual name, else the first."""
     if count == 1:
@@ -153,7 +117,7 @@ def _stays(cells: Sequence[str], word: str, names: Sequence[str]) -> bool:
     """
     found = {label_text(cell) for cell in cells}
     return not (word.strip() in names or "" in found or found & set(names)) and not any(
-        map(_is_number, found)
+        map(is_number, found)
     )
 
 
@@ -232,20 +196,12 @@ def _check_spelling(unknown: Sequence[str], names: Sequence[str], word: str, pat
         )
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
 def _is_whole(text: str) -> bool:
     return text.lstrip("+-").isdecimal()
 
 
 def _is_share(text: str) -> bool:
-    return _is_number(text) and 0 <= float(text) <= 1
+    return is_number(text) and 0 <= float(text) <= 1
 
 
 class TemplateRows:

@@ -213,3 +213,19 @@ def test_the_size_is_that_of_upright_pictures(tmp_path: Path) -> None:
         exif[0x0112] = 6  # shown upright: 96 high
         turned.save(folder / f"{number}.jpg", exif=exif)
     assert fitting_size(ContestFiles(training=folder)) == {"size": [64, 32]}
+
+
+def test_a_sample_submission_of_another_form_is_not_passed_over(tmp_path: Path) -> None:
+    table(tmp_path / "train.csv", 65)
+    table(tmp_path / "test.csv", 64)
+    (tmp_path / "sample_submission.json").write_text('{"a": 1}')
+    with pytest.raises(InputError, match=r"sample submission.*sample_submission.json"):
+        roles_of(tmp_path, ContestFiles())
+
+
+@pytest.mark.parametrize("name", ["intestine", "protest", "testis"])
+def test_a_class_is_no_test_set_by_its_name(name: str, tmp_path: Path) -> None:
+    for folder in (name, "liver"):
+        pictures(tmp_path / folder)
+    with pytest.raises(InputError, match="one training file or folder, got 2"):
+        roles_of(tmp_path, ContestFiles())

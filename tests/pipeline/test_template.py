@@ -318,3 +318,13 @@ def test_predict_fills_a_template_and_writes_nothing_where_it_cannot(
     assert command_line(predict.COMMAND, arguments, predict.main) == 2
     assert "1 of the template missing in the input (img_7)" in capsys.readouterr().err
     assert not output.exists()
+
+
+def test_a_template_without_a_header(tmp_path: Path) -> None:
+    rows = _filled(
+        tmp_path, "t_000,cat\nt_001,cat\nt_002,cat\n", ("t_002", "t_000", "t_001"), [2, 1, 0]
+    )
+    assert rows == [["t_000", "cow"], ["t_001", "cat"], ["t_002", "dog"]]
+    path = tmp_path / "sample.csv"
+    path.write_text("id_1,label\na,cat\nb,cat\n")
+    assert read_template(path, NAMES).header == ("id_1", "label")

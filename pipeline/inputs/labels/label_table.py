@@ -54,7 +54,7 @@ def _rows(text: str, where: str) -> list[list[str]]:
     """Return the cells, every row as wide as the first."""
     lines = text.splitlines()
     first = next(line for line in lines if line.strip())
-    delimiter = max(",;\t", key=first.count)
+    delimiter = max(",;\t|", key=first.count)
     if first.count(delimiter):
         try:
             rows = [
