@@ -225,3 +225,10 @@ def test_paired_trials_begin_alike_and_others_do_not() -> None:
     assert seeds("study.paired=false", "study.seed=5") == [(5, 0), (5, 3)]
     # what trains a trial alone must say it as well
     assert of_the_net(["study.paired=true", "slots.n=2"]) == ("study.paired=true",)
+
+
+def test_the_reports_nets_are_trained_better_on_its_own_net_images_and_epochs() -> None:
+    config = compose(["experiment=contest_report"])
+    assert config.final.epochs == config.train.epochs
+    changed = {line.partition("=")[0].partition(".")[0] for line in config.final.overrides}
+    assert changed == {"optimizer", "schedule", "train"}
