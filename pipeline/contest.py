@@ -69,6 +69,12 @@ class ContestKeys:
     full_scale: float | None = setting(
         None, "value that stands for white in the test data; null: as in training", above=0
     )
+    polarity: str = setting(
+        "auto",
+        "of the test data: auto turns light and dark round where the background is certainly not "
+        "that of training; keep does not",
+        choices=("auto", "keep"),
+    )
     base: str = setting("contest", "preset that the made one builds on")
     dry: bool = setting(False, "only tell what was found and understood")
 
@@ -148,6 +154,7 @@ def _asked(keys: ContestKeys, roles: ContestFiles, output: Path) -> PredictKeys 
         template=None if roles.template is None else str(roles.template),
         format=keys.format,
         shape=keys.shape,
+        polarity=keys.polarity,
         images_key="auto" if roles.parts is None else roles.parts.test,
         full_scale=keys.full_scale,
         on_damaged=keys.on_damaged,

@@ -108,6 +108,27 @@ def test_the_full_scale_of_the_test_data(
     assert _dry(folder, root, "full_scale=255") == 0
 
 
+def test_test_pictures_on_two_backgrounds_are_kept_by_the_key_that_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, root = tmp_path / "mine", tmp_path / "out"
+    table_contest(folder)
+    test = folder / "test.csv"
+    header, *rows = test.read_text().splitlines()
+    names = header.split(",")
+    pixels = [k for k, name in enumerate(names) if name != "Id"]
+    turned = []
+    for number, row in enumerate(rows):
+        cells = row.split(",")
+        for k in pixels if number % 2 else ():
+            cells[k] = str(255 - int(cells[k]))
+        turned.append(",".join(cells))
+    test.write_text("\n".join([header, *turned]) + "\n")
+    assert _dry(folder, root) == 2
+    assert "one background" in (said := capsys.readouterr().err) and "polarity=keep" in said
+    assert _dry(folder, root, "polarity=keep") == 0
+
+
 def test_one_archive_of_training_and_test(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
