@@ -66,7 +66,7 @@ def read_template(
     body = rows if header is None else rows[1:]
     if not body:
         raise InputError(f"a template must have rows below its header, got none in {path}")
-    column = _id_column(header or (), len(rows[0]), id_name)
+    column = _id_column(header or (), body, names, id_name)
     others = [k for k in range(len(rows[0])) if k != column]
     kept = [k for k in others if header and _stays([row[k] for row in body], header[k], names)]
     kept = kept if len(kept) < len(others) else []
@@ -102,13 +102,22 @@ def check_output(output: str, form: str) -> None:
         )
 
 
-def _id_column(header: Sequence[str], count: int, id_name: str | None) -> int | None:
-    """Return the column of ids: of the input's name for them, of a usual name, else the first."""
-    if count == 1:
+def _id_column(
+    header: Sequence[str], body: Sequence[Sequence[str]], names: Sequence[str], id_name: str | None
+) -> int | None:
+    """Return the column of ids: of the input's name for them, of a usual name, else the first, or
+    the second of two where the first holds nothing but classes, or one value.
+    """
+    if len(body[0]) == 1:
         return None
     folded = [word.strip().casefold() for word in header]
     known = ((id_name or "").strip().casefold(), *_ID_NAMES)
-    return next((folded.index(word) for word in known if word and word in folded), 0)
+    found = next((folded.index(word) for word in known if word and word in folded), None)
+    if found is not None or len(body[0]) > 2 or len(body) < 2:
+        return found or 0
+    first, second = ({label_text(row[k]) for row in body} for k in (0, 1))
+    labels = len(first) < len(body) and (len(first) == 1 or first <= {*names, ""})
+    return int(labels and len(second) == len(body))
 
 
 def _stays(cells: Sequence[str], word: str, names: Sequence[str]) -> bool:

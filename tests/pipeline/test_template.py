@@ -328,3 +328,12 @@ def test_a_template_without_a_header(tmp_path: Path) -> None:
     path = tmp_path / "sample.csv"
     path.write_text("id_1,label\na,cat\nb,cat\n")
     assert read_template(path, NAMES).header == ("id_1", "label")
+
+
+@pytest.mark.parametrize("filled", ["cat", "", "-1"])
+def test_ids_behind_the_labels(filled: str, tmp_path: Path) -> None:
+    path = tmp_path / "sample.csv"
+    path.write_text("label,fn\n" + "".join(f"{filled},p{n}.png\n" for n in range(4)))
+    names = ("1", "2") if filled == "-1" else NAMES
+    found = read_template(path, names)
+    assert found.id_column == 1 and found.ids[:2] == ("p0.png", "p1.png")
