@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_core.data.figures import border_median
+from cnn_core.data.figures import light_borders
 from cnn_core.data.image_form import ImageForm
 from cnn_core.data.resampling_weights import Bytes
 from cnn_core.errors import InputError
@@ -49,7 +49,7 @@ class Agreement:
             return
         if self.form.normalize != "none":
             return
-        light = np.array([border_median(image[0]) > 127 for image in images])
+        light = light_borders(images)
         self.seen += len(images)
         self.other += int(light.sum()) if background == "dark" else int((~light).sum())
         if self.other >= _FEWEST and self.other > _FEW * self.seen:

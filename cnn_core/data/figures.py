@@ -92,13 +92,21 @@ def border_median(grey: Bytes) -> float:
     return float(np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])))
 
 
+def light_borders(images: Bytes) -> NDArray[np.bool_]:
+    """Return which of grey images, (N, 1, H, W), have a light border, (N,); see `border_median`."""
+    grey = images[:, 0]
+    edges = [grey[:, 0], grey[:, -1], grey[:, :, 0], grey[:, :, -1]]
+    found: NDArray[np.bool_] = np.median(np.concatenate(edges, axis=1), axis=1) > 127
+    return found
+
+
 def background_of(images: Bytes) -> str:
     """Return "dark" or "light" where at least nine in ten of grey images, (N, 1, H, W), have a
     border of that kind; "" where they have not, or are coloured.
     """
     if not len(images) or images.shape[1] != 1:
         return ""
-    light = float(np.mean([border_median(image[0]) > 127 for image in images]))
+    light = float(np.mean(light_borders(images)))
     return "light" if light >= 0.9 else "dark" if light <= 0.1 else ""
 
 
