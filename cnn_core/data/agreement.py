@@ -5,7 +5,6 @@ depth, and their background. NumPy alone: a bundle's predict.py holds this file.
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from cnn_core.data.figures import light_borders
