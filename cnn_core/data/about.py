@@ -47,6 +47,8 @@ class About:
             said["form"] = {name: value for name, value in asdict(form).items() if name in OLD}
         if self.groups:
             said["groups"] = self.groups
+        if self.form.columns:  # else equal pictures of other columns would share one folder
+            said["columns"] = self.form.columns
         return json.dumps(said, sort_keys=True) if said else ""
 
 

@@ -209,3 +209,26 @@ def test_what_no_submission_can_hold_is_said_before_anything_is_trained(
     (folder / "sample_submission.csv").unlink()
     assert _dry(folder, root) == 2
     assert "a label must not begin with = + - @" in capsys.readouterr().err
+
+
+def test_columns_of_the_test_table_in_another_order(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    squares = [f"{letter}{row}" for row in range(1, 9) for letter in "abcdefgh"]
+    plain, folder, root = tmp_path / "plain", tmp_path / "mine", tmp_path / "out"
+    for place in (plain, folder):
+        table_contest(place)
+    assert _dry(plain, root) == 0  # the same pictures, whose columns count
+    for name in ("train.csv", "test.csv"):
+        header, *rows = (folder / name).read_text().splitlines()
+        cells = [header.split(","), *(row.split(",") for row in rows)]
+        first = cells[0].index("pixel0")
+        cells[0][first : first + 64] = squares
+        if name == "test.csv":
+            for row in cells:
+                pixels = row[first : first + 64]
+                row[first : first + 64] = pixels[::-1]
+        (folder / name).write_text("".join(",".join(row) + "\n" for row in cells))
+    capsys.readouterr()
+    assert _dry(folder, root) == 0
+    assert "order of training's columns" in capsys.readouterr().out
