@@ -167,7 +167,7 @@ def _one_column(
     whose probability it holds.
     """
     found = {label_text(value) for value in values} - {""}
-    unknown = sorted(found - set(names))
+    unknown = sorted(found - {*names} - {*map(label_text, names)})
     if form == "submission" or (form == "auto" and not unknown):
         return None
     if len(names) == 2 and (form == "probabilities" or all(_is_share(text) for text in unknown)):

@@ -14,6 +14,7 @@ import pytest
 from cnn_core.errors import InputError
 from pipeline import predict
 from pipeline.configuration import command_line
+from pipeline.inputs.labels.labels import class_numbers
 from pipeline.inputs.tables import table_text
 from pipeline.predictions.class_columns import class_columns
 from pipeline.predictions.id_match import match_ids
@@ -337,3 +338,11 @@ def test_ids_behind_the_labels(filled: str, tmp_path: Path) -> None:
     names = ("1", "2") if filled == "-1" else NAMES
     found = read_template(path, names)
     assert found.id_column == 1 and found.ids[:2] == ("p0.png", "p1.png")
+
+
+def test_classes_called_as_tables_write_whole_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "sample.csv"
+    path.write_text("id,label\n" + "".join(f"p{n},1.0\n" for n in range(4)))
+    assert read_template(path, ("1.0", "2.0")).classes is None
+    assert class_numbers(["1", "2.0", "1.0"], ("1.0", "2.0"), "here").tolist() == [0, 1, 0]
+    assert class_numbers(["1", "1.0"], ("1", "1.0"), "here").tolist() == [0, 1]

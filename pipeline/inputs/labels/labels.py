@@ -59,8 +59,11 @@ def natural(name: str) -> list[tuple[int, int, str]]:
 
 
 def class_numbers(labels: Sequence[str], names: Sequence[str], where: str) -> Labels:
-    """Return each label's number in `names`, (N,) int64. Raises InputError for an unknown label."""
-    numbers = {name: k for k, name in enumerate(names)}
+    """Return each label's number in `names`, (N,) int64; a class that is called 1.0, as a folder
+    may be, is also 1. Raises InputError for an unknown label.
+    """
+    numbers = {label_text(name): k for k, name in enumerate(names)}
+    numbers |= {name: k for k, name in enumerate(names)}
     try:
         return np.array([numbers[label] for label in labels], np.int64)
     except KeyError as error:
