@@ -19,11 +19,11 @@ _FEWEST = 2
 class Agreement:
     """The pictures of an input, seen part by part, beside the form in which a net was trained.
 
-    `files`: each picture is a file of its own, with a depth of its own.
+    `separate`: each picture is encoded by itself, with a depth of its own.
     """
 
-    def __init__(self, form: ImageForm, files: bool, where: str = "") -> None:
-        self.form, self.files, self.where = form, files, f" in {where}" if where else ""
+    def __init__(self, form: ImageForm, separate: bool, where: str = "") -> None:
+        self.form, self.separate, self.where = form, separate, f" in {where}" if where else ""
         self.depths: set[str] = set()
         self.seen = self.other = 0
 
@@ -31,7 +31,7 @@ class Agreement:
         """See pictures as they are read. Raises InputError where some are bytes and some are not:
         one value of white cannot stand for both.
         """
-        if not self.files:
+        if not self.separate:
             return
         self.depths |= {picture.dtype.name for picture in pictures if picture.size}
         if len(self.depths) > 1:

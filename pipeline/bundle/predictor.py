@@ -169,7 +169,7 @@ class Bundle:
             raise BundleError(f"full_scale must be above 0 and finite, got {full_scale}")
         self._check_axes(pictures)
         planes = [self._planes(np.asarray(picture)) for picture in pictures]
-        seen = Agreement(self.form, files=not isinstance(pictures, np.ndarray))
+        seen = Agreement(self.form, separate=not isinstance(pictures, np.ndarray))
         try:
             seen.add_depths(planes)
             if full_scale is None:

@@ -19,7 +19,6 @@ from pipeline.data.source import DataSource, Labelled, PartToRead, required, res
 from pipeline.data.survey import BLOCK, Survey, form_of, survey_of, with_polarity
 from pipeline.inputs import Hints, InputSource, open_input
 from pipeline.inputs.labels.labels import class_names, class_numbers
-from pipeline.inputs.pictures.picture_folder import PictureSource
 
 
 def own_files(settings: FileSettings, test: bool) -> Sequence[Path]:
@@ -130,7 +129,7 @@ def _on_disk(
     those of a test set must agree with the training data.
     """
     count, scratch, where = place
-    path, seen = scratch / "images", Agreement(form, isinstance(source, PictureSource), where)
+    path, seen = scratch / "images", Agreement(form, source.separate, where)
     with path.open("wb") as file:
         for block in source.blocks(BLOCK):
             pictures = block.pictures

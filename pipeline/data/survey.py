@@ -14,7 +14,6 @@ from cnn_core.data.image_form import ImageForm, as_bytes, full_scale_of
 from cnn_core.errors import InputError
 from pipeline.configuration.data_settings import FileSettings
 from pipeline.inputs import InputSource
-from pipeline.inputs.pictures.picture_folder import PictureSource
 
 BLOCK = 512  # pictures looked at together
 _SHOWN = 4
@@ -30,7 +29,7 @@ class Survey:
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)  # (H, W)
     channels: Counter[int] = field(default_factory=Counter)
     depths: Counter[int] = field(default_factory=Counter)  # bytes of a value
-    of_files: bool = False  # each picture has a file, and a depth, of its own
+    separate: bool = False  # each picture has a depth of its own
     coloured: bool = False  # a picture's planes differ visibly
     largest: float = 0.0
     labels: list[str] = field(default_factory=list)
@@ -51,7 +50,7 @@ class Survey:
 
 def survey_of(source: InputSource) -> Survey:
     """Return what one pass over the source sees. Raises InputError at its first fault."""
-    found = Survey(of_files=isinstance(source, PictureSource))
+    found = Survey(separate=source.separate)
     for block in source.blocks(BLOCK):
         if block.labels is not None:
             found.labels += block.labels
@@ -72,7 +71,7 @@ def form_of(survey: Survey, settings: FileSettings, where: str) -> ImageForm:
     InputError where they have none.
     """
     _check_settings(settings)
-    if survey.of_files and len(survey.depths) > 1:
+    if survey.separate and len(survey.depths) > 1:
         raise InputError(
             f"pictures must have one depth, got some of 8 and some of more bits a pixel in {where}"
         )

@@ -50,6 +50,7 @@ class InputSource(Protocol):
     # one line: what the input was taken for, such as "label: column 'letter' (last); 784 pixels"
     understood: str
     pixel_names: Sequence[str]  # of a table's columns in their order, where they do not count
+    separate: bool  # each picture is encoded by itself, and may have a depth of its own
     damaged: Sequence[str]  # on_damaged=skip: ids of the pictures that cannot be read
 
     def blocks(self, size: int) -> Iterator[Block]:

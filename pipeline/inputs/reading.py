@@ -45,14 +45,9 @@ class Reading:
     lines: tuple[str, ...]  # what the input was taken for, and what is done to it
     matched: bool = False  # light and dark are as in training, or turned round to be
 
-    @property
-    def of_files(self) -> bool:
-        """Tell whether each picture has a file, and a depth, of its own."""
-        return self.path.is_dir()
-
     def batches(self) -> Iterator[Batch]:
         """Yield the input's pictures in its order. Raises InputError at the first fault."""
-        seen = Agreement(self.form, self.of_files, str(self.path))
+        seen = Agreement(self.form, self.source.separate, str(self.path))
         for block in self.source.blocks(self.size):
             seen.add_depths(block.pictures)
             damaged = np.array([not len(picture) for picture in block.pictures], bool)

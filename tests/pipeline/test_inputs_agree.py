@@ -2,9 +2,11 @@
 refused where it fits but some.
 """
 
+import io
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -47,6 +49,18 @@ def test_pictures_of_two_depths_are_refused(kind: type, tmp_path: Path) -> None:
         consume(folder)
 
 
+def test_encoded_pictures_in_a_table_of_two_depths_are_refused(tmp_path: Path) -> None:
+    def encoded(picture: np.ndarray) -> bytes:
+        Image.fromarray(picture).save(content := io.BytesIO(), "PNG")
+        return content.getvalue()
+
+    deep = figure().astype(np.uint16) * 257
+    table = pd.DataFrame({"image": [encoded(figure()), encoded(deep), encoded(deep)]})
+    table.to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(InputError, match="pictures must have one depth"):
+        consume(tmp_path / "a.parquet")
+
+
 def test_pictures_on_two_backgrounds_are_refused(tmp_path: Path) -> None:
     plain, turned = [figure() for _ in range(30)], [255 - figure() for _ in range(30)]
     assert (consume(save(tmp_path / "dark", plain))[:, 0, 0, 0] == 0).all()
@@ -61,7 +75,7 @@ def test_pictures_on_two_backgrounds_are_refused(tmp_path: Path) -> None:
 
 def test_colours_and_sets_without_one_background_have_none_to_agree_on() -> None:
     light = np.full((9, 1, 8, 8), 255, np.uint8)
-    Agreement(ImageForm(channels=1, height=8, width=8), files=True).add_backgrounds(light)
-    Agreement(FORM, files=True).add_backgrounds(np.repeat(light, 3, axis=1))
+    Agreement(ImageForm(channels=1, height=8, width=8), separate=True).add_backgrounds(light)
+    Agreement(FORM, separate=True).add_backgrounds(np.repeat(light, 3, axis=1))
     with pytest.raises(InputError, match="9 of 9"):
-        Agreement(FORM, files=True).add_backgrounds(light)
+        Agreement(FORM, separate=True).add_backgrounds(light)

@@ -48,6 +48,7 @@ class ArraySource:
         )
         self.damaged: Sequence[str] = ()
         self.pixel_names: Sequence[str] = ()
+        self.separate = False
 
     def blocks(self, size: int) -> Iterator[Block]:
         """Yield blocks of at most `size` pictures; ids that the file does not hold count from 1."""

@@ -55,6 +55,7 @@ class IdxSource:
         )
         self.damaged: Sequence[str] = ()
         self.pixel_names: Sequence[str] = ()
+        self.separate = False
 
     def blocks(self, size: int) -> Iterator[Block]:
         """Yield blocks of at most `size` pictures; their ids count from 1."""

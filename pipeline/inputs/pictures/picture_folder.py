@@ -30,6 +30,7 @@ class PictureSource:
         self.id_name: str | None = None
         self._skip = hints.on_damaged == "skip"
         self.pixel_names: Sequence[str] = ()
+        self.separate = True
         self.damaged: Sequence[str] = ()  # as far as the folder has been read
         self._labels: tuple[str, ...] | None = None
         if path.is_dir():

@@ -56,6 +56,7 @@ class ParquetSource:
                 f"{path}"
             )
         self.picture = pictures[0] if pictures else None
+        self.separate = self.picture is not None
         self.names = tuple(name for name in names if name != self.picture)
         look = TableLook(
             rows=self._first_rows(), profile=self._profile, where=str(path), names=self.names

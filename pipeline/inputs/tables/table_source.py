@@ -29,6 +29,7 @@ class TableSource:
     count: int | None = None
     damaged: Sequence[str] = ()
     pixel_names: Sequence[str] = ()
+    separate = False
 
     def __init__(self, path: Path, hints: Hints) -> None:
         self.path = path
