@@ -7,13 +7,14 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from cnn_core.data.figures import light_borders
+from cnn_core.data.figures import border_medians
 from cnn_core.data.image_form import ImageForm
 from cnn_core.data.resampling_weights import Bytes
 from cnn_core.errors import InputError
 
 _FEW = 0.25  # of the pictures: fewer of the other background are figures that touch the border
 _FEWEST = 2
+_DARK, _LIGHT = 64, 191  # borders below or above are certainly dark or light
 
 
 class Agreement:
@@ -48,9 +49,11 @@ class Agreement:
             return
         if self.form.normalize != "none":
             return
-        light = light_borders(images)
+        # What lies between is neither: noise, fog, a photograph.
+        borders = border_medians(images)
+        other = borders > _LIGHT if background == "dark" else borders < _DARK
         self.seen += len(images)
-        self.other += int(light.sum()) if background == "dark" else int((~light).sum())
+        self.other += int(other.sum())
         if self.other >= _FEWEST and self.other > _FEW * self.seen:
             raise InputError(
                 f"pictures must have one background, {background} as in training or all the other, "

@@ -92,12 +92,11 @@ def border_median(grey: Bytes) -> float:
     return float(np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])))
 
 
-def light_borders(images: Bytes) -> NDArray[np.bool_]:
-    """Return which of grey images, (N, 1, H, W), have a light border, (N,); see `border_median`."""
+def border_medians(images: Bytes) -> NDArray[np.float64]:
+    """Return the `border_median` of each of grey images, (N, 1, H, W), as (N,)."""
     grey = images[:, 0]
     edges = [grey[:, 0], grey[:, -1], grey[:, :, 0], grey[:, :, -1]]
-    found: NDArray[np.bool_] = np.median(np.concatenate(edges, axis=1), axis=1) > 127
-    return found
+    return np.asarray(np.median(np.concatenate(edges, axis=1), axis=1), np.float64)
 
 
 def background_of(images: Bytes) -> str:
@@ -106,7 +105,7 @@ def background_of(images: Bytes) -> str:
     """
     if not len(images) or images.shape[1] != 1:
         return ""
-    light = float(np.mean(light_borders(images)))
+    light = float(np.mean(border_medians(images) > 127))
     return "light" if light >= 0.9 else "dark" if light <= 0.1 else ""
 
 

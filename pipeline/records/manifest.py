@@ -21,7 +21,6 @@ FORMAT = 1
 MOST_MANIFEST_BYTES = 16 << 20
 # Of a bundle; what trained here stays far below.
 MOST_NETS, MOST_OPERATIONS, MOST_VIEWS = 10_000, 1000, 100
-MOST_NAME = 1000  # letters of a column's name
 MOST_ANSWERS = 100_000  # members times classes
 MOST_VALUES = 1 << 22  # of an image, and of its pixels in all views
 METHODS = ("uniform", "weighted", "greedy", "geometric", "stacking")
@@ -256,9 +255,6 @@ def _check_numbers(manifest: Manifest) -> None:
     source, background = form.source, form.background
     small = len(source) <= 3 and math.prod(source) <= MOST_VALUES
     _hold(small and min(source, default=1) >= 1, "form.source", source, "an image's shape")
-    columns = form.columns
-    plain = all(isinstance(name, str) and len(name) <= MOST_NAME for name in columns)
-    _hold(plain and len(columns) <= MOST_VALUES, "form.columns", len(columns), "names of pixels")
     _hold(background in ("", "dark", "light"), "form.background", repr(background), "dark or light")
 
 

@@ -69,6 +69,8 @@ def test_pictures_on_two_backgrounds_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"one background.*10 of 30.*polarity=keep"):
         consume(both)
     assert len(consume(both, "keep")) == 30
+    noise = [RNG.integers(0, 256, (8, 8), dtype=np.uint8) for _ in range(30)]
+    assert len(consume(save(tmp_path / "noise", noise))) == 30
     few = save(tmp_path / "few", plain[:20] + turned[:3])
     assert len(consume(few)) == 23  # as some figures touch the border
 

@@ -15,7 +15,7 @@ from cnn_core.errors import InputError
 from pipeline.inputs.input_source import Block, Hints, numbered
 from pipeline.inputs.labels.labels import label_text
 from pipeline.inputs.labels.labels_beside import LabelsBeside
-from pipeline.inputs.pictures.pictures import decode
+from pipeline.inputs.pictures.pictures import decode, stacked
 from pipeline.inputs.tables.column_values import Profile, profile_of
 from pipeline.inputs.tables.pixel_shape import planes_of
 from pipeline.inputs.tables.table_layout import SideColumns, TableLook, decide, decide_beside
@@ -123,7 +123,7 @@ class ParquetSource:
             labels = self._texts(batch, self.label, done)
             done += len(pictures)
             yield Block(
-                pictures=np.stack(pictures) if len({p.shape for p in pictures}) == 1 else pictures,
+                pictures=stacked(pictures),
                 ids=tuple(map(str.strip, ids)),
                 labels=None if labels is None else tuple(map(label_text, labels)),
             )
