@@ -2,7 +2,7 @@
 depth, and their background. NumPy alone: a bundle's predict.py holds this file.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from numpy.typing import NDArray
@@ -17,6 +17,15 @@ _FEWEST = 2
 _DARK, _LIGHT = 64, 191  # borders below or above are certainly dark or light
 
 
+def check_depths(types: Collection[str], where: str = "") -> None:
+    """Raise InputError for pictures of more than one type of values, such as uint8 and uint16: one
+    value of white cannot stand for both.
+    """
+    if len(types) > 1:
+        place = f" in {where}" if where else ""
+        raise InputError(f"pictures must have one depth, got {' and '.join(sorted(types))}{place}")
+
+
 class Agreement:
     """The pictures of an input, seen part by part, beside the form in which a net was trained.
 
@@ -24,21 +33,15 @@ class Agreement:
     """
 
     def __init__(self, form: ImageForm, separate: bool, where: str = "") -> None:
-        self.form, self.separate, self.where = form, separate, f" in {where}" if where else ""
+        self.form, self.separate, self.where = form, separate, where
         self.depths: set[str] = set()
         self.seen = self.other = 0
 
     def add_depths(self, pictures: Iterable[NDArray[Any]]) -> None:
-        """See pictures as they are read. Raises InputError where some are bytes and some are not:
-        one value of white cannot stand for both.
-        """
-        if not self.separate:
-            return
-        self.depths |= {picture.dtype.name for picture in pictures if picture.size}
-        if len(self.depths) > 1:
-            raise InputError(
-                f"pictures must have one depth, got {' and '.join(sorted(self.depths))}{self.where}"
-            )
+        """See pictures as they are read. Raises InputError as `check_depths` does."""
+        if self.separate:
+            self.depths |= {picture.dtype.name for picture in pictures if picture.size}
+            check_depths(self.depths, self.where)
 
     def add_backgrounds(self, images: Bytes) -> None:
         """See images (N, C, H, W) in their form. Raises InputError where the training data had one
@@ -55,7 +58,8 @@ class Agreement:
         self.seen += len(images)
         self.other += int(other.sum())
         if self.other >= _FEWEST and self.other > _FEW * self.seen:
+            place = f" in {self.where}" if self.where else ""
             raise InputError(
                 f"pictures must have one background, {background} as in training or all the other, "
-                f"got {self.other} of {self.seen} that differ{self.where}"
+                f"got {self.other} of {self.seen} that differ{place}"
             )

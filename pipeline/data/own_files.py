@@ -36,7 +36,7 @@ def read_own(settings: FileSettings, files: Sequence[Path], part: PartToRead) ->
     """
     known, where = part.known, str(files[0])
     source = _opened(settings, files, part.test, known)
-    survey = survey_of(source)
+    survey = survey_of(source, where)
     damaged = set(survey.damaged)
     labels = [label for k, label in enumerate(survey.labels) if k not in damaged]
     names = known.class_names if known else _names(labels, settings, where)
@@ -50,7 +50,7 @@ def read_own(settings: FileSettings, files: Sequence[Path], part: PartToRead) ->
         # What is wrong with the test's layout is said now, not after hours of search.
         _opened(settings, own_files(settings, True), True, None)
     return Labelled(
-        images=_on_disk(source, form, known, (len(labels), part.scratch, where)),
+        images=_on_disk(source, form, len(labels), part, where),
         labels=class_numbers(labels, names, where),
         classes=len(names),
         class_names=names,
@@ -123,22 +123,20 @@ def _lines(survey: Survey, form: ImageForm, names: Sequence[str]) -> Iterator[st
 
 
 def _on_disk(
-    source: InputSource, form: ImageForm, known: About | None, place: tuple[int, Path, str]
+    source: InputSource, form: ImageForm, count: int, part: PartToRead, where: str
 ) -> Images:
     """Return the images in their form, (N, C, H, W), mapped from a file in the scratch folder;
     those of a test set must agree with the training data.
     """
-    count, scratch, where = place
-    path, seen = scratch / "images", Agreement(form, source.separate, where)
+    path, seen = part.scratch / "images", Agreement(form, source.separate, where)
     with path.open("wb") as file:
         for block in source.blocks(BLOCK):
             pictures = block.pictures
             if not isinstance(pictures, np.ndarray):
                 pictures = [picture for picture in pictures if picture.size]
             if len(pictures):
-                seen.add_depths(pictures)
                 images = form.apply_all(pictures, where)
-                if known is not None:
+                if part.known is not None:
                     seen.add_backgrounds(images)
                 file.write(np.ascontiguousarray(images).data)
     return np.memmap(path, np.uint8, "r", shape=(count, *form.shape))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnn_core.data.agreement import check_depths
 from cnn_core.data.figures import border_median
 from cnn_core.data.image_form import ImageForm, as_bytes, full_scale_of
 from cnn_core.errors import InputError
@@ -28,8 +29,7 @@ class Survey:
     count: int = 0
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)  # (H, W)
     channels: Counter[int] = field(default_factory=Counter)
-    depths: Counter[int] = field(default_factory=Counter)  # bytes of a value
-    separate: bool = False  # each picture has a depth of its own
+    depths: set[str] = field(default_factory=set)  # types of values
     coloured: bool = False  # a picture's planes differ visibly
     largest: float = 0.0
     labels: list[str] = field(default_factory=list)
@@ -41,16 +41,18 @@ class Survey:
         self.count += count
         self.sizes[height, width] += count
         self.channels[channels] += count
-        self.depths[pictures.dtype.itemsize] += count
+        self.depths.add(pictures.dtype.name)
         self.largest = max(self.largest, float(pictures.max()))
         if not self.coloured and channels == 3:
             apart = np.ptp(pictures, axis=1).max()
             self.coloured = bool(apart > _TINT * full_scale_of(float(pictures.max())))
 
 
-def survey_of(source: InputSource) -> Survey:
-    """Return what one pass over the source sees. Raises InputError at its first fault."""
-    found = Survey(separate=source.separate)
+def survey_of(source: InputSource, where: str) -> Survey:
+    """Return what one pass over the source sees. Raises InputError at its first fault, and where
+    pictures that are encoded one by one have not one depth.
+    """
+    found = Survey()
     for block in source.blocks(BLOCK):
         if block.labels is not None:
             found.labels += block.labels
@@ -63,6 +65,8 @@ def survey_of(source: InputSource) -> Survey:
             else:
                 found.damaged.append(found.count)
                 found.count += 1
+    if source.separate:
+        check_depths(found.depths, where)
     return found
 
 
@@ -71,10 +75,6 @@ def form_of(survey: Survey, settings: FileSettings, where: str) -> ImageForm:
     InputError where they have none.
     """
     _check_settings(settings)
-    if survey.separate and len(survey.depths) > 1:
-        raise InputError(
-            f"pictures must have one depth, got some of 8 and some of more bits a pixel in {where}"
-        )
     height, width = _size(survey, settings, where)
     one_size = len(survey.sizes) == 1 and len(survey.channels) == 1
     source = (next(iter(survey.channels)), *next(iter(survey.sizes))) if one_size else ()

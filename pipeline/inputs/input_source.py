@@ -65,3 +65,8 @@ class InputSource(Protocol):
 def numbered(start: int, count: int) -> tuple[str, ...]:
     """Return ids counted from 1, as the public digit contests do."""
     return tuple(str(n) for n in range(start + 1, start + count + 1))
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first names of a list, and a sign that there are more."""
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

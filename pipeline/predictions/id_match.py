@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_core.errors import InputError
+from pipeline.inputs.input_source import some
 
 _ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,4}$")
 
@@ -77,7 +78,7 @@ def _by_number(wanted: Sequence[str], where: str) -> tuple[NDArray[np.intp], str
     if not _in_order(wanted):
         raise InputError(
             "ids of a template must be in the order of the input's rows where the input has none, "
-            f"got numbers that do not rise ({_few(wanted)}) in {where}; give the input ids, or put "
+            f"got numbers that do not rise ({some(wanted)}) in {where}; give the input ids, or put "
             "the template in the order of the input"
         )
     order = np.arange(len(wanted), dtype=np.intp)
@@ -102,7 +103,7 @@ def _disagreement(
     seen: set[str] = set()
     twice = [name for name in map(key, given) if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
     parts = [
-        f"{len(names)} {what} ({_few(names)})"
+        f"{len(names)} {what} ({some(names)})"
         for names, what in (
             (missing, "of the template missing in the input"),
             (superfluous, "of the input not in the template"),
@@ -114,7 +115,3 @@ def _disagreement(
         f"the input and the template must name the same pictures, got {len(given)} pictures and "
         f"{len(wanted)} ids{how}: {'; '.join(parts)}"
     )
-
-
-def _few(names: Sequence[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

@@ -30,11 +30,14 @@ def rehearse(data: DataSpec, keys: PredictKeys) -> Iterator[str]:
         found = read_template(keys.template, names, id_name, form=keys.format)
         yield found.lines(names)
     form = format_of(Path(str(keys.output)), keys.format)
-    count, rows = 0, writer(_Nowhere(), names, id_name, found, form)
+    count = 0
+    # An array of probabilities holds no name that could be wrong, and would be kept whole.
+    rows = None if form == "array" else writer(_Nowhere(), names, id_name, found, form)
     for batch in reading.batches():
         count += len(batch.ids)
-        rows.add(batch.ids, np.zeros((len(batch.ids), len(names)), np.float32))
-    said = None if form == "array" else rows.finish()
+        if rows is not None:
+            rows.add(batch.ids, np.zeros((len(batch.ids), len(names)), np.float32))
+    said = None if rows is None else rows.finish()
     yield f"{count} images to label" + (f"; {said}" if said else "")
 
 

@@ -3,7 +3,8 @@ with a table of labels, colour pictures in one folder a class, an unbalanced one
 """
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,14 @@ def unbalanced_pictures(folder: Path) -> None:
             place = folder / word / f"{k:03d}.png"
             place.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(images[k]).save(place)
+
+
+@contextmanager
+def changed(path: Path) -> Iterator[list[list[str]]]:
+    """Yield a table's cells, header first, and write back what became of them."""
+    cells = [line.split(",") for line in path.read_text().splitlines()]
+    yield cells
+    path.write_text("".join(",".join(row) + "\n" for row in cells))
 
 
 def _write(path: Path, header: Sequence[object], rows: Sequence[Sequence[object]]) -> None:

@@ -11,7 +11,7 @@ import yaml
 from pipeline import predict
 from pipeline.configuration import command_line
 from pipeline.contest import COMMAND, main
-from tests.pipeline.contests import digits, table_contest
+from tests.pipeline.contests import changed, digits, table_contest
 from tests.pipeline.made_bundle import save_pictures, stripe, striped
 
 
@@ -27,10 +27,10 @@ def _preset(root: Path, folder: Path) -> dict[str, object]:
 def _two_labels(folder: Path) -> None:
     """Add a second column that could be the label, to training and test."""
     table_contest(folder)
-    train = folder / "train.csv"
-    header, *rows = train.read_text().splitlines()
-    more = [f"{row},{'ab'[k % 2]}" for k, row in enumerate(rows)]
-    train.write_text("\n".join([f"{header.replace('letter', 'kind')},group", *more]) + "\n")
+    with changed(folder / "train.csv") as (header, *rows):
+        header[-1:] = ["kind", "group"]
+        for k, row in enumerate(rows):
+            row.append("ab"[k % 2])
 
 
 def test_a_refusal_names_the_key_that_contest_takes(
@@ -55,10 +55,11 @@ def test_an_uncertain_test_table_is_decided_by_the_key_that_its_refusal_names(
 ) -> None:
     folder, root = tmp_path / "mine", tmp_path / "out"
     table_contest(folder)
-    test = folder / "test.csv"
-    header, *rows = test.read_text().splitlines()
-    more = [f"{row},n{k}" for k, row in enumerate(rows)]
-    test.write_text("\n".join([f"{header.replace('Id', 'alpha')},beta", *more]) + "\n")
+    with changed(folder / "test.csv") as (header, *rows):
+        header[0] = "alpha"
+        header.append("beta")
+        for k, row in enumerate(rows):
+            row.append(f"n{k}")
     assert _dry(folder, root) == 2
     said = capsys.readouterr().err
     assert "test_id='alpha' or test_id='beta'" in said and "`test_id` says which" in said
@@ -93,6 +94,9 @@ def test_the_form_of_the_submission(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert _dry(folder, root, "format=submission") == 0
     assert _dry(folder, root, "format=labels") == 2
     assert _dry(folder, root, "format=labels", "template=none") == 0
+    capsys.readouterr()
+    assert _dry(folder, root, "template=none", f"output={tmp_path / 'a.npy'}") == 0
+    assert "60 images to label\n" in capsys.readouterr().out
 
 
 def test_the_full_scale_of_the_test_data(
@@ -113,17 +117,9 @@ def test_test_pictures_on_two_backgrounds_are_kept_by_the_key_that_is_named(
 ) -> None:
     folder, root = tmp_path / "mine", tmp_path / "out"
     table_contest(folder)
-    test = folder / "test.csv"
-    header, *rows = test.read_text().splitlines()
-    names = header.split(",")
-    pixels = [k for k, name in enumerate(names) if name != "Id"]
-    turned = []
-    for number, row in enumerate(rows):
-        cells = row.split(",")
-        for k in pixels if number % 2 else ():
-            cells[k] = str(255 - int(cells[k]))
-        turned.append(",".join(cells))
-    test.write_text("\n".join([header, *turned]) + "\n")
+    with changed(folder / "test.csv") as (_, *rows):
+        for row in rows[::2]:
+            row[1:] = [str(255 - int(pixel)) for pixel in row[1:]]
     assert _dry(folder, root) == 2
     assert "one background" in (said := capsys.readouterr().err) and "polarity=keep" in said
     assert _dry(folder, root, "polarity=keep") == 0
@@ -202,10 +198,9 @@ def test_what_no_submission_can_hold_is_said_before_anything_is_trained(
 ) -> None:
     folder, root = tmp_path / "mine", tmp_path / "out"
     table_contest(folder)
-    train = folder / "train.csv"
-    header, *rows = train.read_text().splitlines()
-    named = [",".join([*row.split(",")[:-1], f"=class{row.rpartition(',')[2]}"]) for row in rows]
-    train.write_text("\n".join([header, *named]) + "\n")
+    with changed(folder / "train.csv") as (_, *rows):
+        for row in rows:
+            row[-1] = f"=class{row[-1]}"
     (folder / "sample_submission.csv").unlink()
     assert _dry(folder, root) == 2
     assert "a label must not begin with = + - @" in capsys.readouterr().err
@@ -219,16 +214,11 @@ def test_columns_of_the_test_table_in_another_order(
     for place in (plain, folder):
         table_contest(place)
     assert _dry(plain, root) == 0  # the same pictures, whose columns count
-    for name in ("train.csv", "test.csv"):
-        header, *rows = (folder / name).read_text().splitlines()
-        cells = [header.split(","), *(row.split(",") for row in rows)]
-        first = cells[0].index("pixel0")
-        cells[0][first : first + 64] = squares
-        if name == "test.csv":
-            for row in cells:
-                pixels = row[first : first + 64]
-                row[first : first + 64] = pixels[::-1]
-        (folder / name).write_text("".join(",".join(row) + "\n" for row in cells))
+    with changed(folder / "train.csv") as (header, *_):
+        header[1:65] = squares
+    with changed(folder / "test.csv") as (header, *rows):
+        for row in (header, *rows):
+            row[1:] = reversed(squares if row is header else row[1:])
     capsys.readouterr()
     assert _dry(folder, root) == 0
     assert "order of training's columns" in capsys.readouterr().out

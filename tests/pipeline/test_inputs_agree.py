@@ -13,7 +13,8 @@ from PIL import Image
 from cnn_core.data.agreement import Agreement
 from cnn_core.data.image_form import ImageForm
 from cnn_core.errors import InputError
-from pipeline.inputs import Hints
+from pipeline.data.survey import survey_of
+from pipeline.inputs import Hints, open_input
 from pipeline.inputs.reading import open_as_trained
 
 FORM = ImageForm(channels=1, height=8, width=8, background="dark")
@@ -45,8 +46,10 @@ def test_pictures_of_two_depths_are_refused(kind: type, tmp_path: Path) -> None:
     scale = 257 if kind is np.uint16 else 1 / 255
     deep = [(figure() * float(scale)).astype(kind) for _ in range(10)]
     folder = save(tmp_path / "a", [figure() for _ in range(20)] + deep)
-    with pytest.raises(InputError, match="pictures must have one depth"):
+    with pytest.raises(InputError, match=f"one depth, got .*{kind.__name__}.* in {folder}"):
         consume(folder)
+    with pytest.raises(InputError, match=f"one depth, got .*{kind.__name__}.* in {folder}"):
+        survey_of(open_input(folder), str(folder))  # as training data
 
 
 def test_encoded_pictures_in_a_table_of_two_depths_are_refused(tmp_path: Path) -> None:

@@ -83,6 +83,9 @@ def test_columns_in_another_order_than_training(tmp_path: Path) -> None:
     worded = Hints(class_names=("0", "1"), shape=(1, 8, 8), pixel_names=tuple(words))
     with pytest.raises(InputError, match=r"called as in the training data.*1 others \(odd\)"):
         read(table(path, mixed, ["odd", *words[1:]]), worded)
+    alone = Hints(class_names=("0", "1"), shape=(1, 8, 8), pixel_names=("aax",))  # of a stranger
+    with pytest.raises(InputError, match=r"called as in the training data, aax, \.\.\."):
+        read(table(path, mixed, words), alone)
     twice = ["aax" if name == "abx" else name for name in words]
     known = Hints(class_names=("0", "1"), shape=(1, 8, 8), pixel_names=tuple(twice))
     with pytest.raises(InputError, match="aax more than once"):

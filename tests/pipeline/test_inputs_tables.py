@@ -300,7 +300,7 @@ def test_colours(tmp_path: Path) -> None:
     assert "3 channels pixel by pixel" in check(path, content, LETTERS, images=pictures)
     noise = np.random.default_rng(1).integers(0, 256, (COUNT, 192))
     refused(path, text(with_columns(LETTERS, images=noise)), r"shape=\[3,8,8\].*shape=\[8,8,3\]")
-    told = Hints(need_labels=True, shape=(8, 8, 3))
+    told = Hints(need_labels=True, shape=(8, 8, 3), shape_told=True)
     shaped = noise.reshape(COUNT, 8, 8, 3).transpose(0, 3, 1, 2)
     check(path, path.read_bytes(), LETTERS, hints=told, images=shaped)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cnn_core.errors import InputError, did_you_mean
-from pipeline.inputs.input_source import Block, Hints
+from pipeline.inputs.input_source import Block, Hints, some
 
 
 class LabelsBeside:
@@ -44,10 +44,9 @@ class LabelsBeside:
         if self.by_id is None and done < len(self.labels):
             raise self._uneven(str(done))
         if left:
-            few = ", ".join(sorted(left)[:5]) + (", ..." if len(left) > 5 else "")
             raise InputError(
-                f"every label must have an image, got {len(left)} without ({few}) in {self.path} "
-                f"beside {self.images}"
+                f"every label must have an image, got {len(left)} without "
+                f"({some(sorted(left))}) in {self.path} beside {self.images}"
             )
 
     def _label(self, by_id: dict[str, str], name: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cnn_core.errors import InputError
+from pipeline.inputs.input_source import some
 from pipeline.inputs.labels.labels import natural
 from pipeline.inputs.pictures.pictures import looks_like_picture
 
@@ -105,8 +106,3 @@ def _check_name(name: str, folder: str) -> None:
         name.encode()
     except UnicodeEncodeError:
         raise InputError(f"names of files must be UTF-8 text, got {name!r} in {folder!a}") from None
-
-
-def some(names: Sequence[str]) -> str:
-    """Return the first names of a list, and a sign that there are more."""
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_core.errors import InputError
-from pipeline.inputs.input_source import Block, Hints
+from pipeline.inputs.input_source import Block, Hints, some
 from pipeline.inputs.labels.label_files import read_labels
-from pipeline.inputs.pictures.folder_listing import FolderListing, in_order, list_folder, some
+from pipeline.inputs.pictures.folder_listing import FolderListing, in_order, list_folder
 from pipeline.inputs.pictures.picture_labels import by_table
 from pipeline.inputs.pictures.pictures import read_picture, stacked
 

@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from cnn_core.errors import InputError
+from pipeline.inputs.input_source import some
 from pipeline.inputs.labels.label_files import LabelFile
-from pipeline.inputs.pictures.folder_listing import some
 
 Key = Callable[[str], str]
 

@@ -37,9 +37,8 @@ def alike(names: Sequence[str]) -> list[int]:
 
 def missing(names: Sequence[str], columns: Sequence[int]) -> list[str]:
     """Return the first names that the numbers of these columns' names leave out."""
-    forms, found = forms_of(names), []
-    for form in dict.fromkeys(forms[column] for column in columns):
-        group = [column for column in columns if forms[column] == form]
+    found = []
+    for form, group in _kinds(names, columns).items():
         varying, numbers = _numbers(names, group)
         written = re.findall(r"\d+", names[group[-1]])
         for lacking in islice(_lacking(numbers) or (), _FEW):
@@ -58,8 +57,7 @@ def in_order(
     those are mixed up.
     """
     forms = forms_of(names)
-    kinds = [forms[column] for column in pixels]
-    groups = {kind: [c for c in pixels if forms[c] == kind] for kind in dict.fromkeys(kinds)}
+    kinds, groups = [forms[column] for column in pixels], _kinds(names, pixels)
     if len({*map(len, groups.values())}) > 1:
         return [*pixels]
     ordered = {kind: _sorted(names, kind, groups[kind], shape) for kind in _by_colour([*groups])}
@@ -93,23 +91,29 @@ def as_trained(
         if not strange:
             what = f"{', '.join(twice[:_FEW])} more than once, in another order"
         raise InputError(
-            f"columns of pixels must be called as in the training data, {known[0]}, {known[1]}, "
-            f"..., each once, got {what} in {where}"
+            f"columns of pixels must be called as in the training data, "
+            f"{', '.join(known[:2])}, ..., each once, got {what} in {where}"
         )
     at = dict(zip(found, pixels, strict=True))
     return [at[name] for name in known], "; pixels in the order of training's columns"
+
+
+def _kinds(names: Sequence[str], columns: Sequence[int]) -> dict[str, list[int]]:
+    """Return the columns of each kind of name, in the order in which kinds come first."""
+    forms, found = forms_of(names), dict[str, list[int]]()
+    for column in columns:
+        found.setdefault(forms[column], []).append(column)
+    return found
 
 
 def tell_order(names: Sequence[str], pixels: Sequence[int], shape: PixelShape) -> bool:
     """Return whether the numbers in the names count the pixels: names of one kind, or of one for
     each of red, green and blue.
     """
-    forms = forms_of(names)
-    kinds = [*dict.fromkeys(forms[column] for column in pixels)]
-    if len(kinds) > 1 and not _are_colours(kinds):
+    groups = _kinds(names, pixels)
+    if len(groups) > 1 and not _are_colours([*groups]):
         return False
-    groups = [[column for column in pixels if forms[column] == kind] for kind in kinds]
-    return all(_count(names, group, shape) for group in groups)
+    return all(_count(names, group, shape) for group in groups.values())
 
 
 def by_pixel(names: Sequence[str], pixels: Sequence[int], shape: PixelShape) -> bool | None:

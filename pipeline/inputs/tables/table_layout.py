@@ -68,8 +68,7 @@ def decide(look: TableLook, hints: Hints) -> Layout:
     finder.check_ids(roles, hints)
     finder.check_labels(roles, hints, f"{len(pixels)} pixels")
     ordered, words = pixels, ""
-    by_user = hints.shape_told or (hints.shape and not hints.class_names)
-    told = shape.by_pixel if by_user else None
+    told = shape.by_pixel if hints.shape_told else None
     if header:
         ordered, words = _ordered(finder.names, pixels, shape, hints, look.where)
         told = pixel_names.by_pixel(finder.names, ordered, shape) if told is None else told
