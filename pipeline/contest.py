@@ -15,6 +15,7 @@ from cnn_core.spec import DataSpec
 from pipeline.configuration import SWEEP, Command, Config, command_line, compose
 from pipeline.configuration.hydra_tree import search_path_override
 from pipeline.configuration.overrides import override
+from pipeline.configuration.typed_tree import forget_trees
 from pipeline.contest_folder.preset import (
     free_name,
     preset_name,
@@ -190,6 +191,7 @@ def _with_preset(
     keys: ContestKeys = config.arguments
     presets = writable_folder(preset.parent.parent, "root")
     write_preset(preset, study, keys.base, roles, folder, _data_settings(keys, roles))
+    forget_trees()  # that of an older preset of this name
     own = [text for text in config.overrides if text.partition("=")[0] != "study.name"]
     chosen = [search_path_override([str(presets)]), override("experiment", preset.stem), *own]
     found = compose(

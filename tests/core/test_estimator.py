@@ -173,6 +173,15 @@ def test_validation_keeps_the_best_epoch(digits: tuple[Any, Any]) -> None:
     assert same(model, cut, X)
 
 
+def test_the_average_of_the_weights_is_kept_unless_another_is_asked_for(
+    digits: tuple[Any, Any],
+) -> None:
+    X, y = digits
+    plain = quick(epochs=2).fit(X, y)
+    assert same(plain, quick(epochs=2, select="average").fit(X, y), X)
+    assert not same(plain, quick(epochs=2, select="last").fit(X, y), X)
+
+
 GRID = {"filters": np.array([2, 6]), "optimizer": ["adam", {"name": "momentum", "lr": 0.05}]}
 
 

@@ -222,3 +222,20 @@ def test_columns_of_the_test_table_in_another_order(
     capsys.readouterr()
     assert _dry(folder, root) == 0
     assert "order of training's columns" in capsys.readouterr().out
+
+
+def test_the_shape_that_is_given_is_that_of_the_test_table_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, root = tmp_path / "mine", tmp_path / "out"
+    folder.mkdir()
+    noise = np.random.default_rng(1).integers(0, 256, (60, 192)).tolist()
+    names = [f"pixel{k}" for k in range(192)]
+    train = [["label", *names], *([k % 2, *row] for k, row in enumerate(noise[:40]))]
+    for name, rows in (("train.csv", train), ("test.csv", [names, *noise[40:]])):
+        text = "".join(",".join(map(str, row)) + "\n" for row in rows)
+        (folder / name).write_text(text)
+    assert _dry(folder, root) == 2
+    assert "order of a row's colours must be certain" in capsys.readouterr().err
+    assert _dry(folder, root, "shape=[3,8,8]") == 0
+    assert capsys.readouterr().out.count("3 channels plane by plane") == 2

@@ -190,6 +190,7 @@ HOSTILE: dict[str, tuple[Change, str]] = {
     "views": (put("views", value=[[1.0] * 6] * 101), "views = 101, must be at most 100"),
     "full scale": (put("form", "full_scale", value=float("inf")), "full_scale = inf"),
     "background": (put("form", "background", value="x"), "dark or light"),
+    "columns": (put("form", "columns", value=[1]), "form.columns"),
     "source": (put("form", "source", value=[10**12, 3]), "must be an image's shape"),
     "shares": (put("expected", "class_share", value=[1.0]), "must be one a class"),
     "title": (put("study", value="\x1b]0;x\x07"), r"got a name = '\\x1b"),

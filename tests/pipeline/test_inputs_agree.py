@@ -13,6 +13,8 @@ from PIL import Image
 from cnn_core.data.agreement import Agreement
 from cnn_core.data.image_form import ImageForm
 from cnn_core.errors import InputError
+from pipeline.configuration import compose
+from pipeline.data import opened_for_evaluation, prepare_test
 from pipeline.data.survey import survey_of
 from pipeline.inputs import Hints, open_input
 from pipeline.inputs.reading import open_as_trained
@@ -84,3 +86,17 @@ def test_colours_and_sets_without_one_background_have_none_to_agree_on() -> None
     Agreement(FORM, separate=True).add_backgrounds(np.repeat(light, 3, axis=1))
     with pytest.raises(InputError, match="9 of 9"):
         Agreement(FORM, separate=True).add_backgrounds(light)
+
+
+def test_a_test_set_on_two_backgrounds_is_refused(tmp_path: Path) -> None:
+    def prepared(pictures: list[np.ndarray]) -> str:
+        labels = np.arange(len(pictures)) % 2
+        path = tmp_path / f"{pictures[0][0, 0]}{len(pictures)}.npz"
+        np.savez(path, images=np.stack(pictures), labels=labels)
+        return str(path)
+
+    train = prepared([figure() for _ in range(40)])
+    mixed = prepared([255 - figure() for _ in range(20)] + [figure() for _ in range(10)])
+    chosen = ["data=npz", f"data.file={train}", f"data.test_file={mixed}"]
+    with opened_for_evaluation(), pytest.raises(InputError, match=r"one background.* of 30"):
+        prepare_test(compose(chosen).data, tmp_path / "root")

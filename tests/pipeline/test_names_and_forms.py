@@ -178,6 +178,10 @@ def test_prepared_takes_every_layout_and_refuses_others() -> None:
             bundle.prepared(wrong)
     with pytest.raises(BundleError, match=r"looks like \(H, W, N\)"):
         bundle.prepared(np.zeros((8, 8, 30)))
+    mixed = np.zeros((9, 8, 8), np.uint8)
+    mixed[:4] = 255
+    with pytest.raises(BundleError, match=r"one background, dark.*4 of 9"):
+        in_memory(form_of(background="dark"), NAMES).prepared(mixed)
     with pytest.raises(BundleError, match="one depth"):
         bundle.prepared([grey[0], grey[1].astype(np.uint16) * 257])
 
