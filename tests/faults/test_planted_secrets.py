@@ -91,13 +91,16 @@ def addresses(case: Case) -> list[str]:
 
 def test_no_secret_is_left_anywhere_by_a_sweep(case: Case) -> None:
     running = case.start(*addresses(case), env=ENVIRONMENT)
+    typed = running.process.args
     seen: set[str] = set()
 
     def over() -> bool:
         for child in psutil.Process().children(recursive=True):
             try:
-                if child.pid != running.process.pid:  # which has what the user typed
-                    seen.update(child.cmdline())
+                # What the user typed is the sweep's own line, and a child's that was forked but
+                # has not begun its program yet; any other line is the product's.
+                if (line := child.cmdline()) != typed:
+                    seen.update(line)
             except psutil.Error:
                 continue
         return running.process.poll() is not None
