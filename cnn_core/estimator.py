@@ -26,10 +26,7 @@ from cnn_core.spec import Spec, SplitSpec
 from cnn_core.training import fit, selected_weights
 
 SEEDS = 2**31 - 1
-# BLAS computes columns by as many and a rest in another order of sums. Without a rest an image's
-# probabilities do not depend on its place among others.
-TOGETHER = 16
-BATCH = 6 * TOGETHER
+BATCH = 96
 
 
 class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -167,19 +164,18 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict_proba(self, X: Any) -> Array:
-        """Return (N, classes) float32, the probability of each of `classes_`."""
+        """Return (N, classes) float32, the probability of each of `classes_`; its last bits depend
+        on which images are asked together.
+        """
         check_is_fitted(self)
         with in_own_words():
             rows, _ = self._checked(X, None, first=False)
         images: Any = self._scaling.images(rows)
-        net, count = self._net(), len(images)
-        probabilities = np.empty((-(-count // TOGETHER) * TOGETHER, len(self.classes_)), np.float32)
-        places = np.minimum(np.arange(len(probabilities)), count - 1)
+        probabilities = np.empty((len(images), len(self.classes_)), np.float32)
         with np.errstate(all="ignore"):
-            batches = net.logits(images, places, BATCH)
-            for at, (_, logits) in zip(range(0, count, BATCH), batches, strict=True):
-                probabilities[at : at + BATCH] = softmax(logits).T
-        return probabilities[:count]
+            for batch, logits in self._net().logits(images, np.arange(len(images)), BATCH):
+                probabilities[batch] = softmax(logits).T
+        return probabilities
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Return the most probable label of each image, (N,)."""

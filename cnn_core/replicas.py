@@ -12,7 +12,7 @@ import numpy as np
 from cnn_core.axes import Array, Indices, Labels
 from cnn_core.data.splits import Batcher
 from cnn_core.fused.fuse import fuse
-from cnn_core.kernels.workspace import Workspace
+from cnn_core.kernels.workspace import Workspace, small_conversions
 from cnn_core.layers import Layer
 from cnn_core.losses import correct_count
 from cnn_core.model import Sequential
@@ -57,6 +57,12 @@ class Replica:
         finite.
         """
         x, labels = inputs(images, self.part, self.batcher)
+        with small_conversions():
+            return self._gradients(x, labels, share, loss_of, observed)
+
+    def _gradients(
+        self, x: Array, labels: Labels, share: float, loss_of: Loss, observed: bool
+    ) -> Outcome:
         outcome = Outcome(len(labels))
 
         def observe(layer: Layer, output: Array) -> None:

@@ -1,11 +1,10 @@
 """Convolution, max pooling, bias, ReLU and dropout, fused into one pass over rows."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from cnn_core.axes import Array
+from cnn_core.axes import Array, Shape
 from cnn_core.fused.small_batch import SMALL_BATCH, SmallBatchConvolution
 from cnn_core.kernels.window import Pair
 from cnn_core.kernels.winograd import choose_correlation
@@ -20,11 +19,11 @@ class ConvolutionBlock(Layer):
     either order.
 
     Bias and ReLU do not decrease, so they commute with the maximum and work on a pooled row; the
-    row of the convolution is pooled while it is in cache and never leaves it. Kept for backward are
-    the pooled output and the max-pool mask, one byte per comparison. ReLU is positively
-    homogeneous, so kernels and bias carry dropout's 1 / P(keep); and what dropout or ReLU set to
-    zero is zero in y, so one comparison masks the gradient of both. W, b and their gradients are
-    the plain layers' own arrays.
+    row of the convolution is pooled while it is in cache and never leaves it. Kept for backward is
+    the routing, a byte for each pixel of a pooling window: whether the gradient of y reaches it,
+    which ReLU, dropout and the maximum have to allow. So backward is one product a pixel. ReLU is
+    positively homogeneous, so kernels and bias carry dropout's 1 / P(keep). W, b and their
+    gradients are the plain layers' own arrays.
     """
 
     kind = "convolution"
@@ -47,6 +46,8 @@ class ConvolutionBlock(Layer):
         W = self.params["W"]
         self.correlation = choose_correlation(convolution.window, W.shape, W.dtype, self.pool)
         self._small_batch = SmallBatchConvolution(convolution.window, self.pool, relu)
+        # Whether y and dx are (H, C, W, N) in memory, where another block reads them row by row.
+        self.y_by_rows = self.dx_by_rows = False
         self._row_of_ones: Array = np.ones(0)
         self._scale = 1.0
 
@@ -58,39 +59,54 @@ class ConvolutionBlock(Layer):
         W, bias = self.params["W"], self.params.get("b")
         if self._scale != 1:
             W, bias = W * self._scale, None if bias is None else bias * self._scale
-        return self.run(x, W, bias, self._pool_mask(x.shape[3]) if training else None, keep)
+        return self.run(x, W, bias, self._routing(x.shape[3]) if training else None, keep)
 
     def run(
         self,
         x: Array,
         W: Array,
         bias: Array | None,
-        mask: Array | None = None,
+        routing: Array | None = None,
         keep: Array | None = None,
     ) -> Array:
-        """Return relu(max pool(W * x) + bias), times dropout's `keep`; the max-pool `mask` is
-        written for backward.
+        """Return relu(max pool(W * x) + bias), times dropout's `keep`; the `routing` is written for
+        backward.
         """
-        if mask is None and x.shape[3] <= SMALL_BATCH:
+        if routing is None and x.shape[3] <= SMALL_BATCH:
             return self._small_batch(x, W, bias)
-        y = self._workspace.take("y", (*self.out_shape, x.shape[3]), x.dtype)
+        y = self._y(x)
         zeros, pooled = self._zeros(x), self._row(x)
 
         def use(first: int, block: Array) -> None:
-            for row, steps in self._windows(first, block):
-                chained_max(steps, pooled, None if mask is None else mask[row])
+            for row, windows in self._windows(first, block):
+                routed = None if routing is None else routing[row]
+                kept = None if keep is None else keep[:, row].reshape(len(W), -1)
+                chained_max(windows, pooled, routed)
                 if bias is not None:
                     np.add(pooled, bias[:, None], out=pooled)
+                if routed is not None:
+                    self._route(pooled, routed, kept)
                 out = y[:, row].reshape(len(W), -1)
-                if self.relu:
-                    np.maximum(pooled, zeros, out=out if keep is None else pooled)
+                if kept is not None:  # what dropout and ReLU leave
+                    np.multiply(pooled, kept, out=out)
+                elif self.relu:
+                    np.maximum(pooled, zeros, out=out)
                 else:
                     np.copyto(out, pooled)
-                if keep is not None:
-                    np.multiply(pooled, keep[:, row].reshape(len(W), -1), out=out)
 
         self.correlation.forward(x, W, use=use)
         return y
+
+    def _route(self, pooled: Array, routed: Array, kept: Array | None) -> None:
+        """Turn a row's comparisons into its routing; `kept` becomes what ReLU leaves of it."""
+        if self.relu:
+            np.greater(pooled, 0, out=routed[0, 0])
+        else:
+            routed[0, 0] = True
+        if kept is not None:
+            np.logical_and(kept, routed[0, 0], out=kept)
+            routed[0, 0] = kept
+        route(routed)
 
     def backward(self, dy: Array) -> Array:
         dx, db = self._backpropagate(dy)
@@ -106,45 +122,46 @@ class ConvolutionBlock(Layer):
         that was, (F,) float64.
         """
         filters, n = self.out_shape[0], dy.shape[3]
-        y = self._workspace.take("y", dy.shape, dy.dtype)
-        mask, db, work = self._pool_mask(n), np.zeros(filters), self._row(dy)
-        dx = self._workspace.take("dx", (*self.in_shape, n), dy.dtype)
+        routing, db = self._routing(n), np.zeros(filters)
+        dx = self._dx(dy)
 
         def fill(first: int, block: Array) -> None:
-            for row, steps in self._windows(first, block):
-                gradient = dy[:, row].reshape(filters, -1)
-                if self.relu:  # without pooling it goes to where it is needed
-                    out = steps[0] if len(steps) == 1 else work
-                    gradient = self._relu_gradient(gradient, y[:, row].reshape(filters, -1), out)
-                np.add(db, np.vecdot(gradient, self._ones(gradient)), out=db)
-                route_gradient(gradient, mask[row], steps, work)
+            for row, windows in self._windows(first, block):
+                np.multiply(dy[:, row].reshape(filters, -1), routing[row], out=windows)
+            flat = block.reshape(*block.shape[:3], -1)
+            sums = np.vecdot(flat, self._ones(flat))
+            np.add(db, sums.sum(axis=(0, 1), dtype=np.float64), out=db)
 
         self.correlation.gradients(dx if self.needs_input_gradient else None, self.grads["W"], fill)
         return dx, db
 
-    def _relu_gradient(self, gradient: Array, y: Array, out: Array) -> Array:
-        """Write the gradient to out, zeros where y is zero by ReLU or dropout; return out."""
-        positive = np.greater(y, 0, out=self._workspace.take("positive", y.shape, np.bool_))
-        return np.multiply(gradient, positive, out=out)
+    def _windows(self, first: int, block: Array) -> list[tuple[int, Array]]:
+        """Return each pooled row of a block with the pixels of its windows, (ph, pw, F, PW * N)."""
+        ph, flat = self.pool[0], block.reshape(*block.shape[:3], -1)
+        return [((first + row) // ph, flat[row : row + ph]) for row in range(0, len(block), ph)]
 
-    def _windows(self, first: int, block: Array) -> list[tuple[int, list[Array]]]:
-        """Return each pooled row of a block with the pixels of its windows, ph * pw arrays (F, PW *
-        N).
+    def _y(self, like: Array) -> Array:
+        """Return the array of the outputs, (F, PH, PW, N): a view."""
+        return self._images("y", self.out_shape, like, self.y_by_rows)
+
+    def _dx(self, like: Array) -> Array:
+        """Return the array of the input gradient, (C, H, W, N): a view."""
+        return self._images("dx", self.in_shape, like, self.dx_by_rows)
+
+    def _images(self, name: str, shape: Shape, like: Array, by_rows: bool) -> Array:
+        channels, rows, width = shape
+        n, take = like.shape[3], self._workspace.take
+        if by_rows:
+            return take(name, (rows, channels, width, n), like.dtype).swapaxes(0, 1)
+        return take(name, (channels, rows, width, n), like.dtype)
+
+    def _routing(self, n: int) -> Array:
+        """Return the array that says where gradients go, (PH, ph, pw, F, PW * N) bool: see
+        `route`.
         """
-        (ph, pw), (filters, rows) = self.pool, block.shape[:2]
-        taps = [(i, j) for i in range(ph) for j in range(pw)]
-        phases = [block[:, row].reshape(filters, pw, -1) for row in range(rows)]
-        return [
-            ((first + row) // ph, [phases[row + i][:, j] for i, j in taps])
-            for row in range(0, rows, ph)
-        ]
-
-    def _pool_mask(self, n: int) -> Array:
-        """Return the max-pool mask, (PH, ph * pw - 1, F, PW * N) bool; see `chained_max`."""
         filters, rows, width = self.out_shape
-        return self._workspace.take(
-            "mask", (rows, self.pool[0] * self.pool[1] - 1, filters, width * n), np.bool_
-        )
+        shape = (rows, *self.pool, filters, width * n)
+        return self._workspace.take("routing", shape, np.bool_)
 
     def _row(self, like: Array) -> Array:
         """Return a pooled row to work in, (F, PW * N): in one piece, while the filters of a row of
@@ -166,9 +183,10 @@ class ConvolutionBlock(Layer):
         """Return as many ones as a row is long: a sum as the product with them is BLAS's, and
         several times as fast.
         """
-        if self._row_of_ones.size < rows.shape[1] or self._row_of_ones.dtype != rows.dtype:
-            self._row_of_ones = np.ones(rows.shape[1], rows.dtype)
-        return self._row_of_ones[: rows.shape[1]]
+        length = rows.shape[-1]
+        if self._row_of_ones.size < length or self._row_of_ones.dtype != rows.dtype:
+            self._row_of_ones = np.ones(length, rows.dtype)
+        return self._row_of_ones[:length]
 
     def describe(self) -> dict[str, Any]:
         parts = [self.convolution, self.pooling, self.dropout]
@@ -178,35 +196,40 @@ class ConvolutionBlock(Layer):
         return self.convolution.multiply_adds()
 
 
-def chained_max(steps: Sequence[Array], best: Array, mask: Array | None) -> None:
-    """Write the maximum of `steps` into best, and into mask[k - 1], bool, where step k exceeds all
-    before it.
+def pixels_of(windows: Array) -> list[Pair]:
+    """Return the places (i, j) of a window's pixels, row by row."""
+    return [(i, j) for i in range(windows.shape[0]) for j in range(windows.shape[1])]
+
+
+def chained_max(windows: Array, best: Array, exceeds: Array | None) -> None:
+    """Write the maxima of `windows` (ph, pw, F, L) over the first two axes into best (F, L), and
+    into ``exceeds[i, j]``, bool, where pixel (i, j) exceeds all before it; ``exceeds[0, 0]`` is
+    left alone.
 
     Each comparison is strict, so of equal values the first counts, as in `MaxPooling`. Without
-    `mask` only the maximum is taken.
+    `exceeds` only the maximum is taken.
     """
-    if len(steps) == 1:
-        best[...] = steps[0]
+    first, *rest = pixels_of(windows)
+    if not rest:
+        best[...] = windows[first]
         return
-    highest = steps[0]
-    for k, step in enumerate(steps[1:]):
-        if mask is not None:
-            np.less(highest, step, out=mask[k])
-        np.maximum(highest, step, out=best)
+    highest = windows[first]
+    for pixel in rest:
+        if exceeds is not None:
+            np.less(highest, windows[pixel], out=exceeds[pixel])
+        np.maximum(highest, windows[pixel], out=best)
         highest = best
 
 
-def route_gradient(gradient: Array, mask: Array, steps: Sequence[Array], work: Array) -> None:
-    """Write the gradient into the step that held the maximum, zeros into the others; `work`, of the
-    gradient's shape or the gradient itself, is overwritten.
+def route(exceeds: Array) -> None:
+    """Turn what `chained_max` wrote into the routing: for each pixel of a window, whether the
+    gradient goes to it. ``exceeds[0, 0]`` says on entry whether it goes anywhere.
 
-    From the last step to the first: one that exceeds all before it takes the whole gradient.
+    The maximum is the last pixel that exceeds all before it: from the last to the first, a pixel
+    takes what is left, and leaves nothing where it took.
     """
-    if len(steps) == 1:
-        if steps[0] is not gradient:
-            steps[0][...] = gradient
-        return
-    for k in range(len(steps) - 1, 0, -1):
-        np.multiply(gradient, mask[k - 1], out=steps[k])
-        np.subtract(gradient, steps[k], out=work if k > 1 else steps[0])
-        gradient = work
+    first, *rest = pixels_of(exceeds)
+    left = exceeds[first]
+    for pixel in reversed(rest):
+        np.bitwise_and(exceeds[pixel], left, out=exceeds[pixel])
+        np.bitwise_xor(left, exceeds[pixel], out=left)

@@ -13,6 +13,7 @@ Everything else stays as it is.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from cnn_core.fused.block import ConvolutionBlock
 from cnn_core.fused.normalized import FirstNormalizedBlock, NormalizedBlock, can_use_moments
@@ -59,6 +60,9 @@ def fuse(model: Sequential) -> FusedSequential:
         layers, used = _join(rest)
         fused += layers
         rest = rest[used:]
+    for before, after in pairwise(fused):
+        if isinstance(before, ConvolutionBlock) and isinstance(after, ConvolutionBlock):
+            before.y_by_rows = after.dx_by_rows = True
     return FusedSequential(model, fused)
 
 

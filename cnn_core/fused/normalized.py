@@ -5,8 +5,9 @@ convolution of a net takes its statistics from the images' own moments.
 import numpy as np
 
 from cnn_core.axes import Array
-from cnn_core.fused.block import ConvolutionBlock, chained_max, route_gradient
-from cnn_core.kernels.direct import DirectCorrelation, UseBlock
+from cnn_core.fused.block import ConvolutionBlock, chained_max, route
+from cnn_core.kernels.correlation import UseBlock
+from cnn_core.kernels.direct import DirectCorrelation
 from cnn_core.kernels.winograd import choose_correlation
 from cnn_core.layers.convolution import Convolution
 from cnn_core.layers.normalization import BatchNormalization
@@ -48,20 +49,21 @@ class NormalizedBlock(ConvolutionBlock):
                 x, *self._folded(running["running_mean"] - self._bias(), running["running_var"])
             )
         self.sign = np.where(self.norm.params["gamma"] < 0, -1, 1).astype(x.dtype)
-        u, pooled, mask = self._u(x), self._pooled(x), self._pool_mask(x.shape[3])
+        u, pooled, routing = self._u(x), self._pooled(x), self._routing(x.shape[3])
         sums = np.zeros((2, len(self.sign)))
 
         def use(first: int, block: Array) -> None:
-            for row in block.swapaxes(0, 1):
-                flat = row.reshape(len(row), -1)
-                sums[0] += np.vecdot(flat, self._ones(flat))
-                sums[1] += np.vecdot(flat, flat)
+            flat = block.reshape(*block.shape[:3], -1)
+            for total, other in zip(sums, (self._ones(flat), flat), strict=True):
+                total += np.vecdot(flat, other).sum(axis=(0, 1), dtype=np.float64)
             if self.pooling:
-                for index, steps in self._windows(first, block):
-                    chained_max(steps, pooled[index], mask[index])
+                for index, windows in self._windows(first, block):
+                    chained_max(windows, pooled[index], routing[index])
+                    routing[index, 0, 0].fill(True)
+                    route(routing[index])
 
         W = self.params["W"] * self.sign[:, None, None, None]
-        self.correlation.forward(x, W, u.swapaxes(0, 1), use)
+        self.correlation.forward(x, W, u, use)
         self._take_statistics(sums, u.size // len(self.sign))
         return self._scale_and_shift(x, pooled)
 
@@ -88,7 +90,7 @@ class NormalizedBlock(ConvolutionBlock):
         )
 
     def _scale_and_shift(self, x: Array, pooled: Array) -> Array:
-        y = self._workspace.take("y", (*self.out_shape, x.shape[3]), x.dtype)
+        y = self._y(x)
         scale, shift = (v.astype(x.dtype)[:, None] for v in (self.scale, self.shift))
         zeros, scaled = self._zeros(x), self._row(x)
         for row in range(self.out_shape[1]):
@@ -101,7 +103,7 @@ class NormalizedBlock(ConvolutionBlock):
 
     def backward(self, dy: Array) -> Array:
         u, pooled, filters = self._u(dy), self._pooled(dy), len(self.sign)
-        y = self._workspace.take("y", dy.shape, dy.dtype)
+        y = self._y(dy)
         sums = np.zeros((2, filters))
         for row in range(self.out_shape[1]):
             gradient = dy[:, row].reshape(filters, -1)
@@ -114,7 +116,7 @@ class NormalizedBlock(ConvolutionBlock):
         self.norm.grads["gamma"][...] = self.sign * along
         p = -self.inverse * along / self.count
         q = -sums[0] / self.count - p * self.mean
-        dx = self._workspace.take("dx", (*self.in_shape, dy.shape[3]), dy.dtype)
+        dx = self._dx(dy)
         self.correlation.gradients(
             dx if self.needs_input_gradient else None,
             self.grads["W"],
@@ -128,28 +130,34 @@ class NormalizedBlock(ConvolutionBlock):
 
     def _fill(self, dy: Array, u: Array, p: Array, q: Array) -> UseBlock:
         """Return the function that writes blocks of du / a = g + p u + q; it uses u up."""
-        mask, filters, work = self._pool_mask(dy.shape[3]), len(p), self._row(dy)
+        routing, filters = self._routing(dy.shape[3]), len(p)
 
         def fill(first: int, block: Array) -> None:
             if self.pooling is not None:
-                for row, steps in self._windows(first, block):
-                    route_gradient(dy[:, row].reshape(filters, -1), mask[row], steps, work)
-            for row, rows in enumerate(block.swapaxes(0, 1), first):
-                flat, out = u[row].reshape(filters, -1), rows.reshape(filters, -1)
+                for row, windows in self._windows(first, block):
+                    np.multiply(dy[:, row].reshape(filters, -1), routing[row], out=windows)
+            for row, phases in enumerate(block, first):
+                flat, out = (a.reshape(*a.shape[:2], -1) for a in (u[row], phases))
                 flat *= p
                 flat += q
-                g = out if self.pooling is not None else dy[:, row].reshape(filters, -1)
+                g = out if self.pooling is not None else dy[:, row].reshape(out.shape)
                 np.add(flat, g, out=out)
 
         return fill
+
+    def _relu_gradient(self, gradient: Array, y: Array, out: Array) -> Array:
+        """Write the gradient to out, zeros where y is zero by ReLU or dropout; return out."""
+        positive = np.greater(y, 0, out=self._workspace.take("positive", y.shape, np.bool_))
+        return np.multiply(gradient, positive, out=out)
 
     def _bias(self) -> Array | float:
         return self.params.get("b", 0.0)
 
     def _u(self, like: Array) -> Array:
-        """Return the array of the convolution's rows, (OH, F, OW, N)."""
-        filters, rows, width = self.convolution.out_shape
-        return self._workspace.take("u", (rows, filters, width, like.shape[3]), like.dtype)
+        """Return the array of the convolution's rows, as one block."""
+        (filters, rows, width), phases = self.convolution.out_shape, self.pool[1]
+        shape = (rows, phases, filters, width // phases, like.shape[3])
+        return self._workspace.take("u", shape, like.dtype)
 
     def _pooled(self, like: Array) -> Array:
         """Return the pooled rows of u, (PH, F, PW * N): u itself where nothing is pooled."""
@@ -207,7 +215,7 @@ class FirstNormalizedBlock(NormalizedBlock):
         self.norm.move_running(
             (self.mean + self._bias()).astype(x.dtype), var.astype(x.dtype), self.count
         )
-        return self.run(x, *self._folded(self.mean, var), self._pool_mask(x.shape[3]))
+        return self.run(x, *self._folded(self.mean, var), self._routing(x.shape[3]))
 
     def backward(self, dy: Array) -> Array:
         dx, d = self._backpropagate(dy)

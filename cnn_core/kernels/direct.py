@@ -11,14 +11,15 @@ product's shape decides its last bits, so the same seed gives the same bits what
 blocks and caches.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from cnn_core.axes import Array
+from cnn_core.kernels.correlation import Correlation, UseBlock
 from cnn_core.kernels.window import Pair, Window
-from cnn_core.kernels.workspace import Workspace, cache_bytes
+from cnn_core.kernels.workspace import cache_bytes
 
 # OpenBLAS multiplies without packing its operands when m * n * k is at most this (its small-matrix
 # kernels). For products of few rows and columns packing costs more than multiplying: a first
@@ -26,62 +27,6 @@ from cnn_core.kernels.workspace import Workspace, cache_bytes
 # and 166 (docs/LOG.md, Speed: convolution).
 SMALL_PRODUCT = 1_000_000
 FEWEST_COLUMNS = 500  # thinner parts cost more calls than they save
-
-UseBlock = Callable[[int, Array], None]
-
-
-class Correlation:
-    """Correlation of images (C, H, W, N) with kernels (F, C, KH, KW), and its gradients, in blocks
-    of output rows.
-
-    With ``pool = (ph, pw)`` it computes what a pooling of that size, at stride of that size, will
-    read: only the `rows` and, of each, the `width` columns that fall into whole windows; in blocks
-    of whole windows; and columns in the order (q mod pw, q // pw), which makes each position of the
-    pooling windows a contiguous run. dy is taken in the same order.
-    """
-
-    def __init__(
-        self, window: Window, kernels: tuple[int, int, int, int], dtype: DTypeLike, pool: Pair
-    ) -> None:
-        self.window, self.pool = window, pool
-        self.filters, self.channels = kernels[:2]
-        self.rows, self.width = (size // p * p for size, p in zip(window.output, pool, strict=True))
-        self._x: Array  # the images of the last forward
-        self._dtype = np.dtype(dtype)
-        self._workspace = Workspace()
-
-    def forward(
-        self, x: Array, W: Array, y: Array | None = None, use: UseBlock | None = None
-    ) -> None:
-        """Write the output rows into y (F, rows, width, N), block by block in order, and call
-        ``use(first, block)`` with each: the block (F, its rows, width, N) begins at row `first`.
-
-        Without y all blocks share one array, which the next one overwrites. x is kept by reference
-        for `gradients`, W is copied.
-        """
-        raise NotImplementedError(f"{type(self).__name__}.forward")
-
-    def gradients(
-        self, dx: Array | None, dW: Array, fill: UseBlock, scale: Array | None = None
-    ) -> None:
-        """Write the gradients for the images and kernels of the last `forward` into dW (F, C, KH,
-        KW) and, unless it is None, dx (C, H, W, N); ``fill(first, block)`` writes each block of dy.
-
-        With `scale` (F,) each filter's dy counts that many times, at the cost of scaling small
-        arrays instead of dy.
-        """
-        raise NotImplementedError(f"{type(self).__name__}.gradients")
-
-    def forget(self) -> None:
-        """Let go of the images of the last `forward`, of which no gradients will be asked."""
-        del self._x
-
-    def _block(self, y: Array | None, first: int, stop: int) -> Array:
-        """Return where `forward` writes a block: rows of y, or the array that all blocks share."""
-        if y is not None:
-            return y[:, first:stop]
-        shape = (self.filters, stop - first, self.width, self._x.shape[3])
-        return self._workspace.take("block", shape, self._dtype)
 
 
 class DirectCorrelation(Correlation):
@@ -113,33 +58,34 @@ class DirectCorrelation(Correlation):
         kernels = self._kernels.reshape(self.filters, -1)
         for first in range(0, self.rows, self.pool[0]):
             block = self._block(y, first, first + self.pool[0])
-            for row in range(self.pool[0]):
-                out = block[:, row].reshape(self.filters, self._parts, -1).swapaxes(0, 1)
-                np.matmul(kernels, self._columns(first + row), out=out)
+            for row, values in enumerate(block, first):
+                np.matmul(kernels, self._columns(row), out=self._apart(values).swapaxes(1, 2))
             if use is not None:
                 use(first, block)
 
     def gradients(
         self, dx: Array | None, dW: Array, fill: UseBlock, scale: Array | None = None
     ) -> None:
-        ph, (kh, kw) = self.pool[0], self.window.kernel
-        # dx needs all of dy at once, dW a block.
-        held = (ph if dx is None else self.rows, self.filters, self.width, self._x.shape[3])
-        dy = self._workspace.take("dy", held, self._dtype)
-        shape = (self._parts, self._kernels[0].size, self.filters)
+        (ph, pw), (kh, kw) = self.pool, self.window.kernel
+        # dx needs all of dy at once, its phases outermost, so that rows lie one under the other.
+        rows, _, *row = self._block_shape(ph if dx is None else self.rows)
+        dy = self._workspace.take("dy", (pw, rows, *row), self._dtype)
+        shape = (pw, self._parts, self._kernels[0].size, self.filters)
         total = self._workspace.take("total", shape, self._dtype)
         product = self._workspace.take("product", shape, self._dtype)
         for first in range(0, self.rows, ph):
-            block = dy if dx is None else dy[first : first + ph]
-            fill(first, block.swapaxes(0, 1))
-            for row, values in enumerate(block, first):
+            block = (dy if dx is None else dy[:, first : first + ph]).swapaxes(0, 1)
+            fill(first, block)
+            for at, values in enumerate(block, first):
                 # Columns first: the transposed order of the operands runs at half the speed.
-                transposed = values.reshape(self.filters, self._parts, -1).transpose(1, 2, 0)
-                np.matmul(self._columns(row), transposed, out=product if row else total)
-                if row:
+                transposed = self._apart(values).transpose(0, 2, 3, 1)
+                np.matmul(self._columns(at), transposed, out=product if at else total)
+                if at:
                     total += product
         dW[...] = (
-            total.sum(axis=0).reshape(kh, self.channels, kw, self.filters).transpose(3, 1, 0, 2)
+            total.sum(axis=(0, 1))
+            .reshape(kh, self.channels, kw, self.filters)
+            .transpose(3, 1, 0, 2)
         )
         if scale is not None:
             dW *= scale[:, None, None, None]
@@ -154,13 +100,13 @@ class DirectCorrelation(Correlation):
         the rows are added up in float64.
         """
         self._begin(x)
-        depth, count = self._kernels[0].size, self.width * x.shape[3]
+        depth, count = self._kernels[0].size, self.width // self.pool[1] * x.shape[3]
         S, G = np.zeros(depth), np.zeros((depth, depth))
         ones = np.ones(count // self._parts, self._x.dtype)
         for row in range(self.rows):
             columns = self._columns(row)
-            S += np.matmul(columns, ones).sum(axis=0, dtype=np.float64)
-            G += np.matmul(columns, columns.swapaxes(1, 2)).sum(axis=0, dtype=np.float64)
+            S += np.matmul(columns, ones).sum(axis=(0, 1), dtype=np.float64)
+            G += np.matmul(columns, columns.swapaxes(2, 3)).sum(axis=(0, 1), dtype=np.float64)
         return S, G
 
     def flat(self, W: Array) -> Array:
@@ -191,8 +137,9 @@ class DirectCorrelation(Correlation):
         if scale is not None:
             self._transposed *= scale
         transposed = self._transposed.reshape(self.channels * kw, kh * self.filters)
+        pw = self.pool[1]
         product = self._workspace.take(
-            "spread", (self.channels, kw, self.width, dx.shape[3]), dx.dtype
+            "spread", (pw, self.channels, kw, self.width // pw, dx.shape[3]), dx.dtype
         )
         for p in range(dx.shape[1]):
             met = [
@@ -204,31 +151,33 @@ class DirectCorrelation(Correlation):
             row.fill(0)
             if met:
                 first = (p + top - descending[met[0]]) // sh
-                rows = dy[first : first + len(met)].reshape(len(met) * self.filters, -1)
+                rows = dy[:, first : first + len(met)].reshape(pw, len(met) * self.filters, -1)
                 kernels = transposed[:, met[0] * self.filters : (met[-1] + 1) * self.filters]
-                np.matmul(kernels, rows, out=product.reshape(self.channels * kw, -1))
+                np.matmul(kernels, rows, out=product.reshape(pw, self.channels * kw, -1))
                 self._add_shifted(product, row)
 
     def _add_shifted(self, product: Array, row: Array) -> None:
-        """Add (C, KW, OW, N) onto an input row (C, W, N): the transpose of `_shift`."""
-        phases = self.pool[1]
-        spread = product.reshape(self.channels, self.window.kernel[1], phases, -1, row.shape[2])
+        """Add (pw, C, KW, OW / pw, N) onto an input row (C, W, N): the transpose of `_shift`."""
         for j, phase, low, high, columns in self._shifts:
-            row[:, columns] += spread[:, j, phase, low:high]
+            row[:, columns] += product[phase, :, j, low:high]
 
     def _split(self, n: int) -> int:
-        """Return into how many parts a row's columns are cut so that the products take the
+        """Return into how many parts a phase's columns are cut so that the products take the
         small-matrix kernels; 1 where they cannot.
         """
-        work = self._kernels.size * n
-        for parts in range(1, self.width + 1):
-            if self.width % parts == 0 and work * (self.width // parts) <= SMALL_PRODUCT:
-                return parts if n * (self.width // parts) >= FEWEST_COLUMNS else 1
+        work, width = self._kernels.size * n, self.width // self.pool[1]
+        for parts in range(1, width + 1):
+            if width % parts == 0 and work * (width // parts) <= SMALL_PRODUCT:
+                return parts if n * (width // parts) >= FEWEST_COLUMNS else 1
         return 1
 
+    def _apart(self, values: Array) -> Array:
+        """Return a row of a block as (pw, F, parts, columns): a view."""
+        return values.reshape(self.pool[1], self.filters, self._parts, -1)
+
     def _columns(self, row: int) -> Array:
-        """Return the columns of an output row, (parts, KH * C * KW, columns), lowering its block of
-        rows if that is not done.
+        """Return the columns of an output row, (pw, parts, KH * C * KW, columns), lowering its
+        block of rows if that is not done.
         """
         first, stop = self._lowered
         if not first <= row < stop:
@@ -236,7 +185,8 @@ class DirectCorrelation(Correlation):
             first = row
         (kh, kw), start = self.window.kernel, (row - self._lowered[0]) * self.window.stride[0]
         depth = kh * self.channels * kw
-        return self._slots[start : start + kh].reshape(depth, self._parts, -1).swapaxes(0, 1)
+        slots = self._slots[start : start + kh]
+        return slots.reshape(depth, self.pool[1], self._parts, -1).transpose(1, 2, 0, 3)
 
     def _lower(self, first: int) -> None:
         """Lower the input rows of as many output rows from `first` on as the budget allows."""

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from cnn_core.axes import Array
-from cnn_core.kernels.direct import Correlation, DirectCorrelation, UseBlock
+from cnn_core.kernels.correlation import Correlation, UseBlock
+from cnn_core.kernels.direct import DirectCorrelation
 from cnn_core.kernels.tiles import Strip, TileAxis, strips, transforms
 from cnn_core.kernels.window import Pair, Window
 
@@ -120,7 +121,7 @@ class WinogradCorrelation(Correlation):
             dx[:, :, self._columns[-1].inputs.stop :] = 0
         for first in range(0, self.rows, self._step):
             count = min(self._step, self.rows - first)
-            dy = self._take("dy", count, self.filters, self.width).swapaxes(0, 1)
+            dy = self._workspace.take("dy", self._block_shape(count), self._dtype)
             fill(first, dy)
             for rows, columns in self._patches(first):
                 half = self._take("half", self.filters, self.n[0], len(columns.back))
@@ -185,16 +186,16 @@ class WinogradCorrelation(Correlation):
         """
         return half.reshape(self.filters, self.n[0], self.pool[1], -1).swapaxes(1, 2)
 
-    def _pixels(self, y: Array, first: int, rows: Strip, columns: Strip) -> Array:
-        """Return a patch of y or dy (F, rows from `first` on, OW, N), whose columns are in the
-        pooling order: a view as `_by_phase`.
+    def _pixels(self, block: Array, first: int, rows: Strip, columns: Strip) -> Array:
+        """Return a patch of a block of y or dy, which begins at row `first`: a view as
+        `_by_phase`.
         """
-        pw, n = self.pool[1], y.shape[3]
-        by_phase = y.reshape(self.filters, y.shape[1], pw, -1)
-        patch = by_phase[:, rows.outputs.start - first : rows.outputs.stop - first]
-        return patch[
-            ..., columns.outputs.start // pw * n : columns.outputs.stop // pw * n
-        ].swapaxes(1, 2)
+        pw, n = self.pool[1], block.shape[4]
+        flat = block.reshape(*block.shape[:3], -1)[
+            rows.outputs.start - first : rows.outputs.stop - first
+        ]
+        patch = flat[..., columns.outputs.start // pw * n : columns.outputs.stop // pw * n]
+        return patch.transpose(2, 1, 0, 3)
 
     def _of_input(self, x: Array, rows: Strip, columns: Strip) -> Array:
         """Return the patch of x or dx, a view (C, rows, columns * N)."""

@@ -3,6 +3,8 @@ should fit into.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from numpy.typing import DTypeLike
 from cnn_core.axes import Array, Shape
 
 DEFAULT_CACHE_BYTES = 1 << 20
+CONVERTED = 2048  # values at once: 8 kB (docs/LOG.md, Speed: pooling and rows)
 
 
 def cache_bytes() -> int:
@@ -58,3 +61,15 @@ class Workspace:
     def nbytes(self) -> int:
         """Return the bytes held."""
         return sum(memory.nbytes for memory in self._memory.values())
+
+
+@contextmanager
+def small_conversions() -> Iterator[None]:
+    """Let NumPy convert types, as in a product with a mask, in pieces that stay in the first-level
+    cache, while the block runs in this thread: a third faster than in its usual ones of 8,192.
+    """
+    before = np.setbufsize(CONVERTED)
+    try:
+        yield
+    finally:
+        np.setbufsize(before)

@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike
 from cnn_core.axes import Array, Shape
 from cnn_core.errors import InputError
 from cnn_core.initializers import Fans, Initializer, he
+from cnn_core.kernels.correlation import as_blocks
 from cnn_core.kernels.window import Padding, Pair, as_pair, make_window
 from cnn_core.kernels.winograd import choose_correlation
 from cnn_core.layers.layer import (
@@ -91,7 +92,7 @@ class Convolution(Layer):
 
     def forward(self, x: Array, *, training: bool) -> Array:
         y = self._workspace.take("y", (*self.out_shape, x.shape[3]), x.dtype)
-        self.correlation.forward(x, self.params["W"], y)
+        self.correlation.forward(x, self.params["W"], as_blocks(y))
         if self.bias:
             y += self.params["b"][:, None, None, None]
         self._loaded = training
@@ -103,8 +104,10 @@ class Convolution(Layer):
             np.sum(dy, axis=(1, 2, 3), out=self.grads["b"])
         dx = self._workspace.take("dx", (*self.in_shape, dy.shape[3]), dy.dtype)
 
+        blocks = as_blocks(dy)
+
         def fill(first: int, block: Array) -> None:
-            block[...] = dy[:, first : first + block.shape[1]]
+            block[...] = blocks[first : first + len(block)]
 
         self.correlation.gradients(dx if self.needs_input_gradient else None, self.grads["W"], fill)
         return dx

@@ -12,7 +12,7 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from cnn_core.kernels.direct import Correlation
+from cnn_core.kernels.correlation import Correlation, as_blocks
 from cnn_core.kernels.window import Window
 from cnn_core.kernels.winograd import choose_correlation
 from cnn_core.layers.layer import Operation
@@ -106,7 +106,7 @@ class QuickNet(Net):
     def apply(self, x: Array, operation: Operation) -> Array:
         if operation["op"] != "convolution":
             return super().apply(x, operation)
-        W, b = self.arrays[operation["W"]], self.arrays[operation["b"]][:, None, None, None]
+        W, b = self.arrays[operation["W"]], self.arrays[operation["b"]][:, None, None]
         correlation = self._correlation(x, operation, W)
         y = np.empty((len(W), *correlation.window.output, x.shape[3]), np.float32)
 
@@ -115,7 +115,7 @@ class QuickNet(Net):
             if operation.get("relu"):
                 np.maximum(block, np.float32(0), out=block)
 
-        correlation.forward(x, W, y, use)
+        correlation.forward(x, W, as_blocks(y), use)
         correlation.forget()  # else a net would hold the inputs of all its convolutions
         return y
 

@@ -305,11 +305,13 @@ def test_it_shows_its_progress_and_its_layers(shown: tuple[CNNClassifier, str]) 
     assert model.summary().splitlines()[-1].startswith("total")
 
 
-def test_an_images_place_among_others_changes_no_bit(digits: tuple[Any, Any]) -> None:
+def test_an_images_place_among_others_changes_rounding_alone(digits: tuple[Any, Any]) -> None:
     X, y = digits
     model = quick(epochs=2).fit(X, y)
     order = np.random.default_rng(0).permutation(len(X))
-    assert np.array_equal(model.predict_proba(X)[order], model.predict_proba(X[order]))
+    whole = model.predict_proba(X)
+    np.testing.assert_allclose(model.predict_proba(X[order]), whole[order], rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(model.predict_proba(X[:1]), whole[:1], rtol=1e-4, atol=1e-7)
 
 
 def test_a_fit_that_fails_leaves_no_older_net(digits: tuple[Any, Any]) -> None:

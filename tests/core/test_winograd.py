@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from numpy.random import default_rng
 
 from cnn_core.axes import Array
-from cnn_core.kernels.direct import Correlation, DirectCorrelation
+from cnn_core.kernels.correlation import Correlation
+from cnn_core.kernels.direct import DirectCorrelation
 from cnn_core.kernels.tiles import TileAxis, strips, transforms
 from cnn_core.kernels.window import make_window
 from cnn_core.kernels.winograd import WinogradCorrelation, tile_of
@@ -15,14 +16,22 @@ from cnn_core.kernels.winograd import WinogradCorrelation, tile_of
 
 def run(correlation: Correlation, x: Array, W: Array, dy: Array) -> tuple[Array, Array, Array]:
     """Return y, dW and dx of an algorithm."""
-    y, dx, dW = np.empty_like(dy), np.empty_like(x), np.empty_like(W)
+    blocks, dx, dW = blocked(correlation, dy), np.empty_like(x), np.empty_like(W)
+    y = np.empty_like(blocks)
     correlation.forward(x, W, y)
 
     def fill(first: int, block: Array) -> None:
-        block[...] = dy[:, first : first + block.shape[1]]
+        block[...] = blocks[first : first + len(block)]
 
     correlation.gradients(dx, dW, fill)
     return y, dW, dx
+
+
+def blocked(correlation: Correlation, images: Array) -> Array:
+    """Return (F, rows, width, N) as one block, (rows, pw, F, width / pw, N)."""
+    filters, rows, width, n = images.shape
+    pw = correlation.pool[1]
+    return images.reshape(filters, rows, width // pw, pw, n).transpose(1, 3, 0, 2, 4).copy()
 
 
 @pytest.mark.parametrize(("m", "k"), [(2, 3), (4, 3), (5, 3), (2, 5), (4, 5)])
@@ -126,16 +135,18 @@ def test_blocks_are_used_and_filled_in_order_and_dy_counts_by_its_scale(
     y, expected_dW, expected_dx = run(correlation, x, W, dy * scale[:, None, None, None])
     used: list[Array] = []
 
+    blocks = blocked(correlation, dy)
+
     def use(first: int, block: Array) -> None:
-        assert first == sum(part.shape[1] for part in used)
-        assert first % pool[0] == block.shape[1] % pool[0] == 0
+        assert first == sum(map(len, used))
+        assert first % pool[0] == len(block) % pool[0] == 0
         used.append(block.copy())
 
     def fill(first: int, block: Array) -> None:
-        block[...] = dy[:, first : first + block.shape[1]]
+        block[...] = blocks[first : first + len(block)]
 
     correlation.forward(x, W, use=use)
-    np.testing.assert_array_equal(np.concatenate(used, axis=1), y)
+    np.testing.assert_array_equal(np.concatenate(used), y)
     for wants_dx in (True, True, False):
         dx, dW = np.full_like(x, np.nan), np.full_like(W, np.nan)
         correlation.gradients(dx if wants_dx else None, dW, fill, scale)
@@ -182,10 +193,7 @@ def test_the_error_in_float32_is_bounded(m: int, k: int, bound: float) -> None:
 
 def test_the_tile_that_multiplies_least_is_chosen_for_each_axis() -> None:
     same = make_window("w", 3, 1, "same", (28, 28))
-    assert tile_of(same, (28, 28)) == (
-        5,
-        5,
-    )  # 6 tiles of 7, as many multiplications as 7 tiles of 6
+    assert tile_of(same, (28, 28)) == (5, 5)  # 6 tiles of 7: 42, as many as 7 of 6
     assert tile_of(same, (14, 14)) == (5, 5)  # 3 tiles of 7: 21; of 4 in 6: 24; of 2 in 4: 28
     assert tile_of(same, (2, 12)) == (2, 4)
     assert tile_of(make_window("w", 5, 1, "same", (28, 28)), (28, 28)) == (4, 4)
