@@ -221,6 +221,17 @@ def test_the_contest_net_becomes_three_layers_and_shares_its_arrays() -> None:
     assert fused.multiply_adds() == model.multiply_adds()
 
 
+def test_images_between_two_blocks_lie_row_by_row_in_memory() -> None:
+    layers = [Convolution(3, 3), ReLU(), Convolution(2, 3), ReLU(), MaxPooling(2), Flatten()]
+    model = fuse(shaken([*layers, Dense(2)], (1, 9, 9)))
+    first, second = model.layers[:2]
+    y = first.forward(default_rng(0).random((1, 9, 9, 12)).astype(np.float32), training=True)
+    z = second.forward(y, training=True)
+    dy = second.backward(np.ones_like(z))
+    assert y.swapaxes(0, 1).flags.c_contiguous and dy.swapaxes(0, 1).flags.c_contiguous
+    assert z.flags.c_contiguous, "a copy is saved where it is flattened"
+
+
 def test_what_cannot_be_joined_stays() -> None:
     layers = [Convolution(2, 3), LeakyReLU(), MaxPooling(2, stride=1), Flatten(), Dense(3)]
     model = Sequential(layers).build((1, 8, 8), default_rng(0))
