@@ -146,7 +146,7 @@ class NormalizedBlock(ConvolutionBlock):
         return fill
 
     def _relu_gradient(self, gradient: Array, y: Array, out: Array) -> Array:
-        """Write the gradient to out, zeros where y is zero by ReLU or dropout; return out."""
+        """Write the gradient to out, zeros where ReLU made y zero; return out."""
         positive = np.greater(y, 0, out=self._workspace.take("positive", y.shape, np.bool_))
         return np.multiply(gradient, positive, out=out)
 
