@@ -26,7 +26,7 @@ from cnn_core.spec import Spec, SplitSpec
 from cnn_core.training import fit, selected_weights
 
 SEEDS = 2**31 - 1
-BATCH = 96
+BATCH = 100  # images predicted at a time
 
 
 class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -165,7 +165,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict_proba(self, X: Any) -> Array:
         """Return (N, classes) float32, the probability of each of `classes_`; its last bits depend
-        on which images are asked together.
+        on which images are predicted together.
         """
         check_is_fitted(self)
         with in_own_words():

@@ -46,7 +46,7 @@ class ConvolutionBlock(Layer):
         W = self.params["W"]
         self.correlation = choose_correlation(convolution.window, W.shape, W.dtype, self.pool)
         self._small_batch = SmallBatchConvolution(convolution.window, self.pool, relu)
-        # Whether y and dx are (H, C, W, N) in memory, where another block reads them row by row.
+        # Whether y and dx are (H, C, W, N) in memory, as the neighbouring block reads them.
         self.y_by_rows = self.dx_by_rows = False
         self._row_of_ones: Array = np.ones(0)
         self._scale = 1.0
@@ -86,19 +86,15 @@ class ConvolutionBlock(Layer):
                     np.add(pooled, bias[:, None], out=pooled)
                 if routed is not None:
                     self._route(pooled, routed, kept)
-                out = y[:, row].reshape(len(W), -1)
-                if kept is not None:  # what dropout and ReLU leave
-                    np.multiply(pooled, kept, out=out)
-                elif self.relu:
-                    np.maximum(pooled, zeros, out=out)
-                else:
-                    np.copyto(out, pooled)
+                self._leave(pooled, zeros, kept, y[:, row].reshape(len(W), -1))
 
         self.correlation.forward(x, W, use=use)
         return y
 
     def _route(self, pooled: Array, routed: Array, kept: Array | None) -> None:
-        """Turn a row's comparisons into its routing; `kept` becomes what ReLU leaves of it."""
+        """Turn a row's comparisons into its routing. `kept`, a row of what dropout has drawn for
+        this batch alone, is overwritten: it becomes what ReLU leaves of it.
+        """
         if self.relu:
             np.greater(pooled, 0, out=routed[0, 0])
         else:
@@ -107,6 +103,15 @@ class ConvolutionBlock(Layer):
             np.logical_and(kept, routed[0, 0], out=kept)
             routed[0, 0] = kept
         route(routed)
+
+    def _leave(self, pooled: Array, zeros: Array, kept: Array | None, out: Array) -> None:
+        """Write what ReLU and dropout leave of a pooled row to out; `pooled` is used up."""
+        if self.relu:
+            np.maximum(pooled, zeros, out=out if kept is None else pooled)
+        elif kept is None:
+            np.copyto(out, pooled)
+        if kept is not None:
+            np.multiply(pooled, kept, out=out)
 
     def backward(self, dy: Array) -> Array:
         dx, db = self._backpropagate(dy)
@@ -141,11 +146,11 @@ class ConvolutionBlock(Layer):
         return [((first + row) // ph, flat[row : row + ph]) for row in range(0, len(block), ph)]
 
     def _y(self, like: Array) -> Array:
-        """Return the array of the outputs, (F, PH, PW, N): a view."""
+        """Return the array of the outputs, (F, PH, PW, N)."""
         return self._images("y", self.out_shape, like, self.y_by_rows)
 
     def _dx(self, like: Array) -> Array:
-        """Return the array of the input gradient, (C, H, W, N): a view."""
+        """Return the array of the input gradient, (C, H, W, N)."""
         return self._images("dx", self.in_shape, like, self.dx_by_rows)
 
     def _images(self, name: str, shape: Shape, like: Array, by_rows: bool) -> Array:
@@ -165,7 +170,7 @@ class ConvolutionBlock(Layer):
 
     def _row(self, like: Array) -> Array:
         """Return a pooled row to work in, (F, PW * N): in one piece, while the filters of a row of
-        y lie on pages far apart.
+        y may lie on pages far apart.
         """
         return self._workspace.take(
             "row", (self.out_shape[0], self.out_shape[2] * like.shape[3]), like.dtype

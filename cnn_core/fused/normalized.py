@@ -49,7 +49,7 @@ class NormalizedBlock(ConvolutionBlock):
                 x, *self._folded(running["running_mean"] - self._bias(), running["running_var"])
             )
         self.sign = np.where(self.norm.params["gamma"] < 0, -1, 1).astype(x.dtype)
-        u, pooled, routing = self._u(x), self._pooled(x), self._routing(x.shape[3])
+        u, pooled = self._u(x), self._pooled(x)
         sums = np.zeros((2, len(self.sign)))
 
         def use(first: int, block: Array) -> None:
@@ -57,6 +57,7 @@ class NormalizedBlock(ConvolutionBlock):
             for total, other in zip(sums, (self._ones(flat), flat), strict=True):
                 total += np.vecdot(flat, other).sum(axis=(0, 1), dtype=np.float64)
             if self.pooling:
+                routing = self._routing(x.shape[3])
                 for index, windows in self._windows(first, block):
                     chained_max(windows, pooled[index], routing[index])
                     routing[index, 0, 0].fill(True)
@@ -108,7 +109,7 @@ class NormalizedBlock(ConvolutionBlock):
         for row in range(self.out_shape[1]):
             gradient = dy[:, row].reshape(filters, -1)
             if self.relu:
-                self._relu_gradient(gradient, y[:, row].reshape(filters, -1), gradient)
+                self._mask(gradient, y[:, row].reshape(filters, -1))
             sums[0] += np.vecdot(gradient, self._ones(gradient))
             sums[1] += np.vecdot(gradient, pooled[row])
         along = self.inverse * (sums[1] - self.mean * sums[0])  # sum of g times the normalised u
@@ -130,10 +131,11 @@ class NormalizedBlock(ConvolutionBlock):
 
     def _fill(self, dy: Array, u: Array, p: Array, q: Array) -> UseBlock:
         """Return the function that writes blocks of du / a = g + p u + q; it uses u up."""
-        routing, filters = self._routing(dy.shape[3]), len(p)
+        filters = len(p)
 
         def fill(first: int, block: Array) -> None:
             if self.pooling is not None:
+                routing = self._routing(dy.shape[3])
                 for row, windows in self._windows(first, block):
                     np.multiply(dy[:, row].reshape(filters, -1), routing[row], out=windows)
             for row, phases in enumerate(block, first):
@@ -145,10 +147,10 @@ class NormalizedBlock(ConvolutionBlock):
 
         return fill
 
-    def _relu_gradient(self, gradient: Array, y: Array, out: Array) -> Array:
-        """Write the gradient to out, zeros where ReLU made y zero; return out."""
+    def _mask(self, gradient: Array, y: Array) -> None:
+        """Set the gradient to zero where ReLU made y zero."""
         positive = np.greater(y, 0, out=self._workspace.take("positive", y.shape, np.bool_))
-        return np.multiply(gradient, positive, out=out)
+        np.multiply(gradient, positive, out=gradient)
 
     def _bias(self) -> Array | float:
         return self.params.get("b", 0.0)

@@ -19,8 +19,9 @@ class Correlation:
     With ``pool = (ph, pw)`` it computes what a pooling of that size, at stride of that size, will
     read: only the `rows` and, of each, the `width` columns that fall into whole windows. A block is
     an array (rows, pw, F, width / pw, N) of whole windows, whose column q of a row is at
-    ``[:, q % pw, :, q // pw]``: so each position of the pooling windows is one contiguous matrix
-    (F, width / pw * N) a row, which products write and elementwise passes read at full speed.
+    ``[:, q % pw, :, q // pw]``. Where the block is in one piece of memory, each position of the
+    pooling windows is one contiguous matrix (F, width / pw * N) a row, which products write and
+    elementwise passes read at full speed; the last two axes always are.
     """
 
     def __init__(
@@ -36,8 +37,9 @@ class Correlation:
     def forward(
         self, x: Array, W: Array, y: Array | None = None, use: UseBlock | None = None
     ) -> None:
-        """Write the output rows into y, shaped as one block of all rows, block by block in order,
-        and call ``use(first, block)`` with each, which begins at row `first`.
+        """Write the output rows into y, shaped as one block of all rows with the last two axes in
+        one piece, block by block in order, and call ``use(first, block)`` with each, which begins
+        at row `first`.
 
         Without y all blocks share one array, which the next one overwrites. x is kept by reference
         for `gradients`, W is copied.

@@ -4,11 +4,11 @@ layer that uses it.
 Lowering with the row outermost. Input row p is lowered once, to an array (C, KW, OW, N) of its
 horizontal shifts. Stored one after the other, the KH rows that output row r needs are then one
 contiguous matrix (KH * C * KW, OW * N), a view: an image is copied KW times instead of KH * KW
-times, borders are zeros that nobody writes, and every row's product reads the matrix where it lies.
+times, borders are zeros that nobody writes, and products read the matrix where it lies.
 
-Each output row is one product (or `parts` small ones), whatever rows are lowered together: a
-product's shape decides its last bits, so the same seed gives the same bits whatever the size of
-blocks and caches.
+Each output row is one product a phase of the pooling (or `parts` small ones), whatever rows are
+lowered together: a product's shape decides its last bits, so the same seed gives the same bits
+whatever the size of blocks and caches.
 """
 
 from collections.abc import Iterator

@@ -305,7 +305,7 @@ def test_it_shows_its_progress_and_its_layers(shown: tuple[CNNClassifier, str]) 
     assert model.summary().splitlines()[-1].startswith("total")
 
 
-def test_an_images_place_among_others_changes_rounding_alone(digits: tuple[Any, Any]) -> None:
+def test_an_images_place_among_others_changes_only_the_rounding(digits: tuple[Any, Any]) -> None:
     X, y = digits
     model = quick(epochs=2).fit(X, y)
     order = np.random.default_rng(0).permutation(len(X))

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from numpy.random import default_rng
 
 from cnn_core.architectures import ARCHITECTURES, build_model, reference
-from cnn_core.fused.block import chained_max, route
+from cnn_core.fused.block import ConvolutionBlock, chained_max, route
 from cnn_core.fused.fuse import fuse
 from cnn_core.fused.normalized import FirstNormalizedBlock
 from cnn_core.fused.small_batch import SMALL_BATCH
+from cnn_core.kernels import direct
+from cnn_core.kernels.direct import DirectCorrelation
 from cnn_core.layers import (
     BatchNormalization,
     Convolution,
@@ -98,7 +100,7 @@ def assert_equal(model: Sequential, n: int, tolerance: float = 1e-9, seed: int =
     dropout=st.sampled_from([0.0, 0.4]),
     bias=st.booleans(),
     batch_norm=st.booleans(),
-    deep=st.booleans(),
+    deep=st.sampled_from(["nothing", "layer", "block", "normalized"]),
     size=st.tuples(st.integers(8, 11), st.integers(8, 11)),
     n=st.integers(1, 4),
 )
@@ -117,9 +119,15 @@ def test_a_block_equals_its_layers(  # type: ignore[no-untyped-def]
     size,
     n,
 ) -> None:
-    layers: list[Layer] = (
-        [Convolution(2, 1)] if deep else []
-    )  # before which something is learned: the block returns an input gradient
+    # Before which something is learned: the block returns an input gradient, to a plain layer or
+    # to another block, with which it shares images that lie row by row.
+    before: dict[str, list[Layer]] = {
+        "nothing": [],
+        "layer": [Convolution(2, 1)],
+        "block": [Convolution(2, 1), ReLU()],
+        "normalized": [Convolution(2, 1), BatchNormalization(), ReLU()],
+    }
+    layers = before[deep]
     layers.append(Convolution(filters, kernel, stride, padding, bias=bias))
     if batch_norm:
         layers.append(BatchNormalization())
@@ -221,15 +229,47 @@ def test_the_contest_net_becomes_three_layers_and_shares_its_arrays() -> None:
     assert fused.multiply_adds() == model.multiply_adds()
 
 
-def test_images_between_two_blocks_lie_row_by_row_in_memory() -> None:
-    layers = [Convolution(3, 3), ReLU(), Convolution(2, 3), ReLU(), MaxPooling(2), Flatten()]
-    model = fuse(shaken([*layers, Dense(2)], (1, 9, 9)))
-    first, second = model.layers[:2]
-    y = first.forward(default_rng(0).random((1, 9, 9, 12)).astype(np.float32), training=True)
+@pytest.mark.parametrize("normalized", [False, True])
+def test_images_between_two_blocks_lie_row_by_row_in_memory(normalized: bool) -> None:
+    def layers(filters: int) -> list[Layer]:
+        norm: list[Layer] = [BatchNormalization()] if normalized else []
+        return [Convolution(filters, 3), *norm, ReLU()]
+
+    whole = [*layers(3), *layers(2), MaxPooling(2), Flatten(), Dense(2)]
+    first, second = fuse(shaken(whole, (1, 8, 8), np.float32)).layers[:2]
+    y = first.forward(default_rng(0).random((1, 8, 8, 12)).astype(np.float32), training=True)
     z = second.forward(y, training=True)
     dy = second.backward(np.ones_like(z))
     assert y.swapaxes(0, 1).flags.c_contiguous and dy.swapaxes(0, 1).flags.c_contiguous
     assert z.flags.c_contiguous, "a copy is saved where it is flattened"
+
+
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("pool", [1, 2, (1, 2), (2, 4)])
+def test_rows_cut_into_parts_give_the_same(
+    norm: bool, pool: int | tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(direct, "SMALL_PRODUCT", 400)
+    monkeypatch.setattr(direct, "FEWEST_COLUMNS", 1)
+    norms: list[list[Layer]] = [[BatchNormalization()] if norm else [] for _ in range(2)]
+    layers = [Convolution(3, 3, padding="same"), *norms[0], ReLU(), MaxPooling(pool)]
+    layers += [Convolution(2, 3, padding="same"), *norms[1], ReLU(), Flatten(), Dense(3)]
+    model = shaken(layers, (1, 8, 16))
+    assert_equal(model, 5)
+    blocks = [layer for layer in fuse(model).layers if isinstance(layer, ConvolutionBlock)]
+    for block in blocks:
+        block.forward(np.ones((*block.in_shape, 5)), training=True)
+        assert isinstance(block.correlation, DirectCorrelation) and block.correlation._parts > 1
+
+
+def test_what_overflows_to_minus_infinity_is_zero_by_relu_with_dropout_too() -> None:
+    layers = [Convolution(2, 3), ReLU(), Dropout(0.5), Flatten(), Dense(2)]
+    model = shaken(layers, (1, 5, 5))
+    model.params["conv1.b"][0] = -np.inf
+    model.params["conv1.b"][1] = 9.0
+    for net in (model, fuse(model)):
+        net.reseed((1,), 0)
+        assert np.isfinite(net.forward(np.ones((1, 5, 5, 10)), training=True)).all()
 
 
 def test_what_cannot_be_joined_stays() -> None:
