@@ -38,6 +38,11 @@ from cnn_core.train_spec import TrainSpec
 INFERENCE_BATCH = 100
 
 
+def inference_batches(indices: Indices) -> list[Indices]:
+    """Return the indices in batches of `INFERENCE_BATCH`; the last may be smaller."""
+    return [indices[at : at + INFERENCE_BATCH] for at in range(0, len(indices), INFERENCE_BATCH)]
+
+
 def threads_of(train: TrainSpec) -> int:
     """Return how many threads a training uses here; one where its batches are not cut: on small
     nets threads cost more than they bring (docs/LOG.md, Speed: whole steps).
@@ -160,14 +165,11 @@ class TrainingNet:
             self._replicas = kept
         return kept
 
-    def logits(
-        self, images: Images, indices: Indices, size: int
-    ) -> Iterator[tuple[Indices, Array]]:
-        """Yield batches of the indices, `size` in each, with the logits (classes, N) of their
-        images, in inference mode.
+    def logits(self, images: Images, indices: Indices) -> Iterator[tuple[Indices, Array]]:
+        """Yield the indices in batches of `INFERENCE_BATCH`, each with the logits (classes, N) of
+        its images, in inference mode.
         """
-        for at in range(0, len(indices), size):
-            batch = indices[at : at + size]
+        for batch in inference_batches(indices):
             yield batch, self.fused.forward(self.batcher(rows_of(images, batch)), training=False)
 
     def evaluate(
@@ -183,9 +185,7 @@ class TrainingNet:
 
         Each batch of `INFERENCE_BATCH` is computed alike in any thread.
         """
-        batches = [
-            indices[at : at + INFERENCE_BATCH] for at in range(0, len(indices), INFERENCE_BATCH)
-        ]
+        batches = inference_batches(indices)
         self._set_up_judges(threads)
 
         def judge(thread: int, batch: Indices) -> tuple[float, int, Array | None]:

@@ -26,7 +26,6 @@ from cnn_core.spec import Spec, SplitSpec
 from cnn_core.training import fit, selected_weights
 
 SEEDS = 2**31 - 1
-BATCH = 100  # images predicted at a time
 
 
 class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -173,7 +172,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         images: Any = self._scaling.images(rows)
         probabilities = np.empty((len(images), len(self.classes_)), np.float32)
         with np.errstate(all="ignore"):
-            for batch, logits in self._net().logits(images, np.arange(len(images)), BATCH):
+            for batch, logits in self._net().logits(images, np.arange(len(images))):
                 probabilities[batch] = softmax(logits).T
         return probabilities
 

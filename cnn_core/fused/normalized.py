@@ -157,8 +157,7 @@ class NormalizedBlock(ConvolutionBlock):
 
     def _u(self, like: Array) -> Array:
         """Return the array of the convolution's rows, as one block."""
-        (filters, rows, width), phases = self.convolution.out_shape, self.pool[1]
-        shape = (rows, phases, filters, width // phases, like.shape[3])
+        shape = self.correlation.block_shape(self.correlation.rows, like.shape[3])
         return self._workspace.take("u", shape, like.dtype)
 
     def _pooled(self, like: Array) -> Array:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import DTypeLike
 
-from cnn_core.axes import Array
+from cnn_core.axes import Array, Shape
 from cnn_core.kernels.window import Pair, Window
 from cnn_core.kernels.workspace import Workspace
 
@@ -65,11 +65,13 @@ class Correlation:
         """Return where `forward` writes a block: rows of y, or the array that all blocks share."""
         if y is not None:
             return y[first:stop]
-        return self._workspace.take("block", self._block_shape(stop - first), self._dtype)
+        shape = self.block_shape(stop - first, self._x.shape[3])
+        return self._workspace.take("block", shape, self._dtype)
 
-    def _block_shape(self, rows: int) -> tuple[int, ...]:
+    def block_shape(self, rows: int, n: int) -> Shape:
+        """Return the shape of a block of so many rows of n images."""
         phases = self.pool[1]
-        return (rows, phases, self.filters, self.width // phases, self._x.shape[3])
+        return (rows, phases, self.filters, self.width // phases, n)
 
 
 def as_blocks(y: Array) -> Array:

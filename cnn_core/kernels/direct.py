@@ -68,7 +68,7 @@ class DirectCorrelation(Correlation):
     ) -> None:
         (ph, pw), (kh, kw) = self.pool, self.window.kernel
         # dx needs all of dy at once, its phases outermost, so that rows lie one under the other.
-        rows, _, *row = self._block_shape(ph if dx is None else self.rows)
+        rows, _, *row = self.block_shape(ph if dx is None else self.rows, self._x.shape[3])
         dy = self._workspace.take("dy", (pw, rows, *row), self._dtype)
         shape = (pw, self._parts, self._kernels[0].size, self.filters)
         total = self._workspace.take("total", shape, self._dtype)

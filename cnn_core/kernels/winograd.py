@@ -121,7 +121,7 @@ class WinogradCorrelation(Correlation):
             dx[:, :, self._columns[-1].inputs.stop :] = 0
         for first in range(0, self.rows, self._step):
             count = min(self._step, self.rows - first)
-            dy = self._workspace.take("dy", self._block_shape(count), self._dtype)
+            dy = self._workspace.take("dy", self.block_shape(count, self._x.shape[3]), self._dtype)
             fill(first, dy)
             for rows, columns in self._patches(first):
                 half = self._take("half", self.filters, self.n[0], len(columns.back))
