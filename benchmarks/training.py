@@ -6,7 +6,8 @@ memory and scaled; each is a process of its own and they take turns of a few ste
 machine's moods meet all alike. Timed is the whole step: gathering, scaling, forward, loss,
 backward, Adam. The measured processes run on the BLAS library's own choice of kernels: a pin in the
 environment is cleared for them. ``--isa avx2`` holds all sides to AVX2 instead. With ``--threads``
-N ours cuts each batch into N parts, and one core of ours takes turns as well.
+N ours cuts each batch into N parts, for as many processes (memory is the first one's), and one core
+of ours takes turns as well.
 """
 
 import argparse

@@ -18,6 +18,7 @@ import numpy as np
 from cnn_core.architectures import build_model
 from cnn_core.augmentation import AugmentSpec, augment, augment_type
 from cnn_core.axes import Array, Images, Indices, Labels, Shape
+from cnn_core.cores import beside, free_cores
 from cnn_core.data.about import About, numbered_classes
 from cnn_core.data.image_form import ImageForm
 from cnn_core.data.pages import rows_of
@@ -32,7 +33,6 @@ from cnn_core.model import Sequential
 from cnn_core.replicas import Replicas
 from cnn_core.spec import DataSpec, ModelSpec, Scalar, Spec, SplitSpec
 from cnn_core.streams import stream
-from cnn_core.threads import Crew, free_cores
 from cnn_core.train_spec import TrainSpec
 
 INFERENCE_BATCH = 100
@@ -43,9 +43,9 @@ def inference_batches(indices: Indices) -> list[Indices]:
     return [indices[at : at + INFERENCE_BATCH] for at in range(0, len(indices), INFERENCE_BATCH)]
 
 
-def threads_of(train: TrainSpec) -> int:
-    """Return how many threads a training uses here; one where its batches are not cut: on small
-    nets threads cost more than they bring (docs/LOG.md, Speed: whole steps).
+def cores_of(train: TrainSpec) -> int:
+    """Return how many cores a training uses here; one where its batches are not cut, since parts
+    of small nets cost time (docs/LOG.md, Speed: whole steps).
     """
     return min(train.shards, train.threads or free_cores())
 
@@ -154,13 +154,11 @@ class TrainingNet:
         channels, height, width = image_shape
         self.batcher = Batcher((channels, height, width))
         self._replicas: Replicas | None = None
-        self._judges: list[tuple[Sequential, Batcher]] = [(self.fused, self.batcher)]
-        self._crew = Crew(1)
 
     def replicas(self, train: TrainSpec) -> Replicas:
-        """Return what computes the gradients of batches in a training's parts and threads."""
-        kept, wanted = self._replicas, (train.shards, threads_of(train))
-        if kept is None or (kept.shards, kept.threads) != wanted:
+        """Return what computes the gradients of batches in a training's parts."""
+        kept, wanted = self._replicas, (train.shards, cores_of(train))
+        if kept is None or (kept.shards, kept.processes) != wanted:
             kept = Replicas(self.plain, self.fused, self.batcher, *wanted)
             self._replicas = kept
         return kept
@@ -177,43 +175,33 @@ class TrainingNet:
         images: Images,
         labels: Labels,
         indices: Indices,
-        threads: int = 1,
+        cores: int = 1,
         kept: list[Array] | None = None,
     ) -> tuple[float, float]:
         """Return mean cross-entropy (no smoothing, no penalty) and accuracy of those images, in
         inference mode; the logits (N, classes) of each batch are appended to `kept`.
 
-        Each batch of `INFERENCE_BATCH` is computed alike in any thread.
+        Each batch of `INFERENCE_BATCH` is computed alike in any process.
         """
-        batches = inference_batches(indices)
-        self._set_up_judges(threads)
 
-        def judge(thread: int, batch: Indices) -> tuple[float, int, Array | None]:
-            net, batcher = self._judges[thread]
-            logits = net.forward(batcher(rows_of(images, batch)), training=False)
+        def judge(batch: Indices) -> tuple[float, int, Array | None]:
+            logits = self.fused.forward(self.batcher(rows_of(images, batch)), training=False)
             loss, _ = softmax_cross_entropy(logits, labels[batch])
             copied = None if kept is None else logits.T.copy()
             return loss * len(batch), correct_count(logits, labels[batch]), copied
 
-        judged = self._crew.run(judge, batches)
+        with beside(judge, cores) as run:
+            judged = run(inference_batches(indices))
         if kept is not None:
             kept += [logits for *_, logits in judged if logits is not None]
         total, correct = (sum(each) for each in zip(*((t, c) for t, c, _ in judged), strict=True))
         return total / len(indices), correct / len(indices)
 
-    def _set_up_judges(self, threads: int) -> None:
-        """Have a net that predicts, and a batcher, for each of so many threads."""
-        if self._crew.threads != threads:
-            self._crew = Crew(threads)
-        while len(self._judges) < threads:
-            batcher = Batcher(self.batcher.image_shape, self.batcher.dtype)
-            self._judges.append((self.fused.inference_copy(), batcher))
-
     def validate(self, spec: Spec, data: Data, chosen: Indices) -> dict[str, float]:
         """Return loss, accuracy and, where it is another one, the contest's measure."""
         labels, parts = data.labels, list[Array]() if spec.measure != "accuracy" else None
         loss, accuracy = self.evaluate(
-            data.valid_images, labels, chosen, threads_of(spec.train), parts
+            data.valid_images, labels, chosen, cores_of(spec.train), parts
         )
         found = {"valid_loss": loss, "valid_accuracy": accuracy}
         if parts:

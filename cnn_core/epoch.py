@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from cnn_core.averaging import MovingAverage
-from cnn_core.caches import Data, EpochInputs, TrainingNet, data_of, net_of, threads_of
+from cnn_core.caches import Data, EpochInputs, TrainingNet, cores_of, data_of, net_of
 from cnn_core.checkpoint import TrainState, Weights, copies
 from cnn_core.data.splits import steps_in_epoch
 from cnn_core.layers import Layer
@@ -140,27 +140,26 @@ def _train(
         weights = balanced_weights(data.labels[data.train], spec.data.classes)
     loss_of = partial(softmax_cross_entropy, smoothing=train.label_smoothing, weights=weights)
     penalized = spec.regularizer.l1 > 0 or spec.regularizer.l2 > 0
-    replicas = net.replicas(train)
-    replicas.reseed(spec.seed, state.epoch)
     inputs = EpochInputs(spec, data, state.epoch)
     sums, metrics, done = _Sums(), Metrics(), 0
-    for batch in inputs.batches(steps):
-        last = done == steps - 1
-        outcome = replicas.gradients(batch, inputs, loss_of, observed=last)
-        if not math.isfinite(outcome.loss):
-            return dict.fromkeys(OUTCOMES, math.nan) | {"lr": optimizer.lr}, done
-        sums.add(outcome)
-        if penalized:
-            add_penalty_gradient(params, grads, spec.regularizer, net.work)
-        if last:
-            metrics |= _last_norms(net.plain.layers, outcome)
-        if train.clip_norm is not None:
-            clip_by_global_norm(grads, train.clip_norm)
-        factor = schedule(state.step + done, end, whole)
-        optimizer.step(params, grads, factor)
-        done += 1
-        if average is not None:
-            average.update(state.step + done)
+    with net.replicas(train).epoch(spec.seed, state.epoch, inputs, loss_of) as gradients:
+        for batch in inputs.batches(steps):
+            last = done == steps - 1
+            outcome = gradients(batch, last)
+            if not math.isfinite(outcome.loss):
+                return dict.fromkeys(OUTCOMES, math.nan) | {"lr": optimizer.lr}, done
+            sums.add(outcome)
+            if penalized:
+                add_penalty_gradient(params, grads, spec.regularizer, net.work)
+            if last:
+                metrics |= _last_norms(net.plain.layers, outcome)
+            if train.clip_norm is not None:
+                clip_by_global_norm(grads, train.clip_norm)
+            factor = schedule(state.step + done, end, whole)
+            optimizer.step(params, grads, factor)
+            done += 1
+            if average is not None:
+                average.update(state.step + done)
     row = {
         "train_loss": sums.loss / sums.images,
         "train_accuracy": sums.correct / sums.images,
@@ -187,7 +186,7 @@ def _evaluate(spec: Spec, data: Data, net: TrainingNet, metrics: Metrics) -> Non
     if size is not None:
         chosen = data.evaluation(data.train, size, seed)
         metrics["train_loss"], metrics["train_accuracy"] = net.evaluate(
-            data.prepared.images, data.labels, chosen, threads_of(spec.train)
+            data.prepared.images, data.labels, chosen, cores_of(spec.train)
         )
     if len(data.valid):
         chosen = data.evaluation(data.valid, size, seed)

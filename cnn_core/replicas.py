@@ -4,12 +4,15 @@ replica of the net of its own, side by side where there are cores.
 
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from cnn_core.axes import Array, Indices, Labels
+from cnn_core.cores import Run, beside, shared_copy
 from cnn_core.data.splits import Batcher
 from cnn_core.fused.fuse import fuse
 from cnn_core.kernels.workspace import Workspace, small_conversions
@@ -17,7 +20,6 @@ from cnn_core.layers import Layer
 from cnn_core.losses import correct_count
 from cnn_core.model import Sequential
 from cnn_core.regularizers import global_norm
-from cnn_core.threads import Crew
 
 # Return the inputs (C, H, W, N) and labels of a part's images, given its number and its batcher.
 Inputs = Callable[[Indices, int, Batcher], tuple[Array, Labels]]
@@ -79,53 +81,78 @@ class Replica:
         return outcome
 
 
+Part = tuple[int, Indices, float, bool]  # its number, images, share of the batch; observed?
+# Return what a batch gave, after its gradient was written; the flag is whether it is observed.
+Gradients = Callable[[Indices, bool], Outcome]
+
+
 class Replicas:
     """The gradient g of a batch B, the mean over its images, from S parts of equal size up to one
     image: ``g = sum over s of |B_s| / |B| g_s``.
 
-    The sum is taken in the order of the parts, whatever thread computed them, so the number of
-    threads does not change a bit. The number of parts does: products have other shapes, dropout and
-    augmentation draw each part from a stream of its own, and batch normalisation takes each part's
-    own statistics (ghost batch normalisation, Hoffer et al. 2017), whose running means are averaged
-    like the gradient. All replicas share the net's parameters; with one part the net itself works.
+    The sum is taken in the order of the parts, whatever process computed them, so the number of
+    processes does not change a bit. The number of parts does: products have other shapes, dropout
+    and augmentation draw each part from a stream of its own, and batch normalisation takes each
+    part's own statistics (ghost batch normalisation, Hoffer et al. 2017), whose running means are
+    averaged like the gradient. With one part the net itself works.
     """
 
     def __init__(
-        self, plain: Sequential, fused: Sequential, batcher: Batcher, shards: int, threads: int
+        self, plain: Sequential, fused: Sequential, batcher: Batcher, shards: int, processes: int
     ) -> None:
-        self._plain, self.shards, self.threads = plain, shards, threads
-        self._crew = Crew(threads)
+        self._plain, self.shards, self.processes = plain, shards, processes
         if shards == 1:
             self._replicas = [Replica(fused, batcher, 0)]
             return
         channels, height, width = plain.image_shape
+        # what the net has learnt before a batch, for all processes to read
+        self._params, self._buffers = (
+            {name: shared_copy(array) for name, array in arrays.items()}
+            for arrays in (plain.params, plain.buffers)
+        )
         self._replicas = [
-            Replica(fuse(replicated(plain)), Batcher((channels, height, width), batcher.dtype), s)
-            for s in range(shards)
+            Replica(
+                fuse(replicated(plain, self._params)),
+                Batcher((channels, height, width), batcher.dtype),
+                part,
+            )
+            for part in range(shards)
         ]
 
-    def reseed(self, seed: tuple[int, ...], epoch: int) -> None:
-        """Give every replica its random streams for the epoch (dropout)."""
+    @contextmanager
+    def epoch(
+        self, seed: tuple[int, ...], epoch: int, inputs: Inputs, loss_of: Loss
+    ) -> Iterator[Gradients]:
+        """Yield what computes the gradients of the epoch's batches: it writes the net's `grads`,
+        and moves its running statistics; with `observed` the outcome tells the layers' outputs.
+        Where a loss is not finite, nothing is written.
+
+        Every replica gets its random streams for the epoch (dropout). Other processes than this one
+        live as long as the block.
+        """
         for replica in self._replicas:
             replica.fused.reseed(seed, epoch, replica.part)
 
-    def gradients(
-        self, batch: Indices, inputs: Inputs, loss_of: Loss, observed: bool = False
-    ) -> Outcome:
-        """Write the net's `grads`, and move its running statistics; with `observed` the outcome
-        tells the layers' outputs. Where a loss is not finite, nothing is written.
-        """
-        if len(self._replicas) == 1:
-            return self._replicas[0].gradients(batch, 1.0, inputs, loss_of, observed)
-        parts = [part for part in np.array_split(batch, len(self._replicas)) if len(part)]
+        def compute(part: Part) -> Outcome:
+            number, images, share, observed = part
+            replica = self._replicas[number]
+            if self.shards > 1:
+                _copy(self._buffers, replica.fused.buffers)
+            return replica.gradients(images, share, inputs, loss_of, observed)
+
+        if self.shards == 1:
+            yield lambda batch, observed: compute((0, batch, 1.0, observed))
+            return
+        with beside(compute, self.processes) as run:
+            yield partial(self._gradients, run)
+
+    def _gradients(self, run: Run[Part, Outcome], batch: Indices, observed: bool) -> Outcome:
+        parts = [part for part in np.array_split(batch, self.shards) if len(part)]
         shares = [len(part) / len(batch) for part in parts]
-
-        def compute(_: int, s: int) -> Outcome:
-            replica = self._replicas[s]
-            _copy(self._plain.buffers, replica.fused.buffers)
-            return replica.gradients(parts[s], shares[s], inputs, loss_of, observed)
-
-        outcomes = self._crew.run(compute, range(len(parts)))
+        _copy(self._plain.params, self._params)
+        _copy(self._plain.buffers, self._buffers)
+        numbers = range(len(parts))
+        outcomes = run([(s, parts[s], shares[s], observed) for s in numbers])
         whole = _together(outcomes, shares)
         if math.isfinite(whole.loss):
             used = [replica.fused for replica in self._replicas[: len(parts)]]
@@ -134,14 +161,19 @@ class Replicas:
         return whole
 
 
-def replicated(plain: Sequential) -> Sequential:
-    """Return a copy of a built net that shares its parameters and nothing else: gradients, running
-    statistics and working memory are its own.
+def replicated(plain: Sequential, params: Mapping[str, Array]) -> Sequential:
+    """Return a copy of a built net on other parameters; its gradients and running statistics are in
+    memory that processes forked later share, its working memory is its own.
     """
     made = copy.copy(plain)
     made.layers = []
     for layer in plain.layers:
-        known: dict[int, object] = {id(p): p for p in layer.params.values()}
+        known: dict[int, object] = {
+            id(array): shared_copy(array)
+            for arrays in (layer.grads, layer.buffers)
+            for array in arrays.values()
+        }
+        known |= {id(array): params[f"{layer.name}.{key}"] for key, array in layer.params.items()}
         known[id(layer._workspace)] = Workspace()
         made.layers.append(copy.deepcopy(layer, known))
     made.collect()
@@ -149,8 +181,8 @@ def replicated(plain: Sequential) -> Sequential:
 
 
 def _copy(source: Mapping[str, Array], target: Mapping[str, Array]) -> None:
-    for name, array in source.items():
-        target[name][...] = array
+    for name, array in target.items():
+        array[...] = source[name]
 
 
 def _add_up(total: Mapping[str, Array], parts: Sequence[Mapping[str, Array]]) -> None:

@@ -1,5 +1,7 @@
 """This project's net, as `cnn_core.training` trains it."""
 
+from contextlib import ExitStack
+
 import numpy as np
 
 from benchmarks.peers.batches import EVALUATED, batches_in_order, initial_model, load_images
@@ -13,15 +15,19 @@ from cnn_core.spec import ModelSpec
 
 
 class Ours:
-    """With several threads, each batch is cut into as many parts."""
+    """With several cores, each batch is cut into as many parts."""
 
     def __init__(self, net: str | ModelSpec, dropout: bool = True, threads: int = 1) -> None:
         self.images, self.labels = load_images()
         self.order = batches_in_order()
         self.model = fuse(initial_model(net, dropout))
         batcher = Batcher((1, 28, 28))
-        self.replicas = Replicas(self.model.original, self.model, batcher, threads, threads)
-        self.replicas.reseed((0,), 0)
+        replicas = Replicas(self.model.original, self.model, batcher, threads, threads)
+        # one epoch for the life of this process: what it begins ends with it
+        self.epoch = ExitStack()
+        self.gradients = self.epoch.enter_context(
+            replicas.epoch((0,), 0, self.inputs, softmax_cross_entropy)
+        )
         self.optimizer = make_optimizer({"name": "adam", "lr": 0.001})
 
     def inputs(self, batch: Indices, part: int, batcher: Batcher) -> tuple[Array, Labels]:
@@ -29,7 +35,7 @@ class Ours:
 
     def step(self, index: int) -> None:
         batch = self.order[index % len(self.order)]
-        self.replicas.gradients(batch, self.inputs, softmax_cross_entropy)
+        self.gradients(batch, False)
         self.optimizer.step(self.model.params, self.model.grads)
 
     def loss(self) -> float:

@@ -28,7 +28,7 @@ CONFIGURATIONS, SEEDS = 150, 3
 RECORDED = {
     "digits": ("data=digits", "train.epochs=10"),
     "fashion": ("experiment=mnist", "data=fashion_mnist", "data.train_size=6000"),
-    "mnist": ("experiment=mnist",),
+    "mnist": ("experiment=mnist", "data.train_size=6000"),
 }
 
 
@@ -44,6 +44,11 @@ class Curves:
     @property
     def epochs(self) -> int:
         return int(self.values.shape[2])
+
+    @property
+    def whole(self) -> int:
+        """The epochs of all configurations, by one net each."""
+        return len(self.params) * self.epochs
 
     @cached_property
     def final(self) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+from numpy.typing import NDArray
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -70,7 +71,7 @@ class Replay:
         self, curves: Curves, config: Config, order: int, prior: Prior | None = None
     ) -> None:
         self._curves, self._order = curves, order
-        self._net = order % curves.values.shape[1]  # whose curve the search sees
+        self._seen = _seen(curves, config.study.seeds, order)
         self._rule = rule_of(config.pruner, curves.epochs)
         self._pruner: BasePruner = make_pruner(config.pruner, curves.epochs)
         self._uniform = config.sampler.name == "random" and prior is None
@@ -159,7 +160,7 @@ class Replay:
 
     def _train(self, trial: _Trial, asked: optuna.Trial | None = None) -> None:
         """Look up epoch by epoch until the trial ends, is pruned or pauses."""
-        curve = self._curves.values[trial.configuration, self._net]
+        curve = self._seen[trial.configuration]
         for epoch in range(len(trial.scores) + 1, trial.until + 1):
             self._result.epochs += 1
             value = float(curve[epoch - 1])
@@ -194,6 +195,15 @@ class Replay:
         if not going:
             return None
         return max(going, key=lambda t: (t.state == State.COMPLETE, len(t.scores), max_of(t)))
+
+
+def _seen(curves: Curves, seeds: int, order: int) -> NDArray[np.float64]:
+    """Return what a trial of so many nets reports, (configurations, epochs): their mean, nan from
+    the first divergence on; orders take the recorded nets in turn.
+    """
+    nets = (order + np.arange(seeds)) % curves.values.shape[1]
+    mean: NDArray[np.float64] = curves.values[:, nets].mean(axis=1)
+    return mean
 
 
 def max_of(trial: _Trial) -> float:

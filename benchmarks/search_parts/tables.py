@@ -9,7 +9,8 @@ value.
 
 import importlib.util
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -112,12 +113,23 @@ def _smac(table: PublicTable, seed: int, trained: Trained) -> None:
             search.tell(asked, TrialValue(cost=-trained(dict(asked.config))))
 
 
-SEARCHES: Mapping[str, tuple[str, Search]] = {  # with the library that it needs
-    "random": ("", _by(_random)),
-    "auto": ("", _by(_ours)),
-    "optuna_tpe": ("", _by(lambda _, seed: TPESampler(seed=seed))),
-    "optuna_gp": ("torch", _by(lambda _, seed: GPSampler(seed=seed))),
-    "smac": ("smac", _smac),
+@dataclass(frozen=True)
+class KnownSearch:
+    """A search, the module that it imports beside the product's, and the library whose version
+    decides what it finds; "" for the product's own.
+    """
+
+    run: Search
+    module: str = ""
+    library: str = ""
+
+
+SEARCHES: Mapping[str, KnownSearch] = {
+    "random": KnownSearch(_by(_random)),
+    "auto": KnownSearch(_by(_ours)),
+    "optuna_tpe": KnownSearch(_by(lambda _, seed: TPESampler(seed=seed)), library="optuna"),
+    "optuna_gp": KnownSearch(_by(lambda _, seed: GPSampler(seed=seed)), "torch", "optuna"),
+    "smac": KnownSearch(_smac, "smac", "smac"),
 }
 
 
@@ -125,8 +137,8 @@ def known_searches() -> list[str]:
     """Return the searches whose libraries are installed."""
     return [
         name
-        for name, (library, _) in SEARCHES.items()
-        if not library or importlib.util.find_spec(library) is not None
+        for name, search in SEARCHES.items()
+        if not search.module or importlib.util.find_spec(search.module) is not None
     ]
 
 
@@ -139,17 +151,15 @@ def found(table: PublicTable, search: str, seed: int) -> float:
         seen.append((value, asked))
         return value
 
-    SEARCHES[search][1](table, seed, trained)
+    SEARCHES[search].run(table, seed, trained)
     _, chosen = max(seen, key=lambda one: one[0])
     return float(table.values(chosen).mean())
 
 
-def regrets(family: str, name: str, searches: Sequence[str], seed: int) -> list[float]:
-    """Return of each search, in this order, the share of configurations that are better than what
-    it chooses.
-    """
+def share_better(family: str, name: str, search: str, seed: int) -> float:
+    """Return the share of a table's configurations that are better than what a search chooses."""
     table = PublicTable(family, name)
-    return [table.share_better(found(table, search, seed)) for search in searches]
+    return table.share_better(found(table, search, seed))
 
 
 def ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ from pipeline.configuration.sections import SlotSettings
 from pipeline.redact import redact
 from pipeline.slots import dask_worker, worker
 from pipeline.slots.scheduler_trust import security_of
-from pipeline.slots.slot import CallFailed, Machine, Result, TimedOut, WorkerDied
+from pipeline.slots.slot import CallFailed, Machine, Result, TimedOut, WorkerDied, failure
 
 CONNECT_S = 10.0
 POLL_S = 0.05
@@ -160,7 +160,7 @@ class ClusterSlot:
                 self._send(value, args)
                 continue
             if kind:
-                raise CallFailed(kind, value)
+                raise failure(kind, value)
             result: Result = value
             return result
 

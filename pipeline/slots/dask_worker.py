@@ -14,10 +14,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from cnn_core.cores import FREE_CORES
 from cnn_core.data.prepared import DataAbsentError, open_prepared
 from cnn_core.errors import InputError
 from cnn_core.spec import DataSpec, Spec
-from cnn_core.threads import FREE_CORES
 from pipeline.slots import worker
 from pipeline.slots.file_lock import not_here
 

@@ -23,13 +23,21 @@ from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.backend import resource_tracker as loky_tracker
 from joblib.externals.loky.process_executor import ShutdownExecutorError, _ExecutorManagerThread
 
+from cnn_core.cores import FREE_CORES
 from cnn_core.errors import InputError
-from cnn_core.threads import FREE_CORES
 from pipeline.configuration import Config
 from pipeline.configuration.termination import ENDING
 from pipeline.slots import worker
 from pipeline.slots.file_lock import not_here
-from pipeline.slots.slot import CallFailed, Machine, Result, TimedOut, WorkerDied, WorkerSettings
+from pipeline.slots.slot import (
+    CallFailed,
+    Machine,
+    Result,
+    TimedOut,
+    WorkerDied,
+    WorkerSettings,
+    failure,
+)
 
 PINS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 START_S = 60.0  # a worker that has not answered by then never will
@@ -107,7 +115,7 @@ class ProcessSlot:
         self._greet()
         kind, value = self._wait(self._submit(worker.invoke, function, args), deadline_s)
         if kind:
-            raise CallFailed(kind, value)
+            raise failure(kind, value)
         result: Result = value
         return result
 

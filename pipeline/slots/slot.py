@@ -30,6 +30,13 @@ class CallFailed(SlotError):  # noqa: N818
         self.text = text
 
 
+def failure(kind: str, text: str) -> SlotError:
+    """Return what a call is told of that raised in its worker: a worker whose helpers died has died
+    with them (`cnn_core.cores`).
+    """
+    return WorkerDied(text) if kind == ChildProcessError.__name__ else CallFailed(kind, text)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Machine:
     """What a worker runs on, including all that determines the bits of a result."""

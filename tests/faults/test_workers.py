@@ -33,6 +33,15 @@ def test_a_worker_that_dies_costs_its_epoch_alone(case: Case, misdeed: str) -> N
     assert f"trial 1 epoch 2: worker died ({misdeed})" in log_of(case)
 
 
+def test_a_lost_process_beside_the_worker_costs_its_epoch_alone(case: Case) -> None:
+    """Cores of one training are processes of its worker (`cnn_core.cores`)."""
+    case.ask("once-1-2", "lose one beside")
+    ended = case.run()
+    assert ended.code == 0, ended.err
+    check(case)  # no trial has failed
+    assert "trial 1 epoch 2: a process that trains beside this one" in log_of(case)
+
+
 def test_a_sibling_goes_on_while_a_worker_is_killed_from_outside(own_pruner: Case) -> None:
     case = own_pruner  # a paused trial may go on in any slot
     case.ask("hold-0-2")

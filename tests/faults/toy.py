@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from cnn_core.checkpoint import TrainState
+from cnn_core.cores import beside
 from cnn_core.spec import Spec
 
 FLOATS = 1000
@@ -87,6 +88,9 @@ def misdeed(what: str) -> dict[str, float]:
             np.empty(3 * 10**8)  # 2.4 GB of addresses: too much under a limit, nothing without one
         case "raise":
             raise ValueError("a misdeed")
+        case "lose one beside":
+            with beside(lambda item: os.kill(os.getpid(), signal.SIGKILL * item), 2) as run:
+                run([0, 1])
         case "nan" | "inf" | "-inf":
             return {"train_loss": float(what), "valid_accuracy": float(what)}
     return {}

@@ -5,7 +5,7 @@ from pathlib import Path
 import joblib
 import pytest
 
-from cnn_core.threads import free_cores
+from cnn_core.cores import free_cores
 from pipeline.configuration import compose
 from pipeline.slots import process
 from pipeline.slots.pool import open_slots

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.search import figures, prior_for, section
 from benchmarks.search_parts import curves as recorded
 from benchmarks.search_parts.curves import Curves, read, settings_of, write_results
+from benchmarks.search_parts.method_page import figures, section
+from benchmarks.search_parts.methods import prior_for
 from benchmarks.search_parts.replay import Replay, Replayed
 from pipeline.search.past_results import read_past_results
 from pipeline.search.space import Space
@@ -74,6 +75,17 @@ def test_a_search_sees_one_net_and_is_judged_by_the_mean() -> None:
     assert fooled.regret == pytest.approx(7 * 0.0025)
 
 
+def test_a_trial_of_all_nets_sees_their_mean() -> None:
+    curves = made(noise=0.015)
+    for order in range(2):
+        found = run(curves, "sampler=random", "pruner=none", "study.seeds=2", order=order)
+        assert found.regret == 0.0 and found.epochs == 8 * EPOCHS
+    curves = made(noise=0.015)
+    curves.values[7, 1, 2:] = math.nan  # one net of the best
+    found = run(curves, "sampler=random", "pruner=none", "study.seeds=2")
+    assert found.epochs == 7 * EPOCHS + 3 and found.regret == 0.0
+
+
 def test_a_divergence_costs_its_epochs_and_is_never_chosen() -> None:
     curves = made()
     curves.values[7, :, 2:] = math.nan  # the best, from its third epoch on
@@ -101,8 +113,9 @@ def test_figures_and_text_by_hand() -> None:
     runs = [Replayed(10.0, 40, 0.0), Replayed(20.0, 42, 0.0001), Replayed(math.inf, 44, 0.002)]
     assert figures(runs, 100) == ["20 (20 to never)", "20.0%", "2 of 3", "42", "0.010"]
     assert figures(runs[2:], 100)[:2] == ["never (never to never)", "never"]
-    text = section(made(), {"TPE": runs}, "python -m benchmarks.search")
-    assert "8 configurations, 2 nets each, 4 epochs: 32 in all" in text
+    text = section(made(), 2, {"TPE": runs}, "python -m benchmarks.search")
+    assert "8 configurations, 2 nets each, 4 epochs. A trial is 2 nets and reports" in text
+    assert ": 32 in all." in text and ": 32 epochs in all." in section(made(), 1, {}, "")
     assert "The best mean is 62.00%; 1 configurations are within" in text
 
 

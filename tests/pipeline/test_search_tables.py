@@ -1,10 +1,13 @@
 """Samplers on a table made by hand: what is drawn, chosen and ranked."""
 
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from benchmarks.search import tables_section
-from benchmarks.search_parts import tables
+from benchmarks.search_parts import table_ranks, tables
+from benchmarks.search_parts.table_ranks import on_tables, tables_section
 from benchmarks.search_parts.tables import PublicTable, found, ranks
 from pipeline.search.space import Space
 
@@ -53,3 +56,40 @@ def test_the_section_means_over_tables() -> None:
     assert "| one | 1.50 (15.00%) | 1.50 (15.00%) |" in text
     assert "| two | 2.00 (20.00%) | 1.00 (10.00%) |" in text
     assert "| mean rank | 1.75 | 1.25 |" in text
+
+
+def test_what_others_found_is_kept_and_not_searched_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched = []
+
+    def share(family: str, name: str, search: str, seed: int) -> float:
+        searched.append((search, seed))
+        return seed / 10 if search == "random" else seed / 5
+
+    monkeypatch.setattr(table_ranks, "KEPT", tmp_path / "search.json")
+    monkeypatch.setattr(table_ranks, "ProcessPoolExecutor", ThreadPoolExecutor)
+    monkeypatch.setattr(tables, "share_better", share)
+    monkeypatch.setattr(tables, "NAMES", {"Family": ("one",)})
+    on_tables(["optuna_tpe"], 2)
+    found = on_tables(["random", "optuna_tpe"], 3)
+    assert found["Family one"].tolist() == [[0.0, 0.0], [0.1, 0.2], [0.2, 0.4]]
+    assert sorted(searched) == [
+        *[("optuna_tpe", seed) for seed in range(3)],
+        *[("random", seed) for seed in range(3)],
+    ]
+    on_tables(["optuna_tpe"], 1)
+    assert on_tables(["optuna_tpe"], 3)["Family one"].tolist() == [[0.0], [0.2], [0.4]]
+    assert len(searched) == 6, "three seeds are still there"
+
+
+def test_another_version_of_a_library_searches_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table_ranks, "KEPT", tmp_path / "search.json")
+    monkeypatch.setattr(table_ranks, "ProcessPoolExecutor", ThreadPoolExecutor)
+    monkeypatch.setattr(tables, "NAMES", {"Family": ("one",)})
+    for share in (0.25, 0.5):
+        monkeypatch.setattr(tables, "share_better", lambda *_, share=share: share)
+        monkeypatch.setattr(table_ranks.importlib.metadata, "version", lambda _, v=share: str(v))
+        assert on_tables(["smac"], 1)["Family one"].tolist() == [[share]]

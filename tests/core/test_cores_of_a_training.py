@@ -1,27 +1,31 @@
-"""Data parallelism: the gradient is that of the whole batch, normalised part by part, and threads
+"""Data parallelism: the gradient is that of the whole batch, normalised part by part, and processes
 change no bit.
 """
 
-import threading
-from collections.abc import Callable
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from cnn_core import caches
+from cnn_core import caches, cores
 from cnn_core.architectures import build_model
 from cnn_core.axes import Array, Indices, Labels
 from cnn_core.checkpoint import copies
+from cnn_core.cores import FREE_CORES, beside, free_cores, shared_copy
 from cnn_core.data.splits import Batcher
 from cnn_core.errors import InputError
 from cnn_core.fused.fuse import fuse
 from cnn_core.losses import softmax_cross_entropy
-from cnn_core.replicas import Outcome, Replicas
+from cnn_core.replicas import Gradients, Outcome, Replicas
 from cnn_core.spec import ModelSpec, Spec
-from cnn_core.threads import FREE_CORES, Crew, free_cores
 from cnn_core.train_spec import TrainSpec
 from cnn_core.training import check_spec, fit, train_epoch
 
@@ -41,19 +45,22 @@ class Batches:
         return batcher(self.images[chosen]), self.labels[chosen]
 
 
-def replicas(model: ModelSpec, shards: int, threads: int = 1) -> tuple[Any, Replicas]:
+@contextmanager
+def at_work(
+    model: ModelSpec, shards: int, processes: int = 1, batches: Batches | None = None
+) -> Iterator[tuple[Any, Gradients]]:
     plain = build_model(model, SHAPE, CLASSES, np.random.default_rng(3), np.float64)
-    made = Replicas(plain, fuse(plain), Batcher(SHAPE, np.float64), shards, threads)
-    made.reseed((5,), 0)
-    return plain, made
+    made = Replicas(plain, fuse(plain), Batcher(SHAPE, np.float64), shards, processes)
+    with made.epoch((5,), 0, batches or Batches(), softmax_cross_entropy) as gradients:
+        yield plain, gradients
 
 
 def gradients(
-    model: ModelSpec, shards: int, threads: int = 1, images: int = 20
+    model: ModelSpec, shards: int, processes: int = 1, images: int = 20
 ) -> tuple[dict[str, Array], dict[str, Array], Outcome]:
     """Return gradients, running statistics and outcome of one batch."""
-    plain, made = replicas(model, shards, threads)
-    outcome = made.gradients(np.arange(images), Batches(), softmax_cross_entropy, observed=True)
+    with at_work(model, shards, processes) as (plain, compute):
+        outcome = compute(np.arange(images), True)
     written, running = (copies(arrays) for arrays in (plain.grads, plain.buffers))
     return written, running, outcome
 
@@ -77,27 +84,27 @@ def test_batch_normalisation_takes_each_part_by_itself() -> None:
     and 3, the next 5 are parts of 3 and 2, which go on from the mean of the statistics.
     """
     model = ModelSpec(name="contest", filters=4, kernel=3, batch_norm="before")
-    plain, made = replicas(model, 2)
-    batches, running = Batches(), copies(plain.buffers)
-    for cuts in ((0, 4, 7), (7, 10, 12)):
-        outcome = made.gradients(np.arange(cuts[0], cuts[-1]), batches, softmax_cross_entropy)
-        loss, gradient, statistics = 0.0, dict[str, Any](), dict[str, Any]()
-        for first, stop in pairwise(cuts):
-            net = build_model(model, SHAPE, CLASSES, np.random.default_rng(3), np.float64)
-            net.load(net.params, running)
-            x, labels = batches(np.arange(first, stop), 0, Batcher(SHAPE, np.float64))
-            part_loss, dlogits = softmax_cross_entropy(net.forward(x, training=True), labels)
-            net.backward(dlogits)
-            share = (stop - first) / (cuts[-1] - cuts[0])
-            loss += share * part_loss
-            for total, arrays in ((gradient, net.grads), (statistics, net.buffers)):
-                for name, array in arrays.items():
-                    total[name] = total.get(name, 0.0) + share * array
-        running = statistics
-        for got, want in ((plain.grads, gradient), (plain.buffers, running)):
-            for name, array in want.items():
-                np.testing.assert_allclose(got[name], array, rtol=1e-6, atol=1e-9, err_msg=name)
-        assert outcome.loss == pytest.approx(loss, rel=1e-9)
+    with at_work(model, 2) as (plain, compute):
+        batches, running = Batches(), copies(plain.buffers)
+        for cuts in ((0, 4, 7), (7, 10, 12)):
+            outcome = compute(np.arange(cuts[0], cuts[-1]), False)
+            loss, gradient, statistics = 0.0, dict[str, Any](), dict[str, Any]()
+            for first, stop in pairwise(cuts):
+                net = build_model(model, SHAPE, CLASSES, np.random.default_rng(3), np.float64)
+                net.load(net.params, running)
+                x, labels = batches(np.arange(first, stop), 0, Batcher(SHAPE, np.float64))
+                part_loss, dlogits = softmax_cross_entropy(net.forward(x, training=True), labels)
+                net.backward(dlogits)
+                share = (stop - first) / (cuts[-1] - cuts[0])
+                loss += share * part_loss
+                for total, arrays in ((gradient, net.grads), (statistics, net.buffers)):
+                    for name, array in arrays.items():
+                        total[name] = total.get(name, 0.0) + share * array
+            running = statistics
+            for got, want in ((plain.grads, gradient), (plain.buffers, running)):
+                for name, array in want.items():
+                    np.testing.assert_allclose(got[name], array, rtol=1e-6, atol=1e-9, err_msg=name)
+            assert outcome.loss == pytest.approx(loss, rel=1e-9)
     assert (running["norm1.running_mean"] != 0).any()
 
 
@@ -105,20 +112,20 @@ def test_each_part_drops_other_units() -> None:
     model = ModelSpec(name="contest", filters=4, kernel=3, dropout=0.5)
     batches = Batches()
     batches.images[:], batches.labels[:] = batches.images[0], batches.labels[0]
-    _, made = replicas(model, 2)
-    outcome = made.gradients(np.arange(20), batches, softmax_cross_entropy, observed=True)
+    with at_work(model, 2, batches=batches) as (_, compute):
+        outcome = compute(np.arange(20), True)
     (first, _), (second, _) = outcome.outputs["dense1"]
     assert first != second, "all images are the same, so only dropout differs"
 
 
 def test_a_loss_that_is_not_finite_writes_nothing() -> None:
     model = ModelSpec(name="contest", filters=4, kernel=3, batch_norm="before")
-    plain, made = replicas(model, 2)
-    plain.params["dense1.b"].fill(np.nan)
-    for gradient in plain.grads.values():
-        gradient.fill(7)
-    before = copies(plain.buffers)
-    outcome = made.gradients(np.arange(20), Batches(), softmax_cross_entropy)
+    with at_work(model, 2) as (plain, compute):
+        plain.params["dense1.b"].fill(np.nan)
+        for gradient in plain.grads.values():
+            gradient.fill(7)
+        before = copies(plain.buffers)
+        outcome = compute(np.arange(20), False)
     assert np.isnan(outcome.loss)
     assert all((gradient == 7).all() for gradient in plain.grads.values())
     for name, array in before.items():
@@ -135,7 +142,7 @@ def test_a_batch_smaller_than_the_parts_is_computed_whole() -> None:
 
 @pytest.mark.parametrize("threads", [2, 3, 4])
 @pytest.mark.parametrize("name", ["contest", "vgg_bn", "pyramid"])
-def test_the_number_of_threads_changes_no_bit(
+def test_the_number_of_processes_changes_no_bit(
     tiny_spec: Make, name: str, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(FREE_CORES, "1")
@@ -160,17 +167,17 @@ def test_the_number_of_threads_changes_no_bit(
         }
 
 
-def test_validation_in_threads_has_the_same_figures(
+def test_validation_by_several_has_the_same_figures(
     tiny_spec: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Batches are validated by as many threads as train them."""
+    """Batches are validated by as many processes as train them."""
     monkeypatch.setattr(caches, "INFERENCE_BATCH", 16)
     spec = tiny_spec(measure="macro_f1", train=TrainSpec(epochs=3, batch_size=32, shards=3))
     rows = []
-    for cores in ("1", "3"):
-        monkeypatch.setenv(FREE_CORES, cores)
-        assert caches.threads_of(spec.train) == int(cores)
-        assert caches.threads_of(TrainSpec()) == 1, "what is not cut needs no thread"
+    for count in ("1", "3"):
+        monkeypatch.setenv(FREE_CORES, count)
+        assert caches.cores_of(spec.train) == int(count)
+        assert caches.cores_of(TrainSpec()) == 1, "what is not cut needs one core"
         rows.append({k: v for k, v in train_epoch(spec, None)[1].items() if k != "epoch_s"})
     assert rows[0] == rows[1] and "valid_macro_f1" in rows[0]
 
@@ -202,7 +209,7 @@ def test_parts_draw_streams_of_their_own(tiny_spec: Make) -> None:
     np.testing.assert_array_equal(outputs[0], outputs[2])
 
 
-def test_a_loss_that_is_not_finite_ends_the_epoch_in_every_thread(tiny_spec: Make) -> None:
+def test_a_loss_that_is_not_finite_ends_the_epoch_in_every_process(tiny_spec: Make) -> None:
     spec = tiny_spec(
         train=TrainSpec(epochs=1, batch_size=32, shards=2, threads=2),
         optimizer={"name": "sgd", "lr": 1e30},
@@ -245,31 +252,111 @@ def test_dense_normalisation_needs_two_images_in_each_part(tiny_spec: Make) -> N
         check_spec(tiny_spec(model=model, train=TrainSpec(batch_size=3, shards=2)))
 
 
-def test_a_crew_returns_results_in_order_and_waits_for_all() -> None:
-    crew, seen, together = Crew(3), list[int](), threading.Barrier(3)
+def test_several_processes_answer_in_order() -> None:
+    here = os.getpid()
 
-    def work(thread: int, item: int) -> tuple[int, int, int]:
-        if item < 3:
-            together.wait(60)  # passes only where three threads work at once
-        seen.append(threading.get_ident())
-        return thread, item, item * item
+    def work(item: int) -> tuple[int, int]:
+        return os.getpid(), item * item
 
-    assert crew.run(work, range(7)) == [(i % 3, i, i * i) for i in range(7)]
-    assert len(set(seen)) == 3 and threading.get_ident() in seen
-    assert crew.run(work, []) == []
-    assert crew.run(work, [5]) == [(0, 5, 25)]
+    with beside(work, 3) as run:
+        answers = run(range(7))
+        assert [square for _, square in answers] == [i * i for i in range(7)]
+        by = [pid for pid, _ in answers]
+        assert by[0] == by[3] == by[6] == here and len(set(by)) == 3
+        assert by[1] == by[4] and by[2] == by[5]
+        assert run([]) == []
+        assert run([5]) == [(here, 25)]
+    for pid in set(by) - {here}:
+        assert not is_alive(pid), "they end with the block"
 
-    done = threading.Event()
 
-    def fail(thread: int, item: int) -> None:
-        if item == 0:
-            raise ValueError("the first")
-        done.wait(0.2)
-        seen.append(-1)
+def test_blocks_may_overlap_and_end_in_any_order() -> None:
+    first, second = (beside(lambda item: (os.getpid(), item), 3) for _ in range(2))
+    run, other = first.__enter__(), second.__enter__()
+    for answers in (run([0, 1, 2]), other([0, 1, 2])):
+        assert [item for _, item in answers] == [0, 1, 2]
+    first.__exit__(None, None, None)
+    assert [item for _, item in other([0, 1, 2])] == [0, 1, 2]
+    second.__exit__(None, None, None)
 
-    with pytest.raises(ValueError, match="the first"):
-        crew.run(fail, range(3))
-    assert seen.count(-1) == 2, "no thread works on when the call is over"
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_what_one_writes_to_shared_memory_all_read() -> None:
+    given, answers = shared_copy(np.zeros(2)), shared_copy(np.zeros((2, 2), np.float32))
+
+    def work(row: int) -> None:
+        answers[row] = given + row
+
+    with beside(work, 2) as run:
+        for value in (1.0, 5.0):
+            given[:] = value
+            run([0, 1])
+            assert answers.tolist() == [[value, value], [value + 1, value + 1]]
+    assert shared_copy(np.zeros((0, 3))).shape == (0, 3)
+
+
+@pytest.mark.parametrize(("item", "rule"), [(0, "not 0"), (1, "ValueError: not 1")])
+def test_what_one_raises_is_raised(item: int, rule: str) -> None:
+    def work(number: int) -> int:
+        if number == item:
+            raise ValueError(f"not {number}")
+        return number
+
+    with pytest.raises((ValueError, RuntimeError), match=f"^{rule}$"), beside(work, 2) as run:
+        run([0, 1])
+
+
+def test_a_process_that_is_killed_is_told_of() -> None:
+    with beside(lambda _: os.getpid(), 2) as run:
+        _, other = run([0, 1])
+        os.kill(other, signal.SIGKILL)
+        with pytest.raises(ChildProcessError, match=rf"beside this one, {other}, died"):
+            run([0, 1])
+
+
+def test_others_end_when_the_first_is_killed() -> None:
+    """The first process is one of this test's own; the others have only their pipes to go by."""
+    ours, theirs = os.pipe()
+    first = os.fork()
+    if first == 0:
+        try:
+            with beside(lambda _: os.getpid(), 3) as run:
+                os.write(theirs, ",".join(map(str, run([0, 1, 2])[1:])).encode())
+                signal.pause()
+        finally:
+            os._exit(0)
+    others = [int(pid) for pid in os.read(ours, 100).decode().split(",")]
+    os.close(ours), os.close(theirs)
+    assert all(map(is_alive, others))
+    os.kill(first, signal.SIGKILL)
+    os.waitpid(first, 0)
+    deadline = time.monotonic() + 60
+    while any(map(is_running, others)):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def is_running(pid: int) -> bool:
+    """Tell whether a process is there and not yet ended: who reaps an orphan is the system's
+    choice.
+    """
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_elsewhere_one_process_does_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cores.sys, "platform", "darwin")
+    with beside(lambda item: (os.getpid(), item), 4) as run:
+        assert run([3, 4]) == [(os.getpid(), 3), (os.getpid(), 4)]
 
 
 def test_cores_are_those_that_the_slots_leave(monkeypatch: pytest.MonkeyPatch) -> None:
