@@ -10,7 +10,8 @@ With ``--tables`` samplers are compared on public tables instead, where the pack
 is installed (and torch for Gaussian processes, smac for SMAC).
 
 The curves are recorded once by ``--record NAME --root FOLDER``: a sweep that resumes where it was
-interrupted, written to benchmarks/curves/NAME.csv.
+interrupted, written to benchmarks/curves/NAME.csv; of other data, a study whose leaderboard is a
+prior.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from pathlib import Path
 
 from benchmarks.document import DOCS, command_of, write_section
 from benchmarks.search_parts import tables
-from benchmarks.search_parts.curves import RECORDED, SEEDS, read, record
+from benchmarks.search_parts.curves import PAST, RECORDED, SEEDS, read, record, record_past
 from benchmarks.search_parts.method_page import picture, section
 from benchmarks.search_parts.methods import METHODS, measured
 from benchmarks.search_parts.table_ranks import on_tables, tables_section
@@ -40,7 +41,7 @@ ORDERS = 30
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.search", description=__doc__)
-    parser.add_argument("--record", choices=RECORDED, help="record the curves of a space")
+    parser.add_argument("--record", choices=[*RECORDED, *PAST], help="record curves, or a study")
     parser.add_argument("--root", type=Path, default=Path("outputs"), help="where it sweeps")
     parser.add_argument("--curves", nargs="+", choices=RECORDED, default=["mnist"])
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=[*METHODS])
@@ -52,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--write", action="store_true", help="write docs/SEARCH.md")
     options = parser.parse_args(argv)
     if options.record:
-        print(record(options.record, options.root))
+        made = record_past if options.record in PAST else record
+        print(made(options.record, options.root))
         return 0
     command = command_of("benchmarks.search", sys.argv[1:] if argv is None else argv)
     if options.tables:

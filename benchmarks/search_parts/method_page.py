@@ -12,26 +12,29 @@ from benchmarks.document import markdown_table
 from benchmarks.search_parts.curves import Curves
 from benchmarks.search_parts.replay import CLOSE, Replayed
 
+COLUMNS = ("epochs until found", "share", "trials", "found", "epochs in all", "lacks, points")
+
 
 def figures(runs: Sequence[Replayed], whole: int) -> list[str]:
-    """Return a method's cells: epochs until found and their share, how often, epochs in all, and
-    what the choice at the end lacks, in points.
+    """Return a method's cells: epochs until found and their share, trials until then, how often,
+    epochs in all, and what the choice at the end lacks, in points.
     """
-    until = [run.found for run in runs]
+    until, trials = [run.found for run in runs], [run.trials for run in runs]
     low, middle, high = (float(np.quantile(until, q, method="higher")) for q in (0.25, 0.5, 0.75))
     share = "never" if math.isinf(middle) else f"{middle / whole:.1%}"
     epochs = statistics.median(run.epochs for run in runs)
     lacking = [100 * run.regret for run in runs]
     return [
-        f"{_epochs(middle)} ({_epochs(low)} to {_epochs(high)})",
+        f"{_count(middle)} ({_count(low)} to {_count(high)})",
         share,
+        _count(float(np.quantile(trials, 0.5, method="higher"))),
         f"{sum(map(math.isfinite, until))} of {len(runs)}",
         f"{epochs:.0f}",
         f"{statistics.median(lacking):.3f}",
     ]
 
 
-def _epochs(value: float) -> str:
+def _count(value: float) -> str:
     return "never" if math.isinf(value) else f"{value:.0f}"
 
 
@@ -40,7 +43,15 @@ def section(
 ) -> str:
     """Return the text of one space's section, for trials of so many nets."""
     count, nets, epochs = curves.values.shape
-    head = ["method", "epochs until found", "share", "found", "epochs in all", "lacks, points"]
+    head = [
+        "method",
+        "epochs until found",
+        "share",
+        "trials",
+        "found",
+        "epochs in all",
+        "lacks, points",
+    ]
     rows = [[method, *figures(runs, curves.whole)] for method, runs in found.items()]
     close = np.sum(curves.final >= curves.final.max() - CLOSE)
     spread = float(np.nanmedian(np.nanstd(curves.values[:, :, -1], axis=1, ddof=1)))

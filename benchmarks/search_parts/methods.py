@@ -6,7 +6,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from benchmarks.search_parts.curves import read, settings_of, write_results
+from benchmarks.search_parts.curves import FOLDER, PAST, read, settings_of, write_results
 from benchmarks.search_parts.method_page import figures
 from benchmarks.search_parts.replay import Replay, Replayed
 from pipeline.search.open_study import quiet_optuna
@@ -26,7 +26,8 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     "random, top_k": ("sampler=random", "pruner=top_k"),
 }
 WITH_PRIOR = ("TPE", "TPE, promote", "TPE, top_k")
-PRIORS = {"mnist": "fashion", "fashion": "digits"}  # of whose curves a prior is made
+# of whose leaderboard, or recorded curves, a prior is made
+PRIORS: Mapping[str, tuple[str, ...]] = {"mnist": ("fashion", "digits")}
 
 
 def replay(name: str, words: Sequence[str], prior: Prior | None, order: int) -> Replayed:
@@ -37,33 +38,37 @@ def replay(name: str, words: Sequence[str], prior: Prior | None, order: int) -> 
     return Replay(curves, settings_of(name, *words, trials), order, prior).run()
 
 
-def prior_for(name: str) -> Prior | None:
-    """Return what the curves of another space know of this one; None where none were recorded."""
-    try:
-        other = read(PRIORS[name])
-    except (KeyError, OSError):
-        return None
-    with tempfile.TemporaryDirectory() as folder:
-        file = write_results(other, Path(folder) / f"{other.name}.csv")
-        trials = f"budget.trials={len(read(name).params)}"
-        return read_prior(settings_of(name, f"study.prior=[{file}]", trials), read(name).space)
+def priors_for(name: str) -> dict[str, Prior]:
+    """Return what is known of this space, by the name of the data where it was found out."""
+    trials = f"budget.trials={len(read(name).params)}"
+    found = {}
+    for other in PRIORS.get(name, ()):
+        with tempfile.TemporaryDirectory() as folder:
+            file = FOLDER / f"{other}_leaderboard.csv"
+            if other not in PAST:
+                file = write_results(read(other), Path(folder) / f"{other}.csv")
+            settings = settings_of(name, f"study.prior=[{file}]", trials)
+            found[other] = read_prior(settings, read(name).space)
+    return found
 
 
 def measured(
     name: str, seeds: int, orders: int, methods: Sequence[str]
 ) -> dict[str, list[Replayed]]:
     """Replay all methods with trials of so many nets."""
-    prior = prior_for(name)
     wanted: dict[str, tuple[Sequence[str], Prior | None]] = {
         method: (METHODS[method], None) for method in methods
     }
-    if prior is not None:
-        named = f"with a prior from {PRIORS[name]}"
-        wanted |= {f"{m}, {named}": (METHODS[m], prior) for m in WITH_PRIOR if m in methods}
+    wanted |= {
+        f"{method}, with a prior from {source}": (METHODS[method], known)
+        for source, known in priors_for(name).items()
+        for method in WITH_PRIOR
+        if method in methods
+    }
     found = {}
     with ProcessPoolExecutor() as pool:
-        for method, (words, known) in wanted.items():
-            one = partial(replay, name, (*words, f"study.seeds={seeds}"), known)
+        for method, (words, informed) in wanted.items():
+            one = partial(replay, name, (*words, f"study.seeds={seeds}"), informed)
             found[method] = [*pool.map(one, range(orders))]
             print(f"{name}: {method}: {figures(found[method], read(name).whole)}", flush=True)
     return found

@@ -38,11 +38,12 @@ STATES = {
 
 @dataclass
 class Replayed:
-    """One search: after how many epochs its choice was close to the best for the first time, and
-    at the end of all; infinite where it never was.
+    """One search: after how many epochs, and trials begun, its choice was close to the best for the
+    first time, infinite where it never was; and what it was at the end of all.
     """
 
     found: float = math.inf
+    trials: float = math.inf
     epochs: int = 0
     regret: float = math.inf  # of the choice at the end: mean final accuracy below the best's
     course: list[tuple[int, float]] = field(default_factory=list)  # epochs, regret from then on
@@ -55,6 +56,7 @@ class _Trial:
     configuration: int
     params: Params
     labels: Mapping[str, Any]
+    notes: Mapping[str, Any] = field(default_factory=dict)  # a pruner's, such as its rungs
     state: State = State.RUNNING
     until: int = 0
     scores: dict[int, float] = field(default_factory=dict)
@@ -113,7 +115,11 @@ class Replay:
             study = self._study()
             study.enqueue_trial(trial.params)
         self._trials.append(trial)
-        self._train(trial, None if study is None else self._asked(study))
+        if study is None:
+            self._train(trial)
+            return
+        self._train(trial, self._asked(study))
+        trial.notes = study.get_trials(deepcopy=False)[-1].system_attrs
 
     def _choose(self) -> tuple[int, Mapping[str, Any]]:
         """Return the configuration to try next, and what the sampler noted on its suggestion."""
@@ -156,6 +162,7 @@ class Replay:
             distributions={name: self._distributions[name] for name in trial.params},
             intermediate_values=trial.scores,
             user_attrs=dict(trial.labels),
+            system_attrs=dict(trial.notes),
         )
 
     def _train(self, trial: _Trial, asked: optuna.Trial | None = None) -> None:
@@ -188,6 +195,7 @@ class Replay:
         self._result.course.append((self._result.epochs, self._result.regret))
         if self._result.regret <= CLOSE and math.isinf(self._result.found):
             self._result.found = self._result.epochs
+            self._result.trials = len(self._trials)
 
     def _best(self) -> _Trial | None:
         """Return the best complete trial, else the best of those that are furthest."""

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.search_parts import curves as recorded
 from benchmarks.search_parts.curves import Curves, read, settings_of, write_results
 from benchmarks.search_parts.method_page import figures, section
-from benchmarks.search_parts.methods import prior_for
+from benchmarks.search_parts.methods import priors_for
 from benchmarks.search_parts.replay import Replay, Replayed
 from pipeline.search.past_results import read_past_results
 from pipeline.search.space import Space
@@ -39,7 +38,7 @@ def test_all_in_full_find_the_best_when_they_come_to_it(sampler: str) -> None:
     for order in (0, 2, 4):
         found = run(made(), f"sampler={sampler}", "pruner=none", order=order)
         assert found.epochs == 8 * EPOCHS and found.regret == 0.0
-        assert found.found % EPOCHS == 0, "when the best is complete"
+        assert found.found == EPOCHS * found.trials, "when the best is complete"
         lacking = [regret for _, regret in found.course]
         assert lacking == sorted(lacking, reverse=True)
 
@@ -60,8 +59,15 @@ def test_promotion_trains_the_rungs_shares() -> None:
     assert found.regret == 0.0
 
 
-def test_a_pruner_ends_the_worse_ones() -> None:
-    words = ("pruner=median", "pruner.startup_trials=1", "pruner.warmup_epochs=0")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("pruner=median", "pruner.startup_trials=1", "pruner.warmup_epochs=0"),
+        ("pruner=successive_halving", "pruner.min_epochs=1", "pruner.reduction_factor=2"),
+        ("pruner=hyperband", "pruner.min_epochs=1", "pruner.reduction_factor=2"),
+    ],
+)
+def test_a_pruner_ends_the_worse_ones(words: tuple[str, ...]) -> None:
     found = run(made(), "sampler=random", *words)
     assert found.epochs < 8 * EPOCHS and found.regret == 0.0
 
@@ -110,9 +116,13 @@ def test_the_sampler_gets_the_nearest_that_is_free(monkeypatch: pytest.MonkeyPat
 
 
 def test_figures_and_text_by_hand() -> None:
-    runs = [Replayed(10.0, 40, 0.0), Replayed(20.0, 42, 0.0001), Replayed(math.inf, 44, 0.002)]
-    assert figures(runs, 100) == ["20 (20 to never)", "20.0%", "2 of 3", "42", "0.010"]
-    assert figures(runs[2:], 100)[:2] == ["never (never to never)", "never"]
+    runs = [
+        Replayed(found=10.0, trials=3.0, epochs=40, regret=0.0),
+        Replayed(found=20.0, trials=5.0, epochs=42, regret=0.0001),
+        Replayed(epochs=44, regret=0.002),
+    ]
+    assert figures(runs, 100) == ["20 (20 to never)", "20.0%", "5", "2 of 3", "42", "0.010"]
+    assert figures(runs[2:], 100)[:3] == ["never (never to never)", "never", "never"]
     text = section(made(), 2, {"TPE": runs}, "python -m benchmarks.search")
     assert "8 configurations, 2 nets each, 4 epochs. A trial is 2 nets and reports" in text
     assert ": 32 in all." in text and ": 32 epochs in all." in section(made(), 1, {}, "")
@@ -136,13 +146,16 @@ def test_a_table_is_read_as_it_was_recorded(tmp_path: Path) -> None:
     assert list(curves.final) == [pytest.approx(0.7), -math.inf]
 
 
-def test_curves_of_one_space_are_a_prior_of_another(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_curves_of_one_space_are_a_prior_of_another(tmp_path: Path) -> None:
     file = write_results(read("digits"), tmp_path / "digits.csv")
     mnist = settings_of("mnist", f"study.prior=[{file}]", "budget.trials=150")
     space = Space.parse(dict(mnist.space))
     past = read_past_results(file, mnist.study, space)
     assert len(past.results) == 150 and past.results[0].tried["model"] == "contest"
-    monkeypatch.setattr(recorded, "FOLDER", tmp_path)
-    assert prior_for("mnist") is None, "no curves of Fashion-MNIST there"
+
+
+def test_priors_are_what_other_data_have_taught() -> None:
+    assert priors_for("digits") == {}
+    known = priors_for("mnist")
+    assert known.keys() == {"fashion", "digits"}
+    assert all(prior.first for prior in known.values())
