@@ -61,8 +61,9 @@ def beside(function: Callable[[Item], Result], processes: int) -> Iterator[Run[I
     """
     others: list[_Helper] = []
     try:
-        for _ in range(1, processes if sys.platform == "linux" else 1):
-            others += [_Helper(function)]
+        with contextlib.suppress(OSError):  # no process or pipe more: fewer do the same
+            for _ in range(1, processes if sys.platform == "linux" else 1):
+                others += [_Helper(function)]
         yield partial(_run, function, others)
     finally:
         for helper in others:

@@ -203,18 +203,33 @@ def _old(name: str, tried: Sequence[_Tried], left_out: Sequence[str], space: Spa
     agreed = {key for known, _ in evidence for key in known}
     whole = sum(one.whole for one in tried)
     count = min(whole, max(FEWEST_GOOD, math.ceil(GOOD * len(tried))))
+    places = [*range(count), *_best_of_choices(tried[:whole], count, space)]
     return _Old(
         name=name,
         good=[
-            _Candidate(one.params, f"{name} {one.label}", 1.0 - 0.5 * place / count)
-            for place, one in enumerate(tried[:count])
-            if one.params
+            _Candidate(tried[at].params, f"{name} {tried[at].label}", max(0.5, 1 - at / 2 / count))
+            for at in places
+            if tried[at].params
         ],
         evidence=evidence,
         trials=len(tried),
         agreed=[key for key in space.names if key in agreed],
         left_out=[*left_out],
     )
+
+
+def _best_of_choices(tried: Sequence[_Tried], count: int, space: Space) -> list[int]:
+    """Return the places, from `count` on, of the best with a net, an optimizer or another group
+    that none before it has: which of them is best is what other data tell least.
+    """
+    groups = [parameter.name for parameter in space.parameters if parameter.kind == "group"]
+    seen, found = set[tuple[str, Any]](), []
+    for place, one in enumerate(tried):
+        choices = {(name, one.params[name]) for name in groups if name in one.params}
+        if place >= count and not choices <= seen:
+            found.append(place)
+        seen |= choices
+    return found
 
 
 def _plain(line: Mapping[str, Any]) -> str:

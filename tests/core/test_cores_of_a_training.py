@@ -353,6 +353,22 @@ def is_running(pid: int) -> bool:
         return False
 
 
+def test_fewer_do_where_no_more_can_be_forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    fork, forked = os.fork, list[int]()
+
+    def once() -> int:
+        if forked:
+            raise OSError("no more")
+        forked.append(fork())
+        return forked[0]
+
+    monkeypatch.setattr(cores.os, "fork", once)
+    with beside(lambda item: (os.getpid(), item), 4) as run:
+        answers = run(range(5))
+    assert [item for _, item in answers] == [*range(5)]
+    assert {pid for pid, _ in answers} == {os.getpid(), forked[0]}
+
+
 def test_elsewhere_one_process_does_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cores.sys, "platform", "darwin")
     with beside(lambda item: (os.getpid(), item), 4) as run:

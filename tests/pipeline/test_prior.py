@@ -168,6 +168,24 @@ def test_the_first_are_the_best_spread_over_their_variety(tmp_path: Path) -> Non
     assert [source for _, source in both.first] == ["old t007", "loss t006"]
 
 
+def test_the_best_of_another_optimizer_comes_too(tmp_path: Path) -> None:
+    """Here all of the best quarter have the same; on other data the other one may be better."""
+    point = {"model.filters": 20, "model.dropout": 0.3, "model.init": "he"}
+    good = [
+        ({**point, "optimizer": "adam", "adam.lr": 0.01 + 0.001 * k}, 0.99 - 0.001 * k)
+        for k in range(12)
+    ]
+    rest = [
+        ({**point, "optimizer": "momentum", "momentum.lr": 0.1 + 0.01 * k}, 0.9 - 0.01 * k)
+        for k in range(8)
+    ]
+    leave_study(tmp_path, "old", [*good, *rest])
+    prior = read_prior(asked(tmp_path, "old"), SPACE)
+    sources = [source for _, source in prior.first]
+    assert sources[:2] == ["old t000", "old t012"], "the farthest from the best"
+    assert len(sources) == 6 and all(source <= "old t004" for source in sources[2:])
+
+
 @pytest.mark.parametrize(
     ("line", "value", "mapped"),
     [
