@@ -28,10 +28,10 @@ FOLDER = Path(__file__).parents[1] / "curves"
 CONFIGURATIONS, SEEDS = 150, 3
 RECORDED = {
     "digits": ("data=digits", "train.epochs=10"),
-    "mnist": ("experiment=mnist", "data.train_size=6000"),
+    "mnist": ("experiment=mnist", "data.train_size=6000", "train.epochs=10"),
 }
 # Studies of other data, one net a trial, whose leaderboards a prior is made of.
-PAST = {"fashion": ("experiment=mnist", "data=fashion_mnist", "data.train_size=6000")}
+PAST = {"fashion": ("data=fashion_mnist", *RECORDED["mnist"])}
 PAST_TRIALS = 40
 
 
