@@ -6,16 +6,14 @@ taken, and the study is told its values. One trial trains at a time.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import optuna
 from numpy.typing import NDArray
-from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import TrialState
 
 from benchmarks.search_parts.curves import Curves
 from pipeline.configuration import Config
@@ -55,8 +53,6 @@ class _Trial:
 
     configuration: int
     params: Params
-    labels: Mapping[str, Any]
-    notes: Mapping[str, Any] = field(default_factory=dict)  # a pruner's, such as its rungs
     state: State = State.RUNNING
     until: int = 0
     scores: dict[int, float] = field(default_factory=dict)
@@ -72,15 +68,19 @@ class Replay:
     def __init__(
         self, curves: Curves, config: Config, order: int, prior: Prior | None = None
     ) -> None:
-        self._curves, self._order = curves, order
+        self._curves = curves
         self._seen = _seen(curves, config.study.seeds, order)
         self._rule = rule_of(config.pruner, curves.epochs)
-        self._pruner: BasePruner = make_pruner(config.pruner, curves.epochs)
         self._uniform = config.sampler.name == "random" and prior is None
         sampler: BaseSampler = make_sampler(config.sampler, order, curves.space)
         if prior is not None:
             sampler = PriorSampler(sampler, prior, curves.space, order)
-        self._sampler = sampler
+        self._study = optuna.create_study(
+            study_name=f"order {order}",  # Hyperband draws brackets from it
+            direction="maximize",
+            sampler=sampler,
+            pruner=make_pruner(config.pruner, curves.epochs),
+        )
         self._first = [] if prior is None else [params for params, _ in prior.first]
         self._rng = np.random.default_rng(order)
         self._trials: list[_Trial] = []
@@ -106,84 +106,62 @@ class Replay:
         return self._rule.next_of(table, more=more)
 
     def _begin(self) -> None:
-        configuration, labels = self._choose()
-        params = self._curves.params[configuration]
+        asked, configuration = self._choose()
         until = self._curves.epochs if self._rule is None else self._rule.first
-        trial = _Trial(configuration, dict(params), labels, until=until)
-        study = None
-        if self._rule is None:
-            study = self._study()
-            study.enqueue_trial(trial.params)
+        trial = _Trial(configuration, self._curves.params[configuration], until=until)
         self._trials.append(trial)
-        if study is None:
-            self._train(trial)
-            return
-        self._train(trial, self._asked(study))
-        trial.notes = study.get_trials(deepcopy=False)[-1].system_attrs
+        self._train(trial, asked if self._rule is None else None)
 
-    def _choose(self) -> tuple[int, Mapping[str, Any]]:
-        """Return the configuration to try next, and what the sampler noted on its suggestion."""
+    def _choose(self) -> tuple[optuna.Trial, int]:
+        """Return what was asked for, and the configuration to try next."""
         tried = {trial.configuration for trial in self._trials}
         free = [number for number in range(len(self._curves.params)) if number not in tried]
-        if self._uniform:
-            return int(self._rng.choice(free)), {}
-        study = self._study()
         if len(self._trials) < len(self._first):
-            study.enqueue_trial(self._first[len(self._trials)])
-        asked = self._asked(study)
+            self._study.enqueue_trial(self._first[len(self._trials)])
+        asked = self._study.ask()
+        if self._uniform:
+            return asked, int(self._rng.choice(free))
+        self._curves.space.suggest(asked)
+        params = asked.params
 
         def far(number: int) -> float:
-            return distance(asked.params, self._curves.params[number], self._curves.space)
+            return distance(params, self._curves.params[number], self._curves.space)
 
-        return min(free, key=far), dict(asked.user_attrs)
+        return asked, min(free, key=far)
 
-    def _study(self) -> optuna.Study:
-        study = optuna.create_study(
-            study_name=f"order {self._order}",  # Hyperband draws brackets from it
-            direction="maximize",
-            sampler=self._sampler,
-            pruner=self._pruner,
-        )
-        study.add_trials([self._frozen(trial) for trial in self._trials])
-        return study
-
-    def _asked(self, study: optuna.Study) -> optuna.Trial:
-        trial = study.ask()
-        self._curves.space.suggest(trial)
-        return trial
-
-    def _frozen(self, trial: _Trial) -> FrozenTrial:
-        state = STATES[trial.state]
-        valued = state in (TrialState.COMPLETE, TrialState.PRUNED)
-        return create_trial(
-            state=state,
-            value=trial.scores[max(trial.scores)] if valued else None,
-            params=trial.params,
-            distributions={name: self._distributions[name] for name in trial.params},
-            intermediate_values=trial.scores,
-            user_attrs=dict(trial.labels),
-            system_attrs=dict(trial.notes),
-        )
+    def _tell(self, trial: _Trial) -> None:
+        """Let the study know a trial as it stands: the configuration that was taken, its scores and
+        state. A study has no way back from a told trial, so its record is changed in place.
+        """
+        number = self._trials.index(trial)
+        frozen = self._study.get_trials(deepcopy=False)[number]
+        frozen.params = dict(trial.params)
+        frozen.distributions = {name: self._distributions[name] for name in trial.params}
+        frozen.intermediate_values = dict(trial.scores)
+        frozen.state = STATES[trial.state]
+        valued = frozen.state in (TrialState.COMPLETE, TrialState.PRUNED)
+        frozen.values = [trial.scores[max(trial.scores)]] if valued else None
 
     def _train(self, trial: _Trial, asked: optuna.Trial | None = None) -> None:
-        """Look up epoch by epoch until the trial ends, is pruned or pauses."""
+        """Look up epoch by epoch until the trial ends, is pruned or pauses, and tell of it."""
+        trial.state = self._end_of(trial, asked)
+        self._tell(trial)
+        if trial.state in (State.COMPLETE, State.PAUSED):
+            self._note()
+
+    def _end_of(self, trial: _Trial, asked: optuna.Trial | None) -> State:
         curve = self._seen[trial.configuration]
         for epoch in range(len(trial.scores) + 1, trial.until + 1):
             self._result.epochs += 1
             value = float(curve[epoch - 1])
             if math.isnan(value):
-                trial.state = State.FAIL
-                return
+                return State.FAIL
             trial.scores[epoch] = value
-            pruned = False
             if asked is not None:
                 asked.report(value, epoch)
-                pruned = epoch < self._curves.epochs and asked.should_prune()
-            if pruned:
-                trial.state = State.PRUNED
-                return
-        trial.state = State.COMPLETE if trial.until == self._curves.epochs else State.PAUSED
-        self._note()
+                if epoch < self._curves.epochs and asked.should_prune():
+                    return State.PRUNED
+        return State.COMPLETE if trial.until == self._curves.epochs else State.PAUSED
 
     def _note(self) -> None:
         """Note how good the configuration is that would be chosen now."""
