@@ -85,7 +85,12 @@ def _run(
 class _Helper:
     """A process forked from this one that applies a function to the items that it is given."""
 
+    _here: Connection
+    _pid: int
+
     def __init__(self, function: Callable[[Any], Any]) -> None:
+        if sys.platform == "win32":
+            raise OSError("no process can be forked on this system")
         # A process holds the ends of pipes that were there before it, never of later ones: when the
         # parent is gone, the last one reads the end of its pipe, and after it the one before.
         with _one_at_a_time, warnings.catch_warnings():
@@ -123,6 +128,8 @@ class _Helper:
     def end(self) -> None:
         """End the process at once: nobody asks any more for what it may be doing."""
         self._here.close()
+        if sys.platform == "win32":
+            return
         with contextlib.suppress(ChildProcessError):  # where children are reaped unasked
             if os.waitpid(self._pid, os.WNOHANG) == (0, 0):
                 os.kill(self._pid, signal.SIGKILL)
