@@ -84,14 +84,15 @@ def picture(curves: Curves, found: Mapping[str, Sequence[Replayed]], path: Path)
 
     whole = curves.whole
     spent = np.unique(np.geomspace(5, whole, 80).astype(int))
-    figure, axes = plt.subplots(figsize=(8, 4.2), dpi=90)
+    figure, axes = plt.subplots(figsize=(9, 4.2), dpi=90)
     for number, (method, runs) in enumerate(found.items()):
         lacks = np.median([[100 * _lacking(run, at) for at in spent] for run in runs], axis=0)
         axes.plot(spent / whole, lacks, ("-", "--", ":")[number // 10], linewidth=1.2, label=method)
     axes.set(xscale="log", xlabel="share of all epochs", ylabel="lacks, points")
     axes.set_yscale("symlog", linthresh=0.02)
+    axes.set_ylim(0, 2)  # before anything is complete a choice lacks everything
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=7, frameon=False, loc="upper right")
+    axes.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     figure.tight_layout()
     figure.savefig(path)
     plt.close(figure)
