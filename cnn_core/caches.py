@@ -168,7 +168,10 @@ class TrainingNet:
         its images, in inference mode.
         """
         for batch in inference_batches(indices):
-            yield batch, self.fused.forward(self.batcher(rows_of(images, batch)), training=False)
+            yield batch, self._logits(images, batch)
+
+    def _logits(self, images: Images, batch: Indices) -> Array:
+        return self.fused.forward(self.batcher(rows_of(images, batch)), training=False)
 
     def evaluate(
         self,
@@ -185,7 +188,7 @@ class TrainingNet:
         """
 
         def judge(batch: Indices) -> tuple[float, int, Array | None]:
-            logits = self.fused.forward(self.batcher(rows_of(images, batch)), training=False)
+            logits = self._logits(images, batch)
             loss, _ = softmax_cross_entropy(logits, labels[batch])
             copied = None if kept is None else logits.T.copy()
             return loss * len(batch), correct_count(logits, labels[batch]), copied

@@ -28,9 +28,14 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 Run = Callable[[Sequence[Item]], list[Result]]
 
-_one_at_a_time = threading.Lock()
-
 FREE_CORES = "CNN_FREE_CORES"  # environment variable: the cores that a worker of a sweep may use
+
+
+_one_at_a_time = threading.Lock()  # pipe and process, see _Helper
+
+
+class LostProcess(ChildProcessError):  # noqa: N818 - says what happened
+    """A process that shares the work of this one died."""
 
 
 def free_cores() -> int:
@@ -57,7 +62,7 @@ def beside(function: Callable[[Item], Result], processes: int) -> Iterator[Run[I
     writes to a `shared_copy`. Process p takes the items p, p + P, p + 2 P, ...: which process does
     what follows from the numbers alone, and results come in the order of the items. What the
     function raises is raised here, where another process does it as RuntimeError with its name and
-    text, and ChildProcessError where a process died. Elsewhere than on Linux this process does all.
+    text, and LostProcess where a process died. Elsewhere than on Linux this process does all.
     """
     others: list[_Helper] = []
     try:
@@ -77,9 +82,18 @@ def _run(
     used = others[: max(0, len(items) - 1)]
     for number, helper in enumerate(used, 1):
         helper.give(items[number::processes])
-    shares = [[function(item) for item in items[::processes]]]
-    shares += [helper.results() for helper in used]
+    try:
+        own = [function(item) for item in items[::processes]]
+    finally:  # no answer is left for the next call
+        answers = [helper.answer() for helper in used]
+    shares = [own, *(_results(*answer) for answer in answers)]
     return [shares[at % processes][at // processes] for at in range(len(items))]
+
+
+def _results(raised: str, results: list[Any]) -> list[Any]:
+    if raised:
+        raise RuntimeError(raised)
+    return results
 
 
 class _Helper:
@@ -103,7 +117,7 @@ class _Helper:
         if self._pid:
             return
         try:
-            gc.disable()  # what belongs to the parent is not tidied up here
+            gc.freeze()  # what belongs to the parent is not tidied up here
             self._here.close()
             _serve(function, there)
         finally:
@@ -115,15 +129,13 @@ class _Helper:
         except OSError as error:
             raise self._died() from error
 
-    def results(self) -> list[Any]:
+    def answer(self) -> tuple[str, list[Any]]:
+        """Return what was raised, else "", and the results."""
         try:
             raised, results = self._here.recv()
         except (EOFError, OSError) as error:
             raise self._died() from error
-        if raised:
-            raise RuntimeError(raised)
-        answers: list[Any] = results
-        return answers
+        return raised, results
 
     def end(self) -> None:
         """End the process at once: nobody asks any more for what it may be doing."""
@@ -135,8 +147,8 @@ class _Helper:
                 os.kill(self._pid, signal.SIGKILL)
                 os.waitpid(self._pid, 0)
 
-    def _died(self) -> ChildProcessError:
-        return ChildProcessError(f"a process that trains beside this one, {self._pid}, died")
+    def _died(self) -> LostProcess:
+        return LostProcess(f"a process that trains beside this one, {self._pid}, died")
 
 
 def _serve(function: Callable[[Any], Any], there: Connection) -> None:

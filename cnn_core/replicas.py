@@ -133,16 +133,17 @@ class Replicas:
         for replica in self._replicas:
             replica.fused.reseed(seed, epoch, replica.part)
 
+        if self.shards == 1:
+            whole = self._replicas[0]
+            yield lambda batch, observed: whole.gradients(batch, 1.0, inputs, loss_of, observed)
+            return
+
         def compute(part: Part) -> Outcome:
             number, images, share, observed = part
             replica = self._replicas[number]
-            if self.shards > 1:
-                _copy(self._buffers, replica.fused.buffers)
+            _copy(self._buffers, replica.fused.buffers)
             return replica.gradients(images, share, inputs, loss_of, observed)
 
-        if self.shards == 1:
-            yield lambda batch, observed: compute((0, batch, 1.0, observed))
-            return
         with beside(compute, self.processes) as run:
             yield partial(self._gradients, run)
 

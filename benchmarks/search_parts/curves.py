@@ -76,8 +76,7 @@ def words_of(name: str, root: Path) -> list[str]:
 
 def record(name: str, root: Path) -> Path:
     """Run the sweep and write its curves; return the file. Raises CalledProcessError."""
-    command = [sys.executable, "-m", "pipeline.sweep", *words_of(name, root)]
-    subprocess.run(command, env=measured_environment(1), check=True)
+    _sweep(words_of(name, root))
     return write(name, StudyPaths(root, f"curves_{name}"), FOLDER / f"{name}.csv")
 
 
@@ -90,9 +89,13 @@ def record_past(name: str, root: Path) -> Path:
         *(*PAST[name], "pruner=none", "study.enqueue=[]", f"budget.trials={PAST_TRIALS}"),
         *(f"study.name={study}", f"root={root}", "tracking=none"),
     ]
+    _sweep(words)
+    return shutil.copyfile(root / study / "leaderboard.csv", FOLDER / f"{name}_leaderboard.csv")
+
+
+def _sweep(words: Sequence[str]) -> None:
     command = [sys.executable, "-m", "pipeline.sweep", *words]
     subprocess.run(command, env=measured_environment(1), check=True)
-    return shutil.copyfile(root / study / "leaderboard.csv", FOLDER / f"{name}_leaderboard.csv")
 
 
 def write(name: str, paths: StudyPaths, file: Path) -> Path:

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from cnn_core.cores import LostProcess
+
 Result = TypeVar("Result")
 
 
@@ -34,7 +36,7 @@ def failure(kind: str, text: str) -> SlotError:
     """Return what a call is told of that raised in its worker: a worker whose helpers died has died
     with them (`cnn_core.cores`).
     """
-    return WorkerDied(text) if kind == ChildProcessError.__name__ else CallFailed(kind, text)
+    return WorkerDied(text) if kind == LostProcess.__name__ else CallFailed(kind, text)
 
 
 @dataclass(frozen=True, kw_only=True)

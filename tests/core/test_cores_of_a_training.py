@@ -19,7 +19,7 @@ from cnn_core import caches, cores
 from cnn_core.architectures import build_model
 from cnn_core.axes import Array, Indices, Labels
 from cnn_core.checkpoint import copies
-from cnn_core.cores import FREE_CORES, beside, free_cores, shared_copy
+from cnn_core.cores import FREE_CORES, LostProcess, beside, free_cores, shared_copy
 from cnn_core.data.splits import Batcher
 from cnn_core.errors import InputError
 from cnn_core.fused.fuse import fuse
@@ -313,11 +313,24 @@ def test_what_one_raises_is_raised(item: int, rule: str) -> None:
         run([0, 1])
 
 
+@pytest.mark.parametrize("item", [0, 1])
+def test_after_an_error_no_answer_is_left_for_the_next_call(item: int) -> None:
+    def work(number: int) -> int:
+        if number == item:
+            raise ValueError("a misdeed")
+        return number
+
+    with beside(work, 3) as run:
+        with pytest.raises((ValueError, RuntimeError), match="a misdeed"):
+            run([0, 1, 2])
+        assert run([7, 8, 9]) == [7, 8, 9]
+
+
 def test_a_process_that_is_killed_is_told_of() -> None:
     with beside(lambda _: os.getpid(), 2) as run:
         _, other = run([0, 1])
         os.kill(other, signal.SIGKILL)
-        with pytest.raises(ChildProcessError, match=rf"beside this one, {other}, died"):
+        with pytest.raises(LostProcess, match=rf"beside this one, {other}, died"):
             run([0, 1])
 
 
