@@ -16,9 +16,9 @@ from benchmarks.document import DOCS, add_outputs, bar_chart, finish, markdown_t
 from benchmarks.environment import kernels, restart_unpinned
 from cnn_core.architectures import reference
 from cnn_core.augmentation import AugmentSpec, augment
-from cnn_core.caches import net_of
 from cnn_core.losses import softmax_cross_entropy
 from cnn_core.optimizers import make_optimizer
+from cnn_core.training_net import net_of
 from pipeline.configuration import compose
 
 PRESETS = ("none", "shift", "affine", "hard_digits")

@@ -9,7 +9,6 @@ from functools import partial
 import numpy as np
 
 from cnn_core.averaging import MovingAverage
-from cnn_core.caches import Data, EpochInputs, TrainingNet, cores_of, data_of, net_of
 from cnn_core.checkpoint import TrainState, Weights, copies
 from cnn_core.data.splits import steps_in_epoch
 from cnn_core.layers import Layer
@@ -21,6 +20,8 @@ from cnn_core.replanning import last_step, steps_of_next
 from cnn_core.replicas import Outcome
 from cnn_core.schedules import make_schedule
 from cnn_core.spec import ModelSpec, Spec
+from cnn_core.training_data import Data, EpochInputs, data_of
+from cnn_core.training_net import TrainingNet, cores_of, net_of
 
 Metrics = dict[str, float]
 Row = Mapping[str, float]  # the metrics of an epoch, to read

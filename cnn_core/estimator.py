@@ -15,7 +15,6 @@ from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cnn_core.axes import Array, Indices
-from cnn_core.caches import TrainingNet, data_of, in_memory, net_of
 from cnn_core.checkpoint import TrainState
 from cnn_core.epoch import Metrics
 from cnn_core.estimator_spec import in_own_words, plain, spec_of, split_of_fit
@@ -24,6 +23,8 @@ from cnn_core.losses import softmax
 from cnn_core.net_html import line_of_epoch, net_html
 from cnn_core.spec import Spec, SplitSpec
 from cnn_core.training import fit, selected_weights
+from cnn_core.training_data import data_of, in_memory
+from cnn_core.training_net import TrainingNet, net_of
 
 SEEDS = 2**31 - 1
 

@@ -5,13 +5,14 @@ import numpy as np
 from cnn_core.augmentation import augment
 from cnn_core.averaging import recompute_statistics
 from cnn_core.axes import Array
-from cnn_core.caches import data_of, make_augmentation, net_of
 from cnn_core.checkpoint import TrainState, Weights, copies
 from cnn_core.data.pages import rows_of
 from cnn_core.plugins import require
 from cnn_core.spec import Spec
 from cnn_core.streams import stream
 from cnn_core.training import selected_weights
+from cnn_core.training_data import data_of, make_augmentation
+from cnn_core.training_net import net_of
 
 
 def finished_weights(spec: Spec, state: TrainState, batches: int) -> Weights:

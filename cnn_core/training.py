@@ -10,7 +10,6 @@ import numpy as np
 
 from cnn_core.architectures import build_model
 from cnn_core.axes import Array, Images
-from cnn_core.caches import make_augmentation, net_of
 from cnn_core.checkpoint import TrainState, Weights
 from cnn_core.epoch import Metrics, best_of, epoch_of_net
 from cnn_core.errors import InputError
@@ -23,6 +22,8 @@ from cnn_core.replanning import check_replanned
 from cnn_core.schedules import make_schedule
 from cnn_core.spec import Spec
 from cnn_core.streams import stream
+from cnn_core.training_data import make_augmentation
+from cnn_core.training_net import net_of
 
 __all__ = [
     "TrainState",

@@ -11,7 +11,6 @@ import numpy as np
 
 from cnn_core import training
 from cnn_core.axes import Images
-from cnn_core.caches import Data, data_of, net_of
 from cnn_core.checkpoint import TrainState, Weights, copies
 from cnn_core.errors import InputError
 from cnn_core.fused.fuse import fuse
@@ -22,6 +21,8 @@ from cnn_core.optimizers import make_optimizer
 from cnn_core.plugins import own_operations
 from cnn_core.repeats import nets_of
 from cnn_core.spec import Spec
+from cnn_core.training_data import Data, data_of
+from cnn_core.training_net import net_of
 from pipeline.bundle.writing import Assembled
 from pipeline.configuration import override
 from pipeline.ensemble.assemble import best_net, loaded, single_net, spec_in

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_core.axes import Images, Labels
-from cnn_core.caches import data_of
 from cnn_core.checkpoint import Weights, load_weights
 from cnn_core.repeats import nets_of
 from cnn_core.spec import Spec
 from cnn_core.training import predict_proba
+from cnn_core.training_data import data_of
 from pipeline.configuration import compose, spec_of
 from pipeline.data import prepare
 from pipeline.files import TrialPaths

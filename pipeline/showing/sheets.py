@@ -7,10 +7,10 @@ import numpy as np
 
 from cnn_core.augmentation import augment
 from cnn_core.axes import Array, Images
-from cnn_core.caches import make_augmentation
 from cnn_core.data.prepared import open_prepared
 from cnn_core.layers import MomentNormalization
 from cnn_core.streams import stream
+from cnn_core.training_data import make_augmentation
 from pipeline.configuration import Config
 from pipeline.data import prepare
 from pipeline.files import writable_file, writable_folder

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from cnn_core.caches import data_of
 from cnn_core.epoch import alike, best_of
 from cnn_core.spec import ModelSpec, Spec
 from cnn_core.train_spec import TrainSpec
 from cnn_core.training import fit, objective, predict_proba, selected_weights, train_epoch
+from cnn_core.training_data import data_of
 
 Make = Callable[..., Spec]
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnn_core import caches, cores
+from cnn_core import cores, training_data, training_net
 from cnn_core.architectures import build_model
 from cnn_core.axes import Array, Indices, Labels
 from cnn_core.checkpoint import copies
@@ -171,13 +171,13 @@ def test_validation_by_several_has_the_same_figures(
     tiny_spec: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Batches are validated by as many processes as train them."""
-    monkeypatch.setattr(caches, "INFERENCE_BATCH", 16)
+    monkeypatch.setattr(training_net, "INFERENCE_BATCH", 16)
     spec = tiny_spec(measure="macro_f1", train=TrainSpec(epochs=3, batch_size=32, shards=3))
     rows = []
     for count in ("1", "3"):
         monkeypatch.setenv(FREE_CORES, count)
-        assert caches.cores_of(spec.train) == int(count)
-        assert caches.cores_of(TrainSpec()) == 1, "what is not cut needs one core"
+        assert training_net.cores_of(spec.train) == int(count)
+        assert training_net.cores_of(TrainSpec()) == 1, "what is not cut needs one core"
         rows.append({k: v for k, v in train_epoch(spec, None)[1].items() if k != "epoch_s"})
     assert rows[0] == rows[1] and "valid_macro_f1" in rows[0]
 
@@ -195,7 +195,7 @@ def test_a_training_in_parts_goes_on_to_the_same_bits(tiny_spec: Make) -> None:
 def test_parts_draw_streams_of_their_own(tiny_spec: Make) -> None:
     """Equal images in both parts of a batch are dropped and moved differently."""
     spec = tiny_spec(train=TrainSpec(epochs=1, batch_size=32, shards=2), augment={"rotate": 20.0})
-    inputs = caches.EpochInputs(spec, caches.data_of(spec.data), 0)
+    inputs = training_data.EpochInputs(spec, training_data.data_of(spec.data), 0)
     batcher = Batcher(SHAPE)
     chosen = np.arange(16)
     first, second = (inputs(chosen, part, batcher)[0].copy() for part in (0, 1))

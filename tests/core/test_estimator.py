@@ -324,13 +324,13 @@ def test_a_fit_that_fails_leaves_no_older_net(digits: tuple[Any, Any]) -> None:
 
 
 def test_nothing_of_the_data_stays_behind(digits: tuple[Any, Any]) -> None:
-    from cnn_core import caches
+    from cnn_core import training_data
 
     X, y = digits
     with pytest.raises(ValueError, match="dropout"):
         quick(dropout=2.0).fit(X, y)
     assert len(pickle.dumps(quick(epochs=1).fit(X, y))) < 200_000
-    assert caches._held == {}
+    assert training_data._held == {}
 
 
 def test_a_name_a_choice_and_a_scale_that_would_do_nothing_are_refused(

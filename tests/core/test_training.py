@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import cnn_core
-from cnn_core import caches
+from cnn_core import training_net
 from cnn_core.data.prepared import open_prepared
 from cnn_core.data.splits import split_of
 from cnn_core.spec import ModelSpec, Spec
@@ -71,7 +71,7 @@ def test_an_epoch_is_a_pure_function(tiny_spec: Make, setting: str) -> None:
     train_epoch(replace(spec, seed=(99,)), None)
     again, metrics_again = train_epoch(spec, first)
     assert_same_bits(again, second)
-    caches._kept.nets.clear()
+    training_net._kept.nets.clear()
     split_of.cache_clear()
     open_prepared.cache_clear()
     anew, _ = train_epoch(spec, frozen)
@@ -86,7 +86,7 @@ def test_two_states_of_one_net_do_not_share_arrays(tiny_spec: Make) -> None:
     first, _ = train_epoch(spec, None)
     second, _ = train_epoch(spec, first)
     held = list(arrays_of(second).values())
-    live = list(caches.net_of(spec.model, (1, 8, 8), 10).plain.params.values())
+    live = list(training_net.net_of(spec.model, (1, 8, 8), 10).plain.params.values())
     assert not any(
         np.shares_memory(a, b) for a in held for b in [*arrays_of(first).values(), *live]
     )

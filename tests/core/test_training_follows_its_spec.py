@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnn_core import caches
+from cnn_core import training_data, training_net
 from cnn_core.architectures import ARCHITECTURES, reference
 from cnn_core.data.prepared import write_prepared
 from cnn_core.errors import InputError
@@ -73,7 +73,7 @@ def test_metrics_are_those_of_the_state(tiny_spec: Make) -> None:
     for select in ("last", "average"):
         spec = tiny_spec(train=TrainSpec(epochs=2, batch_size=32, eval_size=50, select=select))
         state, metrics = train_epoch(spec, None)
-        data = caches.data_of(spec.data)
+        data = training_data.data_of(spec.data)
         chosen = data.evaluation(data.valid, 50, spec.data.split_seed)
         probabilities = predict_proba(
             spec, *selected_weights(spec, state), data.valid_images[chosen]
@@ -99,7 +99,11 @@ def test_the_moving_average_is_worked_out_by_hand(tiny_spec: Make) -> None:
     spec = tiny_spec(
         train=TrainSpec(epochs=3, batch_size=200, select="average", average_decay=0.25)
     )
-    start = caches.TrainingNet(spec.model, (1, 8, 8), 10, spec.seed).plain.params["dense1.W"].copy()
+    start = (
+        training_net.TrainingNet(spec.model, (1, 8, 8), 10, spec.seed)
+        .plain.params["dense1.W"]
+        .copy()
+    )
     first, _ = train_epoch(spec, None)
     second, _ = train_epoch(spec, first)
     assert first.average is not None and second.average is not None
@@ -182,10 +186,10 @@ def test_steps_and_learning_rates(tiny_spec: Make) -> None:
 
 def test_each_epoch_has_an_order_and_changes_of_its_own(tiny_spec: Make) -> None:
     spec = tiny_spec(augment={"shift": 0.2})
-    data, net = caches.data_of(spec.data), caches.net_of(spec.model, (1, 8, 8), 10)
+    data, net = training_data.data_of(spec.data), training_net.net_of(spec.model, (1, 8, 8), 10)
 
     def first_batch(epoch: int, **changes: Any) -> tuple[Any, Any]:
-        inputs = caches.EpochInputs(replace(spec, **changes), data, epoch)
+        inputs = training_data.EpochInputs(replace(spec, **changes), data, epoch)
         x, labels = inputs(next(inputs.batches(7)), 0, net.batcher)
         return x.copy(), labels.copy()
 
@@ -207,7 +211,7 @@ def test_penalties_clipping_and_smoothing_change_the_training(tiny_spec: Make) -
         train=TrainSpec(epochs=3, batch_size=32, clip_norm=1e-3),
         optimizer={"name": "sgd", "lr": 1.0},
     )
-    start = caches.TrainingNet(clipped.model, (1, 8, 8), 10, clipped.seed).plain.params
+    start = training_net.TrainingNet(clipped.model, (1, 8, 8), 10, clipped.seed).plain.params
     state, metrics = train_epoch(clipped, None)
     assert (
         0 < max(float(np.abs(state.params[name] - p).max()) for name, p in start.items()) < 7 * 1e-3

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnn_core.caches import data_of
 from cnn_core.data.prepared import open_prepared
 from cnn_core.data.splits import reserved, split
+from cnn_core.training_data import data_of
 from pipeline.configuration import compose, spec_of
 from pipeline.data import prepare, proxy
 from pipeline.data.proxy import (
