@@ -35,6 +35,9 @@ class PashaSettings(HalvingSettings):
 class TopKSettings(PrunerSettings):
     look: int = setting(1, "epochs that every trial trains", low=1)
     keep: int = setting(3, "best trials that then train to the end", low=1)
+    halvings: int = setting(
+        0, "steps in which they are chosen, after twice as many epochs each", low=0, high=10
+    )
 
 
 @dataclass

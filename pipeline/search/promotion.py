@@ -6,7 +6,7 @@ mode with those of a round's beginning, a benchmark with recorded curves.
 
 `AsyncHalving`: Li et al., A System for Massively Parallel Hyperparameter Tuning, 2020 (ASHA).
 `GrowingHalving`: Bohdal et al., PASHA, arXiv 2207.06940. `TopKept`: one look at every trial, then
-the best to the end (arXiv 2307.15422, 2404.04111).
+the best to the end (arXiv 2307.15422, 2404.04111), in one step or in several.
 """
 
 import itertools
@@ -183,15 +183,30 @@ class GrowingHalving(AsyncHalving):
 class TopKept:
     """Every trial trains `look` epochs; then the best `keep` of them train to the end, the best
     first.
+
+    With `halvings` H they are chosen in steps, which wait for all: the best ``keep * 2 ** H`` go on
+    to epoch ``2 * look``, half of these to ``4 * look``, and so on (successive halving, Jamieson
+    and Talwalkar 2016).
     """
 
     look: int
     keep: int
     epochs: int
+    halvings: int = 0
 
     @property
     def first(self) -> int:
         return min(self.look, self.epochs)
+
+    @property
+    def steps(self) -> Sequence[tuple[int, int, int]]:
+        """From which epoch to which how many trials go on; the last step ends with them."""
+        rungs = [self.first * 2**k for k in range(self.halvings + 1)]
+        rungs = [rung for rung in rungs if rung < self.epochs]
+        return [
+            (rung, following, self.keep * 2 ** (len(rungs) - 1 - k))
+            for k, (rung, following) in enumerate(itertools.pairwise([*rungs, self.epochs]))
+        ]
 
     def next_of(self, table: Table, *, more: bool) -> Promotion | Turn:
         looking = any(
@@ -199,15 +214,23 @@ class TopKept:
         )
         if not (more or looking):
             gone = (State.FAIL, State.PRUNED)
-            order = [n for n in ranking(table, self.first) if table[n].state not in gone]
-            for number in order[: self.keep]:
-                if table[number].state == State.PAUSED and table[number].epoch >= self.first:
-                    return Promotion(number, self.epochs)
+            left = {number: trial for number, trial in table.items() if trial.state not in gone}
+            for rung, following, count in self.steps:
+                chosen = [*ranking(left, rung)][:count]
+                left = {number: left[number] for number in chosen}
+                behind = [n for n, trial in left.items() if trial.epoch < following]
+                for number in behind:
+                    if left[number].state == State.PAUSED:
+                        return Promotion(number, following)
+                if any(left[number].state == State.RUNNING for number in behind):
+                    return Turn.WAIT
         return _otherwise(self, table, more=more)
 
     def share(self, trials: int) -> float:
-        kept = min(self.keep, trials) / trials
-        return (self.first + kept * (self.epochs - self.first)) / self.epochs
+        trained = trials * self.first
+        for rung, following, count in self.steps:
+            trained += min(count, trials) * (following - rung)
+        return trained / (trials * self.epochs)
 
 
 def ranking(table: Table, epoch: int) -> dict[int, float]:
@@ -265,7 +288,7 @@ def _otherwise(rule: PromotionRule, table: Table, *, more: bool) -> Promotion | 
 RULES: dict[str, Callable[[Any, int], PromotionRule]] = {
     "promote": lambda s, epochs: AsyncHalving(s.min_epochs, s.reduction_factor, epochs),
     "pasha": lambda s, epochs: GrowingHalving(s.min_epochs, s.reduction_factor, epochs, s.epsilon),
-    "top_k": lambda s, epochs: TopKept(s.look, s.keep, epochs),
+    "top_k": lambda s, epochs: TopKept(s.look, s.keep, epochs, s.halvings),
 }
 
 

@@ -161,18 +161,49 @@ def test_top_k_looks_at_everything_and_then_trains_the_best() -> None:
     assert rule.next_of(numbered(*four), more=False) == Promotion(3, 9), "the next best steps in"
 
 
+def test_the_best_are_chosen_in_steps_that_wait_for_all() -> None:
+    rule = TopKept(look=1, keep=1, epochs=9, halvings=2)
+    assert list(rule.steps) == [(1, 2, 4), (2, 4, 2), (4, 9, 1)]
+    six = [paused(score) for score in (0.1, 0.6, 0.5, 0.4, 0.3, 0.2)]
+    assert rule.next_of(numbered(*six), more=True) == Turn.START
+    for number in (1, 2, 3, 4):
+        assert rule.next_of(numbered(*six), more=False) == Promotion(number, 2)
+        six[number] = so_far("RUNNING", 0.5, until=2)
+    assert rule.next_of(numbered(*six), more=False) == Turn.WAIT
+    six[1:4] = [paused(0.6, 0.1), paused(0.5, 0.7), paused(0.4, 0.8)]
+    assert rule.next_of(numbered(*six), more=False) == Turn.WAIT, "for trial 4"
+    six[4] = paused(0.3, 0.2)
+    assert rule.next_of(numbered(*six), more=False) == Promotion(3, 4)
+    six[3] = so_far("FAIL", 0.4, 0.8, until=4)
+    assert rule.next_of(numbered(*six), more=False) == Promotion(5, 2), "a place is free again"
+    six[5] = paused(0.2, 0.1)
+    assert rule.next_of(numbered(*six), more=False) == Promotion(2, 4)
+    six[2] = paused(0.5, 0.7, 0.7, 0.7)
+    assert rule.next_of(numbered(*six), more=False) == Promotion(4, 4)
+    six[4] = paused(0.3, 0.2, 0.8, 0.9)
+    assert rule.next_of(numbered(*six), more=False) == Promotion(4, 9)
+    six[4] = so_far("COMPLETE", 0.3, 0.2, 0.8, *[0.9] * 6)
+    assert rule.next_of(numbered(*six), more=False) == Turn.NOTHING
+    short = TopKept(look=2, keep=3, epochs=7, halvings=5)
+    assert list(short.steps) == [(2, 4, 6), (4, 7, 3)], "no step behind the end"
+    assert list(TopKept(look=4, keep=3, epochs=4, halvings=1).steps) == []
+
+
 def test_shares_of_the_planned_epochs() -> None:
     assert ASHA.share(9) == pytest.approx((9 * 1 + 3 * 2 + 1 * 6) / 81)
     assert ASHA.share(2) == pytest.approx((2 * 1 + 8) / 18), "the best of two goes on to the end"
     assert GrowingHalving(1, 3, 27).share(9) == pytest.approx((9 * 1 + 3 * 2 + 24) / 243)
     assert TopKept(1, 3, 30).share(20) == pytest.approx((20 + 3 * 29) / 600)
     assert TopKept(1, 30, 30).share(20) == 1.0
+    assert TopKept(1, 2, 10, 2).share(30) == pytest.approx((30 + 8 * 1 + 4 * 2 + 2 * 6) / 300)
 
 
 RULES = st.one_of(
     st.builds(AsyncHalving, st.integers(1, 4), st.integers(2, 4), st.integers(1, 20)),
     st.builds(GrowingHalving, st.integers(1, 4), st.integers(2, 4), st.integers(1, 20)),
-    st.builds(TopKept, st.integers(1, 4), st.integers(1, 4), st.integers(1, 20)),
+    st.builds(
+        TopKept, st.integers(1, 4), st.integers(1, 4), st.integers(1, 20), st.integers(0, 4)
+    ),
 )
 
 
