@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from cnn_core.field_checks import make_named
+from cnn_core.optimizers.muon import Muon
 from cnn_core.optimizers.optimizer import Optimizer, is_weight
 from cnn_core.optimizers.updates import (
     SGD,
@@ -24,6 +25,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "adadelta": AdaDelta,
     "adam": Adam,
     "adamw": AdamW,
+    "muon": Muon,
 }
 
 __all__ = ["OPTIMIZERS", "Optimizer", "is_weight", "make_optimizer"]

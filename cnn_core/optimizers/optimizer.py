@@ -26,6 +26,27 @@ def is_weight(name: str) -> bool:
     return name.rpartition(".")[2] == "W"
 
 
+def paired(
+    params: Mapping[str, Array], grads: Mapping[str, Array]
+) -> dict[str, tuple[Array, Array]]:
+    """Return parameters with their gradients, contiguous and of one shape; raise ValueError where
+    names or shapes differ.
+    """
+    if params.keys() != grads.keys():
+        raise ValueError(
+            f"optimizer: parameters {list(params)} and gradients {list(grads)} must have the "
+            "same names"
+        )
+    for name, p in params.items():
+        g = grads[name]
+        if p.shape != g.shape or not (p.flags.c_contiguous and g.flags.c_contiguous):
+            raise ValueError(
+                f"optimizer: {name} {p.shape} and its gradient {g.shape} must be contiguous and of "
+                "one shape"
+            )
+    return {name: (p, grads[name]) for name, p in params.items()}
+
+
 def learning_rate(default: float) -> Any:
     """Return the field `lr`, whose default depends on the optimizer."""
     return setting(default, "learning rate", above=0)
@@ -80,12 +101,7 @@ class Optimizer:
         self, params: Mapping[str, Array], grads: Mapping[str, Array], factor: float = 1.0
     ) -> None:
         """Take one step of learning rate ``lr * factor`` (the schedule's factor), in place."""
-        arrays = [(p, grads[name]) for name, p in params.items() if name in grads]
-        if len(arrays) != len(params) or len(grads) != len(params):
-            raise ValueError(
-                f"optimizer: parameters {list(params)} and gradients {list(grads)} must have the "
-                "same names"
-            )
+        arrays = [*paired(params, grads).values()]
         if len(arrays) != len(self._bound) or any(
             p is not q or g is not h for (p, g), (q, h) in zip(arrays, self._bound, strict=True)
         ):
@@ -103,15 +119,6 @@ class Optimizer:
         self._blocks = []
         work: tuple[Array, Array] | None = None
         for name, p in params.items():
-            if (
-                p.shape != grads[name].shape
-                or not p.flags.c_contiguous
-                or not grads[name].flags.c_contiguous
-            ):
-                raise ValueError(
-                    f"optimizer: {name} {p.shape} and its gradient {grads[name].shape} must be "
-                    "contiguous and of one shape"
-                )
             if name not in self._states:
                 self._states[name] = self.init_one(p)
             if work is None or work[0].dtype != p.dtype:

@@ -68,7 +68,10 @@ HAND: dict[str, tuple[dict[str, Any], float]] = {
         _adam(1, 0.8, 0.9, 0.1, 1e-2, True),
     ),
     "adamw": ({"lr": 0.1, "weight_decay": 0.0}, _adam(1, 0.9, 0.999, 0.1, 1e-8, True)),
+    # what is no matrix moves as with adamw
+    "muon": ({"adam_lr": 0.1}, _adam(1, 0.9, 0.999, 0.1, 1e-8, True)),
 }
+RATE_OF = {"muon": "adam_lr"}  # of a parameter that is no matrix
 # A rate at which each walks to the bottom of a narrow parabola within 400 steps.
 PARABOLA = {
     "sgd": 0.15,
@@ -79,6 +82,7 @@ PARABOLA = {
     "adadelta": 30.0,
     "adam": 0.1,
     "adamw": 0.1,
+    "muon": 0.1,
 }
 
 
@@ -131,7 +135,11 @@ def test_adamw_decays_weights_and_nothing_else() -> None:
 
 
 def maker(name: str) -> Callable[..., Optimizer]:
-    return lambda **given: make_optimizer({"name": name, **given})
+    def make(**given: float) -> Optimizer:
+        rate = {RATE_OF.get(name, "lr"): given.pop("lr")} if "lr" in given else {}
+        return make_optimizer({"name": name, **rate, **given})
+
+    return make
 
 
 @pytest.mark.parametrize("name", PARABOLA)
