@@ -12,8 +12,8 @@ from numpy.typing import DTypeLike
 from cnn_core.axes import Shape
 from cnn_core.errors import InputError
 from cnn_core.kernels.window import Padding
-from cnn_core.layer_groups import convolution, head, pooled
-from cnn_core.layers import Layer, MomentNormalization, Scaling
+from cnn_core.layer_groups import ACTIVATIONS, convolution, head, pooled
+from cnn_core.layers import Layer, MomentNormalization, Scaling, Whitening
 from cnn_core.low_rank import compress
 from cnn_core.model import Sequential
 from cnn_core.pyramid import pyramid
@@ -173,12 +173,18 @@ def build_model(
             f"{tuple(image_shape)} and {classes}"
         )
     before: list[Layer] = []
+    seen: Shape = image_shape
     if spec.frame != "none":
         before.append(MomentNormalization(spec.frame, spec.frame_jitter, spec.frame_beside))
     if spec.input_scale != 1:
         before.append(Scaling(spec.input_scale))
-    model = Sequential([*before, *ARCHITECTURES[spec.name](spec, classes, image_shape)])
     try:
+        if spec.whiten:
+            first = Whitening(spec.whiten_filters, spec.whiten, spec.whiten_stride)
+            before += [first, ACTIVATIONS[spec.activation]()]
+            for layer in before:
+                seen = layer.build(seen, rng)
+        model = Sequential([*before, *ARCHITECTURES[spec.name](spec, classes, seen)])
         model.build(image_shape, rng, dtype)
         return model if spec.rank is None else compress(model, spec.rank)
     except InputError as error:

@@ -53,6 +53,7 @@ def epoch_of_net(spec: Spec, state: TrainState | None) -> tuple[TrainState, Metr
     )
     optimizer = make_optimizer(spec.optimizer)
     if state is None:
+        net.plain.adapt(data.sample())
         state = TrainState(0, 0, copies(net.plain.params), copies(net.plain.buffers), {})
     else:
         net.plain.load(state.params, state.buffers)

@@ -83,12 +83,30 @@ def he(rng: Generator, shape: Shape, fans: Fans) -> Array:
     return math.sqrt(2.0 / fans.fan_in) * rng.standard_normal(shape)
 
 
+def dirac(rng: Generator, shape: Shape, fans: Fans) -> Array:
+    """Draw as `he`; then of a convolution's filters, (F, C, KH, KW), the first min(F, C) pass one
+    channel on as it is: 1 in the middle of the kernel, or at its end for even sides, and 0
+    elsewhere.
+
+    So a deep net begins near the identity. Source: Zagoruyko and Komodakis, DiracNets (2017); in
+    this form, beside random filters, in the fastest published trainings on CIFAR-10 (2024).
+    """
+    W = he(rng, shape, fans)
+    if len(shape) == 4:
+        filters, channels, rows, columns = shape
+        for k in range(min(filters, channels)):
+            W[k] = 0
+            W[k, k, rows // 2, columns // 2] = 1
+    return W
+
+
 INITIALIZERS: dict[str, Initializer] = {
     "zeros": zeros,
     "normal": normal(0.01),
     "xavier": xavier,
     "glorot": glorot,
     "he": he,
+    "dirac": dirac,
 }
 
 

@@ -90,6 +90,17 @@ class Sequential:
             learned_before = layer.name if layer.params else learned_before
         self._inference = None
 
+    def adapt(self, x: Array) -> None:
+        """Let every layer take from a sample of training inputs (C, H, W, N) what it does not
+        learn, in order; layers behind the last that does are not computed.
+        """
+        adapting = [
+            k for k, layer in enumerate(self.layers) if type(layer).adapt is not Layer.adapt
+        ]
+        for layer in self.layers[: max(adapting, default=-1) + 1]:
+            layer.adapt(x)
+            x = layer.forward(x, training=False)
+
     def inference_copy(self) -> "Sequential":
         """Return a copy that predicts while the net is trained: parameters and statistics are
         shared, working memory is not.

@@ -101,6 +101,12 @@ class Replicas:
         self, plain: Sequential, fused: Sequential, batcher: Batcher, shards: int, processes: int
     ) -> None:
         self._plain, self.shards, self.processes = plain, shards, processes
+        self._moving = {
+            f"{layer.name}.{key}": array
+            for layer in plain.layers
+            if layer.moves_buffers
+            for key, array in layer.buffers.items()
+        }
         if shards == 1:
             self._replicas = [Replica(fused, batcher, 0)]
             return
@@ -158,7 +164,7 @@ class Replicas:
         if math.isfinite(whole.loss):
             used = [replica.fused for replica in self._replicas[: len(parts)]]
             _add_up(self._plain.grads, [net.grads for net in used])
-            _average(self._plain.buffers, [net.buffers for net in used], shares)
+            _average(self._moving, [net.buffers for net in used], shares)
         return whole
 
 

@@ -109,6 +109,14 @@ class ModelSpec:
     input_scale: float = setting(
         1.0, "pixels, from 0 to 1, are multiplied by this; 255: not scaled", above=0
     )
+    whiten: int = setting(
+        0,
+        "side of the kernels of a first layer that is not learned: they whiten patches of training "
+        "images; 0: none",
+        low=0,
+    )
+    whiten_filters: int = setting(16, "its filters, in pairs of opposite sign", low=2)
+    whiten_stride: int = setting(1, "its stride", low=1)
     depth: int = setting(2, "convolutions in each stage of pyramid", low=1, high=6)
     hidden: tuple[int, ...] = setting((), "units of the dense layers before the last", low=1)
     activation: str = setting(
@@ -117,7 +125,9 @@ class ModelSpec:
         choices=ACTIVATION_WORDS,
     )
     init: str = setting(
-        "he", "how weights are drawn", choices=("zeros", "normal", "xavier", "glorot", "he")
+        "he",
+        "how weights are drawn",
+        choices=("zeros", "normal", "xavier", "glorot", "he", "dirac"),
     )
     init_std: float = setting(0.01, "standard deviation for init=normal", low=0)
     dropout: float = setting(0.0, "share of units dropped in training", low=0, below=1)
@@ -163,7 +173,16 @@ class RegularizerSpec:
 ADDED: Mapping[str, Mapping[str, Scalar | tuple[()]]] = {
     "": {"measure": "accuracy", "top_k": 5, "seeds": 1, "folds": None, "plugins": ()},
     "data": {"train_choice": "stratified"},
-    "model": {"depth": 2, "pool_p": None, "padding": None, "rank": None, "input_scale": 1.0},
+    "model": {
+        "depth": 2,
+        "pool_p": None,
+        "padding": None,
+        "rank": None,
+        "input_scale": 1.0,
+        "whiten": 0,
+        "whiten_filters": 16,
+        "whiten_stride": 1,
+    },
     "augment": {"flip": 0.0, "colour": 0.0},
     "train": {"class_weights": "none", "replanned": (), "full_rank_epochs": 0, "shards": 1},
 }

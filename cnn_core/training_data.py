@@ -2,6 +2,7 @@
 says so.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -20,6 +21,8 @@ from cnn_core.data.splits import Batcher, epoch_batches, split, split_of, subset
 from cnn_core.errors import InputError
 from cnn_core.spec import DataSpec, Scalar, Spec, SplitSpec
 from cnn_core.streams import stream
+
+SAMPLE_IMAGES, SAMPLE_VALUES = 2000, 1 << 22
 
 
 def make_augmentation(settings: Mapping[str, Scalar]) -> AugmentSpec:
@@ -48,6 +51,15 @@ class Data:
     @property
     def labels(self) -> Labels:
         return self.prepared.labels
+
+    def sample(self) -> Array:
+        """Return training images, evenly spread and as many as fit the limits, as the net takes
+        them, (C, H, W, N): what is taken from images before training is taken from these.
+        """
+        shape = self.prepared.image_shape
+        most = max(1, min(SAMPLE_IMAGES, SAMPLE_VALUES // math.prod(shape)))
+        chosen = self.train[:: -(-len(self.train) // most)]
+        return Batcher(shape)(rows_of(self.prepared.images, chosen))
 
     def evaluation(self, indices: Indices, size: int | None, seed: int) -> Indices:
         """Return a stratified sample of `size` of the indices, the same in every epoch; None

@@ -34,6 +34,7 @@ def build(case: Case, rng: Generator, dtype: type = np.float64) -> Layer:
         f"build must return the shape {case.out_shape} and keep it as out_shape, got {built} and "
         f"{layer.out_shape}",
     )
+    layer.adapt(images(case, default_rng(7), 32, dtype))
     for value in layer.params.values():
         value += 0.3 * rng.standard_normal(value.shape).astype(dtype)
     return layer
@@ -85,8 +86,9 @@ def float32_agrees_with_float64(case: Case) -> None:
     double = build(case, rng)
     single = case.make()
     single.build(case.in_shape, rng, np.float32)
-    for key, value in double.params.items():
-        single.params[key][...] = value
+    for own, others in ((single.params, double.params), (single.buffers, double.buffers)):
+        for key, value in others.items():
+            own[key][...] = value
     x, dy = images(case, rng), rng.standard_normal((*case.out_shape, 4))
     for training in (True, False):
         y = run(single, x.astype(np.float32), training=training)

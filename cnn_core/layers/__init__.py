@@ -9,6 +9,7 @@ from cnn_core.layers.moment_normalization import MomentNormalization
 from cnn_core.layers.normalization import BatchNormalization
 from cnn_core.layers.pooling import AveragePooling, GlobalAveragePooling, LpPooling, MaxPooling
 from cnn_core.layers.scaling import Scaling
+from cnn_core.layers.whitening import Whitening
 
 LAYERS: dict[str, type[Layer]] = {
     layer.kind: layer
@@ -24,6 +25,7 @@ LAYERS: dict[str, type[Layer]] = {
         BatchNormalization,
         MomentNormalization,
         Scaling,
+        Whitening,
         ReLU,
         LeakyReLU,
         Sigmoid,
@@ -58,4 +60,5 @@ __all__ = [
     "Scaling",
     "Sigmoid",
     "Tanh",
+    "Whitening",
 ]

@@ -130,6 +130,7 @@ class Layer:
     kind = "layer"  # the word shown in summary()
     operation = ""  # the name of its operation at inference; empty: its kind
     onnx_operator = ""  # ONNX's name, where one node without attributes does it
+    moves_buffers = True  # False: training leaves them as `adapt` has made them
     differentiable = True  # False: no backward, so no layer before it may have parameters
 
     def __init__(self) -> None:
@@ -204,6 +205,11 @@ class Layer:
         made = copy.copy(self)
         made._workspace = Workspace()
         return made
+
+    def adapt(self, x: Array) -> None:
+        """Take from a sample of training inputs (C, H, W, N), before the first step, what is not
+        learned (whitening); other layers ignore it.
+        """
 
     def reseed(self, rng: Generator) -> None:
         """Take the random stream of the coming epoch (dropout); other layers ignore it."""

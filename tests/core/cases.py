@@ -17,6 +17,7 @@ from cnn_core.layers import (
     Scaling,
     Sigmoid,
     Tanh,
+    Whitening,
 )
 
 CASES: dict[str, Case] = {
@@ -53,6 +54,7 @@ CASES: dict[str, Case] = {
     "moment_normalization width": Case(
         lambda: MomentNormalization("width"), (2, 8, 9), (2, 8, 9), ink=True
     ),
+    "whitening": Case(lambda: Whitening(6, 3, 2), (2, 5, 7), (6, 2, 3)),
     "scaling": Case(lambda: Scaling(2.5), (2, 3, 4), (2, 3, 4)),
     "relu": Case(ReLU, (2, 3, 4), (2, 3, 4)),
     "leaky_relu": Case(lambda: LeakyReLU(0.1), (2, 3, 4), (2, 3, 4)),

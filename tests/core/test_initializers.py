@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.signal import correlate
 
 from cnn_core.errors import InputError
 from cnn_core.initializers import INITIALIZERS, Fans, initializer, normal
@@ -16,6 +17,7 @@ SPREAD = {
     "xavier": math.sqrt(1 / 300),
     "glorot": math.sqrt(2 / 500),
     "he": math.sqrt(2 / 300),
+    "dirac": math.sqrt(2 / 300),  # of a dense layer
 }
 
 
@@ -39,6 +41,19 @@ def test_zeros_are_zero() -> None:
     assert not INITIALIZERS["zeros"](stream((3,), "init"), SHAPE, FANS).any()
 
 
+@pytest.mark.parametrize("shape", [(5, 3, 3, 3), (2, 3, 5, 5), (4, 4, 2, 2)])
+def test_dirac_passes_channels_on(shape: tuple[int, ...]) -> None:
+    filters, channels, side = shape[:3]
+    W = INITIALIZERS["dirac"](stream((3,), "init"), shape, Fans(channels * side**2, 9))
+    x = np.random.default_rng(2).standard_normal((channels, 8, 8))
+    for k in range(min(filters, channels)):
+        y = sum(correlate(x[c], W[k, c], mode="same") for c in range(channels))
+        inner = slice(side, -side)
+        np.testing.assert_array_equal(y[inner, inner], x[k, inner, inner])
+    he = INITIALIZERS["he"](stream((3,), "init"), shape, Fans(channels * side**2, 9))
+    np.testing.assert_array_equal(W[channels:], he[channels:])
+
+
 def test_normal_takes_its_spread() -> None:
     assert initializer("normal", 0.05)(stream((1,), "init"), SHAPE, FANS).std() == pytest.approx(
         0.05, rel=0.02
@@ -58,7 +73,7 @@ def test_a_spread_that_is_none_is_refused(std: float) -> None:
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     with pytest.raises(
-        InputError, match="must be one of zeros, normal, xavier, glorot, he, got 'her'"
+        InputError, match="must be one of zeros, normal, xavier, glorot, he, dirac, got 'her'"
     ):
         initializer("her")
 
