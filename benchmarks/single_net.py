@@ -32,7 +32,7 @@ from pipeline import evaluate
 from pipeline.bundle.writing import write_bundle
 from pipeline.configuration import compose, spec_of
 from pipeline.data import prepare
-from pipeline.ensemble.assemble import single_net
+from pipeline.ensemble.assemble import of_one_recipe
 from pipeline.files import StudyPaths, atomic_write_text
 from pipeline.records.manifest import BundleScores
 
@@ -131,11 +131,10 @@ def _tested(seed: int, root: Path, overrides: Sequence[str], minutes: float) -> 
     weights, _ = checkpoint.load_weights(folder / "weights.npz")
     write_bundle(
         folder / "bundle",
-        single_net(
+        of_one_recipe(
             StudyPaths(root, "single_net"),
-            f"seed{seed}",
             _whole(root, overrides),
-            weights,
+            {f"seed{seed}": weights},
             BundleScores(),
         ),
     )

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from benchmarks.document import DOCS, add_outputs, bar_chart, finish, markdown_table
 from benchmarks.environment import ISAS
 from benchmarks.peers.batches import BATCH, images_used, step_flops
-from benchmarks.peers.processes import Process, has_pytorch
+from benchmarks.peers.processes import has_pytorch, peer
 
 NETS = ("contest", "simple_convnet", "three_conv", "two_conv", "vgg_bn")
 MORE_NETS = ("vgg_deep", "pyramid")
@@ -52,7 +52,7 @@ def measure(
     if threads > 1:
         names.append(ONE_CORE)
     with ExitStack() as stack:
-        processes = [stack.enter_context(Process(who, net, threads, isa=isa)) for who in names]
+        processes = [stack.enter_context(peer(who, net, threads, isa=isa)) for who in names]
         times: dict[str, list[float]] = {who: [] for who in names}
         peak = 0.0
         for turn in range(steps // TURN):
@@ -90,7 +90,7 @@ def loss_without_dropout(who: str, net: str, threads: int, steps: int, isa: str)
     """Return a peer's loss after as many steps from the start without dropout, whose random draws
     move vgg_bn's loss by more than 5 %.
     """
-    with Process(who, net, threads, dropout=False, isa=isa) as process:
+    with peer(who, net, threads, dropout=False, isa=isa) as process:
         process.ask(steps=steps)
         return float(process.ask(loss=True))
 

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -18,29 +19,16 @@ def has_pytorch() -> bool:
 
 
 class Process:
-    """A running `benchmarks.peers.worker`; a context manager that ends it."""
+    """A running module that answers each line of JSON by one; a context manager that ends it."""
 
-    def __init__(
-        self, who: str, net: str, threads: int, dropout: bool = True, isa: str = "native"
-    ) -> None:
-        command = [
-            sys.executable,
-            "-m",
-            "benchmarks.peers.worker",
-            who,
-            net,
-            "--threads",
-            str(threads),
-        ]
-        command += [] if dropout else ["--no-dropout"]
+    def __init__(self, who: str, module: str, words: Sequence[str], env: Mapping[str, str]) -> None:
         self.who = who
         self._process = subprocess.Popen(
-            command,
+            [sys.executable, "-m", module, *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            # our threads share a batch; each of their products is one thread's
-            env=measured_environment(1 if who.startswith("ours") else threads, isa),
+            env=env,
         )
 
     def ask(self, **order: Any) -> Any:
@@ -67,3 +55,11 @@ class Process:
     ) -> None:
         self._process.terminate()
         self._process.wait()
+
+
+def peer(who: str, net: str, threads: int, *, dropout: bool = True, isa: str = "native") -> Process:
+    """Start a `benchmarks.peers.worker`."""
+    words = [who, net, "--threads", str(threads), *([] if dropout else ["--no-dropout"])]
+    # our threads share a batch; each of their products is one thread's
+    env = measured_environment(1 if who.startswith("ours") else threads, isa)
+    return Process(who, "benchmarks.peers.worker", words, env)

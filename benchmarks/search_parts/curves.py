@@ -28,7 +28,7 @@ FOLDER = Path(__file__).parents[1] / "curves"
 CONFIGURATIONS, SEEDS = 150, 3
 RECORDED = {
     "digits": ("data=digits", "train.epochs=10"),
-    "mnist": ("experiment=mnist", "data.train_size=6000", "train.epochs=10"),
+    "mnist": ("experiment=mnist", "space=mnist", "data.train_size=6000", "train.epochs=10"),
 }
 # Studies of other data, one net a trial, whose leaderboards a prior is made of.
 PAST = {"fashion": ("data=fashion_mnist", *RECORDED["mnist"])}

@@ -2,7 +2,7 @@
 trial.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -130,7 +130,7 @@ def _final_weights(path: Path, digest: str) -> Weights:
 def _of_best_trial(paths: StudyPaths) -> Assembled:
     best, weights = best_net(paths)
     scores = BundleScores(objective=best.value, trial=best.number)
-    return single_net(paths, f"t{best.number:03d}", best.overrides, weights, scores)
+    return of_one_recipe(paths, best.overrides, {f"t{best.number:03d}": weights}, scores)
 
 
 def best_net(paths: StudyPaths) -> tuple[StoredTrial, Weights]:
@@ -152,19 +152,31 @@ def best_net(paths: StudyPaths) -> tuple[StoredTrial, Weights]:
     return best, _trial_weights(paths, best.number)
 
 
-def single_net(
-    paths: StudyPaths, name: str, overrides: Sequence[str], weights: Weights, scores: BundleScores
+def of_one_recipe(
+    paths: StudyPaths,
+    overrides: Sequence[str],
+    weights: Mapping[str, Weights],
+    scores: BundleScores,
 ) -> Assembled:
-    """Return the bundle of one net, composed from `overrides`, with these weights."""
+    """Return the bundle of nets composed from the same `overrides`, of these weights by the nets'
+    names; of several the probabilities are averaged.
+    """
     spec = spec_in(paths, overrides)
     files: Files = {}
-    net = _net(spec, weights, f"weights/{name}.npz", files)
     model = plain(asdict(spec.model))
-    member = BundleMember(
-        name=name, temperature=1.0, nets=(net,), overrides=tuple(overrides), model=model
-    )
-    combine = Combine(method="uniform", weights=(1.0,), temperature=1.0)
-    manifest = _manifest(paths, spec, [member], combine)
+    members = [
+        BundleMember(
+            name=name,
+            temperature=1.0,
+            nets=(_net(spec, own, f"weights/{name}.npz", files),),
+            overrides=tuple(overrides),
+            model=model,
+        )
+        for name, own in weights.items()
+    ]
+    shares = (1 / len(members),) * len(members)
+    combine = Combine(method="uniform", weights=shares, temperature=1.0)
+    manifest = _manifest(paths, spec, members, combine)
     return Assembled(signed(replace(manifest, scores=scores)), files)
 
 

@@ -25,7 +25,7 @@ from cnn_core.training_data import Data, data_of
 from cnn_core.training_net import net_of
 from pipeline.bundle.writing import Assembled
 from pipeline.configuration import override
-from pipeline.ensemble.assemble import best_net, loaded, single_net, spec_in
+from pipeline.ensemble.assemble import best_net, loaded, of_one_recipe, spec_in
 from pipeline.files import StudyPaths
 from pipeline.records.manifest import BundleScores
 
@@ -69,7 +69,7 @@ def compressed(paths: StudyPaths, rank: int, epochs: int, say: Say) -> Compresse
     score = trained.get(metric_of(spec.measure))
     scores = BundleScores(objective=score, trial=trial.number)
     name = f"t{trial.number:03d}-rank{rank}"
-    assembled = single_net(paths, name, overrides, chosen, scores)
+    assembled = of_one_recipe(paths, overrides, {name: chosen}, scores)
     costs = (whole.multiply_adds(), thin.multiply_adds())
     speedup = _speedup(whole, thin, data.prepared.images[:500])
     shown = (row.get("valid_accuracy", math.nan) for row in (before, after, trained))
