@@ -201,9 +201,7 @@ def test_shares_of_the_planned_epochs() -> None:
 RULES = st.one_of(
     st.builds(AsyncHalving, st.integers(1, 4), st.integers(2, 4), st.integers(1, 20)),
     st.builds(GrowingHalving, st.integers(1, 4), st.integers(2, 4), st.integers(1, 20)),
-    st.builds(
-        TopKept, st.integers(1, 4), st.integers(1, 4), st.integers(1, 20), st.integers(0, 4)
-    ),
+    st.builds(TopKept, st.integers(1, 4), st.integers(1, 4), st.integers(1, 20), st.integers(0, 4)),
 )
 
 
