@@ -11,7 +11,6 @@ turns, seed by seed, after one each that is not counted; timed is the training a
 
 import argparse
 import math
-import platform
 import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.document import DOCS, command_of, markdown_table, write_section
-from benchmarks.environment import kernels, machine, measured_environment, restart_unpinned
+from benchmarks.environment import machine, measured_environment, restart_unpinned
 from benchmarks.peers.processes import Process, has_pytorch
 from benchmarks.records_parts.nets import Trained, spec_of_recipe, test_accuracies, train
 from benchmarks.records_parts.record import Record, records
@@ -29,13 +28,14 @@ PAGE = DOCS / "RECORDS.md"
 PREAMBLE = (
     "# Records\n"
     "\n"
-    "How soon an accuracy is reached from nothing, in seconds of training on the machine named, "
-    "imports\n"
-    "and reading left out. Every choice was made on validation images (`--rungs`); the test split "
-    "was opened\n"
-    "once for each table's figure, for the nets of all seeds at once.\n"
+    "How soon an accuracy is reached from nothing, in seconds of training on the machine\n"
+    "named, imports and reading left out. Every choice was made on validation images\n"
+    "(`--rungs`): a recipe whose mean reaches the goal there is put to the test, for which the\n"
+    "test split is opened once for the nets of all seeds. The recipes are\n"
+    "`benchmarks/records_parts/*.yaml`, a line a rung.\n"
 )
 WARM_UP = 1_000_000  # a seed of nets that are not counted
+PYTORCH = "PyTorch"
 LAYOUTS = ("nchw", "channels_last")
 
 
@@ -90,7 +90,7 @@ def measure(record: Record, root: Path, seeds: int, cores: int, *, rungs: bool) 
     """Return a row for each recipe: all rungs or the last, and PyTorch's where it is installed."""
     recipes = record.overrides()
     if not rungs:
-        recipes = dict([list(recipes.items())[-1]])
+        recipes = {"all rungs": [*recipes.values()][-1]}
     specs = {
         name: spec_of_recipe(own, root, cores, whole=not rungs) for name, own in recipes.items()
     }
@@ -112,7 +112,7 @@ def measure(record: Record, root: Path, seeds: int, cores: int, *, rungs: bool) 
         rows.append(Row(name, accuracies, [net.seconds for net in nets]))
     if peer:
         known = [found["accuracy"] for found in theirs if rungs]
-        rows.append(Row(f"PyTorch, {peer.who}", known, [found["seconds"] for found in theirs]))
+        rows.append(Row(f"{PYTORCH}, {peer.who}", known, [found["seconds"] for found in theirs]))
     return rows
 
 
@@ -160,18 +160,13 @@ def progress(seed: int, done: Mapping[str, Trained], other: Mapping[str, float] 
 def section(record: Record, rows: Sequence[Row], cores: int, *, rungs: bool) -> str:
     """Return the notes and the table."""
     images = "validation images, whose scoring counts as well" if rungs else "the test images"
-    seconds = [statistics.median(row.seconds) for row in rows]
-    ratio = (
-        f" PyTorch takes {seconds[-1] / seconds[-2]:.1f} times as long."
-        if len(rows) > 1 and rows[-1].what.startswith("PyTorch")
-        else ""
-    )
-    source = f" PyTorch's recipe: {record.published}." if record.published else ""
-    return (
-        f"{cores} cores, {machine()}, {platform.machine()}, {kernels()} kernels; {images}; "
-        f"{len(rows[0].seconds)} seeds.{ratio}{source}\n\n"
-        + markdown_table(HEADER, [row.cells() for row in rows])
-    )
+    notes = [f"{machine()}; {cores} used; {len(rows[0].seconds)} seeds; {images}."]
+    if len(rows) > 1 and rows[-1].what.startswith(PYTORCH):
+        ours, theirs = (statistics.median(row.seconds) for row in rows[-2:])
+        notes.append(f"PyTorch takes {theirs / ours:.1f} times as long.")
+    if record.published:
+        notes.append(f"PyTorch's recipe: {record.published}.")
+    return "\n\n".join([" ".join(notes), markdown_table(HEADER, [row.cells() for row in rows])])
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from cnn_core.kernels.correlation import as_blocks
 from cnn_core.kernels.window import make_window
 from cnn_core.kernels.winograd import choose_correlation
 from cnn_core.layers.convolution import Convolution
-from cnn_core.layers.layer import Arrays, GraphWriter, Layer, Operation
+from cnn_core.layers.layer import Layer
 
 SMALLEST = 5e-4  # beside variances of pixels in [0, 1]: directions of less are noise
 
@@ -52,9 +52,10 @@ class Whitening(Layer):
 
     x: (C, H, W, N), y: (F, OH, OW, N), no padding. Filters come in pairs of opposite sign, so that
     a ReLU behind them loses nothing. W and b are buffers: saved, not learned, and nothing before
-    the next layer needs a gradient. Raises InputError where the kernel does not fit, for an odd
-    number of filters and for more than twice as many as a patch has values. Source: the fixed first
-    layer of Page, How to train your ResNet (2019), and of Jordan, 94 % on CIFAR-10 (2024).
+    the next layer needs a gradient; at inference it is a convolution. Raises InputError where the
+    kernel does not fit, for an odd number of filters and for more than twice as many as a patch
+    has values. Source: the fixed first layer of Page, How to train your ResNet (2019), and of
+    Jordan, 94 % on CIFAR-10 (2024).
     """
 
     kind = "whitening"
@@ -114,10 +115,3 @@ class Whitening(Layer):
         window = {"stride": list(self.window.stride), "padding": list(self.window.padding)}
         arrays = {name: np.array(self.buffers[key], np.float32) for key, name in names.items()}
         return {"op": Convolution.kind, **names, **window}, arrays
-
-    extent = Convolution.extent
-    infer = Convolution.infer
-
-    @classmethod
-    def add_nodes(cls, writer: GraphWriter, x: str, op: Operation, arrays: Arrays) -> str:
-        return Convolution.add_nodes(writer, x, op, arrays)

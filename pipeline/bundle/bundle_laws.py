@@ -29,6 +29,7 @@ def _net(case: Case) -> tuple[Sequential, Images]:
     layers += [case.make(), *([] if len(case.out_shape) == 1 else [Flatten()]), Dense(CLASSES)]
     shape: Shape = (case.in_shape[0], 1, 1) if flat else case.in_shape
     model = Sequential(layers).build(shape, rng)
+    model.adapt(np.random.default_rng(1).random((*shape, 32), np.float32))
     for key, array in (model.params | model.buffers).items():
         if not key.endswith(".W"):
             array[...] = rng.uniform(0.5, 1.5, array.shape)

@@ -53,15 +53,15 @@ def test_rungs_are_scored_on_validation_images_and_the_last_on_the_test_split(
     assert not opened
     (row,) = measure(LADDER, tmp_path, 2, 2, rungs=False)
     assert len(opened) == 1
-    assert row.what == "c" and len(row.accuracies) == len(row.seconds) == 2
+    assert row.what == "all rungs" and len(row.accuracies) == len(row.seconds) == 2
     assert all(0.2 < accuracy < 1 for accuracy in row.accuracies)
 
 
 def test_the_page_tells_means_spread_and_ratio() -> None:
-    ours = Row("all of it", [0.99, 0.992], [1.0, 3.0])
+    ours = Row("all rungs", [0.99, 0.992], [1.0, 3.0])
     theirs = Row("PyTorch, nchw", [], [8.0, 10.0])
     text = section(LADDER, [ours, theirs], 2, rungs=False)
     assert "PyTorch takes 4.5 times as long." in text
-    assert "| all of it | 99.100% | 0.141% | 2.00 | 1.00 to 3.00 |" in text
+    assert "| all rungs | 99.100% | 0.141% | 2.00 | 1.00 to 3.00 |" in text
     assert "| PyTorch, nchw | - | - | 9.00 | 8.00 to 10.00 |" in text
     assert "PyTorch takes" not in section(LADDER, [ours], 2, rungs=False)
