@@ -22,7 +22,7 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     "TPE, promote": ("sampler=tpe", "pruner=promote"),
     "TPE, PASHA": ("sampler=tpe", "pruner=pasha"),
     "TPE, top_k": ("sampler=tpe", "pruner=top_k"),
-    "TPE, top_k in steps": ("sampler=tpe", "pruner=top_k", "pruner.keep=2", "pruner.halvings=2"),
+    "TPE, top_k in steps": ("sampler=tpe", "pruner=top_k_in_steps"),
     "random, promote": ("sampler=random", "pruner=promote"),
     "random, top_k": ("sampler=random", "pruner=top_k"),
 }

@@ -105,7 +105,12 @@ class Whitening(Layer):
         block += self.buffers["b"][:, None, None]
 
     def describe(self) -> dict[str, Any]:
-        return {"filters": self.filters, "kernel": self.kernel, "stride": self.stride}
+        return {
+            "filters": self.filters,
+            "kernel": self.kernel,
+            "stride": self.stride,
+            "padding": "valid",
+        }
 
     def multiply_adds(self) -> int:
         return self.buffers["W"].size * prod(self.window.output)

@@ -35,8 +35,13 @@ class PashaSettings(HalvingSettings):
 class TopKSettings(PrunerSettings):
     look: int = setting(1, "epochs that every trial trains", low=1)
     keep: int = setting(3, "best trials that then train to the end", low=1)
+
+
+@dataclass
+class TopKInStepsSettings(TopKSettings):
+    keep: int = setting(2, "best trials that train to the end", low=1)
     halvings: int = setting(
-        0, "steps in which they are chosen, after twice as many epochs each", low=0, high=10
+        2, "steps in which they are chosen, after twice as many epochs each", low=0, high=10
     )
 
 
@@ -55,4 +60,5 @@ PRUNERS: dict[str, type[PrunerSettings]] = {
     "promote": HalvingSettings,
     "pasha": PashaSettings,
     "top_k": TopKSettings,
+    "top_k_in_steps": TopKInStepsSettings,
 }

@@ -117,7 +117,9 @@ _RULES: tuple[tuple[Callable[["Config"], bool], str, str], ...] = (
         "pruner={config.pruner.name}",
     ),
     (
-        lambda config: config.pruner.name != "top_k" or config.budget.trials is not None,
+        lambda config: (
+            not config.pruner.name.startswith("top_k") or config.budget.trials is not None
+        ),
         "pruner: top_k must know how many trials to look at, give budget.trials",
         "budget.minutes={config.budget.minutes:g} alone",
     ),

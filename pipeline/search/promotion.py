@@ -265,9 +265,8 @@ def _crossing_gaps(gaps: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _otherwise(rule: PromotionRule, table: Table, *, more: bool) -> Promotion | Turn:
-    """Return what a slot does where the rule itself promotes nothing: trials that paused before the
-    first look (it was earlier once) go on to it; at the end, the best goes on where none is
-    complete.
+    """Return what a slot does where the rule promotes nothing: trials that paused before the first
+    look (it was earlier once) go on to it; at the end, where none is complete, the best goes on.
     """
     paused = {number: trial for number, trial in table.items() if trial.state == State.PAUSED}
     early = [number for number, trial in paused.items() if trial.epoch < rule.first]
@@ -288,7 +287,8 @@ def _otherwise(rule: PromotionRule, table: Table, *, more: bool) -> Promotion | 
 RULES: dict[str, Callable[[Any, int], PromotionRule]] = {
     "promote": lambda s, epochs: AsyncHalving(s.min_epochs, s.reduction_factor, epochs),
     "pasha": lambda s, epochs: GrowingHalving(s.min_epochs, s.reduction_factor, epochs, s.epsilon),
-    "top_k": lambda s, epochs: TopKept(s.look, s.keep, epochs, s.halvings),
+    "top_k": lambda s, epochs: TopKept(s.look, s.keep, epochs),
+    "top_k_in_steps": lambda s, epochs: TopKept(s.look, s.keep, epochs, s.halvings),
 }
 
 

@@ -88,7 +88,7 @@ def test_a_net_that_does_not_fit_the_image_is_refused_with_the_shapes(model: str
         ("model", set(ARCHITECTURES)),
         ("data", set(DATA)),
         ("sampler", set(SAMPLERS)),
-        ("pruner", {*PRUNERS, "top_k_in_steps"}),  # one of them, set for mnist
+        ("pruner", set(PRUNERS)),
     ],
 )
 def test_files_and_tables_name_the_same_choices(group: str, names: set[str]) -> None:

@@ -29,7 +29,8 @@ BAD = [
     ),
     (
         "optimizer.momentum=0.5",
-        "optimizer.momentum: is not a key of optimizer=adam, but of optimizer=momentum or nesterov",
+        "optimizer.momentum: is not a key of optimizer=adam, but of optimizer=momentum, "
+        "muon or nesterov",
     ),
     ("optimizer.lrr=1", 'did you mean "optimizer.lr"?'),
     ("optimizer.lr=abc", "optimizer.lr: must be a number, got 'abc'"),
