@@ -24,8 +24,9 @@ PRUNERS = {
     "promote": ["pruner=promote", "pruner.min_epochs=1", "pruner.reduction_factor=2"],
     "pasha": ["pruner=pasha", "pruner.reduction_factor=2"],
     "top_k": ["pruner=top_k", "pruner.keep=5"],
+    "top_k_in_steps": ["pruner=top_k_in_steps", "pruner.keep=2"],
 }
-PAUSING = ("pruner=promote", "pruner=pasha", "pruner=top_k")
+PAUSING = ("pruner=promote", "pruner=pasha", "pruner=top_k", "pruner=top_k_in_steps")
 KILLS = ("after-epoch:7", "before-tell:4", "after-tell:3")
 KILLS_AROUND_PAUSES = ("after-epoch:3", "before-PAUSED:3", "within-promotion:1")
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in PRUNERS if name != "halving"]

@@ -45,12 +45,14 @@ SMALL = ["experiment=smoke", "tracking=none", "data.train_size=40", "data.valid_
 PROMOTE = ["pruner=promote", "pruner.min_epochs=1", "pruner.reduction_factor=2", "train.epochs=4"]
 PASHA = ["pruner=pasha", "pruner.reduction_factor=2", "train.epochs=6"]
 TOP_K = ["pruner=top_k", "pruner.keep=2", "train.epochs=3"]
+IN_STEPS = ["pruner=top_k_in_steps", "pruner.keep=1", "pruner.halvings=1", "train.epochs=4"]
 
 
 PRUNERS = [
     pytest.param(PROMOTE, id="promote"),
     pytest.param(PASHA, id="pasha", marks=pytest.mark.slow),
     pytest.param(TOP_K, id="top_k", marks=pytest.mark.slow),
+    pytest.param(IN_STEPS, id="top_k_in_steps", marks=pytest.mark.slow),
 ]
 
 
@@ -200,6 +202,16 @@ def test_top_k_trains_k_trials_to_the_end(root: Path, quick: Path) -> None:
     first = {t.number: t.intermediate_values[1] for t in session.study.trials}
     best = sorted(first, key=lambda number: (-first[number], number))[:2]
     assert {t.number for t in session.study.trials if t.state == TrialState.COMPLETE} == {*best}
+
+
+def test_top_k_in_steps_trains_fewer_at_each_step(root: Path, quick: Path) -> None:
+    session = search(root, *IN_STEPS, "budget.trials=6", slots=2)
+    assert finished(session, 6) == {"COMPLETE": 1, "PRUNED": 5}
+    scores = {t.number: t.intermediate_values for t in session.study.trials}
+    best = sorted(scores, key=lambda number: (-scores[number][1], number))[:2]
+    assert {number for number, found in scores.items() if 2 in found} == {*best}
+    last = min(best, key=lambda number: (-scores[number][2], number))
+    assert {number for number, found in scores.items() if 4 in found} == {last}
 
 
 def test_a_failed_trial_is_replaced(root: Path, quick: Path) -> None:
