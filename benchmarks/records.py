@@ -161,7 +161,7 @@ def section(record: Record, rows: Sequence[Row], cores: int, *, rungs: bool) -> 
     """Return the notes and the table."""
     images = "validation images, whose scoring counts as well" if rungs else "the test images"
     notes = [f"{machine()}; {cores} used; {len(rows[0].seconds)} seeds; {images}."]
-    if len(rows) > 1 and rows[-1].what.startswith(PYTORCH):
+    if not rungs and rows[-1].what.startswith(PYTORCH):  # whose time holds no scoring
         ours, theirs = (statistics.median(row.seconds) for row in rows[-2:])
         notes.append(f"PyTorch takes {theirs / ours:.1f} times as long.")
     if record.published:
