@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_core.errors import InputError
 from cnn_core.measures import metric_of
+from pipeline.configuration.pruner_settings import TopKSettings
 
 if TYPE_CHECKING:
     from pipeline.configuration.tree import Config
@@ -118,7 +119,7 @@ _RULES: tuple[tuple[Callable[["Config"], bool], str, str], ...] = (
     ),
     (
         lambda config: (
-            not config.pruner.name.startswith("top_k") or config.budget.trials is not None
+            not isinstance(config.pruner, TopKSettings) or config.budget.trials is not None
         ),
         "pruner: top_k must know how many trials to look at, give budget.trials",
         "budget.minutes={config.budget.minutes:g} alone",

@@ -16,13 +16,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pipeline.events import State
-
-CROSSINGS = 2  # of two curves that noise, not merit, tells apart
-PERCENTILE = 90  # of the distances between such curves
+from pipeline.search.curve_noise import crossing_noise
 
 
 @dataclass(frozen=True)
@@ -240,33 +235,10 @@ def ranking(table: Table, epoch: int) -> dict[int, float]:
     return {number: -score for score, number in reached}
 
 
-def crossing_noise(curves: Sequence[Mapping[int, float]]) -> float:
-    """Return what noise makes of the distance between two curves (epoch -> score): the 90th
-    percentile over the pairs that cross twice or more, at the last epoch of both; 0 without one.
-    """
-    epochs = sorted(set().union(*curves))
-    table = np.array([[curve.get(epoch, math.nan) for epoch in epochs] for curve in curves])
-    distances = [_crossing_gaps(table[k] - table[k + 1 :]) for k in range(len(curves) - 1)]
-    found = np.concatenate([np.empty(0), *distances])
-    return float(np.percentile(found, PERCENTILE)) if len(found) else 0.0
-
-
-def _crossing_gaps(gaps: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the last distances of the pairs that cross often; gaps: (pairs, epochs), nan where one
-    of the two has no score.
-    """
-    last, above, crossings = np.zeros((3, len(gaps)))  # above: the last sign that was not 0
-    for gap in gaps.T:
-        sign = np.sign(np.nan_to_num(gap))
-        crossings += sign * above < 0
-        above = np.where(sign == 0, above, sign)
-        last = np.where(np.isnan(gap), last, gap)
-    return np.abs(last[crossings >= CROSSINGS])
-
-
 def _otherwise(rule: PromotionRule, table: Table, *, more: bool) -> Promotion | Turn:
-    """Return what a slot does where the rule promotes nothing: trials that paused before the first
-    look (it was earlier once) go on to it; at the end, where none is complete, the best goes on.
+    """Return what a slot does where the rule itself promotes nothing: trials that paused before the
+    first look (it was earlier once) go on to it; at the end, the best goes on where none is
+    complete.
     """
     paused = {number: trial for number, trial in table.items() if trial.state == State.PAUSED}
     early = [number for number, trial in paused.items() if trial.epoch < rule.first]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.configuration import compose
 from pipeline.events import State
+from pipeline.search.curve_noise import crossing_noise
 from pipeline.search.messages import plan_lines
 from pipeline.search.promotion import (
     AsyncHalving,
@@ -20,7 +21,6 @@ from pipeline.search.promotion import (
     TopKept,
     TrialSoFar,
     Turn,
-    crossing_noise,
     rule_of,
 )
 from pipeline.search.queue import TrialQueue
