@@ -101,16 +101,16 @@ class Replicas:
         self, plain: Sequential, fused: Sequential, batcher: Batcher, shards: int, processes: int
     ) -> None:
         self._plain, self.shards, self.processes = plain, shards, processes
+        if shards == 1:
+            self._replicas = [Replica(fused, batcher, 0)]
+            return
+        channels, height, width = plain.image_shape
         self._moving = {
             f"{layer.name}.{key}": array
             for layer in plain.layers
             if layer.moves_buffers
             for key, array in layer.buffers.items()
         }
-        if shards == 1:
-            self._replicas = [Replica(fused, batcher, 0)]
-            return
-        channels, height, width = plain.image_shape
         # what the net has learnt before a batch, for all processes to read
         self._params, self._buffers = (
             {name: shared_copy(array) for name, array in arrays.items()}

@@ -101,7 +101,7 @@ class Muon(Optimizer):
     adam_lr: float = setting(0.003, "learning rate of the last layer, biases and norms", above=0)
     weight_decay: float = setting(0.0, "share of a weight lost at a step, times its rate", low=0)
     rounds: int = setting(3, "steps towards an orthogonal matrix; five bring it nearer", low=1)
-    _outer: AdamW = field(default_factory=AdamW, init=False, repr=False)
+    _outer: AdamW = field(init=False, repr=False)
     _inner: dict[str, _Inner] = field(default_factory=dict, init=False, repr=False)
     _momenta: dict[str, Array] = field(default_factory=dict, init=False, repr=False)
 
@@ -141,6 +141,13 @@ class Muon(Optimizer):
 
     def load_state(self, state: Arrays) -> None:
         momenta = {key: m for key, m in state.items() if key.endswith(f":{MOMENTUM}")}
-        self._outer.load_state({key: s for key, s in state.items() if key not in momenta})
+        outer = {key: s for key, s in state.items() if key not in momenta}
+        first = {key.rpartition(":")[0]: s for key, s in outer.items()}
+        if inner := inner_weights(first):
+            raise ValueError(
+                f"optimizer muon: the state must hold {MOMENTUM!r} alone of weights before the "
+                f"last, got those of adamw of {inner[0]!r}"
+            )
+        self._outer.load_state(outer)
         self._momenta = {key.rpartition(":")[0]: m.copy() for key, m in momenta.items()}
         self._inner = {}

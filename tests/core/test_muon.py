@@ -95,6 +95,13 @@ def test_a_state_with_inner_weights_continues_to_the_same_bits(new: Make = make)
     }
 
 
+def test_the_state_of_another_kind_is_refused() -> None:
+    adamw = make_optimizer({"name": "adamw"})
+    stepped(adamw, {"conv1.W": np.ones((4, 3)), "dense1.W": np.ones((3, 4))}, 1)
+    with pytest.raises(ValueError, match=r"muon: the state must hold 'momentum'.*'conv1.W'"):
+        make().load_state(adamw.state())
+
+
 def test_the_gradient_is_left_as_it_is() -> None:
     params = {"a.W": np.ones((2, 3)), "b.W": np.ones((2, 2))}
     g = {"a.W": np.arange(6.0).reshape(2, 3), "b.W": np.ones((2, 2))}
