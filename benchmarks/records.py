@@ -12,7 +12,6 @@ turns, seed by seed, after one each that is not counted; timed is the training a
 import argparse
 import math
 import statistics
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,8 +20,10 @@ from pathlib import Path
 from benchmarks.document import DOCS, command_of, markdown_table, write_section
 from benchmarks.environment import machine, measured_environment, restart_unpinned
 from benchmarks.peers.processes import Process, has_pytorch
-from benchmarks.records_parts.nets import Trained, spec_of_recipe, test_accuracies, train
+from benchmarks.records_parts.nets import Trained, spec_of_recipe, train
 from benchmarks.records_parts.record import Record, records
+from benchmarks.scored import accuracies_on_test
+from pipeline.files import StudyPaths
 
 PAGE = DOCS / "RECORDS.md"
 PREAMBLE = (
@@ -71,6 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, default=Path("outputs"))
     parser.add_argument("--write", action="store_true", help="write the table to docs/RECORDS.md")
     asked = parser.parse_args(arguments)
+    for name in ("seeds", "cores"):
+        given = getattr(asked, name)
+        if given is not None and given < 1:
+            parser.error(f"--{name} must be at least 1, got {given}")
     restart_unpinned("benchmarks.records", 1)
     record, root = known[asked.record], asked.root.absolute()
     seeds = asked.seeds or record.seeds
@@ -143,8 +148,7 @@ def accuracies_of(
     if rungs:
         return [net.accuracy for net in nets]
     named = {f"seed{seed}": net.weights for seed, net in enumerate(nets)}
-    with tempfile.TemporaryDirectory(prefix="records-") as folder:
-        return test_accuracies(overrides, named, Path(folder), root)
+    return accuracies_on_test(StudyPaths(root, "records"), overrides, named)
 
 
 def progress(seed: int, done: Mapping[str, Trained], other: Mapping[str, float] | None) -> str:
@@ -160,7 +164,10 @@ def progress(seed: int, done: Mapping[str, Trained], other: Mapping[str, float] 
 def section(record: Record, rows: Sequence[Row], cores: int, *, rungs: bool) -> str:
     """Return the notes and the table."""
     images = "validation images, whose scoring counts as well" if rungs else "the test images"
-    notes = [f"{machine()}; {cores} used; {len(rows[0].seconds)} seeds; {images}."]
+    notes = [
+        f"Goal {record.accuracy:.1%}. {machine()}; {cores} used; {len(rows[0].seconds)} seeds; "
+        f"{images}."
+    ]
     if not rungs and rows[-1].what.startswith(PYTORCH):  # whose time holds no scoring
         ours, theirs = (statistics.median(row.seconds) for row in rows[-2:])
         notes.append(f"PyTorch takes {theirs / ours:.1f} times as long.")

@@ -237,9 +237,7 @@ def _prediction_row(name: str, bundle: Bundle) -> Row:
 def openings(root: Path) -> list[dict[str, str]]:
     """Return every opening noted below `root`."""
     found: list[dict[str, str]] = []
-    for path in sorted(root.glob("*/evaluation/openings.csv")) + sorted(
-        root.glob("single_net/*/evaluation/openings.csv")
-    ):
+    for path in sorted(root.glob("*/evaluation/openings.csv")):
         found += [
             {key: row[key] for key in OPENING}
             for row in csv.DictReader(path.read_text().splitlines())

@@ -3,7 +3,7 @@ scored after the last epoch.
 
     python -m benchmarks.single_net --seeds 5              # on the test split, through
                                                            # pipeline.evaluate, which notes
-                                                           # each opening
+                                                           # the opening
     python -m benchmarks.single_net --seeds 1 --validate   # on a validation split, to choose
                                                            # by; the test split stays closed
 
@@ -23,18 +23,15 @@ from typing import Any
 from joblib import Parallel, delayed
 
 from benchmarks.environment import kernels, restart_unpinned
+from benchmarks.scored import accuracies_on_test
 from cnn_core import checkpoint
 from cnn_core.checkpoint import TrainState
 from cnn_core.finishing import finished_weights
 from cnn_core.spec import Spec
 from cnn_core.training import objective, train_epoch
-from pipeline import evaluate
-from pipeline.bundle.writing import write_bundle
 from pipeline.configuration import compose, spec_of
 from pipeline.data import prepare
-from pipeline.ensemble.assemble import of_one_recipe
 from pipeline.files import StudyPaths, atomic_write_text
-from pipeline.records.manifest import BundleScores
 
 STATISTICS_BATCHES = 100
 TARGET, MINUTES = 0.9965, 12.0
@@ -65,11 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = Parallel(n_jobs=options.jobs)(
         delayed(one)(seed, root, options.overrides) for seed in seeds
     )
-    rows = (
-        found
-        if options.validate
-        else [_tested(seed, root, options.overrides, minutes) for seed, minutes in enumerate(found)]
-    )
+    rows = found if options.validate else _tested(root, options.overrides, found)
     accuracies, minutes = [row["accuracy"] for row in rows], [row["minutes"] for row in rows]
     spread = statistics.stdev(accuracies) if len(rows) > 1 else 0.0
     where = "validation split" if options.validate else "test split"
@@ -125,25 +118,18 @@ def _trained(seed: int, root: Path, overrides: Sequence[str]) -> float:
     return minutes
 
 
-def _tested(seed: int, root: Path, overrides: Sequence[str], minutes: float) -> dict[str, Any]:
-    """Score the trained net on the test split, through the one door to it."""
-    folder = _folder(root, seed)
-    weights, _ = checkpoint.load_weights(folder / "weights.npz")
-    write_bundle(
-        folder / "bundle",
-        of_one_recipe(
-            StudyPaths(root, "single_net"),
-            _whole(root, overrides),
-            {f"seed{seed}": weights},
-            BundleScores(),
-        ),
-    )
-    config = compose([f"root={root}", "slots.n=1"], evaluate.COMMAND)
-    code = evaluate.evaluate(config, folder / "bundle", folder / "evaluation")
-    assert code == 0
-    accuracy = json.loads((folder / "evaluation" / "test.json").read_text())["accuracy"]
-    print(f"seed {seed}: {accuracy:.3%} in {minutes:.1f} min", flush=True)
-    return {"seed": seed, "accuracy": accuracy, "minutes": minutes}
+def _tested(root: Path, overrides: Sequence[str], minutes: Sequence[float]) -> list[dict[str, Any]]:
+    """Score the trained nets on the test split."""
+    nets = {
+        f"seed{seed}": checkpoint.load_weights(_folder(root, seed) / "weights.npz")[0]
+        for seed in range(len(minutes))
+    }
+    found = accuracies_on_test(StudyPaths(root, "single_net"), _whole(root, overrides), nets)
+    rows = []
+    for seed, (accuracy, spent) in enumerate(zip(found, minutes, strict=True)):
+        print(f"seed {seed}: {accuracy:.3%} in {spent:.1f} min", flush=True)
+        rows.append({"seed": seed, "accuracy": accuracy, "minutes": spent})
+    return rows
 
 
 def _train(spec: Spec, seed: int) -> tuple[TrainState, float]:
