@@ -74,7 +74,7 @@ class Whitening(Layer):
         self.window = make_window(where, self.kernel, self.stride, "valid", (height, width))
         most = 2 * channels * prod(self.kernel)
         if not 2 <= self.filters <= most or self.filters % 2:
-            rule = f"filters must be even, from 2 to {most} for {channels} channels"
+            rule = f"whiten_filters must be even, from 2 to {most} for {channels} channels"
             raise InputError(f"{where}: {rule}, got {self.filters}")
         W = np.zeros((self.filters, channels, *self.kernel), dtype)
         self.buffers = {"W": W, "b": np.zeros(self.filters, dtype)}
