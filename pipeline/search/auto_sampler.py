@@ -1,10 +1,10 @@
-"""``sampler=auto``: the samplers that Optuna's AutoSampler would choose, among those that are here.
+"""``sampler=auto``: chosen by the space and the objectives, as Optuna's AutoSampler does.
 
-Its rules (OptunaHub, package samplers/auto_sampler): TPE where a parameter is a choice; else a
-Gaussian process for the first 250 complete trials and after them CMA-ES, which begins where those
-were good. With two objectives NSGA-II comes in the place of CMA-ES, also after TPE unless there are
-conditions. Departs from them where a library is missing, and in that Gaussian processes have one
-objective here: TPE takes their place.
+A Gaussian process for the first 250 complete trials; after them TPE where a parameter is a choice,
+else CMA-ES, which begins where those were good. With two objectives TPE takes the process's place,
+and NSGA-II comes after it unless there are conditions. Optuna's rules (OptunaHub, package
+samplers/auto_sampler) have TPE from the start where a parameter is a choice; the process here knows
+choices and conditions, and finds better ones on the public tables (docs/SEARCH.md).
 """
 
 import importlib.util
@@ -49,13 +49,10 @@ def choose_samplers(space: Space, objectives: int) -> SamplerChoice:
         reason += ", two objectives" + (", conditions" if conditions else "")
         return SamplerChoice("tpe", "tpe" if conditions else "nsga2", reason)
     if words:
-        return SamplerChoice("tpe", "tpe", reason)
-    first, then = "gp", "cmaes"
-    if lacking := _lacking(first):
-        first, reason = "tpe", f"{reason}; gp would need {lacking}"
-    if lacking := _lacking(then):
-        then, reason = first, f"{reason}; cmaes would need {lacking}"
-    return SamplerChoice(first, then, reason)
+        return SamplerChoice("gp", "tpe", reason)
+    if lacking := _lacking("cmaes"):
+        return SamplerChoice("gp", "gp", f"{reason}; cmaes would need {lacking}")
+    return SamplerChoice("gp", "cmaes", reason)
 
 
 def _lacking(name: str) -> str:

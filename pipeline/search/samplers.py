@@ -16,7 +16,6 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import (
     BaseSampler,
     CmaEsSampler,
-    GPSampler,
     NSGAIISampler,
     RandomSampler,
     TPESampler,
@@ -133,7 +132,6 @@ def _first(distribution: BaseDistribution) -> float:
 
 NEEDS = {
     "cmaes": ("cmaes", 'pip install "numpy-cnn-sweep[cmaes]"'),
-    "gp": ("torch", 'pip install "numpy-cnn-sweep[gp]"'),
 }
 
 
@@ -235,10 +233,10 @@ def _cmaes(settings: Any, _: Space) -> Callable[[int], BaseSampler]:
     )
 
 
-def _gp(settings: Any, _: Space) -> Callable[[int], BaseSampler]:
-    return lambda seed: GPSampler(
-        n_startup_trials=settings.startup_trials, seed=seed, warn_independent_sampling=False
-    )
+def _gp(settings: Any, space: Space) -> Callable[[int], BaseSampler]:
+    from pipeline.search.gp_sampler import GpSampler  # SciPy's parts take a moment to import
+
+    return lambda seed: GpSampler(space, settings.startup_trials, seed)
 
 
 def _nsga2(settings: Any, _: Space) -> Callable[[int], BaseSampler]:

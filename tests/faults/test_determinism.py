@@ -102,7 +102,7 @@ def test_a_prior_and_an_early_end_change_no_bit_with_slots_and_interruptions(
         shutil.copytree(case.root / "old", roots[name].root / "old")
     ended = roots["two"].run(*begun)
     assert ended.code == 0, ended.err
-    assert "sampler auto: tpe (30 trials, 2 of 6 parameters are choices)" in ended.out
+    assert "sampler auto: gp (30 trials, 2 of 6 parameters are choices)" in ended.out
     assert "prior 'old': 3 configurations of 9 trials: t0" in ended.out
     assert "another tenth of the time would bring about" in ended.out.splitlines()[-1]
     with (roots["two"].folder / "leaderboard.csv").open() as file:

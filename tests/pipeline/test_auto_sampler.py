@@ -24,10 +24,9 @@ BRANCHES = Space.parse(
     ("space", "objectives", "missing", "first", "then", "reason"),
     [
         (NUMBERS, 1, (), "gp", "cmaes", "2 numbers"),
-        (NUMBERS, 1, ("torch",), "tpe", "cmaes", "2 numbers; gp would need torch"),
         (NUMBERS, 1, ("cmaes",), "gp", "gp", "2 numbers; cmaes would need cmaes"),
-        (WORDS, 1, (), "tpe", "tpe", "1 of 2 parameters are choices"),
-        (BRANCHES, 1, (), "tpe", "tpe", "1 of 2 parameters are choices"),
+        (WORDS, 1, (), "gp", "tpe", "1 of 2 parameters are choices"),
+        (BRANCHES, 1, ("cmaes",), "gp", "tpe", "1 of 2 parameters are choices"),
         (NUMBERS, 2, (), "tpe", "nsga2", "2 numbers, two objectives"),
         (WORDS, 2, (), "tpe", "nsga2", "1 of 2 parameters are choices, two objectives"),
         (BRANCHES, 2, (), "tpe", "tpe", "1 of 2 parameters are choices, two objectives, condition"),

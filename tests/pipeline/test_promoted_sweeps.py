@@ -368,7 +368,8 @@ def test_a_trial_is_reopened_in_the_database_and_in_every_copy(
     database.engine.dispose()
 
 
-def test_top_k_must_know_how_many_trials_there_are() -> None:
-    with pytest.raises(InputError, match=r"top_k must know how many.*got budget.minutes=5 alone"):
-        compose(["pruner=top_k", "budget.minutes=5"])
-    assert compose(["pruner=top_k", "budget.trials=5"]).budget.trials == 5
+@pytest.mark.parametrize("name", ["top_k", "top_k_in_steps"])
+def test_who_looks_at_all_trials_must_know_how_many_there_are(name: str) -> None:
+    with pytest.raises(InputError, match=f"must know how many.*got pruner={name} and budget.min"):
+        compose([f"pruner={name}", "budget.minutes=5"])
+    assert compose([f"pruner={name}", "budget.trials=5"]).budget.trials == 5

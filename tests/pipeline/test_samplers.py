@@ -30,6 +30,7 @@ SETTINGS = {
     "grid": SimpleNamespace(name="grid"),
     "cmaes": SimpleNamespace(name="cmaes", startup_trials=2, sigma=None),
     "nsga2": SimpleNamespace(name="nsga2", population=4),
+    "gp": SimpleNamespace(name="gp", startup_trials=4),
 }
 
 
@@ -55,7 +56,7 @@ def run(sampler: Callable[[], BaseSampler], storage: str | None, upto: int) -> l
     return [trial.params for trial in study.trials]
 
 
-@pytest.mark.parametrize("name", ["tpe", "random", "grid", "nsga2", "cmaes"])
+@pytest.mark.parametrize("name", ["tpe", "random", "grid", "nsga2", "cmaes", "gp"])
 def test_a_resumed_study_goes_on_as_if_it_had_never_stopped(name: str, tmp_path: Any) -> None:
     if name == "cmaes" and importlib.util.find_spec("cmaes") is None:
         pytest.skip("the library cmaes is not installed")

@@ -208,17 +208,6 @@ def test_real_nets_in_lockstep_give_the_same_bits_with_any_number_of_slots(tmp_p
     assert "PRUNED" in boards[0]
 
 
-def test_gp_without_its_library_is_refused_with_the_install_line(tmp_path: Path) -> None:
-    try:
-        import torch  # noqa: F401
-    except ImportError:
-        done = command("sweep", tmp_path, *TINY, "sampler=gp")
-        assert done.returncode == 2
-        assert 'pip install "numpy-cnn-sweep[gp]"' in done.stderr
-    else:
-        pytest.skip("torch is installed")
-
-
 @pytest.mark.slow
 def test_a_prior_is_seen_everywhere_and_needed_only_once(swept: Path, tmp_path: Path) -> None:
     root = tmp_path / "copy"
