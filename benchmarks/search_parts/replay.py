@@ -74,7 +74,8 @@ class Replay:
         self._uniform = config.sampler.name == "random" and prior is None
         sampler: BaseSampler = make_sampler(config.sampler, order, curves.space)
         if prior is not None:
-            sampler = PriorSampler(sampler, prior, curves.space, order)
+            startup = getattr(config.sampler, "startup_trials", 0)
+            sampler = PriorSampler(sampler, prior, curves.space, order, startup)
         self._study = optuna.create_study(
             study_name=f"order {order}",  # Hyperband draws brackets from it
             direction="maximize",

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, TPESampler
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -21,44 +21,50 @@ _STREAM = 15
 class PriorSampler(BaseSampler):
     """Labels the trials that a prior suggests and, up to its number of trials, suggests the values
     on whose distributions the studies agree, by a TPE over the prior's trials alone; all else is
-    the study's own sampler's. A pure function of study, seed and number, as that one is.
+    the study's own sampler's, after `startup` random trials of its own: what a prior knows is one
+    region of the space, and a bad prior must cost no more than the trials that it suggests. A pure
+    function of study, seed and number, as the study's sampler is.
     """
 
-    def __init__(self, own: BaseSampler, prior: Prior, space: Space, seed: int) -> None:
-        self._own, self._prior, self._seed = own, prior, seed
+    def __init__(
+        self, own: BaseSampler, prior: Prior, space: Space, seed: int, startup: int = 0
+    ) -> None:
+        self._own, self._prior, self._seed, self._startup = own, prior, seed, startup
         self._first = {_key(params): source for params, source in prior.first}
         self._known = _study_of(prior, space)
-        self._informed: dict[int, TPESampler] = {}  # by number: trials being asked for
+        # who suggests what is asked for, where it is not the own one, and the study it learns from
+        self._instead: dict[int, tuple[BaseSampler, Study]] = {}
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        self._informed.clear()
+        self._instead.clear()
         self._own.before_trial(study, trial)
         source = self._source(study, trial)
         if source and PRIOR not in trial.user_attrs:
             label(study, trial, PRIOR, source)
+        (seed,) = np.random.SeedSequence([self._seed, trial.number, _STREAM]).generate_state(1)
         if source == INFORMED:
-            (seed,) = np.random.SeedSequence([self._seed, trial.number, _STREAM]).generate_state(1)
-            self._informed[trial.number] = TPESampler(
+            informed = TPESampler(
                 n_startup_trials=0,
                 multivariate=True,
                 group=True,
                 constant_liar=False,  # it would note the trial in the study of the evidence
                 seed=int(seed),
             )
+            self._instead[trial.number] = informed, self._known
+        elif not source and self._begins(study, trial):
+            self._instead[trial.number] = RandomSampler(int(seed)), study
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        if (informed := self._informed.get(trial.number)) is None:
-            return self._own.infer_relative_search_space(study, trial)
-        return informed.infer_relative_search_space(self._known, trial)
+        sampler, known = self._asked(study, trial)
+        return sampler.infer_relative_search_space(known, trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        if (informed := self._informed.get(trial.number)) is None:
-            return self._own.sample_relative(study, trial, search_space)
-        return informed.sample_relative(self._known, trial, search_space)
+        sampler, known = self._asked(study, trial)
+        return sampler.sample_relative(known, trial, search_space)
 
     def sample_independent(
         self,
@@ -67,7 +73,21 @@ class PriorSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        return self._own.sample_independent(study, trial, param_name, param_distribution)
+        sampler, known = self._asked(study, trial)
+        if known is not study:  # what the prior does not know
+            sampler = self._own
+        return sampler.sample_independent(study, trial, param_name, param_distribution)
+
+    def _asked(self, study: Study, trial: FrozenTrial) -> tuple[BaseSampler, Study]:
+        """Return the sampler that suggests a trial's values, and the study that it learns from."""
+        return self._instead.get(trial.number, (self._own, study))
+
+    def _begins(self, study: Study, trial: FrozenTrial) -> bool:
+        """Tell whether a trial is one of the first that are the study's own."""
+        if "fixed_params" in trial.system_attrs:
+            return False
+        earlier = all_trials(study)[: trial.number]
+        return sum(PRIOR not in other.user_attrs for other in earlier) < self._startup
 
     def after_trial(
         self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None

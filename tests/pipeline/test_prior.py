@@ -120,8 +120,11 @@ def searched(
     return study.trials
 
 
+STARTUP = 3
+
+
 def with_prior(prior: Prior, truth: Truth, trials: int, seed: int, goal: float = 1.0) -> list[Any]:
-    sampler = PriorSampler(make_sampler(TPE, seed, SPACE), prior, SPACE, seed)
+    sampler = PriorSampler(make_sampler(TPE, seed, SPACE), prior, SPACE, seed, STARTUP)
     return searched(sampler, truth, trials, [params for params, _ in prior.first], goal)
 
 
@@ -151,6 +154,28 @@ def test_a_bad_prior_costs_what_it_suggests_and_no_more(tmp_path: Path) -> None:
     values = [trial.value for trial in trials]
     cold = max(t.value for t in searched(make_sampler(TPE, 3, SPACE), accuracy(0.0), 28))
     assert max(values[12:]) > 0.98 and abs(max(values[12:]) - cold) < 0.005
+
+
+def test_after_a_prior_the_study_begins_as_it_would_without(tmp_path: Path) -> None:
+    """Its model would know one region alone, the prior's, and stay there."""
+
+    class Model(optuna.samplers.RandomSampler):
+        asked = 0
+
+        def infer_relative_search_space(self, study: Any, trial: Any) -> Any:
+            self.asked += "fixed_params" not in trial.system_attrs
+            return super().infer_relative_search_space(study, trial)
+
+    old = searched(make_sampler(SimpleNamespace(name="random"), 1, SPACE), accuracy(0.0), 30)
+    leave_study(tmp_path, "old", [(t.params, t.value) for t in old])
+    prior, model = read_prior(asked(tmp_path, "old"), SPACE), Model(seed=0)
+    sampler = PriorSampler(model, prior, SPACE, 0, STARTUP)
+    first = [params for params, _ in prior.first]
+    mine = searched(sampler, accuracy(0.0), prior.most + STARTUP, first)[prior.most :]
+    assert model.asked == 0
+    assert len({t.params["model.filters"] for t in mine}) == STARTUP
+    searched(sampler, accuracy(0.0), prior.most + STARTUP + 2, first)
+    assert model.asked == 2
 
 
 def test_the_first_are_the_best_spread_over_their_variety(tmp_path: Path) -> None:
@@ -294,7 +319,7 @@ def test_a_stored_prior_suggests_the_same_after_an_interruption(tmp_path: Path) 
     whole = with_prior(prior, accuracy(1.0), 16, 5)
     storage = f"sqlite:///{tmp_path / 's.db'}"
     for upto in (3, 9, 16):
-        sampler = PriorSampler(make_sampler(TPE, 5, SPACE), prior, SPACE, 5)
+        sampler = PriorSampler(make_sampler(TPE, 5, SPACE), prior, SPACE, 5, STARTUP)
         study = optuna.create_study(
             study_name="s",
             storage=storage,
