@@ -32,8 +32,8 @@ class NumberAxis:
 
     def __init__(self, parameter: Parameter) -> None:
         low, high = (float(end) for end in parameter.ends())  # type: ignore[arg-type]
-        self._parameter, self._log = parameter, parameter.log
-        self._whole, self._least, self._most = parameter.kind == "int", low, high
+        self._log, self._whole = parameter.log, parameter.kind == "int"
+        self._least, self._most = low, high
         self._step = parameter.step or (1 if self._whole else None)
         # what is drawn evenly: whole numbers have the same room each
         room = 0.5 if self._whole else 0.0
