@@ -26,9 +26,10 @@ from benchmarks.environment import kernels, restart_unpinned
 from benchmarks.scored import accuracies_on_test
 from cnn_core import checkpoint
 from cnn_core.checkpoint import TrainState
+from cnn_core.epoch import Metrics
 from cnn_core.finishing import finished_weights
 from cnn_core.spec import Spec
-from cnn_core.training import objective, train_epoch
+from cnn_core.training import fit, objective
 from pipeline.configuration import compose, spec_of
 from pipeline.data import prepare
 from pipeline.files import StudyPaths, atomic_write_text
@@ -133,10 +134,10 @@ def _tested(root: Path, overrides: Sequence[str], minutes: Sequence[float]) -> l
 
 
 def _train(spec: Spec, seed: int) -> tuple[TrainState, float]:
-    state: TrainState | None = None
     seconds = 0.0
-    while state is None or state.epoch < spec.train.epochs:
-        state, metrics = train_epoch(spec, state)
+
+    def tell(state: TrainState, metrics: Metrics) -> None:
+        nonlocal seconds
         seconds += metrics["epoch_s"]
         seen = (
             f", validation {metrics['valid_accuracy']:.3%}" if "valid_accuracy" in metrics else ""
@@ -146,7 +147,8 @@ def _train(spec: Spec, seed: int) -> tuple[TrainState, float]:
             f"{metrics['train_loss']:.4f}{seen}, {seconds / 60:.1f} min",
             flush=True,
         )
-    return state, seconds
+
+    return fit(spec, on_epoch=tell), seconds
 
 
 if __name__ == "__main__":
