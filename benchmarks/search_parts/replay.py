@@ -74,8 +74,7 @@ class Replay:
         self._uniform = config.sampler.name == "random" and prior is None
         sampler: BaseSampler = make_sampler(config.sampler, order, curves.space)
         if prior is not None:
-            startup = getattr(config.sampler, "startup_trials", 0)
-            sampler = PriorSampler(sampler, prior, curves.space, order, startup)
+            sampler = PriorSampler(sampler, prior, curves.space, order, config.sampler.startup)
         self._study = optuna.create_study(
             study_name=f"order {order}",  # Hyperband draws brackets from it
             direction="maximize",

@@ -9,6 +9,11 @@ from cnn_core.field_checks import setting
 class SamplerSettings:
     name: str = setting("tpe", "how the next trial is chosen")
 
+    @property
+    def startup(self) -> int:
+        """How many trials are random before a model is used; 0 where there is none."""
+        return int(getattr(self, "startup_trials", 0))
+
 
 @dataclass
 class TpeSettings(SamplerSettings):

@@ -8,6 +8,7 @@ the middle of its range.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,18 +18,37 @@ from numpy.typing import NDArray
 
 from pipeline.configuration.overrides import Value
 from pipeline.search.branches import active
-from pipeline.search.parameter import Parameter
+from pipeline.search.parameter import Parameter, is_number
 from pipeline.search.space import Space
 from pipeline.search.translation import Params
 
 WORD = math.sqrt(0.5)  # the coordinate of the word that is chosen: two words are 1 apart
+MIDDLE = 0.5
 NEAR = 0.1  # standard deviation of a number's change, as a share of its range
 
 
-class NumberAxis:
+class ParameterAxis(ABC):
     """The coordinates of one parameter."""
 
-    size = 1
+    size = 1  # how many
+
+    @abstractmethod
+    def write(self, value: Value | None, row: NDArray[np.float64]) -> None:
+        """Write the coordinates of a value, None where the parameter is not active, to (size,)
+        zeros.
+        """
+
+    @abstractmethod
+    def at(self, place: float) -> Value:
+        """Return the value at a place from 0 to 1, each as likely as the distribution has it."""
+
+    @abstractmethod
+    def other(self, value: Value, rng: Generator) -> Value:
+        """Return another value near by, or the same where there is no other."""
+
+
+class NumberAxis(ParameterAxis):
+    """A range of numbers, whole or not, of their logarithm where it is searched so."""
 
     def __init__(self, parameter: Parameter) -> None:
         low, high = (float(end) for end in parameter.ends())  # type: ignore[arg-type]
@@ -43,17 +63,13 @@ class NumberAxis:
         return math.log(value) if self._log else value
 
     def write(self, value: Value | None, row: NDArray[np.float64]) -> None:
-        """Write the coordinates of a value, None where the parameter is not active, to (size,)
-        zeros.
-        """
-        row[0] = 0.5 if value is None else self._place(value)
+        row[0] = MIDDLE if value is None else self._place(value)
 
     def _place(self, value: Any) -> float:
         span = self._high - self._low
-        return (self._scaled(value) - self._low) / span if span else 0.5
+        return (self._scaled(value) - self._low) / span if span else MIDDLE
 
     def at(self, place: float) -> Value:
-        """Return the value at a place from 0 to 1, each as likely as the distribution has it."""
         if self._step is not None and not self._log:
             count = round((self._most - self._least) / self._step) + 1
             value = self._least + min(int(place * count), count - 1) * self._step
@@ -64,7 +80,6 @@ class NumberAxis:
         return int(value) if self._whole else value
 
     def other(self, value: Value, rng: Generator) -> Value:
-        """Return another value near by, or the same where there is no other."""
         change = rng.normal(0, NEAR)
         moved = self.at(min(max(self._place(value) + change, 0.0), 1.0))
         if moved == value and self._step is not None:  # a step at least
@@ -74,15 +89,16 @@ class NumberAxis:
         return moved
 
 
-class OrderedAxis(NumberAxis):
+class OrderedAxis(ParameterAxis):
     """A choice among numbers: places in their order."""
 
     def __init__(self, parameter: Parameter) -> None:
         self._ordered: list[Any] = sorted(parameter.choices)
         self._order = {value: at for at, value in enumerate(self._ordered)}
 
-    def _place(self, value: Any) -> float:
-        return self._order[value] / max(1, len(self._ordered) - 1)
+    def write(self, value: Value | None, row: NDArray[np.float64]) -> None:
+        last = max(1, len(self._ordered) - 1)
+        row[0] = MIDDLE if value is None else self._order[value] / last
 
     def at(self, place: float) -> Value:
         found: Value = self._ordered[min(int(place * len(self._ordered)), len(self._ordered) - 1)]
@@ -94,7 +110,7 @@ class OrderedAxis(NumberAxis):
         return found
 
 
-class WordAxis(NumberAxis):
+class WordAxis(ParameterAxis):
     """A choice among values without an order."""
 
     def __init__(self, parameter: Parameter) -> None:
@@ -113,12 +129,11 @@ class WordAxis(NumberAxis):
         return self.at(rng.random())
 
 
-def axis_of(parameter: Parameter) -> NumberAxis:
+def axis_of(parameter: Parameter) -> ParameterAxis:
     """Return the axis of a parameter."""
     if not parameter.choices:
         return NumberAxis(parameter)
-    numbers = all(isinstance(c, int | float) and not isinstance(c, bool) for c in parameter.choices)
-    return OrderedAxis(parameter) if numbers else WordAxis(parameter)
+    return OrderedAxis(parameter) if all(map(is_number, parameter.choices)) else WordAxis(parameter)
 
 
 class Encoding:

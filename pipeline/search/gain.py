@@ -30,7 +30,7 @@ class GainRule:
         share = problem.objectives[0] in SHARES and config.budget.gain is not None
         return cls(
             config.budget.gain,
-            getattr(config.sampler, "startup_trials", 0),
+            config.sampler.startup,
             1.0 if problem.directions[0] == "maximize" else -1.0,
             problem.validation_images if share else None,
         )

@@ -89,8 +89,9 @@ def fit(points: Floats, values: Floats, parameter_of: NDArray[np.int64]) -> Gaus
         [_squares(own, own) for own in (points[:, parameter_of == j] for j in range(parameters))]
     )
     bounds = [*[LOG_LENGTHS] * parameters, LOG_NOISES]
-    start = np.append(np.full(parameters, _usual(parameters)), NOISE_MEAN)
-    best = minimize(_cost, start, (apart, values), "L-BFGS-B", True, bounds=bounds).x
+    best = minimize(
+        _cost, _prior_means(parameters), (apart, values), "L-BFGS-B", True, bounds=bounds
+    ).x
     lengths, noise = np.exp(best[:-1]), math.exp(best[-1])
     return GaussianProcess(points, values, parameter_of, lengths, noise)
 
@@ -102,9 +103,10 @@ def matern(squares: Floats) -> tuple[Floats, Floats]:
     return (1 + q + q**2 / 3) * decay, -5 / 6 * (1 + q) * decay
 
 
-def _usual(parameters: int) -> float:
-    """Return the logarithm of the length that is expected before any value is seen."""
-    return math.log(LENGTH * math.sqrt(parameters))
+def _prior_means(parameters: int) -> Floats:
+    """Return the logarithms of lengths and noise that are expected before any value is seen."""
+    usual = math.log(LENGTH * math.sqrt(parameters))
+    return np.append(np.full(parameters, usual), NOISE_MEAN)
 
 
 def _squares(first: Floats, second: Floats) -> Floats:
@@ -122,18 +124,14 @@ def _cost(theta: Floats, apart: Floats, values: Floats) -> tuple[float, Floats]:
     shares, noise = np.exp(-2 * theta[:-1]), math.exp(theta[-1])
     covariance, slope = matern(np.tensordot(shares, apart, axes=1))
     covariance[np.diag_indices_from(covariance)] += noise
-    try:
-        factor = cho_factor(covariance, lower=True, check_finite=False)
-    except np.linalg.LinAlgError:  # not positive definite in this precision: no place to stay
-        return math.inf, np.zeros_like(theta)
+    factor = cho_factor(covariance, lower=True, check_finite=False)
     alpha = cho_solve(factor, values, check_finite=False)
     inverse = cho_solve(factor, np.eye(len(values)), check_finite=False)
     cost = 0.5 * float(values @ alpha) + float(np.log(np.diag(factor[0])).sum())
     uphill = 0.5 * (inverse - np.outer(alpha, alpha))  # by the covariance
     by_share = np.tensordot(apart, uphill * slope, axes=2)
     gradient = np.append(-2 * shares * by_share, noise * float(np.trace(uphill)))
-    mean = _usual(len(shares))
-    means = np.append(np.full(len(shares), mean), NOISE_MEAN)
+    means = _prior_means(len(shares))
     spreads = np.append(np.full(len(shares), LENGTH_SPREAD2), NOISE_SPREAD2)
     away = theta - means
     cost += float((away**2 / spreads).sum()) / 2

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, RandomSampler
+from optuna.samplers import RandomSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from threadpoolctl import threadpool_limits
@@ -15,17 +15,17 @@ from threadpoolctl import threadpool_limits
 from pipeline.configuration.overrides import Value
 from pipeline.search.encoding import Encoding
 from pipeline.search.gaussian_process import GaussianProcess, fit, log_expected_improvement
-from pipeline.search.normal_scores import ENDED, normal_scores
+from pipeline.search.normal_scores import normal_scores
 from pipeline.search.space import Space
 from pipeline.search.storage import all_trials, notes_of
-from pipeline.search.translation import Params
+from pipeline.search.translation import Params, key_of
 
 DRAWN = 256  # configurations drawn at random, among which the search for the best begins
 KEPT, NEIGHBOURS, ROUNDS = 8, 8, 8  # it goes on near the best of them, so many of each
 MOST, MOST_BEST = 250, 150  # trials learnt from: the best, and others evenly down to the worst
 
 
-class GpSampler(BaseSampler):
+class GpSampler(RandomSampler):
     """Suggests whole configurations: first random ones, then the one of the largest expected
     improvement that was not tried yet, by a Gaussian process on the space's coordinates.
 
@@ -35,9 +35,9 @@ class GpSampler(BaseSampler):
     """
 
     def __init__(self, space: Space, startup_trials: int, seed: int) -> None:
+        super().__init__(seed)
         self._encoding, self._distributions = Encoding(space), space.distributions()
         self._startup, self._seed = startup_trials, seed
-        self._random = RandomSampler(seed=seed)
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -50,7 +50,7 @@ class GpSampler(BaseSampler):
         rng = np.random.default_rng(self._seed)
         given = notes_of(study, trial).get("fixed_params", {})  # of an enqueued trial
         others = [t for t in all_trials(study) if t.number != trial.number and t.params]
-        ended = [other for other in others if other.state in ENDED]
+        ended = [other for other in others if other.state.is_finished()]
         if len(ended) < self._startup:
             return self._encoding.draw(rng, given)
         scores = normal_scores(ended, maximize=study.direction == StudyDirection.MAXIMIZE)
@@ -61,15 +61,6 @@ class GpSampler(BaseSampler):
         with threadpool_limits(1):
             process = fit(points(learnt), scores[chosen], self._encoding.parameter_of)
             return search.best(process.believing(points(running)), learnt)
-
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        return self._random.sample_independent(study, trial, param_name, param_distribution)
 
 
 def informative(scores: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -96,7 +87,7 @@ class _Search:
         others: Sequence[FrozenTrial],
     ) -> None:
         self._encoding, self._rng, self._given = encoding, rng, given
-        self._tried = {_key(other.params) for other in others}
+        self._tried = {key_of(other.params) for other in others}
 
     def best(self, process: GaussianProcess, learnt: Sequence[Params]) -> Params:
         means, _ = process.posterior(process.points)
@@ -126,9 +117,5 @@ class _Search:
         """Return the logarithms of expected improvements over `best`; -inf for what was tried."""
         mean, spread = process.posterior(self._encoding.points(pool))
         scores = log_expected_improvement(mean, spread, best)
-        scores[[_key(params) in self._tried for params in pool]] = -np.inf
+        scores[[key_of(params) in self._tried for params in pool]] = -np.inf
         return scores
-
-
-def _key(params: Params) -> tuple[tuple[str, Any], ...]:
-    return tuple(sorted(params.items()))

@@ -8,8 +8,6 @@ from optuna.trial import FrozenTrial, TrialState
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
-ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-
 
 def normal_scores(trials: Sequence[FrozenTrial], *, maximize: bool) -> NDArray[np.float64]:
     """Return ``ndtri((rank - 1/2) / n)`` of each trial's rank, the worst first, brought to standard

@@ -139,7 +139,8 @@ def _parse_choices(place: str, kind: str, given: Any) -> tuple[Value, ...]:
     return choices
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Tell whether a value is a number; true and false are none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -147,7 +148,7 @@ def _parse_range(place: str, kind: str, given: Any) -> tuple[float, float]:
     if (
         not isinstance(given, list | tuple)
         or len(given) != 2
-        or not all(_is_number(value) for value in given)
+        or not all(is_number(value) for value in given)
     ):
         raise InputError(f"{place}: {kind} must be [low, high], two numbers, got {given!r}")
     low, high = given
@@ -178,7 +179,7 @@ def _parse_step_log(
     if step is None:
         return None, log
     if (
-        not _is_number(step)
+        not is_number(step)
         or not math.isfinite(step)
         or step <= 0
         or (kind == "int" and int(step) != step)

@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from pipeline.search.prior import PRIOR, Prior
 from pipeline.search.space import Space
 from pipeline.search.storage import all_trials, label
+from pipeline.search.translation import key_of
 
 INFORMED = "informed"  # what a trial is labelled with whose values the prior's trials suggested
 _STREAM = 15
@@ -27,10 +28,10 @@ class PriorSampler(BaseSampler):
     """
 
     def __init__(
-        self, own: BaseSampler, prior: Prior, space: Space, seed: int, startup: int = 0
+        self, own: BaseSampler, prior: Prior, space: Space, seed: int, startup: int
     ) -> None:
         self._own, self._prior, self._seed, self._startup = own, prior, seed, startup
-        self._first = {_key(params): source for params, source in prior.first}
+        self._first = {key_of(params): source for params, source in prior.first}
         self._known = _study_of(prior, space)
         # who suggests what is asked for, where it is not the own one, and the study it learns from
         self._instead: dict[int, tuple[BaseSampler, Study]] = {}
@@ -99,14 +100,10 @@ class PriorSampler(BaseSampler):
         if PRIOR in trial.user_attrs:
             return str(trial.user_attrs[PRIOR])
         if (fixed := trial.system_attrs.get("fixed_params")) is not None:
-            return self._first.get(_key(fixed), "")
+            return self._first.get(key_of(fixed), "")
         earlier = all_trials(study)[: trial.number]
         suggested = sum(PRIOR in other.user_attrs for other in earlier)
         return INFORMED if self._prior.evidence and suggested < self._prior.most else ""
-
-
-def _key(params: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
-    return tuple(sorted(params.items()))
 
 
 def _study_of(prior: Prior, space: Space) -> Study:

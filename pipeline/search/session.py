@@ -95,8 +95,7 @@ def open_session(problem: Problem, slots: int, clock: StudyClock) -> Session:
         sampler, line = _auto(study, problem)
         more = [line, *more]
     if (prior := _prior(study, enqueued)) is not None:
-        startup = getattr(config.sampler, "startup_trials", 0)
-        sampler = PriorSampler(sampler, prior, space, config.study.seed, startup)
+        sampler = PriorSampler(sampler, prior, space, config.study.seed, config.sampler.startup)
         enqueued = [*enqueued, *(params for params, _ in prior.first)]
         more = [*([] if resumed else prior.lines), *more]
     deciding = (RandomSampler(), NopPruner()) if config.study.deterministic else (sampler, pruner)

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.configuration.overrides import Value
 from pipeline.search.branches import active
-from pipeline.search.parameter import Parameter
+from pipeline.search.parameter import Parameter, is_number
 from pipeline.search.space import Space
 from pipeline.search.storage import holds
 
@@ -34,10 +34,10 @@ def _nearest(parameter: Parameter, value: Any) -> list[Value]:
     if parameter.kind in ("choice", "group"):
         truth = isinstance(value, bool)
         same = [c for c in parameter.choices if c == value and isinstance(c, bool) == truth]
-        if not same and all(map(_is_number, (value, *parameter.choices))):
+        if not same and all(map(is_number, (value, *parameter.choices))):
             return [min(parameter.choices, key=lambda choice: abs(choice - value))]
         return same[:1]
-    if not _is_number(value):
+    if not is_number(value):
         return []
     if holds(parameter.distribution(), value):
         return [int(value) if parameter.kind == "int" else float(value)]
@@ -48,13 +48,14 @@ def _nearest(parameter: Parameter, value: Any) -> list[Value]:
     return [round(inside) if parameter.kind == "int" else inside]
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _ends(parameter: Parameter) -> tuple[float, float]:
     low, high = parameter.ends()
     return float(low), float(high)  # type: ignore[arg-type]
+
+
+def key_of(params: Mapping[str, Any]) -> tuple[tuple[str, type, Any], ...]:
+    """Return what only equal configurations have in common; true is another value than 1."""
+    return tuple((name, type(value), value) for name, value in sorted(params.items()))
 
 
 def distance(first: Params, second: Params, space: Space) -> float:
