@@ -20,7 +20,8 @@ Kept = dict[str, dict[str, list[float]]]  # table, search with its library's ver
 KEPT = DOCS / "search.json"
 TOLD = """the mean rank over seeds and, in brackets, the share of all
 configurations that are better than the one chosen (median). `random` and `auto` are the product's
-samplers."""
+samplers. All values are choices; to `auto` those among numbers have their order, the libraries' are
+asked for words, as their users ask for choices."""
 
 
 def on_tables(searches: Sequence[str], seeds: int) -> dict[str, Array]:
