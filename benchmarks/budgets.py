@@ -15,10 +15,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import PIPE, STDOUT
+from threading import Thread
 
 from benchmarks.environment import machine, measured_environment
 from pipeline.search.study_clock import WITHIN, WITHIN_S
 
+SHOWN = 60  # lines of what a sweep printed that did not hold its budgets
 NEIGHBOURS = ("none", "always", "halfway")
 BUSY = (
     "import numpy as np\na = np.ones((512, 512), np.float32)\nwhile True:\n    a = a @ a * 1e-3\n"
@@ -66,24 +69,29 @@ def measure(sweep: Budgeted, neighbour: str) -> dict[str, str]:
     with tempfile.TemporaryDirectory(prefix="budgets-") as name:
         root = Path(name)
         began = time.monotonic()
-        with (root / "out.txt").open("w") as out:
-            running = subprocess.Popen(sweep.command(root), stdout=out, stderr=out, env=environment)
-            busy = _busy() if neighbour == "always" else []
-            try:
-                while running.poll() is None:
-                    time.sleep(0.1)
-                    if neighbour == "halfway" and not busy:
-                        busy = _busy() if time.monotonic() - began > whole_s / 2 else []
-            finally:
-                running.kill()
-                for one in busy:
-                    one.kill()
+        running = subprocess.Popen(
+            sweep.command(root), stdout=PIPE, stderr=STDOUT, env=environment, text=True
+        )
+        said: list[str] = []
+        reading = Thread(target=_stamped, args=(running, began, said))
+        reading.start()
+        busy = _busy() if neighbour == "always" else []
+        try:
+            while running.poll() is None:
+                time.sleep(0.1)
+                if neighbour == "halfway" and not busy:
+                    busy = _busy() if time.monotonic() - began > whole_s / 2 else []
+        finally:
+            running.kill()
+            for one in busy:
+                one.kill()
         took_s = time.monotonic() - began
+        reading.join()
         bundle = (root / "budgeted" / "bundle" / "manifest.json").exists()
-        if not bundle:
-            print((root / "out.txt").read_text()[-2000:], file=sys.stderr)
     error_s = took_s - whole_s
     held = bundle and abs(error_s) <= max(WITHIN_S, WITHIN * whole_s)
+    if not held:
+        print("".join(said[-SHOWN:]), file=sys.stderr, flush=True)
     return {
         "sweep": sweep.name,
         "neighbour": neighbour,
@@ -94,6 +102,12 @@ def measure(sweep: Budgeted, neighbour: str) -> dict[str, str]:
         "bundle": "yes" if bundle else "no",
         "held": "yes" if held else "NO",
     }
+
+
+def _stamped(running: subprocess.Popen[str], began: float, said: list[str]) -> None:
+    """Collect the lines that a command prints, each with its second."""
+    assert running.stdout is not None
+    said.extend(f"{time.monotonic() - began:7.1f} {line}" for line in running.stdout)
 
 
 def _busy() -> list[subprocess.Popen[bytes]]:

@@ -4,8 +4,10 @@ ensemble; resumable at every epoch.
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import monotonic
 
 import joblib
 
@@ -14,8 +16,10 @@ from pipeline import journal
 from pipeline.configuration import Command, Config, again, command_line, compose, going_on, override
 from pipeline.configuration.termination import RunFailed
 from pipeline.data import prepare
+from pipeline.ensemble.assemble import best_net, spec_in
 from pipeline.ensemble.build import build_ensemble, summary_lines
 from pipeline.ensemble.candidates import candidates, stand_ins
+from pipeline.ensemble.duration import images_an_epoch
 from pipeline.ensemble.ends import Ends, read_ends
 from pipeline.ensemble.final_time import FinalTime, measured
 from pipeline.ensemble.nets import (
@@ -43,6 +47,7 @@ from pipeline.slots.slot import Slot, SlotError
 from pipeline.slots.stop_request import FAILED, SignalHandling, Stop
 from pipeline.tracking.listeners import LogListener, make_listeners
 
+OF_TRIAL = 0.5  # of the images that a trial was trained on, what a net that replaces it must see
 FINAL = Command(
     name="final",
     about="Train the best trials of a finished sweep longer, on folds, and join them into an "
@@ -80,11 +85,11 @@ class FinalPlan:
 
 def main(config: Config) -> int:
     """Build the final models of the study that `config` names; return the exit code."""
-    folder = writable_folder(config.paths.folder, "root")
+    folder, began = writable_folder(config.paths.folder, "root"), monotonic()
     with owned(folder):
         planned = plan(config)
         with open_slots(planned.config, folder) as slots:
-            code = build(planned, slots, print)
+            code = build(planned, slots, print, began - monotonic())
         if code == 0:
             print(f"next: {going_on(config, 'export', ('tracking', 'slots', 'blas'))}")
         return code
@@ -115,18 +120,26 @@ def plan(config: Config) -> FinalPlan:
     return FinalPlan(whole, members, found.notes, ends)
 
 
-def build(planned: FinalPlan, slots: Sequence[Slot], say: Say, carried_s: float = 0.0) -> int:
+def build(
+    planned: FinalPlan,
+    slots: Sequence[Slot],
+    say: Say,
+    carried_s: float = 0.0,
+    *,
+    swept: bool = False,
+) -> int:
     """Train what is not trained yet, predict out of fold, choose the ensemble, write ensemble.json;
     return the exit code. `carried_s`: seconds that the search left or took of ``final.minutes``.
-    Raises RunFailed where it cannot go on.
+    Where these are too few for nets as good as the best trial's own, that one has to do for a sweep
+    (`swept`), and else they are refused by an InputError. Raises RunFailed where it cannot go on.
     """
     config = planned.config
     stop, say = Stop(), one_line_at_a_time(say)
     for note in planned.notes:
         say(f"final: {note}")
     time = timed(planned, slots, carried_s)
-    if time is not None:
-        say(f"final: {config.final.minutes:g} minutes: {time.plan}")
+    if time is not None and not _worth_it(planned, time, say, swept=swept):
+        return 0
     members = planned.decided
     nets = net_jobs(members, config.paths)
     refits = (
@@ -169,6 +182,31 @@ def timed(planned: FinalPlan, slots: Sequence[Slot], carried_s: float) -> FinalT
         raise InputError(f"final.minutes: needs a few batches to be timed, got {error}") from error
 
 
+def _worth_it(planned: FinalPlan, time: FinalTime, say: Say, *, swept: bool) -> bool:
+    """Say what the time is planned for; tell whether new nets see OF_TRIAL at least of the images
+    that the study's best one was trained on, or were begun before. Raises InputError where they do
+    not, and no sweep (`swept`) has just found that net.
+    """
+    paths, minutes = planned.config.paths, planned.config.final.minutes
+    seen, had, best = time.epochs * images_an_epoch(planned.members[0].specs[0]), 0, None
+    with suppress(InputError):  # no trial is complete, or its weights were not kept
+        best, _ = best_net(paths)
+        had = len(best.history) * images_an_epoch(spec_in(paths, best.overrides))
+    if best is None or planned.ends.nets or seen >= OF_TRIAL * had:
+        say(f"final: {minutes:g} minutes: {time.plan}")
+        return True
+    rule = (
+        f"final.minutes: must let a net see {OF_TRIAL:.0%} at least of the {had:,} images that "
+        f"the net of trial {best.number} was trained on, got {minutes:g} for {seen:,.0f} of them"
+    )
+    time.note(f"no new nets, but that of trial {best.number}", rule)
+    if not swept:
+        raise InputError(rule)
+    older = (paths.ensemble / "ensemble.json").exists()
+    say(f"final: {rule}: the result is {'the ensemble of before' if older else 'that net'}")
+    return False
+
+
 def train(
     planned: FinalPlan,
     nets: Sequence[Net],
@@ -204,7 +242,7 @@ def train(
         raise
     finally:
         listeners.emit(final_ended(stop, jobs.counts, usage.outside(len(slots)), ensemble))
-        listeners.close()
+        listeners.close(None if time is None else time.closing_s())
 
 
 def join(planned: FinalPlan) -> Ensemble:

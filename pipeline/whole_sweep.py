@@ -22,6 +22,7 @@ Say = Callable[[str], None]
 def run_whole(config: Config) -> int:
     """Run the sweep that `config` describes, and what follows it; return the exit code."""
     folder, began_s = writable_folder(config.paths.folder, "root"), time.time()
+    started = time.monotonic()
     with owned(folder), open_slots(config, folder) as slots:
         # The workers load NumPy while Optuna and the rest are imported here.
         from pipeline.ensemble.what_follows import check_final_time
@@ -29,7 +30,7 @@ def run_whole(config: Config) -> int:
 
         if config.final.after_sweep:
             check_final_time(config)
-        code = run(config, slots)
+        code = run(config, slots, started)
         if code or not config.final.after_sweep:
             return code
         began = time.monotonic()
@@ -63,7 +64,9 @@ def after_sweep(config: Config, slots: Sequence[Slot], say: Say, began_s: float 
     from pipeline import evaluate, export, final
     from pipeline.ensemble.assemble import assemble
 
-    code = final.build(final.plan(config), slots, say, carried_s(config.paths, began_s))
+    began, planned = time.monotonic(), final.plan(config)
+    carried = carried_s(config.paths, began_s) or began - time.monotonic()
+    code = final.build(planned, slots, say, carried, swept=True)
     if code:
         return code
     digest = assemble(config.paths).manifest.digest

@@ -84,7 +84,7 @@ class FinalTime:
     ) -> None:
         self._config, self._clock, self._ends, self._slots = config, clock, ends, slots
         self._courses, self._following = dict(courses), following
-        self.plan = ""  # in words
+        self.plan, self.epochs = "", 0.0  # in words, and of the first net
         # than the machine was when the first nets began, and than batches were measured to be
         self._slower, self._measured_slower = 1.0, 1.0
         self._lock = threading.RLock()
@@ -93,6 +93,13 @@ class FinalTime:
     def left_s(self) -> float:
         """Seconds left for training: what follows is taken off, at the present pace."""
         return (self._clock.left_s or 0.0) - self._following.seconds * self._slower
+
+    def closing_s(self) -> float | None:
+        """Return how long MLflow may be waited for until it has the nets' runs, so that evaluation
+        and export follow in time.
+        """
+        end_s = self._clock.end_s()
+        return None if end_s is None else max(1.0, end_s - self._following.after_s * self._slower)
 
     def begin(self, net: str) -> Spec:
         """Return the spec of a net that begins now, or went on from an earlier run."""
@@ -198,14 +205,14 @@ def measured(
         following = Following.of(config, members, len(slots))
         time = FinalTime(config, clock, ends, len(slots), courses, following)
         train = inside[0].spec.train
-        epochs = time.share() * train.epochs
-        if ends.kept or len(members) == 1 or epochs >= min(FEWEST, train.epochs):
+        time.epochs = time.share() * train.epochs
+        if ends.kept or len(members) == 1 or time.epochs >= min(FEWEST, train.epochs):
             break
         left_out, members = members[-1].name, members[:-1]
-        time.note(f"{left_out} is left out", f"{epochs:.1f} epochs a net would fit")
+        time.note(f"{left_out} is left out", f"{time.epochs:.1f} epochs a net would fit")
     time.plan = (
-        f"{len(inside)} nets of {len(members)} members, {epochs:.1f} of {train.epochs} epochs for "
-        f"the first; {following.seconds:.0f} s for what follows"
+        f"{len(inside)} nets of {len(members)} members, {time.epochs:.1f} of {train.epochs} epochs "
+        f"for the first; {following.seconds:.0f} s for what follows"
     )
     if time.left_s <= 0:
         time.plan += ", for which there is no time: nets get a tenth of an epoch; give more minutes"

@@ -57,8 +57,8 @@ from pipeline.tracking.mlflow_sender import backlog
 ENDED = "ended"
 
 
-def run(config: Config, slots: Sequence[Slot]) -> int:
-    """Run a sweep in `slots`; return the exit code.
+def run(config: Config, slots: Sequence[Slot], began: float | None = None) -> int:
+    """Run a sweep in `slots`, which began at `began` by the monotonic clock; return the exit code.
 
     Raises InputError, before the first trial, for any mistake in the user's input; RunFailed where
     it cannot go on.
@@ -66,7 +66,7 @@ def run(config: Config, slots: Sequence[Slot]) -> int:
     try:
         say = None if config.quiet else print
         machine, data = slots[0].machine(), prepare(config.data, config.root, say)
-        clock = StudyClock(config.paths.folder / "clock.json", config.budget.minutes)
+        clock = StudyClock(config.paths.folder / "clock.json", config.budget.minutes, began)
         pace, given = Pace.of(machine.gflops, len(slots)), config.overrides
         config, fitting = fitted(config, data, pace, slots)
         problem, remarks = make_problem(config)
@@ -146,9 +146,10 @@ def _run(session: Session, slots: Sequence[Slot], machine: Machine, time: Search
     with storage_errors():
         past = table_of(session.study, config.paths.folder).trials
     listeners = listeners_of(config, config.paths.folder, stop, verbose=config.verbose, past=past)
-    usage, limits = Usage(), config.deadline
+    usage, limits, clock = Usage(), config.deadline, session.clock
+    clock.following = listeners.left_s
     context = Context(
-        stop, listeners.emit, usage.trained, limits.epoch_s, limits.trial_s, session.clock.cut_s
+        stop, listeners.emit, usage.trained, limits.epoch_s, limits.trial_s, clock.cut_s
     )
     listeners.emit(
         study_started(
@@ -162,7 +163,7 @@ def _run(session: Session, slots: Sequence[Slot], machine: Machine, time: Search
     )
     with SignalHandling(stop, print):
         jobs = jobs_of(session, context, time)
-        runner = Runner(jobs, slots, context, usage, config.paths.log, session.clock)
+        runner = Runner(jobs, slots, context, usage, config.paths.log, clock)
         runner.run()
         if not (stop.requested or session.queue.finished):
             stop.request("the slots have ended before the trials did", FAILED)
@@ -178,7 +179,10 @@ def _run(session: Session, slots: Sequence[Slot], machine: Machine, time: Search
             confirmed = _confirm(session, context, slots)
         lines = _close(session, outside)
         listeners.emit(_ended(session, outside))
-        listeners.close()
+        listeners.close(clock.end_s())
+        if stop.reason == OUT_OF_TIME:
+            with runner.guarded():
+                clock.use_up()
     tracking = listeners.tracking
     links = [] if tracking is None else [*tracking.links(config.study.name), tracking.cost()]
     print(*lines, *confirmed, *links, sep="\n")

@@ -29,6 +29,7 @@ from pipeline.tracking.mlflow_listener import MlflowListener
 from pipeline.tracking.store import Target, brought_home
 
 logger = logging.getLogger(__name__)
+BUSY = 2.0  # times its processor time, what sending takes where others compute too
 
 
 class Listeners:
@@ -50,11 +51,20 @@ class Listeners:
             except Exception as error:
                 self._report(listener, error)
 
-    def close(self) -> None:
-        """Close all listeners; print to stderr why MLflow is incomplete, if it is."""
+    def left_s(self) -> float:
+        """Return how long closing probably takes."""
+        return 0.0 if self.tracking is None else BUSY * self.tracking.left_s()
+
+    def close(self, within_s: float | None = None) -> None:
+        """Close all listeners, within so many seconds if given; print to stderr why MLflow is
+        incomplete, if it is.
+        """
         for listener in self._listeners:
             try:
-                listener.close()
+                if listener is self.tracking and within_s is not None:
+                    self.tracking.close(within_s)
+                else:
+                    listener.close()
             except Exception as error:
                 self._report(listener, error)
         if self.tracking is not None and self.tracking.problem:

@@ -10,6 +10,7 @@ killed coordinator left unsent is sent at the next start, or by `replay_journal`
 import contextlib
 import json
 import logging
+import math
 import os
 import subprocess
 import sys
@@ -95,15 +96,28 @@ class MlflowListener:
         )
         return [f"its runs, best first: {runs}", f"their curves: {curves}"]
 
+    def left_s(self) -> float:
+        """Return the processor time of sending what the store does not have yet, as far as it is
+        known.
+        """
+        told, kept = self._process.told, self._journal.path
+        if not told.byte_s:
+            return 0.0
+        with contextlib.suppress(OSError):
+            return told.byte_s * max(0, kept.stat().st_size - told.sent)
+        return 0.0
+
     def handle(self, event: Event) -> None:
         self._journal.handle(event)
         self._process.news()
 
-    def close(self) -> None:
-        """Wait until all is sent. Raises OSError where the journal could not be written."""
+    def close(self, within_s: float = math.inf) -> None:
+        """Wait until all is sent, no longer than `within_s`. Raises OSError where the journal could
+        not be written.
+        """
         start = time.monotonic()
         self._journal.close()
-        self._given_up = self._process.close(self._patience_s, self._close_s)
+        self._given_up = self._process.close(self._patience_s, min(self._close_s, within_s))
         self._waited_s = time.monotonic() - start
         if self._journal.error is not None:
             raise self._journal.error

@@ -52,6 +52,8 @@ class Told:
     problem: str | None = None  # why the last attempt failed
     full: bool = False  # the problem is a full disk under a store on this machine
     spent_s: float = 0.0  # processor time beside the trials
+    sent: int = 0  # bytes of the journal that the store has
+    byte_s: float = 0.0  # processor time that one of them takes, 0 while it is not known
 
 
 class Sending:
@@ -64,6 +66,7 @@ class Sending:
         self._sender: Sender | None = None
         self._told = Told()
         self._failures = 0
+        self._first: tuple[int, float] | None = None  # sent before this run, and its seconds
 
     def beside_the_trials(self) -> None:
         """Send until the close; run by the low-priority thread."""
@@ -128,8 +131,13 @@ class Sending:
 
     def _progressed(self) -> None:
         """Report the sender's state; the sender calls this while it works."""
-        sender = self._opened()
+        sender, now_s = self._opened(), time.process_time()
+        if sender.experiment_id is not None:
+            start, start_s = self._first = self._first or (sender.offset, now_s)
+            if sender.offset > start:
+                self._told.byte_s = (now_s - start_s) / (sender.offset - start)
         self._tell(
+            sent=sender.offset,
             loaded=sender.loaded,
             experiment_id=sender.experiment_id,
             shared=sender.shared,

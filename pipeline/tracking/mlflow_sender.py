@@ -45,6 +45,11 @@ class Sender:
         self._queue: deque[tuple[Event | None, int]] = deque()
 
     @property
+    def offset(self) -> int:
+        """The bytes of the journal that were sent."""
+        return self._offset
+
+    @property
     def shared(self) -> bool:
         """Whether the store accepted the study's view."""
         return self._replay is not None and self._replay.shared
@@ -127,6 +132,7 @@ class Sender:
             replay.all_sent()
         self.experiment_id, self._store = store.experiment_id, store
         self._replay = replay
+        self._on_progress()
         return replay
 
     def _knows(self, store: Store, known: Known | None) -> bool:

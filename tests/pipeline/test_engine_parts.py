@@ -6,6 +6,7 @@ import contextlib
 import math
 import sqlite3
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -307,6 +308,28 @@ def test_the_clock_adds_up_over_runs(tmp_path: Path) -> None:
     clock.save(now=True)
     assert StudyClock(path, None).used_s == pytest.approx(100.0, abs=1.0)
     assert StudyClock(path, minutes=1.0).left_s == 0.0
+
+
+def test_the_clock_keeps_time_for_what_follows_the_last_trial(tmp_path: Path) -> None:
+    clock = StudyClock(tmp_path / "clock.json", minutes=10.0)  # may be exceeded by 12 s
+    assert clock.cut_s() == pytest.approx(606.0, abs=1.0)
+    clock.following = lambda: 30.0
+    assert clock.left_s == pytest.approx(570.0, abs=1.0)
+    assert clock.cut_s() == pytest.approx(576.0, abs=1.0)
+    assert clock.end_s() == pytest.approx(600 + 0.8 * 12, abs=1.0)
+    clock.following = lambda: 1000.0
+    assert clock.left_s == pytest.approx(450.0, abs=1.0), "a quarter of it at most"
+    endless = StudyClock(tmp_path / "none.json", None)
+    assert endless.end_s() is None and endless.cut_s() is None and endless.left_s is None
+
+
+def test_a_run_s_beginning_counts_and_what_was_kept_is_no_time_for_more(tmp_path: Path) -> None:
+    path = tmp_path / "clock.json"
+    clock = StudyClock(path, minutes=1.0, began=time.monotonic() - 20.0)
+    assert clock.left_s == pytest.approx(40.0, abs=1.0)
+    clock.use_up()
+    assert StudyClock(path, minutes=1.0).left_s == 0.0
+    assert StudyClock(path, minutes=2.0).left_s == pytest.approx(60.0, abs=1.0)
 
 
 def test_the_lower_bound_is_that_of_students_t() -> None:

@@ -2,9 +2,11 @@
 slower or is quicker than measured; with a clock that is told.
 """
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -216,16 +218,45 @@ def test_another_plan_decides_anew(run: Final) -> None:
         assert planned.ends.clock(10.0).used_s == 0.0, "nor does the other's time count"
 
 
+def played_minutes(run: Final, minutes: float, monkeypatch: pytest.MonkeyPatch) -> final.FinalPlan:
+    """A plan of so few minutes, in a root whose best trial kept its weights."""
+    planned = run.planned(minutes)
+    time = SimpleNamespace(epochs=0.1, plan="planned", note=lambda *_: None)
+    monkeypatch.setattr(final, "timed", lambda *_: time)
+    return planned
+
+
+def test_minutes_too_few_for_a_net_leave_a_sweep_its_best_trial(
+    run: Final, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    planned = played_minutes(run, 1.0, monkeypatch)
+    assert final.build(planned, [], said.append, swept=True) == 0
+    assert re.search(r"final\.minutes: must let a net see 50% .*trial \d+ was trained", said[-1])
+    assert said[-1].endswith("the result is the ensemble of before")
+    shutil.rmtree(run.paths.ensemble)
+    assert final.build(planned, [], said.append, swept=True) == 0
+    assert said[-1].endswith("the result is that net")
+    assert not run.paths.ensemble.exists()
+
+
+def test_minutes_too_few_for_a_net_are_refused_by_final_alone(
+    run: Final, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InputError, match=r"final\.minutes: must let a net see 50% .*, got 1 for"):
+        final.build(played_minutes(run, 1.0, monkeypatch), [], print)
+
+
 def test_minutes_that_hold_nothing_are_refused_before_the_first_trial(tmp_path: Path) -> None:
     words = ["experiment=smoke", f"root={tmp_path}", "tracking=none", "final.after_sweep=true"]
     with pytest.raises(
-        InputError, match=r"final\.minutes: .*evaluation and export.* 0\.15 minutes"
+        InputError, match=r"final\.minutes: .*evaluation and export.* 0\.12 minutes"
     ):
         run_whole(compose([*words, "final.minutes=0.1"], SWEEP))
     assert not (tmp_path / "smoke" / "trials").exists()
 
 
 def test_minutes_that_hold_no_choice_are_refused_before_the_first_net(run: Final) -> None:
-    with pytest.raises(InputError, match=r"final\.minutes: .*alone takes 0\.09 minutes"):
+    with pytest.raises(InputError, match=r"final\.minutes: .*alone takes 0\.07 minutes"):
         run.planned(0.05)
     assert not run.paths.final.exists()

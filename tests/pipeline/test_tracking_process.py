@@ -3,6 +3,7 @@ the trials it has the lowest priority.
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -59,6 +60,30 @@ def test_a_killed_process_is_started_again_and_nothing_is_lost_or_twice(
         "3": "FINISHED",
     }
     assert not senders()
+
+
+def test_what_is_not_sent_yet_is_known_in_seconds_and_not_waited_for_beyond_a_limit(
+    mlflow_root: Path,
+) -> None:
+    folder = mlflow_root / "digits"
+    events = small_events(folder)
+    listener = MlflowListener(Target(folder, mlflow_root, figures=False))
+    assert listener.left_s() == 0.0, "nothing is known"
+    for event in events[:4]:
+        listener.handle(event)
+    wait_until(lambda: backlog(folder) == 0 and listener.left_s() == 0.0 and _byte_s(listener))
+    (sender,) = senders()
+    sender.suspend()
+    for event in events[4:]:
+        listener.handle(event)
+    assert listener.left_s() == pytest.approx(_byte_s(listener) * backlog(folder), rel=1e-6)
+    listener.close(0.5)
+    assert "stopped waiting after" in (listener.problem or "")
+    assert backlog(folder) > 0 and not senders()
+
+
+def _byte_s(listener: MlflowListener) -> float:
+    return listener._process.told.byte_s
 
 
 def sending(root: Path, folder: Path) -> subprocess.Popen[str]:
@@ -128,5 +153,6 @@ def test_beside_the_trials_it_has_the_lowest_priority(mlflow_root: Path) -> None
             int((task / "stat").read_text().rsplit(")", 1)[1].split()[16])
             for task in Path(f"/proc/{process.pid}/task").iterdir()
         }
-        assert nice >= {0, 19}, "the main thread keeps its own for the end, when the sweep waits"
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+        assert nice >= {own, 19}, "the main thread keeps its own for the end, when the sweep waits"
         process.kill()

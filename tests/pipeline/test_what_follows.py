@@ -1,7 +1,6 @@
 """What is added up for the time after the last final net, by hand, with told paces."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -9,24 +8,26 @@ from cnn_core.data.splits import split_of
 from pipeline import final
 from pipeline.configuration import compose
 from pipeline.ensemble import what_follows
-from pipeline.ensemble.what_follows import EXPORTED_S, JOINED_S, REGISTERED_S, TEST_SHARE, Following
+from pipeline.ensemble.what_follows import (
+    COMPILED,
+    COMPILED_S,
+    EXPORTED_S,
+    JOINED_S,
+    REGISTERED_S,
+    TEST_SHARE,
+    Following,
+    python_pace,
+)
 from tests.pipeline.final_study import FINAL_ARGUMENTS
 
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Seconds by the clock and of the processor while predictions are measured."""
-    times = [1.0, 1.0]
-    walls, cpus = iter([0.0, times[0]] * 9), iter([0.0, times[1]] * 9)
-
-    def clock(index: int) -> float:
-        at = next(walls if index == 0 else cpus)
-        return times[index] if at else 0.0
-
-    played = SimpleNamespace(perf_counter=lambda: clock(0), process_time=lambda: clock(1))
-    monkeypatch.setattr(what_follows, "time", played)
+    """How slow Python is, whatever this machine is; an image takes 10 ms."""
+    pace = [1.0]
+    monkeypatch.setattr(what_follows, "python_pace", lambda: pace[0])
     monkeypatch.setattr(what_follows, "image_s", lambda spec, views: 0.01)
-    return times
+    return pace
 
 
 def seconds(root: Path, slots: int, *words: str) -> tuple[float, final.FinalPlan]:
@@ -58,7 +59,21 @@ def test_evaluation_and_export_come_on_top(final_root: Path, told: list[float]) 
 
 
 def test_on_a_busy_machine_what_is_fixed_takes_longer(final_root: Path, told: list[float]) -> None:
-    quiet, _ = seconds(final_root, 1, "final.after_sweep=false")
-    told[0] = 3.0  # of which the processor gave one second
-    busy, _ = seconds(final_root, 1, "final.after_sweep=false")
-    assert busy - quiet == pytest.approx(2 * JOINED_S)
+    quiet, _ = seconds(final_root, 1, "final.after_sweep=true")
+    told[0] = 3.0
+    busy, _ = seconds(final_root, 1, "final.after_sweep=true")
+    assert busy - quiet == pytest.approx(2 * (JOINED_S + EXPORTED_S))
+
+
+def test_what_comes_after_the_choice_is_known_apart(final_root: Path, told: list[float]) -> None:
+    alone = seconds(final_root, 1, "final.after_sweep=false")[0]
+    words = [*FINAL_ARGUMENTS, "final.after_sweep=true", f"root={final_root}"]
+    planned = final.plan(compose(words, final.FINAL))
+    whole = Following.of(planned.config, planned.members, 1)
+    assert whole.after_s == pytest.approx(whole.seconds - alone)
+
+
+def test_python_s_pace_is_the_time_of_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([5.0, 5.0 + 2 * COMPILED * COMPILED_S])
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    assert python_pace() == pytest.approx(2.0)
