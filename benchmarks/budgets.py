@@ -1,9 +1,10 @@
-"""How well time budgets are kept: ``python -m benchmarks.budgets [--quick] [--cases ...]``.
+"""How well time budgets are kept: ``python -m benchmarks.budgets [--quick] [--sweeps ...]``.
 
 Whole sweeps from data to bundle with ``budget.minutes`` and ``final.minutes``, on the machine as it
 is, beside a neighbour that keeps every core busy with matrix products, and beside one that comes
 halfway. The error is what the whole command took beyond both budgets together; it must be within
-2 % of them or 10 s, and there must be a bundle.
+2 % of them or 10 s, and there must be a bundle. With ``--write`` the table becomes a section of
+docs/RELIABILITY.md.
 """
 
 import argparse
@@ -18,7 +19,10 @@ from pathlib import Path
 from subprocess import PIPE, STDOUT
 from threading import Thread
 
+from benchmarks.document import command_of, markdown_table, write_section
 from benchmarks.environment import machine, measured_environment
+from benchmarks.reliability_page import PAGE, PREAMBLE
+from benchmarks.reliability_parts.case import filled
 from pipeline.search.study_clock import WITHIN, WITHIN_S
 
 SHOWN = 60  # lines of what a sweep printed that did not hold its budgets
@@ -124,9 +128,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="the digits alone, for a minute")
     parser.add_argument("--sweeps", nargs="+", help="names; all unless given")
     parser.add_argument("--neighbours", nargs="+", default=list(NEIGHBOURS), choices=NEIGHBOURS)
+    parser.add_argument("--write", action="store_true", help="write docs/RELIABILITY.md")
     options = parser.parse_args(argv)
     print(machine())
-    rows = []
+    rows: list[dict[str, str]] = []
     for sweep in sweeps(quick=options.quick):
         for neighbour in options.neighbours:
             if options.sweeps is None or sweep.name in options.sweeps:
@@ -134,7 +139,22 @@ def main(argv: Sequence[str] | None = None) -> int:
                 if len(rows) == 1:
                     print("| " + " | ".join(rows[0]) + " |\n" + "| --- " * len(rows[0]) + "|")
                 print("| " + " | ".join(rows[-1].values()) + " |", flush=True)
+    if options.write:
+        command = command_of("benchmarks.budgets", sys.argv[1:] if argv is None else argv)
+        write_section("budgets", "Time budgets", section(rows, command), PAGE, PREAMBLE)
     return 0 if all(row["held"] == "yes" for row in rows) else 1
+
+
+def section(rows: Sequence[dict[str, str]], command: str) -> str:
+    """Return the text of the section."""
+    about = (
+        "Whole sweeps, data to bundle: `budget.minutes` for the search, `final.minutes` for the "
+        "nets and all that follows; *neighbour*: a process on each core that does nothing "
+        "but matrix products, all the time or from halfway on. The error is what the whole command "
+        f"took beyond both; held: within {WITHIN:.0%} or {WITHIN_S:.0f} s, with a bundle."
+    )
+    table = markdown_table([*rows[0]], [[*row.values()] for row in rows])
+    return "\n\n".join([filled(f"`{command}`: {machine()}."), filled(about), table])
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ PREAMBLE = """# What is promised, and by which command it is checked
 `python -m benchmarks.reliability` |
 | a million rows are predicted in bounded memory | `python -m benchmarks.reliability --cases rows` |
 | memory of large pictures and folders is bounded | `python -m benchmarks.memory` |
+| time budgets are kept, whatever else the machine does | `python -m benchmarks.budgets` |
 | the same study to the bit, with any number of slots | `python -m benchmarks.bits` |
 | no file is partial, and nothing is lost, whichever write fails | \
 `python -m tests.faults.every_write` |

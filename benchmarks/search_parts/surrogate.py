@@ -10,17 +10,22 @@ from functools import cache, partial
 import numpy as np
 import optuna
 from numpy.typing import NDArray
+from optuna.samplers import BaseSampler
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.model_selection import cross_val_predict
 
 from benchmarks.document import markdown_table
 from benchmarks.search_parts.curves import Curves, read, settings_of
+from benchmarks.search_parts.methods import priors_for
 from pipeline.search.encoding import Encoding
 from pipeline.search.open_study import quiet_optuna
+from pipeline.search.prior import Prior
+from pipeline.search.prior_sampler import PriorSampler
 from pipeline.search.samplers import make_sampler
 
 SAMPLERS = ("random", "tpe", "gp")
 AFTER = (20, 40, 60, 100)  # trials
+NEARBY = 0.1  # points below the best: less than nets of one configuration differ by
 WORST = 0.1  # below the best: a diverged configuration is no worse, or trees would see nothing else
 
 
@@ -60,15 +65,19 @@ def _surrogate(name: str) -> Surrogate:
     return Surrogate(read(name))
 
 
-def lacking(name: str, sampler: str, seed: int) -> list[float]:
-    """Return what the configuration that a search would choose after each of AFTER trials lacks to
-    the best; a trial is one net's value.
+def lacking(name: str, sampler: str, prior: Prior | None, seed: int) -> list[float]:
+    """Return what the configuration that a search would choose after each trial lacks to the best;
+    a trial is one net's value.
     """
     quiet_optuna()
     reached = _surrogate(name)
     rng, settings = np.random.default_rng(seed), settings_of(name, f"sampler={sampler}").sampler
-    made = make_sampler(settings, seed, reached.space)
+    made: BaseSampler = make_sampler(settings, seed, reached.space)
+    if prior is not None:
+        made = PriorSampler(made, prior, reached.space, seed, settings.startup)
     study = optuna.create_study(direction="maximize", sampler=made)
+    for params, _ in prior.first if prior is not None else ():
+        study.enqueue_trial(params)
     seen: list[tuple[float, float]] = []
     for _ in range(max(AFTER)):
         trial = study.ask()
@@ -76,15 +85,22 @@ def lacking(name: str, sampler: str, seed: int) -> list[float]:
         true = reached(trial.params)
         seen.append((true + rng.normal(0, reached.noise), true))
         study.tell(trial, seen[-1][0])
-    return [reached.best - max(seen[:count])[1] for count in AFTER]
+    return [reached.best - max(seen[: count + 1])[1] for count in range(max(AFTER))]
 
 
 def on_surrogate(name: str, seeds: int) -> dict[str, NDArray[np.float64]]:
-    """Return by sampler what its searches lack, (seeds, AFTER)."""
+    """Return by method what its searches lack, (seeds, trials)."""
+    methods: dict[str, tuple[str, Prior | None]] = {
+        f"`sampler={sampler}`": (sampler, None) for sampler in SAMPLERS
+    }
+    methods |= {
+        f"`sampler=gp`, with a prior from {source}": ("gp", known)
+        for source, known in priors_for(name).items()
+    }
     with ProcessPoolExecutor() as pool:
         return {
-            sampler: np.array([*pool.map(partial(lacking, name, sampler), range(seeds))])
-            for sampler in SAMPLERS
+            method: np.array([*pool.map(partial(lacking, name, *given), range(seeds))])
+            for method, given in methods.items()
         }
 
 
@@ -92,18 +108,27 @@ def surrogate_section(name: str, found: dict[str, NDArray[np.float64]], command:
     """Return the text of the section."""
     reached, seeds = _surrogate(name), len(next(iter(found.values())))
     rows = [
-        [f"`sampler={sampler}`", *(_cell(column) for column in 100 * lacks.T)]
-        for sampler, lacks in found.items()
+        [method, *(_cell(100 * lacks[:, count - 1]) for count in AFTER), _first(100 * lacks)]
+        for method, lacks in found.items()
     ]
     error, noise = f"{100 * reached.error():.2f}", f"{100 * reached.noise:.2f}"
     told = (
         f"Trees grown on the {len(read(name).params)} recorded configurations say what any other "
         f"would reach (median error on those left out: {error} points); a trial is one net, which "
         f"differs by {noise}. What the configuration of the best trial lacks to the best, in "
-        f"points: median of {seeds} seeds, in brackets the quartiles."
+        f"points, and the trials until it lacks no more than {NEARBY:g}: median of {seeds} seeds, "
+        "in brackets the quartiles."
     )
-    head = ["sampler", *(f"after {count} trials" for count in AFTER)]
+    head = ["sampler", *(f"after {count} trials" for count in AFTER), f"within {NEARBY:g}"]
     return "\n\n".join([f"`{command}`", told, markdown_table(head, rows)])
+
+
+def _first(points: NDArray[np.float64]) -> str:
+    """Return the trials until a search lacks no more than NEARBY for the first time."""
+    close = points <= NEARBY
+    first = np.where(close.any(axis=1), close.argmax(axis=1) + 1.0, np.inf)
+    low, middle, high = np.quantile(first, (0.25, 0.5, 0.75), method="nearest")
+    return f"{middle:.0f} ({low:.0f} to {high:.0f})"
 
 
 def _cell(points: Sequence[float] | NDArray[np.float64]) -> str:

@@ -20,12 +20,12 @@ from cnn_core.measures import ranked_by
 from pipeline.events import State, TrialEnded
 from pipeline.files import StudyPaths
 from pipeline.reporting.foreign_trials import ROUND
-from pipeline.search.open_study import StudyCopies
 from pipeline.search.problem import Problem
 from pipeline.search.queue import TrialQueue
 from pipeline.search.search_jobs import SearchJobs
 from pipeline.search.storage import labels_of, note, notes_of, running_trial, set_state
 from pipeline.search.storage_errors import storage_errors
+from pipeline.search.study_copies import StudyCopies
 from pipeline.search.trial import Context, Training
 from pipeline.slots.retry import Paused
 from pipeline.slots.slot import Slot, SlotError

@@ -6,25 +6,21 @@ import contextlib
 import sqlite3
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.exceptions import StorageInternalError
-from optuna.pruners import BasePruner
-from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
 from cnn_core.errors import InputError
-from pipeline.configuration.overrides import Value
 from pipeline.files import StudyPaths, check_enclosed, sqlite_file, sqlite_url, unsound_sqlite
 from pipeline.redact import redact, shown
-from pipeline.reporting.foreign_trials import FORKED_FROM, MARKED_FROM
+from pipeline.reporting.foreign_trials import MARKED_FROM
 from pipeline.search.fingerprint import FINGERPRINT, Fingerprint, differences
 from pipeline.search.read_only_storage import ReadOnlyStorage
 from pipeline.search.storage import MirrorStorage, set_state
@@ -248,51 +244,3 @@ def _refused() -> Iterator[None]:
         if "locked" in str(error):
             raise
         raise InputError(f"study: its database must be readable, got: {error}") from error
-
-
-@dataclass(frozen=True)
-class StudyCopies:
-    """Makes copies of a study as it stood when a round began."""
-
-    directions: Sequence[str]
-    name: str  # Hyperband draws a trial's bracket from it
-    sampler: BaseSampler
-    pruner: BasePruner
-    first: Sequence[dict[str, Value]]  # parameters of the enqueued trials
-    size: int  # trials in a round
-
-    def copy(self, finished: Sequence[FrozenTrial]) -> optuna.Study:
-        """Return an in-memory study that holds these trials under their numbers; they are the
-        study's first ones, all ended.
-        """
-        study = optuna.create_study(
-            directions=[StudyDirection[name.upper()] for name in self.directions],
-            study_name=self.name,
-            sampler=self.sampler,
-            pruner=self.pruner,
-        )
-        study.add_trials(finished)
-        return study
-
-    def ask(self, study: optuna.Study, number: int) -> optuna.Trial:
-        """Ask the copy for the trial with this number. Trials taken over from another study come
-        first, then the enqueued ones not among them.
-        """
-        taken = [
-            trial.params
-            for trial in study.get_trials(deepcopy=False)
-            if FORKED_FROM in trial.user_attrs
-        ]
-        first = [
-            params
-            for params in self.first
-            if not any(params.items() <= known.items() for known in taken)
-        ]
-        if number - len(taken) < len(first):
-            study.enqueue_trial(first[number - len(taken)])
-        trial = study.ask()
-        if trial.number != number:
-            raise RuntimeError(
-                f"deterministic mode: trial {number} was to be asked, got {trial.number}"
-            )
-        return trial

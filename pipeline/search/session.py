@@ -17,13 +17,7 @@ from pipeline.search.auto_sampler import CHOICE, AutoSampler, choose_samplers, c
 from pipeline.search.fingerprint import code_version, fingerprint
 from pipeline.search.fork import nothing_of_its_own, take_over
 from pipeline.search.gain import GainRule
-from pipeline.search.open_study import (
-    StudyCopies,
-    open_storage,
-    open_study,
-    quiet_optuna,
-    repair,
-)
+from pipeline.search.open_study import open_storage, open_study, quiet_optuna, repair
 from pipeline.search.prior import PRIOR, Prior, read_prior
 from pipeline.search.prior_sampler import PriorSampler
 from pipeline.search.problem import Problem
@@ -34,6 +28,7 @@ from pipeline.search.same_trials import check_effects
 from pipeline.search.samplers import grid, make_sampler
 from pipeline.search.space import Space, searched
 from pipeline.search.study_clock import StudyClock
+from pipeline.search.study_copies import StudyCopies
 from pipeline.slots.owner_lock import hold
 from pipeline.slots.stop_request import Stop
 

@@ -98,10 +98,10 @@ class MlflowListener:
 
     def left_s(self) -> float:
         """Return the processor time of sending what the store does not have yet, as far as it is
-        known.
+        known; 0 while the store fails, which is not waited for.
         """
         told, kept = self._process.told, self._journal.path
-        if not told.byte_s:
+        if not told.byte_s or told.problem:
             return 0.0
         with contextlib.suppress(OSError):
             return told.byte_s * max(0, kept.stat().st_size - told.sent)

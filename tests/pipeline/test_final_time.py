@@ -250,13 +250,13 @@ def test_minutes_too_few_for_a_net_are_refused_by_final_alone(
 def test_minutes_that_hold_nothing_are_refused_before_the_first_trial(tmp_path: Path) -> None:
     words = ["experiment=smoke", f"root={tmp_path}", "tracking=none", "final.after_sweep=true"]
     with pytest.raises(
-        InputError, match=r"final\.minutes: .*evaluation and export.* 0\.12 minutes"
+        InputError, match=r"final\.minutes: .*evaluation and export.* 0\.09 minutes"
     ):
-        run_whole(compose([*words, "final.minutes=0.1"], SWEEP))
+        run_whole(compose([*words, "final.minutes=0.08"], SWEEP))
     assert not (tmp_path / "smoke" / "trials").exists()
 
 
 def test_minutes_that_hold_no_choice_are_refused_before_the_first_net(run: Final) -> None:
-    with pytest.raises(InputError, match=r"final\.minutes: .*alone takes 0\.07 minutes"):
+    with pytest.raises(InputError, match=r"final\.minutes: .*alone takes 0\.05 minutes"):
         run.planned(0.05)
     assert not run.paths.final.exists()

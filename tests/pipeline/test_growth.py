@@ -21,8 +21,8 @@ from pipeline.reporting.best_trials import front_of, optimism
 from pipeline.reporting.prospect import expected_gain
 from pipeline.reporting.table import StudyTable, TrialRow, table_of
 from pipeline.search.curve_noise import CROSSINGS, PERCENTILE, crossing_noise
-from pipeline.search.open_study import StudyCopies
 from pipeline.search.queue import TrialQueue
+from pipeline.search.study_copies import StudyCopies
 from pipeline.slots.stop_request import Stop
 from pipeline.sweep import main as sweep
 from pipeline.tracking import mlflow_replay

@@ -77,6 +77,9 @@ def test_what_is_not_sent_yet_is_known_in_seconds_and_not_waited_for_beyond_a_li
     for event in events[4:]:
         listener.handle(event)
     assert listener.left_s() == pytest.approx(_byte_s(listener) * backlog(folder), rel=1e-6)
+    listener._process.told.problem = "no answer"
+    assert listener.left_s() == 0.0, "a search does not end sooner for a store that is down"
+    listener._process.told.problem = None
     listener.close(0.5)
     assert "stopped waiting after" in (listener.problem or "")
     assert backlog(folder) > 0 and not senders()
