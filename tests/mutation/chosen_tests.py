@@ -1,5 +1,6 @@
-"""Which test files are run for a mutant: those that name what is changed, then those that import
-its file, the nearest and shortest first. Read off the sources, so nothing has to be measured.
+"""Which test files are run for a mutant: those that are called after its file or its room, or name
+what is changed, then those that import the file, the nearest and shortest first. Read off the
+sources, so nothing has to be measured.
 """
 
 import ast
@@ -28,13 +29,14 @@ class Nearness:
         module = _dotted(self._root / mutant.file, self._root)
         names = [name for name in mutant.inside if not name.startswith("__")]
         named = re.compile(rf"\b(?:{'|'.join(names)})\b") if names else re.compile(r"(?!)")
+        own = {module.rpartition(".")[2], mutant.file.split("/")[-2]}  # test_losses is of losses
         ranked = []
         for test, steps in self._steps.items():
             if module in steps:
                 path = self._files[test]
                 text = path.read_text(encoding="utf-8")
-                mentions = len(set(named.findall(text)))
-                ranked.append((-mentions, steps[module], len(text), path))
+                near = len(set(named.findall(text))) + 2 * bool(own & set(path.stem.split("_")))
+                ranked.append((-near, steps[module], len(text), path))
         return [str(path.relative_to(self._root)) for *_, path in sorted(ranked)[:most]]
 
     def _named(self, name: str) -> set[str]:
