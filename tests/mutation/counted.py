@@ -49,8 +49,9 @@ def counts(before: cst.CSTNode, after: cst.CSTNode) -> bool:
 def _is_words(arg: cst.Arg, call: cst.CSTNode) -> bool:
     if arg.keyword is not None and arg.keyword.value in WORDS:
         return True
-    is_setting = isinstance(call, cst.Call) and _name(call.func) == SETTING
-    return is_setting and len(call.args) > 1 and call.args[1] is arg
+    if not isinstance(call, cst.Call) or _name(call.func) != SETTING or len(call.args) < 2:
+        return False
+    return call.args[1] is arg
 
 
 def _name(function: cst.BaseExpression) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.mutation.mutated_checkout import SURVIVED, TIMED_OUT, Verdict
 
 HERE = Path(__file__).parent
+COUNTS = ("mutants", "tried", "killed", "timed_out", "survived")
 NO_REASON = "not looked at yet"
 
 
@@ -61,14 +62,12 @@ def share(part: int, whole: int) -> str:
 
 def scores(folder: Path = HERE) -> list[RoomScore]:
     """Return the record of rooms."""
-    return [
-        RoomScore(row["room"], *(int(row[name]) for name in COUNTS), row["sample"],
-                  int(row["seed"]), row["day"])
-        for row in _rows(folder / "rooms.csv")
-    ]  # fmt: skip
-
-
-COUNTS = ("mutants", "tried", "killed", "timed_out", "survived")
+    found = []
+    for row in _rows(folder / "rooms.csv"):
+        mutants, tried, killed, timed_out, survived = (int(row[name]) for name in COUNTS)
+        counts = (mutants, tried, killed, timed_out, survived)
+        found.append(RoomScore(row["room"], *counts, row["sample"], int(row["seed"]), row["day"]))
+    return found
 
 
 def survivors(folder: Path = HERE) -> list[Survivor]:
