@@ -11,6 +11,8 @@ from pathlib import Path
 from tests.mutation.mutants import Mutant
 
 MOST_FILES = 8
+# Tests that start commands or whole sweeps take long, and are asked after those that do not.
+COMMANDS = re.compile(r"\bsubprocess\b|\bmain\(|\brun_sweep\b|\bstudies\b|\bsweep\(")
 
 
 class Nearness:
@@ -36,6 +38,7 @@ class Nearness:
                 path = self._files[test]
                 text = path.read_text(encoding="utf-8")
                 near = len(set(named.findall(text))) + 2 * bool(own & set(path.stem.split("_")))
+                near += 2 * (steps[module] == 1) - 3 * bool(COMMANDS.search(text))
                 ranked.append((-near, steps[module], len(text), path))
         return [str(path.relative_to(self._root)) for *_, path in sorted(ranked)[:most]]
 
