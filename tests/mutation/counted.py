@@ -20,11 +20,11 @@ SILENT = (cst.Annotation, cst.Import, cst.ImportFrom, cst.Raise, cst.Decorator)
 
 
 def holds_only_words(node: cst.CSTNode, around: Sequence[cst.CSTNode]) -> bool:
-    """Whether nothing in a node is to be mutated: annotations, what is raised or printed, the words
-    of a setting, imports, docstrings, decorators.
+    """Whether nothing in a node is to be mutated: annotations, what an error says, what is printed,
+    the words of a setting, imports, docstrings, decorators.
     """
     if isinstance(node, cst.Call):
-        return _name(node.func) in SAYS
+        return _name(node.func) in SAYS or _name(node.func).endswith("Error")
     if isinstance(node, cst.Arg):
         return _is_words(node, around[-1])
     if isinstance(node, cst.If):

@@ -146,10 +146,10 @@ most eight files, the nearest first, for at most 60 s of processor time twice. A
 for 20 s is stopped, and the mutant counts as noticed by time. A failing test counts only if it
 passes without the mutant. Slow tests are not asked, so more may be noticed than is told here.
 
-Not counted, by rules in `tests/mutation/counted.py`: what is raised, printed or logged, the words
-of a setting and of `help`, docstrings, annotations, imports, decorators. Texts elsewhere count.
-`python -m tests.mutation --sample 0 --write` makes this section of `tests/mutation/rooms.csv` and
-`tests/mutation/survivors.csv`.
+Not counted, by rules in `tests/mutation/counted.py`: what is raised, printed or logged, what an
+error says, the words of a setting and of `help`, docstrings, annotations, imports, decorators.
+Texts elsewhere count. `python -m tests.mutation --sample 0 --write` makes this section of
+`tests/mutation/rooms.csv` and `tests/mutation/survivors.csv`.
 """
 _SURVIVORS = """\
 Survivors, those of earlier samples too. *Equivalent*: the change changes nothing that the function
