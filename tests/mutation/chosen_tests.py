@@ -24,6 +24,9 @@ class Nearness:
         self._root = root
         self._files = {_dotted(path, root): path for path in _sources(root)}
         self._below = {name: self._named(name) for name in self._files}
+        for name in self._files.keys() - set().union(*self._below.values()):
+            package = name.rpartition(".")[0]  # loaded by a name that is put together there
+            self._below.setdefault(package, set()).add(name)
         self._steps = {name: self._from(name) for name in self._files if _is_test(name)}
 
     def tests_of(self, mutant: Mutant, most: int = MOST_FILES) -> list[str]:
@@ -43,7 +46,7 @@ class Nearness:
         return [str(path.relative_to(self._root)) for *_, path in sorted(ranked)[:most]]
 
     def _named(self, name: str) -> set[str]:
-        """Return the modules that a file imports or names."""
+        """Return the modules that a file imports or names, and the packages that they are in."""
         text = self._files[name].read_text(encoding="utf-8")
         found = (
             set(re.findall(r"\b[a-z_]+(?:\.\w+)+", text)) if name.startswith("tests.") else set()
@@ -53,6 +56,7 @@ class Nearness:
                 found |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
                 found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        found |= {name.rpartition(".")[0] for name in found & self._files.keys()}
         return found & self._files.keys()
 
     def _from(self, test: str) -> dict[str, int]:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutation.__main__ import ROOT, all_mutants, try_room
+from tests.mutation.__main__ import ROOMS, ROOT, all_mutants, try_room
 from tests.mutation.chosen_tests import Nearness
-from tests.mutation.mutants import changed_lines, mutants
+from tests.mutation.mutants import Mutant, changed_lines, mutants
 from tests.mutation.mutated_checkout import KILLED, SURVIVED, TIMED_OUT, Checkout, Verdict
 from tests.mutation.mutation_page import RoomScore, add, section, survivors
 
@@ -120,6 +120,17 @@ def test_the_record_keeps_reasons_and_drops_what_is_noticed(tmp_path: Path) -> N
     page = section(tmp_path)
     assert "| a | 9 | 2 | 1 | 0 | 1 | 50 % |" in page and "--sample 2 --seed 2" in page
     assert "| a.py | `one` | `x \\| y` | equivalent: so |" in page and "`two`" not in page
+
+
+def test_every_file_that_is_mutated_has_tests() -> None:
+    nearness = Nearness(ROOT)
+    files = [
+        path.relative_to(ROOT)
+        for place in ROOMS.values()
+        for path in ((ROOT / place).rglob("*.py") if (ROOT / place).is_dir() else [ROOT / place])
+    ]
+    alone = [path for path in files if not nearness.tests_of(Mutant(str(path), 0, 1, ()))]
+    assert len(files) > 200 and alone == []
 
 
 @pytest.mark.slow
