@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.mutation import mutation_page
-from tests.mutation.chosen_tests import Nearness
 from tests.mutation.mutants import Mutant, drawn, mutants
 from tests.mutation.mutated_checkout import SURVIVED, Checkout, Verdict
 from tests.mutation.mutation_page import NO_REASON, RoomScore
@@ -38,11 +37,10 @@ def try_room(
     checkout: Checkout, found: list[Mutant], room: str, sample: int | None, seed: int
 ) -> list[Verdict]:
     """Judge so many of a room's mutants, all for None; print each as it is done."""
-    nearness = Nearness(checkout.root)
     judged = (
         verdict
         for mutant in drawn(found, seed, room)
-        if (verdict := checkout.judge(mutant, nearness.tests_of(mutant)))
+        if (verdict := checkout.judge(mutant, checkout.nearness.tests_of(mutant)))
     )
     verdicts = []
     for verdict in itertools.islice(judged, sample):

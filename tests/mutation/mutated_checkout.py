@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.mutation import patience
+from tests.mutation.chosen_tests import Nearness
 from tests.mutation.mutants import Mutant, changed_lines
 
 HERE = Path(__file__).resolve().parents[2]
@@ -62,6 +63,7 @@ class Checkout:
         if (root / ".ci").exists():
             shutil.copytree(root / ".ci", self.root / ".ci")
         self._entries = set(self.root.iterdir())
+        self.nearness = Nearness(self.root)
         data = os.environ.get("CNN_DATA_DIR") or root.parent / "shared" / "data"
         self._environment = {
             **os.environ,
