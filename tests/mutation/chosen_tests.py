@@ -1,6 +1,6 @@
-"""Which test files are run for a mutant: those that are called after its file or its room, or name
-what is changed, then those that import the file, the nearest and shortest first. Read off the
-sources, so nothing has to be measured.
+"""Which test files are run for a mutant: those that are called after its file or its room, name
+what is changed, or import the file; of these, first those that need little else, which are quick.
+Read off the sources, so nothing has to be measured.
 """
 
 import ast
@@ -11,8 +11,9 @@ from pathlib import Path
 from tests.mutation.mutants import Mutant
 
 MOST_FILES = 8
-# Tests that start commands or whole sweeps take long, and are asked after those that do not.
-COMMANDS = re.compile(r"\bsubprocess\b|\bmain\(|\brun_sweep\b|\bstudies\b|\bsweep\(")
+# A test that reaches many modules runs whole commands and takes long: so many cost it a point, as
+# many as one name of what is changed is worth.
+A_POINT = 100
 
 
 class Nearness:
@@ -41,8 +42,8 @@ class Nearness:
                 path = self._files[test]
                 text = path.read_text(encoding="utf-8")
                 near = len(set(named.findall(text))) + 2 * bool(own & set(path.stem.split("_")))
-                near += 2 * (steps[module] == 1) - 3 * bool(COMMANDS.search(text))
-                ranked.append((-near, steps[module], len(text), path))
+                near += 2 * (steps[module] == 1)
+                ranked.append((len(steps) / A_POINT - near, steps[module], len(text), path))
         return [str(path.relative_to(self._root)) for *_, path in sorted(ranked)[:most]]
 
     def _named(self, name: str) -> set[str]:
