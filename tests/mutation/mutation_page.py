@@ -152,6 +152,9 @@ Texts elsewhere count. `python -m tests.mutation --sample 0 --write` makes this 
 `tests/mutation/rooms.csv` and `tests/mutation/survivors.csv`.
 """
 _SURVIVORS = """\
-Survivors, those of earlier samples too. *Equivalent*: the change changes nothing that the function
-promises, so no test can notice it.
+A row tells what its sample came to on its day; a test that was written for a survivor counts when
+the room is tried again. Rooms without a row were not tried yet.
+
+Survivors that no test notices to this day, those of earlier samples too. *Equivalent*: the change
+changes nothing that the function promises, so no test can notice it.
 """
