@@ -15,12 +15,13 @@ QUICK := $(patsubst %,tests/core/test_%.py,checkpoint convolution data_npz layer
   configuration_compose smoke_sweep_end_to_end)
 TOOLS := .venv-audit
 MINUTES ?= 5
+SAMPLE ?= 20
 SEED ?= 1
 WORKERS ?= 2
 unexport PYTHONDONTWRITEBYTECODE  # with it, every process would compile its imports again
 
-.PHONY: sweep test test-all test-pythons test-lowest lint types soak fuzz ui docs dvc lock audit sbom \
-  bench clean help
+.PHONY: sweep test test-all test-pythons test-lowest lint types soak fuzz mutate ui docs dvc lock audit \
+  sbom bench clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -67,6 +68,9 @@ soak: $(VENV)/dev.stamp  ## kill workers and the coordinator at random for MINUT
 
 fuzz: $(VENV)/dev.stamp  ## every reader given bytes that nobody meant, for MINUTES
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(ARGS)
+
+mutate: $(VENV)/dev.stamp  ## small changes to the product: does a test notice? SAMPLE a room, from SEED
+	$(BIN)/python -m tests.mutation --sample $(SAMPLE) --seed $(SEED) $(ARGS)
 
 ui: $(VENV)/run.stamp  ## the MLflow UI on 127.0.0.1, on the store of `root` (ARGS="root=...")
 	$(BIN)/python -m pipeline.ui $(ARGS)

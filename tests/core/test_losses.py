@@ -87,6 +87,7 @@ def test_balanced_weights_by_hand() -> None:
     # 8 images: 6, 2 and none of three classes; each of the two that occur weighs 4 in all.
     weights = balanced_weights(np.array([0, 0, 0, 0, 0, 0, 1, 1]), 3)
     np.testing.assert_allclose(weights, [8 / (2 * 6), 8 / (2 * 2), 0.0], rtol=1e-6)
+    assert weights.dtype == np.float32  # else a training in single precision would become double
 
 
 def test_weights_multiply_each_images_loss_and_gradient() -> None:

@@ -112,6 +112,22 @@ def test_ids_of_labels_beside_a_table_without_ids(tmp_path: Path) -> None:
         read(path, hints)
 
 
+def test_labels_beside_a_table_are_joined_by_their_ids(tmp_path: Path) -> None:
+    ids = [f"t{n}" for n in range(COUNT)]
+    path = table(tmp_path / "a.csv", IMAGES, [f"pixel{n}" for n in range(64)], id=ids)
+    order = np.random.default_rng(9).permutation(COUNT)
+    beside = tmp_path / "labels.csv"
+    beside.write_text("id,label\n" + "".join(f"t{n},{'abc'[n % 3]}\n" for n in order))
+    _, found, labels, understood = read(path, Hints(labels=beside, need_labels=True))
+    assert found == ids and labels == ["abc"[n % 3] for n in range(COUNT)]
+    assert "by id" in understood
+    beside.write_text("id,label\n" + "".join(f"t{n},a\n" for n in range(COUNT - 1)))
+    with pytest.raises(
+        InputError, match=rf"every image must have a label, got none for 't{COUNT - 1}'"
+    ):
+        read(path, Hints(labels=beside, need_labels=True))
+
+
 def test_labels_without_an_image(tmp_path: Path) -> None:
     ids = [f"t{n}" for n in range(COUNT)]
     path = table(tmp_path / "a.csv", IMAGES, [f"pixel{n}" for n in range(64)], id=ids)

@@ -1,0 +1,184 @@
+"""A copy of the checkout in which one file at a time is mutated and the tests chosen for it are
+run, in processes with a limit of processor time.
+"""
+
+import contextlib
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tests.mutation import patience
+from tests.mutation.chosen_tests import Nearness
+from tests.mutation.mutants import Mutant, changed_lines
+
+HERE = Path(__file__).resolve().parents[2]
+TEST_S = 20  # processor seconds of one test
+RUN_S = 60  # of all tests for a mutant
+FIRST = 2  # test files that are asked first, since collecting all takes longer than most of them
+MOST_UNSOUND = 20  # tests that fail without any mutant, met in one run
+WAITS = 10  # times as long by the clock
+LEFT_OUT = {"outputs", "dist", "site"}
+KILLED, SURVIVED, TIMED_OUT = "killed", "survived", "timed out"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a mutant."""
+
+    file: str
+    line: int
+    before: str
+    after: str
+    outcome: str
+    test: str  # the one that noticed it
+
+    def told(self) -> str:
+        by = f"by {self.test}" if self.test else f"{self.before}  ->  {self.after}"
+        return f"{self.outcome:9} {self.file}:{self.line}: {by}"
+
+
+class Checkout:
+    """The copy; tests that fail without any mutant are found when they first notice one, and left
+    out from then on.
+    """
+
+    def __init__(self, root: Path, folder: Path, test_s: int = TEST_S, run_s: int = RUN_S) -> None:
+        self._most_s, self._waits_s = run_s + 2 * test_s, run_s * WAITS
+        self.root, self._notes, self._temporary = (
+            folder / name for name in ("copy", "notes", "tmp")
+        )
+        self.root.mkdir(parents=True)
+        for entry in root.iterdir():
+            if entry.is_dir() and entry.name.isidentifier() and entry.name not in LEFT_OUT:
+                shutil.copytree(entry, self.root / entry.name, symlinks=True)
+            elif entry.is_file():
+                shutil.copy2(entry, self.root)
+        if (root / ".ci").exists():
+            shutil.copytree(root / ".ci", self.root / ".ci")
+        self._entries = set(self.root.iterdir())
+        self.nearness = Nearness(self.root)
+        data = os.environ.get("CNN_DATA_DIR") or root.parent / "shared" / "data"
+        self._environment = {
+            **os.environ,
+            # Before the checkout that is installed; the plug-in is here.
+            "PYTHONPATH": os.pathsep.join([str(self.root), str(HERE)]),
+            "CNN_DATA_DIR": str(Path(data).absolute()),
+            "OPENBLAS_NUM_THREADS": "1",
+            patience.NOTES: str(self._notes),
+            patience.TEST_S: str(test_s),
+            patience.RUN_S: str(run_s),
+        }
+        self._environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        self._sound: dict[str, bool] = {}
+        self._writes = 0
+
+    def judge(self, mutant: Mutant, tests: Sequence[str]) -> Verdict | None:
+        """Run the tests on a mutant; None where the change is none."""
+        path = self.root / mutant.file
+        text = path.read_text(encoding="utf-8")
+        mutated = mutant.text(self.root)
+        if mutated is None:
+            return None
+        line, before, after = changed_lines(text, mutated)
+        outcome, test = SURVIVED, ""
+        for part in filter(None, (tests[:FIRST], tests[FIRST:])):
+            outcome, test = self._asked(part, path, text, mutated)
+            if outcome != SURVIVED:
+                break
+        return Verdict(mutant.file, line, before, after, outcome, test)
+
+    def _asked(self, tests: Sequence[str], path: Path, text: str, mutated: str) -> tuple[str, str]:
+        """Return the outcome of these tests, and the sound test that made it."""
+        for _ in range(MOST_UNSOUND):
+            chosen = [one for one in tests if one not in self.unsound]  # else they are deselected
+            if not chosen:
+                return SURVIVED, ""
+            self._write(path, mutated)
+            try:
+                outcome, test = self._run(chosen)
+            finally:
+                self._write(path, text)
+            if outcome == SURVIVED or self._passes(test, chosen):
+                return outcome, test
+        raise RuntimeError(f"too many tests fail without any mutant: {', '.join(self.unsound)}")
+
+    @property
+    def unsound(self) -> list[str]:
+        """The tests that fail without any mutant."""
+        return sorted(test for test, sound in self._sound.items() if not sound)
+
+    def _passes(self, test: str, tests: Sequence[str]) -> bool:
+        """Whether the test that noticed a mutant passes without it; "" is the collection of all."""
+        if test not in self._sound:
+            chosen = [test] if test else ["--collect-only", *tests]
+            self._sound[test] = self._run(chosen)[0] == SURVIVED
+            if not self._sound[test] and not test:
+                raise RuntimeError(f"pytest does not run here: {' '.join(tests)}")
+        return self._sound[test]
+
+    def _run(self, tests: Sequence[str]) -> tuple[str, str]:
+        """Return the outcome and the test that made it."""
+        self._notes.write_text("")
+        command = [sys.executable, "-m", "pytest", "-x", "-m", "not slow", "--tb=no"]
+        command += ["-p", "no:cacheprovider", "-p", patience.__name__]
+        command += [f"--basetemp={self._temporary}", *(f"--deselect={one}" for one in self.unsound)]
+        process = subprocess.Popen(
+            [*command, *tests],
+            cwd=self.root,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=partial(_limit, self._most_s),
+        )
+        try:
+            code = process.wait(self._waits_s)
+        except subprocess.TimeoutExpired:
+            code = -signal.SIGKILL
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # what it started too
+            process.wait()
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            self._tidy()
+        return _outcome(code, self._notes.read_text())
+
+    def _tidy(self) -> None:
+        """Remove what a mutant has written beside the copied files."""
+        for entry in set(self.root.iterdir()) - self._entries:
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink()
+
+    def _write(self, path: Path, text: str) -> None:
+        """Write a source with a time that no earlier one had: compiled files are told apart by
+        seconds.
+        """
+        path.write_text(text, encoding="utf-8")
+        self._writes += 1
+        begin = path.stat().st_mtime
+        os.utime(path, (begin, int(begin) + self._writes))
+
+
+def _limit(seconds: int) -> None:
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+
+
+def _outcome(code: int, notes: str) -> tuple[str, str]:
+    lines = [line.split("\t") for line in notes.splitlines()]
+    failed = [test for kind, test in lines if kind == "failed"]
+    if failed:
+        return KILLED, failed[0]
+    if code in (0, 5) or ["stopped", ""] in lines:  # 5: none of the files has a quick test
+        return SURVIVED, ""
+    last = lines[-1][1] if lines else ""
+    return (TIMED_OUT if code < 0 else KILLED), last
