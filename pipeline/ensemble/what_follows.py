@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import joblib
 import numpy as np
 from threadpoolctl import threadpool_limits
 
@@ -29,6 +30,7 @@ SOURCE = "\n".join(
     f"def f{n}(a, b={n}):\n    return [a * k + b for k in range({n})]" for n in range(99)
 )
 COMPILED_S, COMPILED = 0.0047, 60  # so many times
+ALONE = 0.9  # of a core: with more nothing is known of others
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,13 @@ class Following:
     after_s: float = 0.0
 
     @classmethod
-    def of(cls, config: Config, members: Sequence[Member], slots: int) -> "Following":
+    def of(cls, config: Config, members: Sequence[Member], slots: float) -> "Following":
         """Measure the members' predictions and add up what is to be predicted."""
         views, slower = views_for(config, members), python_pace()
+        began, computed = time.perf_counter(), time.process_time()
         view_s = [image_s(member.specs[0], views) for member in members]
+        share = (time.process_time() - computed) / (time.perf_counter() - began)
+        slots /= crowding(share, slots, joblib.cpu_count())
         first = members[0].specs[0].data
         images = sum(len(split_of(spec.data).valid) for spec in members[0].specs)
         joined_s = images * (1 + (first.valid_folder is not None)) * sum(view_s) / slots
@@ -54,6 +59,16 @@ class Following:
         after_s = scored * sum(n * one_s for n, one_s in zip(nets, view_s, strict=True)) / slots
         after_s += (fixed_s(config) - JOINED_S) * slower
         return cls(joined_s + after_s, after_s)
+
+
+def crowding(share: float, slots: float, cores: int) -> float:
+    """Return how many times longer each of `slots` processes takes than one alone, which others
+    left a `share` of a core: it competed with ``cores / share - 1`` of them, and so will each.
+    """
+    if share > ALONE:
+        return 1.0
+    others = cores / share - 1
+    return max(1.0, (slots + others) / cores) * share
 
 
 def python_pace() -> float:

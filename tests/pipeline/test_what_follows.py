@@ -16,6 +16,7 @@ from pipeline.ensemble.what_follows import (
     REGISTERED_S,
     TEST_SHARE,
     Following,
+    crowding,
     python_pace,
 )
 from tests.pipeline.final_study import FINAL_ARGUMENTS
@@ -27,6 +28,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     pace = [1.0]
     monkeypatch.setattr(what_follows, "python_pace", lambda: pace[0])
     monkeypatch.setattr(what_follows, "image_s", lambda spec, views: 0.01)
+    monkeypatch.setattr(what_follows, "crowding", lambda *_: 1.0)
     return pace
 
 
@@ -71,6 +73,16 @@ def test_what_comes_after_the_choice_is_known_apart(final_root: Path, told: list
     planned = final.plan(compose(words, final.FINAL))
     whole = Following.of(planned.config, planned.members, 1)
     assert whole.after_s == pytest.approx(whole.seconds - alone)
+
+
+def test_several_processes_leave_each_other_less_than_one_had() -> None:
+    assert crowding(1.0, 2, 2) == 1.0, "a core each, as far as is known"
+    # two others on two cores: three processes had two thirds of a core each, four have a half
+    assert crowding(2 / 3, 2, 2) == pytest.approx((2 / 3) / (1 / 2))
+    assert crowding(2 / 3, 1, 2) == pytest.approx(1.0)
+    # seven others on four cores: eight had a half, eleven have 4/11
+    assert crowding(1 / 2, 4, 4) == pytest.approx((1 / 2) / (4 / 11))
+    assert crowding(0.5, 2, 1) == pytest.approx(0.5 / (1 / 3))
 
 
 def test_python_s_pace_is_the_time_of_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
