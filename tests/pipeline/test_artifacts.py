@@ -15,6 +15,7 @@ from pipeline.files import (
     StudyPaths,
     atomic_write_bytes,
     atomic_write_text,
+    check_enclosed,
     sha256_bytes,
     sha256_file,
     unsound_sqlite,
@@ -130,3 +131,25 @@ def test_a_database_whose_writer_was_killed_in_a_transaction_is_sound(tmp_path: 
         assert next_one.execute("select count(*) from t").fetchone() == (0,)
     killed.write_bytes(b"no database" * 1000)
     assert unsound_sqlite(killed) != ""
+
+
+def test_a_sound_database_is_so_at_any_path_and_nothing_is_made_beside_it(tmp_path: Path) -> None:
+    folder = tmp_path / "a#b ?c"
+    folder.mkdir()
+    with closing(sqlite3.connect(folder / "study.db")) as made:
+        made.execute("create table t (n int)")
+    assert unsound_sqlite(folder / "study.db") == ""
+    assert unsound_sqlite(folder / "none.db") != ""
+    assert [path.name for path in folder.iterdir()] == ["study.db"]
+
+
+def test_links_may_lead_elsewhere_in_a_study_and_nowhere_else(tmp_path: Path) -> None:
+    study, outside = tmp_path / "study", tmp_path / "outside.txt"
+    study.mkdir()
+    outside.touch()
+    (study / "log.txt").touch()
+    (study / "same.txt").symlink_to(study / "log.txt")
+    check_enclosed(study, tmp_path)
+    (study / "other.txt").symlink_to(outside)
+    with pytest.raises(InputError, match=r"got the link .*other\.txt to .*outside\.txt"):
+        check_enclosed(study, tmp_path)
