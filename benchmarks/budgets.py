@@ -126,10 +126,13 @@ def _busy() -> list[subprocess.Popen[bytes]]:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.budgets", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="the digits alone, for a minute")
-    parser.add_argument("--sweeps", nargs="+", help="names; all unless given")
+    names = [sweep.name for sweep in sweeps(quick=False)]
+    parser.add_argument("--sweeps", nargs="+", choices=names, help="all unless given")
     parser.add_argument("--neighbours", nargs="+", default=list(NEIGHBOURS), choices=NEIGHBOURS)
     parser.add_argument("--write", action="store_true", help="write docs/RELIABILITY.md")
     options = parser.parse_args(argv)
+    if options.quick and options.sweeps not in (None, ["digits"]):
+        parser.error("--quick: runs the digits alone, which --sweeps leaves out")
     print(machine())
     rows: list[dict[str, str]] = []
     for sweep in sweeps(quick=options.quick):

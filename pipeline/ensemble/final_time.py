@@ -12,7 +12,7 @@ from pipeline.configuration import Config
 from pipeline.ensemble.duration import NetTime, fitting_share
 from pipeline.ensemble.ends import Ends
 from pipeline.ensemble.plan import FinalNet, Member
-from pipeline.ensemble.what_follows import Following
+from pipeline.ensemble.what_follows import Following, python_pace
 from pipeline.records.time_plans import TimePlanned, note_time
 from pipeline.search.budget import PROBE_STEPS, step_seconds
 from pipeline.search.study_clock import StudyClock
@@ -195,6 +195,7 @@ def measured(
         name: step_seconds(spec, min(PROBE_STEPS, whole_epoch(spec)), slots, limit_s)
         for name, spec in kinds.items()
     }
+    slower = python_pace()
     while True:
         names = {member.name for member in members}
         inside = [net for net in nets if net.member.name in names]
@@ -202,7 +203,7 @@ def measured(
         for net in inside:
             pace = paces[net.member.name]
             courses[net.key] = Course(net.spec, pace, pace, finishing)
-        following = Following.of(config, members, len(slots))
+        following = Following.of(config, members, len(slots), slower)
         time = FinalTime(config, clock, ends, len(slots), courses, following)
         train = inside[0].spec.train
         time.epochs = time.share() * train.epochs

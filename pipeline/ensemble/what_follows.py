@@ -41,27 +41,34 @@ class Following:
     after_s: float = 0.0
 
     @classmethod
-    def of(cls, config: Config, members: Sequence[Member], slots: float) -> "Following":
-        """Measure the members' predictions and add up what is to be predicted."""
-        views, slower = views_for(config, members), python_pace()
-        began, computed = time.perf_counter(), time.process_time()
+    def of(
+        cls, config: Config, members: Sequence[Member], slots: int, slower: float
+    ) -> "Following":
+        """Measure the members' predictions and add up what is to be predicted; `slower`: what
+        `python_pace` says.
+        """
+        views, began, computed = (
+            views_for(config, members),
+            time.perf_counter(),
+            time.process_time(),
+        )
         view_s = [image_s(member.specs[0], views) for member in members]
         share = (time.process_time() - computed) / (time.perf_counter() - began)
-        slots /= crowding(share, slots, joblib.cpu_count())
+        at_once = slots / crowding(share, slots, joblib.cpu_count())
         first = members[0].specs[0].data
         images = sum(len(split_of(spec.data).valid) for spec in members[0].specs)
-        joined_s = images * (1 + (first.valid_folder is not None)) * sum(view_s) / slots
+        joined_s = images * (1 + (first.valid_folder is not None)) * sum(view_s) / at_once
         joined_s += JOINED_S * slower
         if not config.final.after_sweep:
             return cls(joined_s)
         nets = [len(member.refits) or len(member.specs) for member in members]
         scored = images * TEST_SHARE + 2 * first.reserve
-        after_s = scored * sum(n * one_s for n, one_s in zip(nets, view_s, strict=True)) / slots
+        after_s = scored * sum(n * one_s for n, one_s in zip(nets, view_s, strict=True)) / at_once
         after_s += (fixed_s(config) - JOINED_S) * slower
         return cls(joined_s + after_s, after_s)
 
 
-def crowding(share: float, slots: float, cores: int) -> float:
+def crowding(share: float, slots: int, cores: int) -> float:
     """Return how many times longer each of `slots` processes takes than one alone, which others
     left a `share` of a core: it competed with ``cores / share - 1`` of them, and so will each.
     """

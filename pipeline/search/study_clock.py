@@ -57,9 +57,9 @@ class StudyClock:
 
     def end_s(self) -> float | None:
         """Return the seconds until nothing may be waited for any more, at least one. None without
-        a limit.
+        a limit, or where it was used up when this run began, which only ends what another left.
         """
-        if self._limit_s is None:
+        if self._limit_s is None or self._before_s >= self._limit_s:
             return None
         return max(1.0, self._limit_s + (1 - KEPT_BACK) * self._more_s() - self.used_s)
 

@@ -328,7 +328,9 @@ def test_a_run_s_beginning_counts_and_what_was_kept_is_no_time_for_more(tmp_path
     clock = StudyClock(path, minutes=1.0, began=time.monotonic() - 20.0)
     assert clock.left_s == pytest.approx(40.0, abs=1.0)
     clock.use_up()
-    assert StudyClock(path, minutes=1.0).left_s == 0.0
+    again = StudyClock(path, minutes=1.0)
+    assert again.left_s == 0.0
+    assert again.end_s() is None, "a run without time to begin with sends what was left over"
     assert StudyClock(path, minutes=2.0).left_s == pytest.approx(60.0, abs=1.0)
 
 

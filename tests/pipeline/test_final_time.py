@@ -218,6 +218,23 @@ def test_another_plan_decides_anew(run: Final) -> None:
         assert planned.ends.clock(10.0).used_s == 0.0, "nor does the other's time count"
 
 
+def test_mlflow_is_waited_for_until_evaluation_and_export_have_to_begin(
+    run: Final, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Following, "of", classmethod(lambda *_: Following(FOLLOWS_S, 20.0)))
+    planned = run.planned(10.0)
+    run.paths.final.mkdir(parents=True)
+    clock = planned.ends.clock(10.0)
+    assert isinstance(clock, PlayedClock)
+    slot = PlayedSlot(clock, lambda spec, used_s: 1.0)
+    nets = in_order(planned.members)
+    time = measured(planned.config, [slot], (clock, planned.ends), planned.members, nets)
+    clock.now = 570.0
+    assert time.closing_s() == pytest.approx(600 + 0.8 * 12 - 570 - 20)
+    clock.now = 605.0
+    assert time.closing_s() == 1.0
+
+
 def played_minutes(run: Final, minutes: float, monkeypatch: pytest.MonkeyPatch) -> final.FinalPlan:
     """A plan of so few minutes, in a root whose best trial kept its weights."""
     planned = run.planned(minutes)

@@ -24,17 +24,18 @@ from tests.pipeline.final_study import FINAL_ARGUMENTS
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """How slow Python is, whatever this machine is; an image takes 10 ms."""
-    pace = [1.0]
-    monkeypatch.setattr(what_follows, "python_pace", lambda: pace[0])
+    """How crowded the machine is, whatever it is; an image takes 10 ms."""
+    crowded = [1.0]
     monkeypatch.setattr(what_follows, "image_s", lambda spec, views: 0.01)
-    monkeypatch.setattr(what_follows, "crowding", lambda *_: 1.0)
-    return pace
+    monkeypatch.setattr(what_follows, "crowding", lambda *_: crowded[0])
+    return crowded
 
 
-def seconds(root: Path, slots: int, *words: str) -> tuple[float, final.FinalPlan]:
+def seconds(
+    root: Path, slots: int, *words: str, pace: float = 1.0
+) -> tuple[float, final.FinalPlan]:
     planned = final.plan(compose([*FINAL_ARGUMENTS, *words, f"root={root}"], final.FINAL))
-    return Following.of(planned.config, planned.members, slots).seconds, planned
+    return Following.of(planned.config, planned.members, slots, pace).seconds, planned
 
 
 def test_predictions_out_of_fold_are_shared_by_the_slots(
@@ -62,16 +63,19 @@ def test_evaluation_and_export_come_on_top(final_root: Path, told: list[float]) 
 
 def test_on_a_busy_machine_what_is_fixed_takes_longer(final_root: Path, told: list[float]) -> None:
     quiet, _ = seconds(final_root, 1, "final.after_sweep=true")
-    told[0] = 3.0
-    busy, _ = seconds(final_root, 1, "final.after_sweep=true")
+    busy, _ = seconds(final_root, 1, "final.after_sweep=true", pace=3.0)
     assert busy - quiet == pytest.approx(2 * (JOINED_S + EXPORTED_S))
+    told[0] = 1.5
+    crowded, _ = seconds(final_root, 1, "final.after_sweep=true")
+    fixed = JOINED_S + EXPORTED_S
+    assert crowded - fixed == pytest.approx(1.5 * (quiet - fixed)), "predictions wait too"
 
 
 def test_what_comes_after_the_choice_is_known_apart(final_root: Path, told: list[float]) -> None:
     alone = seconds(final_root, 1, "final.after_sweep=false")[0]
     words = [*FINAL_ARGUMENTS, "final.after_sweep=true", f"root={final_root}"]
     planned = final.plan(compose(words, final.FINAL))
-    whole = Following.of(planned.config, planned.members, 1)
+    whole = Following.of(planned.config, planned.members, 1, 1.0)
     assert whole.after_s == pytest.approx(whole.seconds - alone)
 
 
