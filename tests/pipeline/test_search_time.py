@@ -15,13 +15,14 @@ from pipeline.reporting.best_trials import last_values
 from pipeline.search import leaderboard
 from pipeline.search.budget import TimePlan
 from pipeline.search.problem import costs_of
-from pipeline.search.run_sweep import jobs_of
+from pipeline.search.run_sweep import _run, jobs_of
 from pipeline.search.rungs import RUNG
 from pipeline.search.runner import Runner, Usage
 from pipeline.search.search_time import SearchTime
 from pipeline.search.session import Session, make_problem, open_session
 from pipeline.search.storage import running_trial
 from pipeline.search.trial import Context
+from pipeline.tracking.listeners import Listeners
 from pipeline.trial_folder import TrialFolder
 from tests.pipeline.played_time import Pace, PlayedClock, PlayedSlot, clock_of, untimed
 
@@ -29,14 +30,21 @@ from tests.pipeline.played_time import Pace, PlayedClock, PlayedSlot, clock_of, 
 KEYS = ("experiment=smoke", "tracking=none", "train.epochs=10", "sampler=random")
 
 
-def searched(root: Path, minutes: float, step_s: Pace, *more: str) -> tuple[Session, PlayedClock]:
-    """Run a search in one slot until its trials or its time are used up."""
+def opened(root: Path, minutes: float, *more: str) -> tuple[Session, PlayedClock, SearchTime]:
+    """Open a study whose clock is told."""
     config = compose([*KEYS, f"root={root}", f"budget.minutes={minutes}", *more])
     clock = clock_of(config.paths.folder / "clock.json", minutes)
     session = open_session(make_problem(config)[0], 1, clock)
     plan = TimePlan(slots=1, epochs=10, trials=4, epoch_s=4.0)
+    return session, clock, SearchTime(config, clock, 1, plan)
+
+
+def searched(root: Path, minutes: float, step_s: Pace, *more: str) -> tuple[Session, PlayedClock]:
+    """Run a search in one slot until its trials or its time are used up."""
+    session, clock, time = opened(root, minutes, *more)
+    config = session.config
     context, usage = Context(session.stop, cut_s=clock.cut_s), Usage()
-    jobs = jobs_of(session, context, SearchTime(config, clock, 1, plan))
+    jobs = jobs_of(session, context, time)
     slot = PlayedSlot(clock, step_s)
     Runner(jobs, [slot], context, usage, config.paths.log, clock).run()
     return session, clock
@@ -148,3 +156,17 @@ def test_slower_epochs_are_noted_with_what_still_fits(tmp_path: Path) -> None:
     (entry,) = read_times(paths(tmp_path))
     assert entry.reason == "an epoch takes 2 times as long as before"
     assert entry.text.startswith("about ") and entry.text.endswith("4 were planned")
+
+
+def test_time_is_kept_for_what_mlflow_lacks_and_is_none_for_more_trials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Listeners, "left_s", lambda self: 1000.0)  # a quarter is kept at most
+    session, clock, time = opened(tmp_path, 1.0)
+    slot = PlayedSlot(clock, lambda spec, used_s: 1.0)
+    assert _run(session, [slot], slot.machine(), time) == 0
+    assert 45 <= clock.now < 50, "trained until a quarter was left, epochs of 4 s"
+    assert session.stop.reason == "budget.minutes is used up"
+    trials = len(session.study.trials)
+    again, _ = searched(tmp_path, 1.0, lambda spec, used_s: 1.0)
+    assert len(again.study.trials) == trials and again.queue.counts() == session.queue.counts()
