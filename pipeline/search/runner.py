@@ -99,6 +99,7 @@ class Runner:
 
     def run(self) -> None:
         """Run until all slots are idle for good; the context's stop says how it ended."""
+        self._look_at_the_clock()  # time that was used up before begins nothing
         threads = [
             threading.Thread(
                 target=self._loop, args=(slot,), name=f"slot-{slot.index}", daemon=True
