@@ -50,8 +50,12 @@ class Trial:
 
     def flat(self, ended: Ended, what: str, growing: tuple[int, str] = (0, "")) -> None:
         """Check that descriptors and threads stay as they are, and memory but for what each of
-        those that the study is `growing` by may add.
+        those that the study is `growing` by may add. A command that never said it had begun has
+        shown neither.
         """
+        if ended.warm is None:
+            self.check(f"{what}: it had something to do", holds=False)
+            return
         units, unit = growing
         allowed = {"memory": ONCE + PER_UNIT * units, "descriptors": 2, "threads": 1}
         more = f", memory by less than {PER_UNIT / 1000:g} kB for each of {units:,} {unit}"

@@ -22,10 +22,10 @@ def run_here(module: str, words: Sequence[str]) -> Ended:
     name = module.rpartition(".")[2]
     with undisturbed():
         if module.startswith("benchmarks"):
-            return Ended(found.main(words), 0.0, 0.0, [], [])
+            return Ended(found.main(words), 0.0, 0.0, [], [], warm=0)
         known = (value for value in vars(found).values() if isinstance(value, Command))
         command = next(value for value in known if value.name == name)
-        return Ended(command_line(command, words, found.main), 0.0, 0.0, [], [])
+        return Ended(command_line(command, words, found.main), 0.0, 0.0, [], [], warm=0)
 
 
 @pytest.mark.parametrize("name", ["trials", "rows", "ensemble", "slots"])
@@ -100,3 +100,10 @@ def test_what_grows_does_not_hold(growing: str, tmp_path: Path) -> None:
     trial = Trial(tmp_path, 1.0, run_here)
     trial.flat(Ended(0, 1.0, 1.0, looks, [], warm=0), "it")
     assert len(trial.wrong) == bool(growing) and len(trial.found) == (not growing)
+
+
+def test_a_command_that_never_began_has_shown_nothing(tmp_path: Path) -> None:
+    trial = Trial(tmp_path, 1.0, run_here)
+    looks = [Look(memory=10_000_000, descriptors=10, threads=3, beside=0)]
+    trial.flat(Ended(0, 1.0, 1.0, looks, []), "it")
+    assert trial.wrong == ["it: it had something to do"] and not trial.found
