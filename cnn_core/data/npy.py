@@ -8,6 +8,7 @@ of three fields. NumPy alone: a bundle's predict.py holds this file.
 import ast
 import math
 import os
+import warnings
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -66,9 +67,11 @@ def read_npy_header(file: IO[bytes], where: str) -> NpyHeader:
     text = b"" if wide else start[10:12]
     text += file.read(max(0, length - len(text)))
     try:
-        fields = ast.literal_eval(text.decode("utf-8" if start[6] == 3 else "latin1"))
-        shape, fortran, descr = fields["shape"], fields["fortran_order"], fields["descr"]
-        dtype = np.dtype(descr)
+        with warnings.catch_warnings():  # of Python and NumPy, about a stranger's spelling
+            warnings.simplefilter("ignore")
+            fields = ast.literal_eval(text.decode("utf-8" if start[6] == 3 else "latin1"))
+            shape, fortran, descr = fields["shape"], fields["fortran_order"], fields["descr"]
+            dtype = np.dtype(descr)
     except (
         *(ValueError, SyntaxError, TypeError, KeyError),
         *(MemoryError, RecursionError, OverflowError),

@@ -191,10 +191,12 @@ def _is_pickle(start: bytes) -> bool:
         return False
     operations = 0
     try:
-        for operation, _, _ in pickletools.genops(start):
-            operations += 1
-            if operation.name == "STOP":
-                return True
+        with warnings.catch_warnings():  # about escapes in what may be no pickle at all
+            warnings.simplefilter("ignore")
+            for operation, _, _ in pickletools.genops(start):
+                operations += 1
+                if operation.name == "STOP":
+                    return True
     except ValueError:  # the first bytes alone end somewhere within
         return operations >= 8
     return True
