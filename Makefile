@@ -20,8 +20,8 @@ SEED ?= 1
 WORKERS ?= 2
 unexport PYTHONDONTWRITEBYTECODE  # with it, every process would compile its imports again
 
-.PHONY: sweep test test-all test-pythons test-lowest lint types soak fuzz mutate ui docs dvc lock audit \
-  sbom bench clean help
+.PHONY: sweep test test-all test-pythons test-lowest lint types soak fuzz mutate coverage ui docs dvc \
+  lock audit sbom bench clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -68,6 +68,12 @@ soak: $(VENV)/dev.stamp  ## kill workers and the coordinator at random for MINUT
 
 fuzz: $(VENV)/dev.stamp  ## every reader given bytes that nobody meant, for MINUTES
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(ARGS)
+
+# A test that fails here passes in `make test`: some look at what a process imports, and it measures.
+coverage: $(VENV)/dev.stamp  ## which lines and branches the quick tests run; `mutate` asks by it
+	-$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow" --cov --cov-context=test \
+	  --cov-report=
+	$(BIN)/python -m tests.coverage_page $(ARGS)
 
 mutate: $(VENV)/dev.stamp  ## small changes to the product: does a test notice? SAMPLE a room, from SEED
 	$(BIN)/python -m tests.mutation --sample $(SAMPLE) --seed $(SEED) $(ARGS)

@@ -40,7 +40,7 @@ def try_room(
     judged = (
         verdict
         for mutant in drawn(found, seed, room)
-        if (verdict := checkout.judge(mutant, checkout.nearness.tests_of(mutant)))
+        if (verdict := checkout.judge(mutant, checkout.tests_for(mutant)))
     )
     verdicts = []
     for verdict in itertools.islice(judged, sample):

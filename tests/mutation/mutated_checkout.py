@@ -17,6 +17,7 @@ from pathlib import Path
 from tests.mutation import patience
 from tests.mutation.chosen_tests import Nearness
 from tests.mutation.mutants import Mutant, changed_lines
+from tests.mutation.tests_that_ran import TestsThatRan
 
 HERE = Path(__file__).resolve().parents[2]
 TEST_S = 20  # processor seconds of one test
@@ -63,7 +64,8 @@ class Checkout:
         if (root / ".ci").exists():
             shutil.copytree(root / ".ci", self.root / ".ci")
         self._entries = set(self.root.iterdir())
-        self.nearness = Nearness(self.root)
+        self._nearness = Nearness(self.root)
+        self._ran = TestsThatRan(root / ".coverage")
         data = os.environ.get("CNN_DATA_DIR") or root.parent / "shared" / "data"
         self._environment = {
             **os.environ,
@@ -79,8 +81,15 @@ class Checkout:
         self._sound: dict[str, bool] = {}
         self._writes = 0
 
-    def judge(self, mutant: Mutant, tests: Sequence[str]) -> Verdict | None:
-        """Run the tests on a mutant; None where the change is none."""
+    def tests_for(self, mutant: Mutant) -> list[list[str]]:
+        """Return the tests for a mutant in the parts that are asked one after another: those that
+        are known to run its line, then the nearest files.
+        """
+        near = self._nearness.tests_of(mutant)
+        return [part for part in (self._ran.of(mutant), near[:FIRST], near[FIRST:]) if part]
+
+    def judge(self, mutant: Mutant, parts: Sequence[Sequence[str]]) -> Verdict | None:
+        """Run the tests on a mutant, part after part; None where the change is none."""
         path = self.root / mutant.file
         text = path.read_text(encoding="utf-8")
         mutated = mutant.text(self.root)
@@ -88,7 +97,7 @@ class Checkout:
             return None
         line, before, after = changed_lines(text, mutated)
         outcome, test = SURVIVED, ""
-        for part in filter(None, (tests[:FIRST], tests[FIRST:])):
+        for part in parts:
             outcome, test = self._asked(part, path, text, mutated)
             if outcome != SURVIVED:
                 break

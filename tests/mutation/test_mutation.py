@@ -143,7 +143,7 @@ def test_a_survivor_and_an_endless_loop_are_told(toy: Path, tmp_path: Path) -> N
         assert text is not None
         _, before, after = changed_lines(TOY, text)
         if after in ("return width / height", "return number * 3", "number += 1"):
-            verdict = checkout.judge(each, tests)
+            verdict = checkout.judge(each, [tests[:1], tests[1:]])
             assert verdict is not None and (verdict.before, verdict.after) == (before, after)
             outcomes[after] = (verdict.outcome, verdict.test)
     assert outcomes == {
