@@ -42,7 +42,8 @@ class Covered:
     @property
     def share(self) -> float:
         """The share of lines and branches together."""
-        return (self.run + self.taken) / max(1, self.lines + self.branches)
+        whole = self.lines + self.branches
+        return (self.run + self.taken) / whole if whole else 1.0
 
     def row(self, name: str) -> list[str]:
         """Return the row of the table."""

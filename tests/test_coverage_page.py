@@ -39,12 +39,13 @@ def test_a_room_adds_up_its_files_and_what_is_little_run_is_named() -> None:
             "pipeline/search/b.py": Covered(8, 4, 0, 0),
             "pipeline/sweep.py": Covered(2, 2, 0, 0),
             "cnn_core/x/y.py": Covered(5, 5, 0, 0),
+            "cnn_core/__init__.py": Covered(),
         }
     )
     assert "| pipeline/search | 18 | 14 | 77.8 % | 2 | 2 | 100.0 % |" in text
     assert "| pipeline | 2 |" in text and "| cnn_core | 5 |" in text
     assert "| together | 25 | 21 | 84.0 % | 2 | 2 | 100.0 % |" in text
-    assert "- pipeline/search/b.py: 50 %" in text and "a.py" not in text
+    assert "- pipeline/search/b.py: 50 %" in text and "a.py" not in text and "__init__" not in text
 
 
 def test_nothing_recorded_says_what_records(tmp_path: Path) -> None:

@@ -207,13 +207,12 @@ def test_a_time_budget_survives_a_restart(case: Case) -> None:
     first = case.run("budget.minutes=0.05", "budget.trials=500", env={"TOY_EPOCH_S": "0.2"})
     assert first.code == 0
     assert "budget.minutes is used up" in first.out
-    assert case.states()["RUNNING"] == 0
-    counted = case.states()["COMPLETE"]
-    used = json.loads((case.folder / "clock.json").read_text())["used_s"]
-    assert 3.0 <= used <= 3.0 + 3.0
+    before = case.states()
+    assert before["RUNNING"] == 0 and before.total() < 500
+    assert json.loads((case.folder / "clock.json").read_text())["used_s"] >= 3.0
     second = case.run("budget.minutes=0.05", "budget.trials=500", env={"TOY_EPOCH_S": "0.2"})
     assert second.code == 0
-    assert case.states()["COMPLETE"] <= counted + 2
+    assert case.states() == before
 
 
 def test_a_token_appears_nowhere(case: Case) -> None:

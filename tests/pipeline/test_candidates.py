@@ -15,6 +15,7 @@ from pipeline.configuration import SWEEP, command_line, compose
 from pipeline.ensemble.candidates import StoredStudy, candidates, finished_trials
 from pipeline.files import StudyPaths
 from pipeline.search import run_sweep
+from pipeline.search.study_clock import StudyClock
 from pipeline.trial_folder import TrialFolder
 
 
@@ -137,9 +138,11 @@ def test_a_sweep_without_time_for_a_trial_still_ends_in_a_bundle(
 ) -> None:
     """A machine that became so slow that no plan held: none would have let this one begin."""
     monkeypatch.setattr(run_sweep, "calibrated", lambda config, *rest, fixed: (config, None))
+    after_an_epoch = property(lambda clock: 0.0 if list(tmp_path.rglob("checkpoint.npz")) else 60.0)
+    monkeypatch.setattr(StudyClock, "left_s", after_an_epoch)
     words = [
         "experiment=smoke", "study.name=short", f"root={tmp_path}", "tracking=none", "slots.n=1",
-        "budget.trials=3", "budget.minutes=0.03", "train.epochs=5000", "pruner=none",
+        "budget.trials=3", "budget.minutes=9", "train.epochs=5000", "pruner=none",
         "final.after_sweep=true", "final.members=1", "final.folds=2", "final.epochs=1",
     ]  # fmt: skip
     assert command_line(SWEEP, words, sweep.main) == 0
