@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from optuna.distributions import (
@@ -20,6 +21,7 @@ from pipeline.configuration.overrides import Value, literal, override
 
 KINDS = ("int", "float", "choice", "group")
 MOST_WHOLE, MOST_REAL = 2**53, 1e300  # what a float holds exactly; a range that is finite
+MOST_STEPS = 10**6  # of real numbers: more are no steps
 OPTIONS = ("path", "step", "log", "when")
 
 
@@ -190,9 +192,15 @@ def _parse_step_log(
         )
     if log:
         raise InputError(f"{place}: step and log exclude each other, got step={step}, log=true")
-    count = (high - low) / step
-    whole = math.isfinite(count) and abs(count - round(count)) <= 1e-9 * max(1.0, count)
-    if not whole or step > MOST_WHOLE or (high > low and round(count) < 1):
+    most = MOST_WHOLE if kind == "int" else MOST_STEPS
+    if not (high - low) / step <= most:
+        raise InputError(
+            f"{place}: there may be at most {most} steps, got low={low}, high={high}, step={step}; "
+            "leave step out"
+        )
+    # In decimals, as Optuna does: what was written counts, not how binary numbers round it.
+    lowest, highest, apart = (Decimal(str(value)) for value in (low, high, step))
+    if (highest - lowest) % apart:
         raise InputError(
             f"{place}: high - low must be a multiple of step, got low={low}, high={high}, "
             f"step={step}"

@@ -276,6 +276,15 @@ BAD = [
         "{model.dropout:{float:[0.0,0.5],step:0.2}}",
         "high - low must be a multiple of step, got low=0.0, high=0.5, step=0.2",
     ),
+    (
+        "{model.dropout:{float:[0.0,0.30000000000000004],step:0.1}}",
+        "high - low must be a multiple of step, got low=0.0, high=0.30000000000000004, step=0.1",
+    ),
+    (
+        "{model.filters:{int:[1,9007199254740990],step:3}}",
+        "high - low must be a multiple of step, got low=1, high=9007199254740990, step=3",
+    ),
+    ("{model.dropout:{float:[0,1e32],step:0.1}}", "there may be at most 1000000 steps, got low="),
     ("{model.dropout:{float:[0.1,0.5],step:0.1,log:true}}", "step and log exclude each other"),
     ("{model.dropout:{float:[0,1],step:0}}", "step must be a number greater than 0, got 0"),
     ("{model.init:{choice:[]}}", "choice must be a list with at least one entry, got []"),
