@@ -57,7 +57,7 @@ def check_enclosed(folder: Path, root: Path) -> None:
                 target = _real(Path(entry.path))
                 if target is None or not target.is_relative_to(home):
                     raise InputError(f"{rule}, got the link {entry.path} to {target}")
-            elif not entry.is_file(follow_symlinks=False):
+            elif not entry.is_file():
                 raise InputError(f"{rule}, got {entry.path}")
 
 

@@ -98,7 +98,10 @@ def test_the_run_is_a_child_of_its_study_s_run(final_root: Path, mlflow_root: Pa
         child.info.status == "FINISHED" and child.data.metrics["out_of_fold_clean_accuracy"] > 0.3
     )
     assert "final_model" in store.client.get_run(parent).data.tags
-    assert store.client.get_model_version(found.name, found.version).run_id == child.info.run_id
+    version = store.client.get_model_version(found.name, found.version)
+    assert version.run_id == child.info.run_id
+    logged = store.client.get_logged_model(version.source.removeprefix("models:/"))
+    assert logged.name == "model", "what the page of the run calls it"
 
 
 @pytest.mark.slow
