@@ -46,7 +46,7 @@ class InputSource(Protocol):
     """An input that can be read any number of times, block by block, in bounded memory."""
 
     count: int | None  # of pictures, None where it is known only at the end
-    id_name: str | None  # the id column's own name, None where ids are file names or numbers
+    id_name: str | None  # the id column's own name, id for files' names; None: rows are counted
     # one line: what the input was taken for, such as "label: column 'letter' (last); 784 pixels"
     understood: str
     pixel_names: Sequence[str]  # of a table's columns in their order, where they do not count

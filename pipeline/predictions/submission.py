@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_core.errors import InputError
-from pipeline.inputs.input_source import numbered
 from pipeline.redact import visible
 from pipeline.structured_text import plain_cell
 
@@ -71,7 +70,7 @@ class IdRows:
     def add(self, ids: Sequence[str], probabilities: Probabilities) -> None:
         if not self.begun:
             self.begun = True
-            id_name = self.id_name or ("ImageId" if tuple(ids[:1]) == numbered(0, 1) else "id")
+            id_name = self.id_name or "ImageId"
             label = "Label" if id_name[:1].isupper() else "label"
             columns = self.names if self.all_classes else [label]
             self.file.write(csv_line([id_name, *columns]))

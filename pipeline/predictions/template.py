@@ -15,6 +15,7 @@ from pipeline.inputs.labels.labels import label_text
 from pipeline.inputs.tables.table_text import is_number
 from pipeline.predictions.class_columns import class_columns
 from pipeline.predictions.id_match import match_ids
+from pipeline.predictions.one_column import one_column
 from pipeline.predictions.submission import Probabilities, chances, csv_line, safe_cell
 from pipeline.predictions.template_table import is_row, table_of
 
@@ -80,7 +81,7 @@ def read_template(
     if len(others) == 1:
         word = header[others[0]] if header else ""
         values = [row[others[0]] for row in body]
-        classes = _one_column(word, values, names, form, path)
+        classes = one_column(word, values, names, form, path)
     elif header is None or form == "submission":
         raise InputError(
             f"a template must have one column besides the ids, or a header that names the classes, "
@@ -88,7 +89,7 @@ def read_template(
         )
     else:
         classes = class_columns([header[k] for k in others], names, str(path))
-    ids = numbered(0, len(body)) if column is None else _ids([row[column] for row in body], path)
+    ids = numbered(0, len(body)) if column is None else _ids(header, body, column, path)
     cells = tuple((k, tuple(row[k] for row in body)) for k in kept)
     return Template(path, header, delimiter, column, ids, classes, cells)
 
@@ -105,16 +106,20 @@ def check_output(output: str, form: str) -> None:
 def _id_column(
     header: Sequence[str], body: Sequence[Sequence[str]], names: Sequence[str], id_name: str | None
 ) -> int | None:
-    """Return the column of ids: of the input's name for them, of a usual name, else the first, or
-    the second of two where the first holds nothing but classes, or one value.
+    """Return the column of ids: of the input's name for them, of a usual name, else the first; or
+    the second of two where the first holds nothing but classes, or one value; or of more the only
+    one that tells all rows apart.
     """
     if len(body[0]) == 1:
         return None
     folded = [word.strip().casefold() for word in header]
     known = ((id_name or "").strip().casefold(), *_ID_NAMES)
     found = next((folded.index(word) for word in known if word and word in folded), None)
-    if found is not None or len(body[0]) > 2 or len(body) < 2:
+    if found is not None or len(body) < 2:
         return found or 0
+    if len(body[0]) > 2:
+        apart = [k for k in range(len(body[0])) if len({row[k] for row in body}) == len(body)]
+        return apart[0] if len(apart) == 1 else 0
     first, second = ({label_text(row[k]) for row in body} for k in (0, 1))
     labels = len(first) < len(body) and (len(first) == 1 or first <= {*names, ""})
     return int(labels and len(second) == len(body))
@@ -147,70 +152,20 @@ def _are_ids(
     return named or 2 * len(found - set(names)) > len(found)
 
 
-def _ids(cells: Sequence[str], path: Path) -> tuple[str, ...]:
-    ids = tuple(cell.strip() for cell in cells)
+def _ids(
+    header: Sequence[str] | None, body: Sequence[Sequence[str]], column: int, path: Path
+) -> tuple[str, ...]:
+    ids = tuple(row[column].strip() for row in body)
     twice = [name for name, count in Counter(ids).items() if count > 1]
     if twice:
         shown = ", ".join(name or "(empty)" for name in twice[:5])
         more = ", ..." if len(twice) > 5 else ""
+        place = repr(header[column]) if header else column + 1
         raise InputError(
             f"a template must name every picture once, got {len(twice)} ids more than once "
-            f"({shown}{more}) in {path}"
+            f"({shown}{more}) in column {place} of {path}"
         )
     return ids
-
-
-def _one_column(
-    word: str, values: Sequence[str], names: Sequence[str], form: str, path: Path
-) -> tuple[int, ...] | None:
-    """Return what a single column besides the ids is for: None for the class's name, or the class
-    whose probability it holds.
-    """
-    found = {label_text(value) for value in values} - {""}
-    unknown = sorted(found - {*names} - {*map(label_text, names)})
-    if form == "submission" or (form == "auto" and not unknown):
-        return None
-    if len(names) == 2 and (form == "probabilities" or all(_is_share(text) for text in unknown)):
-        if word.strip() in names:
-            return (names.index(word.strip()),)
-        if list(names) == ["0", "1"]:
-            return (1,)
-    if form == "auto":
-        _check_spelling(unknown, names, word, path)
-    # Sample submissions are often filled with one number that is no class, such as -1.
-    if form == "auto" and len(unknown) == len(found) == 1 and all(map(_is_whole, [*names, *found])):
-        return None
-    shown = ", ".join(unknown[:5]) + (", ..." if len(unknown) > 5 else "")
-    raise InputError(
-        f"a template's column of labels must hold classes of the training data "
-        f"({', '.join(names[:8])}{', ...' if len(names) > 8 else ''}) or nothing, got "
-        f"{shown or word!r} in column {word!r} of {path}; to write the names of the classes there, "
-        "set format=submission"
-    )
-
-
-def _check_spelling(unknown: Sequence[str], names: Sequence[str], word: str, path: Path) -> None:
-    """Raise InputError where labels equal classes' names only as numbers, such as 1 and 01."""
-    by_number = {int(name): name for name in names if _is_whole(name)}
-    pairs = [
-        f"{text} for {by_number[int(text)]}"
-        for text in unknown
-        if _is_whole(text) and int(text) in by_number
-    ]
-    if pairs:
-        raise InputError(
-            f"a template must spell the classes as the training data do, got {', '.join(pairs[:5])}"
-            f"{', ...' if len(pairs) > 5 else ''} in column {word!r} of {path}; if the contest "
-            "takes training's names, set format=submission, which writes them"
-        )
-
-
-def _is_whole(text: str) -> bool:
-    return text.lstrip("+-").isdecimal()
-
-
-def _is_share(text: str) -> bool:
-    return is_number(text) and 0 <= float(text) <= 1
 
 
 class TemplateRows:

@@ -107,14 +107,25 @@ def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 def test_names_in_a_studys_folder(tmp_path: Path) -> None:
     paths = StudyPaths(tmp_path, "s")
     assert paths.trial(17).weights == tmp_path / "s" / "trials" / "17" / "weights.npz"
-    assert {
-        p.name for p in (paths.study_db, paths.log, paths.leaderboard, paths.best, paths.report)
-    } == {
-        "study.db",
-        "log.txt",
-        "leaderboard.csv",
-        "best.yaml",
-        "report.html",
+    names = {
+        name: getattr(paths, name).relative_to(paths.folder).as_posix()
+        for name, found in vars(StudyPaths).items()
+        if isinstance(found, property) and name != "folder"
+    }
+    assert names == {
+        "study_db": "study.db",
+        "log": "log.txt",
+        "owner": "owner.json",
+        "time": "time.json",
+        "leaderboard": "leaderboard.csv",
+        "best": "best.yaml",
+        "report": "report.html",
+        "trials": "trials",
+        "final": "final",
+        "ensemble": "ensemble",
+        "evaluation": "evaluation",
+        "bundle": "bundle",
+        "predictions": "predictions",
     }
 
 

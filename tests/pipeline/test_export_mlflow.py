@@ -97,6 +97,9 @@ def test_the_run_is_a_child_of_its_study_s_run(final_root: Path, mlflow_root: Pa
     assert (
         child.info.status == "FINISHED" and child.data.metrics["out_of_fold_clean_accuracy"] > 0.3
     )
+    tags, digest = child.data.tags, load(folder).manifest.digest
+    assert tags["study"] == "small" and tags["kind"] == "final"
+    assert tags["model_digest"] == digest[:16] and "8x8" in tags["form"]
     assert "final_model" in store.client.get_run(parent).data.tags
     version = store.client.get_model_version(found.name, found.version)
     assert version.run_id == child.info.run_id

@@ -199,7 +199,7 @@ def test_the_probability_of_the_second_of_two_classes(tmp_path: Path) -> None:
     assert rows[1:] == [["a", "1"], ["b", "0"]]
     rows = _filled(tmp_path, "id,dog\na,0.5\nb,0.5\n", ("a", "b"), [1, 0], names=("cat", "dog"))
     assert rows[1:] == [["a", "0.700000"], ["b", "0.300000"]]
-    with pytest.raises(InputError, match=r"must hold classes .*\(cat, dog\) or nothing, got '0.5'"):
+    with pytest.raises(InputError, match=r"must hold classes .*\(cat, dog\) or nothing, got 0.5 "):
         _filled(tmp_path, "id,label\na,0.5\n", ("a",), [1], names=("cat", "dog"))
 
 
@@ -209,7 +209,7 @@ def test_what_a_sample_is_filled_with(tmp_path: Path) -> None:
         assert rows[1:] == [["a", "cow"], ["b", "dog"]]
     rows = _filled(tmp_path, "id,label\na,-1\nb,-1\n", ("a", "b"), [1, 2], names=("3", "5", "7"))
     assert rows[1:] == [["a", "5"], ["b", "7"]]
-    with pytest.raises(InputError, match="got '0' in column 'label'"):
+    with pytest.raises(InputError, match="got 0 in column 'label'"):
         _filled(tmp_path, "id,label\na,0\nb,0\n", ("a", "b"), [1, 2])
     rows = _filled(tmp_path, "id,label\na,0\nb,0\n", ("a", "b"), [1, 2], form="submission")
     assert rows[1:] == [["a", "cow"], ["b", "dog"]]
@@ -222,6 +222,69 @@ def test_ids_need_not_come_first_nor_exist_nor_have_a_header(tmp_path: Path) -> 
     assert rows == [["label"], ["cow"], ["dog"]]
     rows = _filled(tmp_path, "1,0\n2,0\n", ("1", "2"), [1, 2], names=("0", "1", "2"))
     assert rows == [["1", "1"], ["2", "2"]]
+
+
+def test_the_only_column_that_tells_rows_apart_holds_the_ids(tmp_path: Path) -> None:
+    text = "cat,cow,dog,image_key\n0.5,0,0,b\n0.5,0,0,a\n"
+    rows = _filled(tmp_path, text, ("a", "b"), [1, 2])
+    assert [row[3] for row in rows] == ["image_key", "b", "a"] and rows[1][2] == "0.700000"
+    with pytest.raises(InputError, match=r"more than once \(a\) in column 'key' of"):
+        _filled(tmp_path, "key,cat,cow,dog\na,0,0,0\na,0,0,0\n", ("a", "b"), [1, 2])
+
+
+@pytest.mark.parametrize(
+    ("header", "filled", "names"),
+    [
+        ("probability", "0.0", ("0", "1")),
+        ("probability", "0", ("0", "1")),
+        ("p", "1", ("0", "1")),
+        ("target_prob", "0", ("0", "1", "2")),
+        ("target", "0.0", ("0", "1")),
+    ],
+)
+def test_zeros_may_be_classes_or_probabilities(
+    header: str, filled: str, names: tuple[str, ...], tmp_path: Path
+) -> None:
+    text = f"id,{header}\na,{filled}\nb,{filled}\n"
+    with pytest.raises(InputError, match=r"classes or a probability.*format=submission .*format=p"):
+        _filled(tmp_path, text, ("a", "b"), [1, 0], names=names)
+    rows = _filled(tmp_path, text, ("a", "b"), [1, 0], names=names, form="submission")
+    assert rows[1:] == [["a", "1"], ["b", "0"]]
+    if len(names) == 2:
+        rows = _filled(tmp_path, text, ("a", "b"), [1, 0], names=names, form="probabilities")
+        assert rows[1:] == [["a", "0.700000"], ["b", "0.300000"]]
+
+
+def test_zeros_of_more_classes_or_of_classes_called_so_are_classes(tmp_path: Path) -> None:
+    text = "id,target\na,0.0\nb,0.0\n"
+    for names in (("0", "1", "2"), ("0.0", "1.0")):
+        rows = _filled(tmp_path, text, ("a", "b"), [1, 0], names=names)
+        assert [row[1] for row in rows[1:]] == [names[1], names[0]]
+
+
+@pytest.mark.parametrize(
+    ("header", "names", "chances"),
+    [
+        ("p_dog", ("cat", "dog"), ["0.700000", "0.300000"]),
+        ("prob cat", ("cat", "dog"), ["0.300000", "0.700000"]),
+        ("p", ("False", "True"), ["0.700000", "0.300000"]),
+        ("class_0", ("0", "1"), ["0.300000", "0.700000"]),
+        ("p_dog", ("cat", "cow", "dog"), ["0.150000", "0.150000"]),
+    ],
+)
+def test_one_probability_is_of_the_class_that_its_header_names(
+    header: str, names: tuple[str, ...], chances: list[str], tmp_path: Path
+) -> None:
+    text = f"id,{header}\na,0.5\nb,0.5\n"
+    rows = _filled(tmp_path, text, ("a", "b"), [1, 0], names=names, form="probabilities")
+    assert [row[1] for row in rows[1:]] == chances
+    if len(names) == 2:
+        assert _filled(tmp_path, text, ("a", "b"), [1, 0], names=names) == rows
+
+
+def test_one_probability_of_a_class_that_is_not_named_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"class's name in its header \(cat, dog\), got 'p' in"):
+        _filled(tmp_path, "id,p\na,0.5\n", ("a",), [1], names=("cat", "dog"), form="probabilities")
 
 
 def test_labels_in_another_spelling_are_refused_with_both(tmp_path: Path) -> None:
@@ -319,6 +382,26 @@ def test_predict_fills_a_template_and_writes_nothing_where_it_cannot(
     assert command_line(predict.COMMAND, arguments, predict.main) == 2
     assert "1 of the template missing in the input (img_7)" in capsys.readouterr().err
     assert not output.exists()
+
+
+def test_pictures_that_are_called_by_numbers_have_ids(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    striped(tmp_path / "bundle", NAMES)
+    save_pictures(tmp_path / "test", {f"{n}.png": stripe(n % 3, 3) for n in range(1, 4)})
+    for n in range(1, 4):
+        (tmp_path / "test" / f"{n}.png").rename(tmp_path / "test" / str(n))
+    sample, output = tmp_path / "sample.csv", tmp_path / "out.csv"
+    sample.write_text("id,label\n0,cat\n1,cat\n2,cat\n")
+    arguments = [
+        *(f"bundle={tmp_path / 'bundle'}", f"input={tmp_path / 'test'}", f"output={output}"),
+        *(f"template={sample}", f"root={tmp_path / 'root'}"),
+    ]
+    assert command_line(predict.COMMAND, arguments, predict.main) == 2
+    said = capsys.readouterr().err
+    assert "missing in the input (0)" in said and "not in the template (3)" in said
+    assert command_line(predict.COMMAND, [*arguments[:3], arguments[4]], predict.main) == 0
+    assert output.read_text().splitlines()[:2] == ["id,label", "1,cow"]
 
 
 def test_a_template_without_a_header(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ class PictureSource:
 
     def __init__(self, path: Path, hints: Hints) -> None:
         self.folder = path if path.is_dir() else path.parent
-        self.id_name: str | None = None
+        self.id_name: str | None = "id"
         self._skip = hints.on_damaged == "skip"
         self.pixel_names: Sequence[str] = ()
         self.separate = True
