@@ -23,6 +23,13 @@ _ADDRESS = re.compile(
 )
 _WHOLE_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://")
 _QUOTED_ADDRESS = re.compile(r"(?P<scheme>%3A%2F%2F)(?P<user>(?!%2F)[^\s&]*)%40", re.IGNORECASE)
+# What only looks like an address, since it is misspelt: user:password@host behind any slashes, or
+# none. Bounded, so that a long text of colons takes no longer than its length.
+_ALMOST_ADDRESS = re.compile(
+    r"(?P<before>(?:[A-Za-z][\w+.-]{0,30}:)?(?:[/\\]|\\?\\u002f|%2f)*[\w.~%+-]{0,64}:)"
+    r"(?P<secret>(?![/\\]|%2f)\S{1,512})@(?=[\w\[])",
+    re.IGNORECASE,
+)
 _SECRET_WORD = (
     r"(?:token|password|passwd|passphrase|pwd|secret|credential|authorization|signature"
     r"|(?:api|access|private|account|shared)[_-]?key)"
@@ -30,14 +37,22 @@ _SECRET_WORD = (
 # password=..., "api_key": ..., Authorization: Bearer ...; a quoted value to its closing quote, any
 # other to whitespace or the next part of a query, without the sign that closes a sentence
 _NAMED = re.compile(
-    rf"(?P<name>{_SECRET_WORD}[\w-]{{0,40}}\\?['\"]?\s*(?:=|:(?!//)|%3D)\s*"
-    r"(?:(?:bearer|basic|digest)\s+)?)"
+    rf"(?P<name>(?:{_SECRET_WORD}[\w-]{{0,40}}\\?['\"]?|['\"](?:pass|pw)\\?['\"])"
+    r"\s*(?:=|:(?!//)|%3D)\s*(?:(?:bearer|basic|digest|token|api-?key|negotiate)\s+)?)"
     r"(?P<value>\$\{[^{}]*\}|\"(?:\\.|[^\"\\])+\"[^\s&,;)\]}]*|'(?:''|\\.|[^'\\])+'[^\s&,;)\]}]*"
     r"|\\\"(?:(?!\\\").)+\\\"|[^\s&]*[^\s&,;:.)\]}'\"\\]|[^\s&]+)",
     re.IGNORECASE,
 )
-_SIGNED = re.compile(r"(?P<name>[?&](?:sig|key|auth|pass|pw)=)(?P<value>[^\s&]+)", re.IGNORECASE)
+_SIGNED = re.compile(r"(?P<name>[?&;](?:sig|key|auth|pass|pw)=)(?P<value>[^\s&]+)", re.IGNORECASE)
 _BEARER = re.compile(r"(?P<name>\bbearer\s+)(?P<value>(?=\S*\d|\S{16})\S+)", re.IGNORECASE)
+_OPTION = re.compile(
+    rf"(?P<name>--[\w-]{{0,40}}{_SECRET_WORD}[\w-]{{0,40}}\s+|\b(?:set-)?cookie\s*:\s*)"
+    r"(?P<value>[^\s;]+)",
+    re.IGNORECASE,
+)
+_QUERY = re.compile(
+    rf"[?&;](?:{_SECRET_WORD}[\w-]{{0,40}}|sig|key|auth|pass|pw)=(?P<value>[^&]+)", re.IGNORECASE
+)
 _ENVIRONMENT_NAME = re.compile(
     r"TOKEN|PASSWORD|PASSWD|PASSPHRASE|SECRET|(?:API|ACCESS|PRIVATE)_?KEY", re.IGNORECASE
 )
@@ -52,19 +67,21 @@ _remembered: dict[str, None] = {}
 def redact(text: str) -> str:
     """Return `text` with each secret in it replaced by ``***``: the only such function.
 
-    Secrets are the user information of addresses (up to the last @), the values of keys named like
-    a secret, what the environment holds under such a name (MLFLOW_TRACKING_TOKEN), and passwords of
-    addresses that were given to `remember`. Interpolations such as ``${oc.env:TOKEN}`` stay: they
-    name a secret but do not contain it.
+    Secrets are the user information of addresses (up to the last @), what stands between a colon
+    and an @ elsewhere, since addresses are mistyped, the values of keys named like a secret, what
+    the environment holds under such a name (MLFLOW_TRACKING_TOKEN), and passwords of addresses that
+    were given to `remember`. Interpolations such as ``${oc.env:TOKEN}`` stay: they name a secret
+    but do not contain it.
     """
     for secret in _known_secrets():
         text = text.replace(secret, HIDDEN)
     if "@" in text or "%40" in text:
         text = _ADDRESS.sub(rf"\g<scheme>{HIDDEN}@", text)
         text = _QUOTED_ADDRESS.sub(rf"\g<scheme>{HIDDEN}%40", text)
-    text = _NAMED.sub(_hide_value, text)
-    text = _BEARER.sub(_hide_value, text)
-    return _SIGNED.sub(_hide_value, text)
+        text = _ALMOST_ADDRESS.sub(rf"\g<before>{HIDDEN}@", text)
+    for pattern in (_NAMED, _BEARER, _OPTION, _SIGNED):
+        text = pattern.sub(_hide_value, text)
+    return text
 
 
 def redacted(value: Any, name: str = "") -> Any:
@@ -100,9 +117,10 @@ def remember(address: str) -> None:
     """Hide the password of an address from now on wherever it occurs: drivers repeat it decoded,
     quoted or alone. `address` is a whole text that ends with the address.
     """
-    if "@" in address and "://" in address:
-        for secret in _passwords(address):
-            _remembered[secret] = None
+    if "://" not in address:
+        return
+    for secret in (*_passwords(address), *_in_query(address)):
+        _remembered[secret] = None
 
 
 def _hide_value(match: re.Match[str]) -> str:
@@ -143,8 +161,19 @@ def _passwords(address: str) -> tuple[str, ...]:
     if user.startswith("/"):  # sqlite:///: a path
         return ()
     secret = user.partition(":")[2] or user
+    return (secret,) if _is_long(secret) else ()
+
+
+def _in_query(address: str) -> list[str]:
+    """Return the secrets of an address's query, with the blanks that are in them."""
+    found = (match["value"].strip("'\" ") for match in _QUERY.finditer(address))
+    return [secret for secret in found if _is_long(secret)]
+
+
+def _is_long(secret: str) -> bool:
+    """Tell a secret that would not be taken for an ordinary word."""
     long = len(secret) >= (_SHORTEST_WORD if secret.isalpha() else _SHORTEST)
-    return (secret,) if long and HIDDEN not in secret and "${" not in secret else ()
+    return long and HIDDEN not in secret and "${" not in secret
 
 
 @lru_cache(maxsize=1024)

@@ -92,6 +92,23 @@ SPELLINGS = [
     ("401: bearer Zq7kXZq7kXZq7kX", ["Zq7kX"], "401"),
     ("data.api_token=Zq7kX", ["Zq7kX"], "data.api_token"),
     ("token=${oc.env:NAME,Zq7kX}", ["Zq7kX"], "token=${oc.env:NAME"),
+    ("postgresql:/ann:Zq7kX@host/db", ["Zq7kX"], "@host/db"),
+    ("http:ann:Zq7kX@host/db", ["Zq7kX"], "@host/db"),
+    (r"got 'http:\\ann:Zq7kX@127.0.0.1:1'", ["Zq7kX"], "@127.0.0.1:1"),
+    (r"got 'http:\\\\ann:Zq/7@kX@127.0.0.1:1'", ["Zq", "7@kX"], "@127.0.0.1:1"),
+    ("postgresql_://ann:Zq7kX@host/d?x=1", ["Zq7kX"], "@host/d?x=1"),
+    ("//ann:Zq7kX@host/db", ["Zq7kX"], "@host/db"),
+    ("ann:Zq7kX@127.0.0.1:1", ["Zq7kX"], "@127.0.0.1:1"),
+    ("study.storage=[postgresql:/ann:Zq7kX@host]", ["Zq7kX"], "@host]"),
+    ("https:%2F%2Fann:Zq7kX@host", ["Zq7kX"], "@host"),
+    (r"https:\u002f\u002fann:Zq7kX@host", ["Zq7kX"], "@host"),
+    ("Authorization: token Zq7kX", ["Zq7kX"], "Authorization"),
+    ("Authorization: ApiKey Zq7kX", ["Zq7kX"], "Authorization"),
+    ('{"pass": "Zq7kX"}', ["Zq7kX"], "pass"),
+    ("https://host/?x=1&amp;sig=Zq7kX", ["Zq7kX"], "x=1"),
+    ("https://host/?x=1;sig=Zq7kX", ["Zq7kX"], "x=1"),
+    ("run --password Zq7kX now", ["Zq7kX"], "now"),
+    ("Cookie: session=Zq7kX; path=/", ["Zq7kX"], "path=/"),
     (f"it was {SECRET}", [SECRET], "it was"),
     (f"quoted {SECRET!r}", [SECRET], "quoted"),
 ]
@@ -115,6 +132,11 @@ def test_a_secret_is_hidden_however_it_is_spelt(text: str, parts: list[str], kep
         "postgresql+psycopg://...",
         "model.filters=16 optimizer.lr=0.001 token=null",
         "ann@example.org",
+        "git@github.com:ann/x.git",
+        "models:/digits@champion",
+        "C:\\Users\\ann@work\\x",
+        "+group@package=name at 12:30, ann@example.org",
+        "two pass: 5 of 7",
     ],
 )
 def test_what_is_no_secret_stays(text: str) -> None:
@@ -144,6 +166,16 @@ def test_a_password_that_was_given_is_hidden_alone_and_in_every_form() -> None:
         said = redact(f"the driver: {form}; https://x")
         assert "rd" not in said or "my pass" not in said, said
     assert redact("my pass/w<o>rd!") == redact("my pass/w<o>rd%21") == HIDDEN
+
+
+def test_a_secret_of_a_query_is_hidden_to_its_end() -> None:
+    compose(["tracking.uri='http://127.0.0.1:9/?password=Zq7 kX9wB&x=1'"])
+    assert redact("it was Zq7 kX9wB, or Zq7+kX9wB") == f"it was {HIDDEN}, or {HIDDEN}"
+
+
+def test_a_long_text_of_colons_takes_no_longer_than_its_length() -> None:
+    text = "a:" * 200_000 + " @"
+    assert redact(text) == text
 
 
 def test_an_ordinary_word_is_not_hidden_since_somebody_has_it_as_a_password() -> None:
