@@ -27,13 +27,13 @@ def open_unpacked(path: Path) -> BinaryIO:
     Raises InputError, when it is opened or read, for a zip of several files, damage, and content
     that grows beyond all measure.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         start = file.read(4)
     if start.startswith(GZIP):
         return cast(BinaryIO, io.BufferedReader(_Unpacked(cast(BinaryIO, gzip.open(path)), path)))
     if start == ZIP:
         return cast(BinaryIO, io.BufferedReader(_Unpacked(_only_member(path), path)))
-    return path.open("rb")
+    return open_regular(path)
 
 
 def zip_members(path: Path) -> list[str]:

@@ -163,6 +163,17 @@ def test_links_pipes_and_names_do_no_harm(tmp_path: Path) -> None:
     _refused(tmp_path / "real", "names of files must be UTF-8 text")
 
 
+def test_links_beside_links_come_to_an_end(tmp_path: Path) -> None:
+    """Each level doubles the ways to the one below: more of them than anybody can walk."""
+    for level in range(22):
+        (tmp_path / f"d{level}").mkdir()
+        for name in "ab":
+            (tmp_path / f"d{level}" / name).symlink_to(tmp_path / f"d{level + 1}")
+    _draw(tmp_path / "d22" / "a.png", 3)
+    _refused(tmp_path / "d0", "links to a folder of pictures may be 16, got more")
+    assert _read(tmp_path / "d18")[0] == [3] * 16
+
+
 @pytest.mark.parametrize(
     "written",
     [

@@ -5,6 +5,7 @@ variant; what does not agree is refused with names and counts.
 import csv
 import gzip
 import io
+import os
 import zipfile
 from pathlib import Path
 
@@ -402,6 +403,12 @@ def test_pictures_that_are_called_by_numbers_have_ids(
     assert "missing in the input (0)" in said and "not in the template (3)" in said
     assert command_line(predict.COMMAND, [*arguments[:3], arguments[4]], predict.main) == 0
     assert output.read_text().splitlines()[:2] == ["id,label", "1,cow"]
+
+
+def test_a_pipe_is_no_template(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(InputError, match="must be a regular file, got a pipe"):
+        read_template(tmp_path / "pipe.csv", NAMES)
 
 
 def test_a_template_without_a_header(tmp_path: Path) -> None:

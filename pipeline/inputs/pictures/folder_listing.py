@@ -1,6 +1,7 @@
 """What a folder holds: pictures by their first bytes, harmless companions, and the rest by name."""
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,8 @@ _NOTES = {
     *(".pdf", ".docx", ".py", ".ipynb", ".md5", ".sha256"),
 }
 _DEEPEST = 24
+_MOST_LINKED = 16  # places that lead to the same folder
+_Places = Counter[tuple[int, int]]  # how often each folder was entered
 
 
 @dataclass
@@ -43,7 +46,7 @@ def list_folder(folder: Path, left_out: Path | None = None) -> FolderListing:
     """
     found = FolderListing()
     skip = left_out.resolve() if left_out is not None else None
-    _walk(str(folder), "", found, skip)
+    _walk(str(folder), "", found, skip, Counter())
     for names in (found.pictures, found.unreadable, found.ignored, found.empty):
         names[:] = in_order(names)
     return found
@@ -54,11 +57,25 @@ def in_order(names: Sequence[str]) -> list[str]:
     return sorted(names, key=lambda name: [natural(part) for part in name.split("/")])
 
 
-def _walk(folder: str, prefix: str, found: FolderListing, skip: Path | None) -> int:
-    """Add what a folder holds; return how many pictures and unreadable files that is."""
+def _walk(
+    folder: str,
+    prefix: str,
+    found: FolderListing,
+    skip: Path | None,
+    seen: Counter[tuple[int, int]],
+) -> int:
+    """Add what a folder holds; return how many pictures and unreadable files that is. `seen`: how
+    often each folder was entered.
+    """
     if prefix.count("/") > _DEEPEST:  # so a folder that holds a link to itself comes to an end
         raise InputError(
             f"folders of pictures may be {_DEEPEST} deep and not hold themselves, got {folder}"
+        )
+    place = os.stat(folder)  # noqa: PTH116
+    seen[place.st_dev, place.st_ino] += 1
+    if seen[place.st_dev, place.st_ino] > _MOST_LINKED:  # or links beside links, level by level
+        raise InputError(
+            f"links to a folder of pictures may be {_MOST_LINKED}, got more to the one at {folder}"
         )
     count = 0
     with os.scandir(folder) as entries:
@@ -69,7 +86,7 @@ def _walk(folder: str, prefix: str, found: FolderListing, skip: Path | None) -> 
                 if not entry.is_dir():
                     found.ignored.append(name)
             elif entry.is_dir():
-                inside = _walk(entry.path, f"{name}/", found, skip)
+                inside = _walk(entry.path, f"{name}/", found, skip, seen)
                 if not inside:
                     found.empty.append(name)
                 count += inside

@@ -96,7 +96,9 @@ class ParquetSource:
         done = 0
         for batch in self._batches([*pixels, *self._sides()], _ROWS):
             try:
-                values = batch.select(pixels).to_tensor(null_to_nan=True, row_major=True).to_numpy()
+                with named_faults(self.path):
+                    tensor = batch.select(pixels).to_tensor(null_to_nan=True, row_major=True)
+                values = tensor.to_numpy()
             except (TypeError, NotImplementedError) as error:
                 raise InputError(f"pixels must be numbers, got {error} in {self.path}") from None
             with np.errstate(invalid="ignore"):
@@ -117,7 +119,7 @@ class ParquetSource:
             column = batch.column(batch.schema.get_field_index(name))
             pictures = [
                 _picture(cell, self.hints, f"row {done + row + 1} of {self.path}")
-                for row, cell in enumerate(column.to_pylist())
+                for row, cell in enumerate(_cells(column, self.path))
             ]
             ids = self._texts(batch, self.id, done) or numbered(done, len(pictures))
             labels = self._texts(batch, self.label, done)
@@ -135,7 +137,7 @@ class ParquetSource:
         """Return a column as text. Raises InputError for an empty cell."""
         if name is None:
             return None
-        cells = batch.column(batch.schema.get_field_index(name)).to_pylist()
+        cells = _cells(batch.column(batch.schema.get_field_index(name)), self.path)
         empty = next((row for row, cell in enumerate(cells) if cell in (None, "")), None)
         if empty is not None:
             raise InputError(
@@ -156,15 +158,17 @@ class ParquetSource:
             return [[]]
         if first is None or not first.num_rows:
             raise InputError(f"a table must hold at least one row, got none in {self.path}")
-        columns = [column.to_pylist() for column in first.columns]
+        columns = [_cells(column, self.path) for column in first.columns]
         return [
             ["" if cell is None else str(cell) for cell in row]
             for row in zip(*columns, strict=True)
         ]
 
     def _profile(self, column: int, header: bool) -> Profile:
-        batches = self._batches([self.names[column]], 1 << 16)
-        return profile_of([str(cell) for cell in batch.column(0).to_pylist()] for batch in batches)
+        batches = self._batches([self.names[column]], _ROWS)
+        return profile_of(
+            [str(cell) for cell in _cells(batch.column(0), self.path)] for batch in batches
+        )
 
 
 @contextmanager
@@ -174,11 +178,18 @@ def named_faults(path: Path) -> Iterator[None]:
 
     try:
         yield
-    except InputError:
+    except (InputError, NotImplementedError):
         raise
-    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: names that are no text
+    # ValueError: what is no text; OverflowError: dates beyond Python's
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         reason = str(error).partition("\n")[0][:120]
         raise InputError(f"a parquet file must be whole, got {reason} in {path}") from None
+
+
+def _cells(column: Any, path: Path) -> list[Any]:
+    """Return a column's cells as Python's values, which not every cell has."""
+    with named_faults(path):
+        return list(column.to_pylist())
 
 
 def _holds_pictures(kind: Any) -> bool:
