@@ -94,7 +94,9 @@ class FileSettings(HeldOutSettings):
     label: str = setting(
         "auto", "label column of a table: auto, first, last, none, or its name in the header"
     )
-    id: str = setting("auto", "id column of a table: auto, none, or its name in the header")
+    id: str = setting(
+        "auto", "id column of a table: auto, none, first, last, or its name in the header"
+    )
     shape: list[int] = setting(
         [], "channels, height, width of a row's image; empty: one square image", low=1
     )

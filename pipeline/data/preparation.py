@@ -29,7 +29,7 @@ from pipeline.data.test_split import require_open
 from pipeline.files import atomic_write_text, sha256_bytes, writable_folder
 from pipeline.structured_text import read_json
 
-VERSION = 3  # of the conversion from sources to arrays
+VERSION = 4  # of the conversion from sources to arrays
 _AT_ONCE = 1024  # images copied together
 Say = Callable[[str], None]
 

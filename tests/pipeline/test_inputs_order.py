@@ -112,6 +112,90 @@ def test_ids_of_labels_beside_a_table_without_ids(tmp_path: Path) -> None:
         read(path, hints)
 
 
+INDEXES = {  # a table of labels that stand as the pictures do, in order of a shuffled index
+    "without a name": (",label\n{}", "`id`=first"),
+    "a series": (",0\n{}", "`id`=first"),
+    "without a header": ("{}", "`id`=first"),
+    "saved again": ("Unnamed: 0,label\n{}", "`id`=first"),
+    "reset": ("index,label\n{}", "`id`=first"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(INDEXES))
+@pytest.mark.parametrize("kind", ["array", "table"])
+def test_a_shuffled_index_beside_labels_decides_nothing(
+    name: str, kind: str, tmp_path: Path
+) -> None:
+    text, way = INDEXES[name]
+    path, beside = tmp_path / "x.npy", tmp_path / "y.csv"
+    np.save(path, IMAGES)
+    if kind == "table":
+        path = table(tmp_path / "x.csv", IMAGES, [f"pixel{n}" for n in range(64)])
+    order = np.random.default_rng(8).permutation(COUNT).tolist()
+    labels = [str(n % 3) for n in range(COUNT)]
+
+    def write(index: Sequence[int]) -> None:
+        rows = "".join(f"{n},{label}\n" for n, label in zip(index, labels, strict=True))
+        beside.write_text(text.format(rows))
+
+    write(order)
+    hints = Hints(labels=beside, need_labels=True)
+    way = way if kind == "array" else "a name for that column in the first line of y.csv"
+    with pytest.raises(InputError, match=rf"order of labels must be certain.*id`=none .*{way}"):
+        read(path, hints)
+    _, _, found, understood = read(path, Hints(labels=beside, need_labels=True, id="none"))
+    assert found == labels and "y.csv, in order: no ids; labels: " in understood
+    if kind == "array":
+        _, _, found, understood = read(path, Hints(labels=beside, need_labels=True, id="first"))
+        assert found == [labels[order.index(n)] for n in range(COUNT)]
+        assert "y.csv, by number: ids: " in understood
+    write([7 * n for n in order])
+    with pytest.raises(InputError, match=r"must count the images.*`id`=none takes the labels in"):
+        read(path, hints)
+    assert read(path, Hints(labels=beside, need_labels=True, id="none"))[2] == labels
+    for rising in (range(COUNT), range(3, 7 * COUNT, 7)):
+        write([*rising][:COUNT])
+        _, _, found, understood = read(path, hints)
+        assert found == labels and "y.csv, in order: ids: " in understood
+
+
+def test_labels_whose_ids_the_user_does_not_want_are_in_order(tmp_path: Path) -> None:
+    path, beside = tmp_path / "x.npy", tmp_path / "y.csv"
+    np.save(path, IMAGES)
+    order, labels = range(COUNT)[::-1], [str(n % 3) for n in range(COUNT)]
+    marks = ["1,0,0", "0,1,0", "0,0,1"]
+    texts = {
+        "id,label\n": labels,
+        "id,file,label\n": [f"a,{label}" for label in labels],
+        "id,0,1,2\n": [marks[int(label)] for label in labels],
+        ",0,1,2\n": [marks[int(label)] for label in labels],
+        "what,which\n": labels,
+    }
+    for header, cells in texts.items():
+        rows = "".join(f"{n},{cell}\n" for n, cell in zip(order, cells, strict=True))
+        beside.write_text(header + rows)
+        _, _, found, understood = read(path, Hints(labels=beside, need_labels=True, id="none"))
+        assert found == labels and "y.csv, in order: no ids; labels: " in understood
+    beside.write_text("id,label\n" + "".join(f"{n // 2},{n % 3}\n" for n in order))
+    with pytest.raises(InputError, match=r"ids must be different.*`id`=none takes the labels in"):
+        read(path, Hints(labels=beside, need_labels=True))
+    beside.write_text("p,q,r\n" + "".join(f"{n},{n},{n}\n" for n in order))
+    with pytest.raises(InputError, match="or `id`=none where the images have no names"):
+        read(path, Hints(labels=beside, need_labels=True))
+    with pytest.raises(InputError, match="or `id`=none where the images have no names"):
+        read(path, Hints(labels=beside, need_labels=True, id="none"))
+
+
+def test_labels_beside_an_archive_of_arrays_are_joined_by_its_ids(tmp_path: Path) -> None:
+    order = np.random.default_rng(8).permutation(COUNT)
+    np.savez(tmp_path / "x.npz", images=IMAGES, ids=order)
+    beside = tmp_path / "y.csv"
+    beside.write_text("id,label\n" + "".join(f"{n},{n % 3}\n" for n in range(COUNT)))
+    hints = Hints(labels=beside, need_labels=True)
+    _, ids, found, understood = read(tmp_path / "x.npz", hints)
+    assert found == [str(int(name) % 3) for name in ids] and "y.csv, by id: " in understood
+
+
 def test_labels_beside_a_table_are_joined_by_their_ids(tmp_path: Path) -> None:
     ids = [f"t{n}" for n in range(COUNT)]
     path = table(tmp_path / "a.csv", IMAGES, [f"pixel{n}" for n in range(64)], id=ids)

@@ -94,9 +94,9 @@ def test_arrays_of_labels(tmp_path: Path) -> None:
 
 
 BAD = {
-    "both ways": (b"one,two\n1,x\n2,y\n3,z\n", "give label and id, each one of 'one', 'two'"),
-    "neither way": (b"one,two\na,x\na,x\nc,x\n", "give label and id"),
-    "many columns": (b"p,q,r\n1,2,3\n2,2,3\n", "give label and id, each one of 'p', 'q', 'r'"),
+    "both ways": (b"one,two\n1,x\n2,y\n3,z\n", "give `label` and `id`, each one of 'one', 'two'"),
+    "neither way": (b"one,two\na,x\na,x\nc,x\n", "give `label` and `id`"),
+    "many columns": (b"p,q,r\n1,2,3\n2,2,3\n", "give `label` and `id`, each one of 'p', 'q', 'r'"),
     "twice": (b"id,label\n1,a\n2,b\n1,b\n", "ids must be different, got '1' in two rows"),
     "ragged": (b"id,label\n1,a\n2\n", "2 cells as the first, got 1 in row 3"),
     "header alone": (b"id,label\n", "a row below its header"),

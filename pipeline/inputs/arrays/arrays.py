@@ -33,7 +33,7 @@ class ArraySource:
             raise InputError(f"images must be numbers, got {self._array.dtype} in {path}")
         if not self._array.shape:
             raise InputError(f"images must be an array (N, ...), got one number in {path}")
-        self._labels, more = labels_for(found, self._array.shape[0], hints, path)
+        self._labels, more = labels_for(found, self._array.shape[0], hints, path, self._ids)
         self._layout = layout_of(
             self._array.shape,
             hints.shape,
@@ -76,16 +76,22 @@ def numbered_blocks(
 
 
 def labels_for(
-    found: tuple[str, ...] | None, count: int, hints: Hints, path: Path
+    found: tuple[str, ...] | None,
+    count: int,
+    hints: Hints,
+    path: Path,
+    ids: tuple[str, ...] | None = None,
 ) -> tuple[tuple[str, ...] | None, str]:
-    """Return the labels of `count` numbered pictures: those found with them, or of `hints.labels`,
-    and a line about the latter. Raises InputError where they are not as many, or needed and absent.
+    """Return the labels of `count` pictures, of these ids or numbered: those found with them, or of
+    `hints.labels`, and a line about the latter. Raises InputError where they are not as many, or
+    needed and absent.
     """
     if hints.label == "none":
         return None, ""
     if hints.labels is not None:
         file = read_labels(hints.labels, hints.label, hints.id)
-        return file.in_order(count, str(path)), file.understood
+        labels, order = file.in_order(count, str(path), ids)
+        return labels, f"labels: {hints.labels.name}, {order}: {file.understood}"
     if found is None and hints.need_labels:
         raise InputError(
             "images must have labels here; give labels, a file of them, or labels_key, an array of "

@@ -3,6 +3,7 @@
 import gzip
 import zlib
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from cnn_core.data.npz import npz_headers, read_npz
 from cnn_core.errors import InputError
 from pipeline.inputs.labels.label_arrays import label_names
 from pipeline.inputs.labels.label_table import label_table
+from pipeline.inputs.labels.labels import label_text
 
 MAX_BYTES = 256 << 20  # of a file of labels, unpacked: ten million lines
 
@@ -27,41 +29,63 @@ class LabelFile:
     ids: tuple[str, ...] | None
     labels: tuple[str, ...]
     understood: str
+    index_way: str = ""  # what names the column of ids, where it is but an index that nobody named
 
-    def in_order(self, count: int, where: str) -> tuple[str, ...]:
-        """Return the labels of `count` pictures that have no names but their numbers. Raises
-        InputError where there are not as many, or where ids do not count them.
+    def in_order(
+        self, count: int, where: str, names: tuple[str, ...] | None = None
+    ) -> tuple[tuple[str, ...], str]:
+        """Return the labels of `count` pictures of an array, and in a word how they were joined:
+        by the pictures' names where both have the same, else as `counted` does. Raises InputError
+        where there are not as many, or as `counted` does.
         """
         if len(self.labels) != count:
             raise InputError(
                 f"images and labels must be as many, got {count} images in {where} and "
                 f"{len(self.labels)} labels ({self.understood})"
             )
+        if names and self.ids and {*names} == {*self.ids}:
+            by_name = dict(zip(self.ids, self.labels, strict=True))
+            return tuple(by_name[name] for name in names), "by id"
         return self.counted(where)
 
-    def counted(self, where: str) -> tuple[str, ...]:
+    def counted(self, where: str, by_number: str = "") -> tuple[tuple[str, ...], str]:
         """Return the labels in the order of the pictures, which their ids, if any, must count from
-        0 or from 1. Raises InputError where they do not.
+        0 or from 1, and in a word how they were joined.
+
+        An index that nobody named is what is left of a table that was sorted or shuffled: where it
+        rises the labels are in order; where it counts in another order, they may stand as the
+        pictures do, or as their numbers say. Raises InputError then, with `by_number`, what the
+        user can say for the latter, and for ids that do not count.
         """
         if self.ids is None:
-            return self.labels
-        count = len(self.labels)
-        numbers = [int(text) if text.isdecimal() else -1 for text in self.ids]
-        first = min(numbers)
+            return self.labels, "in order"
+        texts = map(label_text, self.ids)
+        numbers = [int(text) if text.isdecimal() else -1 for text in texts]
+        if self.index_way and min(numbers) >= 0 and all(a < b for a, b in pairwise(numbers)):
+            return self.labels, "in order"
+        first, count = min(numbers), len(numbers)
+        shown = f"{', '.join(map(repr, self.ids[:3]))}{', ...' if count > 3 else ''}"
         if first not in (0, 1) or sorted(numbers) != list(range(first, first + count)):
             raise InputError(
                 "the ids of labels must count the images, which have none, from 0 or 1, got "
-                f"{self.ids[0]!r}, ... for {where} ({self.understood})"
+                f"{shown} for {where} ({self.understood}); `id`=none takes the labels in order"
             )
-        by_number = dict(zip(numbers, self.labels, strict=True))
-        return tuple(by_number[number] for number in range(first, first + count))
+        if self.index_way:
+            raise InputError(
+                "the order of labels must be certain, got an index that counts the images, but "
+                f"does not rise ({shown}) for {where} ({self.understood}); `id`=none takes the "
+                f"labels in order, {by_number or self.index_way} by these numbers"
+            )
+        by_number_of = dict(zip(numbers, self.labels, strict=True))
+        return tuple(by_number_of[number] for number in range(first, first + count)), "by number"
 
 
 def read_labels(path: Path, label: str = "auto", id_column: str = "auto") -> LabelFile:
     """Return what a file of labels holds: a table (CSV, text, .gz), .npy, .npz with one array, or
     IDX of one dimension; its first bytes decide.
 
-    `label` and `id_column` name the columns of a table. Raises InputError for anything else.
+    `label` and `id_column` say which columns of a table they are, as `label_table` takes them.
+    Raises InputError for anything else.
     """
     try:
         with open_regular(path) as file:

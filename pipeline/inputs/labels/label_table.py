@@ -4,11 +4,12 @@ import csv
 import io
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from cnn_core.errors import InputError, did_you_mean
 from pipeline.inputs.labels.labels import label_text
+from pipeline.inputs.tables.table_header import named_indexes
 
-Found = tuple[tuple[str, ...] | None, tuple[str, ...], str]
 _ID = re.compile(
     r"(image|img|file|picture|photo|sample)?[ _-]?(id|ids|no|number|index|path|name|file|filename)"
     r"|image|img|file|filename|filepath|picture|fname|photo|path|uuid"
@@ -20,11 +21,20 @@ _LABEL = re.compile(
 _NUMBER = re.compile(r"\s*[+-]?\d+(\.\d*)?\s*")
 
 
+class Found(NamedTuple):
+    """What a table of labels holds."""
+
+    ids: tuple[str, ...] | None
+    labels: tuple[str, ...]
+    understood: str
+    index_way: str = ""  # what names the column of ids, where it is but an index that nobody named
+
+
 def label_table(text: str, where: str, label: str = "auto", id_column: str = "auto") -> Found:
     """Return ids (None where there are none), labels and a line that says how they were found.
 
-    `label` and `id_column` are "auto" or a column's name (label also "first" or "last"). Raises
-    InputError, with the choices, where the table can be read in two ways.
+    `label` and `id_column` are "auto", "first", "last" or a column's name; `id_column` may be
+    "none". Raises InputError, with the choices, where the table can be read in two ways.
     """
     rows = _rows(text, where)
     names = _header(rows, (label, id_column))
@@ -35,9 +45,10 @@ def label_table(text: str, where: str, label: str = "auto", id_column: str = "au
     columns = [tuple(cell.strip() for cell in column) for column in zip(*rows, strict=True)]
     titles = names or tuple(f"column {k + 1}" for k in range(len(columns)))
     if len(columns) == 1:
-        return None, _labels(columns[0], where), f"labels: {titles[0]!r} of {where}, one a line"
+        words = f"labels: {titles[0]!r} of {where}, one a line"
+        return Found(None, _labels(columns[0], where), words)
     id_at, label_at = _roles(titles, columns, (label, id_column), where)
-    words = f"ids: {titles[id_at]!r}"
+    words = "no ids" if id_at is None else f"ids: {_called(titles[id_at])}"
     if len(label_at) > 1:
         labels = _one_hot([titles[k] for k in label_at], [columns[k] for k in label_at], where)
         words += f"; labels: the column of each row's 1, of {len(label_at)}"
@@ -45,9 +56,13 @@ def label_table(text: str, where: str, label: str = "auto", id_column: str = "au
         labels = _labels(columns[label_at[0]], where)
         words += f"; labels: {titles[label_at[0]]!r}"
     others = [title for k, title in enumerate(titles) if k not in (id_at, *label_at)]
-    words += f"; not used: {', '.join(map(repr, others))}" if others else ""
+    words += f"; not used: {', '.join(map(_called, others))}" if others else ""
+    words += f" of {where}"
+    if id_at is None:
+        return Found(None, labels, words)
     _distinct(columns[id_at], titles[id_at], where)
-    return columns[id_at], labels, f"{words} of {where}"
+    unnamed = id_column == "auto" and (names is None or bool(named_indexes([titles[id_at]])))
+    return Found(columns[id_at], labels, words, _place(titles, id_at) if unnamed else "")
 
 
 def _rows(text: str, where: str) -> list[list[str]]:
@@ -123,26 +138,59 @@ def _roles(
     columns: Sequence[tuple[str, ...]],
     told: tuple[str, str],
     where: str,
-) -> tuple[int, list[int]]:
-    """Return the id's column and the label's, or those of 0 and 1, one a class."""
+) -> tuple[int | None, list[int]]:
+    """Return the id's column and the label's, or those of 0 and 1, one a class; no id's where the
+    user wants none.
+    """
     named = [
         _only(titles, _told(told[0], titles, "label", where), _LABEL),
         _only(titles, _told(told[1], titles, "id", where), _ID),
     ]
     label_at, id_at = (k if named.count(k) == 1 else None for k in named)
     free = _free(titles, (label_at, id_at))
-    if label_at is None and id_at is None:
-        label_at, id_at = _by_values(columns, free)
-    elif id_at is None and len(free) == 1:
-        id_at = free[0]
-    elif id_at is not None and label_at is None and _marks(columns, free):
-        return id_at, free
-    if id_at is None or label_at is None:
+    if told[1] == "none":
+        id_at, labels = None, _labels_alone(titles, columns, named[0])
+    elif label_at is None and id_at is None:
+        id_at, labels = _both(titles, columns, free)
+    elif label_at is None:
+        labels = free if _marks(columns, free) else []
+    else:
+        id_at = free[0] if id_at is None and len(free) == 1 else id_at
+        labels = [label_at]
+    if not labels or (id_at is None and told[1] != "none"):
         raise InputError(
             "a table of labels must have a column of ids, all different, and one of labels; give "
-            f"label and id, each one of {', '.join(map(repr, titles[:12]))}, for {where}"
+            f"`label` and `id`, each one of {', '.join(map(repr, titles[:12]))}, or `id`=none where"
+            f" the images have no names, for {where}"
         )
-    return id_at, [label_at]
+    return id_at, labels
+
+
+def _labels_alone(
+    titles: Sequence[str], columns: Sequence[tuple[str, ...]], named: int | None
+) -> list[int]:
+    """Return the label's columns of a table whose ids are not used."""
+    if named is not None:
+        return [named]
+    free = _free(titles, ())
+    rest = [k for k in free if not _ID.fullmatch(titles[k].lower())]
+    if _marks(columns, rest):
+        return rest
+    label_at, _ = _by_values(columns, free)
+    return [] if label_at is None else [label_at]
+
+
+def _both(
+    titles: Sequence[str], columns: Sequence[tuple[str, ...]], free: Sequence[int]
+) -> tuple[int | None, list[int]]:
+    """Return id and label where no name says either: of two columns by their values, else all of
+    them the label's, beside a saved index.
+    """
+    label_at, id_at = _by_values(columns, free)
+    indexes = [k for k in range(len(titles)) if k not in free]
+    if label_at is None and len(indexes) == 1 and _marks(columns, free):
+        return indexes[0], list(free)
+    return id_at, [] if label_at is None else [label_at]
 
 
 def _told(word: str, titles: Sequence[str], key: str, where: str) -> int | None:
@@ -151,12 +199,22 @@ def _told(word: str, titles: Sequence[str], key: str, where: str) -> int | None:
         return None
     if word in titles:
         return titles.index(word)
-    if key == "label" and word in ("first", "last"):
+    if word in ("first", "last"):
         return 0 if word == "first" else len(titles) - 1
     raise InputError(
         f"{key}={word} must be a column of the table, {', '.join(map(repr, titles[:12]))}, in "
         f"{where}{did_you_mean(word, titles)}"
     )
+
+
+def _called(title: str) -> str:
+    return repr(title) if title else "a column without a name"
+
+
+def _place(titles: Sequence[str], column: int) -> str:
+    """Return what the user can say for a column of a table that need not have a name."""
+    word = {0: "first", len(titles) - 1: "last"}.get(column) or titles[column]
+    return f"`id`={word}" if word else "a name for that column in the file, such as id,"
 
 
 def _only(titles: Sequence[str], told: int | None, names: re.Pattern[str]) -> int | None:
@@ -220,6 +278,7 @@ def _distinct(ids: Sequence[str], title: str, where: str) -> None:
     for text in ids:
         if text in seen:
             raise InputError(
-                f"ids must be different, got {text!r} in two rows, column {title!r} of {where}"
+                f"ids must be different, got {text!r} in two rows, column {title!r} of {where}; "
+                "where the images have no names, `id`=none takes the labels in order"
             )
         seen.add(text)

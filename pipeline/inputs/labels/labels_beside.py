@@ -15,14 +15,16 @@ class LabelsBeside:
     def __init__(self, labels: Path, hints: Hints, images: Path, by_id: bool) -> None:
         from pipeline.inputs.labels.label_files import read_labels
 
-        found = read_labels(labels, hints.label)
+        # A name for ids is one of the table of images: here it need not be the same.
+        found = read_labels(labels, hints.label, "none" if hints.id == "none" else "auto")
         self.path, self.images, self.labels = labels, images, found.labels
         self.by_id: dict[str, str] | None = None
-        order = "in order" if found.ids is None else "by id" if by_id else "by number"
         if by_id and found.ids is not None:
+            order = "by id"
             self.by_id = dict(zip(found.ids, found.labels, strict=True))
         else:
-            self.labels = found.counted(str(images))
+            named = f"a name for that column in the first line of {labels.name}, such as id,"
+            self.labels, order = found.counted(str(images), named)
         self.understood = f"{labels.name}, {order}: {found.understood}"
 
     def joined(self, blocks: Iterator[Block]) -> Iterator[Block]:
