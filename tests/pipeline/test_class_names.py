@@ -38,3 +38,31 @@ def test_numbers_are_places_in_the_names() -> None:
     with pytest.raises(InputError, match=r"got 'c' at picture 2 of x"):
         class_numbers(["b", "c"], ("a", "b"), "x")
     assert label_text(" 3.0 ") == "3" and label_text("3.5") == "3.5" and label_text("007") == "007"
+
+
+@pytest.mark.parametrize(
+    ("cell", "label"),
+    [
+        ("0.000000000000000000e+00", "0"),
+        ("1.200000000000000000e+01", "12"),
+        ("-3.0E+00", "-3"),
+        ("3.e+00", "3"),
+        ("-0.0", "0"),
+        ("-0.000000000000000000e+00", "0"),
+        ("1.250000000000000000e+01", "1.250000000000000000e+01"),
+        ("1.0e+99", "1.0e+99"),
+        ("1e5", "1e5"),
+        ("1E+05", "1E+05"),
+    ],
+)
+def test_a_whole_number_is_a_class_however_a_float_was_written(cell: str, label: str) -> None:
+    assert label_text(cell) == label
+
+
+@pytest.mark.parametrize("word", ["nan", "NaN", "-nan", "NA", "<NA>", "null"])
+def test_a_label_that_is_missing_among_numbers_is_no_class(word: str) -> None:
+    said = rf"must not be missing, got '{word}' among numbers in picture 3 of x"
+    for other in ("0", "0.5", "1e5"):
+        with pytest.raises(InputError, match=said):
+            class_names([other, other, word, "1"], "x")
+    assert {*class_names(["fr", "1", word, "fr"], "x")} == {"fr", "1", word}

@@ -270,6 +270,17 @@ def test_parquet_of_pixels(tmp_path: Path) -> None:
         _all(path)
 
 
+def test_parquet_without_a_label_in_a_row(tmp_path: Path) -> None:
+    """NaN is refused as null is, unless it stands in what is only to be predicted."""
+    encoded = [_png(image) for image in IMAGES]
+    labels = [float(label) for label in LABELS]
+    path = _written(tmp_path / "a.parquet", image=encoded, label=[*labels[:-1], float("nan")])
+    with pytest.raises(InputError, match=f"got NaN in row {COUNT}, column 'label'"):
+        _all(path, Hints(need_labels=True))
+    names = tuple(map(str, sorted({*LABELS})))
+    assert len(_all(path, Hints(class_names=names))[1]) == COUNT
+
+
 def test_parquet_that_is_damaged_or_incomplete(tmp_path: Path) -> None:
     encoded = [_png(image) for image in IMAGES]
     path = _written(tmp_path / "a.parquet", image=encoded, label=LABELS)

@@ -27,6 +27,7 @@ TABLES = {
     "blanks": "a.png cat\nb.png dog\nc.png  cat\nd.png NA\n",
     "row numbers": ",id,label\n0,a.png,cat\n1,b.png,dog\n2,c.png,cat\n3,d.png,NA\n",
     "row numbers, unknown names": ",p,q\n0,a.png,cat\n1,b.png,dog\n2,c.png,cat\n3,d.png,NA\n",
+    "row numbers, tabs": "\tid\tlabel\n0\ta.png\tcat\n1\tb.png\tdog\n2\tc.png\tcat\n3\td.png\tNA",
     "more columns": "id,author,label\na.png,x,cat\nb.png,x,dog\nc.png,y,cat\nd.png,y,NA\n",
     "byte order mark": "\ufeffid,label\n\na.png, cat\nb.png,dog\nc.png,cat \nd.png,NA\n",
     "a column a class": "id,cat,dog,NA\na.png,1,0,0\nb.png,0,1,0\nc.png,1,0,0\nd.png,0,0,1\n",
@@ -55,6 +56,23 @@ def test_labels_stay_text(text: str, tmp_path: Path) -> None:
     else:
         with pytest.raises(InputError, match="label must not be empty, got none in row 1"):
             read_labels(path)
+
+
+def test_a_missing_label_among_numbers_is_refused_by_its_row(tmp_path: Path) -> None:
+    path = tmp_path / "train.csv"
+    path.write_text("id,label\na,0.0\nb,1.0\nc,nan\n")
+    with pytest.raises(InputError, match=r"got 'nan' among numbers in row 3 of .*train.csv"):
+        read_labels(path)
+
+
+def test_labels_as_savetxt_writes_them_are_whole_numbers(tmp_path: Path) -> None:
+    path, values = tmp_path / "y.txt", np.array([3, 0, 12, 3])
+    np.savetxt(path, values)
+    assert read_labels(path).labels == ("3", "0", "12", "3")
+    np.savetxt(path, np.stack([np.arange(4), values], 1))
+    assert read_labels(path).in_order(4, "x.npy") == (("3", "0", "12", "3"), "in order")
+    np.savetxt(path, values, header="label")
+    assert read_labels(path).labels == ("3", "0", "12", "3")
 
 
 def test_whole_numbers_written_as_floats_are_whole(tmp_path: Path) -> None:

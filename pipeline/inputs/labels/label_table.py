@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from cnn_core.errors import InputError, did_you_mean
-from pipeline.inputs.labels.labels import label_text
+from pipeline.inputs.labels.labels import check_missing, label_text
 from pipeline.inputs.tables.table_header import named_indexes
+from pipeline.inputs.tables.table_text import is_number
 
 _ID = re.compile(
     r"(image|img|file|picture|photo|sample)?[ _-]?(id|ids|no|number|index|path|name|file|filename)"
@@ -18,7 +19,6 @@ _LABEL = re.compile(
     r"(class|label|target|category|true)?[ _-]?(label|labels|class|classes|target|category|y)"
     r"|class[ _-]?(id|name|no|number|index)|label[ _-]?(id|name)|digit|letter|species|breed"
 )
-_NUMBER = re.compile(r"\s*[+-]?\d+(\.\d*)?\s*")
 
 
 class Found(NamedTuple):
@@ -67,6 +67,7 @@ def label_table(text: str, where: str, label: str = "auto", id_column: str = "au
 
 def _rows(text: str, where: str) -> list[list[str]]:
     """Return the cells, every row as wide as the first."""
+    text = text.removeprefix("# ")  # before the names, as numpy.savetxt writes them
     lines = text.splitlines()
     first = next(line for line in lines if line.strip())
     delimiter = max(",;\t|", key=first.count)
@@ -120,13 +121,9 @@ def _header(rows: list[list[str]], told: tuple[str, str]) -> tuple[str, ...] | N
     odd = any(
         column and not like(cell) and all(map(like, column))
         for cell, column in zip(first, columns, strict=True)
-        for like in (_is_number, _is_file)
+        for like in (is_number, _is_file)
     )
     return tuple(first) if known or odd else None
-
-
-def _is_number(cell: str) -> bool:
-    return _NUMBER.fullmatch(cell) is not None
 
 
 def _is_file(cell: str) -> bool:
@@ -270,6 +267,7 @@ def _labels(cells: Sequence[str], where: str) -> tuple[str, ...]:
         raise InputError(
             f"a label must not be empty, got none in row {labels.index('') + 1} of {where}"
         )
+    check_missing(labels, "row", where)
     return labels
 
 

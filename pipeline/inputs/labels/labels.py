@@ -7,27 +7,54 @@ import numpy as np
 
 from cnn_core.axes import Labels
 from cnn_core.errors import InputError, did_you_mean
+from pipeline.inputs.tables.table_text import is_number
 
 MOST_CLASSES = 1000
 _FEW = 20  # classes that may have a picture each
 _WHOLE = re.compile(r"[+-]?\d+")
 _WHOLE_AS_FLOAT = re.compile(r"([+-]?\d+)\.0*")
+_AS_SAVETXT = re.compile(r"[+-]?\d\.\d*e[+-]?\d{2}", re.I)  # 1e5 has no point: it may be a code
+_MOST_WHOLE = 2**53  # beyond, a float need not be the number that was meant
+_MISSING = {"nan", "+nan", "-nan", "na", "n/a", "<na>", "null"}
 
 
 def label_text(cell: str) -> str:
-    """Return a label without blanks around it; 3.0, as some tables write 3, is 3."""
+    """Return a label without blanks around it; 3.0, as some tables write 3, is 3, and so is
+    3.000e+00, as numpy.savetxt writes it.
+    """
     text = cell.strip()
-    found = _WHOLE_AS_FLOAT.fullmatch(text)
-    return found[1] if found else text
+    if found := _WHOLE_AS_FLOAT.fullmatch(text):
+        return "0" if found[1] == "-0" else found[1]
+    if _AS_SAVETXT.fullmatch(text):
+        value = float(text)
+        return str(int(value)) if value.is_integer() and abs(value) < _MOST_WHOLE else text
+    return text
+
+
+def check_missing(labels: Sequence[str], at: str, where: str) -> None:
+    """Raise InputError, with the place, for a label that says that there is none: NaN and its like,
+    where all others are numbers. Among words NA is a name, such as a country's code.
+    """
+    distinct = {*labels}
+    missing = {label for label in distinct if label.lower() in _MISSING}
+    if not missing or not all(map(is_number, distinct - missing)):
+        return
+    row = next(k for k, label in enumerate(labels, 1) if label in missing)
+    raise InputError(
+        f"a label must not be missing, got {labels[row - 1]!r} among numbers in {at} {row} of "
+        f"{where}; leave that row out with its picture, or give the class a name"
+    )
 
 
 def class_names(labels: Iterable[str], where: str) -> tuple[str, ...]:
     """Return the distinct labels in order: by value where all are whole numbers, else by name with
     numbers in it by value (2 before 10).
 
-    Raises InputError for fewer than two classes, more than 1,000, or many of one picture each.
+    Raises InputError for a missing label, fewer than two classes, more than 1,000, or many of one
+    picture each.
     """
     labels = tuple(labels)
+    check_missing(labels, "picture", where)
     distinct = set(labels)
     if len(distinct) < 2:
         raise InputError(

@@ -134,16 +134,20 @@ class ParquetSource:
         return [name for name in (self.label, self.id) if name is not None]
 
     def _texts(self, batch: Any, name: str | None, done: int) -> list[str] | None:
-        """Return a column as text. Raises InputError for an empty cell."""
+        """Return a column as text. Raises InputError for an empty cell, and for NaN where it is not
+        a label that nobody needs.
+        """
         if name is None:
             return None
         cells = _cells(batch.column(batch.schema.get_field_index(name)), self.path)
-        empty = next((row for row, cell in enumerate(cells) if cell in (None, "")), None)
-        if empty is not None:
-            raise InputError(
-                f"labels and ids must not be empty, got an empty cell in row {done + empty + 1}, "
-                f"column '{name}' of {self.path}"
-            )
+        wanted = name == self.id or self.hints.need_labels
+        for row, cell in enumerate(cells, done + 1):
+            if cell in (None, "") or (wanted and cell != cell):  # as NaN alone is
+                got = "an empty cell" if cell in (None, "") else "NaN"
+                raise InputError(
+                    f"labels and ids must not be empty, got {got} in row {row}, column '{name}' of "
+                    f"{self.path}"
+                )
         return [str(cell) for cell in cells]
 
     def _batches(self, names: Sequence[str], size: int) -> Iterator[Any]:
