@@ -306,6 +306,26 @@ def test_pictures_on_the_last_axis_are_refused_where_their_size_is_known(tmp_pat
     assert ArraySource(tmp_path / "x.npy", Hints(shape=(1, 28, 28))).count == 80
 
 
+def test_one_colour_picture_alone_is_not_taken_for_grey_ones(tmp_path: Path) -> None:
+    """It would have an answer for each of its colours, or for each of its rows."""
+    path = tmp_path / "x.npy"
+    trained = Hints(shape=(3, 8, 8), class_names=("a", "b"))
+    for shape in ((3, 8, 8), (8, 8, 3), (8, 8, 4), (3, 30, 20)):
+        np.save(path, np.zeros(shape, np.uint8))
+        with pytest.raises(InputError, match=r"colour pictures are expected \(3x8x8\): one alone"):
+            ArraySource(path, trained)
+        np.savez(tmp_path / "x.npz", x=np.zeros(shape, np.uint8))
+        with pytest.raises(InputError, match=r"add an axis in front, x\[None\]; grey ones"):
+            ArraySource(tmp_path / "x.npz", trained)
+        np.save(path, np.zeros((1, *shape), np.uint8))
+        assert ArraySource(path, trained).count == 1
+    for shape in ((3, 1, 8, 8), (5, 8, 8)):
+        np.save(path, np.zeros(shape, np.uint8))
+        assert ArraySource(path, trained).count == shape[0]
+    np.save(path, np.zeros((3, 8, 8), np.uint8))
+    assert ArraySource(path, Hints(shape=(1, 8, 8), class_names=("a", "b"))).count == 3
+
+
 def test_matlab_files_with_the_pictures_along_the_last_axis(tmp_path: Path) -> None:
     path = tmp_path / "train_32x32.mat"
     savemat(path, {"X": COLOUR.transpose(2, 3, 1, 0), "y": LABELS[:, None].astype(np.uint8)})

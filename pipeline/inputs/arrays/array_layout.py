@@ -65,8 +65,9 @@ def layout_of(
             )
         found = _rows(each[0], wanted, where, sample)
     elif len(each) == 2:
+        _check_not_one(shape, wanted, where)
         _check_first_axis(shape, wanted, where)
-        found = _planes(each[0], each[1], shape, where)
+        found = ArrayLayout((1, *each), False, f"{each[0]}x{each[1]}, grey")
     else:
         found = _channels((each[0], each[1], each[2]), wanted, where)
     check_pixels(*(found.each[:2] if found.channels_last else found.each[1:]), where)
@@ -147,13 +148,23 @@ def _roughness(x: NDArray[np.float64]) -> float:
     return float(across.sum() + down.sum()) / max(1, across.size + down.size)
 
 
-def _planes(height: int, width: int, shape: tuple[int, ...], where: str) -> ArrayLayout:
-    if min(height, width) in _CHANNELS and max(height, width) > 8:
+def _check_not_one(shape: tuple[int, ...], wanted: tuple[int, ...], where: str) -> None:
+    """Refuse what may be one colour picture: it would be a grey one a channel, or one a row.
+
+    Where colour pictures are wanted any three planes may be, and any pixels of three colours.
+    """
+    colour = len(wanted) == 3 and not {3, 4}.isdisjoint((wanted[0], wanted[2]))
+    if colour and (shape[0] == 3 or shape[2] in (3, 4)):
+        raise InputError(
+            f"an array of images must be (N, ...), got shape {shape} in {where}, where colour "
+            f"pictures are expected ({'x'.join(map(str, wanted))}): one alone? add an axis in "
+            "front, x[None]; grey ones? add one for their channel, x[:, None]"
+        )
+    if min(shape[1:]) in _CHANNELS and max(shape[1:]) > 8:
         raise InputError(
             f"an array of images must be (N, ...), got shape {shape} in {where}: one colour "
             "picture alone? add an axis in front"
         )
-    return ArrayLayout((1, height, width), False, f"{height}x{width}, grey")
 
 
 def _channels(each: tuple[int, int, int], wanted: tuple[int, ...], where: str) -> ArrayLayout:
