@@ -186,10 +186,17 @@ class Bundle:
             raise BundleError(str(error)) from None
 
     def _check_axes(self, pictures: Sequence[NDArray[Any]] | NDArray[Any]) -> None:
-        """Raise BundleError for one array whose pictures lie along its last axis."""
+        """Raise BundleError for one array whose pictures lie along its last axis, or that may be
+        one colour picture.
+        """
         size = self.image_shape[1:]
         if not isinstance(pictures, np.ndarray) or pictures.ndim != 3:
             return
+        if self.image_shape[0] == 3 and 3 in (pictures.shape[0], pictures.shape[2]):
+            raise BundleError(
+                f"pictures must be (N, ...), got {pictures.shape} for a model of colour pictures; "
+                "give pictures[None] for one alone, pictures[:, None] for grey ones"
+            )
         if pictures.shape[1:] != size and pictures.shape[:2] == size:
             raise BundleError(
                 f"pictures must be (N, H, W), got {pictures.shape}, which looks like (H, W, N); "

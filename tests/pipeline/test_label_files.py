@@ -30,6 +30,10 @@ TABLES = {
     "row numbers, tabs": "\tid\tlabel\n0\ta.png\tcat\n1\tb.png\tdog\n2\tc.png\tcat\n3\td.png\tNA",
     "more columns": "id,author,label\na.png,x,cat\nb.png,x,dog\nc.png,y,cat\nd.png,y,NA\n",
     "byte order mark": "\ufeffid,label\n\na.png, cat\nb.png,dog\nc.png,cat \nd.png,NA\n",
+    "true and false": "id,cat,dog,NA\n"
+    "a.png,True,False,False\nb.png,False,True,False\nc.png,True,False,False\nd.png,False,False,True",
+    "TRUE and FALSE": "file,cat,dog,NA\n"
+    "a.png,TRUE,FALSE,FALSE\nb.png,FALSE,TRUE,FALSE\nc.png,TRUE,FALSE,FALSE\nd.png,FALSE,FALSE,TRUE",
     "a column a class": "id,cat,dog,NA\na.png,1,0,0\nb.png,0,1,0\nc.png,1,0,0\nd.png,0,0,1\n",
 }
 

@@ -176,6 +176,9 @@ def test_prepared_takes_every_layout_and_refuses_others() -> None:
     for wrong in (np.zeros((2, 9)), np.zeros((2, 4, 5, 6)), np.full((2, 8, 8), np.nan)):
         with pytest.raises(BundleError, match="must be"):
             bundle.prepared(wrong)
+    for alone in (planes[0], planes[0].transpose(1, 2, 0), np.zeros((3, 20, 9))):
+        with pytest.raises(BundleError, match=r"pictures\[None\] for one alone"):
+            bundle.prepared(alone)
     with pytest.raises(BundleError, match=r"looks like \(H, W, N\)"):
         bundle.prepared(np.zeros((8, 8, 30)))
     mixed = np.zeros((9, 8, 8), np.uint8)

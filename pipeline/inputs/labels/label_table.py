@@ -108,7 +108,8 @@ def _header(rows: list[list[str]], told: tuple[str, str]) -> tuple[str, ...] | N
     """Return the first row where it names the columns.
 
     It does where it holds a name that was told or is known, or a cell unlike all below it: text
-    over numbers, a word over file names. A wrong guess does not pass: its row has no picture.
+    over numbers or over False and True, a word over file names. A wrong guess does not pass: its
+    row has no picture.
     """
     first = [cell.strip() for cell in rows[0]]
     columns = [tuple(cell.strip() for cell in column) for column in zip(*rows[1:], strict=True)]
@@ -121,7 +122,7 @@ def _header(rows: list[list[str]], told: tuple[str, str]) -> tuple[str, ...] | N
     odd = any(
         column and not like(cell) and all(map(like, column))
         for cell, column in zip(first, columns, strict=True)
-        for like in (is_number, _is_file)
+        for like in (is_number, _is_file, _is_mark)
     )
     return tuple(first) if known or odd else None
 
@@ -240,10 +241,12 @@ def _by_values(
 
 
 def _marks(columns: Sequence[tuple[str, ...]], free: Sequence[int]) -> bool:
-    """Return whether these are the label: one column, or several of 0 and 1."""
-    return len(free) == 1 or (
-        len(free) > 1 and all(set(columns[k]) <= {"0", "1", "0.0", "1.0"} for k in free)
-    )
+    """Return whether these are the label: one column, or several of 0 and 1, or False and True."""
+    return len(free) == 1 or (len(free) > 1 and all(all(map(_is_mark, columns[k])) for k in free))
+
+
+def _is_mark(cell: str) -> bool:
+    return label_text(cell).lower() in ("0", "1", "false", "true")
 
 
 def _one_hot(
@@ -251,7 +254,7 @@ def _one_hot(
 ) -> tuple[str, ...]:
     labels = []
     for number, row in enumerate(zip(*columns, strict=True), 1):
-        hot = [name for name, cell in zip(classes, row, strict=True) if cell in ("1", "1.0")]
+        hot = [name for name, cell in zip(classes, row, strict=True) if _is_set(cell)]
         if len(hot) != 1:
             raise InputError(
                 f"a row of classes must have exactly one 1, got {len(hot)} in row {number} of "
@@ -259,6 +262,10 @@ def _one_hot(
             )
         labels.append(hot[0])
     return tuple(labels)
+
+
+def _is_set(cell: str) -> bool:
+    return label_text(cell).lower() in ("1", "true")
 
 
 def _labels(cells: Sequence[str], where: str) -> tuple[str, ...]:
