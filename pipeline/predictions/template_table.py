@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cnn_core.errors import InputError
-from pipeline.inputs.tables.table_text import is_number, text_lines
+from pipeline.inputs.tables.table_text import is_number, text_lines, told_separator
 
 _DELIMITERS = ",;\t|"
 
@@ -21,8 +21,11 @@ def table_of(path: Path) -> tuple[str, list[list[str]]]:
         raise InputError(f"a template must be a table in text, got {error} in {path}") from None
     except InputError as error:
         raise InputError(f"a template must be a table in text: {error}") from None
+    told, text = told_separator(text)
     first = text.lstrip().partition("\n")[0]
-    delimiter = max(_DELIMITERS, key=lambda sign: len(next(csv.reader([first], delimiter=sign))))
+    delimiter = told or max(
+        _DELIMITERS, key=lambda sign: len(next(csv.reader([first], delimiter=sign)))
+    )
     try:
         rows = list(_even_rows(csv.reader(io.StringIO(text), delimiter=delimiter), path))
     except csv.Error as error:

@@ -415,6 +415,20 @@ def test_ids_to_be_predicted_are_distinct(tmp_path: Path) -> None:
     refused(tmp_path / "a.parquet", None, "ids must be distinct, got 'b17' twice", known)
 
 
+@pytest.mark.parametrize("sign", [",", ";", "\t"])
+def test_a_first_line_that_tells_the_separator_is_followed_and_said(
+    tmp_path: Path, sign: str
+) -> None:
+    path = tmp_path / "a.csv"
+    content = text(with_columns(LABELS), ["label", *pixel_names()], sign)
+    for first in (f"sep={sign}\n", f'"sep={sign}"\r\n', f"\ufeffSep={sign}\n"):
+        said = check(path, first.encode() + content, LABELS)
+        assert said.startswith("separator as the first line says; label: column 'label'")
+        path.write_bytes(first.encode() + content.replace(b"255", b"x", 1))
+        line = content.split(b"255")[0].count(b"\n") + 2
+        refused(path, None, f"got 'x' on line {line}")
+
+
 @pytest.mark.parametrize("header", [True, False])
 def test_comments_above_a_table_are_skipped_and_said(tmp_path: Path, header: bool) -> None:
     path, names = tmp_path / "a.csv", ["label", *pixel_names()] if header else []

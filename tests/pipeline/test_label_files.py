@@ -29,6 +29,9 @@ TABLES = {
     "row numbers, unknown names": ",p,q\n0,a.png,cat\n1,b.png,dog\n2,c.png,cat\n3,d.png,NA\n",
     "row numbers, tabs": "\tid\tlabel\n0\ta.png\tcat\n1\tb.png\tdog\n2\tc.png\tcat\n3\td.png\tNA",
     "more columns": "id,author,label\na.png,x,cat\nb.png,x,dog\nc.png,y,cat\nd.png,y,NA\n",
+    "separator told": "sep=,\nid,label\na.png,cat\nb.png,dog\nc.png,cat\nd.png,NA\n",
+    "separator told and quoted": '"SEP=;"\r\n'
+    "id;label;a,b,c\r\na.png;cat;\r\nb.png;dog;\r\nc.png;cat;\r\nd.png;NA;x\r\n",
     "byte order mark": "\ufeffid,label\n\na.png, cat\nb.png,dog\nc.png,cat \nd.png,NA\n",
     "true and false": "id,cat,dog,NA\n"
     "a.png,True,False,False\nb.png,False,True,False\nc.png,True,False,False\nd.png,False,False,True",
@@ -123,6 +126,7 @@ BAD = {
     "ragged": (b"id,label\n1,a\n2\n", "2 cells as the first, got 1 in row 3"),
     "header alone": (b"id,label\n", "a row below its header"),
     "empty": (b"", "must not be empty"),
+    "separator alone": (b"sep=;\n", "a cell that is not blank, got none"),
     "blank": (b"\n \n", "must not be empty"),
     "binary": (b"\xff\xfe\x00\x01" * 9, "must be text or an array"),
     "cut": (gzip.compress(bytes(range(256)) * 90)[:60], "compressed data must be whole"),

@@ -63,6 +63,14 @@ def test_its_delimiter_is_kept(tmp_path: Path, delimiter: str) -> None:
     assert read_template(tmp_path / "sample.csv", NAMES).delimiter == delimiter
 
 
+def test_a_line_that_tells_excel_the_delimiter_is_no_header(tmp_path: Path) -> None:
+    text = "sep=;\r\nid;label\r\nx;cat\r\ny;dog\r\n"
+    assert _filled(tmp_path, text, ("x", "y"), [2, 1])[0] == ["id", "label"]
+    (tmp_path / "sample.csv").write_text(text + "z\n")
+    with pytest.raises(InputError, match=r"got 1 on line 5 of"):
+        read_template(tmp_path / "sample.csv", NAMES)
+
+
 @pytest.mark.parametrize(
     ("template_ids", "input_ids"),
     [

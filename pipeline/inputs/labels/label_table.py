@@ -9,7 +9,7 @@ from typing import NamedTuple
 from cnn_core.errors import InputError, did_you_mean
 from pipeline.inputs.labels.labels import check_missing, label_text
 from pipeline.inputs.tables.table_header import named_indexes
-from pipeline.inputs.tables.table_text import is_number
+from pipeline.inputs.tables.table_text import is_number, told_separator
 
 _ID = re.compile(
     r"(image|img|file|picture|photo|sample)?[ _-]?(id|ids|no|number|index|path|name|file|filename)"
@@ -67,10 +67,11 @@ def label_table(text: str, where: str, label: str = "auto", id_column: str = "au
 
 def _rows(text: str, where: str) -> list[list[str]]:
     """Return the cells, every row as wide as the first."""
+    told, text = told_separator(text)
     text = text.removeprefix("# ")  # before the names, as numpy.savetxt writes them
     lines = text.splitlines()
-    first = next(line for line in lines if line.strip())
-    delimiter = max(",;\t|", key=first.count)
+    first = next((line for line in lines if line.strip()), "")
+    delimiter = told or max(",;\t|", key=first.count)
     if first.count(delimiter):
         try:
             rows = [

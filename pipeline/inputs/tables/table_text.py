@@ -17,25 +17,29 @@ _DELIMITERS = ",;\t|"
 _MOST_CELLS = 16  # a line of comment has fewer: the smallest image has so many pixels
 _MOST_PIXEL = float(np.finfo(np.float32).max)
 _WITH_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
+_TOLD = re.compile(r'"?sep=([,;\t|])"?[, \t]*(?=[\r\n]|$)', re.I)
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextForm:
     """How a file's text becomes cells: what stands between them, None for blanks, the number of
-    the first line that is not empty or comment, from 1, and how many lines of comment are above.
+    the first line that is not empty or comment, from 1, how many lines of comment are above, and
+    whether the very first says what stands between cells.
     """
 
     path: Path
     delimiter: str | None
     first_line: int
     comments: int
+    told: bool = False
 
     @property
     def words(self) -> str:
         """Return what was skipped, in words."""
         lines = "line" if self.comments == 1 else "lines"
-        return f"{self.comments} {lines} of comment skipped; " if self.comments else ""
+        words = "separator as the first line says; " if self.told else ""
+        return words + (f"{self.comments} {lines} of comment skipped; " if self.comments else "")
 
 
 def is_number(cell: str) -> bool:
@@ -46,6 +50,14 @@ def is_number(cell: str) -> bool:
 def has_comma(cell: str) -> bool:
     """Tell whether a cell is a number with a decimal comma."""
     return _WITH_COMMA.fullmatch(cell) is not None
+
+
+def told_separator(text: str) -> tuple[str, str]:
+    """Return the separator that a first line for Excel tells, such as sep=; and the text with that
+    line empty, so that lines keep their numbers; no separator where there is no such line.
+    """
+    found = _TOLD.match(text)
+    return (found[1], text[found.end() :]) if found else ("", text)
 
 
 def sample_of(path: Path, rows: int) -> tuple[TextForm, list[list[str]]]:
@@ -69,17 +81,23 @@ def sample_of(path: Path, rows: int) -> tuple[TextForm, list[list[str]]]:
 
 def _form_of(path: Path) -> TextForm:
     """Return the form; a line that begins with # and is as wide as the next is no comment."""
-    above, comments = (0, ""), 0
+    above, comments, told = (0, ""), 0, ""
     for number, line in text_lines(path):
+        if number == 1:
+            told, line = told_separator(line)
         if not line.strip():
             continue
-        delimiter = _delimiter(line)
+        delimiter = told or _delimiter(line)
         width = len(cells_of(above[1].removeprefix("#"), delimiter))
         wide = width == len(cells_of(line.removeprefix("#"), delimiter)) >= _MOST_CELLS
         if wide or not line.startswith("#"):
             first = above[0] if wide else number
             return TextForm(
-                path=path, delimiter=delimiter, first_line=first, comments=comments - wide
+                path=path,
+                delimiter=delimiter,
+                first_line=first,
+                comments=comments - wide,
+                told=bool(told),
             )
         above, comments = (number, line), comments + 1
     got = "comments alone" if comments else "no row"
