@@ -2,6 +2,7 @@
 any, labels as text.
 """
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,13 @@ class InputSource(Protocol):
 def numbered(start: int, count: int) -> tuple[str, ...]:
     """Return ids counted from 1, as the public digit contests do."""
     return tuple(str(n) for n in range(start + 1, start + count + 1))
+
+
+def composed(name: str) -> str:
+    """Return a name with é as one character, where some systems write an e and an accent: the two
+    look alike, and mean the same.
+    """
+    return unicodedata.normalize("NFC", name)
 
 
 def some(names: Sequence[str]) -> str:

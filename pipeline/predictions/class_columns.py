@@ -6,17 +6,21 @@ import re
 from collections.abc import Sequence
 
 from cnn_core.errors import InputError
+from pipeline.inputs.input_source import composed
 from pipeline.inputs.labels.labels import label_text
 
 
 def class_columns(columns: Sequence[str], names: Sequence[str], where: str) -> tuple[int, ...]:
     """Return each column's class number.
 
-    Names count as equal where they differ in capitals, or in what stands between words, if no two
-    classes become one by that. Raises InputError where the columns are not the classes, each once.
+    Names count as equal where they differ in the form of Unicode, in capitals, or in what stands
+    between words, if no two classes become one by that. Raises InputError where the columns are not
+    the classes, each once.
     """
     for simplified in (label_text, _plain):
-        found = _matches([simplified(c) for c in columns], [simplified(n) for n in names])
+        found = _matches(
+            [simplified(composed(c)) for c in columns], [simplified(composed(n)) for n in names]
+        )
         if len(found) == 1:
             return found.pop()
         if found:

@@ -8,17 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_core.errors import InputError
-from pipeline.inputs.input_source import some
+from pipeline.inputs.input_source import composed, some
 
 _ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,4}$")
 
 
 def _without_folders(name: str) -> str:
-    return name.replace("\\", "/").rpartition("/")[2]
+    return composed(name).replace("\\", "/").rpartition("/")[2]
 
 
 def _without_ending(name: str) -> str:
-    return _ENDING.sub("", name)
+    return _ENDING.sub("", composed(name))
 
 
 def _stem(name: str) -> str:
@@ -34,6 +34,7 @@ _DIGITS = 19  # of a number that fits an index; a longer id is a name
 # From the strictest to the laxest: an id means a picture by the first that makes both sides equal.
 _SIGHTS: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("", str),
+    (" in one form of Unicode", composed),
     (" without folders", _without_folders),
     (" without endings", _without_ending),
     (" without folders and endings", _stem),

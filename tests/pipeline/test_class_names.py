@@ -4,6 +4,9 @@ import pytest
 
 from cnn_core.errors import InputError
 from pipeline.inputs.labels.labels import class_names, class_numbers, label_text
+from pipeline.predictions.class_columns import class_columns
+
+E, E_MARK = "\u00e9t\u00e9", "e\u0301te\u0301"  # alike to the eye, as macOS writes the second
 
 
 @pytest.mark.parametrize(
@@ -38,6 +41,14 @@ def test_numbers_are_places_in_the_names() -> None:
     with pytest.raises(InputError, match=r"got 'c' at picture 2 of x"):
         class_numbers(["b", "c"], ("a", "b"), "x")
     assert label_text(" 3.0 ") == "3" and label_text("3.5") == "3.5" and label_text("007") == "007"
+
+
+def test_a_class_is_one_in_any_form_of_unicode() -> None:
+    assert class_numbers([E_MARK, E, "z"], ("z", E), "x").tolist() == [1, 1, 0]
+    assert class_numbers([E], ("z", E_MARK), "x").tolist() == [1]
+    assert class_columns((f"p_{E_MARK}", "p_z"), ("z", E), "x") == (1, 0)
+    with pytest.raises(InputError, match=r"one form of Unicode, got .* at pictures 1 and 3 of x"):
+        class_names([E, "z", E_MARK, "z"], "x")
 
 
 @pytest.mark.parametrize(

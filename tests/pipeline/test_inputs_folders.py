@@ -258,6 +258,8 @@ def test_a_hundred_thousand_files_are_listed_quickly_in_little_memory(tmp_path: 
         ("IMG_{}.PNG", "img_{}.png", "upper or lower case"),
         ("img_{}.png", "IMG_{}", "upper or lower case"),
         ("A/{}.png", "a/{}.PNG", "upper or lower case"),
+        ("cafe\u0301_{}.png", "caf\u00e9_{}", "one form of Unicode"),
+        ("CAFE\u0301_{}.png", "caf\u00e9_{}", "upper or lower case"),
     ],
 )
 def test_a_tables_ids_match_as_numbers_and_in_any_case(

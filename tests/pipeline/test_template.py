@@ -63,6 +63,16 @@ def test_its_delimiter_is_kept(tmp_path: Path, delimiter: str) -> None:
     assert read_template(tmp_path / "sample.csv", NAMES).delimiter == delimiter
 
 
+def test_ids_match_in_any_form_of_unicode(tmp_path: Path) -> None:
+    given = ("cafe\u0301_1.png", "a/cafe\u0301_2.png")
+    for ids, how in (
+        ("caf\u00e9_1.png,a/caf\u00e9_2.png", "in one form of Unicode"),
+        ("caf\u00e9_1,caf\u00e9_2", "without folders and endings"),
+    ):
+        rows, said = match_ids(ids.split(","), given, False, "sample.csv")
+        assert rows.tolist() == [0, 1] and said == f"ids {how} equal the input's"
+
+
 def test_a_line_that_tells_excel_the_delimiter_is_no_header(tmp_path: Path) -> None:
     text = "sep=;\r\nid;label\r\nx;cat\r\ny;dog\r\n"
     assert _filled(tmp_path, text, ("x", "y"), [2, 1])[0] == ["id", "label"]

@@ -7,6 +7,7 @@ import numpy as np
 
 from cnn_core.axes import Labels
 from cnn_core.errors import InputError, did_you_mean
+from pipeline.inputs.input_source import composed
 from pipeline.inputs.tables.table_text import is_number
 
 MOST_CLASSES = 1000
@@ -50,12 +51,13 @@ def class_names(labels: Iterable[str], where: str) -> tuple[str, ...]:
     """Return the distinct labels in order: by value where all are whole numbers, else by name with
     numbers in it by value (2 before 10).
 
-    Raises InputError for a missing label, fewer than two classes, more than 1,000, or many of one
-    picture each.
+    Raises InputError for a missing label, two classes that look alike, fewer than two, more than
+    1,000, or many of one picture each.
     """
     labels = tuple(labels)
     check_missing(labels, "picture", where)
     distinct = set(labels)
+    _check_forms(labels, distinct, where)
     if len(distinct) < 2:
         raise InputError(
             f"training data must have at least 2 classes, got {', '.join(distinct) or 'none'} alone"
@@ -77,6 +79,19 @@ def class_names(labels: Iterable[str], where: str) -> tuple[str, ...]:
     return tuple(sorted(distinct, key=natural))
 
 
+def _check_forms(labels: Sequence[str], distinct: set[str], where: str) -> None:
+    """Raise InputError for two classes that are one name in two forms of Unicode."""
+    first: dict[str, str] = {}
+    for name in distinct:
+        other = first.setdefault(composed(name), name)
+        if other != name:
+            at = " and ".join(map(str, sorted(labels.index(one) + 1 for one in (other, name))))
+            raise InputError(
+                f"a class must be written in one form of Unicode, got {name[:40]!r} in two (with "
+                f"accents as characters of their own, and without) at pictures {at} of {where}"
+            )
+
+
 def natural(name: str) -> list[tuple[int, int, str]]:
     """Return a sorting key by which 2 comes before 10."""
     return [
@@ -87,17 +102,19 @@ def natural(name: str) -> list[tuple[int, int, str]]:
 
 def class_numbers(labels: Sequence[str], names: Sequence[str], where: str) -> Labels:
     """Return each label's number in `names`, (N,) int64; a class that is called 1.0, as a folder
-    may be, is also 1. Raises InputError for an unknown label.
+    may be, is also 1, and any form of Unicode is the same. Raises InputError for an unknown label.
     """
-    numbers = {label_text(name): k for k, name in enumerate(names)}
+    numbers = {composed(label_text(name)): k for k, name in enumerate(names)}
+    numbers |= {label_text(name): k for k, name in enumerate(names)}
     numbers |= {name: k for k, name in enumerate(names)}
-    try:
-        return np.array([numbers[label] for label in labels], np.int64)
-    except KeyError as error:
-        unknown = str(error.args[0])
-        at = labels.index(unknown) + 1
-        known = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
-        raise InputError(
-            f"a label must be a class of the training data, {known}, got {unknown[:40]!r} at "
-            f"picture {at} of {where}{did_you_mean(unknown, names)}"
-        ) from None
+    numbers |= {label: numbers.get(composed(label), -1) for label in {*labels} - numbers.keys()}
+    found = np.array([numbers[label] for label in labels], np.int64)
+    if (found >= 0).all():
+        return found
+    at = int(np.argmin(found))
+    unknown = labels[at]
+    known = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+    raise InputError(
+        f"a label must be a class of the training data, {known}, got {unknown[:40]!r} at "
+        f"picture {at + 1} of {where}{did_you_mean(unknown, names)}"
+    )

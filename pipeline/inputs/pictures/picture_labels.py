@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from cnn_core.errors import InputError
-from pipeline.inputs.input_source import some
+from pipeline.inputs.input_source import composed, some
 from pipeline.inputs.labels.label_files import LabelFile
 
 Key = Callable[[str], str]
@@ -13,7 +13,8 @@ Key = Callable[[str], str]
 def by_table(pictures: Sequence[str], table: LabelFile, folder: str) -> tuple[tuple[str, ...], str]:
     """Return the label of each picture, and what was understood, by a table whose ids are file
     names with or without ending and with or without folders, all in one way: as they are written,
-    else as numbers (1 is 00001.png) or in upper or lower case.
+    else in another form of Unicode (macOS writes é as two characters), in upper or lower case, or
+    as numbers (1 is 00001.png).
 
     Without ids a table's labels count the pictures in natural order, which is refused: nothing
     confirms it. Raises InputError where a picture has not exactly one row, or a row no picture.
@@ -30,7 +31,10 @@ def by_table(pictures: Sequence[str], table: LabelFile, folder: str) -> tuple[tu
         for picture in (_plain, _bare, _file, lambda name: _bare(_file(name)))
     ]
     strict = max(ways, key=lambda way: _common(ids, pictures, way))
-    lax = [("in upper or lower case", (_lower(row), _lower(picture))) for row, picture in ways]
+    lax = [
+        ("in one form of Unicode", (_composed(row), _composed(picture))) for row, picture in ways
+    ]
+    lax += [("in upper or lower case", (_lower(row), _lower(picture))) for row, picture in ways]
     lax.append(("as numbers", (_number, _number)))
     faults = _faults(ids, pictures, strict)
     how, way = "", strict
@@ -85,8 +89,12 @@ def _number(name: str) -> str:
     return whole[1] if whole else _plain(name)
 
 
+def _composed(key: Key) -> Key:
+    return lambda name: composed(key(name))
+
+
 def _lower(key: Key) -> Key:
-    return lambda name: key(name).casefold()
+    return lambda name: composed(key(name)).casefold()
 
 
 def _common(ids: Sequence[str], pictures: Sequence[str], way: tuple[Key, Key]) -> int:
