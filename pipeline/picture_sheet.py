@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from cnn_core.data.prepared import Prepared
+from cnn_core.data.prepared import Prepared, open_prepared
+from cnn_core.spec import DataSpec
 from pipeline.files import atomic_write_bytes
 
 CONTACT_SHEET = "contact_sheet.png"  # in a study's folder
@@ -77,3 +78,10 @@ def contact_sheet(prepared: Prepared) -> bytes:
         captions += [f"{name} ({int((labels == number).sum())})"] + [""] * (A_ROW - 1)
     zoom = max(1, 56 // prepared.image_shape[2])
     return sheet_png(np.stack(tiles), columns=A_ROW, zoom=zoom, captions=captions)
+
+
+def write_contact_sheet(folder: Path, data: DataSpec) -> None:
+    """Write the sheet of what the nets will see into a study's folder, unless it is there."""
+    path = folder / CONTACT_SHEET
+    if not path.exists():
+        atomic_write_bytes(path, contact_sheet(open_prepared(data.folder, data.digest)))

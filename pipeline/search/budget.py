@@ -51,11 +51,12 @@ class TimePlan:
     trials: int  # expected
     epoch_s: float  # of a typical configuration
     least_s: float = 0.0  # that the cheapest configuration needs to be complete
+    least_epochs: int = 1  # its epochs then: all of them where they are fixed
 
     @property
     def is_sound(self) -> bool:
         """Tell whether it may have been read from a file that `calibrated` wrote."""
-        counts = (self.slots, self.epochs, self.trials)
+        counts = (self.slots, self.epochs, self.trials, self.least_epochs)
         seconds = (self.epoch_s, self.least_s)
         return all(isinstance(count, int) and 0 <= count < 10**9 for count in counts) and all(
             isinstance(s, int | float) and 0 <= s < math.inf for s in seconds
@@ -73,28 +74,45 @@ class TimePlan:
 def calibrated(
     config: Config, problem: Problem, slots: Sequence[Slot], clock: StudyClock, *, fixed: bool
 ) -> tuple[Config, TimePlan | None]:
-    """Return the configuration with the epochs that fit, and the plan; a study keeps its first
-    plan, and one that was begun without a time budget has none. Epochs that are `fixed` stay.
+    """Return the configuration with the epochs that fit, and the plan; a study keeps the epochs and
+    slots of its first plan, and one that was begun without a time budget has none. Epochs that are
+    `fixed` stay: where they are not the study's, it is the study that must refuse them.
 
     Both ends of every branch of the space train a few real batches; then the cheapest and the
     costliest train some more, alone and in all slots at once. Raises InputError, with the least
     minutes that are needed, where not even one trial would be complete.
     """
-    path = config.paths.folder / "calibration.json"
-    choice = _stored(path)
-    if choice is None:
-        if config.paths.trials.exists():
-            return config, None
-        choice = choose(config, problem, slots, clock, fixed=fixed)
+    path = calibration_of(config)
+    stored = _stored(path)
+    if stored is None and config.paths.trials.exists():
+        return config, None
+    choice = stored or choose(config, problem, slots, clock, fixed=fixed)
+    if stored is None:
         atomic_write_text(path, json.dumps(asdict(choice)) + "\n")
-    if choice.epochs != config.train.epochs:
+    if choice.epochs != config.train.epochs and not fixed:
         planned = compose(
             [*config.overrides, override("train.epochs", choice.epochs)],
             quiet=config.quiet,
             verbose=config.verbose,
         )
         config = replace(planned, invocation=config.invocation)
-    return config, choice
+    return config, choice if stored is None else _as_it_is_now(config, choice, len(slots), clock)
+
+
+def calibration_of(config: Config) -> Path:
+    """Return the file of a study's first plan."""
+    return config.paths.folder / "calibration.json"
+
+
+def _as_it_is_now(config: Config, first: TimePlan, slots: int, clock: StudyClock) -> TimePlan:
+    """Return a study's first plan with the slots that there are now, and the trials that were begun
+    or still fit: it was made for the time of its own run.
+    """
+    count = min(first.slots, slots)
+    begun = len(list(config.paths.trials.glob("*")))
+    more = fitting(config, count, first.epoch_s, clock.left_s or 0.0, fixed=True).trials
+    trials = begun + (more if clock.left_s else 0)
+    return replace(first, slots=count, trials=min(trials, config.budget.trials or trials))
 
 
 def choose(
@@ -124,9 +142,10 @@ def choose(
         / geometric_mean([cost for _, cost in ends])
     )
     plan = fitting(config, count, epoch_s, clock.left_s or 0.0, fixed=fixed)
-    least_s = (plan.epochs if fixed else 1) * min(measured)
-    _check_time(config, clock, least_s, plan.epochs if fixed else 1)
-    return replace(plan, least_s=least_s)
+    least = plan.epochs if fixed else 1
+    plan = replace(plan, least_s=least * min(measured), least_epochs=least)
+    check_time(config, clock, plan)
+    return plan
 
 
 def _ends_seconds(
@@ -156,10 +175,14 @@ def fitting(
     return TimePlan(slots, epochs, min(trials, config.budget.trials or trials), epoch_s)
 
 
-def _check_time(config: Config, clock: StudyClock, least_s: float, epochs: int) -> None:
+def check_time(config: Config, clock: StudyClock, plan: TimePlan) -> None:
+    """Refuse, by an InputError with the least minutes that are needed, a budget that does not leave
+    time for the plan's cheapest trial.
+    """
+    least_s, epochs = plan.least_s / (1 - OUTSIDE), plan.least_epochs
     if least_s <= (clock.left_s or 0.0):
         return
-    minutes = math.ceil((clock.used_s + least_s / (1 - OUTSIDE)) / 0.6) / 100
+    minutes = math.ceil((clock.used_s + least_s) / 0.6) / 100
     what = f"the cheapest trial's {epochs} epoch{'s' if epochs > 1 else ''}"
     raise InputError(
         f"budget.minutes: must leave time for {what}, which needs at least {minutes:g} minutes "

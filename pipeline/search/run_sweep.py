@@ -7,21 +7,19 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 
-from cnn_core.data.prepared import open_prepared
 from pipeline.configuration import Config, again
 from pipeline.configuration.overrides import override
 from pipeline.configuration.termination import RunFailed, refused_by_system
 from pipeline.data import prepare
 from pipeline.events import State, StudyEnded
-from pipeline.files import atomic_write_bytes
-from pipeline.picture_sheet import CONTACT_SHEET, contact_sheet
+from pipeline.picture_sheet import write_contact_sheet
 from pipeline.redact import redact
 from pipeline.reporting.best_trials import front_of
 from pipeline.reporting.prospect import outlook, used_seconds
 from pipeline.reporting.table import table_of
 from pipeline.reporting.warm_start import help_of_prior
 from pipeline.search import leaderboard
-from pipeline.search.budget import TimePlan, calibrated
+from pipeline.search.budget import calibrated
 from pipeline.search.confirm import confirm, confirmed_lines, forget, keep_best, write_confirmed
 from pipeline.search.deterministic import LockstepJobs
 from pipeline.search.fingerprint import BASE
@@ -35,15 +33,13 @@ from pipeline.search.messages import (
     study_ended,
     study_started,
 )
-from pipeline.search.open_study import (
-    MACHINE,
-)
+from pipeline.search.open_study import MACHINE
 from pipeline.search.problem import Problem
 from pipeline.search.promotion_rounds import PromotionRounds
 from pipeline.search.runner import Runner, Usage
 from pipeline.search.samplers import grid
 from pipeline.search.search_jobs import SearchJobs
-from pipeline.search.search_time import SearchTime
+from pipeline.search.search_time import SearchTime, timed
 from pipeline.search.session import Session, make_problem, open_session
 from pipeline.search.storage_errors import StorageFailed, storage_errors
 from pipeline.search.study_clock import StudyClock
@@ -55,6 +51,7 @@ from pipeline.tracking.mlflow_sender import backlog
 # User attribute of a study: the value of study.confirm with which its last run ended well; -1: it
 # has not.
 ENDED = "ended"
+NOTHING_TRAINED = f"{OUT_OF_TIME} before a trial had an epoch"
 
 
 def run(config: Config, slots: Sequence[Slot], began: float | None = None) -> int:
@@ -76,39 +73,17 @@ def run(config: Config, slots: Sequence[Slot], began: float | None = None) -> in
             fixed = any(text.startswith("train.epochs=") for text in given)
             config, plan = calibrated(config, problem, slots, clock, fixed=fixed)
             problem, _ = make_problem(config)
-        time, slots = _timed(config, clock, slots, plan)
+        time, slots = timed(config, clock, slots, plan)
         with closing(open_session(problem, len(slots), clock)) as session:
             if session.queue.finished and _nothing_left(session):
                 return _look(session)
             if not config.quiet:
                 print(*plan_lines(config, problem, session.queue, len(slots), machine), sep="\n")
-            _show_data(problem)
+            write_contact_sheet(config.paths.folder, problem.data)
             return _run(session, slots, machine, time)
     except (StorageFailed, SlotError, OSError) as error:
         what = refused_by_system(error) if isinstance(error, OSError) else error
         raise RunFailed(redact(f"{what}; once that is fixed, the same command resumes")) from error
-
-
-def _timed(
-    config: Config, clock: StudyClock, slots: Sequence[Slot], plan: TimePlan | None
-) -> tuple[SearchTime | None, Sequence[Slot]]:
-    """Return what keeps the time of a search that has a plan, and the slots that the plan uses."""
-    if plan is None:
-        return None, slots
-    slots = slots[: plan.slots]
-    time, line = SearchTime(config, clock, len(slots), plan), plan.line(config.budget.minutes or 0)
-    time.note(line)
-    print(line)
-    return time, slots
-
-
-def _show_data(problem: Problem) -> None:
-    """Write the sheet of what the nets will see into the study's folder."""
-    path = problem.config.paths.folder / CONTACT_SHEET
-    if not path.exists():
-        atomic_write_bytes(
-            path, contact_sheet(open_prepared(problem.data.folder, problem.data.digest))
-        )
 
 
 def _nothing_left(session: Session) -> bool:
@@ -148,6 +123,8 @@ def _run(session: Session, slots: Sequence[Slot], machine: Machine, time: Search
     listeners = listeners_of(config, config.paths.folder, stop, verbose=config.verbose, past=past)
     usage, limits, clock = Usage(), config.deadline, session.clock
     clock.following = listeners.left_s
+    if time is not None:
+        time.check(session, listeners.close)
     context = Context(
         stop, listeners.emit, usage.trained, limits.epoch_s, limits.trial_s, clock.cut_s
     )
@@ -173,6 +150,7 @@ def _run(session: Session, slots: Sequence[Slot], machine: Machine, time: Search
         if time is not None:
             with runner.guarded():
                 time.note(_outcome(session), used_up=stop.reason == OUT_OF_TIME)
+        _check_begun(session)
         outside = usage.outside(len(slots), session.queue.idle_s)
         confirmed: list[str] = []
         with runner.guarded():
@@ -187,6 +165,15 @@ def _run(session: Session, slots: Sequence[Slot], machine: Machine, time: Search
     links = [] if tracking is None else [*tracking.links(config.study.name), tracking.cost()]
     print(*lines, *confirmed, *links, sep="\n")
     return _end(session)
+
+
+def _check_begun(session: Session) -> None:
+    """Let a run fail whose time was used up before any trial had an epoch, unless final models are
+    made of what stands in.
+    """
+    late = session.stop.reason == OUT_OF_TIME and not session.begun
+    if late and not session.config.final.after_sweep:
+        session.stop.request(NOTHING_TRAINED, FAILED)
 
 
 def _outcome(session: Session) -> str:
@@ -272,6 +259,8 @@ def _close(session: Session, outside: float | None) -> list[str]:
 def _end(session: Session) -> int:
     """Say how the run ended and how to continue; return the exit code. Raises RunFailed."""
     config, stop = session.config, session.stop
+    if stop.reason == NOTHING_TRAINED:
+        raise RunFailed(redact(f"{stop.reason}; resume with: {again(config, *_more(session))}"))
     if stop.exit_code == FAILED:
         on = f"resume with: {again(config)}"
         raise RunFailed(redact(f"{stop.reason}; once that is fixed, {on}"))

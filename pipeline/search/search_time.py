@@ -4,14 +4,17 @@ used up, and what else fits is planned anew as epochs become slower or faster.
 
 import statistics
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from cnn_core.errors import InputError
 from cnn_core.replanning import planned_steps, whole_epoch
 from pipeline.configuration import Config
 from pipeline.records.time_plans import TimePlanned, note_time
-from pipeline.search.budget import TimePlan, fitting
+from pipeline.search.budget import TimePlan, calibration_of, check_time, fitting
+from pipeline.search.session import Session
 from pipeline.search.study_clock import StudyClock
 from pipeline.search.trial import Training
+from pipeline.slots.slot import Slot
 
 FIRST = 0.95  # of the time left, what is planned for a first complete trial that would be late
 CHANGED = 1.5  # so many times slower or faster than before, a plan is made anew
@@ -42,6 +45,23 @@ class SearchTime:
             used_up=used_up,
         )
         note_time(self._config.paths, entry)
+
+    def check(self, session: Session, close: Callable[[], None]) -> None:
+        """Refuse, as where real batches were timed, a search that what lay in between has left no
+        time for a trial; the study that this run has made is taken back, or a larger budget would
+        have to keep epochs chosen for this one. One that was searched before goes on with its final
+        models. Raises InputError after `close`.
+        """
+        if session.begun or (session.resumed and self._config.final.after_sweep):
+            return
+        try:
+            check_time(self._config, self._clock, self._plan)
+        except InputError:
+            close()
+            if not session.resumed:
+                calibration_of(self._config).unlink(missing_ok=True)
+                session.take_back()
+            raise
 
     def sooner(self, training: Training, in_flight: Sequence[Training]) -> int | None:
         """Return with which step a training that has trained an epoch must end so that the study
@@ -87,6 +107,19 @@ class SearchTime:
             f"about {counted + more} trials, {self._plan.trials} were planned",
             f"an epoch takes {change:.2g} times as long as before",
         )
+
+
+def timed(
+    config: Config, clock: StudyClock, slots: Sequence[Slot], plan: TimePlan | None
+) -> tuple[SearchTime | None, Sequence[Slot]]:
+    """Return what keeps the time of a search that has a plan, and the slots that the plan uses."""
+    if plan is None:
+        return None, slots
+    slots = slots[: plan.slots]
+    time, line = SearchTime(config, clock, len(slots), plan), plan.line(config.budget.minutes or 0)
+    time.note(line)
+    print(line)
+    return time, slots
 
 
 def seconds_left(training: Training) -> float:

@@ -7,7 +7,8 @@ from typing import Any, cast
 import optuna
 from optuna.pruners import NopPruner
 from optuna.samplers import BaseSampler, RandomSampler
-from sqlalchemy import Connection, Engine
+from optuna.storages import RDBStorage
+from sqlalchemy import Connection
 
 from pipeline.configuration import Config
 from pipeline.configuration.overrides import Value
@@ -27,6 +28,7 @@ from pipeline.search.queue import TrialQueue
 from pipeline.search.same_trials import check_effects
 from pipeline.search.samplers import grid, make_sampler
 from pipeline.search.space import Space, searched
+from pipeline.search.storage_errors import storage_errors
 from pipeline.search.study_clock import StudyClock
 from pipeline.search.study_copies import StudyCopies
 from pipeline.slots.owner_lock import hold
@@ -44,18 +46,28 @@ class Session:
     stop: Stop
     clock: StudyClock
     copies: StudyCopies  # they decide in deterministic mode
-    engine: Engine  # of the study's database
+    storage: RDBStorage  # the study's database
     held: Connection | None  # holds the lock of a study on a server
 
     @property
     def config(self) -> Config:
         return self.problem.config
 
+    @property
+    def begun(self) -> bool:
+        """Tell whether a trial has an epoch, or was taken over from another study."""
+        return bool(self.queue.counted) or any(self.config.paths.trials.glob("*/history.csv"))
+
+    def take_back(self) -> None:
+        """Remove the study from its database: this run has made it, and nothing was begun."""
+        with storage_errors():
+            optuna.delete_study(study_name=self.study.study_name, storage=self.storage)
+
     def close(self) -> None:
         """Let go of the study and its database: the process may live on."""
         if self.held is not None:
             self.held.close()
-        self.engine.dispose()
+        self.storage.engine.dispose()
 
 
 def make_problem(config: Config) -> tuple[Problem, list[str]]:
@@ -120,7 +132,7 @@ def open_session(problem: Problem, slots: int, clock: StudyClock) -> Session:
         StudyCopies(
             problem.directions, config.study.name, sampler, pruner, enqueued, config.study.round
         ),
-        storage.engine,
+        storage,
         held,
     )
 

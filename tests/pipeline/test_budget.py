@@ -2,8 +2,10 @@
 test says.
 """
 
+import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,16 @@ import pytest
 from cnn_core.errors import InputError
 from cnn_core.spec import Spec
 from pipeline.configuration import Config, compose
-from pipeline.search.budget import OUTSIDE, choose, corners, fitting, screen
+from pipeline.search.budget import (
+    OUTSIDE,
+    TimePlan,
+    calibrated,
+    calibration_of,
+    choose,
+    corners,
+    fitting,
+    screen,
+)
 from pipeline.search.problem import Problem
 from pipeline.search.session import make_problem
 
@@ -49,6 +60,9 @@ class Stopwatch:
         self.steps += steps
         self.seen.append(spec)
         return None, {"epoch_s": steps * self.step_s(spec)}
+
+
+SLOT: Any = Stopwatch(lambda spec: 1.0)
 
 
 def adam_is_dear(spec: Spec) -> float:
@@ -172,3 +186,36 @@ def test_a_budget_that_holds_no_trial_is_refused_with_the_least(
     slower = Stopwatch(lambda spec: 1000.0)
     with pytest.raises(InputError, match=r"1 epoch, which needs at least 68.73 min.*, got 60"):
         choose(config, problem, [slower], CLOCK, fixed=False)
+
+
+def stored_plan(root: Path, *more: str, left_s: float = 600.0) -> tuple[Config, TimePlan]:
+    """Return what is made of a plan for two slots and 20 s, of which one trial was begun."""
+    words = ["experiment=smoke", f"root={root}", "budget.trials=null", "budget.minutes=20"]
+    config = compose([*words, "pruner=none", *more])
+    config.paths.trial(0).folder.mkdir(parents=True, exist_ok=True)
+    first = TimePlan(slots=2, epochs=30, trials=2, epoch_s=1.0, least_s=0.5)
+    calibration_of(config).write_text(json.dumps(asdict(first)))
+    clock: Any = Hour()
+    clock.left_s = left_s
+    fixed = any(text.startswith("train.epochs=") for text in more)
+    config, plan = calibrated(config, make_problem(config)[0], [SLOT], clock, fixed=fixed)
+    assert plan is not None
+    return config, plan
+
+
+def test_a_stored_plan_keeps_its_epochs_and_counts_the_trials_of_the_time_now(
+    tmp_path: Path,
+) -> None:
+    config, plan = stored_plan(tmp_path)
+    assert (config.train.epochs, plan.epochs, plan.least_s) == (30, 30, 0.5)
+    assert (plan.slots, plan.trials) == (1, 1 + int(600 * (1 - OUTSIDE) / 30))
+    assert stored_plan(tmp_path, left_s=0.0)[1].trials == 1
+    assert stored_plan(tmp_path, "budget.trials=3")[1].trials == 3
+
+
+def test_other_epochs_than_a_stored_plan_s_are_left_to_be_refused(tmp_path: Path) -> None:
+    config, _ = stored_plan(tmp_path, "train.epochs=50")
+    assert config.train.epochs == 50, "the study's fingerprint sees them"
+    assert [text for text in config.overrides if text.startswith("train.epochs")] == [
+        "train.epochs=50"
+    ]

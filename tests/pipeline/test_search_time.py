@@ -6,16 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from cnn_core.errors import InputError
 from cnn_core.spec import Spec
 from cnn_core.training import fit
 from pipeline.configuration import compose, spec_of
+from pipeline.configuration.termination import RunFailed
 from pipeline.files import StudyPaths
 from pipeline.records.time_plans import read_times
 from pipeline.reporting.best_trials import last_values
 from pipeline.search import leaderboard
-from pipeline.search.budget import TimePlan
+from pipeline.search.budget import TimePlan, calibration_of
 from pipeline.search.problem import costs_of
-from pipeline.search.run_sweep import _run, jobs_of
+from pipeline.search.run_sweep import ENDED, _run, jobs_of
 from pipeline.search.rungs import RUNG
 from pipeline.search.runner import Runner, Usage
 from pipeline.search.search_time import SearchTime
@@ -169,3 +171,55 @@ def test_time_is_kept_for_what_mlflow_lacks_and_is_none_for_more_trials(
     assert session.stop.reason == "budget.minutes is used up"
     _, again = searched(tmp_path, 1.0, lambda spec, used_s: 1.0)
     assert again.now == 0.0, "the same command trains nothing more"
+
+
+SHORT = "at least 1.72 minutes here, got 1"
+
+
+def tight(session: Session, clock: PlayedClock) -> SearchTime:
+    """A plan whose cheapest trial takes 100 s."""
+    plan = TimePlan(slots=1, epochs=10, trials=1, epoch_s=100.0, least_s=100.0)
+    return SearchTime(session.config, clock, 1, plan)
+
+
+def test_what_became_too_short_before_the_first_epoch_is_refused_and_leaves_no_study(
+    tmp_path: Path,
+) -> None:
+    session, clock, _ = opened(tmp_path, 1.0)
+    calibration_of(session.config).write_text("{}")
+    slot = PlayedSlot(clock, lambda spec, used_s: 1.0)
+    with pytest.raises(InputError, match=rf"cheapest trial's 1 epoch, which needs {SHORT}"):
+        _run(session, [slot], slot.machine(), tight(session, clock))
+    assert clock.now == 0.0 and not paths(tmp_path).trials.exists()
+    assert not calibration_of(session.config).exists(), "a larger budget plans anew"
+    assert not opened(tmp_path, 10.0, "train.epochs=12")[0].resumed, "with other epochs as well"
+
+
+def test_a_study_with_an_epoch_goes_on_whatever_is_left(tmp_path: Path) -> None:
+    searched(tmp_path, 1.0, lambda spec, used_s: 10.0)
+    session, clock, _ = opened(tmp_path, 2.0)
+    slot = PlayedSlot(clock, lambda spec, used_s: 1.0)
+    assert session.begun
+    assert _run(session, [slot], slot.machine(), tight(session, clock)) == 0
+
+
+def test_time_that_ends_before_the_first_epoch_is_no_success(tmp_path: Path) -> None:
+    session, clock, time = opened(tmp_path, 1.0)
+    slot = PlayedSlot(clock, lambda spec, used_s: 1000.0)
+    with pytest.raises(RunFailed, match=r"used up before a trial had an epoch; .*minutes=3$"):
+        _run(session, [slot], slot.machine(), time)
+    assert session.study.user_attrs[ENDED] == -1
+    again, clock, _ = opened(tmp_path, 1.0)
+    with pytest.raises(InputError, match="which needs at least"):
+        _run(again, [slot], slot.machine(), tight(again, clock))
+    assert again.study.trials and opened(tmp_path, 3.0)[0].resumed, "a study of before stays"
+
+
+def test_final_models_are_made_of_a_stand_in_where_time_ended_before_the_first_epoch(
+    tmp_path: Path,
+) -> None:
+    for _ in range(2):  # the second time no time is left at all
+        session, clock, time = opened(tmp_path, 1.0, "final.after_sweep=true")
+        slot = PlayedSlot(clock, lambda spec, used_s: 1000.0)
+        assert _run(session, [slot], slot.machine(), time) == 0
+        assert not session.begun
