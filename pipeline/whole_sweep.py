@@ -25,13 +25,15 @@ def run_whole(config: Config) -> int:
     started = time.monotonic()
     with owned(folder), open_slots(config, folder) as slots:
         # The workers load NumPy while Optuna and the rest are imported here.
+        from pipeline.ensemble.foreseen import check_members
         from pipeline.ensemble.what_follows import check_final_time
         from pipeline.search.run_sweep import run
 
-        if config.final.after_sweep:
-            check_final_time(config)
-        code = run(config, slots, started)
-        if code or not config.final.after_sweep:
+        if not config.final.after_sweep:
+            return run(config, slots, started)
+        check_final_time(config)
+        code = run(config, slots, started, check_members)
+        if code:
             return code
         began = time.monotonic()
         code = after_sweep(config, slots, print, began_s)

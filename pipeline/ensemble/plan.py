@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cnn_core import training
+from cnn_core.data.splits import split_of
 from cnn_core.errors import InputError
 from cnn_core.measures import MINIMIZED
 from cnn_core.spec import DataSpec, Spec
@@ -237,10 +239,12 @@ def _member(
             "best epoch by, got best"
         )
     folds, refit = config.final.folds, config.final.refit
+    _check_folds(spec_of(net, data, (0,)).data, folds)
     specs = [
         spec_of(net, data, (config.study.seed, _SEED_OFFSET + index, number))
         for number in range(folds + refit)
     ]
+    training.check_spec(specs[0])
     train = specs[0].train
     judging = (
         replace(train, epochs=max(1, round(epochs * config.final.fold_share))) if refit else train
@@ -254,6 +258,14 @@ def _member(
         ),
         refits=tuple(replace(spec, data=all_images(spec.data)) for spec in specs[folds:]),
     )
+
+
+def _check_folds(data: DataSpec, folds: int) -> None:
+    try:
+        split_of(fold_of(data, 0, folds))
+    except InputError as error:
+        rule = "final.folds: every fold must have an image to judge by"
+        raise InputError(f"{rule}; {error}") from error
 
 
 def views_for(config: Config, members: Sequence[Member]) -> list[list[float]]:

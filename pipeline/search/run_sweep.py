@@ -3,7 +3,7 @@ results.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 
@@ -54,8 +54,14 @@ ENDED = "ended"
 NOTHING_TRAINED = f"{OUT_OF_TIME} before a trial had an epoch"
 
 
-def run(config: Config, slots: Sequence[Slot], began: float | None = None) -> int:
+def run(
+    config: Config,
+    slots: Sequence[Slot],
+    began: float | None = None,
+    check: Callable[[Problem], None] = lambda problem: None,
+) -> int:
     """Run a sweep in `slots`, which began at `began` by the monotonic clock; return the exit code.
+    `check` refuses a problem whose results what follows could not use.
 
     Raises InputError, before the first trial, for any mistake in the user's input; RunFailed where
     it cannot go on.
@@ -67,6 +73,7 @@ def run(config: Config, slots: Sequence[Slot], began: float | None = None) -> in
         pace, given = Pace.of(machine.gflops, len(slots)), config.overrides
         config, fitting = fitted(config, data, pace, slots)
         problem, remarks = make_problem(config)
+        check(problem)
         print(*fitting, *remarks, sep="\n", end="\n" if fitting or remarks else "")
         plan = None
         if config.budget.minutes is not None:

@@ -156,6 +156,22 @@ def test_refits_need_a_rule_that_asks_no_validation(
     assert "final.refit: needs train.select=average or last" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("word", "rule"),
+    [
+        ("final.folds=2000", "final.folds: every fold must have an image to judge by; "),
+        ("final.overrides=['model=vgg_valid']", "kernel must fit"),
+    ],
+)
+def test_nets_that_cannot_be_are_refused_before_one_is_trained(
+    final_root: Path, capsys: pytest.CaptureFixture[str], word: str, rule: str
+) -> None:
+    arguments = [*FINAL_ARGUMENTS, word, f"root={final_root}"]
+    assert command_line(final.FINAL, arguments, final.main) == 2
+    said = capsys.readouterr()
+    assert rule in said.err and not said.out
+
+
 def test_a_member_costs_what_its_nets_that_predict_cost(final_root: Path) -> None:
     for refit, ms in ((0, 1.0), (1, 0.5), (3, 1.5)):  # the two folds' nets together took 1 ms
         members = _planned(final_root, f"final.refit={refit}").members[:1]

@@ -3,18 +3,22 @@ test split.
 """
 
 import csv
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from cnn_core.errors import InputError
 from pipeline import evaluate, export, final, sweep, whole_sweep
 from pipeline.bundle import load_bundle
 from pipeline.configuration import SWEEP, Config, command_line, compose
 from pipeline.ensemble import assemble
+from pipeline.ensemble.foreseen import check_members
 from pipeline.files import StudyPaths
 from pipeline.records.time_plans import TimePlanned, note_time
+from pipeline.search.session import make_problem
 from pipeline.whole_sweep import carried_s
 from tests.pipeline.final_study import SWEEP_ARGUMENTS
 
@@ -109,3 +113,36 @@ def test_what_a_search_leaves_of_its_time_is_the_final_nets(
     note("final", 1.0)
     assert carried_s(paths, 900.0) == 600 - 570 - 5
     assert carried_s(paths, 1001.0) == 0.0, "an earlier command's search"
+
+
+@pytest.mark.parametrize(
+    ("words", "rule"),
+    [
+        (["final.members=0"], "final.members of at least 1, or final.fixed, got neither"),
+        (
+            ["final.refit=1", "final.overrides=['train.select=best']"],
+            "final.refit: needs train.select",
+        ),
+        (["final.folds=2000"], "final.folds: .* folds from 2 to 1238, got fold=0, folds=2000"),
+        (["final.fixed=[['model.filter=9']]"], "model.filter"),
+        (["final.overrides=['model=vgg_valid']"], "kernel must fit"),
+    ],
+)
+def test_final_models_that_cannot_be_are_refused_before_the_sweep(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], rule: str
+) -> None:
+    assert command_line(SWEEP, [*ARGUMENTS, *words, f"root={tmp_path}"], sweep.main) == 2
+    assert re.search(rule, capsys.readouterr().err)
+    assert not (tmp_path / "small" / "study.db").exists()
+
+
+def test_what_is_searched_may_make_final_models_possible(tmp_path: Path) -> None:
+    words = [*ARGUMENTS, "final.refit=1", "final.overrides=[]", f"root={tmp_path}"]
+
+    def check(choices: str) -> None:
+        space = f"space={{train.select:{{choice:[{choices}]}},model.filters:{{int:[4,8]}}}}"
+        check_members(make_problem(compose([*words, space]))[0])
+
+    check("best,last")
+    with pytest.raises(InputError, match=r"final\.refit: needs train\.select"):
+        check("best")
