@@ -48,7 +48,7 @@ def main(config: Config) -> int:
     folder = replaceable_folder(keys.output or config.paths.folder / f"rank{keys.rank}")
     writable_folder(folder.parent, "output")
     with threadpool_limits(1):
-        found = compressed(config.paths, keys.rank, keys.epochs, print)
+        found = compressed(config.paths, keys.rank, keys.epochs, print, config.study.storage)
     write_bundle(folder, found.assembled)
     print(*_lines(found, keys), f"bundle: {folder}", sep="\n")
     words = f"python -m pipeline.predict {override('bundle', folder)}"

@@ -109,7 +109,7 @@ def _bundle_folder(config: Config, given: str | None) -> Iterator[Path]:
         yield Path(given).expanduser()
         return
     with tempfile.TemporaryDirectory(prefix="evaluate-", ignore_cleanup_errors=True) as name:
-        fill_folder(Path(name), assemble(config.paths))
+        fill_folder(Path(name), assemble(config.paths, config.study.storage))
         yield Path(name)
 
 

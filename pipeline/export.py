@@ -70,7 +70,7 @@ def _export(config: Config) -> int:
         folder = replaceable_folder(keys.output)
         writable_folder(folder.parent, "output")
     onnx_writer = load_onnx() if keys.onnx else None
-    assembled = assemble(config.paths)
+    assembled = assemble(config.paths, config.study.storage)
     if assembled.own and not keys.carry_plugins:
         (name, plugin), *_ = assembled.own.items()
         raise InputError(

@@ -190,7 +190,7 @@ def _worth_it(planned: FinalPlan, time: FinalTime, say: Say, *, swept: bool) -> 
     paths, minutes = planned.config.paths, planned.config.final.minutes
     seen, had, best = time.epochs * images_an_epoch(planned.members[0].specs[0]), 0, None
     with suppress(InputError):  # no trial is complete, or its weights were not kept
-        best, _ = best_net(paths)
+        best, _ = best_net(paths, planned.config.study.storage)
         had = len(best.history) * images_an_epoch(spec_in(paths, best.overrides))
     if best is None or planned.ends.nets or seen >= OF_TRIAL * had:
         say(f"final: {minutes:g} minutes: {time.plan}")

@@ -48,12 +48,14 @@ _PRESET = (
 Files = dict[str, dict[str, Array]]  # name of a weight file -> what it holds
 
 
-def assemble(paths: StudyPaths) -> Assembled:
-    """Return the bundle of a study. Raises InputError where it has neither an ensemble nor a
-    complete trial with its weights.
+def assemble(paths: StudyPaths, storage: str | None = None) -> Assembled:
+    """Return the bundle of a study, whose database is `storage` if given. Raises InputError where
+    it has neither an ensemble nor a complete trial with its weights.
     """
     path = paths.ensemble / "ensemble.json"
-    return _of_ensemble(paths, read_ensemble(path)) if path.exists() else _of_best_trial(paths)
+    if path.exists():
+        return _of_ensemble(paths, read_ensemble(path))
+    return _of_best_trial(paths, storage)
 
 
 def _of_ensemble(paths: StudyPaths, ensemble: Ensemble) -> Assembled:
@@ -127,17 +129,17 @@ def _final_weights(path: Path, digest: str) -> Weights:
     return weights
 
 
-def _of_best_trial(paths: StudyPaths) -> Assembled:
-    best, weights = best_net(paths)
+def _of_best_trial(paths: StudyPaths, storage: str | None) -> Assembled:
+    best, weights = best_net(paths, storage)
     scores = BundleScores(objective=best.value, trial=best.number)
     return of_one_recipe(paths, best.overrides, {f"t{best.number:03d}": weights}, scores)
 
 
-def best_net(paths: StudyPaths) -> tuple[StoredTrial, Weights]:
+def best_net(paths: StudyPaths, storage: str | None = None) -> tuple[StoredTrial, Weights]:
     """Return the best trial whose weights were kept, and them. Raises InputError where there is
     none.
     """
-    trials = finished_trials(paths)
+    trials = finished_trials(paths, storage)
     if not trials:
         raise InputError(
             f"a bundle needs a finished sweep or final models, got none in {paths.folder}"

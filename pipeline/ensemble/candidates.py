@@ -15,8 +15,10 @@ from cnn_core.measures import ranked_by
 from pipeline.configuration import Config
 from pipeline.events import State, TrialEnded
 from pipeline.files import StudyPaths
+from pipeline.reporting.best_trials import ranked
 from pipeline.reporting.foreign_trials import FOREIGN, is_foreign
 from pipeline.reporting.stored_state import state_of
+from pipeline.reporting.table import TrialRow, table_of
 from pipeline.search.fingerprint import BASE, FINGERPRINT, chosen_overrides
 from pipeline.structured_text import read_csv
 from pipeline.trial_folder import StoredTrial, TrialFolder
@@ -138,21 +140,27 @@ class StoredStudy:
             time_s=0.0,
         )
 
+    @property
+    def ranked(self) -> list[TrialRow]:
+        """The trials, best first, after confirmation where there was one."""
+        return [] if self._opened is None else self._opened[3]
+
     @cached_property
-    def _opened(self) -> "tuple[list[FrozenTrial], dict[str, Any], str] | None":
+    def _opened(self) -> "tuple[list[FrozenTrial], dict[str, Any], str, list[TrialRow]] | None":
         if self.storage is None and not self.paths.study_db.exists():
             return None
         from pipeline.search.open_study import read_study
 
         study = read_study(self.paths, self.storage)
-        return study.get_trials(deepcopy=False), study.user_attrs, study.directions[0].name
+        trials, rows = study.get_trials(deepcopy=False), ranked(table_of(study, self.paths.folder))
+        return trials, study.user_attrs, study.directions[0].name, rows
 
 
-def finished_trials(paths: StudyPaths) -> list[StoredTrial]:
-    """Return the complete trials, best first, in the order of leaderboard.csv (after confirmation
-    where there was one), without those that neither their folders nor the study describe.
+def finished_trials(paths: StudyPaths, storage: str | None = None) -> list[StoredTrial]:
+    """Return the complete trials, best first (after confirmation where there was one), without
+    those that neither their folders nor the study describe.
     """
-    return list(_complete(StoredStudy(paths)).trials)
+    return list(_complete(StoredStudy(paths, storage)).trials)
 
 
 def candidates(config: Config) -> Candidates:
@@ -202,11 +210,10 @@ def _complete(study: StoredStudy) -> Candidates:
 
 def _order(study: StoredStudy) -> list[int]:
     """Return the numbers of the complete trials, best first."""
-    board = study.paths.leaderboard
-    if board.exists():
-        with contextlib.suppress(ValueError, KeyError):  # damaged: the study itself knows
-            rows = read_csv(board)
-            if found := [int(row["trial"]) for row in rows if row["state"] == State.COMPLETE]:
-                return found
-    complete = [t for t in study.trials.values() if t.state.name == State.COMPLETE]
-    return [t.number for t in sorted(complete, key=lambda t: (study.sign * t.values[0], t.number))]
+    if study.exists:
+        return [row.number for row in study.ranked if row.state == State.COMPLETE]
+    # Only without the study: the leaderboard is as old as the last run that came to its end.
+    with contextlib.suppress(OSError, ValueError, KeyError):  # none, or damaged
+        rows = read_csv(study.paths.leaderboard)
+        return [int(row["trial"]) for row in rows if row["state"] == State.COMPLETE]
+    return []

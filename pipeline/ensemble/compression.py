@@ -43,13 +43,16 @@ class Compressed:
     speedup: tuple[float, float]  # a hundred images at a time, one at a time
 
 
-def compressed(paths: StudyPaths, rank: int, epochs: int, say: Say) -> Compressed:
-    """Compress the best net of a study to `rank`, and train it for `epochs` more.
+def compressed(
+    paths: StudyPaths, rank: int, epochs: int, say: Say, storage: str | None = None
+) -> Compressed:
+    """Compress the best net of a study, whose database is `storage` if given, to `rank`, and train
+    it for `epochs` more.
 
     Raises InputError where there is no such net, it is compressed already, the rank saves nothing,
     or training diverges.
     """
-    trial, weights = best_net(paths)
+    trial, weights = best_net(paths, storage)
     # Of a trial with several nets the weights are the first one's, which has a fold of its own.
     spec = nets_of(replace(spec_in(paths, trial.overrides), seed=trial.seed))[0]
     whole = loaded(spec, weights, f"trial {trial.number}")

@@ -12,9 +12,11 @@ import pytest
 from pipeline import final, sweep
 from pipeline.bundle import load_bundle
 from pipeline.configuration import SWEEP, command_line, compose
+from pipeline.ensemble.assemble import best_net
 from pipeline.ensemble.candidates import StoredStudy, candidates, finished_trials
 from pipeline.files import StudyPaths
 from pipeline.search import run_sweep
+from pipeline.search.confirm import Confirmed, forget, write_confirmed
 from pipeline.search.study_clock import StudyClock
 from pipeline.trial_folder import TrialFolder
 
@@ -108,6 +110,40 @@ def test_complete_trials_count_without_a_leaderboard(paths: StudyPaths) -> None:
     before = planned(paths)
     paths.leaderboard.unlink()
     assert planned(paths) == before
+
+
+def reverse(paths: StudyPaths) -> list[int]:
+    """Leave a leaderboard of before, in which the best trial is not yet the first; return the
+    trials as the study ranks them.
+    """
+    ranked = [trial.number for trial in finished_trials(paths)]
+    header, *rows = paths.leaderboard.read_text().splitlines()
+    paths.leaderboard.write_text("\n".join([header, *reversed(rows)]) + "\n")
+    return ranked
+
+
+def test_the_study_ranks_its_trials_not_what_an_earlier_run_wrote(paths: StudyPaths) -> None:
+    """A killed sweep has told of trials that the leaderboard of the run before does not know."""
+    before, ranked = planned(paths), reverse(paths)
+    assert [trial.number for trial in finished_trials(paths)] == ranked
+    assert planned(paths) == before
+    assert best_net(paths)[0].number == ranked[0]
+
+
+def test_a_confirmed_order_counts_while_the_confirmation_does(paths: StudyPaths) -> None:
+    best, other = [trial.number for trial in finished_trials(paths)]
+    write_confirmed([Confirmed(other, 0.5, (0.5, 0.5, 0.5)), Confirmed(best, 0.6, ())], paths)
+    assert [trial.number for trial in finished_trials(paths)] == [other, best]
+    reverse(paths)
+    assert forget(paths)
+    assert [trial.number for trial in finished_trials(paths)] == [best, other]
+
+
+def test_a_study_on_a_server_ranks_its_trials_itself(paths: StudyPaths, tmp_path: Path) -> None:
+    ranked, moved = reverse(paths), tmp_path / "elsewhere.db"
+    paths.study_db.rename(moved)
+    assert [trial.number for trial in finished_trials(paths)] == ranked[::-1], "no study to ask"
+    assert [trial.number for trial in finished_trials(paths, f"sqlite:///{moved}")] == ranked
 
 
 def test_where_less_is_better_the_least_comes_first(paths: StudyPaths) -> None:
