@@ -26,14 +26,14 @@ SHARES = ("valid_accuracy", "valid_top_k")  # shares of images, which Wilson's i
 RANKED = (State.COMPLETE, State.PAUSED, State.PRUNED, State.INTERRUPTED, State.FAIL)
 
 
-def ranked(table: StudyTable) -> list[TrialRow]:
+def ranked(table: StudyTable, *, searched: bool = False) -> list[TrialRow]:
     """Return the trials that ended, or stopped after an epoch for a time, best first: those that
-    `study.confirm` has confirmed, in its order; other complete ones by objective (with two
-    objectives: the Pareto front, then by the first); paused, pruned and then interrupted ones by
-    their last value; failed ones. Ties by number. Last, so ordered among themselves, those that
-    were added through another program.
+    `study.confirm` has confirmed, in its order, unless only what the search found is asked for
+    (`searched`); other complete ones by objective (with two objectives: the Pareto front, then by
+    the first); paused, pruned and then interrupted ones by their last value; failed ones. Ties by
+    number. Last, so ordered among themselves, those that were added through another program.
     """
-    confirmed = list(confirmed_metrics(table.folder))
+    confirmed = [] if searched else list(confirmed_metrics(table.folder))
     front = front_of(table) if len(table.directions) > 1 else set()
     sign = -1.0 if table.directions[0] == "maximize" else 1.0
 

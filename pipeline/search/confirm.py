@@ -13,7 +13,8 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.events import Event, State, TrialRetried
+from pipeline.configuration import Config, again, override
+from pipeline.events import Event, State, TrialEnded, TrialRetried, TrialStarted
 from pipeline.files import StudyPaths, TrialPaths, atomic_write_text
 from pipeline.reporting.foreign_trials import FOREIGN
 from pipeline.reporting.table import TrialRow
@@ -27,6 +28,8 @@ from pipeline.structured_text import csv_lines
 from pipeline.trial_folder import TrialFolder
 
 SEEDS = 3  # fresh runs of each configuration
+UNCONFIRMED = "study.confirm: no time was left for it"
+UNKEPT = "tracking.keep_weights: no time was left to train the best trial's net again"
 # Quantile 0.95 of Student's t, by degrees of freedom.
 T_95 = {1: 6.314, 2: 2.920, 3: 2.353, 4: 2.132, 5: 2.015}
 
@@ -80,7 +83,7 @@ def confirm(
     clock: StudyClock | None = None,
 ) -> list[Confirmed] | None:
     """Run the best `count` complete trials with SEEDS fresh seeds each; return them by lower bound,
-    or None if the sweep was stopped or the time that `clock` counts is used up.
+    or None if the sweep was stopped or the time that `clock` counts is used up before all have run.
 
     Each run is saved after every epoch, so an interrupted confirmation resumes where it stopped.
     """
@@ -98,6 +101,9 @@ def confirm(
             jobs.append((job, folders[row.number][-1]))
     context = unheard(context)
     runs = JobList(context, jobs, problem.objectives)
+    for job, folder in jobs:  # what has run needs no time
+        if (known := folder.result(job.spec)) is not None:
+            runs.ends[folder.paths.folder] = known
     Runner(runs, slots, context, Usage(), paths.log, clock).run()
     if context.stop.requested and not runs.all_ended(jobs):
         return None
@@ -110,7 +116,9 @@ def confirm(
 
 
 def write_confirmed(confirmed: Sequence[Confirmed], paths: StudyPaths) -> None:
-    """Write confirmed.csv, best first."""
+    """Write confirmed.csv, best first; nothing where nothing was confirmed."""
+    if not confirmed:
+        return
     lines: list[list[object]] = [
         ["rank", "trial", "search", "mean", "std", "seeds", "lower_95", "values"]
     ]
@@ -132,45 +140,85 @@ def forget(paths: StudyPaths) -> bool:
 
     The runs themselves are kept, so that confirming again trains only what is new.
     """
-    ranking = paths.folder / CONFIRMED
-    known = ranking.exists()
-    ranking.unlink(missing_ok=True)
-    return known
+    try:
+        (paths.folder / CONFIRMED).unlink()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def forgetting(
+    emit: Callable[[Event], None], paths: StudyPaths, say: Callable[[str], None]
+) -> Callable[[Event], None]:
+    """Return an `emit` that forgets an earlier confirmation before it tells of the first trial that
+    this confirmation did not know; a run that tries nothing new leaves it as it is.
+    """
+
+    def told(event: Event) -> None:
+        complete = isinstance(event, TrialEnded) and event.state == State.COMPLETE
+        if (complete or isinstance(event, TrialStarted)) and forget(paths):
+            say(
+                "the confirmation knew nothing of what is tried now; study.confirm=K does it again "
+                "and keeps what it has trained"
+            )
+        emit(event)
+
+    return told
+
+
+def no_time(config: Config, counted: int, used_s: float, what: str = UNCONFIRMED) -> str:
+    """Return the line that says for what no time was left, with the command that gives the trials
+    that there are as much time again as the study has used.
+    """
+    minutes = math.ceil(2 * max(config.budget.minutes or 1, used_s / 60))
+    more = override("budget.trials", counted), override("budget.minutes", minutes)
+    return f"{what}; run it with: {again(config, *more)}"
 
 
 def keep_best(
-    rows: Sequence[TrialRow], problem: Problem, context: Context, slots: Sequence[Slot]
-) -> None:
-    """Keep only the best trial's weights.
+    rows: Sequence[TrialRow],
+    problem: Problem,
+    context: Context,
+    slots: Sequence[Slot],
+    clock: StudyClock,
+) -> bool:
+    """Keep only the best trial's weights, where they are wanted and a trial is complete; return
+    False where they are to be kept and are not.
 
     If the search dropped them because another trial looked better at the time, the trial is trained
-    again, giving bit for bit the same net.
+    again in the time that `clock` leaves, giving bit for bit the same net.
     """
+    wanted = problem.config.tracking.keep_weights == "best"
+    if not (wanted and rows and rows[0].state == State.COMPLETE):
+        return True
     paths, best = problem.config.paths, rows[0]
     place = paths.trial(best.number)
     # A trial taken over from another study has no folder here.
     if not place.weights.exists() and place.overrides.exists():
         job = problem.job(best.number, best.overrides)
-        again = TrialFolder(TrialPaths(place.folder / "again"))
+        anew = TrialFolder(TrialPaths(place.folder / "again"))
         context = unheard(context)
-        jobs = JobList(context, [(job, again)], problem.objectives, keep_weights=True)
-        Runner(jobs, slots[:1], context, Usage(), paths.log).run()
-        if not again.paths.weights.exists():  # paused or failed
-            return
+        jobs = JobList(context, [(job, anew)], problem.objectives, keep_weights=True)
+        Runner(jobs, slots[:1], context, Usage(), paths.log, clock).run()
+        if not anew.paths.weights.exists():  # paused or failed
+            return False
         for new, final in (
-            (again.paths.weights, place.weights),
-            (again.paths.manifest, place.manifest),
+            (anew.paths.weights, place.weights),
+            (anew.paths.manifest, place.manifest),
         ):
             new.replace(final)
-        shutil.rmtree(again.paths.folder)
+        shutil.rmtree(anew.paths.folder)
     for row in rows[1:]:
         TrialFolder(paths.trial(row.number)).drop_weights()
+    return True
 
 
 def confirmed_lines(
     confirmed: Sequence[Confirmed], show: Callable[[float], str] = "{:.4f}".format
 ) -> list[str]:
     """Return lines with the ranking and with how optimistic the search was about its own best."""
+    if not confirmed:
+        return ["study.confirm: no trial is complete, so none was confirmed"]
     lines = [
         "",
         f"with {SEEDS} fresh seeds each, by the lower end of the 95 % interval of the mean:",

@@ -20,9 +20,13 @@ SHOWN = 10
 CONFIRMED = "confirmed.csv"  # what `study.confirm` found, best first
 
 
-def rank(study: optuna.Study, space: Space, paths: StudyPaths) -> list[TrialRow]:
-    """Return the ended trials, best first, with the overrides that the space gives them."""
-    rows = ranked(table_of(study, paths.folder))
+def rank(
+    study: optuna.Study, space: Space, paths: StudyPaths, *, searched: bool = False
+) -> list[TrialRow]:
+    """Return the ended trials, best first, with the overrides that the space gives them; before
+    any confirmation where `searched`.
+    """
+    rows = ranked(table_of(study, paths.folder), searched=searched)
     moved = {t.number: t.user_attrs.get(REPLANNED, ()) for t in study.get_trials(deepcopy=False)}
     for row in rows:
         row.overrides = (*space.overrides_of(row.suggested), *moved[row.number])

@@ -100,7 +100,7 @@ def plan_lines(
     judged = f"the mean {objective} of {several} nets" if several > 1 else objective
     epochs = f"at most {config.train.epochs} epochs each, by {judged}"
     lines = [
-        f"study {config.study.name!r} in {config.paths.folder}: {_trials(config, left)}, {epochs}",
+        f"study {config.study.name!r} in {config.paths.folder}: {_trials(config, queue)}, {epochs}",
         f"data {config.data.name}: {'x'.join(map(str, problem.data.image_shape))}, "
         f"{problem.training_images} training images; "
         f"searching {', '.join(problem.space.names)}",
@@ -154,14 +154,15 @@ def epoch_seconds(job: Job, images: int, machine: Machine) -> float:
     return job.spec.nets * (products_s + seen / train.batch_size * STEP_S + EPOCH_S)
 
 
-def _trials(config: Config, left: int | None) -> str:
+def _trials(config: Config, queue: TrialQueue) -> str:
+    left = queue.left
     if left is None:
         return f"trials for {config.budget.minutes:g} minutes"
     limit = (
         "" if config.budget.minutes is None else f" in at most {config.budget.minutes:g} minutes"
     )
     if left == 0:
-        return f"paused trials to promote{limit}"
+        return f"{'no trials to go' if queue.rule is None else 'paused trials to promote'}{limit}"
     return f"{left} trial{'s' if left != 1 else ''} to go{limit}"
 
 

@@ -20,7 +20,15 @@ from pipeline.reporting.table import table_of
 from pipeline.reporting.warm_start import help_of_prior
 from pipeline.search import leaderboard
 from pipeline.search.budget import calibrated
-from pipeline.search.confirm import confirm, confirmed_lines, forget, keep_best, write_confirmed
+from pipeline.search.confirm import (
+    UNKEPT,
+    confirm,
+    confirmed_lines,
+    forgetting,
+    keep_best,
+    no_time,
+    write_confirmed,
+)
 from pipeline.search.deterministic import LockstepJobs
 from pipeline.search.fingerprint import BASE
 from pipeline.search.fitting import Pace, fitted
@@ -48,8 +56,8 @@ from pipeline.slots.slot import Machine, Slot, SlotError
 from pipeline.slots.stop_request import FAILED, SignalHandling
 from pipeline.tracking.mlflow_sender import backlog
 
-# User attribute of a study: the value of study.confirm with which its last run ended well; -1: it
-# has not.
+# User attribute of a study: how many trials its last run was to confirm, if it ended well; 0 where
+# it has confirmed none, -1 where the run did not end, or not with the best trial's weights.
 ENDED = "ended"
 NOTHING_TRAINED = f"{OUT_OF_TIME} before a trial had an epoch"
 
@@ -120,11 +128,6 @@ def _run(session: Session, slots: Sequence[Slot], machine: Machine, time: Search
         session.study.set_user_attr(BASE, list(problem.base))
     if any(redact(text) != text for text in problem.base) and config.paths.study_db.exists():
         config.paths.study_db.chmod(0o600)
-    if forget(config.paths) and not config.study.confirm:
-        print(
-            "the confirmation knew nothing of what is tried now; study.confirm=K does it again and "
-            "keeps what it has trained"
-        )
     with storage_errors():
         past = table_of(session.study, config.paths.folder).trials
     listeners = listeners_of(config, config.paths.folder, stop, verbose=config.verbose, past=past)
@@ -132,9 +135,9 @@ def _run(session: Session, slots: Sequence[Slot], machine: Machine, time: Search
     clock.following = listeners.left_s
     if time is not None:
         time.check(session, listeners.close)
-    context = Context(
-        stop, listeners.emit, usage.trained, limits.epoch_s, limits.trial_s, clock.cut_s
-    )
+    say = (lambda line: None) if config.study.confirm else print
+    emit = forgetting(listeners.emit, config.paths, say)
+    context = Context(stop, emit, usage.trained, limits.epoch_s, limits.trial_s, clock.cut_s)
     listeners.emit(
         study_started(
             config,
@@ -160,9 +163,10 @@ def _run(session: Session, slots: Sequence[Slot], machine: Machine, time: Search
         _check_begun(session)
         outside = usage.outside(len(slots), session.queue.idle_s)
         confirmed: list[str] = []
+        ended = -1
         with runner.guarded():
-            confirmed = _confirm(session, context, slots)
-        lines = _close(session, outside)
+            confirmed, ended = _confirm(session, context, slots)
+        lines = _close(session, outside, ended)
         listeners.emit(_ended(session, outside))
         listeners.close(clock.end_s())
         if stop.reason == OUT_OF_TIME:
@@ -200,35 +204,28 @@ def jobs_of(session: Session, context: Context, time: SearchTime | None = None) 
     return SearchJobs(context, problem, queue, paths, time)
 
 
-def _confirm(session: Session, context: Context, slots: Sequence[Slot]) -> list[str]:
+def _confirm(session: Session, context: Context, slots: Sequence[Slot]) -> tuple[list[str], int]:
     """Confirm the best trials with fresh seeds if configured, and keep the best one's weights;
-    return lines for the user.
+    return lines for the user, and what ENDED is where the run ends well.
     """
-    problem, config, count = session.problem, session.config, session.config.study.confirm
-    if session.stop.requested:
-        return [_no_time(session)] if count and _ended_well(session) else []
-    rows, lines = leaderboard.rank(session.study, problem.space, config.paths), []
-    if count:
-        confirmed = confirm(rows, problem, context, slots, count, session.clock)
+    config, stop, clock = session.config, session.stop, session.clock
+    count, space, lines = config.study.confirm, session.problem.space, []
+    if count and not stop.exit_code:
+        rows = leaderboard.rank(session.study, space, config.paths, searched=True)
+        confirmed = confirm(rows, session.problem, context, slots, count, clock)
+        count = count if confirmed else 0
         if confirmed is None:
-            return [_no_time(session)] if _ended_well(session) else []
-        write_confirmed(confirmed, config.paths)
-        lines = confirmed_lines(confirmed)
-        rows = leaderboard.rank(session.study, problem.space, config.paths)
-    if config.tracking.keep_weights == "best" and rows and rows[0].state == State.COMPLETE:
-        keep_best(rows, problem, context, slots)
-    return lines
-
-
-def _ended_well(session: Session) -> bool:
-    return bool(session.queue.counted) and session.stop.exit_code == 0
-
-
-def _no_time(session: Session) -> str:
-    config = session.config
-    minutes = override("budget.minutes", 2 * (config.budget.minutes or 1))
-    command = again(config, override("budget.trials", session.queue.counted), minutes)
-    return f"study.confirm: no time was left for it; run it with: {command}"
+            lines = [no_time(config, session.queue.counted, clock.used_s)]
+        else:
+            lines = confirmed_lines(confirmed)
+            write_confirmed(confirmed, config.paths)
+    if stop.exit_code:
+        return [], -1
+    rows = leaderboard.rank(session.study, space, config.paths)
+    if keep_best(rows, session.problem, context, slots, clock) or not stop.requested:
+        return lines, count
+    late = no_time(config, session.queue.counted, clock.used_s, UNKEPT)
+    return [*lines, late], -1
 
 
 def _ended(session: Session, outside: float) -> StudyEnded:
@@ -243,9 +240,9 @@ def _ended(session: Session, outside: float) -> StudyEnded:
     return ended if ended.reason else replace(ended, reason=session.queue.enough)
 
 
-def _close(session: Session, outside: float | None) -> list[str]:
-    """Write the leaderboard; return the lines to show. A failure here changes the exit code, not
-    the trials.
+def _close(session: Session, outside: float | None, ended: int = -1) -> list[str]:
+    """Write the leaderboard, and of a run that has ended well what it has confirmed; return the
+    lines to show. A failure here changes the exit code, not the trials.
     """
     problem, stop, paths = session.problem, session.stop, session.config.paths
     try:
@@ -253,7 +250,7 @@ def _close(session: Session, outside: float | None) -> list[str]:
             rows = leaderboard.rank(session.study, problem.space, paths)
             leaderboard.write(rows, problem.objectives, problem.base, paths)
             if stop.exit_code == 0 and outside is not None:
-                session.study.set_user_attr(ENDED, session.config.study.confirm)
+                session.study.set_user_attr(ENDED, ended)
             table = table_of(session.study, paths.folder)
         more = outlook(table, problem.validation_images, used_seconds(paths.folder))
         said = [line for line in (help_of_prior(table), more.replace("±", "+-")) if line]

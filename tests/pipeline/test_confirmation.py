@@ -5,19 +5,24 @@ names the best names that one.
 import csv
 import hashlib
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 import yaml
 
-from pipeline.configuration import compose, spec_of
+from pipeline import sweep
+from pipeline.configuration import SWEEP, command_line, compose, spec_of
 from pipeline.data import prepare
 from pipeline.ensemble.candidates import finished_trials
 from pipeline.files import StudyPaths, TrialPaths
 from pipeline.reporting.facts import gather
 from pipeline.reporting.table import load_table
+from pipeline.search import run_sweep
 from pipeline.search.confirm import Confirmed
 from pipeline.search.open_study import read_study
+from pipeline.search.study_clock import StudyClock
 from pipeline.trial_folder import TrialFolder
 from tests.ends import ended
 from tests.pipeline.test_sweep_commands import TINY, command
@@ -109,6 +114,73 @@ def agree_on(root: Path, best: int, said: str) -> None:
         == best
     )
     assert finished_trials(StudyPaths(root, "smoke"))[0].number == best
+
+
+def of_limited_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, enough: int) -> list[str]:
+    """Return a sweep's words whose nine minutes are over once `enough` trials have ended."""
+    monkeypatch.setattr(run_sweep, "calibrated", lambda config, *rest, fixed: (config, None))
+
+    def left_s(clock: StudyClock) -> float:
+        over = len(list(tmp_path.glob("short/trials/*/result.json"))) >= enough
+        return 0.0 if over and clock._limit_s == 9 * 60 else 60.0
+
+    monkeypatch.setattr(StudyClock, "left_s", property(left_s))
+    return [
+        "experiment=smoke", "study.name=short", f"root={tmp_path}", "tracking=none", "slots.n=1",
+        "budget.trials=null", "budget.minutes=9", "train.epochs=1", "pruner=none",
+        "data.train_size=60", "data.valid_size=50",
+    ]  # fmt: skip
+
+
+def test_the_command_for_a_confirmation_that_had_no_time_confirms(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [*of_limited_time(tmp_path, monkeypatch, 2), "study.confirm=1"]
+    assert command_line(SWEEP, words, sweep.main) == 0
+    (line,) = re.findall("no time was left for it; run it with: (.*)", capsys.readouterr().out)
+    assert command_line(SWEEP, shlex.split(line)[3:], sweep.main) == 0
+    assert "with 3 fresh seeds each" in capsys.readouterr().out
+    ranking = (tmp_path / "short" / "confirmed.csv").read_text()
+    # what had no time for more tries nothing that the confirmation did not know
+    assert command_line(SWEEP, words, sweep.main) == 0
+    assert "no time was left for it" not in capsys.readouterr().out
+    assert (tmp_path / "short" / "confirmed.csv").read_text() == ranking
+
+
+def test_the_best_net_is_trained_again_for_its_weights_when_there_is_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = of_limited_time(tmp_path, monkeypatch, 2)
+    assert command_line(SWEEP, words, sweep.main) == 0
+    (weights,) = tmp_path.glob("short/trials/*/weights.npz")
+    weights.unlink()
+    capsys.readouterr()
+    assert command_line(SWEEP, words, sweep.main) == 0
+    (line,) = re.findall("the best trial's net again; run it with: (.*)", capsys.readouterr().out)
+    assert not weights.exists()
+    assert command_line(SWEEP, shlex.split(line)[3:], sweep.main) == 0
+    assert weights.exists()
+
+
+def test_where_no_trial_is_complete_none_is_confirmed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A study whose best was taken over may have pruned all that it tried itself."""
+    words = [
+        "experiment=smoke", f"root={tmp_path}", "tracking=none", "slots.n=1", "train.epochs=3",
+        "data.train_size=60", "data.valid_size=50", "study.enqueue=[]", "budget.trials=1",
+        "model.filters=4", "pruner=median", "pruner.startup_trials=1", "pruner.warmup_epochs=0",
+    ]  # fmt: skip
+    rates = 'study.enqueue=[["optimizer.lr=0.01"],["optimizer.lr=0.000001"]]'
+    old = ["study.name=old", "space={optimizer.lr:{choice:[0.01,0.000001]}}", "budget.trials=2"]
+    assert command_line(SWEEP, [*words, *old, rates], sweep.main) == 0
+    new = ["study.name=new", "study.fork=old", "space={optimizer.lr:{choice:[0.000001]}}"]
+    capsys.readouterr()
+    assert command_line(SWEEP, [*words, *new, "study.confirm=1"], sweep.main) == 0
+    said = capsys.readouterr().out
+    assert "study.confirm: no trial is complete, so none was confirmed" in said
+    assert not (tmp_path / "new" / "confirmed.csv").exists()
+    assert "paused trials to promote" not in said
 
 
 def test_where_less_is_better_the_upper_end_ranks() -> None:
