@@ -11,7 +11,7 @@ from pipeline.configuration import Config, again
 from pipeline.configuration.overrides import override
 from pipeline.configuration.termination import RunFailed, refused_by_system
 from pipeline.data import prepare
-from pipeline.events import State, StudyEnded
+from pipeline.events import StudyEnded
 from pipeline.picture_sheet import write_contact_sheet
 from pipeline.redact import redact
 from pipeline.reporting.best_trials import front_of
