@@ -18,6 +18,7 @@ from pipeline.search.auto_sampler import CHOICE, AutoSampler, choose_samplers, c
 from pipeline.search.fingerprint import code_version, fingerprint
 from pipeline.search.fork import nothing_of_its_own, take_over
 from pipeline.search.gain import GainRule
+from pipeline.search.open_round import keep_deciding
 from pipeline.search.open_study import open_storage, open_study, quiet_optuna, repair
 from pipeline.search.prior import PRIOR, Prior, read_prior
 from pipeline.search.prior_sampler import PriorSampler
@@ -83,7 +84,8 @@ def make_problem(config: Config) -> tuple[Problem, list[str]]:
 
 def open_session(problem: Problem, slots: int, clock: StudyClock) -> Session:
     """Open the study, new or resumed, whose time `clock` counts. Raises InputError if its
-    fingerprint differs, StorageFailed if its database does not answer.
+    fingerprint differs, or what decides trials that did not end; StorageFailed if its database does
+    not answer.
     """
     quiet_optuna()
     config, space = problem.config, problem.space
@@ -98,6 +100,7 @@ def open_session(problem: Problem, slots: int, clock: StudyClock) -> Session:
     study, resumed, more = open_study(
         config.paths, storage, problem.directions, mark, code_version(), begin
     )
+    keep_deciding(study, config)
     if sampler is None:
         sampler, line = _auto(study, problem)
         more = [line, *more]
