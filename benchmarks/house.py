@@ -21,7 +21,7 @@ BEGIN, END = "<!-- begin rooms -->", "<!-- end rooms -->"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("cnn_core",),
     ("events", "redact", "structured_text"),
-    ("files", "journal", "inputs"),
+    ("files", "sqlite_files", "journal", "inputs"),
     ("configuration", "records", "trial_folder", "picture_sheet"),
     ("data", "contest_folder"),
     ("slots", "reporting"),

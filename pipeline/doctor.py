@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from cnn_core.data.prepared import open_prepared
 from cnn_core.errors import InputError
 from pipeline.configuration import Command, Config, again, command_line, setting
-from pipeline.files import StudyPaths, check_enclosed, unsound_sqlite
+from pipeline.files import StudyPaths, check_enclosed
 from pipeline.redact import redact, shown
 from pipeline.reporting.stored_state import state_of
 from pipeline.search.open_study import (
@@ -37,6 +37,7 @@ from pipeline.slots.owner_lock import (
 from pipeline.slots.pool import open_slots
 from pipeline.slots.process import PINS
 from pipeline.slots.slot import SlotError
+from pipeline.sqlite_files import unsound_sqlite
 from pipeline.structured_text import read_json
 from pipeline.tracking.artifact_addresses import STORE, bring_home, strayed
 from pipeline.tracking.mlflow_sender import backlog
@@ -238,7 +239,7 @@ def _store(root: Path, fix: bool) -> list[Finding]:
     except sqlite3.OperationalError as error:
         answer = str(error)
     findings = [Finding("MLflow store", f"{file}: {answer or 'sound'}", wrong=bool(answer))]
-    if elsewhere := strayed(root):
+    if not answer and (elsewhere := strayed(root)):
         text = (
             f"its artifacts are in another root ({', '.join(map(str, elsewhere))}): this one was "
             "copied or moved"

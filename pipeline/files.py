@@ -5,11 +5,9 @@ digest.
 import contextlib
 import hashlib
 import os
-import sqlite3
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from cnn_core.errors import InputError
 from cnn_core.whole_files import naming, whole_file
@@ -73,49 +71,6 @@ def _real(path: Path) -> Path | None:
         return path.resolve()
     except (OSError, RuntimeError):
         return None
-
-
-def sqlite_url(file: Path, *, read_only: bool = False) -> str:
-    """Return SQLAlchemy's URL of a database file, whatever characters its path contains;
-    `read_only`: neither created nor changed.
-    """
-    path = (
-        str(file.absolute()).replace("%", "%25").replace("?", "%3F")
-    )  # the rest needs no escaping, and MLflow wants it as is
-    return (
-        f"sqlite:///file:{quote(quote(str(file.absolute())))}?mode=ro&uri=true"
-        if read_only
-        else f"sqlite:///{path}"
-    )
-
-
-def sqlite_file(url: str) -> Path | None:
-    """Return the file of such a URL; None for another database, or for a URL with options."""
-    if not url.startswith("sqlite:///") or "?" in url:
-        return None
-    from sqlalchemy import make_url
-
-    return Path(str(make_url(url).database))
-
-
-def unsound_sqlite(file: Path, timeout_s: float = 10.0) -> str:
-    """Return what is wrong with a database file, "" for a sound one, or for one whose writer was
-    killed in a transaction: who writes to it next takes that back.
-
-    Raises sqlite3.OperationalError where another program has locked it.
-    """
-    try:
-        with contextlib.closing(
-            sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=timeout_s)
-        ) as connection:
-            answer = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
-    except sqlite3.DatabaseError as error:
-        if "locked" in str(error):
-            raise
-        if error.sqlite_errorname == "SQLITE_READONLY_ROLLBACK":
-            return ""
-        answer = str(error)
-    return "" if answer == "ok" else answer
 
 
 def sha256_bytes(content: bytes) -> str:

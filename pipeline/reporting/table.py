@@ -19,10 +19,10 @@ from pipeline.events import (
     TrialRetried,
     TrialStarted,
 )
-from pipeline.files import sqlite_url
 from pipeline.reporting.foreign_trials import FOREIGN, FORKED_FROM, ROUND, is_foreign
 from pipeline.reporting.several_nets import NETS, STD, net_figures, net_values
 from pipeline.reporting.stored_state import told_state
+from pipeline.sqlite_files import sqlite_url
 from pipeline.structured_text import read_csv
 
 if TYPE_CHECKING:

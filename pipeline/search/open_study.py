@@ -18,15 +18,22 @@ from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
 from cnn_core.errors import InputError
-from pipeline.files import StudyPaths, check_enclosed, sqlite_file, sqlite_url, unsound_sqlite
+from pipeline.files import StudyPaths, check_enclosed
 from pipeline.redact import redact, shown
 from pipeline.reporting.foreign_trials import MARKED_FROM
 from pipeline.search.fingerprint import FINGERPRINT, Fingerprint, differences
 from pipeline.search.read_only_storage import ReadOnlyStorage
 from pipeline.search.storage import MirrorStorage, set_state
 from pipeline.search.storage_errors import StorageFailed, storage_errors
+from pipeline.sqlite_files import (
+    WAIT_S,
+    opened_file,
+    sqlite_file,
+    sqlite_url,
+    unsafe_sqlite,
+    unsound_sqlite,
+)
 
-LOCK_WAIT_S = 10.0  # a database locked by another program for longer is an error
 CODE = "code"
 MACHINE = "machine"  # user attribute of a study: what determines the bits of a trial
 
@@ -48,12 +55,12 @@ def open_storage(paths: StudyPaths, given: str | None = None, slots: int = 1) ->
     Raises InputError if it is damaged, not a database, or unreachable, StorageFailed where it opens
     and cannot be written.
     """
-    url, file = _address(paths, given, read_only=False)
+    url, _ = _address(paths, given, read_only=False)
     sqlite = url.startswith("sqlite")
-    if file is not None:
-        _check_sqlite(file)
+    _check_sqlite(paths, given, unsafe_sqlite)  # takes back what a killed writer left
+    _check_sqlite(paths, given, unsound_sqlite)
     engine: dict[str, Any] = (
-        {"connect_args": {"timeout": LOCK_WAIT_S}}
+        {"connect_args": {"timeout": WAIT_S}}
         if sqlite
         else {"pool_size": slots + 4, "pool_pre_ping": True}
     )
@@ -187,13 +194,12 @@ def read_study(
     """
     check_enclosed(paths.folder, paths.root)
     url, file = _address(paths, storage, read_only=True)
-    if file is not None:
-        if not file.exists():
-            raise InputError(
-                f"{key}: must name a study in {paths.root}, got {paths.name!r} (there are: "
-                f"{_names(paths.root)})"
-            )
-        _check_sqlite(file)
+    if file is not None and not file.exists():
+        raise InputError(
+            f"{key}: must name a study in {paths.root}, got {paths.name!r} (there are: "
+            f"{_names(paths.root)})"
+        )
+    _check_sqlite(paths, storage, unsound_sqlite)
     with _refused():
         store = ReadOnlyStorage(url, skip_table_creation=True, engine_kwargs={})
         if paths.name not in optuna.study.get_all_study_names(store):
@@ -213,12 +219,13 @@ def _names(root: Path) -> str:
     return ", ".join(sorted(file.parent.name for file in root.glob("*/study.db"))) or "none"
 
 
-def _check_sqlite(file: Path) -> None:
+def _check_sqlite(paths: StudyPaths, given: str | None, look: Callable[[Path], str]) -> None:
     """Refuse a file that is not a sound SQLite database, leaving it untouched."""
-    if not file.exists() or file.stat().st_size == 0:
+    file = paths.study_db if given is None else opened_file(given)
+    if file is None or not (file.exists() or look is unsafe_sqlite):
         return
     try:
-        answer = unsound_sqlite(file, LOCK_WAIT_S)
+        answer = look(file)
     except sqlite3.OperationalError as error:
         raise StorageFailed(f"the study's database: {error}") from error
     if answer:

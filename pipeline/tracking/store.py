@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnn_core.errors import InputError
-from pipeline.files import sqlite_file, sqlite_url
 from pipeline.redact import redact
 from pipeline.slots.file_lock import lock_file
+from pipeline.sqlite_files import opened_file, sqlite_file, sqlite_url, unsafe_sqlite
 from pipeline.structured_text import OWN_FILE
 from pipeline.tracking.artifact_addresses import ARTIFACTS, STORE, bring_home, is_own_store
 
@@ -156,8 +156,29 @@ def brought_home(uri: str | None, root: Path) -> list[str]:
     if not is_own_store(resolve_uri(uri, root), root):
         return []
     with contextlib.suppress(sqlite3.Error), locked(root / ".mlflow.lock"):
+        check_store(resolve_uri(uri, root), root)
         return [line for line in [bring_home(root)] if line]
     return []
+
+
+def check_store(uri: str, root: Path) -> None:
+    """Check that a store's database file, where there is one, may be opened for writing, and that
+    the one of `root` is in it: whoever made the root may have made it too. Raises InputError, and
+    sqlite3.OperationalError where another program has locked it.
+    """
+    file = opened_file(uri)
+    if file is None:
+        return
+    if is_own_store(uri, root) and not file.resolve().is_relative_to(root.resolve()):
+        raise InputError(
+            f"the MLflow store of a root must be a file in it, got the link {file} to "
+            f"{file.resolve()}; tracking.uri={sqlite_url(file.resolve())} names one elsewhere"
+        )
+    if answer := unsafe_sqlite(file):
+        raise InputError(
+            f"the MLflow store must be such as MLflow makes, got {answer} in {file}; it is left as "
+            "it is"
+        )
 
 
 def load_library() -> None:
@@ -180,6 +201,7 @@ def open_store(uri: str, root: Path, experiment: str, known: Known | None = None
         return _opened(uri, experiment, None, known)
     # Two processes that create the schema at once would leave it incomplete.
     with locked(root / ".mlflow.lock"):
+        check_store(uri, root)
         _make_database(uri)
         if is_own_store(uri, root):
             bring_home(root)

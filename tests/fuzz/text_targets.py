@@ -161,8 +161,8 @@ def past_results(data: bytes) -> None:
 
 def address(data: bytes) -> None:
     from cnn_core.errors import InputError
-    from pipeline.files import sqlite_file
     from pipeline.redact import redact
+    from pipeline.sqlite_files import sqlite_file
 
     text = data.decode(errors="replace")
     with suppress(InputError):

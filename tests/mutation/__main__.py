@@ -23,6 +23,7 @@ ROOMS = {
     "cnn_core": "cnn_core",
     **{room: f"pipeline/{room}" for room in ("search", "slots", "bundle", "inputs", "data")},
     "files": "pipeline/files.py",
+    "sqlite_files": "pipeline/sqlite_files.py",
 }
 
 

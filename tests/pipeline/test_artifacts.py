@@ -18,10 +18,10 @@ from pipeline.files import (
     check_enclosed,
     sha256_bytes,
     sha256_file,
-    unsound_sqlite,
     writable_file,
     writable_folder,
 )
+from pipeline.sqlite_files import unsound_sqlite
 
 
 def test_written_whole_with_the_modes_of_a_plain_file(tmp_path: Path) -> None:
