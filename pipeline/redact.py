@@ -6,11 +6,12 @@ import html
 import json
 import os
 import re
-import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
+
+from cnn_core.plain_text import controls
 
 HIDDEN = "***"
 # An address ends at whitespace, or where another begins after a sign that separates the two. What
@@ -110,7 +111,7 @@ def visible(text: str) -> str:
     """Return `text` with its control characters written out, such as ``\\x1b``."""
     if text.isprintable():
         return text
-    return "".join(_escaped(sign) if _controls(sign) else sign for sign in text)
+    return "".join(_escaped(sign) if controls(sign) else sign for sign in text)
 
 
 def remember(address: str) -> None:
@@ -200,15 +201,5 @@ def _forms(secret: str) -> frozenset[str]:
     return frozenset(form for form in written if len(form) >= _SHORTEST)
 
 
-def _controls(sign: str) -> bool:
-    kind = unicodedata.category(sign)
-    if kind == "Cc":
-        return sign not in "\n\t"
-    return sign in "\u2028\u2029" or unicodedata.bidirectional(sign) in _DIRECTIONS
-
-
-_DIRECTIONS = frozenset(("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"))
-
-
 def _escaped(sign: str) -> str:
-    return sign.encode("unicode_escape").decode("ascii")
+    return sign if sign in "\n\t" else sign.encode("unicode_escape").decode("ascii")

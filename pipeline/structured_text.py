@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import os
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import yaml
 
 from cnn_core.data.checks import open_regular
 from cnn_core.errors import InputError
+from cnn_core.plain_text import is_computed
 from cnn_core.whole_files import append_whole
 
 MOST_BYTES = 64 << 20
@@ -23,8 +23,6 @@ MOST_DEPTH = 60
 MOST_DIGITS = 40  # of a whole number: seeds are large, nothing that counts is
 # Flags to open a file of ours, as far as the system has them: no link, the bytes as they are.
 OWN_FILE = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"))
-_FORMULA = re.compile(r"[=+\-@\t\r]")
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?:inf|nan)", re.ASCII)
 
 
 class DamagedError(ValueError):
@@ -119,9 +117,7 @@ def plain_cell(cell: object) -> object:
     """Return a cell that a spreadsheet reads as it stands: a text that it would compute gets an
     apostrophe before it. Numbers and texts of numbers stay as they are.
     """
-    if not isinstance(cell, str) or not _FORMULA.match(cell.lstrip(" ")):
-        return cell
-    return cell if _NUMBER.fullmatch(cell) else f"'{cell}"
+    return f"'{cell}" if isinstance(cell, str) and is_computed(cell) else cell
 
 
 def append_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -34,6 +34,7 @@ if __name__ == "__main__":  # more threads only wait for each other on products 
 # The files that predict.py is joined from, before and after the layers' operations.
 _BEFORE = (
     "cnn_core/errors",
+    "cnn_core/plain_text",
     "cnn_core/axes",
     "cnn_core/data/checks",
     "cnn_core/data/npy",
@@ -46,6 +47,7 @@ _BEFORE = (
     "cnn_core/data/agreement",
     "pipeline/records/typed_json",
     "pipeline/records/manifest",
+    "pipeline/records/manifest_reading",
 )
 _BEHIND = (
     "pipeline/bundle/bundle_checks",

@@ -19,7 +19,8 @@ from cnn_core.errors import InputError
 from cnn_core.layers import OPERATIONS
 from cnn_core.layers.layer import Operation
 from pipeline.bundle.bundle_checks import check_net, content_of, weights_of
-from pipeline.records.manifest import MOST_MANIFEST_BYTES, BundleError, Manifest, read_manifest
+from pipeline.records.manifest import BundleError, Manifest
+from pipeline.records.manifest_reading import MOST_MANIFEST_BYTES, read_manifest
 
 Array = NDArray[np.float32]
 # yy, yx, ty, xy, xx, tx of a view: where an output pixel is read, from the centre, in pixels.

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from cnn_core.data.idx import idx_header, open_idx, read_idx
 from cnn_core.data.npy import npy_header, read_npy
 from cnn_core.errors import InputError
+from cnn_core.plain_text import safe_cell
 from pipeline.bundle.predictor import load
 
 MOST_INPUT_BYTES = 512 << 20  # of values
@@ -108,9 +109,10 @@ def main(arguments: Sequence[str]) -> int:
     try:
         full_scale = float(arguments[2]) if len(arguments) == 3 else None
         bundle = load(Path(__file__).parent)
+        names = [safe_cell(name, "a label") for name in bundle.class_names]
         images = bundle.prepared(read_images(Path(arguments[0])), full_scale)
         labels = bundle.predict_proba(images).argmax(axis=1)
-        write_names(Path(arguments[1]), [bundle.class_names[label] for label in labels])
+        write_names(Path(arguments[1]), [names[label] for label in labels])
     except (ValueError, OSError, MemoryError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         print(f"predict: {reason}", file=sys.stderr)

@@ -16,7 +16,9 @@ from cnn_core.data.about import About, numbered_classes
 from cnn_core.data.image_form import ImageForm
 from cnn_core.data.splits import by_class, firsts, quotas
 from cnn_core.errors import InputError
+from cnn_core.plain_text import is_one_line
 from pipeline.configuration.data_settings import DataSettings
+from pipeline.inputs.labels.labels import MOST_CLASSES
 
 _TEST_PURPOSE = 11  # the stream of the held-out share, apart from those of the validation split
 Kind = TypeVar("Kind", bound=DataSettings)
@@ -37,14 +39,29 @@ class Labelled:
     understood: tuple[str, ...] = ()
 
     def about(self, name: str, groups: Iterable[Sequence[int]] = ()) -> About:
-        """Return what the prepared set says of itself, with the groups of its equal pictures."""
+        """Return what the prepared set says of itself, with the groups of its equal pictures.
+        Raises InputError for classes that no bundle may have.
+        """
         channels, height, width = self.images.shape[1:]
         return About(
             name=name,
-            class_names=self.class_names or numbered_classes(self.classes),
+            class_names=_checked(self.class_names or numbered_classes(self.classes), name),
             form=self.form or ImageForm(channels=channels, height=height, width=width),
             groups=tuple(tuple(group) for group in groups),
         )
+
+
+def _checked(names: tuple[str, ...], where: str) -> tuple[str, ...]:
+    if len(names) > MOST_CLASSES:
+        raise InputError(
+            f"training data may have at most {MOST_CLASSES} classes, got {len(names)} in {where}"
+        )
+    for name in names:
+        if not is_one_line(name):
+            raise InputError(
+                f"a class's name must be one line of text, got {name[:40]!r} in {where}"
+            )
+    return names
 
 
 @dataclass(frozen=True, kw_only=True)

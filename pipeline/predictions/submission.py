@@ -11,9 +11,7 @@ from typing import Any, Protocol, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_core.errors import InputError
-from pipeline.redact import visible
-from pipeline.structured_text import plain_cell
+from cnn_core.plain_text import safe_cell
 
 FORMATS = ("auto", "labels", "submission", "probabilities")
 
@@ -44,7 +42,8 @@ class LabelLines:
     """The name of a class a line."""
 
     def __init__(self, file: TextIO, names: Sequence[str]) -> None:
-        self.file, self.names = file, names
+        self.file = file
+        self.names = [safe_cell(name, "a label") for name in names]
 
     def add(self, ids: Sequence[str], probabilities: Probabilities) -> None:
         self.file.writelines(f"{self.names[k]}\n" for k in probabilities.argmax(axis=1))
@@ -99,19 +98,6 @@ class ProbabilityArray:
 def chances(row: Probabilities) -> list[str]:
     """Return a row's probabilities as text."""
     return [f"{p:.6f}" for p in row]
-
-
-def safe_cell(name: str, what: str = "an id") -> str:
-    """Return an id, or a label, that a spreadsheet reads as text: what a contest compares is not
-    changed. Raises InputError for one that it would run as a formula.
-    """
-    if len(name) > 1 and plain_cell(name) != name:
-        raise InputError(
-            f"{what} must not begin with = + - @ (a spreadsheet would run it), got {name[:40]!r}"
-        )
-    if visible(name) != name or any(ord(sign) < 32 for sign in name):
-        raise InputError(f"{what} must be one line of text, got {name[:40]!r}")
-    return name
 
 
 def csv_line(cells: Sequence[str], delimiter: str = ",") -> str:

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_core.errors import InputError
+from cnn_core.plain_text import safe_cell
 from pipeline.inputs.input_source import numbered
 from pipeline.inputs.labels.labels import label_text
 from pipeline.inputs.tables.table_text import is_number
 from pipeline.predictions.class_columns import class_columns
 from pipeline.predictions.id_match import match_ids
 from pipeline.predictions.one_column import one_column
-from pipeline.predictions.submission import Probabilities, chances, csv_line, safe_cell
+from pipeline.predictions.submission import Probabilities, chances, csv_line
 from pipeline.predictions.template_table import is_row, table_of
 
 _ID_NAMES = (

@@ -8,7 +8,7 @@ from typing import Any
 
 from cnn_core.errors import InputError
 from pipeline.files import atomic_write_text
-from pipeline.records.manifest import Combine, Expected, SetScore
+from pipeline.records.manifest import Combine, Expected, SetScore, check_chosen
 from pipeline.records.typed_json import RecordError, plain, read_record
 from pipeline.structured_text import DamagedError, read_json
 
@@ -47,6 +47,16 @@ class Ensemble:
     # the contest's measure on each set, where it is not the accuracy: {"clean macro_f1": 0.93}
     measured: Mapping[str, float] = field(default_factory=dict)
     expected: Expected
+
+    def __post_init__(self) -> None:
+        check_chosen(self.chosen_on, self.out_of_fold)
+        weights, members = self.combine.weights, len(self.members)
+        if weights is not None and len(weights) != members:
+            raise RecordError(
+                f"got {len(weights)} combine.weights, must be {members}, one a member"
+            )
+        if "proxy" in self.out_of_fold and None in [one.proxy_accuracy for one in self.members]:
+            raise RecordError("got none of a member's proxy_accuracy, out_of_fold has proxy")
 
     @property
     def refitted(self) -> bool:

@@ -77,10 +77,10 @@ def manifest(data: bytes) -> None:
     from pipeline.records.manifest import (
         BundleError,
         manifest_digest,
-        read_manifest,
         signed,
         write_manifest,
     )
+    from pipeline.records.manifest_reading import read_manifest
 
     with suppress(*_NO_TREE):
         found = json.loads(data)

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnn_core.errors import InputError
+from cnn_core.plain_text import safe_cell
 from cnn_core.spec import DataSpec, ModelSpec, Spec
 from pipeline import journal
 from pipeline.configuration import compose
@@ -27,7 +28,7 @@ from pipeline.ensemble.ends import read_ends
 from pipeline.events import EpochDone, TrialEnded
 from pipeline.files import StudyPaths, TrialPaths
 from pipeline.predictions.id_match import match_ids
-from pipeline.predictions.submission import IdRows, safe_cell
+from pipeline.predictions.submission import IdRows
 from pipeline.records.ensemble_record import read_ensemble
 from pipeline.records.time_plans import read_times
 from pipeline.reporting.facts import _json

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline import evaluate, export, predict, sweep
 from pipeline.configuration import SWEEP, command_line
-from pipeline.records.manifest import read_manifest
+from pipeline.records.manifest_reading import read_manifest
 from tests.pipeline.made_bundle import save_pictures
 
 SWEEP_ARGUMENTS = (

@@ -134,6 +134,11 @@ FRAME |= {"beside": False, "together": True, "lean": 0.5, "zoom": [0.5, 2.0], "t
 ONE = {"W": np.ones((1, 1, 1, 1)), "b": np.zeros(1)}
 PLAIN = "a plain name inside the folder"
 
+GAIN = dict.fromkeys(("gain", "low", "high", "errors_removed"), 0.0)
+GAIN |= dict.fromkeys(("errors_best", "errors_ensemble"), 0)
+SCORE: dict[str, Any] = {"accuracy": 0.5, "log_loss": 1.0, "best_member": 0}
+SCORE |= {"best_member_accuracy": 0.5, "gain": GAIN}
+
 HOSTILE: dict[str, tuple[Change, str]] = {
     "device": (put("members", 0, "nets", 0, "file", value="/dev/zero"), PLAIN),
     "outside": (put("members", 0, "nets", 0, "file", value="../../x.npz"), PLAIN),
@@ -167,6 +172,10 @@ HOSTILE: dict[str, tuple[Change, str]] = {
     "temperature huge": (put("members", 0, "temperature", value=BIG), "must be a number"),
     "temperature true": (put("members", 0, "temperature", value=True), "must be a number"),
     "classes huge": (lambda m, f: m.update(classes=10**9, class_names=[]), "members x classes"),
+    "classes many": (
+        lambda m, f: m.update(classes=1001, class_names=[]),
+        "got classes = 1001, must be at most 1,000",
+    ),
     "classes few": (lambda m, f: m.update(classes=3, class_names=[]), "must end in 3 classes"),
     "classes below": (lambda m, f: m.update(classes=-1, class_names=[]), "members x classes"),
     "image huge": (
@@ -194,6 +203,19 @@ HOSTILE: dict[str, tuple[Change, str]] = {
     "source": (put("form", "source", value=[10**12, 3]), "must be an image's shape"),
     "shares": (put("expected", "class_share", value=[1.0]), "must be one a class"),
     "title": (put("study", value="\x1b]0;x\x07"), r"got a name = '\\x1b"),
+    "class of two lines": (put("class_names", 0, value="a\nb"), r"got a name = 'a\\nb', must be a"),
+    "class of two lines, told otherwise": (put("class_names", 0, value="a\u2028b"), "a line of at"),
+    "class turned round": (put("class_names", 0, value="a\u202eb"), "none to control it"),
+    "member of two lines": (put("members", 0, "name", value="a\nb"), "got a name = 'a"),
+    "scores of no set": (
+        put("scores", value={"out_of_fold": {"clean": SCORE}, "chosen_on": "proxy"}),
+        r"got chosen_on = 'proxy', must be a set of out_of_fold \(clean\)",
+    ),
+    "scores of none": (put("scores", value={"out_of_fold": {}, "chosen_on": "x"}), r"\(none\)"),
+    "scores of no member": (
+        put("scores", value={"out_of_fold": {"clean": SCORE | {"best_member": 1}}}),
+        "scores.best_member = 1, must be from 0 to 0",
+    ),
     "long class": (put("class_names", 0, value="a" * 100_000), "at most 10,000 signs"),
     "stride 0": (operations(POOLING | {"stride": [0, 0]}), "stride must be 2 whole numbers"),
     "stride below": (operations(POOLING | {"stride": [-1, 1]}), "stride must be 2 whole"),
@@ -425,6 +447,21 @@ def alone() -> ModuleType:
     sys.modules["predict"] = module  # dataclasses look their module up
     exec(compile(standalone_source(), "predict.py", "exec"), module.__dict__)
     return module
+
+
+def test_a_class_that_a_spreadsheet_would_compute_is_written_by_nobody(
+    folder: Path, alone: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed(folder, put("class_names", 1, value="=cmd()"))
+    np.save(tmp_path / "x.npy", np.full((3, 8, 8), 255, np.uint8))
+    given, output = tmp_path / "x.npy", tmp_path / "labels.csv"
+    arguments = [f"bundle={folder}", f"input={given}", f"output={output}", "format=labels"]
+    assert command_line(predict.COMMAND, [*arguments, f"root={tmp_path / 'r'}"], predict.main) == 2
+    alone.__file__ = str(folder / "predict.py")
+    assert alone.main([str(given), str(output)]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2 and not output.exists()
+    assert all("a label must not begin with = + - @" in line for line in said)
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -22,10 +22,10 @@ from pipeline.records.manifest import (
     BundleError,
     Expected,
     manifest_digest,
-    read_manifest,
     signed,
     write_manifest,
 )
+from pipeline.records.manifest_reading import read_manifest
 from pipeline.records.typed_json import RecordError
 from pipeline.reporting.confusion_chart import confusion_matrix
 from tests.pipeline.made_bundle import bars, form_of, in_memory, save_pictures, stripe, striped

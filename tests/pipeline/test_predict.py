@@ -10,6 +10,7 @@ import pytest
 
 from cnn_core.data.prepared import open_prepared
 from cnn_core.errors import InputError
+from cnn_core.plain_text import safe_cell
 from pipeline import predict
 from pipeline.bundle.predictor import Bundle, load
 from pipeline.bundle.running import predict_blocks
@@ -19,7 +20,6 @@ from pipeline.files import sha256_file
 from pipeline.inputs.reading import Batch
 from pipeline.predictions.drift import Drift
 from pipeline.predictions.ledger import expected_score
-from pipeline.predictions.submission import safe_cell
 from pipeline.records.manifest import Expected
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.records.manifest import BundleError, Combine, manifest_digest, read_manifest
+from pipeline.records.ensemble_record import Ensemble
+from pipeline.records.manifest import BundleError, Combine, manifest_digest
+from pipeline.records.manifest_reading import read_manifest
 from pipeline.records.typed_json import RecordError, plain, read_record
 
 
@@ -73,3 +75,35 @@ def test_a_mean_needs_weights_and_stacking_coefficients() -> None:
         Combine(method="greedy")
     with pytest.raises(RecordError, match="none of intercepts for the method stacking"):
         Combine(method="stacking", coefficients=())
+
+
+SCORES = {"accuracy": 0.5, "log_loss": 1.0, "best_member": 0, "best_member_accuracy": 0.5}
+SCORES |= {"gain": dict.fromkeys(("gain", "low", "high", "errors_removed"), 0.0)}
+SCORES["gain"] |= dict.fromkeys(("errors_best", "errors_ensemble"), 0)  # type: ignore[operator]
+MEMBER = {"name": "m", "temperature": 1.0, "overrides": [], "model": {}, "specs": []}
+ENSEMBLE: dict[str, Any] = {
+    "chosen_on": "clean",
+    "views": [],
+    "members": [MEMBER | {"clean_accuracy": 0.5}],
+    "combine": {"method": "uniform", "weights": [1.0], "temperature": 1.0},
+    "images": 3,
+    "out_of_fold": {"clean": SCORES},
+    "expected": {},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"chosen_on": "x"}, r"got chosen_on = 'x', must be a set of out_of_fold \(clean\)"),
+        ({"members": ENSEMBLE["members"] * 9}, "got 1 combine.weights, must be 9, one a member"),
+        (
+            {"out_of_fold": {"clean": SCORES, "proxy": SCORES}},
+            "got none of a member's proxy_accuracy, out_of_fold has proxy",
+        ),
+    ],
+)
+def test_an_ensemble_refers_to_what_it_has(change: dict[str, Any], message: str) -> None:
+    read_record(Ensemble, ENSEMBLE)
+    with pytest.raises(RecordError, match=message):
+        read_record(Ensemble, ENSEMBLE | change)
