@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from cnn_core.data.npz import npz_headers
 from cnn_core.errors import InputError
 from pipeline.contest_folder.found_files import FoundFile
+from pipeline.contest_folder.names import name_part
 from pipeline.inputs.arrays.mat_format import mat_arrays
 
-_TEST = re.compile(r"test", re.IGNORECASE)
-_VALID = re.compile(r"val", re.IGNORECASE)
 _LABELS = re.compile(r"(^|_)(y|label|labels|target|targets|class|classes)(_|$)", re.IGNORECASE)
 
 
@@ -36,14 +35,12 @@ def array_parts(file: FoundFile) -> ArrayParts | None:
     """
     shapes = _shapes(file)
     images = [name for name, shape in shapes.items() if len(shape) > 1 and not _LABELS.search(name)]
-    test = [name for name in images if _TEST.search(name)]
-    rest = [name for name in images if not _TEST.search(name) and not _VALID.search(name)]
+    test = [name for name in images if name_part(name) == "test"]
+    rest = [name for name in images if name_part(name) not in ("test", "valid")]
     if len(test) != 1 or len(rest) != 1 or len(shapes[test[0]]) != len(shapes[rest[0]]):
         return None
     unused = [
-        name
-        for name in shapes
-        if name not in images and (_TEST.search(name) or _VALID.search(name))
+        name for name in shapes if name not in images and name_part(name) in ("test", "valid")
     ]
     unused += [name for name in images if name not in (*test, *rest)]
     return ArrayParts(rest[0], test[0], tuple(sorted(unused)))

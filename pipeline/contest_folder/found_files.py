@@ -11,7 +11,9 @@ from pathlib import Path
 
 from cnn_core.data.npy import npy_header
 from cnn_core.errors import InputError
+from pipeline.contest_folder.names import TEMPLATE, TEST, TRAIN, folder_part
 from pipeline.inputs.contents import recognise
+from pipeline.inputs.input_source import some
 from pipeline.inputs.pictures.pictures import looks_like_picture
 from pipeline.inputs.tables.table_text import cells_of, is_number, text_lines
 from pipeline.inputs.unpacking import open_unpacked
@@ -20,10 +22,6 @@ _DEPTH = 3  # folders below the contest's own in which files are looked for
 _FEW_COLUMNS = 16  # of a table that holds no pixels
 _LOOKED_AT = 50  # files of a folder whose first bytes tell whether it holds pictures
 _NUMBERS = re.compile(r"[\d.:eE+-]+")
-TRAIN = re.compile(r"train", re.IGNORECASE)
-# Not in contest, latest, intestine, protest, testis, testimony.
-TEST = re.compile(r"(?<!con)(?<!la)(?<!in)(?<!pro)test(?!i[ms])|t10k|eval|unlabel", re.IGNORECASE)
-TEMPLATE = re.compile(r"sample|submi", re.IGNORECASE)
 # Endings of what lies beside data: programs, and notes unless their name says train or test.
 _PROGRAMS = (".py", ".ipynb", ".sh", ".r", ".md", ".rst", ".yaml", ".yml", ".toml", ".cfg", ".log")
 _NOTES = (".html", ".htm", ".pdf", ".docx", ".json", ".xml", ".md5", ".sha256", ".url", ".db")
@@ -48,8 +46,8 @@ def found_files(folder: Path, depth: int = _DEPTH) -> Iterator[FoundFile]:
         raise InputError(f"folder must be readable, got {folder} ({error.strerror})") from None
     for path in inside:
         if path.is_dir():
-            if _holds_pictures(path):
-                yield FoundFile(path, images=True, kind="pictures")
+            if (found := _set_of_pictures(path)) is not None:
+                yield found
             elif depth:
                 yield from found_files(path, depth - 1)
         elif not _beside_data(path):
@@ -76,23 +74,39 @@ def _beside_data(path: Path) -> bool:
     return suffix in _PROGRAMS or (companion and not said)
 
 
-def _holds_pictures(folder: Path) -> bool:
-    """Tell whether a folder is a set of pictures: some in it, or in one folder a class; a folder of
-    such sets, one of them named train or test, is none itself.
+def _set_of_pictures(folder: Path) -> FoundFile | None:
+    """Return a folder that is one set of pictures, which lie in it or in folders of classes; None
+    for a folder without pictures, or of such sets; a fault where that is not certain.
     """
     with os.scandir(folder) as entries:
         inside = [entry for entry in entries if not entry.name.startswith(".")]
-    folders = [entry for entry in inside if entry.is_dir()]
+    folders = [Path(entry.path) for entry in inside if entry.is_dir()]
     files = (Path(entry.path) for entry in inside if not entry.is_dir())
+    whole = FoundFile(folder, images=True, kind="pictures")
     if any(map(_is_picture, islice(files, _LOOKED_AT))):
-        return True
-    if any(TRAIN.search(entry.name) or TEST.search(entry.name) for entry in folders):
-        return False
-    below = (islice(_files_below(entry.path), _LOOKED_AT) for entry in folders)
-    return any(_is_picture(path) for some in below for path in some)
+        return whole
+    parts = {path: part for path in folders if (part := folder_part(path.name))}
+    if not parts:
+        return whole if any(map(_holds_pictures, folders)) else None
+    held = [path for path in folders if _holds_pictures(path)]
+    named = [path for path in held if path in parts]
+    classes = [path.name for path in held if path not in parts]
+    if not classes or (len({parts[path] for path in named}) > 1 and not folder_part(folder.name)):
+        return None
+    if not named or folder_part(folder.name):  # classes of train/ may be called bus and train
+        return whole
+    return FoundFile(
+        folder,
+        fault="folders of pictures must be classes, or be called train, test and the like, got "
+        f"{named[0].name} beside {some(sorted(classes))} in {folder}",
+    )
 
 
-def _files_below(folder: str) -> Iterator[Path]:
+def _holds_pictures(folder: Path) -> bool:
+    return any(map(_is_picture, islice(_files_below(folder), _LOOKED_AT)))
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
     for place, _, names in os.walk(folder):
         yield from (Path(place) / name for name in names if not name.startswith("."))
 

@@ -9,14 +9,8 @@ from pathlib import Path
 
 from cnn_core.errors import InputError
 from pipeline.contest_folder.array_parts import ArrayParts, array_parts
-from pipeline.contest_folder.found_files import (
-    TEMPLATE,
-    TEST,
-    TRAIN,
-    FoundFile,
-    found_files,
-    look_at,
-)
+from pipeline.contest_folder.found_files import FoundFile, found_files, look_at
+from pipeline.contest_folder.names import TEMPLATE, part_said
 
 _LABELS = re.compile(r"label|idx1|^y[_.]", re.IGNORECASE)
 KEYS = ("training", "labels", "test", "template")
@@ -57,7 +51,8 @@ def roles_of(folder: Path, given: ContestFiles, without: Sequence[str] = ()) -> 
     the user goes `without`. Raises InputError, with the choices and the key that decides, where two
     files could have one role, and with the reason where a file that is needed cannot be read.
     """
-    entries = list(found_files(folder))
+    sets = [path for path in (given.training, given.test) if path is not None]
+    entries = [entry for entry in found_files(folder) if not _overlaps(entry, sets)]
     found: dict[str, Path | None] = {key: getattr(given, key) for key in KEYS}
     taken = {path for path in found.values() if path is not None}
     left = [entry for entry in entries if entry.path not in taken and not entry.fault]
@@ -86,6 +81,14 @@ def roles_of(folder: Path, given: ContestFiles, without: Sequence[str] = ()) -> 
         roles,
         unused=tuple(entry.path for entry in left_over if not entry.fault),
         faults=tuple(entry.fault for entry in left_over if entry.fault),
+    )
+
+
+def _overlaps(entry: FoundFile, sets: Sequence[Path]) -> bool:
+    """Tell whether images, or what may be images, lie below or above one of these sets."""
+    return (entry.images or entry.path.is_dir()) and any(
+        one != entry.path and (one in entry.path.parents or entry.path in one.parents)
+        for one in sets
     )
 
 
@@ -129,7 +132,7 @@ def _missing(key: str, entries: Sequence[FoundFile], folder: Path) -> InputError
     reasons = [
         entry.fault or f"a table of few columns holds no pixels: {entry.path}"
         for entry in entries
-        if not entry.images and (entry.fault or key == "test" or TRAIN.search(entry.path.name))
+        if not entry.images and (entry.fault or key == "test" or part_said(entry.path) == "train")
     ]
     more = f"; and {len(reasons) - 5} more" if len(reasons) > 5 else ""
     got = f" that can be read ({'; '.join(reasons[:5])}{more})" if reasons else ""
@@ -150,15 +153,15 @@ def _labels_of(left: Sequence[FoundFile], folder: Path) -> Path | None:
         and _named(entry.path, folder) != "test"
         and (entry.path.suffix.lower() != ".txt" or _LABELS.search(entry.path.name))
     ]
-    named = [path for path in candidates if _LABELS.search(path.name) or TRAIN.search(path.name)]
+    named = [path for path in candidates if _LABELS.search(path.name) or part_said(path) == "train"]
     return _one("labels", named or candidates, folder)
 
 
 def _one(key: str, candidates: Sequence[Path], folder: Path) -> Path | None:
     """Return the one candidate; of several, the one whose name says the role. Raises InputError."""
     if len(candidates) > 1:
-        word = {"training": TRAIN, "test": TEST}.get(key)
-        named = [path for path in candidates if word and word.search(path.name)]
+        word = {"training": "train", "test": "test"}.get(key)
+        named = [path for path in candidates if part_said(path) == word]
         candidates = named if len(named) == 1 else candidates
     if len(candidates) > 1:
         shown = ", ".join(_relative(path, folder) for path in candidates[:6])
@@ -171,12 +174,8 @@ def _one(key: str, candidates: Sequence[Path], folder: Path) -> Path | None:
 
 def _named(path: Path, folder: Path) -> str:
     """Return "train", "test" or nothing: what the name says, or that of a folder above it."""
-    for part in reversed(path.relative_to(folder).parts):
-        if TRAIN.search(part):
-            return "train"
-        if TEST.search(part):
-            return "test"
-    return ""
+    places = [path, *path.parents][: len(path.relative_to(folder).parts)]
+    return next((said for place in places if (said := part_said(place)) in ("train", "test")), "")
 
 
 def _is_template(path: Path) -> bool:
