@@ -45,6 +45,11 @@ class ContestKeys:
     test: str | None = setting(None, "images to label; null: found; none: there are none")
     test_label: str = setting("auto", "label column of the test table: auto, none, or its name")
     test_id: str = setting("auto", "id column of the test table: auto, none, or its name")
+    test_shape: list[int] = setting(
+        [], "channels, height, width of a row's image in the test table; empty: as shape", low=1
+    )
+    test_images_key: str = setting("auto", "test images' name in an archive of arrays")
+    test_labels_key: str = setting("auto", "their labels' name in an archive of arrays")
     template: str | None = setting(None, "sample submission; null: found; none: there is none")
     output: str | None = setting(None, "submission to write; null: in the study's folder")
     format: str = setting(
@@ -83,7 +88,7 @@ class ContestKeys:
 # Keys that the made preset sets in its data section.
 _OF_DATA = ("label", "id", "shape", "size", "images_key", "labels_key", "on_damaged")
 _DATA_KEY = re.compile(rf"\bdata\.(?=(?:labels|{'|'.join(_OF_DATA)})\b)")
-_OF_TEST = re.compile(r"(?<![\w.])(label|id)(?=[=`])")
+_OF_TEST = re.compile(r"(?<![\w.])((?:label|id|shape)(?=[=`])|(?:images|labels)_key\b)")
 _PARTS = ("labels", "test", "template")  # that a contest need not have
 
 COMMAND = Command(
@@ -147,6 +152,9 @@ def _asked(keys: ContestKeys, roles: ContestFiles, output: Path) -> PredictKeys 
     """Return what is to be predicted once there is a bundle, None without test data."""
     if roles.test is None:
         return None
+    images_key = keys.test_images_key
+    if images_key == "auto" and roles.parts is not None:
+        images_key = roles.parts.test
     return PredictKeys(
         input=str(roles.test),
         output=keys.output or str(output),
@@ -154,9 +162,10 @@ def _asked(keys: ContestKeys, roles: ContestFiles, output: Path) -> PredictKeys 
         id=keys.test_id,
         template=None if roles.template is None else str(roles.template),
         format=keys.format,
-        shape=keys.shape,
+        shape=keys.test_shape or keys.shape,
         polarity=keys.polarity,
-        images_key="auto" if roles.parts is None else roles.parts.test,
+        images_key=images_key,
+        labels_key=keys.test_labels_key,
         full_scale=keys.full_scale,
         on_damaged=keys.on_damaged,
     )

@@ -239,3 +239,37 @@ def test_the_shape_that_is_given_is_that_of_the_test_table_too(
     assert "order of a row's colours must be certain" in capsys.readouterr().err
     assert _dry(folder, root, "shape=[3,8,8]") == 0
     assert capsys.readouterr().out.count("3 channels plane by plane") == 2
+
+
+def test_a_test_table_of_other_pictures_has_a_shape_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, root = tmp_path / "mine", tmp_path / "out"
+    table_contest(folder)
+    (folder / "sample_submission.csv").unlink()
+    values = np.random.default_rng(1).integers(0, 256, (20, 16 * 32)).tolist()
+    (folder / "test.csv").write_text("".join(",".join(map(str, row)) + "\n" for row in values))
+    assert _dry(folder, root) == 2
+    said = capsys.readouterr().err
+    assert "`test_shape`, `test_label` or `test_id` say" in said and "`shape`" not in said
+    assert _dry(folder, root, "test_shape=[16,32]") == 0
+    said = capsys.readouterr().out
+    assert "64 pixels (8x8 grey)" in said and "512 pixels (16x32 grey)" in said
+
+
+def test_arrays_of_the_test_archive_have_keys_of_their_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, root = tmp_path / "mine", tmp_path / "out"
+    folder.mkdir()
+    images, labels = digits()
+    np.savez(folder / "train.npz", allow_pickle=False, images=images[:200], labels=labels[:200])
+    parts = {"a": images[200:230], "b": images[230:270]}
+    answers = {"kind": labels[230:270], "other": labels[230:270]}
+    np.savez(folder / "test.npz", allow_pickle=False, **parts, **answers)
+    assert _dry(folder, root) == 2
+    assert "give test_images_key (and test_labels_key), one of a, b" in capsys.readouterr().err
+    assert _dry(folder, root, "test_images_key=b") == 2
+    assert "give test_labels_key, one of kind, other" in capsys.readouterr().err
+    assert _dry(folder, root, "test_images_key=b", "test_labels_key=kind") == 0
+    assert "40 images to label" in capsys.readouterr().out
