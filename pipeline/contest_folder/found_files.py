@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from cnn_core.data.checks import open_regular
 from cnn_core.data.npy import npy_header
 from cnn_core.errors import InputError
 from pipeline.contest_folder.names import TEMPLATE, TEST, TRAIN, folder_part
@@ -113,9 +114,9 @@ def _files_below(folder: Path) -> Iterator[Path]:
 
 def _is_picture(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return looks_like_picture(file.read(16), path.suffix)
-    except OSError:
+    except (OSError, InputError):  # a pipe, a device
         return False
 
 

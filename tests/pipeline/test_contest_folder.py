@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import os
 import pickle
 import struct
 import zipfile
@@ -96,6 +97,13 @@ def test_two_candidates_are_refused_with_the_key_that_decides(tmp_path: Path) ->
 def test_a_folder_without_training_data_is_refused(tmp_path: Path) -> None:
     table(tmp_path / "test.csv", 64)
     with pytest.raises(InputError, match="must hold training data"):
+        roles_of(tmp_path, ContestFiles())
+
+
+def test_a_pipe_among_pictures_is_waited_for_by_nobody(tmp_path: Path) -> None:
+    (tmp_path / "train" / "a").mkdir(parents=True)
+    os.mkfifo(tmp_path / "train" / "a" / "p.png")
+    with pytest.raises(InputError, match=r"p\.png: must be a regular file, got a pipe"):
         roles_of(tmp_path, ContestFiles())
 
 
