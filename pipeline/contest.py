@@ -61,6 +61,9 @@ class ContestKeys:
         "auto", "label column of the training table: auto, first, last, none, or its name"
     )
     id: str = setting("auto", "id column of the training table: auto, none, or its name")
+    only: str | None = setting(
+        None, "table that names the training pictures of a folder; null: found, or all are"
+    )
     shape: list[int] = setting(
         [], "channels, height, width of a row's image; empty: one square image", low=1
     )
@@ -86,7 +89,7 @@ class ContestKeys:
 
 
 # Keys that the made preset sets in its data section.
-_OF_DATA = ("label", "id", "shape", "size", "images_key", "labels_key", "on_damaged")
+_OF_DATA = ("label", "id", "only", "shape", "size", "images_key", "labels_key", "on_damaged")
 _DATA_KEY = re.compile(rf"\bdata\.(?=(?:labels|{'|'.join(_OF_DATA)})\b)")
 _OF_TEST = re.compile(r"(?<![\w.])((?:label|id|shape)(?=[=`])|(?:images|labels)_key\b)")
 _PARTS = ("labels", "test", "template")  # that a contest need not have
@@ -117,7 +120,7 @@ def _run(config: Config, keys: ContestKeys) -> int:
         raise InputError("contest needs folder=PATH, got none")
     folder = Path(keys.folder).expanduser().absolute()
     without = [key for key in _PARTS if getattr(keys, key) == "none"]
-    roles = roles_of(folder, _given(keys, folder, without), without)
+    roles = roles_of(folder, _given(keys, folder, without), without, (keys.id, keys.test_id))
     for line in roles.lines(folder):
         print(line)
     named = any(text.partition("=")[0] == "study.name" for text in config.overrides)
@@ -164,6 +167,7 @@ def _asked(keys: ContestKeys, roles: ContestFiles, output: Path) -> PredictKeys 
         format=keys.format,
         shape=keys.test_shape or keys.shape,
         polarity=keys.polarity,
+        only=None if roles.listed is None else str(roles.listed.test),
         images_key=images_key,
         labels_key=keys.test_labels_key,
         full_scale=keys.full_scale,
@@ -171,11 +175,13 @@ def _asked(keys: ContestKeys, roles: ContestFiles, output: Path) -> PredictKeys 
     )
 
 
-def _data_settings(keys: ContestKeys, roles: ContestFiles) -> Mapping[str, Any]:
+def _data_settings(keys: ContestKeys, roles: ContestFiles, folder: Path) -> Mapping[str, Any]:
     """Return the settings of data that follow from the files, and those that the user gives."""
     empty = ContestKeys()
     given = {key: getattr(keys, key) for key in _OF_DATA}
     given = {key: value for key, value in given.items() if value != getattr(empty, key)}
+    if keys.only is not None:
+        given["only"] = str(_place("only", keys.only, folder))
     return {**fitting_size(roles), **given}
 
 
@@ -183,14 +189,17 @@ def _given(keys: ContestKeys, folder: Path, without: Sequence[str]) -> ContestFi
     """Return the roles that the user gives, below the folder or where they are. Raises InputError
     for a path that does not exist.
     """
-    found: dict[str, Path | None] = {}
-    for key in KEYS:
-        path = None if key in without else getattr(keys, key)
-        places = [] if path is None else [folder / path, Path(path).expanduser().absolute()]
-        found[key] = next((place for place in places if place.exists()), None)
-        if places and found[key] is None:
-            raise InputError(f"{key}: must exist, got {path}, looked at {places[0]}")
+    paths = {key: getattr(keys, key) for key in KEYS if key not in without}
+    found = {key: _place(key, path, folder) for key, path in paths.items() if path is not None}
     return ContestFiles(**found)  # type: ignore[arg-type]
+
+
+def _place(key: str, path: str, folder: Path) -> Path:
+    places = (folder / path, Path(path).expanduser().absolute())
+    found = next((place for place in places if place.exists()), None)
+    if found is None:
+        raise InputError(f"{key}: must exist, got {path}, looked at {places[0]}")
+    return found
 
 
 def _with_preset(
@@ -199,7 +208,7 @@ def _with_preset(
     """Write the preset of these files and return the sweep's configuration with it."""
     keys: ContestKeys = config.arguments
     presets = writable_folder(preset.parent.parent, "root")
-    write_preset(preset, study, keys.base, roles, folder, _data_settings(keys, roles))
+    write_preset(preset, study, keys.base, roles, folder, _data_settings(keys, roles, folder))
     forget_trees()  # that of an older preset of this name
     own = [text for text in config.overrides if text.partition("=")[0] != "study.name"]
     chosen = [search_path_override([str(presets)]), override("experiment", preset.stem), *own]

@@ -97,6 +97,10 @@ class FileSettings(HeldOutSettings):
     id: str = setting(
         "auto", "id column of a table: auto, none, first, last, or its name in the header"
     )
+    only: str | None = setting(
+        None,
+        "table whose ids name the training pictures of a folder; null: all that are there",
+    )
     shape: list[int] = setting(
         [], "channels, height, width of a row's image; empty: one square image", low=1
     )

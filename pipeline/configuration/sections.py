@@ -251,6 +251,9 @@ class InputKeys:
     shape: list[int] = setting(
         [], "of an image in a row, such as [3,40,40]; empty: as in training, or square"
     )
+    only: str | None = setting(
+        None, "table whose ids name the pictures of a folder that count; null: all of them"
+    )
     images_key: str = setting("auto", "array of the images in an archive of arrays")
     labels_key: str = setting("auto", "array of the labels in an archive of arrays")
     on_damaged: str = setting(

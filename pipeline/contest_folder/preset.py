@@ -100,6 +100,8 @@ def write_preset(
     settings: dict[str, Any] = {"images": str(roles.training)}
     if roles.labels is not None:
         settings["labels"] = str(roles.labels)
+    if roles.listed is not None:
+        settings["only"] = str(roles.listed.training)
     if roles.parts is not None:
         settings["images_key"] = roles.parts.training
     content = {

@@ -3,13 +3,14 @@ submission: by their names and by what they hold; refused where that is not cert
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cnn_core.errors import InputError
 from pipeline.contest_folder.array_parts import ArrayParts, array_parts
 from pipeline.contest_folder.found_files import FoundFile, found_files, look_at
+from pipeline.contest_folder.listed_pictures import ListedPictures, listed_pictures
 from pipeline.contest_folder.names import TEMPLATE, part_said
 
 _LABELS = re.compile(r"label|idx1|^y[_.]", re.IGNORECASE)
@@ -25,6 +26,7 @@ class ContestFiles:
     test: Path | None = None
     template: Path | None = None
     parts: ArrayParts | None = None  # where one archive holds training and test arrays
+    listed: ListedPictures | None = None  # where one folder holds training and test pictures
     unused: tuple[Path, ...] = field(default=())
     faults: tuple[str, ...] = field(default=())  # why files without a role cannot be read
 
@@ -36,8 +38,9 @@ class ContestFiles:
             where = "none" if path is None else _relative(path, folder)
             if path is not None or key != "labels":
                 yield f"{word}: {where}"
-        if self.parts is not None:
-            yield self.parts.line()
+        for one in (self.parts, self.listed):
+            if one is not None:
+                yield one.line()
         if self.unused:
             shown = ", ".join(_relative(path, folder) for path in self.unused[:5])
             more = ", ..." if len(self.unused) > 5 else ""
@@ -46,12 +49,18 @@ class ContestFiles:
             yield f"cannot be read: {fault}"
 
 
-def roles_of(folder: Path, given: ContestFiles, without: Sequence[str] = ()) -> ContestFiles:
+def roles_of(
+    folder: Path,
+    given: ContestFiles,
+    without: Sequence[str] = (),
+    ids: tuple[str, str] = ("auto", "auto"),
+) -> ContestFiles:
     """Return the roles of a folder's files, with what is `given` as given, and none of those that
-    the user goes `without`. Raises InputError, with the choices and the key that decides, where two
-    files could have one role, and with the reason where a file that is needed cannot be read.
+    the user goes `without`; `ids` are the id columns of training and test. Raises InputError, with
+    the choices and the key that decides, where two files could have one role, and with the reason
+    where a file that is needed cannot be read.
     """
-    sets = [path for path in (given.training, given.test) if path is not None]
+    sets = [path for path in (given.training, given.test) if path and look_at(path).images]
     entries = [entry for entry in found_files(folder) if not _overlaps(entry, sets)]
     found: dict[str, Path | None] = {key: getattr(given, key) for key in KEYS}
     taken = {path for path in found.values() if path is not None}
@@ -70,18 +79,58 @@ def roles_of(folder: Path, given: ContestFiles, without: Sequence[str] = ()) -> 
     taken = {path for path in found.values() if path is not None}
     if found["labels"] is None and "labels" not in without:
         found["labels"] = _labels_of([one for one in left if one.path not in taken], folder)
-    parts = None
+    parts, listed = None, _listed(found, left, folder, without, ids)
     if found["test"] in (None, training) and "test" not in without:
         parts = array_parts(look_at(training))
-        found["test"] = training if parts else found["test"]
-    roles = replace(ContestFiles(**found), parts=parts)  # type: ignore[arg-type]
+    if (parts or listed) and "test" not in without:
+        found["test"] = training
+    roles = replace(ContestFiles(**found), parts=parts, listed=listed)  # type: ignore[arg-type]
     _check_needed(roles, entries, folder, without)
-    left_over = [entry for entry in entries if entry.path not in found.values()]
+    used = {*found.values(), listed and listed.test}
+    left_over = [entry for entry in entries if entry.path not in used]
     return replace(
         roles,
         unused=tuple(entry.path for entry in left_over if not entry.fault),
         faults=tuple(entry.fault for entry in left_over if entry.fault),
     )
+
+
+def _listed(
+    found: Mapping[str, Path | None],
+    left: Sequence[FoundFile],
+    folder: Path,
+    without: Sequence[str],
+    ids: tuple[str, str],
+) -> ListedPictures | None:
+    """Return how tables divide the pictures of one folder into training and test, None where the
+    test's are elsewhere. Raises InputError where a table named test does not name pictures.
+    """
+    training, labels, test = found["training"], found["labels"], found["test"]
+    if training is None or not training.is_dir() or labels is None:
+        return None
+    tables = [test] if test not in (None, training) else _tables_of_test(left, folder)
+    table = _one("test", tables, folder) or found["template"]
+    if table is None or look_at(table).images:
+        return None
+    try:
+        return listed_pictures(training, labels, table, ids)
+    except InputError as error:
+        if not tables or "test" in without:
+            return None
+        raise InputError(
+            f"{error}; test=PATH says where the test data are, test=none that there are none"
+        ) from None
+
+
+def _tables_of_test(left: Sequence[FoundFile], folder: Path) -> list[Path]:
+    return [
+        entry.path
+        for entry in left
+        if not entry.images
+        and _named(entry.path, folder) == "test"
+        and not _is_template(entry.path)
+        and not _LABELS.search(entry.path.name)
+    ]
 
 
 def _overlaps(entry: FoundFile, sets: Sequence[Path]) -> bool:

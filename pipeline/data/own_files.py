@@ -22,11 +22,15 @@ from pipeline.inputs.labels.labels import class_names, class_numbers
 
 
 def own_files(settings: FileSettings, test: bool) -> Sequence[Path]:
-    """Return the file or folder of images and, where it is given, that of their labels."""
+    """Return the file or folder of images and, where they are given, that of their labels and the
+    table of those that count.
+    """
     images, labels = settings.test_places if test else settings.places
     paths = [resolve(required(settings, images), settings.root, settings.name)]
     if getattr(settings, labels):
         paths.append(resolve(getattr(settings, labels), settings.root, settings.name))
+    if settings.only and not test:
+        paths.append(resolve(settings.only, settings.root, settings.name))
     return paths
 
 
@@ -74,10 +78,12 @@ def _opened(
 ) -> InputSource:
     """Open a part's files, which must hold labels."""
     images_key, labels_key = settings.array_names[2 if test else 0 :][:2]
+    labelled = bool(getattr(settings, (settings.test_places if test else settings.places)[1]))
     hints = Hints(
         label=settings.label,
         id=settings.id,
-        labels=files[1] if len(files) > 1 else None,
+        labels=files[1] if labelled else None,
+        only=files[-1] if settings.only and not test else None,
         images_key=images_key,
         labels_key=labels_key,
         shape=tuple(settings.shape),
@@ -98,7 +104,7 @@ def _with_keys(message: str, settings: FileSettings) -> str:
     end = "" if isinstance(settings, NpzSettings) else "_key"
     for key in ("images", "labels"):
         message = message.replace(f"{key}_key", f"data.{key}{end}")
-    return re.sub(r"`(shape|label|id|labels)`", r"data.\1", message)
+    return re.sub(r"`(shape|label|id|labels|only)`", r"data.\1", message)
 
 
 def _names(labels: Sequence[str], settings: FileSettings, where: str) -> tuple[str, ...]:
@@ -143,7 +149,7 @@ def _on_disk(
 
 
 _OPTIONS = (
-    *("label", "id", "shape", "classes", "colour", "size", "normalize", "polarity"),
+    *("label", "id", "only", "shape", "classes", "colour", "size", "normalize", "polarity"),
     *("images_key", "labels_key", "on_damaged", "duplicates"),
 )
 

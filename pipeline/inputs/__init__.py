@@ -26,15 +26,9 @@ def open_input(path: str | Path, hints: Hints | None = None) -> InputSource:
 
 
 def _open(path: Path, hints: Hints) -> InputSource:
-    from pipeline.inputs.contents import check_folder, recognise
-
     if (path / path.name).is_file():  # a folder of one file's name, as some archives unpack
         path = path / path.name
-    if path.is_dir():
-        check_folder(path)
-    elif path.exists() and not path.is_file():
-        raise InputError(f"input must be a file or folder, got a pipe or a device, {path}")
-    kind = "picture" if path.is_dir() else recognise(path)
+    kind = _kind(path, hints)
     # Each reader loads libraries of its own: the others are not waited for.
     if kind == "picture":
         from pipeline.inputs.pictures.picture_folder import PictureSource
@@ -55,3 +49,18 @@ def _open(path: Path, hints: Hints) -> InputSource:
     from pipeline.inputs.arrays.arrays import ArraySource
 
     return ArraySource(path, hints)
+
+
+def _kind(path: Path, hints: Hints) -> str:
+    from pipeline.inputs.contents import check_folder, recognise
+
+    if path.is_dir():
+        check_folder(path)
+        return "picture"
+    if path.exists() and not path.is_file():
+        raise InputError(f"input must be a file or folder, got a pipe or a device, {path}")
+    if hints.only is not None:
+        raise InputError(
+            f"`only` must go with a folder of pictures, got {hints.only} for the file {path}"
+        )
+    return recognise(path)

@@ -33,6 +33,7 @@ class Hints:
     label: str = "auto"  # auto | none | first | last | a column's name
     id: str = "auto"  # auto | none | a column's name
     labels: Path | None = None  # a file of labels, or of ids and labels, beside the pictures
+    only: Path | None = None  # a table whose ids say which pictures of a folder count
     images_key: str = "auto"  # the array of images in an archive of arrays
     labels_key: str = "auto"
     shape: tuple[int, ...] = ()  # of a row's image: (C, H, W), (H, W), or empty: square

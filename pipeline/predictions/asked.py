@@ -46,6 +46,7 @@ def open_asked(
         label=keys.label,
         id=keys.id,
         labels=Path(labels).expanduser() if labels else None,
+        only=Path(keys.only).expanduser() if keys.only else None,
         images_key=keys.images_key,
         labels_key=keys.labels_key,
         shape=tuple(keys.shape) or bundle.form.source or bundle.form.shape,

@@ -102,7 +102,7 @@ def read_labels(path: Path, label: str = "auto", id_column: str = "auto") -> Lab
             return _of_array(read_npy(path), path)
         if start.startswith(b"PK"):
             return _of_array(_alone(path), path)
-        return LabelFile(*label_table(_text(path), str(path), label, id_column))
+        return LabelFile(*label_table(text_of(path), str(path), label, id_column))
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(f"compressed data must be whole, got {error} in {path}") from None
     except OSError as error:
@@ -150,8 +150,10 @@ def _check_size(size: int, path: Path) -> None:
         raise InputError(f"labels may have at most {MAX_BYTES:,} bytes, got {size:,} in {path}")
 
 
-def _text(path: Path) -> str:
-    """Return the text of a file, unpacked; refuse what is not text or grows too much."""
+def text_of(path: Path) -> str:
+    """Return the text of a file of labels, unpacked. Raises InputError for what is not text, or
+    grows too much.
+    """
     with path.open("rb") as file:
         compressed = file.read(2) == b"\x1f\x8b"
     limit = min(MAX_BYTES, max(1 << 24, MAX_RATIO * path.stat().st_size))

@@ -36,7 +36,7 @@ def label_table(text: str, where: str, label: str = "auto", id_column: str = "au
     `label` and `id_column` are "auto", "first", "last" or a column's name; `id_column` may be
     "none". Raises InputError, with the choices, where the table can be read in two ways.
     """
-    rows = _rows(text, where)
+    rows = table_rows(text, where)
     names = _header(rows, (label, id_column))
     if names is not None:
         rows = rows[1:]
@@ -65,8 +65,8 @@ def label_table(text: str, where: str, label: str = "auto", id_column: str = "au
     return Found(columns[id_at], labels, words, _place(titles, id_at) if unnamed else "")
 
 
-def _rows(text: str, where: str) -> list[list[str]]:
-    """Return the cells, every row as wide as the first."""
+def table_rows(text: str, where: str) -> list[list[str]]:
+    """Return the cells, every row as wide as the first. Raises InputError for another table."""
     told, text = told_separator(text)
     text = text.removeprefix("# ")  # before the names, as numpy.savetxt writes them
     lines = text.splitlines()

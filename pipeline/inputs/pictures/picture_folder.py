@@ -11,6 +11,7 @@ from cnn_core.errors import InputError
 from pipeline.inputs.input_source import Block, Hints, some
 from pipeline.inputs.labels.label_files import read_labels
 from pipeline.inputs.pictures.folder_listing import FolderListing, in_order, list_folder
+from pipeline.inputs.pictures.picture_choice import chosen
 from pipeline.inputs.pictures.picture_labels import by_table
 from pipeline.inputs.pictures.pictures import read_picture, stacked
 
@@ -69,23 +70,28 @@ class PictureSource:
     def _listed(self, hints: Hints) -> tuple[tuple[str, ...], tuple[str, ...] | None, str]:
         """Return ids, labels and what was understood of a folder."""
         found = list_folder(self.folder, hints.labels)
-        names = found.pictures
-        if found.unreadable and not self._skip:
+        names: Sequence[str] = found.pictures
+        if found.unreadable:
+            names = in_order([*names, *found.unreadable])
+        those = ""
+        if hints.only is not None:
+            names, those = chosen(names, hints.only, hints.id, str(self.folder.absolute()))
+        counting = {*names}
+        damaged = [name for name in found.unreadable if name in counting]
+        if damaged and not self._skip:
             raise InputError(
                 f"every file in a folder of pictures must be one that Pillow reads, got "
-                f"{len(found.unreadable)} others: {some(found.unreadable)} in {self.folder} "
+                f"{len(damaged)} others: {some(damaged)} in {self.folder} "
                 "(on_damaged=skip goes on without them)"
             )
-        if not names:
+        if len(damaged) == len(names):
             raise InputError(
                 f"a folder of pictures must hold at least one that Pillow reads, got none in "
                 f"{self.folder}"
             )
-        if found.unreadable:
-            self.damaged = tuple(found.unreadable)
-            names = in_order([*names, *found.unreadable])
+        self.damaged = tuple(damaged)
         labels, words = self._labelled(names, found, hints)
-        parts = [f"{len(names)} pictures", words, found.ignored_words()]
+        parts = [f"{len(names)} pictures", those, words, found.ignored_words()]
         return tuple(names), labels, "; ".join(part for part in parts if part)
 
     def _labelled(

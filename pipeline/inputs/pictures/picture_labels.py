@@ -1,13 +1,15 @@
-"""Labels for the pictures of a folder: the folders' names, or a table whose ids name the files."""
+"""Which row of a table, whose ids name the files, is for each picture of a folder; its label."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from cnn_core.errors import InputError
 from pipeline.inputs.input_source import composed, some
 from pipeline.inputs.labels.label_files import LabelFile
 
 Key = Callable[[str], str]
+_WITHOUT_ROW = "pictures without a row"
 
 
 def by_table(pictures: Sequence[str], table: LabelFile, folder: str) -> tuple[tuple[str, ...], str]:
@@ -24,7 +26,36 @@ def by_table(pictures: Sequence[str], table: LabelFile, folder: str) -> tuple[tu
             f"labels of a folder of pictures must be a table with a column of ids, the files' "
             f"names, got {table.understood}"
         )
-    ids, last = table.ids, folder.rstrip("/").rpartition("/")[2]
+    found = match(pictures, table.ids, folder)
+    if found.faults:
+        raise InputError(
+            "every picture must have one row in the table of labels and every row a picture, got "
+            f"{', '.join(found.faults)} in {folder} ({table.understood}){found.advice()}"
+        )
+    labels = tuple(table.labels[found.rows[name]] for name in pictures)
+    return labels, table.understood + found.how
+
+
+@dataclass(frozen=True)
+class Match:
+    """Which row of a table is for each picture, and how the ids were compared; in words, what keeps
+    pictures and rows from being the same, each once.
+    """
+
+    rows: Mapping[str, int]
+    how: str
+    faults: tuple[str, ...]
+    way: tuple[Key, Key]  # what is compared of an id, and of a picture
+
+    def advice(self) -> str:
+        """Return what helps where nothing is wrong but pictures without a row."""
+        alone = len(self.faults) == 1 and bool(self.rows) and _WITHOUT_ROW in self.faults[0]
+        return "; `only`, a table of the pictures that count, leaves others out" if alone else ""
+
+
+def match(pictures: Sequence[str], ids: Sequence[str], folder: str, *, whole: bool = True) -> Match:
+    """Return which row is for each picture that has one; `whole`: every picture must."""
+    last = folder.rstrip("/").rpartition("/")[2]
     ways: list[tuple[Key, Key]] = [
         (row, picture)
         for row in (_plain, lambda name: _plain(name).removeprefix(f"{last}/"), _file)
@@ -36,22 +67,21 @@ def by_table(pictures: Sequence[str], table: LabelFile, folder: str) -> tuple[tu
     ]
     lax += [("in upper or lower case", (_lower(row), _lower(picture))) for row, picture in ways]
     lax.append(("as numbers", (_number, _number)))
-    faults = _faults(ids, pictures, strict)
+    faults = _faults(ids, pictures, strict, whole)
     how, way = "", strict
     if faults:
-        fitting = (each for each in lax if not _faults(ids, pictures, each[1]))
+        fitting = (each for each in lax if not _faults(ids, pictures, each[1], whole))
         how, way = next(fitting, ("", strict))
-    if faults and not how:
-        raise InputError(
-            "every picture must have one row in the table of labels and every row a picture, got "
-            f"{', '.join(faults)} in {folder} ({table.understood})"
-        )
     rows = {way[0](name): row for row, name in enumerate(ids)}
-    labels = tuple(table.labels[rows[way[1](name)]] for name in pictures)
-    return labels, table.understood + (f"; ids match {how}" if how else "")
+    found = {name: rows[key] for name in pictures if (key := way[1](name)) in rows}
+    if how:
+        return Match(found, f"; ids match {how}", (), way)
+    return Match(found, "", tuple(faults), way)
 
 
-def _faults(ids: Sequence[str], pictures: Sequence[str], way: tuple[Key, Key]) -> list[str]:
+def _faults(
+    ids: Sequence[str], pictures: Sequence[str], way: tuple[Key, Key], whole: bool
+) -> list[str]:
     """Return in words what keeps ids and pictures from being the same, each once."""
     rows, files = _groups(map(way[0], ids)), _groups(map(way[1], pictures))
     without_row = [pictures[k[0]] for name, k in files.items() if name not in rows]
@@ -61,7 +91,7 @@ def _faults(ids: Sequence[str], pictures: Sequence[str], way: tuple[Key, Key]) -
     return [
         f"{len(names)} {what} ({some(names)})"
         for names, what in (
-            (without_row, "pictures without a row"),
+            (without_row if whole else [], _WITHOUT_ROW),
             (without_picture, "rows without a picture"),
             (twice, "ids for two pictures or rows"),
         )
