@@ -19,9 +19,9 @@ from pipeline.reporting.comparison import Estimate, Verdict, estimate, paired_di
 from pipeline.reporting.prospect import used_seconds
 from pipeline.reporting.table import StudyTable, TrialRow, table_of
 from pipeline.search.fingerprint import FINGERPRINT, differences, fingerprint
+from pipeline.search.grid_sampler import Point, grid
 from pipeline.search.open_study import read_study
 from pipeline.search.run_sweep import ENDED
-from pipeline.search.samplers import Point, grid
 from pipeline.search.space import Space, searched
 from pipeline.structured_text import DamagedError, read_json
 from pipeline.trial_folder import TrialFolder

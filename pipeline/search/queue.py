@@ -39,7 +39,7 @@ REPLANNED = "replanned"  # user attribute of a trial: overrides that moved its e
 
 class TrialQueue:
     """Hands out trials and stores how they end; tickets keep the total exact with any number of
-    slots: counted + in flight < total.
+    slots: counted + in flight < total. The point of a grid's failed trial is not tried again.
     """
 
     def __init__(
@@ -51,7 +51,8 @@ class TrialQueue:
         rule: PromotionRule | None = None,
     ) -> None:
         self.study = study
-        self.total = total
+        self._wanted = total
+        self.most: int | None = None  # that can count at all: a grid has no more points
         self.rule = rule  # of promotions, where trials pause
         # in this run only: a user who restarts has fixed the cause of earlier ones
         self.failed = 0
@@ -83,6 +84,11 @@ class TrialQueue:
         return len(self.study.directions) == 1
 
     @property
+    def total(self) -> int | None:
+        """Trials that are to count; None when time is the only limit."""
+        return min((n for n in (self._wanted, self.most) if n is not None), default=None)
+
+    @property
     def counted(self) -> int:
         """Trials that count: complete or pruned."""
         return self._counted
@@ -90,7 +96,7 @@ class TrialQueue:
     @property
     def left(self) -> int | None:
         """Trials still needed; None when time is the only limit."""
-        return None if self.total is None else max(0, self.total - self._counted)
+        return None if (total := self.total) is None else max(0, total - self._counted)
 
     @property
     def finished(self) -> bool:
@@ -130,9 +136,10 @@ class TrialQueue:
 
     def _turn(self) -> Promotion | Turn:
         """Return what a free slot does."""
-        more = self.total is None or self._counted + self._in_flight < self.total
+        total = self.total
+        more = total is None or self._counted + self._in_flight < total
         if self.rule is None:
-            done = self.total is not None and self._counted >= self.total
+            done = total is not None and self._counted >= total
             return Turn.START if more else Turn.NOTHING if done else Turn.WAIT
         trials = self.study.get_trials(deepcopy=False)
         trials = [trial for trial in trials if not self.is_foreign(trial)]
@@ -236,7 +243,7 @@ class TrialQueue:
             if self.finished or (at_rest and not all(t.state.is_finished() for t in trials)):
                 return
             if reason := self.may_end(list(filter(self.counts_for_the_budget, trials))):
-                self.enough, self.total = reason, self._counted + self._in_flight
+                self.enough, self._wanted = reason, self._counted + self._in_flight
                 self._changed.notify_all()
 
     def is_best(self, number: int, ended: TrialEnded) -> bool:
@@ -275,6 +282,8 @@ class TrialQueue:
 
     def _fail(self, reason: str) -> None:
         self.failed += 1
+        if self.most is not None:
+            self.most -= 1
         self.first_failure = self.first_failure or reason
         if self.failed >= self._max_failed:
             text = (

@@ -45,7 +45,6 @@ from pipeline.search.open_study import MACHINE
 from pipeline.search.problem import Problem
 from pipeline.search.promotion_rounds import PromotionRounds
 from pipeline.search.runner import Runner, Usage
-from pipeline.search.samplers import grid
 from pipeline.search.search_jobs import SearchJobs
 from pipeline.search.search_time import SearchTime, timed
 from pipeline.search.session import Session, make_problem, open_session
@@ -283,9 +282,8 @@ def _more(session: Session) -> list[str]:
         minutes = math.ceil(2 * max(config.budget.minutes or 1, used_s / 60))
         return [override("budget.minutes", minutes)]
     trials = 2 * max(queue.total, queue.counted)
-    if config.sampler.name == "grid":
-        size = len(grid(session.problem.space))
-        if queue.counted >= size:
+    if queue.most is not None:
+        trials = min(trials, queue.most)
+        if queue.counted >= trials:
             return []
-        trials = min(trials, size)
     return [override("budget.trials", trials)]

@@ -7,8 +7,7 @@ samplers learn is read from the study.
 """
 
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,111 +23,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from cnn_core.errors import InputError
-from pipeline.configuration.overrides import Value
-from pipeline.search.parameter import Parameter
+from pipeline.search.grid_sampler import Grid, PointSampler
 from pipeline.search.space import Space
-from pipeline.search.storage import all_trials, note, notes_of
-
-POINTS = 4  # on the grid, of a parameter without steps or choices
-MOST_STEPS = 12  # an integer range with more values is thinned to POINTS
-MOST_POINTS = 100_000
-POINT_KEY = "grid_point"
-
-Point = dict[str, Value]
-
-
-class PointSampler(BaseSampler):
-    """Gives each trial the first point that no earlier trial has; stateless: the study holds which
-    points are taken.
-    """
-
-    def __init__(self, points: Sequence[Point]) -> None:
-        self._points = points
-
-    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        if POINT_KEY in trial.system_attrs or "fixed_params" in trial.system_attrs:
-            return
-        trials = all_trials(study)
-        taken = {t.system_attrs[POINT_KEY] for t in trials if POINT_KEY in t.system_attrs}
-        free = next(
-            (index for index in range(len(self._points)) if index not in taken),
-            len(self._points) - 1,
-        )
-        note(study, trial, POINT_KEY, free)
-
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        return {}
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return {}
-
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        # An enqueued trial takes the parameters it leaves open from the first point.
-        point = self._points[notes_of(study, trial).get(POINT_KEY, 0)]
-        return point.get(
-            param_name, param_distribution.to_external_repr(_first(param_distribution))
-        )
-
-
-def grid(space: Space) -> list[Point]:
-    """Return every distinct configuration of the space's grid, in a fixed shuffled order. Raises
-    InputError beyond MOST_POINTS.
-    """
-    points = list(islice(_points(space.parameters, {}), MOST_POINTS + 1))
-    if len(points) > MOST_POINTS:
-        raise InputError(
-            f"sampler: a grid may have at most {MOST_POINTS} points, got more; give fewer values "
-            "or use sampler=random"
-        )
-    order = np.random.default_rng(0).permutation(len(points))
-    return [points[index] for index in order]
-
-
-def _points(parameters: Sequence[Parameter], values: Mapping[str, Value]) -> Iterator[Point]:
-    if not parameters:
-        yield dict(values)
-        return
-    first, rest = parameters[0], parameters[1:]
-    if not all(name in values and values[name] in allowed for name, allowed in first.when.items()):
-        yield from _points(rest, values)
-        return
-    for value in grid_values(first):
-        yield from _points(rest, {**values, first.name: value})
-
-
-def grid_values(parameter: Parameter) -> list[Value]:
-    """Return the values of one parameter that a grid tries: all choices or steps, else POINTS of
-    its range, ends included.
-    """
-    if parameter.kind in ("choice", "group"):
-        return list(parameter.choices)
-    low, high = parameter.low, parameter.high
-    whole = parameter.kind == "int"
-    step = parameter.step or (
-        1 if whole and not parameter.log and high - low < MOST_STEPS else None
-    )
-    if step is not None:
-        values = [low + index * step for index in range(round((high - low) / step) + 1)]
-        return [int(value) if whole else round(float(value), 12) for value in values]
-    points = np.geomspace(low, high, POINTS) if parameter.log else np.linspace(low, high, POINTS)
-    if whole:
-        return [*sorted({round(float(point)) for point in points})]
-    return [min(max(float(point), low), high) for point in points]
-
-
-def _first(distribution: BaseDistribution) -> float:
-    return float(getattr(distribution, "low", 0.0))
-
 
 NEEDS = {
     "cmaes": ("cmaes", 'pip install "numpy-cnn-sweep[cmaes]"'),
@@ -220,7 +116,7 @@ def _random(_: Any, __: Space) -> Callable[[int], BaseSampler]:
 
 
 def _grid(_: Any, space: Space) -> Callable[[int], BaseSampler]:
-    points = grid(space)
+    points = Grid(space)
     return lambda _: PointSampler(points)
 
 

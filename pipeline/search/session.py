@@ -18,6 +18,7 @@ from pipeline.search.auto_sampler import CHOICE, AutoSampler, choose_samplers, c
 from pipeline.search.fingerprint import code_version, fingerprint
 from pipeline.search.fork import nothing_of_its_own, take_over
 from pipeline.search.gain import GainRule
+from pipeline.search.grid_sampler import Grid
 from pipeline.search.open_round import keep_deciding
 from pipeline.search.open_study import open_storage, open_study, quiet_optuna, repair
 from pipeline.search.prior import PRIOR, Prior, read_prior
@@ -27,7 +28,7 @@ from pipeline.search.promotion import rule_of
 from pipeline.search.pruners import make_pruner
 from pipeline.search.queue import TrialQueue
 from pipeline.search.same_trials import check_effects
-from pipeline.search.samplers import grid, make_sampler
+from pipeline.search.samplers import make_sampler
 from pipeline.search.space import Space, searched
 from pipeline.search.storage_errors import storage_errors
 from pipeline.search.study_clock import StudyClock
@@ -117,11 +118,9 @@ def open_session(problem: Problem, slots: int, clock: StudyClock) -> Session:
         study.enqueue_trial(params, skip_if_exists=True)
     for line in [*notes, *more]:
         print(line)
-    stop, total = Stop(), config.budget.trials
-    rule = rule_of(config.pruner, config.train.epochs)
-    if config.sampler.name == "grid":
-        total = min(total or len(grid(space)), len(grid(space)))
-    queue = TrialQueue(study, total, stop, config.budget.max_failed, rule)
+    stop, rule = Stop(), rule_of(config.pruner, config.train.epochs)
+    queue = TrialQueue(study, config.budget.trials, stop, config.budget.max_failed, rule)
+    queue.most = _most(queue, problem, enqueued)
     if config.budget.gain is not None:  # or every trial would look at all before it for nothing
         queue.may_end = GainRule.of(problem).reason
     queue.end_early(at_rest=True)
@@ -168,3 +167,13 @@ def _prior(study: optuna.Study, enqueued: Sequence[dict[str, Value]]) -> Prior |
         return None
     prior = Prior.of(study.user_attrs[PRIOR])
     return replace(prior, first=[pair for pair in prior.first if pair[0] not in enqueued])
+
+
+def _most(queue: TrialQueue, problem: Problem, enqueued: Sequence[dict[str, Value]]) -> int | None:
+    """Return how many trials of the study can count: on a grid those until no point is free."""
+    config = problem.config
+    if config.sampler.name != "grid":
+        return None
+    first = enqueued if config.study.deterministic else []  # else they are in the study
+    trials = queue.study.get_trials(deepcopy=False)
+    return queue.counted + Grid(problem.space).to_come(trials, first)

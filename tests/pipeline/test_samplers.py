@@ -11,9 +11,11 @@ from typing import Any
 import optuna
 import pytest
 from optuna.samplers import BaseSampler
+from optuna.trial import TrialState, create_trial
 
 from cnn_core.errors import InputError
-from pipeline.search.samplers import NEEDS, grid, make_sampler
+from pipeline.search.grid_sampler import Grid, grid, grid_values
+from pipeline.search.samplers import NEEDS, make_sampler
 from pipeline.search.space import Space
 
 SPACE = Space.parse(
@@ -96,6 +98,83 @@ def test_a_grid_sampler_tries_each_point_once() -> None:
     assert sorted(tuple(sorted(p.items())) for p in params) == sorted(
         tuple(sorted(p.items())) for p in points
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "values"),
+    [
+        ({"float": [0.1, 0.1]}, [0.1]),
+        ({"float": [0.001, 1.0], "log": True}, [0.001, 0.01, 0.1, 1.0]),
+    ],
+)
+def test_the_values_of_a_range_are_distinct(line: dict[str, Any], values: list[float]) -> None:
+    assert grid_values(Space.parse({"a": line}).parameters[0]) == pytest.approx(values)
+
+
+def finish(study: optuna.Study, sampler: BaseSampler) -> list[dict[str, Any]]:
+    """Try what is to come of a study on the grid of SPACE; return the parameters of all trials."""
+    study.sampler = sampler
+    for _ in range(Grid(SPACE).to_come(study.trials, [])):
+        trial = study.ask()
+        SPACE.suggest(trial)
+        if trial.number % 3:
+            study.tell(trial, score(trial.params))
+        else:
+            study.tell(trial, state=TrialState.FAIL)
+    assert Grid(SPACE).to_come(study.trials, []) == 0
+    return [trial.params for trial in study.trials]
+
+
+def points_of(params: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    return sorted(tuple(sorted(point.items())) for point in params)
+
+
+def test_a_point_is_taken_by_any_trial_that_has_its_values() -> None:
+    """Enqueued as a whole or in part, drawn by another sampler, or failed."""
+    study = optuna.create_study(direction="maximize")
+    distributions = SPACE.distributions()
+    known = {"a": 2, "b": 0.5, "kind": "y"}
+    of = {name: distributions[name] for name in known}
+    study.add_trial(create_trial(state=TrialState.FAIL, params=known, distributions=of))
+    points = Grid(SPACE).points
+    between = next(point for point in points if 0.2 < point.get("only_x", 0) < 0.5)
+    typed = {**between, "only_x": round(float(between["only_x"]), 12)}
+    for first in (typed, {"a": 4, "kind": "y"}, {"a": 4, "b": 0.5, "kind": "y"}, {"kind": "y"}):
+        study.enqueue_trial(first)
+    tried = finish(study, make_sampler(SETTINGS["grid"], 0, SPACE))
+    tried[1] = between if tried[1] == typed else tried[1]
+    assert points_of(tried) == points_of(points)
+
+
+def test_what_lies_beside_a_grid_takes_no_point_of_it() -> None:
+    study = optuna.create_study(direction="maximize")
+    beside = [{"a": 3, "b": 0.5, "kind": "y"}, {"a": 8, "only_x": 0.2, "kind": "x"}]
+    for first in beside:
+        study.enqueue_trial(first)
+    tried = finish(study, make_sampler(SETTINGS["grid"], 0, SPACE))
+    assert tried[0] == beside[0] and tried[1].items() >= beside[1].items()
+    assert points_of(tried[2:]) == points_of(Grid(SPACE).points)
+
+
+def test_an_interrupted_trial_of_another_sampler_takes_its_own_point_alone() -> None:
+    study = optuna.create_study(
+        direction="maximize", sampler=make_sampler(SETTINGS["random"], 0, SPACE)
+    )
+    params = {"a": 2, "b": 0.5, "kind": "y"}
+    of = {name: SPACE.distributions()[name] for name in params}
+    study.add_trial(create_trial(state=TrialState.WAITING, params=params, distributions=of))
+    tried = finish(study, make_sampler(SETTINGS["grid"], 0, SPACE))
+    assert points_of(tried) == points_of(Grid(SPACE).points)
+
+
+def test_of_what_a_round_asks_for_first_only_the_rest_is_to_come() -> None:
+    study, first = optuna.create_study(), [{"a": 3}, {"a": 4, "b": 0.5, "kind": "y"}]
+    size, points = len(Grid(SPACE).points), Grid(SPACE)
+    assert points.to_come(study.trials, first) == size + 1, "one lies beside the grid"
+    params = {"a": 3, "b": 0.0, "kind": "y"}
+    of = {name: SPACE.distributions()[name] for name in params}
+    study.add_trial(create_trial(value=0.0, params=params, distributions=of))
+    assert points.to_come(study.trials, first) == size
 
 
 def test_a_grid_too_large_is_refused() -> None:

@@ -14,8 +14,8 @@ from cnn_core.data.splits import split
 from cnn_core.spec import DataSpec, Spec
 from pipeline.claims_page.claims_file import read_claims
 from pipeline.configuration import compose, conf_dir, spec_of
+from pipeline.search.grid_sampler import grid
 from pipeline.search.problem import Problem, of_the_net
-from pipeline.search.samplers import grid
 from pipeline.search.space import searched
 
 MNIST = DataSpec(folder="none", digest="none", image_shape=(1, 28, 28), classes=10)
