@@ -34,6 +34,7 @@ from pipeline.redact import redact
 from pipeline.slots.process import clear_pins
 from pipeline.structured_text import append_rows
 
+MOST_SCORED_BYTES = 2 << 30  # of an input's pictures and the members' answers, which are kept
 OPENINGS = ("time", "study", "model", "data", "data_digest", "command")
 
 
@@ -116,14 +117,18 @@ def _bundle_folder(config: Config, given: str | None) -> Iterator[Path]:
 def score(labelled: LabelledSet, bundle: Bundle, folder: Path, jobs: int) -> Scored:
     """Predict a labelled set in `jobs` processes."""
     images = labelled.images
+    size = min(BLOCK, bundle.block)
     batches = (
-        Batch(images=images[k : k + BLOCK], ids=("",) * len(images[k : k + BLOCK]))
-        for k in range(0, len(images), BLOCK)
+        Batch(images=images[k : k + size], ids=("",) * len(images[k : k + size]))
+        for k in range(0, len(images), size)
     )
-    members = np.concatenate(
-        [found for _, found in predict_blocks(folder, bundle, batches, jobs)], axis=1
-    )
-    joined = bundle.combine(members)
+    members = np.empty((len(bundle.nets), len(images), bundle.classes), np.float32)
+    joined = np.empty(members.shape[1:], np.float32)
+    at = 0
+    for block, found in predict_blocks(folder, bundle, batches, jobs):
+        until = at + len(block.ids)
+        members[:, at:until], joined[at:until] = found, bundle.combine(found)
+        at = until
     return Scored(
         *(labelled.name, images, labelled.labels, members, joined), class_names=bundle.class_names
     )
@@ -136,8 +141,10 @@ def _file_set(bundle: Bundle, keys: EvaluateKeys) -> list[LabelledSet]:
     reading = open_asked(keys, bundle, labels=keys.labels, need_labels=True)
     for line in reading.lines:
         print(line)
-    images, labels = [], []
+    images: list[Images] = []
+    labels: list[str] = []
     damaged: list[str] = []
+    taken = 0
     for batch in reading.batches():
         if batch.labels is None:
             raise InputError(
@@ -145,6 +152,13 @@ def _file_set(bundle: Bundle, keys: EvaluateKeys) -> list[LabelledSet]:
                 f"none in {keys.input}"
             )
         seen = np.ones(len(batch.ids), bool) if batch.damaged is None else ~batch.damaged
+        taken += batch.images.nbytes + len(batch.ids) * bundle.answer_bytes
+        if taken > MOST_SCORED_BYTES:
+            raise InputError(
+                "labelled pictures, as the nets see them, and the members' answers may take "
+                f"{MOST_SCORED_BYTES:,} bytes, got more after {len(labels)} pictures of "
+                f"{keys.input}"
+            )
         images.append(batch.images[seen])
         labels += [batch.labels[n] for n in np.flatnonzero(seen)]
         damaged += [batch.ids[n] for n in np.flatnonzero(~seen)]

@@ -3,7 +3,7 @@ polarity, size. NumPy alone: a bundle's predict.py holds this file.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -84,8 +84,11 @@ class ImageForm:
         plain = self.normalize == "none" and not self.invert
         if isinstance(pictures, np.ndarray) and pictures.shape[1:] == self.shape and plain:
             return as_bytes(pictures, self.full_scale, where)
-        found = [self.apply(picture, where) for picture in pictures]
-        return np.stack(found) if found else np.empty((0, *self.shape), np.uint8)
+        given = pictures if isinstance(pictures, Sequence | np.ndarray) else list(pictures)
+        found = np.empty((len(given), *self.shape), np.uint8)
+        for place, picture in zip(found, given, strict=True):
+            place[...] = self.apply(picture, where)
+        return found
 
     def matched(self, images: Bytes) -> "ImageForm":
         """Return the form that turns light and dark round where images in this form, (N, C, H, W),

@@ -20,7 +20,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from cnn_core.data.checks import check_plausible_size, open_regular
+from cnn_core.data.checks import MAX_BYTES, check_plausible_size, open_regular
 from cnn_core.data.npy import NpyHeader, read_npy_header
 from cnn_core.errors import InputError
 
@@ -52,9 +52,14 @@ def read_npz(path: Path) -> dict[str, AnyArray]:
         return _arrays(archive, str(path))
 
 
-def arrays_of(content: bytes, where: str) -> dict[str, AnyArray]:
-    """Return the arrays of an archive that is in memory; refuses as `read_npz` does."""
+def arrays_of(content: bytes, where: str, most: int = MAX_BYTES) -> dict[str, AnyArray]:
+    """Return the arrays of an archive that is in memory; refuses as `read_npz` does, and members
+    that state more than `most` bytes together, before any of them is unpacked.
+    """
     with _refused(where), _opened(io.BytesIO(content), where) as archive:
+        stated = sum(member.file_size for member in archive.infolist())
+        if stated > most:
+            raise InputError(f"{where}: its members may hold {most:,} bytes, they state {stated:,}")
         return _arrays(archive, where)
 
 

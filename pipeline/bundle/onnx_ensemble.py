@@ -18,7 +18,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from cnn_core.axes import Images
 from cnn_core.layers import OPERATIONS
-from pipeline.bundle.predictor import IDENTITY, Bundle, Net, view_sampler
+from pipeline.bundle.predictor import Bundle, Net
+from pipeline.bundle.views import IDENTITY, view_sampler
 from pipeline.records.manifest import Combine
 from pipeline.records.typed_json import plain
 

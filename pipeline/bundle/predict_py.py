@@ -51,6 +51,7 @@ _BEFORE = (
 )
 _BEHIND = (
     "pipeline/bundle/bundle_checks",
+    "pipeline/bundle/views",
     "pipeline/bundle/predictor",
     "pipeline/bundle/standalone",
 )

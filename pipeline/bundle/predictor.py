@@ -5,7 +5,7 @@ What each operation of a net computes stands in its layer's file (`infer`); pred
 functions as text.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,51 +19,11 @@ from cnn_core.errors import InputError
 from cnn_core.layers import OPERATIONS
 from cnn_core.layers.layer import Operation
 from pipeline.bundle.bundle_checks import check_net, content_of, weights_of
+from pipeline.bundle.views import IDENTITY, resample_view, view_sampler
 from pipeline.records.manifest import BundleError, Manifest
 from pipeline.records.manifest_reading import MOST_MANIFEST_BYTES, read_manifest
 
 Array = NDArray[np.float32]
-# yy, yx, ty, xy, xx, tx of a view: where an output pixel is read, from the centre, in pixels.
-IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-
-
-def view_sampler(
-    view: Sequence[float], size: Sequence[int]
-) -> tuple[NDArray[np.intp], Array] | None:
-    """Return (index, weight), each (4, H * W): the source pixels of a test-time view and their
-    bilinear weights; None for the identity.
-
-    Index H * W stands for the black outside.
-    """
-    if tuple(view) == IDENTITY:
-        return None
-    height, width = size
-    y, x = np.mgrid[:height, :width].reshape(2, -1) - np.array(
-        [[(height - 1) / 2], [(width - 1) / 2]]
-    )
-    source_y = view[0] * y + view[1] * x + view[2] + (height - 1) / 2
-    source_x = view[3] * y + view[4] * x + view[5] + (width - 1) / 2
-    top, left = np.floor(source_y), np.floor(source_x)
-    index, weight = np.empty((4, y.size), np.intp), np.empty((4, y.size), np.float32)
-    for k, (dy, dx) in enumerate(((0, 0), (0, 1), (1, 0), (1, 1))):
-        row, column = top + dy, left + dx
-        inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-        index[k] = np.where(inside, row * width + column, height * width)
-        weight[k] = (1 - np.abs(source_y - row)) * (1 - np.abs(source_x - column))
-    return index, weight
-
-
-def resample_view(x: Array, sampler: tuple[NDArray[np.intp], Array] | None) -> Array:
-    """Return (C, H, W, N) read through a view's sampler."""
-    if sampler is None:
-        return x
-    index, weight = sampler
-    flat = x.reshape(x.shape[0], -1, x.shape[3])
-    padded = np.concatenate([flat, np.zeros((x.shape[0], 1, x.shape[3]), np.float32)], axis=1)
-    result = np.zeros_like(flat)
-    for k in range(4):
-        result += padded[:, index[k]] * weight[k][:, None]
-    return result.reshape(x.shape)
 
 
 class Net:
@@ -105,8 +65,21 @@ def softmax(logits: Array) -> Array:
     return powers
 
 
+def mean_of(arrays: Iterable[Array]) -> Array:
+    """Return the mean of one array or more, added up one by one: they are never held together."""
+    total: Array | None = None
+    count = 0
+    for count, array in enumerate(arrays, 1):  # noqa: B007
+        total = array if total is None else total + array
+    assert total is not None
+    mean: Array = total / np.float32(count)
+    return mean
+
+
 BATCH = 25  # their arrays stay in a second-level cache
 MOST_BATCH_BYTES = 512 << 20  # of a batch; where one image takes much, fewer are computed at once
+MOST_BATCHES = 20  # whose answers are joined at once
+MOST_ANSWER_BYTES = 16 << 20  # of these, of all members together
 
 
 def load(folder: str | Path) -> "Bundle":
@@ -148,9 +121,14 @@ class Bundle:
         self.manifest = manifest
         self.nets = nets
         self.image_bytes = image_bytes  # that one image takes at most; 0: not known
-        self.batch = max(1, min(batch, MOST_BATCH_BYTES // max(1, image_bytes)))  # computed at once
         self.image_shape = manifest.image_shape
         self.classes = manifest.classes
+        self.answer_bytes = 4 * len(nets) * self.classes  # of all members, for one image
+        # Each answer is held by a view, by the sum of all views, and by those of the batch.
+        taken = max(1, image_bytes + 4 * self.answer_bytes)
+        self.batch = max(1, min(batch, MOST_BATCH_BYTES // taken))  # computed at once
+        fit = MOST_ANSWER_BYTES // (self.batch * self.answer_bytes)
+        self.block = self.batch * max(1, min(MOST_BATCHES, fit))  # answered at once
         self.class_names = manifest.names  # by class number
         self.form = manifest.image_form  # what was done to every picture of the training data
 
@@ -180,7 +158,9 @@ class Bundle:
             form = replace(self.form, full_scale=full_scale)
             images = form.apply_all(planes)
             turned = form.matched(images)
-            images = images if turned is form else turned.apply_all(planes)
+            if turned is not form:
+                del images  # else there would be two of them
+                images = turned.apply_all(planes)
             seen.add_backgrounds(images)
             return images
         except InputError as error:
@@ -224,7 +204,12 @@ class Bundle:
 
     def predict_proba(self, images: NDArray[np.uint8]) -> Array:
         """Return (N, classes) float32 probabilities of uint8 images as `prepared` returns them."""
-        return self.combine(self.member_proba(images))
+        images = self.checked(images)
+        result = np.empty((len(images), self.classes), np.float32)
+        for start in range(0, len(images), self.block):
+            block = images[start : start + self.block]
+            result[start : start + self.block] = self.combine(self.member_proba(block))
+        return result
 
     def member_proba(self, images: NDArray[np.uint8]) -> Array:
         """Return (members, N, classes) float32. Raises BundleError for images of another type or
@@ -238,8 +223,8 @@ class Bundle:
             for start in range(0, len(images), self.batch):
                 x = images[start : start + self.batch].transpose(1, 2, 3, 0).astype(np.float32)
                 x *= np.float32(1 / 255)
-                result[:, start : start + self.batch] = np.mean(
-                    [self._batch(resample_view(x, sampler)) for sampler in samplers], axis=0
+                result[:, start : start + self.batch] = mean_of(
+                    self._batch(resample_view(x, sampler)) for sampler in samplers
                 )
         if not np.isfinite(result).all():
             raise BundleError("a bundle's nets must give probabilities, got values beyond float32")
@@ -288,5 +273,5 @@ class Bundle:
         rows = []
         for member, nets in zip(self.manifest.members, self.nets, strict=True):
             inverse = np.float32(1 / member.temperature)
-            rows.append(np.mean([softmax(net.logits(x) * inverse) for net in nets], axis=0).T)
+            rows.append(mean_of(softmax(net.logits(x) * inverse) for net in nets).T)
         return np.stack(rows)

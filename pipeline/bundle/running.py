@@ -24,6 +24,7 @@ from pipeline.inputs.reading import MOST_PICTURES, Batch
 from pipeline.records.manifest import BundleError
 
 BLOCK = MOST_PICTURES  # images per task
+MOST_HELD_BYTES = 256 << 20
 
 
 def open_bundle(folder: str | Path) -> Bundle:
@@ -64,7 +65,8 @@ def predict_blocks(
     folder: Path, bundle: Bundle, blocks: Iterable[Batch], jobs: int
 ) -> Iterator[tuple[Batch, NDArray[np.float32]]]:
     """Yield each block with its members' probabilities (members, n, classes), in order; at most 4 x
-    jobs blocks are in memory.
+    jobs blocks are in memory, and fewer, but one a job, where they and their answers take more than
+    256 MB.
 
     `bundle` is the one in `folder`; every process loads and verifies it once. Blocks are read here,
     between batches of tasks: an error raised by the reader in one of joblib's threads would be
@@ -73,12 +75,24 @@ def predict_blocks(
     remaining = iter(blocks)
     named = tuple(plugin.spec for plugin in loaded() if plugin.trains)
     with Parallel(n_jobs=jobs, batch_size=1) as parallel:
-        while held := list(islice(remaining, 4 * jobs)):
+        while held := _held(remaining, jobs, bundle.answer_bytes):
             tasks = (
                 delayed(_predict)(str(folder), bundle.manifest.digest, block.images, named)
                 for block in held
             )
             yield from zip(held, parallel(tasks), strict=True)
+
+
+def _held(remaining: Iterator[Batch], jobs: int, answer_bytes: int) -> list[Batch]:
+    """Return the next blocks, as many as may be in memory at once."""
+    held: list[Batch] = []
+    taken = 0
+    for block in islice(remaining, 4 * jobs):
+        held.append(block)
+        taken += block.images.nbytes + len(block.images) * answer_bytes
+        if len(held) >= jobs and taken >= MOST_HELD_BYTES:
+            break
+    return held
 
 
 # Images computed at once: with fewer, the overhead of calls for small tiles is too high

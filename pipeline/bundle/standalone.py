@@ -8,6 +8,7 @@ import sys
 import tempfile
 from array import array
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from cnn_core.errors import InputError
 from cnn_core.plain_text import safe_cell
 from pipeline.bundle.predictor import load
 
-MOST_INPUT_BYTES = 512 << 20  # of values
+MOST_INPUT_BYTES = 512 << 20  # of values, in the file and as the nets see them
 MOST_PICTURES = 1_000_000
 LONGEST_LINE = 4 << 20
 
@@ -43,12 +44,12 @@ def read_images(path: Path) -> NDArray[Any]:
     return _text_rows(path)
 
 
-def _check_amount(pictures: int, size: int, path: Path) -> None:
+def _check_amount(pictures: int, size: int, where: Path | str) -> None:
     if not 1 <= pictures <= MOST_PICTURES or size > MOST_INPUT_BYTES:
         raise InputError(
             f"input must hold 1 to {MOST_PICTURES:,} pictures in {MOST_INPUT_BYTES:,} bytes "
             "(python -m pipeline.predict reads more), got "
-            f"{pictures:,} in {size:,} bytes in {path}"
+            f"{pictures:,} in {size:,} bytes in {where}"
         )
 
 
@@ -110,8 +111,14 @@ def main(arguments: Sequence[str]) -> int:
         full_scale = float(arguments[2]) if len(arguments) == 3 else None
         bundle = load(Path(__file__).parent)
         names = [safe_cell(name, "a label") for name in bundle.class_names]
-        images = bundle.prepared(read_images(Path(arguments[0])), full_scale)
-        labels = bundle.predict_proba(images).argmax(axis=1)
+        pictures = read_images(Path(arguments[0]))
+        count, size = len(pictures), len(pictures) * prod(bundle.image_shape)
+        _check_amount(count, size, f"{arguments[0]}, as the nets see them")
+        images = bundle.prepared(pictures, full_scale)
+        labels: list[int] = []  # in parts, since all answers together may be many
+        for start in range(0, len(images), bundle.block):
+            part = bundle.predict_proba(images[start : start + bundle.block])
+            labels += part.argmax(axis=1).tolist()
         write_names(Path(arguments[1]), [names[label] for label in labels])
     except (ValueError, OSError, MemoryError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__

@@ -17,7 +17,7 @@ from cnn_core.errors import InputError
 from cnn_core.model import Sequential
 from cnn_core.spec import Spec
 from pipeline.bundle.predict_py import standalone_source
-from pipeline.bundle.predictor import IDENTITY
+from pipeline.bundle.views import IDENTITY
 from pipeline.bundle.writing import Assembled, npz_bytes, operations_of, used_by
 from pipeline.configuration import Config, compose, override, spec_of
 from pipeline.data import prepare

@@ -24,8 +24,9 @@ from cnn_core.data.prepared import open_prepared
 from cnn_core.data.splits import split_of
 from cnn_core.plugins import require
 from cnn_core.spec import Spec
-from pipeline.bundle.predictor import Net, resample_view, view_sampler
+from pipeline.bundle.predictor import Net
 from pipeline.bundle.running import BATCH, QuickNet
+from pipeline.bundle.views import resample_view, view_sampler
 from pipeline.bundle.writing import operations_of
 from pipeline.ensemble.plan import Member
 from pipeline.files import StudyPaths, TrialPaths, atomic_write_bytes

@@ -4,6 +4,7 @@ batches of bounded memory.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from pipeline.inputs import Block, Hints, InputSource, open_input
 
 MOST_PICTURES = 500  # of a batch
 _FIRST_PICTURES = 20  # read at once while their size is not known
-_MOST_BYTES = 1 << 24  # of a batch's pictures as the file holds them
+_MOST_BYTES = 1 << 24  # of a batch's pictures, as the file holds them and as the net sees them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +88,7 @@ def open_as_trained(
     """
     path = Path(path).expanduser()
     source = open_input(path, hints)
-    found, size = _range_of(source, form.full_scale)
+    found, size = _range_of(source, form)
     scale = found.full_scale(str(path)) if full_scale is None else full_scale
     lines = [source.understood]
     if scale != form.full_scale:
@@ -127,11 +128,11 @@ def overridden(form: ImageForm, normalize: str) -> ImageForm:
     return form
 
 
-def _range_of(source: InputSource, trained: float) -> tuple[ValueRange, int]:
+def _range_of(source: InputSource, form: ImageForm) -> tuple[ValueRange, int]:
     """Return the input's range of values, of as many pictures as it takes to be certain, and how
     many pictures a batch may hold.
     """
-    found, largest = ValueRange(trained), 1
+    found, largest = ValueRange(form.full_scale), prod(form.shape)
     for block in source.blocks(_FIRST_PICTURES):
         found.add(block.pictures)
         largest = max([largest, *_bytes_of(block.pictures)])

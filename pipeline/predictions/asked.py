@@ -1,7 +1,7 @@
 """The input that a command's keys ask for, opened as the bundle's training data were."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cnn_core.data.prepared import Prepared
@@ -56,9 +56,11 @@ def open_asked(
         need_labels=need_labels,
         on_damaged=keys.on_damaged,
     )
-    return open_as_trained(
+    reading = open_as_trained(
         keys.input, bundle.form, hints, keys.normalize, keys.full_scale, keys.polarity
     )
+    most = bundle.block if isinstance(bundle, Bundle) else reading.size
+    return replace(reading, size=min(reading.size, most))
 
 
 def few_of(ids: Sequence[str], most: int = 10) -> str:

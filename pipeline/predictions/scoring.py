@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from pipeline.structured_text import csv_lines
 
 _BY_CLASS = ("macro_f1", "balanced_accuracy", "kappa")
 _SHOWN = 200  # misclassified images on the sheet
+_SHOWN_PIXELS = 4 << 20  # of these together
 _LONGEST = 8  # signs of a class's name in a caption
 
 
@@ -119,7 +121,8 @@ def write_scored(folder: Path, scored: Scored) -> None:
     predicted = scored.joined.argmax(axis=1)
     wrong = np.flatnonzero(predicted != scored.labels)
     if wrong.size and scored.images.shape[1] in (1, 3):
-        surest = wrong[np.argsort(-scored.joined[wrong, predicted[wrong]])][:_SHOWN]
+        most = max(1, min(_SHOWN, _SHOWN_PIXELS // prod(scored.images.shape[2:])))
+        surest = wrong[np.argsort(-scored.joined[wrong, predicted[wrong]])][:most]
         names = [shortened(name, _LONGEST) for name in scored.class_names]
         captions = [f"{names[scored.labels[n]]} as {names[predicted[n]]}" for n in surest]
         write_sheet(

@@ -24,7 +24,8 @@ from cnn_core.layers import (
     Tanh,
 )
 from cnn_core.model import Sequential
-from pipeline.bundle.predictor import IDENTITY, Net, resample_view, softmax, view_sampler
+from pipeline.bundle.predictor import Net, softmax
+from pipeline.bundle.views import IDENTITY, resample_view, view_sampler
 from pipeline.bundle.writing import operations_of
 from pipeline.ensemble.plan import mirrored, views_of
 
