@@ -59,8 +59,7 @@ class LabelFile:
         """
         if self.ids is None:
             return self.labels, "in order"
-        texts = map(label_text, self.ids)
-        numbers = [int(text) if text.isdecimal() else -1 for text in texts]
+        numbers = list(map(_number, self.ids))
         if self.index_way and min(numbers) >= 0 and all(a < b for a, b in pairwise(numbers)):
             return self.labels, "in order"
         first, count = min(numbers), len(numbers)
@@ -78,6 +77,12 @@ class LabelFile:
             )
         by_number_of = dict(zip(numbers, self.labels, strict=True))
         return tuple(by_number_of[number] for number in range(first, first + count)), "by number"
+
+
+def _number(text: str) -> int:
+    """Return the number that an id is, also as a float is written; -1 for others."""
+    text = text if text.isdecimal() else label_text(text)
+    return int(text) if text.isdecimal() else -1
 
 
 def read_labels(path: Path, label: str = "auto", id_column: str = "auto") -> LabelFile:

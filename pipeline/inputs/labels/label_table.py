@@ -115,8 +115,9 @@ def _header(rows: list[list[str]], told: tuple[str, str]) -> tuple[str, ...] | N
     first = [cell.strip() for cell in rows[0]]
     columns = [tuple(cell.strip() for cell in column) for column in zip(*rows[1:], strict=True)]
     columns = columns or [()] * len(first)
+    words = {*told} - {"auto", "none"}
     known = any(
-        (cell in told or _ID.fullmatch(cell.lower()) or _LABEL.fullmatch(cell.lower()))
+        (cell in words or _ID.fullmatch(cell.lower()) or _LABEL.fullmatch(cell.lower()))
         and cell not in column
         for cell, column in zip(first, columns, strict=True)
     )
@@ -243,7 +244,9 @@ def _by_values(
 
 def _marks(columns: Sequence[tuple[str, ...]], free: Sequence[int]) -> bool:
     """Return whether these are the label: one column, or several of 0 and 1, or False and True."""
-    return len(free) == 1 or (len(free) > 1 and all(all(map(_is_mark, columns[k])) for k in free))
+    return len(free) == 1 or (
+        len(free) > 1 and all(all(map(_is_mark, {*columns[k]})) for k in free)
+    )
 
 
 def _is_mark(cell: str) -> bool:
@@ -254,8 +257,9 @@ def _one_hot(
     classes: Sequence[str], columns: Sequence[tuple[str, ...]], where: str
 ) -> tuple[str, ...]:
     labels = []
+    marks = {cell for column in columns for cell in {*column} if _is_set(cell)}
     for number, row in enumerate(zip(*columns, strict=True), 1):
-        hot = [name for name, cell in zip(classes, row, strict=True) if _is_set(cell)]
+        hot = [name for name, cell in zip(classes, row, strict=True) if cell in marks]
         if len(hot) != 1:
             raise InputError(
                 f"a row of classes must have exactly one 1, got {len(hot)} in row {number} of "

@@ -17,7 +17,7 @@ _DELIMITERS = ",;\t|"
 _MOST_CELLS = 16  # a line of comment has fewer: the smallest image has so many pixels
 _MOST_PIXEL = float(np.finfo(np.float32).max)
 _WITH_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
-_TOLD = re.compile(r'"?sep=([,;\t|])"?[, \t]*(?=[\r\n]|$)', re.I)
+_TOLD = re.compile(r'"?sep=([,;\t|])"?[,;\t| ]*(?=[\r\n]|$)', re.I)
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 
 
