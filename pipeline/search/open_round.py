@@ -67,8 +67,8 @@ def _check(config: Config, then: Mapping[str, str], now: Mapping[str, str]) -> N
     name = config.study.name
     raise InputError(
         f"study {name!r}: trials that were interrupted must end as they were begun, got "
-        f"{'; '.join(changed)}. End them first: {again(_without(config, groups), *values)}, or "
-        f"start another study: study.name=NEW (study.fork={name} takes over the trials that fit)"
+        f"{'; '.join(changed)}. Start another study: study.name=NEW (study.fork={name} takes over "
+        f"the trials that fit), or end them first: {again(_without(config, groups), *values)}"
     )
 
 

@@ -36,8 +36,7 @@ def known(root: Path) -> object:
 
 def resumed_as_printed(root: Path, refusal: str) -> Session:
     """Do what a refusal says."""
-    command = refusal.partition("End them first: ")[2].partition(", or start another")[0]
-    words = shlex.split(command)
+    words = shlex.split(refusal.partition("end them first: ")[2])
     assert words[:3] == ["python", "-m", "pipeline.sweep"]
     return search(root, *words[3:])
 
