@@ -223,12 +223,17 @@ def train_command(config: Config, problem: Problem, trial: TrialRow) -> str | No
     return redact(command_of("train", config.root, *whole))
 
 
-def next_step(config: Config, stop: Stop, more: Sequence[str], enough: str = "") -> str:
+def next_step(
+    config: Config, stop: Stop, more: Sequence[str], enough: str = "", interrupted: int = 0
+) -> str:
     """Return the line that says how to continue; `more` are the overrides that add trials, none
-    where there are no others; `enough` is why the study ended before it had all of them.
+    where there are no others; `enough` is why the study ended before it had all of them, and
+    `interrupted` how many of its trials it left as they were.
     """
     if stop.exit_code:
         return f"{stop.reason}; resume with: {again(config)}"
     done = stop.reason or enough or "the study has all its trials"
+    if interrupted and not stop.reason:
+        done += f", beside {interrupted} interrupted, which a larger budget.trials goes on with"
     add = f"; to add trials: {again(config, *more)}" if more else ", and its grid has no more"
     return f"{done}{add}; to start another study: study.name=NAME"

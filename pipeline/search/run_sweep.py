@@ -11,7 +11,7 @@ from pipeline.configuration import Config, again
 from pipeline.configuration.overrides import override
 from pipeline.configuration.termination import RunFailed, refused_by_system
 from pipeline.data import prepare
-from pipeline.events import StudyEnded
+from pipeline.events import State, StudyEnded
 from pipeline.picture_sheet import write_contact_sheet
 from pipeline.redact import redact
 from pipeline.reporting.best_trials import front_of
@@ -267,7 +267,8 @@ def _end(session: Session) -> int:
     if stop.exit_code == FAILED:
         on = f"resume with: {again(config)}"
         raise RunFailed(redact(f"{stop.reason}; once that is fixed, {on}"))
-    print(next_step(config, stop, _more(session), session.queue.enough))
+    interrupted = session.queue.counts().get(State.INTERRUPTED, 0)
+    print(next_step(config, stop, _more(session), session.queue.enough, interrupted))
     return stop.exit_code
 
 

@@ -2,6 +2,8 @@
 trial.
 """
 
+import re
+import shlex
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -19,6 +21,7 @@ from pipeline.search import run_sweep
 from pipeline.search.confirm import Confirmed, forget, write_confirmed
 from pipeline.search.study_clock import StudyClock
 from pipeline.trial_folder import TrialFolder
+from tests.pipeline.final_study import SWEEP_ARGUMENTS
 
 
 @pytest.fixture
@@ -167,6 +170,25 @@ def test_without_any_trial_the_enqueued_configuration_stands_in(paths: StudyPath
     assert "the enqueued configuration stands in" in own.notes[0]
     bare = planned(paths, "study.enqueue=[]")
     assert "its own values stand in" in bare.notes[0] and len(bare.members) == 2
+
+
+def test_interrupted_trials_that_a_smaller_budget_leaves_are_told_and_taken_up_again(
+    paths: StudyPaths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(
+        paths,
+        "update trials set state='WAITING' where number=0",
+        "delete from trial_values where trial_id in (select trial_id from trials where number=0)",
+    )
+    words = [*SWEEP_ARGUMENTS, f"root={paths.root}"]
+    assert command_line(SWEEP, [*words, "budget.trials=1"], sweep.main) == 0
+    said = capsys.readouterr().out
+    assert "all its trials, beside 1 interrupted, which a larger budget.trials goes on with" in said
+    (line,) = re.findall("to add trials: (.*); to start", said)
+    assert "budget.trials=2" in line
+    assert command_line(SWEEP, shlex.split(line)[3:], sweep.main) == 0
+    assert "beside 1 interrupted" not in capsys.readouterr().out
+    assert len(finished_trials(paths)) == 2
 
 
 def test_a_sweep_without_time_for_a_trial_still_ends_in_a_bundle(
