@@ -72,7 +72,7 @@ def examine(config: Config, *, fix: bool) -> list[Finding]:
     elif config.paths.folder not in studies and _is_named(config):
         studies.append(config.paths.folder)  # it is told that there is no such study
     for folder in studies:
-        findings += _study(config, folder, fix)
+        findings += _told(config, folder, fix)
     return [*findings, *_store(root, fix)]
 
 
@@ -140,7 +140,8 @@ def _data(root: Path, fix: bool) -> list[Finding]:
             )
         except (InputError, ValueError, KeyError, OSError) as error:
             # A copy, which the next sweep prepares again from its source; elsewhere it is not ours.
-            ours = folder.resolve().is_relative_to(root.resolve())
+            # Through a link, it may be a trial's folder.
+            ours = folder.resolve() == root.resolve() / "prepared" / folder.name
             if mends := fix and ours:
                 shutil.rmtree(folder)
             text = (
@@ -151,12 +152,20 @@ def _data(root: Path, fix: bool) -> list[Finding]:
     return findings
 
 
-def _study(config: Config, folder: Path, fix: bool) -> list[Finding]:
-    paths, about = StudyPaths(folder.parent, folder.name), f"study {folder.name}"
+def _told(config: Config, folder: Path, fix: bool) -> list[Finding]:
+    """Return what was found of a study; one that cannot be looked at is itself a finding, and the
+    others are looked at too.
+    """
     try:
         check_enclosed(folder, folder.parent)
-    except InputError as error:
-        return [Finding(about, str(error), wrong=True)]
+        return _study(config, folder, fix)
+    except (InputError, StorageFailed, OSError) as error:
+        rule = "its files must be readable, got " if isinstance(error, OSError) else ""
+        return [Finding(f"study {folder.name}", f"{rule}{error}", wrong=True)]
+
+
+def _study(config: Config, folder: Path, fix: bool) -> list[Finding]:
+    paths, about = StudyPaths(folder.parent, folder.name), f"study {folder.name}"
     if is_locked(paths.owner):
         owner = read_owner(paths.owner)
         return [
@@ -165,10 +174,7 @@ def _study(config: Config, folder: Path, fix: bool) -> list[Finding]:
                 f"a sweep runs it now (process {owner.pid if owner else 'unknown'}); left alone",
             )
         ]
-    try:
-        trials = read_study(paths, config.study.storage).get_trials(deepcopy=False)
-    except (InputError, StorageFailed) as error:
-        return [Finding(about, str(error), wrong=True)]
+    trials = read_study(paths, config.study.storage).get_trials(deepcopy=False)
     states = [state_of(trial) for trial in trials]
     counts = (
         ", ".join(f"{states.count(name)} {name}" for name in dict.fromkeys(states)) or "no trials"
@@ -190,8 +196,10 @@ def _study(config: Config, folder: Path, fix: bool) -> list[Finding]:
         if found and fix:
             lock = OwnerLock(paths.owner)
             lock.acquire()
-            mend()
-            lock.release()
+            try:
+                mend()
+            finally:
+                lock.release()
         if found:
             findings.append(
                 Finding(about, f"{what}: {len(found)}", wrong=not fix, mendable=True, mended=fix)

@@ -25,6 +25,7 @@ from pipeline.data import prepare, prepare_test
 from pipeline.data.proxy import frozen_proxy
 from pipeline.data.test_split import opened_for_evaluation
 from pipeline.ensemble.assemble import assemble, trained_with
+from pipeline.files import check_enclosed
 from pipeline.inputs.labels.labels import class_numbers
 from pipeline.inputs.reading import Batch
 from pipeline.predictions.asked import few_of, open_asked
@@ -80,8 +81,7 @@ def main(config: Config) -> int:
         )
     clear_pins(config)
     with _bundle_folder(config, keys.bundle) as folder:
-        home = Path(keys.bundle).expanduser().parent if keys.bundle else config.paths.folder
-        return evaluate(config, folder, home / "evaluation")
+        return evaluate(config, folder, _target(config, keys.bundle))
 
 
 def evaluate(config: Config, folder: Path, target: Path) -> int:
@@ -101,6 +101,20 @@ def evaluate(config: Config, folder: Path, target: Path) -> int:
         print(scored.line())
     print(f"written to {target}")
     return 0
+
+
+def _target(config: Config, given: str | None) -> Path:
+    """Return the folder to write scores into, beside the bundle; that of a foreign one came from
+    where it came from. Raises InputError where a link there leads the writing elsewhere.
+    """
+    if given is None:
+        return config.paths.evaluation
+    target = Path(given).expanduser().parent / "evaluation"
+    about = f"bundle={given}: the evaluation beside it"
+    if target.is_symlink():
+        raise InputError(f"{about} must be a folder, got the link {target}")
+    check_enclosed(target, target.parent, about)
+    return target
 
 
 @contextmanager

@@ -35,17 +35,17 @@ def atomic_write_text(path: Path, text: str) -> None:
     atomic_write_bytes(path, text.encode(), private=private)
 
 
-def check_enclosed(folder: Path, root: Path) -> None:
+def check_enclosed(folder: Path, root: Path, about: str = "") -> None:
     """Check that a study's folder, where there is one, lies in `root` and holds plain files and
     folders alone, and no link out of it: one that was received must not have files elsewhere read
-    or written. Raises InputError, which names what is wrong.
+    or written. `about`: what it is, where it is no study's. Raises InputError, which names what is
+    wrong.
     """
-    rule = f"study {folder.name!r}: its folder must hold plain files, and links to such alone"
+    about = about or f"study {folder.name!r}"
+    rule = f"{about}: its folder must hold plain files, and links to such alone"
     home = _real(folder)
     if home is None or not home.is_relative_to(root.resolve()):
-        raise InputError(
-            f"study {folder.name!r}: its folder must be in {root}, got a link to {home}"
-        )
+        raise InputError(f"{about}: its folder must be in {root}, got a link to {home}")
     folders = [folder]
     while folders:
         for entry in _entries(folders.pop()):

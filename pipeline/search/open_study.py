@@ -5,7 +5,7 @@ a killed coordinator.
 import contextlib
 import sqlite3
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,11 @@ from cnn_core.errors import InputError
 from pipeline.files import StudyPaths, check_enclosed
 from pipeline.redact import redact, shown
 from pipeline.reporting.foreign_trials import MARKED_FROM
+from pipeline.search.checked_storage import CheckedStorage, content_checked
 from pipeline.search.fingerprint import FINGERPRINT, Fingerprint, differences
 from pipeline.search.read_only_storage import ReadOnlyStorage
 from pipeline.search.storage import MirrorStorage, set_state
-from pipeline.search.storage_errors import StorageFailed, storage_errors
+from pipeline.search.storage_errors import StorageFailed, storage_errors, unreadable_refused
 from pipeline.sqlite_files import (
     WAIT_S,
     opened_file,
@@ -55,7 +56,7 @@ def open_storage(paths: StudyPaths, given: str | None = None, slots: int = 1) ->
     Raises InputError if it is damaged, not a database, or unreachable, StorageFailed where it opens
     and cannot be written.
     """
-    url, _ = _address(paths, given, read_only=False)
+    url, file = _address(paths, given, read_only=False)
     sqlite = url.startswith("sqlite")
     _check_sqlite(paths, given, unsafe_sqlite)  # takes back what a killed writer left
     _check_sqlite(paths, given, unsound_sqlite)
@@ -65,12 +66,14 @@ def open_storage(paths: StudyPaths, given: str | None = None, slots: int = 1) ->
         else {"pool_size": slots + 4, "pool_pre_ping": True}
     )
     try:
-        with storage_errors(StorageInternalError):
-            storage = RDBStorage(url, engine_kwargs=engine)
+        with storage_errors(StorageInternalError), _content(file):
+            storage = CheckedStorage(url, engine_kwargs=engine)
         if sqlite:
             event.listen(storage.engine, "connect", _tune_sqlite)
             storage.engine.dispose()  # the next connections are tuned
         return storage
+    except InputError:
+        raise
     except _UNOPENED as error:
         text = redact(str(getattr(error, "orig", None) or error)).strip().splitlines()[0]
         raise InputError(
@@ -112,7 +115,7 @@ def open_study(
     Raises InputError, with the differences, when a study of this name was made with another space,
     objective, data or fixed value.
     """
-    with _refused():
+    with unreadable_refused():
         names = optuna.study.get_all_study_names(storage)
         if paths.name not in names:
             attributes = {**begin(), MARKED_FROM: 0, CODE: code, FINGERPRINT: mark}
@@ -200,14 +203,31 @@ def read_study(
             f"{_names(paths.root)})"
         )
     _check_sqlite(paths, storage, unsound_sqlite)
-    with _refused():
-        store = ReadOnlyStorage(url, skip_table_creation=True, engine_kwargs={})
+    with unreadable_refused():
+        try:
+            with _content(file):
+                store = ReadOnlyStorage(url, skip_table_creation=True, engine_kwargs={})
+        except InputError:
+            raise
+        except _OPTIONS as error:
+            raise InputError(
+                f"study.storage: must be an address that its driver takes, got {shown(str(error))}"
+            ) from error
         if paths.name not in optuna.study.get_all_study_names(store):
             raise InputError(
                 f"{key}: must name a study in {redact(storage or str(paths.study_db))}, got "
                 f"{paths.name!r}"
             )
-        return optuna.load_study(study_name=paths.name, storage=store)
+        study = optuna.load_study(study_name=paths.name, storage=store)
+        study.directions, study.user_attrs  # noqa: B018 - whoever opens it relies on them
+        return study
+
+
+def _content(file: Path | None) -> contextlib.AbstractContextManager[None]:
+    """Return the context in which to open a database: in a file of ours, whose address is right,
+    what is wrong is its content.
+    """
+    return contextlib.nullcontext() if file is None else content_checked("versions")
 
 
 def studies_beside(paths: StudyPaths) -> str:
@@ -233,21 +253,3 @@ def _check_sqlite(paths: StudyPaths, given: str | None, look: Callable[[Path], s
             f"study: its database must be sound, got {answer} in {file}; it is left as it is, "
             "python -m pipeline.doctor says more"
         )
-
-
-@contextlib.contextmanager
-def _refused() -> Iterator[None]:
-    """Turn a database's error on opening into an InputError, unless the database is locked."""
-    try:
-        with storage_errors():
-            yield
-    except InputError:
-        raise
-    except _OPTIONS as error:
-        raise InputError(
-            f"study.storage: must be an address that its driver takes, got {shown(str(error))}"
-        ) from error
-    except StorageFailed as error:
-        if "locked" in str(error):
-            raise
-        raise InputError(f"study: its database must be readable, got: {error}") from error

@@ -1,10 +1,12 @@
 """A study's database for whoever only looks at it."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
-from optuna.storages import RDBStorage
-
 from cnn_core.errors import InputError
+from pipeline.search.checked_storage import CheckedStorage, content_checked
+from pipeline.search.storage_errors import unreadable_refused
 
 CHANGES = frozenset(
     {
@@ -15,8 +17,16 @@ CHANGES = frozenset(
 )  # the methods of Optuna's storages that write
 
 
-class ReadOnlyStorage(RDBStorage):
+@contextlib.contextmanager
+def _reading(name: str) -> Iterator[None]:
+    with unreadable_refused(), content_checked(name):
+        yield
+
+
+class ReadOnlyStorage(CheckedStorage):
     """A study's database for looking at it: what would change it raises InputError."""
+
+    _reading = staticmethod(_reading)
 
     def __getattribute__(self, name: str) -> Any:
         if name in CHANGES:

@@ -40,7 +40,7 @@ def replay(config: Config) -> int:
         differing = {key: old for key, old in kept.items() if old != machine.get(key)}
         tolerance = config.arguments.tolerance if differing else 0.0
         for key, old in differing.items():
-            new = machine[key]
+            new = machine.get(key)
             print(
                 f"{key} was {old}, is {new}: metrics are compared to {tolerance:g}, not to the bit"
             )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
+from cnn_core.errors import InputError
 from pipeline.redact import redact
 
 
@@ -26,3 +27,15 @@ def storage_errors(*kinds: type[Exception]) -> Iterator[None]:
         while cause.__cause__ is not None or getattr(cause, "orig", None) is not None:
             cause = cause.__cause__ or cause.orig  # type: ignore[attr-defined]
         raise StorageFailed(f"the study's database: {redact(str(cause)).strip()}") from error
+
+
+@contextlib.contextmanager
+def unreadable_refused() -> Iterator[None]:
+    """Turn a database's error into an InputError, unless the database is locked."""
+    try:
+        with storage_errors():
+            yield
+    except StorageFailed as error:
+        if "locked" in str(error):
+            raise
+        raise InputError(f"study: its database must be readable, got: {error}") from error

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from cnn_core.errors import InputError
+from cnn_core.whole_files import naming
 from pipeline.slots.file_lock import lock_file
 from pipeline.slots.worker import STUDY_MARK
 from pipeline.structured_text import OWN_FILE, parse_json
@@ -133,7 +134,8 @@ def read_owner(path: Path) -> Owner | None:
         return None
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        return _read(descriptor)
+        with naming(path):
+            return _read(descriptor)
     finally:
         os.close(descriptor)
 
