@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,12 @@ from cnn_core.whole_files import append_whole
 
 MOST_BYTES = 64 << 20
 MOST_YAML_BYTES = 4 << 20  # its parser takes a minute for so much
+MOST_JSON_BYTES = 32 << 20
+# A value takes up to a hundred times its text: these bound memory. The largest files of ours hold
+# the groups of a million equal pictures, or ten thousand trials in a hundred columns.
+MOST_VALUES = 2_000_000  # of JSON: its brackets and commas, those of texts included
+MOST_CELLS = 2_000_000  # of CSV, and a row counts as one more
+MOST_NODES = 50_000  # of YAML, whose parser takes seconds for so many
 MOST_DEPTH = 60
 MOST_DIGITS = 40  # of a whole number: seeds are large, nothing that counts is
 # Flags to open a file of ours, as far as the system has them: no link, the bytes as they are.
@@ -53,8 +59,13 @@ def own_text(path: Path, most: int = MOST_BYTES) -> str:
 
 def parse_json(text: str | bytes) -> Any:
     """Return the value of a JSON text; NaN and infinities as Python's json writes them. Raises
-    DamagedError for anything else, nesting and whole numbers beyond the limits included.
+    DamagedError for anything else, nesting, whole numbers and as many values beyond the limits
+    included.
     """
+    marks = (b"[", b"{", b",") if isinstance(text, bytes) else ("[", "{", ",")
+    values = sum(map(text.count, marks))  # type: ignore[arg-type]
+    if values > MOST_VALUES:
+        raise DamagedError(f"must hold at most {MOST_VALUES:,} values, got {values:,}")
     try:
         value = json.loads(text, parse_int=_whole)
     except RecursionError:
@@ -69,16 +80,18 @@ def parse_json(text: str | bytes) -> Any:
 
 def read_json(path: Path, kind: type = dict) -> Any:
     """Return the value of a JSON file, of the type `kind`. Raises DamagedError, and OSError."""
-    return _of_kind(_in_file(parse_json, path, MOST_BYTES), kind, path)
+    return _of_kind(_in_file(parse_json, path, MOST_JSON_BYTES), kind, path)
 
 
 def parse_yaml(text: str | bytes) -> Any:
-    """Return the value of a YAML text of plain values without aliases. Raises DamagedError."""
+    """Return the value of a YAML text of plain values without aliases and tags. Raises
+    DamagedError.
+    """
     try:
         value = yaml.load(text, _OwnLoader)
     except RecursionError:
         raise DamagedError(f"must be nested at most {MOST_DEPTH} deep, got more") from None
-    except (yaml.YAMLError, ValueError, TypeError, OverflowError) as error:
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, OverflowError) as error:
         first = str(error).partition("\n")[0]
         raise DamagedError(f"must be YAML of plain values, got {first[:200]}") from None
     return value
@@ -93,17 +106,37 @@ def read_csv(path: Path) -> list[dict[str, str]]:
     """Return the rows of a CSV file of ours by the names of its header, all of its length. Raises
     DamagedError, and OSError.
     """
+    # Decoded in parts: a whole text may take four bytes for each of the file.
+    text = io.TextIOWrapper(io.BytesIO(own_bytes(path)), encoding="utf-8", newline="")
+    header: list[str] | None = None
+    rows: list[dict[str, str]] = []
     try:
-        lines = list(csv.reader(io.StringIO(own_text(path), newline=""), strict=True))
-    except csv.Error as error:
-        raise DamagedError(f"must be CSV, got {error} in {path}") from None
-    header = lines[0] if lines else []
-    for number, line in enumerate(lines, 1):
-        if len(line) != len(header):
-            raise DamagedError(
-                f"must have {len(header)} cells a row, got {len(line)} in row {number} of {path}"
-            )
-    return [dict(zip(header, line, strict=True)) for line in lines[1:]]
+        for number, line in enumerate(csv_cells(text), 1):
+            header = line if header is None else header
+            if len(line) != len(header):
+                raise DamagedError(
+                    f"must have {len(header)} cells a row, got {len(line)} in row {number}"
+                )
+            if number > 1:
+                rows.append(dict(zip(header, line, strict=True)))
+    except UnicodeDecodeError as error:
+        raise DamagedError(f"must be text in UTF-8, got {error.reason} in {path}") from None
+    except (DamagedError, csv.Error) as error:
+        rule = "" if isinstance(error, DamagedError) else "must be CSV, got "
+        raise DamagedError(f"{rule}{error} in {path}") from None
+    return rows
+
+
+def csv_cells(text: Iterable[str], delimiter: str = ",") -> Iterator[list[str]]:
+    """Yield the cells of each row of a CSV text, given in lines. Raises DamagedError for more of
+    them than the limit, and csv.Error.
+    """
+    left = MOST_CELLS
+    for line in csv.reader(text, delimiter=delimiter, strict=True):
+        left -= 1 + len(line)
+        if left < 0:
+            raise DamagedError(f"must have at most {MOST_CELLS:,} rows and cells, got more")
+        yield line
 
 
 def csv_lines(rows: Iterable[Sequence[object]]) -> str:
@@ -179,13 +212,20 @@ def _check_depth(value: Any) -> None:
 
 
 class _OwnLoader(yaml.SafeLoader):
-    """Refuses what no file of ours holds: aliases, deep nesting, endless numbers."""
+    """Refuses what no file of ours holds: aliases, tags, deep nesting, endless numbers."""
 
-    depth = 0
+    depth = nodes = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("an alias")
+        # PyYAML makes of `!!int ""` what it may, and fails with whatever comes up.
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if getattr(event, "tag", None) is not None:
+            raise yaml.YAMLError(f"the tag {event.tag}")
+        self.nodes += 1
+        if self.nodes > MOST_NODES:
+            raise yaml.YAMLError(f"more than {MOST_NODES:,} values")
         self.depth += 1
         if self.depth > MOST_DEPTH:
             raise yaml.YAMLError(f"nesting of more than {MOST_DEPTH}")

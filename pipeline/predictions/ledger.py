@@ -4,9 +4,10 @@ import csv
 from datetime import UTC, datetime
 from pathlib import Path
 
+from cnn_core.errors import InputError
 from pipeline.files import atomic_write_text, sha256_file
 from pipeline.records.manifest import Manifest
-from pipeline.structured_text import append_rows, csv_lines, own_text
+from pipeline.structured_text import DamagedError, append_rows, csv_cells, csv_lines, own_text
 
 # damaged: pictures among the rows that could not be read, answered with the most frequent class
 LEDGER = ["time", "file", "sha256", "rows", "damaged", "bundle", "model", "expected_score", "score"]
@@ -40,7 +41,13 @@ def _add_column(path: Path) -> None:
     """Give a ledger from before there were damaged pictures their column."""
     if path.is_symlink() or not path.exists():
         return
-    rows = list(csv.reader(own_text(path).splitlines()))
+    try:
+        rows = list(csv_cells(own_text(path).splitlines()))
+    except (DamagedError, csv.Error) as error:
+        raise InputError(
+            f"a ledger of predictions {error} in {path}; the predictions are written, their line "
+            "in it is not"
+        ) from None
     if rows and "rows" in rows[0] and "damaged" not in rows[0]:
         at = rows[0].index("rows") + 1
         for n, row in enumerate(rows):

@@ -14,6 +14,7 @@ from pipeline.records.manifest import FORMAT, BundleError, Manifest, manifest_di
 from pipeline.records.typed_json import RecordError, read_record
 
 MOST_MANIFEST_BYTES = 16 << 20
+MOST_MANIFEST_VALUES = 1 << 20  # its brackets and commas; a value takes up to 30 times its text
 # Of a bundle; what trained here stays far below.
 MOST_NETS, MOST_OPERATIONS, MOST_VIEWS = 10_000, 1000, 100
 MOST_CLASSES = 1000  # training takes no more
@@ -27,6 +28,10 @@ def read_manifest(content: bytes, where: str = "manifest.json") -> Manifest:
     """Return the manifest that a file holds. Raises BundleError where it is of another format,
     lacks a field, holds one of another type, or was changed; `where` names the file.
     """
+    values = sum(map(content.count, (b"[", b"{", b",")))
+    if values > MOST_MANIFEST_VALUES:
+        rule = f"manifest.json must hold at most {MOST_MANIFEST_VALUES:,} values"
+        raise BundleError(f"{rule}, got {values:,} in {where}")
     try:
         found = json.loads(content)
         version, stated, actual = found["format"], found["digest"], manifest_digest(found)

@@ -20,7 +20,7 @@ from cnn_core.measures import is_minimized
 from pipeline.configuration.overrides import Value, parse_override
 from pipeline.configuration.sections import StudySettings
 from pipeline.search.space import Space
-from pipeline.structured_text import DamagedError, own_text
+from pipeline.structured_text import DamagedError, csv_cells, own_text
 
 OVERRIDES = "overrides"
 STATES = ("state", "status")
@@ -85,7 +85,7 @@ def _rows(file: Path) -> list[list[str]]:
     try:
         text = own_text(file).removeprefix("\ufeff")
         delimiter = max(DELIMITERS, key=text.partition("\n")[0].count)
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+        rows = list(csv_cells(io.StringIO(text, newline=""), delimiter))
     except OSError as error:
         rule = "must be a file that can be read"
         raise InputError(f"study.prior: {rule}, got {file} ({error.strerror})") from None

@@ -21,6 +21,7 @@ from pipeline.inputs import Hints
 from pipeline.inputs.reading import Batch, open_as_trained
 from pipeline.predictions import asked
 from pipeline.records.manifest import BundleError, manifest_digest
+from pipeline.records.manifest_reading import read_manifest
 from tests.pipeline.made_bundle import form_of, striped
 from tests.pipeline.made_manifest import made_manifest
 
@@ -122,6 +123,12 @@ def test_an_archive_of_weights_is_refused_before_it_is_unpacked(
     monkeypatch.setattr(bundle_checks, "MOST_WEIGHT_BYTES", 8 << 20)
     with pytest.raises(BundleError, match="members may hold 8,388,608 bytes, they state 8,388,7"):
         load(tmp_path)
+
+
+def test_a_manifest_of_many_values_is_refused_unread() -> None:
+    content = b'{"x": [' + b"[]," * (1 << 19) + b"[]]}"
+    with pytest.raises(BundleError, match="at most 1,048,576 values, got 1,048,579 in manifest"):
+        read_manifest(content)
 
 
 def test_what_is_scored_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

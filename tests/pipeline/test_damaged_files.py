@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from cnn_core.errors import InputError
 from cnn_core.plain_text import safe_cell
 from cnn_core.spec import DataSpec, ModelSpec, Spec
-from pipeline import journal
+from pipeline import journal, structured_text
 from pipeline.configuration import compose
 from pipeline.data.preparation import _look_up
 from pipeline.data.proxy import _known
@@ -28,6 +28,7 @@ from pipeline.ensemble.ends import read_ends
 from pipeline.events import EpochDone, TrialEnded
 from pipeline.files import StudyPaths, TrialPaths
 from pipeline.predictions.id_match import match_ids
+from pipeline.predictions.ledger import append_to_ledger
 from pipeline.predictions.submission import IdRows
 from pipeline.records.ensemble_record import read_ensemble
 from pipeline.records.time_plans import read_times
@@ -56,6 +57,7 @@ from pipeline.tracking.run_files import trial_artifacts
 from pipeline.trial_folder import TrialFolder
 from pipeline.whole_sweep import is_evaluated, is_exported
 from tests.ends import ended
+from tests.pipeline.made_manifest import made_manifest
 from tests.pipeline.studies import epoch_done
 
 HUGE, LARGE = "9" * 5000, "9" * 400
@@ -189,12 +191,83 @@ def test_a_date_in_yaml_is_text_as_in_hydra() -> None:
             "!!set {a, b}",
             "!!omap [a: 1]",
             "!!pairs [a: 1]",
+            '!!int ""',
+            "!!int _",
+            "!!float ''",
+            "!!float _",
+            "!!bool x",
+            "!!null x",
+            "!!str 1",
+            "!!seq [1]",
+            "!!map {a: 1}",
+            "!a 1",
+            "! 1",
+            "<<: 1",
+            "<<: [1]",
+            "? [a]\n: b",
+            "=",
+            "0x_",
+            "0b_",
         ),
     ],
 )
 def test_yaml_that_is_more_than_plain_values_is_refused(text: str) -> None:
     with pytest.raises(DamagedError):
         parse_yaml(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1:30", 90), ("1:30.5", 90.5), ("0_", 0), ("<<: {a: 1}", {"a": 1}), ("a: ", {"a": None})],
+)
+def test_yaml_of_other_spellings_is_read_as_hydra_does(text: str, value: object) -> None:
+    assert parse_yaml(text) == value
+
+
+def test_as_many_values_as_would_fill_memory_are_refused_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MOST_VALUES", "MOST_CELLS", "MOST_NODES"):
+        assert getattr(structured_text, name) >= 50_000
+        monkeypatch.setattr(structured_text, name, 12)
+    assert parse_json("[[], {}, [], 1, 2, 3, 4]") == parse_yaml("[[], {}, [], 1, 2, 3, 4]")
+    for text in ("[[], {}, [], 1, 2, 3, 4, [], 5]", b"[1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"):
+        with pytest.raises(DamagedError, match="must hold at most 12 values, got 13"):
+            parse_json(text)
+    with pytest.raises(DamagedError, match="more than 12 values"):
+        parse_yaml("[1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]")
+    path = tmp_path / "a.csv"
+    path.write_text("a,b\n1,2\n3,4\n5,6\n")
+    assert len(read_csv(path)) == 3
+    for text in ("a,b\n1,2\n3,4\n5,6\n,\n", "\n" * 13):
+        path.write_text(text)
+        with pytest.raises(DamagedError, match=r"at most 12 rows and cells, got more in .*a\.csv"):
+            read_csv(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a,b\n1\n", "must have 2 cells a row, got 1 in row 2 in .*a.csv"),
+        (b"a\n\xff\n", "must be text in UTF-8, got invalid start byte in .*a.csv"),
+        (b'a\n"x"y\n', "must be CSV, got .* in .*a.csv"),
+    ],
+)
+def test_a_damaged_table_is_told_of_with_its_place(
+    content: bytes, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(DamagedError, match=message):
+        read_csv(tmp_path / "a.csv")
+
+
+def test_a_damaged_ledger_of_predictions_is_told_of_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "submissions.csv").write_bytes(b"time\n\xff\n")
+    (tmp_path / "labels.txt").write_text("a\n")
+    with pytest.raises(InputError, match=r"must be text in UTF-8.*the predictions are written"):
+        append_to_ledger(
+            tmp_path, tmp_path / "labels.txt", 1, tmp_path, made_manifest((1, 2, 2), 2)
+        )
 
 
 def test_files_are_read_up_to_a_limit_and_never_a_pipe(tmp_path: Path) -> None:
