@@ -16,6 +16,7 @@ from pipeline.reporting.course_charts import learning_curves
 from pipeline.reporting.page import overview
 from pipeline.reporting.svg import standalone
 from pipeline.reporting.table import StudyTable, load_table, table_of_journal
+from pipeline.sqlite_files import unsound_sqlite
 from pipeline.structured_text import (
     MOST_YAML_BYTES,
     DamagedError,
@@ -117,9 +118,11 @@ def log_artifacts(client: "MlflowClient", run_id: str, files: Mapping[str, bytes
 
 def read_table(folder: Path, name: str) -> StudyTable | None:
     """The study's table from its own database, or from its journal where that cannot be read
-    (another kind of database, a locked one).
+    (another kind of database, a locked one, one that must not be opened).
     """
     try:
+        if unsound_sqlite(folder / "study.db"):
+            return table_of_journal(folder)
         return load_table(folder, name)
     except Exception:  # no problem of the database may stop the tracking of runs
         return table_of_journal(folder)

@@ -16,6 +16,7 @@ from pipeline.doctor import _store
 from pipeline.files import StudyPaths
 from pipeline.search.open_study import open_storage, read_study
 from pipeline.sqlite_files import opened_file, sqlite_url, unsafe_sqlite, unsound_sqlite
+from pipeline.tracking.run_files import read_table
 from pipeline.tracking.store import brought_home, open_store, resolve_uri
 
 ENDLESS = (
@@ -176,6 +177,17 @@ def test_a_schema_that_would_compute_is_refused_and_nothing_of_it_is_run(
     for opened in (look, open_for_writing):
         with pytest.raises(InputError, match=r"its database must be sound, got a '.*' of another"):
             opened(root)
+
+
+def test_tracking_takes_the_journal_where_a_folders_database_must_not_be_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder of a final run may hold one too, which no command looks at."""
+    monkeypatch.setattr(
+        "pipeline.tracking.run_files.load_table", lambda *given: pytest.fail("it was opened")
+    )
+    change(tmp_path / "study.db", f"create table studies (a); {HOSTILE['view']}")
+    assert read_table(tmp_path, "made") is None
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
