@@ -20,6 +20,9 @@ from pipeline.records.manifest import BundleError, Manifest
 Weights = Mapping[str, NDArray[np.float32]]
 MOST_WEIGHT_BYTES = 1 << 30  # of a bundle, all nets together
 MOST_IMAGE_VALUES = 1 << 24  # that an operation may hold for one image: 64 MB
+# Of one image, all nets and views together: minutes of a core, so that no bundle of use has more.
+MOST_WORK = 10**12  # multiply-adds
+MOST_STEPS = 5_000_000  # operations
 
 
 def content_of(folder: Path, name: str, most: int) -> bytes:
@@ -64,12 +67,13 @@ def weights_of(folder: Path, manifest: Manifest) -> dict[tuple[str, str], Weight
 
 def check_net(
     operations: Sequence[Operation], arrays: Weights, manifest: Manifest, where: str
-) -> int:
-    """Return how many values computing one image holds at most, from sizes alone. Raises
-    BundleError for operations that are not known, do not fit each other or their arrays, or hold
-    too much.
+) -> tuple[int, int]:
+    """Return how many values computing one image holds at most, and how many multiply-adds it is,
+    from sizes alone. Raises BundleError for operations that are not known, do not fit each other or
+    their arrays, or hold too much.
     """
     shape: tuple[int, ...] = manifest.image_shape
+    work = 0
     most = 4 * math.prod(shape)  # a view, and what it is read from
     for k, operation in enumerate(operations):
         name = operation["op"]
@@ -90,9 +94,33 @@ def check_net(
                 f"{most:,} in {where}"
             )
         shape = after
+        work += values + _multiply_adds(operation, shape, arrays)
     if shape != (manifest.classes,):
         raise BundleError(f"a net must end in {manifest.classes} classes, got {shape} in {where}")
-    return most
+    return most, work
+
+
+def check_work(work: int, manifest: Manifest, where: str) -> None:
+    """Refuse a bundle of which one image would take hours; `work`: multiply-adds of all nets."""
+    views = max(1, len(manifest.views))
+    steps = sum(len(net.operations) for member in manifest.members for net in member.nets)
+    for got, most, what in (
+        (views * work, MOST_WORK, "multiply-adds"),
+        (views * steps, MOST_STEPS, "operations"),
+    ):
+        if got > most:
+            raise BundleError(
+                f"a bundle's nets and views together may take {most:,} {what} an image, got "
+                f"{got:,} in {where}"
+            )
+
+
+def _multiply_adds(operation: Operation, after: tuple[int, ...], arrays: Weights) -> int:
+    """Return those of an operation whose sizes are known to fit: of its kernel, or its window."""
+    kernel = operation.get("W")
+    if isinstance(kernel, str) and kernel in arrays:
+        return arrays[kernel].size * math.prod(after[1:])
+    return math.prod(after) * (math.prod(operation["size"]) if operation["op"] == "pooling" else 1)
 
 
 def _tried(

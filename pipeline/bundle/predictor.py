@@ -18,7 +18,7 @@ from cnn_core.data.value_range import ValueRange
 from cnn_core.errors import InputError
 from cnn_core.layers import OPERATIONS
 from cnn_core.layers.layer import Operation
-from pipeline.bundle.bundle_checks import check_net, content_of, weights_of
+from pipeline.bundle.bundle_checks import check_net, check_work, content_of, weights_of
 from pipeline.bundle.views import IDENTITY, resample_view, view_sampler
 from pipeline.records.manifest import BundleError, Manifest
 from pipeline.records.manifest_reading import MOST_MANIFEST_BYTES, read_manifest
@@ -93,12 +93,14 @@ def load(folder: str | Path) -> "Bundle":
     try:
         manifest = read_manifest(content_of(folder, path.name, MOST_MANIFEST_BYTES), str(path))
         files = weights_of(folder, manifest)
-        nets, image_bytes = [], 0
+        nets, image_bytes, work = [], 0, 0
         for member in manifest.members:
             nets.append([Net(net.operations, files[net.file, net.sha256]) for net in member.nets])
             for about, net in zip(member.nets, nets[-1], strict=True):
-                values = check_net(net.operations, net.arrays, manifest, f"{about.file} of {path}")
-                image_bytes = max(image_bytes, 4 * values)
+                where = f"{about.file} of {path}"
+                values, more = check_net(net.operations, net.arrays, manifest, where)
+                image_bytes, work = max(image_bytes, 4 * values), work + more
+        check_work(work, manifest, str(path))
     except BundleError:
         raise
     except InputError as error:

@@ -5,6 +5,7 @@ processes, with bounded memory.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +99,9 @@ def _held(remaining: Iterator[Batch], jobs: int, answer_bytes: int) -> list[Batc
 # Images computed at once: with fewer, the overhead of calls for small tiles is too high
 # (docs/LOG.md, Speed: inference).
 BATCH = 100
-MOST_CORRELATIONS = 128  # each of a megabyte or two
+MOST_CORRELATIONS = 128  # each of a megabyte or two, beside its kernels
+# Winograd's transformed kernels take several times their bytes, and stay with their correlation.
+MOST_KERNEL_BYTES, MOST_KERNELS_BYTES = 32 << 20, 64 << 20
 # Working memory for each shape, used by one net at a time.
 Correlations = dict[tuple[Window, tuple[int, ...]], Correlation]
 
@@ -118,7 +121,8 @@ class QuickNet(Net):
         self._correlations: Correlations = {} if shared is None else shared
 
     def apply(self, x: Array, operation: Operation) -> Array:
-        if operation["op"] != "convolution":
+        kernels = self.arrays[operation["W"]].nbytes if operation["op"] == "convolution" else 0
+        if not 0 < kernels <= MOST_KERNEL_BYTES:
             return super().apply(x, operation)
         W, b = self.arrays[operation["W"]], self.arrays[operation["b"]][:, None, None]
         correlation = self._correlation(x, operation, W)
@@ -137,7 +141,9 @@ class QuickNet(Net):
         stride, padding = tuple(operation["stride"]), tuple(operation["padding"])
         window = Window((W.shape[2], W.shape[3]), stride, padding, (x.shape[1], x.shape[2]))
         if (window, W.shape) not in self._correlations:
-            if len(self._correlations) == MOST_CORRELATIONS:
+            held = sum(4 * prod(shape) for _, shape in self._correlations)
+            full = len(self._correlations) == MOST_CORRELATIONS
+            if full or held + W.nbytes > MOST_KERNELS_BYTES:
                 self._correlations.clear()
             self._correlations[window, W.shape] = choose_correlation(window, W.shape, np.float32)
         return self._correlations[window, W.shape]

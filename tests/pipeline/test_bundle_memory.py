@@ -125,6 +125,42 @@ def test_an_archive_of_weights_is_refused_before_it_is_unpacked(
         load(tmp_path)
 
 
+def test_work_is_bounded_as_it_is_known_from_sizes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    striped(tmp_path, ("a", "b"))  # flatten, and a dense layer of 2 x 64
+    for name, most, what in (("MOST_WORK", 128, "multiply-adds"), ("MOST_STEPS", 1, "operations")):
+        with monkeypatch.context() as patched:
+            patched.setattr(bundle_checks, name, most)
+            with pytest.raises(BundleError, match=f"may take {most} {what} an image, got "):
+                load(tmp_path)
+    assert load(tmp_path).classes == 2
+    kernel = {"W": np.zeros((4, 3, 5, 5), np.float32)}
+    work = bundle_checks._multiply_adds
+    assert work({"op": "convolution", "W": "W"}, (4, 6, 7), kernel) == 4 * 3 * 25 * 42
+    assert work({"op": "pooling", "size": [2, 3]}, (4, 6, 7), {}) == 4 * 42 * 6
+    assert work({"op": "relu"}, (4, 6, 7), {}) == work({"op": "relu", "W": []}, (4, 42), {}) == 168
+
+
+def test_transformed_kernels_are_held_up_to_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    arrays = {"b": np.zeros(32, np.float32)}
+    rng = np.random.default_rng(0)
+    for k in (3, 5, 7):
+        arrays[f"W{k}"] = rng.normal(size=(32, 32, k, k)).astype(np.float32)
+    rest: dict[str, Any] = {"op": "convolution", "b": "b", "stride": [1, 1], "padding": [0] * 4}
+    net = running.QuickNet([{**rest, "W": f"W{k}"} for k in (3, 5, 7)], arrays)
+    x = rng.normal(size=(32, 16, 16, 2)).astype(np.float32)
+    wanted = net.logits(x)
+    assert len(net._correlations) == 3
+    sizes = [arrays[f"W{k}"].nbytes for k in (3, 5, 7)]
+    for largest, together, left in ((sizes[1], sum(sizes), 2), (sizes[2], sizes[2], 1)):
+        monkeypatch.setattr(running, "MOST_KERNEL_BYTES", largest)
+        monkeypatch.setattr(running, "MOST_KERNELS_BYTES", together)
+        net._correlations.clear()
+        np.testing.assert_allclose(net.logits(x), wanted, rtol=1e-3, atol=1e-2)
+        assert len(net._correlations) == left
+
+
 def test_a_manifest_of_many_values_is_refused_unread() -> None:
     content = b'{"x": [' + b"[]," * (1 << 19) + b"[]]}"
     with pytest.raises(BundleError, match="at most 1,048,576 values, got 1,048,579 in manifest"):
