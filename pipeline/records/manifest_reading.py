@@ -140,4 +140,4 @@ def _check_texts(manifest: Manifest) -> None:
     named = (manifest.study, data.name, data.licence, *(m.name for m in manifest.members))
     for text in (*named, *manifest.class_names):
         shown = len(text) <= 10_000 and is_one_line(text)
-        _hold(shown, "a name", repr(text), "a line of at most 10,000 signs, none to control it")
+        _hold(shown, "a name", repr(text), "a line of at most 10,000 signs, no control signs")

@@ -205,7 +205,7 @@ HOSTILE: dict[str, tuple[Change, str]] = {
     "title": (put("study", value="\x1b]0;x\x07"), r"got a name = '\\x1b"),
     "class of two lines": (put("class_names", 0, value="a\nb"), r"got a name = 'a\\nb', must be a"),
     "class of two lines, told otherwise": (put("class_names", 0, value="a\u2028b"), "a line of at"),
-    "class turned round": (put("class_names", 0, value="a\u202eb"), "none to control it"),
+    "class turned round": (put("class_names", 0, value="a\u202eb"), "no control signs"),
     "member of two lines": (put("members", 0, "name", value="a\nb"), "got a name = 'a"),
     "scores of no set": (
         put("scores", value={"out_of_fold": {"clean": SCORE}, "chosen_on": "proxy"}),
