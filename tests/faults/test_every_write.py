@@ -96,6 +96,6 @@ def test_a_new_study_whose_database_cannot_be_written_says_so(
         except sqlite3.OperationalError as error:
             raise StorageInternalError("An exception is raised during the commit.") from error
 
-    monkeypatch.setattr(open_study, "RDBStorage", refuses)
+    monkeypatch.setattr(open_study, "CheckedStorage", refuses)
     with pytest.raises(StorageFailed, match="the study's database: disk I/O error"):
         open_study.open_storage(StudyPaths(tmp_path, "case"))

@@ -199,6 +199,6 @@ def test_the_top_of_pipeline_holds_commands_alone() -> None:
         if '\nif __name__ == "__main__":\n    sys.exit(command_line(' not in text
     }
     rooms = {"events", "files", "journal", "picture_sheet", "redact", "study", "trial_folder"}
-    rooms |= {"structured_text", "whole_sweep"}
+    rooms |= {"sqlite_files", "structured_text", "whole_sweep"}
     assert others == {"__init__.py", "py.typed", *(f"{room}.py" for room in rooms)}
     assert len(files) > 12
