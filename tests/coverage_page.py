@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from coverage import Coverage
@@ -65,8 +66,8 @@ def files_of(record: Path) -> dict[str, Covered]:
     return {name: _covered(file["summary"]) for name, file in files.items()}
 
 
-def section(files: dict[str, Covered]) -> str:
-    """Return the text of the section."""
+def section(files: dict[str, Covered], day: date) -> str:
+    """Return the text of the section; `day`: of the record."""
     rooms: dict[str, Covered] = defaultdict(Covered)
     for name, covered in files.items():
         parts = Path(name).parts
@@ -76,7 +77,7 @@ def section(files: dict[str, Covered]) -> str:
     rows = [rooms[name].row(name) for name in sorted(rooms)]
     low = sorted((each.share, name) for name, each in files.items() if each.share < LOW)
     named = [f"- {name}: {share:.0%}".replace("%", " %") for share, name in low]
-    parts_ = [_WORDS, markdown_table(HEAD, [*rows, total.row("together")])]
+    parts_ = [f"{_WORDS}\nRecorded on {day.isoformat()}.", markdown_table(HEAD, [*rows, total.row("together")])]
     if named:
         parts_ += [f"Files of which less than {LOW:.0%} was run:".replace("%", " %")]
         parts_ += ["\n".join(named)]
@@ -89,7 +90,8 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="renew docs/RELIABILITY.md")
     options = parser.parse_args()
     files = files_of(RECORD)
-    text, total = section(files), sum(files.values(), Covered())
+    day = date.fromtimestamp(RECORD.stat().st_mtime)
+    text, total = section(files, day), sum(files.values(), Covered())
     print(text)
     if options.write:
         write_section("coverage", "Coverage", text, PAGE, PREAMBLE)

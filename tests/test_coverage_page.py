@@ -1,6 +1,7 @@
 """What a record of coverage tells: shares by room, and the tests that ran a line."""
 
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -40,8 +41,10 @@ def test_a_room_adds_up_its_files_and_what_is_little_run_is_named() -> None:
             "pipeline/sweep.py": Covered(2, 2, 0, 0),
             "cnn_core/x/y.py": Covered(5, 5, 0, 0),
             "cnn_core/__init__.py": Covered(),
-        }
+        },
+        date(2026, 11, 30),
     )
+    assert "Recorded on 2026-11-30." in text
     assert "| pipeline/search | 18 | 14 | 77.8 % | 2 | 2 | 100.0 % |" in text
     assert "| pipeline | 2 |" in text and "| cnn_core | 5 |" in text
     assert "| together | 25 | 21 | 84.0 % | 2 | 2 | 100.0 % |" in text
