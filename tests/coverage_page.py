@@ -77,7 +77,10 @@ def section(files: dict[str, Covered], day: date) -> str:
     rows = [rooms[name].row(name) for name in sorted(rooms)]
     low = sorted((each.share, name) for name, each in files.items() if each.share < LOW)
     named = [f"- {name}: {share:.0%}".replace("%", " %") for share, name in low]
-    parts_ = [f"{_WORDS}\nRecorded on {day.isoformat()}.", markdown_table(HEAD, [*rows, total.row("together")])]
+    parts_ = [
+        f"{_WORDS}\nRecorded on {day.isoformat()}.",
+        markdown_table(HEAD, [*rows, total.row("together")]),
+    ]
     if named:
         parts_ += [f"Files of which less than {LOW:.0%} was run:".replace("%", " %")]
         parts_ += ["\n".join(named)]
