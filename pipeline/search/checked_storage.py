@@ -153,7 +153,7 @@ def _mapping(value: Any) -> bool:
 
 def _fingerprint(value: Any) -> bool:
     """Tell whether it maps keys to JSON, and those of the space to lines with a path."""
-    if not isinstance(value, dict) or not _texts(list(value.values())):
+    if not _json_texts(value):
         return False
     lines = {key: json.loads(text) for key, text in value.items()}
     return all(
@@ -161,6 +161,15 @@ def _fingerprint(value: Any) -> bool:
         for key, line in lines.items()
         if key.startswith(SPACE)
     )
+
+
+def _json_texts(value: Any) -> bool:
+    """Tell whether it maps keys to JSON."""
+    if not isinstance(value, dict) or not _texts(list(value.values())):
+        return False
+    for text in value.values():
+        json.loads(text)  # ValueError: refused as what cannot be read
+    return True
 
 
 # The attributes of ours that a reader relies on. Those whose names are texts here are named in
@@ -172,6 +181,7 @@ _OF_STUDIES: dict[str, Callable[[Any], bool]] = {
     "code": _text,
     "machine": _mapping,
     "ended": _is_whole,
+    "deciding": _json_texts,
 }
 _OF_TRIALS: dict[str, Callable[[Any], bool]] = {
     FORKED_FROM: _origin,

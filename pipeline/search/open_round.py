@@ -52,8 +52,8 @@ def deciding(config: Config) -> dict[str, str]:
 
 
 def _check(config: Config, then: Mapping[str, str], now: Mapping[str, str]) -> None:
-    if then[MODE] != now[MODE]:  # only one of them says anything of the rest
-        then, now = {MODE: then[MODE]}, {MODE: now[MODE]}
+    if then.get(MODE) != now[MODE]:  # only one of them says anything of the rest
+        then, now = {MODE: then.get(MODE, "null")}, {MODE: now[MODE]}
     changed = differences(dict(then), dict(now))
     if not changed:
         return

@@ -29,6 +29,9 @@ CONTENTS = {
     f"(9999, 1, 'x', '{'[' * 100_000}')",
     "attribute of the study": "insert into study_user_attributes values (9999, 1, 'x', '[1,')",
     "fingerprint": "insert into study_user_attributes values (9999, 1, 'fingerprint', '5')",
+    "deciding": "insert into study_user_attributes values (9999, 1, 'deciding', '5')",
+    "settings in it": "insert into study_user_attributes values "
+    "(9999, 1, 'deciding', '{\"study.round\": \"{\"}')",
     "numbers in it": "insert into study_user_attributes values "
     "(9999, 1, 'fingerprint', '{\"a\": 1}')",
     "space in it": "insert into study_user_attributes values "
