@@ -71,7 +71,7 @@ def after_sweep(config: Config, slots: Sequence[Slot], say: Say, began_s: float 
     code = final.build(planned, slots, say, carried, swept=True)
     if code:
         return code
-    digest = assemble(config.paths).manifest.digest
+    digest = assemble(config.paths, config.study.storage).manifest.digest
     config = replace(config, slots=replace(config.slots, n=len(slots)))
     if is_evaluated(config.paths, digest):
         say(f"evaluated before: {config.paths.evaluation}")

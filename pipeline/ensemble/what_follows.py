@@ -47,11 +47,8 @@ class Following:
         """Measure the members' predictions and add up what is to be predicted; `slower`: what
         `python_pace` says.
         """
-        views, began, computed = (
-            views_for(config, members),
-            time.perf_counter(),
-            time.process_time(),
-        )
+        views = views_for(config, members)
+        began, computed = time.perf_counter(), time.process_time()
         view_s = [image_s(member.specs[0], views) for member in members]
         share = (time.process_time() - computed) / (time.perf_counter() - began)
         at_once = slots / crowding(share, slots, joblib.cpu_count())

@@ -74,7 +74,7 @@ def test_what_follows_keeps_the_sweep_s_settings(
     assembled = SimpleNamespace(manifest=SimpleNamespace(digest="0" * 64))
     monkeypatch.setattr(final, "plan", lambda config: None)
     monkeypatch.setattr(final, "build", lambda *arguments, **more: 0)
-    monkeypatch.setattr(assemble, "assemble", lambda paths: assembled)
+    monkeypatch.setattr(assemble, "assemble", lambda paths, storage: assembled)
     monkeypatch.setattr(evaluate, "main", lambda config: seen.append(config) or 0)
     monkeypatch.setattr(export, "main", lambda config: seen.append(config) or 0)
     config = compose(

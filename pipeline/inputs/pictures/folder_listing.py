@@ -62,7 +62,7 @@ def _walk(
     prefix: str,
     found: FolderListing,
     skip: Path | None,
-    seen: Counter[tuple[int, int]],
+    seen: _Places,
 ) -> int:
     """Add what a folder holds; return how many pictures and unreadable files that is. `seen`: how
     often each folder was entered.
