@@ -20,11 +20,11 @@ SEED ?= 1
 WORKERS ?= 2
 unexport PYTHONDONTWRITEBYTECODE  # with it, every process would compile its imports again
 
-.PHONY: sweep test test-all test-pythons test-lowest lint types soak fuzz mutate coverage ui docs dvc \
-  lock audit sbom bench clean help
+.PHONY: sweep test test-all test-pythons test-lowest lint types soak fuzz mutate coverage coverage-all \
+  ui docs dvc lock audit sbom bench clean help
 
 help:  ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 $(VENV)/run.stamp: requirements/run.lock requirements/build.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -70,10 +70,15 @@ fuzz: $(VENV)/dev.stamp  ## every reader given bytes that nobody meant, for MINU
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(ARGS)
 
 # A test that fails here passes in `make test`: some look at what a process imports, and it measures.
+COVER = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --cov --cov-context=test --cov-report=
 coverage: $(VENV)/dev.stamp  ## which lines and branches the quick tests run; `mutate` asks by it
-	-$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow" --cov --cov-context=test \
-	  --cov-report=
+	-$(COVER) -m "not slow"
 	$(BIN)/python -m tests.coverage_page $(ARGS)
+
+coverage-all: $(VENV)/dev.stamp  ## the same of the quick tests and the slow ones
+	-$(COVER) -m "not slow"
+	-$(COVER) -m slow --fail-on-skip --cov-append
+	$(BIN)/python -m tests.coverage_page --slow $(ARGS)
 
 mutate: $(VENV)/dev.stamp  ## small changes to the product: does a test notice? SAMPLE a room, from SEED
 	$(BIN)/python -m tests.mutation --sample $(SAMPLE) --seed $(SEED) $(ARGS)

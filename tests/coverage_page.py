@@ -1,6 +1,6 @@
 """`python -m tests.coverage_page`: what share of the product's lines and branches the tests ran, by
-what `make coverage` has left; with `--write` in docs/RELIABILITY.md. Exit code 1: less than
-`--least` of either.
+what `make coverage` or, told by `--slow`, `make coverage-all` has left; with `--write` in
+docs/RELIABILITY.md. Exit code 1: less than `--least` of either.
 """
 
 import argparse
@@ -66,8 +66,8 @@ def files_of(record: Path) -> dict[str, Covered]:
     return {name: _covered(file["summary"]) for name, file in files.items()}
 
 
-def section(files: dict[str, Covered], day: date) -> str:
-    """Return the text of the section; `day`: of the record."""
+def section(files: dict[str, Covered], day: date, slow: bool = False) -> str:
+    """Return the text of the section; `day`: of the record; `slow`: of the slow tests too."""
     rooms: dict[str, Covered] = defaultdict(Covered)
     for name, covered in files.items():
         parts = Path(name).parts
@@ -78,7 +78,7 @@ def section(files: dict[str, Covered], day: date) -> str:
     low = sorted((each.share, name) for name, each in files.items() if each.share < LOW)
     named = [f"- {name}: {share:.0%}".replace("%", " %") for share, name in low]
     parts_ = [
-        f"{_WORDS}\nRecorded on {day.isoformat()}.",
+        f"{_ALL if slow else _QUICK}\n\n{_WORDS} Recorded on {day.isoformat()}.",
         markdown_table(HEAD, [*rows, total.row("together")]),
     ]
     if named:
@@ -90,11 +90,12 @@ def section(files: dict[str, Covered], day: date) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.coverage_page", description=__doc__)
     parser.add_argument("--least", type=float, default=0.95, help="share that must have been run")
+    parser.add_argument("--slow", action="store_true", help="the slow tests were asked too")
     parser.add_argument("--write", action="store_true", help="renew docs/RELIABILITY.md")
     options = parser.parse_args()
     files = files_of(RECORD)
     day = date.fromtimestamp(RECORD.stat().st_mtime)
-    text, total = section(files, day), sum(files.values(), Covered())
+    text, total = section(files, day, options.slow), sum(files.values(), Covered())
     print(text)
     if options.write:
         write_section("coverage", "Coverage", text, PAGE, PREAMBLE)
@@ -111,11 +112,15 @@ def _share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} %" if whole else ""
 
 
-_WORDS = """\
+_QUICK = """\
 `make coverage` runs the quick tests and records the lines and branches of the product that they
-run, in what they start too. A branch is a way out of a condition or a loop. Not counted: what only
-type checkers see, and bodies of abstract methods. Slow tests are not asked, and a process that is
-killed tells nothing, so more is run than is told here."""
+run, in what they start too. Slow tests are not asked, so more is run than is told here."""
+_ALL = """\
+`make coverage-all` runs the quick tests and the slow ones, and records the lines and branches of
+the product that they run, in what they start too."""
+_WORDS = """\
+A branch is a way out of a condition or a loop. A process that is killed tells nothing. Not counted:
+what only type checkers see, and bodies of abstract methods."""
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from coverage import Coverage, CoverageData
 
 from tests.coverage_page import Covered, files_of, section
 from tests.mutation.mutants import Mutant
-from tests.mutation.tests_that_ran import TestsThatRan
+from tests.mutation.tests_that_ran import Ran, TestsThatRan
 
 CODE = "def sign(x):\n    if x < 0:\n        return -1\n    return 1\n"
 
@@ -44,11 +44,17 @@ def test_a_room_adds_up_its_files_and_what_is_little_run_is_named() -> None:
         },
         date(2026, 11, 30),
     )
-    assert "Recorded on 2026-11-30." in text
+    assert "Recorded on 2026-11-30." in text and "Slow tests are not asked" in text
     assert "| pipeline/search | 18 | 14 | 77.8 % | 2 | 2 | 100.0 % |" in text
     assert "| pipeline | 2 |" in text and "| cnn_core | 5 |" in text
     assert "| together | 25 | 21 | 84.0 % | 2 | 2 | 100.0 % |" in text
     assert "- pipeline/search/b.py: 50 %" in text and "a.py" not in text and "__init__" not in text
+
+
+def test_the_page_says_which_tests_were_asked() -> None:
+    text = section({"cnn_core/a.py": Covered(10, 10, 2, 2)}, date(2026, 11, 30), slow=True)
+    assert "`make coverage-all` runs the quick tests and the slow ones" in text
+    assert "not asked" not in text
 
 
 def test_nothing_recorded_says_what_records(tmp_path: Path) -> None:
@@ -61,7 +67,7 @@ def test_the_tests_that_ran_a_line_are_asked_the_quickest_first(tmp_path: Path) 
     data = CoverageData(str(record))
     ran = {
         "": [1],
-        "tests/test_a.py::test_long|run": [3, 4, 7, 8, 9, 10, 11],
+        "tests/test_a.py::test_long|run": [1, 3, 4, 7, 8, 9, 10, 11],
         "tests/test_a.py::test_short[a|b]|run": [3],
         "tests/test_a.py::test_short[a|b]|setup": [3, 4],
     }
@@ -72,9 +78,11 @@ def test_the_tests_that_ran_a_line_are_asked_the_quickest_first(tmp_path: Path) 
     asked = TestsThatRan(record)
     file = "pipeline/room/file.py"
     short, long = "tests/test_a.py::test_short[a|b]", "tests/test_a.py::test_long"
-    assert asked.of(Mutant(file, 0, 3, ())) == [short, long]
-    assert asked.of(Mutant(file, 0, 3, ()), most=1) == [short]
-    assert asked.of(Mutant(file, 0, 5, ())) == [short, long]  # the statement began a line before
-    assert asked.of(Mutant(file, 0, 11, ())) == [long]
-    assert asked.of(Mutant(file, 0, 40, ())) == []
-    assert TestsThatRan(tmp_path / "none").of(Mutant(file, 0, 3, ())) == []
+    assert asked.of(Mutant(file, 0, 3, ())) == Ran([short, long], are_all=True)
+    assert asked.of(Mutant(file, 0, 3, ()), most=1) == Ran([short], are_all=False)
+    assert asked.of(Mutant(file, 0, 11, ())) == Ran([long], are_all=True)
+    assert asked.of(Mutant(file, 0, 1, ())) == Ran([long], are_all=False)  # and an import
+    # The statement began a line before.
+    assert asked.of(Mutant(file, 0, 5, ())) == Ran([short, long], are_all=False)
+    assert asked.of(Mutant(file, 0, 40, ())) == Ran([], are_all=False)
+    assert TestsThatRan(tmp_path / "none").of(Mutant(file, 0, 3, ())) == Ran([], are_all=False)

@@ -83,10 +83,11 @@ class Checkout:
 
     def tests_for(self, mutant: Mutant) -> list[list[str]]:
         """Return the tests for a mutant in the parts that are asked one after another: those that
-        are known to run its line, then the nearest files.
+        are known to run its line, then the nearest files where others may run it too.
         """
-        near = self._nearness.tests_of(mutant)
-        return [part for part in (self._ran.of(mutant), near[:FIRST], near[FIRST:]) if part]
+        ran = self._ran.of(mutant)
+        near = [] if ran.are_all else self._nearness.tests_of(mutant)
+        return [part for part in (ran.tests, near[:FIRST], near[FIRST:]) if part]
 
     def judge(self, mutant: Mutant, parts: Sequence[Sequence[str]]) -> Verdict | None:
         """Run the tests on a mutant, part after part; None where the change is none."""

@@ -142,10 +142,10 @@ notices: an operator or a number becomes another one, an argument is left out, a
 a branch is always taken. The changes are those of mutmut's table of operators; a room's sample is
 drawn from all of its mutants by `--seed`, so that another seed tries others, and `--sample all`
 tries every one. For each, quick tests are run for at most 60 s of processor time a part: after
-`make coverage` at most forty that ran its line, then the two files that name what is changed or
-reach its file most closely, then six more. A test that computes for 20 s is stopped, and the mutant
-counts as noticed by time. A failing test counts only if it
-passes without the mutant. Slow tests are not asked, so more may be noticed than is told here.
+`make coverage` at most forty that ran its line, then, where these may not be all that run it, the
+two files that name what is changed or reach its file most closely, then six more. A test that
+computes for 20 s is stopped, and the mutant counts as noticed by time. A failing test counts only
+if it passes without the mutant. Slow tests are not asked, so more may be noticed than is told here.
 
 Not counted, by rules in `tests/mutation/counted.py`: what is raised, printed or logged, what an
 error says, the words of a setting and of `help`, docstrings, annotations, imports, decorators.

@@ -1,9 +1,10 @@
 """Which tests ran a line, by what `make coverage` has left: they are asked before those that only
-look near.
+look near, and alone where the record knows every run of the line.
 """
 
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 from coverage import CoverageData
 
@@ -11,6 +12,14 @@ from tests.mutation.mutants import Mutant
 
 MOST_TESTS = 40
 AROUND = 8  # lines: of a statement over several the first is known, of a `def` those inside
+UNKNOWN = ""  # of a line that ran outside of any test: in an import, or in a process of its own
+
+
+class Ran(NamedTuple):
+    """Tests that ran a line, and whether no other test can have run it."""
+
+    tests: list[str]
+    are_all: bool
 
 
 class TestsThatRan:
@@ -28,17 +37,19 @@ class TestsThatRan:
             for tests in self._data.contexts_by_lineno(file).values():
                 self._sizes.update(tests)
 
-    def of(self, mutant: Mutant, most: int = MOST_TESTS) -> list[str]:
+    def of(self, mutant: Mutant, most: int = MOST_TESTS) -> Ran:
         """Return tests that ran the mutant's line, or one close to it; first those that ran little
         else, which are quick.
         """
         lines = self._lines(mutant.file)
         for away in range(AROUND + 1):
-            near = {*lines.get(mutant.line - away, ()), *lines.get(mutant.line + away, ())} - {""}
-            if near:
+            found = {*lines.get(mutant.line - away, ()), *lines.get(mutant.line + away, ())}
+            if near := found - {UNKNOWN}:
                 ranked = sorted(near, key=lambda test: (self._sizes[test], test))
-                return list(dict.fromkeys(test.rpartition("|")[0] for test in ranked))[:most]
-        return []
+                tests = list(dict.fromkeys(test.rpartition("|")[0] for test in ranked))
+                known = away == 0 and UNKNOWN not in found
+                return Ran(tests[:most], known and len(tests) <= most)
+        return Ran([], False)
 
     def _lines(self, file: str) -> dict[int, list[str]]:
         measured = next((each for each in self._files if Path(each).match(file)), None)
