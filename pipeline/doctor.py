@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from cnn_core.data.prepared import open_prepared
 from cnn_core.errors import InputError
 from pipeline.configuration import Command, Config, again, command_line, setting
-from pipeline.files import StudyPaths, check_enclosed
+from pipeline.files import STORE, StudyPaths, check_enclosed
 from pipeline.redact import redact, shown
 from pipeline.reporting.stored_state import state_of
 from pipeline.search.open_study import (
@@ -39,7 +39,7 @@ from pipeline.slots.process import PINS
 from pipeline.slots.slot import SlotError
 from pipeline.sqlite_files import unsound_sqlite
 from pipeline.structured_text import read_json
-from pipeline.tracking.artifact_addresses import STORE, bring_home, strayed
+from pipeline.tracking.artifact_addresses import bring_home, strayed
 from pipeline.tracking.mlflow_sender import backlog
 
 WORKER_BYTES = 300_000_000

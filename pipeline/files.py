@@ -14,6 +14,9 @@ from cnn_core.whole_files import naming, whole_file
 from pipeline.redact import redact
 
 _BLOCK_BYTES = 1 << 20
+# What lies in a root beside the studies: MLflow's part, and folders that all studies share.
+STORE, ARTIFACTS = "mlflow.db", "mlartifacts"
+SHARED = ("prepared", "presets", "sheets")
 _MOST_SEARCHED = 1 << 18  # larger texts are made of what was redacted before
 
 
@@ -57,6 +60,14 @@ def check_enclosed(folder: Path, root: Path, about: str = "") -> None:
                     raise InputError(f"{rule}, got the link {entry.path} to {target}")
             elif not entry.is_file():
                 raise InputError(f"{rule}, got {entry.path}")
+
+
+def check_root(root: Path) -> None:
+    """Check that what the studies of a root share holds no link out of it, as `check_enclosed` does
+    for a study: every command may write there. MLflow's part is checked where its store is opened.
+    """
+    for name in SHARED:
+        check_enclosed(root / name, root, name)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -23,7 +23,7 @@ from pipeline.configuration.tree import FREE_SECTIONS
 from pipeline.configuration.typed_tree import forget_trees
 from pipeline.configuration.undisturbed import undisturbed
 from pipeline.events import State
-from pipeline.files import check_enclosed
+from pipeline.files import check_enclosed, check_root
 from pipeline.report import write_report
 from pipeline.slots.owner_lock import is_locked
 from pipeline.slots.stop_request import FAILED, HUNG_UP, INTERRUPTED, TERMINATED
@@ -58,6 +58,7 @@ def compose(
         texts.insert(0, search_path_override([str(folder.resolve())]))
     forget_trees()  # files may have changed since the process began
     config = composed(load_named(texts), SWEEP, quiet=quiet, verbose=verbose)
+    check_root(config.root)
     check_enclosed(config.paths.folder, config.root)
     return config
 

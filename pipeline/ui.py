@@ -11,8 +11,8 @@ from pathlib import Path
 
 from cnn_core.errors import InputError
 from pipeline.configuration import Command, Config, command_line, setting
+from pipeline.files import ARTIFACTS
 from pipeline.redact import redact
-from pipeline.tracking.artifact_addresses import ARTIFACTS
 from pipeline.tracking.mlflow_view import runs_link, share_view
 from pipeline.tracking.store import quiet_environment, resolve_uri
 

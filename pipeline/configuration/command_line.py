@@ -25,7 +25,7 @@ from pipeline.configuration.termination import (
     terminable,
 )
 from pipeline.configuration.tree import Command, Config
-from pipeline.files import check_enclosed
+from pipeline.files import check_enclosed, check_root
 from pipeline.redact import redacted, shown
 
 DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
@@ -110,6 +110,7 @@ def _run(
     if "cfg" in request.flags:
         print(_job(config, command), end="")
         return DONE
+    check_root(config.root)
     check_enclosed(config.paths.folder, config.root)
     return main(config)
 

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any
 from cnn_core.errors import InputError
 from cnn_core.measures import metric_of
 from pipeline.configuration.pruner_settings import TopKSettings
+from pipeline.files import ARTIFACTS, SHARED, STORE
 
 if TYPE_CHECKING:
     from pipeline.configuration.tree import Config
 
 # What lies beside the studies in the root, and what SQLite writes beside its file.
-RESERVED = ("mlartifacts", "prepared", "presets", "sheets", "submissions.csv")
-_RESERVED = re.compile("|".join([r"mlflow\.db(-.*)?", *map(re.escape, RESERVED)]), re.IGNORECASE)
+RESERVED = (ARTIFACTS, *SHARED, "submissions.csv")
+_RESERVED = re.compile(
+    "|".join([rf"{re.escape(STORE)}(-.*)?", *map(re.escape, RESERVED)]), re.IGNORECASE
+)
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
 
 
@@ -67,8 +70,8 @@ def check_name(key: str, name: str) -> None:
         )
     if _RESERVED.fullmatch(name):
         raise InputError(
-            f"{key}: must not be mlflow.db, {', '.join(RESERVED)}, which the root needs for what "
-            f"all studies share, got {name!r}"
+            f"{key}: must not be {STORE}, {', '.join(RESERVED)}, which the root needs for "
+            f"what all studies share, got {name!r}"
         )
 
 

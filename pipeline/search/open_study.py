@@ -18,7 +18,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
 from cnn_core.errors import InputError
-from pipeline.files import StudyPaths, check_enclosed
+from pipeline.files import StudyPaths, check_enclosed, check_root
 from pipeline.redact import redact, shown
 from pipeline.reporting.foreign_trials import MARKED_FROM
 from pipeline.search.checked_storage import CheckedStorage, content_checked
@@ -195,6 +195,7 @@ def read_study(
 
     Raises InputError, which names the `key` that asked for it, if there is none.
     """
+    check_root(paths.root)
     check_enclosed(paths.folder, paths.root)
     url, file = _address(paths, storage, read_only=True)
     if file is not None and not file.exists():

@@ -9,9 +9,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from pipeline.files import ARTIFACTS, STORE
 from pipeline.sqlite_files import sqlite_file
 
-STORE, ARTIFACTS = "mlflow.db", "mlartifacts"  # in a root
 # Every column of MLflow's schema that holds the address of an artifact.
 _COLUMNS = (
     ("experiments", "artifact_location"),

@@ -11,9 +11,10 @@ from pathlib import Path
 from cnn_core.whole_files import whole_file
 from pipeline import journal
 from pipeline.events import EpochDone, Event
+from pipeline.files import STORE
 from pipeline.redact import redact
 from pipeline.structured_text import read_json
-from pipeline.tracking.artifact_addresses import STORE, is_own_store
+from pipeline.tracking.artifact_addresses import is_own_store
 from pipeline.tracking.mlflow_replay import Replay
 from pipeline.tracking.store import (
     LOCK_NAME,

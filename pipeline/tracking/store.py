@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnn_core.errors import InputError
+from pipeline.files import ARTIFACTS, STORE, check_enclosed
 from pipeline.redact import redact
 from pipeline.slots.file_lock import lock_file
 from pipeline.sqlite_files import opened_file, sqlite_file, sqlite_url, unsafe_sqlite
 from pipeline.structured_text import OWN_FILE
-from pipeline.tracking.artifact_addresses import ARTIFACTS, STORE, bring_home, is_own_store
+from pipeline.tracking.artifact_addresses import bring_home, is_own_store
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -163,8 +164,8 @@ def brought_home(uri: str | None, root: Path) -> list[str]:
 
 def check_store(uri: str, root: Path) -> None:
     """Check that a store's database file, where there is one, may be opened for writing, and that
-    the one of `root` is in it: whoever made the root may have made it too. Raises InputError, and
-    sqlite3.OperationalError where another program has locked it.
+    the one of `root` and its artifacts are in it: whoever made the root may have made them too.
+    Raises InputError, and sqlite3.OperationalError where another program has locked it.
     """
     file = opened_file(uri)
     if file is None:
@@ -174,6 +175,8 @@ def check_store(uri: str, root: Path) -> None:
             f"the MLflow store of a root must be a file in it, got the link {file} to "
             f"{file.resolve()}; tracking.uri={sqlite_url(file.resolve())} names one elsewhere"
         )
+    if is_own_store(uri, root):
+        check_enclosed(root / ARTIFACTS, root, ARTIFACTS)
     if answer := unsafe_sqlite(file):
         raise InputError(
             f"the MLflow store must be such as MLflow makes, got {answer} in {file}; it is left as "

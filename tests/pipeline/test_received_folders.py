@@ -23,7 +23,7 @@ from pipeline.slots import owner_lock
 from pipeline.slots.owner_lock import Owner, OwnerLock, find_semaphores, read_owner
 from pipeline.structured_text import append_rows
 from pipeline.tracking.mlflow_replay import Replay
-from pipeline.tracking.store import locked
+from pipeline.tracking.store import brought_home, check_store, locked, resolve_uri
 from tests.pipeline.studies import epoch_done, study_started
 
 NAMES = [
@@ -66,6 +66,36 @@ def test_a_link_out_of_a_study_is_refused_before_anything_is_touched(
     assert command_line(REPORT, [f"root={root}", "study.name=got"], lambda config: 0) == 2
     assert str(folder / name) in capsys.readouterr().err
     assert victim.read_text() == "mine\n" and list(victim.parent.iterdir()) == [victim]
+
+
+@pytest.mark.parametrize("name", ["prepared", "prepared/index", "sheets", "presets/mine"])
+def test_a_link_out_of_what_studies_share_is_refused(
+    tmp_path: Path, victim: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    link = tmp_path / "root" / name
+    link.parent.mkdir(parents=True)
+    link.symlink_to(victim.parent)
+    root, about = tmp_path / "root", name.partition("/")[0]
+    assert command_line(REPORT, [f"root={root}", "study.name=new"], lambda config: 0) == 2
+    said = capsys.readouterr().err
+    assert f"error: {about}: its folder must " in said and str(victim.parent) in said
+    for opens in (lambda: study.compose(root=root), lambda: study.open_study("new", root)):
+        with pytest.raises(InputError, match=f"^{about}: its folder must "):
+            opens()
+    assert victim.read_text() == "mine\n" and list(victim.parent.iterdir()) == [victim]
+
+
+def test_no_artifact_is_written_through_a_link(tmp_path: Path, victim: Path) -> None:
+    """A run of a received store says where its artifacts are."""
+    link = tmp_path / "root" / "mlartifacts" / "1" / "run" / "artifacts"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(victim.parent)
+    root = tmp_path / "root"
+    (root / "mlflow.db").touch()
+    with pytest.raises(InputError, match=r"^mlartifacts: its folder must hold plain files"):
+        check_store(resolve_uri(None, root), root)
+    with pytest.raises(InputError, match=r"^mlartifacts: "):
+        brought_home(None, root)
 
 
 def test_a_study_that_is_a_link_itself_is_refused(tmp_path: Path, victim: Path) -> None:

@@ -15,9 +15,8 @@ from pipeline.bundle import load_bundle
 from pipeline.configuration import SWEEP, command_line, compose, override
 from pipeline.configuration.rules import check_name
 from pipeline.doctor import examine
-from pipeline.files import StudyPaths
+from pipeline.files import ARTIFACTS, STORE, StudyPaths
 from pipeline.search.open_study import read_study
-from pipeline.tracking.artifact_addresses import ARTIFACTS, STORE
 from tests.pipeline.final_study import SWEEP_ARGUMENTS
 
 NAMES = (
