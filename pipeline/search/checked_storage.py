@@ -15,10 +15,12 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from cnn_core.errors import InputError
+from pipeline.configuration.sampler_settings import SAMPLERS
 from pipeline.redact import redact, shown
 from pipeline.reporting.foreign_trials import FORKED_FROM, MARKED_FROM, ROUND
 from pipeline.reporting.several_nets import NETS
 from pipeline.search.fingerprint import BASE, FINGERPRINT, SPACE
+from pipeline.search.storage import GENERATION
 
 _RULE = "study: its database must hold what this program wrote"
 _LONGEST = 200  # of a received text in a message
@@ -138,6 +140,35 @@ def _numbers(value: Any) -> bool:
     return isinstance(value, list) and all(map(_is_finite, value))
 
 
+def _stretches(value: Any) -> bool:
+    """Tell whether it lists stretches of epochs: a trial's number, and from where to where."""
+    return isinstance(value, list) and all(
+        isinstance(each, list) and len(each) == 3 and all(_is_whole(n) and n >= 0 for n in each)
+        for each in value
+    )
+
+
+def _samplers(value: Any) -> bool:
+    """Tell whether it names two samplers and says why."""
+    return _texts(value) and len(value) == 3 and {*value[:2]} <= SAMPLERS.keys()
+
+
+def _prior(value: Any) -> bool:
+    """Tell whether it is what `Prior.stored` returns."""
+    if not _mapping(value) or value.keys() != {"first", "evidence", "most", "lines"}:
+        return False
+    if not isinstance(value["first"], list) or not isinstance(value["evidence"], list):
+        return False
+    pairs = [*value["first"], *value["evidence"]]
+    return (
+        all(isinstance(pair, list) and len(pair) == 2 and _mapping(pair[0]) for pair in pairs)
+        and all(_text(source) for _, source in value["first"])
+        and all(_is_finite(rank) for _, rank in value["evidence"])
+        and _is_whole(value["most"])
+        and _texts(value["lines"])
+    )
+
+
 def _origin(value: Any) -> bool:
     pair = isinstance(value, list) and len(value) == 2
     return pair and isinstance(value[0], str) and _is_whole(value[1])
@@ -182,6 +213,9 @@ _OF_STUDIES: dict[str, Callable[[Any], bool]] = {
     "machine": _mapping,
     "ended": _is_whole,
     "deciding": _json_texts,
+    "prior": _prior,
+    "auto_sampler": _samplers,
+    "round": _stretches,
 }
 _OF_TRIALS: dict[str, Callable[[Any], bool]] = {
     FORKED_FROM: _origin,
@@ -194,4 +228,6 @@ _OF_TRIALS: dict[str, Callable[[Any], bool]] = {
     "name": _text,
     "reason": _text,
     "prior": _text,
+    "grid_point": _is_whole,
+    GENERATION: _is_whole,
 }

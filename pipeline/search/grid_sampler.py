@@ -126,7 +126,13 @@ class PointSampler(BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         # An enqueued trial whose values are on no point takes those that it leaves open from one.
-        point = self._grid.points[notes_of(study, trial).get(POINT_KEY, 0)]
+        number = notes_of(study, trial).get(POINT_KEY, 0)
+        if not 0 <= number < len(self._grid.points):
+            raise InputError(
+                f"study {study.study_name!r}: trial {trial.number} must have one of the "
+                f"{len(self._grid.points)} points of its grid, got number {number}"
+            )
+        point = self._grid.points[number]
         return point.get(
             param_name, param_distribution.to_external_repr(_first(param_distribution))
         )

@@ -10,10 +10,12 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.storages import RDBStorage
 from sqlalchemy import Connection
 
+from cnn_core.errors import InputError
 from pipeline.configuration import Config
 from pipeline.configuration.overrides import Value
 from pipeline.configuration.sampler_settings import AutoSettings
 from pipeline.data import prepare
+from pipeline.redact import shown
 from pipeline.search.auto_sampler import CHOICE, AutoSampler, choose_samplers, chosen_before
 from pipeline.search.fingerprint import code_version, fingerprint
 from pipeline.search.fork import nothing_of_its_own, take_over
@@ -30,6 +32,7 @@ from pipeline.search.queue import TrialQueue
 from pipeline.search.same_trials import check_effects
 from pipeline.search.samplers import make_sampler
 from pipeline.search.space import Space, searched
+from pipeline.search.storage import holds
 from pipeline.search.storage_errors import storage_errors
 from pipeline.search.study_clock import StudyClock
 from pipeline.search.study_copies import StudyCopies
@@ -105,7 +108,7 @@ def open_session(problem: Problem, slots: int, clock: StudyClock) -> Session:
     if sampler is None:
         sampler, line = _auto(study, problem)
         more = [line, *more]
-    if (prior := _prior(study, enqueued)) is not None:
+    if (prior := _prior(study, enqueued, space)) is not None:
         sampler = PriorSampler(sampler, prior, space, config.study.seed, config.sampler.startup)
         enqueued = [*enqueued, *(params for params, _ in prior.first)]
         more = [*([] if resumed else prior.lines), *more]
@@ -161,11 +164,20 @@ def _auto(study: optuna.Study, problem: Problem) -> tuple[BaseSampler, str]:
     return sampler, choice.line(config.budget.trials)
 
 
-def _prior(study: optuna.Study, enqueued: Sequence[dict[str, Value]]) -> Prior | None:
-    """Return what the study took from others, without what the user enqueued anyway."""
+def _prior(study: optuna.Study, enqueued: Sequence[dict[str, Value]], space: Space) -> Prior | None:
+    """Return what the study took from others, without what the user enqueued anyway. Raises
+    InputError where it holds what is not of the space.
+    """
     if PRIOR not in study.user_attrs:
         return None
-    prior = Prior.of(study.user_attrs[PRIOR])
+    prior, distributions = Prior.of(study.user_attrs[PRIOR]), space.distributions()
+    for params, _ in (*prior.first, *prior.evidence):
+        for name, value in params.items():
+            if name not in distributions or not holds(distributions[name], value):
+                raise InputError(
+                    f"study {study.study_name!r}: its prior must hold values of its space, got "
+                    f"{shown(f'{name}={value!r}')[:200]}"
+                )
     return replace(prior, first=[pair for pair in prior.first if pair[0] not in enqueued])
 
 

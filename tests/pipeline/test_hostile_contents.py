@@ -2,11 +2,16 @@
 line, and the doctor goes on to the next study.
 """
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import optuna
 import pytest
+from optuna.trial import TrialState, create_trial
 
 from cnn_core.errors import InputError
 from pipeline import report, show
@@ -16,6 +21,10 @@ from pipeline.evaluate import COMMAND as EVALUATE
 from pipeline.evaluate import main as evaluate
 from pipeline.files import StudyPaths
 from pipeline.search.open_study import open_storage, open_study, read_study
+from pipeline.search.prior import PRIOR, Prior
+from pipeline.search.samplers import make_sampler
+from pipeline.search.session import _prior
+from pipeline.search.space import Space
 from tests.pipeline.test_hostile_databases import change
 
 EVIL = '{"name": "Evil", "attributes": {}}'
@@ -38,6 +47,18 @@ CONTENTS = {
     "(9999, 1, 'fingerprint', '{\"space a\": \"[]\"}')",
     "origin": "insert into trial_user_attributes values (9999, 1, 'forked_from', '5')",
     "nets": "insert into trial_user_attributes values (9999, 1, 'nets', '[\"a\", 2]')",
+    "prior": "insert into study_user_attributes values (9999, 1, 'prior', '{\"first\": 5}')",
+    "configuration of a prior": "insert into study_user_attributes values (9999, 1, 'prior', "
+    "'{\"first\": [[5, \"old\"]], \"evidence\": [], \"most\": 1, \"lines\": []}')",
+    "rank in a prior": "insert into study_user_attributes values (9999, 1, 'prior', "
+    "'{\"first\": [], \"evidence\": [[{}, \"x\"]], \"most\": 1, \"lines\": []}')",
+    "round": "insert into study_user_attributes values (9999, 1, 'round', '[[0, 1]]')",
+    "negative round": "insert into study_user_attributes values (9999, 1, 'round', '[[-1, 0, 1]]')",
+    "samplers": "insert into study_user_attributes values "
+    "(9999, 1, 'auto_sampler', '[\"evil\", \"tpe\", \"\"]')",
+    "grid": "insert into trial_system_attributes values (9999, 1, 'grid_point', '\"x\"')",
+    "generation": "insert into trial_system_attributes values "
+    "(9999, 1, 'NSGAIISampler:generation', '[]')",
     "state": "update trials set state='EVIL'",
     "negative number": "update trials set number=-1",
     "no number": "update trials set number=NULL",
@@ -153,6 +174,29 @@ def test_the_doctor_removes_no_trial_to_which_a_link_of_prepared_data_leads(
     (root / "prepared" / "link").symlink_to(trial)
     examine(compose([f"root={root}"]), fix=True)
     assert (trial / "manifest.json").exists()
+
+
+SPACE = Space.parse({"a": {"int": [1, 4]}, "kind": {"choice": ["x", "y"]}})
+
+
+@pytest.mark.parametrize("params", [{"b": 1}, {"a": 9}, {"a": "x"}, {"kind": "z"}])
+def test_a_prior_whose_values_are_not_of_the_space_is_refused(params: dict[str, Any]) -> None:
+    study = optuna.create_study(study_name="made")
+    for first, evidence in (([(params, "old t001")], []), ([], [(params, 0.5)])):
+        stored = Prior(first, evidence, 2, []).stored()
+        study.set_user_attr(PRIOR, json.loads(json.dumps(stored)))
+        with pytest.raises(InputError, match="'made': its prior must hold values of its space"):
+            _prior(study, [], SPACE)
+    study.set_user_attr(PRIOR, Prior([({"a": 1}, "old t001")], [], 2, []).stored())
+    assert _prior(study, [], SPACE) == Prior([({"a": 1}, "old t001")], [], 2, [])
+
+
+def test_a_point_that_the_grid_does_not_have_is_refused() -> None:
+    sampler = make_sampler(SimpleNamespace(name="grid"), 0, SPACE)
+    study = optuna.create_study(study_name="made", sampler=sampler)
+    study.add_trial(create_trial(state=TrialState.WAITING, system_attrs={"grid_point": 8}))
+    with pytest.raises(InputError, match=r"trial 0 must have one of the 8 points .* got number 8"):
+        SPACE.suggest(study.ask())
 
 
 @pytest.mark.parametrize("inside", [False, True])
