@@ -39,7 +39,7 @@ COMMANDS = {*FLOORS[-3], *FLOORS[-1]} - {"study"}
 # The same inside cnn_core, where a file at the top is a room too.
 CORE: tuple[tuple[str, ...], ...] = (
     ("axes", "errors", "whole_files"),
-    ("field_checks", "plugin_source", "cores", "plain_text"),
+    ("field_checks", "plugin_source", "cores", "plain_text", "plain_json"),
     ("initializers", "losses", "metrics", "schedules", "train_spec", "augment_spec", "streams"),
     ("spec", "kernels", "optimizers", "augmentation", "measures"),
     ("data", "layers", "regularizers"),

@@ -14,6 +14,7 @@ import numpy as np
 from cnn_core.axes import Array
 from cnn_core.data.npz import AnyArray, read_npz
 from cnn_core.errors import InputError
+from cnn_core.plain_json import parse_json
 from cnn_core.spec import Spec
 from cnn_core.whole_files import whole_file
 
@@ -164,7 +165,7 @@ def _write(path: Path, arrays: Mapping[str, Array], about: Mapping[str, Any]) ->
 def _read(path: Path, kind: str) -> tuple[dict[str, AnyArray], dict[str, Any]]:
     try:
         arrays = read_npz(path)
-        about = json.loads(arrays.pop(MANIFEST).tobytes())
+        about = parse_json(arrays.pop(MANIFEST).tobytes())
         hashes = about["sha256"]
         if about["version"] != VERSION or about["kind"] != kind:
             raise CheckpointError(
@@ -173,7 +174,7 @@ def _read(path: Path, kind: str) -> tuple[dict[str, AnyArray], dict[str, Any]]:
             )
     except InputError as error:
         raise CheckpointError(str(error)) from error
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(

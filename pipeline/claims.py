@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnn_core.errors import InputError
+from cnn_core.plain_json import DamagedError
 from pipeline.claims_page.claims_file import Claims, read_claims
 from pipeline.configuration import Command, Config, command_line, compose, override, setting
 from pipeline.files import atomic_write_text, writable_file
-from pipeline.structured_text import DamagedError, own_text
+from pipeline.structured_text import own_text
 from pipeline.whole_sweep import run_whole
 
 if TYPE_CHECKING:

@@ -18,11 +18,12 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 
+from cnn_core.plain_json import parse_json
 from cnn_core.whole_files import append_whole
 from pipeline import events
 from pipeline.events import Event, State
 from pipeline.redact import redacted
-from pipeline.structured_text import OWN_FILE, parse_json
+from pipeline.structured_text import OWN_FILE
 
 FILE_NAME = "events.jsonl"
 _APPENDING = os.O_RDWR | os.O_CREAT | os.O_APPEND | OWN_FILE

@@ -4,7 +4,6 @@ spreadsheet computes nothing of them.
 
 import csv
 import io
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import yaml
 
 from cnn_core.data.checks import open_regular
 from cnn_core.errors import InputError
+from cnn_core.plain_json import MOST_DEPTH, MOST_DIGITS, DamagedError, parse_json
 from cnn_core.plain_text import is_computed
 from cnn_core.whole_files import append_whole
 
@@ -21,18 +21,11 @@ MOST_BYTES = 64 << 20
 MOST_YAML_BYTES = 4 << 20  # its parser takes a minute for so much
 MOST_JSON_BYTES = 32 << 20
 # A value takes up to a hundred times its text: these bound memory. The largest files of ours hold
-# the groups of a million equal pictures, or ten thousand trials in a hundred columns.
-MOST_VALUES = 2_000_000  # of JSON: its brackets and commas, those of texts included
+# ten thousand trials in a hundred columns.
 MOST_CELLS = 2_000_000  # of CSV, and a row counts as one more
 MOST_NODES = 50_000  # of YAML, whose parser takes seconds for so many
-MOST_DEPTH = 60
-MOST_DIGITS = 40  # of a whole number: seeds are large, nothing that counts is
 # Flags to open a file of ours, as far as the system has them: no link, the bytes as they are.
 OWN_FILE = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"))
-
-
-class DamagedError(ValueError):
-    """A file of ours does not hold what is written there; the message says what it holds."""
 
 
 def own_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
@@ -55,27 +48,6 @@ def own_text(path: Path, most: int = MOST_BYTES) -> str:
         return own_bytes(path, most).decode("utf-8")
     except UnicodeDecodeError as error:
         raise DamagedError(f"must be text in UTF-8, got {error.reason} in {path}") from None
-
-
-def parse_json(text: str | bytes) -> Any:
-    """Return the value of a JSON text; NaN and infinities as Python's json writes them. Raises
-    DamagedError for anything else, nesting, whole numbers and as many values beyond the limits
-    included.
-    """
-    marks = (b"[", b"{", b",") if isinstance(text, bytes) else ("[", "{", ",")
-    values = sum(map(text.count, marks))  # type: ignore[arg-type]
-    if values > MOST_VALUES:
-        raise DamagedError(f"must hold at most {MOST_VALUES:,} values, got {values:,}")
-    try:
-        value = json.loads(text, parse_int=_whole)
-    except RecursionError:
-        raise DamagedError(f"must be nested at most {MOST_DEPTH} deep, got more") from None
-    except DamagedError:
-        raise
-    except ValueError as error:
-        raise DamagedError(f"must be JSON, got {str(error)[:200]}") from None
-    _check_depth(value)
-    return value
 
 
 def read_json(path: Path, kind: type = dict) -> Any:
@@ -186,29 +158,6 @@ def _of_kind(value: Any, kind: type, path: Path) -> Any:
         word = "a list" if kind is list else "a mapping"
         raise DamagedError(f"must hold {word}, got {type(value).__name__} in {path}")
     return value
-
-
-def _whole(digits: str) -> int:
-    if len(digits.lstrip("-")) > MOST_DIGITS:
-        raise DamagedError(
-            f"must have whole numbers of at most {MOST_DIGITS} digits, got one of {len(digits)}"
-        )
-    return int(digits)
-
-
-def _check_depth(value: Any) -> None:
-    level = [value]
-    for _ in range(MOST_DEPTH):
-        level = [
-            item
-            for each in level
-            if isinstance(each, dict | list)
-            for item in (each.values() if isinstance(each, dict) else each)
-            if isinstance(item, dict | list)
-        ]
-        if not level:
-            return
-    raise DamagedError(f"must be nested at most {MOST_DEPTH} deep, got more")
 
 
 class _OwnLoader(yaml.SafeLoader):

@@ -15,13 +15,14 @@ import yaml
 from cnn_core import checkpoint
 from cnn_core.checkpoint import TrainState
 from cnn_core.errors import InputError
+from cnn_core.plain_json import parse_json
 from cnn_core.spec import Spec
 from cnn_core.training import selected_weights
 from cnn_core.whole_files import whole_file
 from pipeline import journal
 from pipeline.events import State, TrialEnded
 from pipeline.files import TrialPaths, atomic_write_text, sha256_file
-from pipeline.structured_text import csv_lines, own_text, parse_json, read_csv, read_yaml
+from pipeline.structured_text import csv_lines, own_text, read_csv, read_yaml
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,7 @@ from cnn_core.data.checks import check_labelled, check_labels, open_regular, rea
 from cnn_core.data.image_form import ImageForm
 from cnn_core.data.npy import npy_header, read_npy
 from cnn_core.errors import InputError
+from cnn_core.plain_json import parse_json
 from cnn_core.whole_files import naming, whole_file
 
 VERSION = 1
@@ -178,9 +179,13 @@ def array_sha256(array: npt.NDArray[Any]) -> str:
 
 def _digest_in(folder: Path) -> str | None:
     try:
-        return str(json.loads((folder / "manifest.json").read_text())["digest"])
+        return str(_manifest(folder)["digest"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _manifest(folder: Path) -> Any:
+    return parse_json(read_regular(folder / "manifest.json", MOST_MANIFEST_BYTES))
 
 
 def _move(temporary: Path, folder: Path, digest: str) -> None:
@@ -221,7 +226,7 @@ def open_prepared(folder: str, digest: str) -> Prepared:
             _file_sha256(root / "images.npy", images.nbytes),
             _file_sha256(root / "labels.npy", labels.nbytes),
         ]
-        manifest = json.loads(read_regular(root / "manifest.json", MOST_MANIFEST_BYTES))
+        manifest = _manifest(root)
         about = about_from(manifest, images.shape)
     except (
         *(OSError, ValueError, KeyError, TypeError, AttributeError),

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from cnn_core.errors import InputError, did_you_mean
+from cnn_core.plain_json import DamagedError
 from pipeline.records.typed_json import RecordError, read_record
-from pipeline.structured_text import DamagedError, read_yaml
+from pipeline.structured_text import read_yaml
 
 # What is compared: the objective of a trial's nets, a metric of an epoch, their difference between
 # training and validation, the lowest validation loss of all epochs; or, after the sweep, what an

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cnn_core.errors import InputError, did_you_mean
+from cnn_core.plain_json import DamagedError
 from pipeline import journal
 from pipeline.claims_page.claims_file import OF_FINAL, Claim, Claims
 from pipeline.configuration import Config, compose, override
@@ -23,7 +24,7 @@ from pipeline.search.grid_sampler import Point, grid
 from pipeline.search.open_study import read_study
 from pipeline.search.run_sweep import ENDED
 from pipeline.search.space import Space, searched
-from pipeline.structured_text import DamagedError, read_json
+from pipeline.structured_text import read_json
 from pipeline.trial_folder import TrialFolder
 
 

@@ -16,11 +16,11 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from cnn_core.errors import InputError, did_you_mean
+from cnn_core.plain_json import MOST_DEPTH, MOST_DIGITS
 from cnn_core.plugins import Plugin
 from pipeline.configuration.hydra_tree import first_line, groups
 from pipeline.configuration.tree import SWEEP
 from pipeline.configuration.typed_tree import keys_of, typed_tree
-from pipeline.structured_text import MOST_DEPTH, MOST_DIGITS
 
 PLUGINS = "plugins"  # the key
 Value = str | int | float | bool | None

@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cnn_core.errors import InputError
+from cnn_core.plain_json import DamagedError
 from pipeline.files import atomic_write_text, sha256_file
 from pipeline.records.manifest import Manifest
-from pipeline.structured_text import DamagedError, append_rows, csv_cells, csv_lines, own_text
+from pipeline.structured_text import append_rows, csv_cells, csv_lines, own_text
 
 # damaged: pictures among the rows that could not be read, answered with the most frequent class
 LEDGER = ["time", "file", "sha256", "rows", "damaged", "bundle", "model", "expected_score", "score"]

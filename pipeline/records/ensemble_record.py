@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from cnn_core.errors import InputError
+from cnn_core.plain_json import DamagedError
 from pipeline.files import atomic_write_text
 from pipeline.records.manifest import Combine, Expected, SetScore, check_chosen
 from pipeline.records.typed_json import RecordError, plain, read_record
-from pipeline.structured_text import DamagedError, read_json
+from pipeline.structured_text import read_json
 
 
 @dataclass(frozen=True, kw_only=True)

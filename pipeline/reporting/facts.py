@@ -16,6 +16,7 @@ import numpy as np
 import optuna
 
 from cnn_core.errors import InputError
+from cnn_core.plain_json import DamagedError
 from pipeline import journal
 from pipeline.files import StudyPaths
 from pipeline.records.ensemble_record import Ensemble, read_ensemble
@@ -27,7 +28,7 @@ from pipeline.reporting.net_pictures import draw_net
 from pipeline.reporting.prospect import outlook, used_seconds
 from pipeline.reporting.regression import Regression, fit_study, strongest
 from pipeline.reporting.table import StudyTable, TrialRow, confirmed_metrics, table_of
-from pipeline.structured_text import DamagedError, parse_yaml, read_json
+from pipeline.structured_text import parse_yaml, read_json
 from pipeline.trial_folder import TrialFolder
 
 EVALUATED = ("proxy", "reserve", "test")  # the sets of images that pipeline.evaluate scores

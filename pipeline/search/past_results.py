@@ -17,10 +17,11 @@ from pathlib import Path
 
 from cnn_core.errors import InputError, did_you_mean
 from cnn_core.measures import is_minimized
+from cnn_core.plain_json import DamagedError
 from pipeline.configuration.overrides import Value, parse_override
 from pipeline.configuration.sections import StudySettings
 from pipeline.search.space import Space
-from pipeline.structured_text import DamagedError, csv_cells, own_text
+from pipeline.structured_text import csv_cells, own_text
 
 OVERRIDES = "overrides"
 STATES = ("state", "status")

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from cnn_core.errors import InputError
+from cnn_core.plain_json import parse_json
 from cnn_core.whole_files import naming
 from pipeline.slots.file_lock import lock_file
 from pipeline.slots.worker import STUDY_MARK
-from pipeline.structured_text import OWN_FILE, parse_json
+from pipeline.structured_text import OWN_FILE
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine

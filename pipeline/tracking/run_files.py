@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cnn_core.plain_json import DamagedError
 from pipeline.events import TrialEnded
 from pipeline.files import TrialPaths
 from pipeline.picture_sheet import CONTACT_SHEET
@@ -17,13 +18,7 @@ from pipeline.reporting.page import overview
 from pipeline.reporting.svg import standalone
 from pipeline.reporting.table import StudyTable, load_table, table_of_journal
 from pipeline.sqlite_files import unsound_sqlite
-from pipeline.structured_text import (
-    MOST_YAML_BYTES,
-    DamagedError,
-    csv_lines,
-    own_bytes,
-    parse_yaml,
-)
+from pipeline.structured_text import MOST_YAML_BYTES, csv_lines, own_bytes, parse_yaml
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient

@@ -11,14 +11,15 @@ from tests.fuzz.target import SEPARATOR, Target, place, written
 
 
 def json_text(data: bytes) -> None:
-    from pipeline.structured_text import DamagedError, parse_json
+    from cnn_core.plain_json import DamagedError, parse_json
 
     with suppress(DamagedError):
         parse_json(data)
 
 
 def yaml_text(data: bytes) -> None:
-    from pipeline.structured_text import DamagedError, parse_yaml
+    from cnn_core.plain_json import DamagedError
+    from pipeline.structured_text import parse_yaml
 
     with suppress(DamagedError):
         parse_yaml(data)
@@ -26,7 +27,8 @@ def yaml_text(data: bytes) -> None:
 
 def csv_file(data: bytes) -> None:
     """Read a table; what is written of it is read again as the same, and computes nothing."""
-    from pipeline.structured_text import DamagedError, csv_lines, plain_cell, read_csv
+    from cnn_core.plain_json import DamagedError
+    from pipeline.structured_text import csv_lines, plain_cell, read_csv
 
     with suppress(DamagedError):
         rows = read_csv(written(data))
@@ -88,8 +90,9 @@ def owner(data: bytes) -> None:
 def space(data: bytes) -> None:
     """Parse a space, and write every branch's ends as overrides that parse again."""
     from cnn_core.errors import InputError
+    from cnn_core.plain_json import DamagedError
     from pipeline.search.space import Space
-    from pipeline.structured_text import DamagedError, parse_yaml
+    from pipeline.structured_text import parse_yaml
 
     with suppress(InputError, DamagedError):
         found = Space.parse(parse_yaml(data))

@@ -15,7 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cnn_core import plain_json
 from cnn_core.errors import InputError
+from cnn_core.plain_json import DamagedError, parse_json
 from cnn_core.plain_text import safe_cell
 from cnn_core.spec import DataSpec, ModelSpec, Spec
 from pipeline import journal, structured_text
@@ -41,11 +43,9 @@ from pipeline.search.space import searched
 from pipeline.search.study_clock import StudyClock
 from pipeline.slots.owner_lock import read_owner
 from pipeline.structured_text import (
-    DamagedError,
     append_rows,
     csv_lines,
     own_bytes,
-    parse_json,
     parse_yaml,
     plain_cell,
     read_csv,
@@ -227,9 +227,10 @@ def test_yaml_of_other_spellings_is_read_as_hydra_does(text: str, value: object)
 def test_as_many_values_as_would_fill_memory_are_refused_unread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("MOST_VALUES", "MOST_CELLS", "MOST_NODES"):
-        assert getattr(structured_text, name) >= 50_000
-        monkeypatch.setattr(structured_text, name, 12)
+    limits = ((plain_json, "MOST_VALUES"), (structured_text, "MOST_CELLS"))
+    for module, name in (*limits, (structured_text, "MOST_NODES")):
+        assert getattr(module, name) >= 50_000
+        monkeypatch.setattr(module, name, 12)
     assert parse_json("[[], {}, [], 1, 2, 3, 4]") == parse_yaml("[[], {}, [], 1, 2, 3, 4]")
     for text in ("[[], {}, [], 1, 2, 3, 4, [], 5]", b"[1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"):
         with pytest.raises(DamagedError, match="must hold at most 12 values, got 13"):
