@@ -140,6 +140,19 @@ def test_what_a_journal_brings_back_is_looked_at_before_it_is_used(root: Path) -
     killed_in_a_transaction(root / "made" / "study.db", ("drop table studies", ENDLESS))
     with pytest.raises(InputError, match="a 'view' of another kind"):
         open_for_writing(root)
+    file = root / "other.db"
+    change(file, "create table studies (a)")
+    killed_in_a_transaction(file, ("drop table studies", ENDLESS))
+    assert unsafe_sqlite(file).startswith("a 'view' of another kind")
+
+
+def test_a_schema_that_is_no_text_is_told(tmp_path: Path) -> None:
+    """Python, not SQLite, refuses it, by an error without a name."""
+    file = tmp_path / "a.db"
+    change(file, "create table latin (a)")
+    file.write_bytes(file.read_bytes().replace(b"latin", b"lat\xe9n"))
+    for looked_at in (unsound_sqlite, unsafe_sqlite):
+        assert looked_at(file).startswith("Could not decode to UTF-8 column 'name'")
 
 
 @pytest.mark.parametrize("end", ["-journal", "-wal", "-shm"])
