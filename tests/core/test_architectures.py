@@ -209,6 +209,26 @@ def test_options_out_of_range_are_refused(changes: dict[str, Any], message: str)
         build(replace(ModelSpec(), **changes))
 
 
+@pytest.mark.parametrize(
+    ("shape", "classes", "got"),
+    [((28, 28), 10, r"\(28, 28\) and 10"), ((1, 0, 28), 10, r"\(1, 0, 28\)"), ((1, 8, 8), 1, "1$")],
+)
+def test_what_are_no_images_of_classes_is_refused(shape: Shape, classes: int, got: str) -> None:
+    rule = r"model contest: images must be \(C, H, W\) of at least 2 classes, got "
+    with pytest.raises(InputError, match=rule + ".*" + got):
+        build_model(ModelSpec(name="contest"), shape, classes, stream((0,), "init"))
+
+
+def test_a_source_that_is_not_there_is_refused() -> None:
+    with pytest.raises(InputError, match=r"model\.name: must be one of contest, .*, got 'contset'"):
+        reference("contset")
+
+
+def test_laws_of_a_net_that_fits_no_image_say_why() -> None:
+    with pytest.raises(InputError, match=r"does not fit images 3x32x32 .* got kernel 40x40"):
+        MODEL_LAWS[0](reference("simple_convnet", kernel=40))
+
+
 def test_colour_images_and_float64() -> None:
     model = build_model(
         reference("vgg_bn", filters=2), (3, 12, 12), 4, stream((0,), "init"), np.float64

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.random import default_rng
 from scipy.signal import correlate as scipy_correlate
@@ -63,6 +63,16 @@ def set_block_bytes(layer: Convolution, block_bytes: int) -> None:
     size=st.tuples(st.integers(4, 9), st.integers(4, 9)),
     n=st.integers(1, 4),
     block_bytes=st.sampled_from([1, 3000, 1 << 20]),
+)
+@example(  # the outer columns of the kernel meet nothing but padding
+    channels=2,
+    filters=2,
+    kernel=(3, 3),
+    stride=(1, 1),
+    padding=(1, 1),
+    size=(4, 1),
+    n=2,
+    block_bytes=1 << 20,
 )
 def test_forward_and_backward_equal_the_naive_loop(
     channels, filters, kernel, stride, padding, size, n, block_bytes

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import struct
 from dataclasses import replace
@@ -88,6 +89,52 @@ def test_what_another_process_wrote_meanwhile_stays(
     monkeypatch.setattr(os, "fsync", quicker)
     write_prepared(folder, IMAGES, LABELS, classes=2, name="tiny")
     assert (folder / "images.npy").stat().st_ino == seen[0]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["set"]
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_folder_that_appears_at_the_last_moment_is_kept_where_it_is_the_same_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same: bool
+) -> None:
+    folder, theirs = tmp_path / "set", IMAGES if same else IMAGES[::-1]
+    rename = Path.rename
+
+    def after_another(path: Path, target: Path) -> Path:
+        monkeypatch.setattr(Path, "rename", rename)
+        write_prepared(folder, theirs, LABELS, classes=2, name="tiny")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", after_another)
+    if same:
+        write_prepared(folder, IMAGES, LABELS, classes=2, name="tiny")
+    else:
+        with pytest.raises(OSError, match=re.escape(str(tmp_path))):
+            write_prepared(folder, IMAGES, LABELS, classes=2, name="tiny")
+    np.testing.assert_array_equal(np.load(folder / "images.npy"), theirs)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["set"]
+
+
+@pytest.mark.parametrize(
+    ("blocks", "labels", "message"),
+    [
+        (
+            [IMAGES[:2], IMAGES[2:, :, :2]],
+            LABELS,
+            r"images must be \(1, 3, 3\) bytes, got \(1, 2, 3\)",
+        ),
+        ([IMAGES.astype(np.int16)], LABELS, r"bytes, got \(1, 3, 3\) int16"),
+        ([IMAGES[:3]], LABELS, "images and labels must be as many, got 3 and 4"),
+        ([], LABELS[:0], "images and labels must be as many, got 0 and 0"),
+        ([IMAGES], LABELS.astype(np.int32), r"labels must be \(N,\) int64, got \(4,\) int32"),
+        ([IMAGES], LABELS[:, None], r"labels must be \(N,\) int64, got \(4, 1\) int64"),
+    ],
+)
+def test_blocks_and_labels_that_are_no_set_are_not_stored(
+    tmp_path: Path, written: tuple[Path, str], blocks: Any, labels: Any, message: str
+) -> None:
+    about = open_prepared(str(written[0]), written[1]).about
+    with pytest.raises(InputError, match=message):
+        store(tmp_path, blocks, labels, about, lambda digest: digest)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["set"]
 
 

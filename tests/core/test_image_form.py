@@ -92,6 +92,11 @@ def test_resampling_is_pillows_lanczos(size: tuple[int, int]) -> None:
         assert np.abs(mine.astype(int) - np.asarray(theirs).astype(int)).max() <= 2
 
 
+def test_pictures_of_the_size_asked_for_are_not_touched() -> None:
+    planes = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    assert resized(planes, (3, 4)) is planes
+
+
 @pytest.mark.parametrize("width", [28, 40, 97])
 def test_an_edge_rings_as_pillows_lanczos_does(width: int) -> None:
     edge = np.full((20, 60), 60, np.uint8)

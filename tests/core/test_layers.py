@@ -1,14 +1,30 @@
 """Every layer of the table in cases.py keeps the laws of layers, and what is said of each alone."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.random import default_rng
 
+from cnn_core.axes import Shape
 from cnn_core.errors import InputError
 from cnn_core.laws.layer_laws import LAYER_LAWS, Case
-from cnn_core.layers import LAYERS, Dense, Dropout, LeakyReLU, Sigmoid, Tanh
+from cnn_core.layers import (
+    LAYERS,
+    BatchNormalization,
+    Convolution,
+    Dense,
+    Dropout,
+    Layer,
+    LeakyReLU,
+    MaxPooling,
+    MomentNormalization,
+    Scaling,
+    Sigmoid,
+    Tanh,
+    Whitening,
+)
 from tests.core.cases import CASES
 
 
@@ -72,6 +88,61 @@ def test_wrong_hyperparameters_and_shapes_are_refused_with_rule_and_value() -> N
         InputError, match=r"leaky_relu: slope must be at least 0 and below 1, got -1"
     ):
         LeakyReLU(-1.0)
+    with pytest.raises(InputError, match="scaling: factor must be above 0, got nan"):
+        Scaling(float("nan"))
+    rule = "moment_normalization: frame must be one of similar, box, width, got 'boks'"
+    with pytest.raises(InputError, match=rule):
+        MomentNormalization("boks")
+    rule = r"moment_normalization: jitter must be at least 0 and below 0\.5, got 0\.5"
+    with pytest.raises(InputError, match=rule):
+        MomentNormalization("box", jitter=0.5)
+
+
+@pytest.mark.parametrize("layer", [MaxPooling(2), Whitening(4, 3)], ids=lambda layer: layer.kind)
+def test_layers_of_windows_need_an_image(layer: Layer) -> None:
+    rule = rf'{layer.kind} "{layer.kind}": input must be \(C, H, W\), got shape \(64,\)'
+    with pytest.raises(InputError, match=rule):
+        layer.build((64,), default_rng(0))
+
+
+WINDOW = {"stride": [1, 1], "padding": [0, 0, 0, 0]}
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "op", "says"),
+    [
+        (
+            Convolution,
+            (9,),
+            {"op": "convolution", "W": "W", "b": "v", **WINDOW},
+            r"convolution: input must be \(C, H, W\), got \(9,\)",
+        ),
+        (
+            BatchNormalization,
+            (9,),
+            {"op": "affine", "scale": "v", "shift": "v", "flat": False},
+            r"affine: flat must say whether the input is flat, got \(9,\)",
+        ),
+        (
+            BatchNormalization,
+            (9, 2, 2),
+            {"op": "affine", "scale": "v", "shift": "v"},
+            r"affine: flat must say whether the input is flat, got \(9, 2, 2\)",
+        ),
+    ],
+)
+def test_an_operation_that_does_not_fit_its_input_is_refused(
+    layer: type[Layer], shape: Shape, op: dict[str, Any], says: str
+) -> None:
+    arrays = {"W": np.zeros((9, 9, 1, 1), np.float32), "v": np.zeros(9, np.float32)}
+    with pytest.raises(InputError, match=says):
+        layer.extent(shape, op, arrays)
+
+
+def test_dropout_that_drops_nothing_leaves_the_gradient_alone() -> None:
+    layer, dy = Dropout(0.001), np.arange(6.0).reshape(2, 3)  # of 256 levels, 0.001 is none
+    assert layer.forward(dy, training=True) is dy
+    np.testing.assert_array_equal(layer.backward(dy.copy()), dy)
 
 
 @pytest.mark.parametrize(("units", "features"), [(10, 6272), (10, 6271), (3, 40), (40, 6272)])

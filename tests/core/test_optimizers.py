@@ -227,3 +227,12 @@ def test_the_state_of_another_kind_is_refused(damage: Callable[[dict[str, Any]],
 def test_parameters_and_gradients_of_other_names_are_refused() -> None:
     with pytest.raises(ValueError, match="must have the same names"):
         make_optimizer({"name": "sgd"}).step({"a.W": np.ones(2)}, {"b.W": np.ones(2)})
+
+
+@pytest.mark.parametrize(
+    ("p", "g"),
+    [(np.ones(2), np.ones(3)), (np.ones((2, 3)).T, np.ones((3, 2))), (np.ones(2), np.ones(4)[::2])],
+)
+def test_gradients_of_another_shape_or_with_gaps_are_refused(p: Any, g: Any) -> None:
+    with pytest.raises(ValueError, match=r"a\.W .* must be contiguous and of one shape"):
+        make_optimizer({"name": "sgd"}).step({"a.W": p}, {"a.W": g})

@@ -1,11 +1,12 @@
 """Arrays that are reused, and NumPy's own pieces of conversion."""
 
+import os
 import threading
 
 import numpy as np
 import pytest
 
-from cnn_core.kernels.workspace import CONVERTED, Workspace, small_conversions
+from cnn_core.kernels.workspace import CONVERTED, Workspace, cache_bytes, small_conversions
 
 
 def test_small_conversions_hold_in_their_block_and_thread_alone() -> None:
@@ -27,3 +28,9 @@ def test_a_smaller_batch_takes_the_front_of_the_same_memory_and_its_border_is_ze
     part = work.take("x", (2, 3), zeroed=True)
     assert np.shares_memory(part, whole) and not part.any()
     assert work.nbytes() == 4 * 5 * 4
+
+
+def test_the_size_of_the_cache_is_what_the_system_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = {"SC_LEVEL2_CACHE_SIZE": 3 << 18}
+    monkeypatch.setattr(os, "sysconf", sizes.__getitem__, raising=False)
+    assert cache_bytes() == 3 << 18
