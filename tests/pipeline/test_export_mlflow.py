@@ -7,6 +7,7 @@ import subprocess
 import sys
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -105,6 +106,19 @@ def test_the_run_is_a_child_of_its_study_s_run(final_root: Path, mlflow_root: Pa
     assert version.run_id == child.info.run_id
     logged = store.client.get_logged_model(version.source.removeprefix("models:/"))
     assert logged.name == "model", "what the page of the run calls it"
+
+
+def test_the_study_s_run_is_neither_a_trial_s_nor_a_final_one() -> None:
+    from pipeline.bundle.mlflow_model import _study_run
+
+    tags: list[dict[str, str]] = [{"kind": "final"}, {"mlflow.parentRunId": "a"}, {}, {}]
+    runs = [
+        SimpleNamespace(info=SimpleNamespace(run_id=f"run{k}"), data=SimpleNamespace(tags=found))
+        for k, found in enumerate(tags)
+    ]
+    for count, expected in ((4, "run2"), (2, None), (0, None)):
+        client = SimpleNamespace(search_runs=lambda *_, n=count, **__: runs[:n])
+        assert _study_run(client, "1", "small") == expected
 
 
 @pytest.mark.slow
