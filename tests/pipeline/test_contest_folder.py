@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from cnn_core.errors import InputError
+from pipeline.contest_folder.found_files import found_files
 from pipeline.contest_folder.roles import ContestFiles, roles_of
 from pipeline.contest_folder.sizes import fitting_size
 
@@ -210,6 +211,32 @@ def test_the_size_follows_from_the_pictures(
     for number, size in enumerate(sizes):
         pictures(tmp_path / "train" / str(number), 2, size)
     assert fitting_size(ContestFiles(training=tmp_path / "train")) == says
+
+
+def test_a_folder_without_a_readable_picture_asks_for_no_size(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "1.png").write_bytes(b"\x89PNG cut")
+    assert fitting_size(ContestFiles(training=tmp_path / "train")) == {}
+
+
+def test_files_are_looked_for_down_to_a_depth_and_a_picture_beside_them_is_no_data(
+    tmp_path: Path,
+) -> None:
+    outer, inner = (table(tmp_path / place / "a.csv", 65) for place in ("x", "x/y"))
+    Image.new("L", (9, 9)).save(tmp_path / "x" / "logo.png")  # makes x a folder of pictures
+    assert [found.kind for found in found_files(tmp_path, 2)] == ["pictures"]
+    (tmp_path / "x" / "logo.png").rename(tmp_path / "logo.png")
+    for depth, expected in ((0, []), (1, [outer]), (2, [outer, inner])):
+        assert [found.path for found in found_files(tmp_path, depth)] == expected
+
+
+@pytest.mark.parametrize(("shape", "images"), [((9,), False), ((9, 4, 4), True)])
+def test_an_array_of_one_axis_holds_no_images(
+    tmp_path: Path, shape: tuple[int, ...], images: bool
+) -> None:
+    np.save(tmp_path / "values.npy", np.zeros(shape, np.uint8))
+    (found,) = found_files(tmp_path)
+    assert (found.kind, found.images, found.fault) == ("npy", images, "")
 
 
 def test_the_size_is_that_of_upright_pictures(tmp_path: Path) -> None:

@@ -247,3 +247,20 @@ def test_the_digests_are_of_cifar10_itself(monkeypatch: pytest.MonkeyPatch) -> N
             pytest.approx(mean, abs=1e-8),
             pytest.approx(deviation, abs=1e-8),
         )
+
+
+def test_what_is_downloaded_is_checked_whole(tmp_path: Path) -> None:
+    write_archive(tmp_path)
+    archive = tmp_path / cifar10.ARCHIVE
+    cifar10._verify_archive(archive)
+    with tarfile.open(archive) as whole:
+        files = {name: whole.extractfile(name).read() for name in whole.getnames()}  # type: ignore[union-attr]
+    test = next(name for name in files if name.endswith("test_batch.bin"))
+    files[test] = bytes([files[test][0] ^ 1]) + files[test][1:]
+    with tarfile.open(archive, "w:gz") as changed:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            changed.addfile(member, io.BytesIO(content))
+    with pytest.raises(InputError, match=r"must be CIFAR-10's own test pictures in any order"):
+        cifar10._verify_archive(archive)

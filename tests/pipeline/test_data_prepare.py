@@ -114,6 +114,15 @@ def test_held_out_shares_by_hand() -> None:
     np.testing.assert_array_equal(rest, ~test)
 
 
+def test_copies_are_held_out_with_their_first_picture() -> None:
+    labels, groups = np.array([0] * 8 + [1] * 8), np.array([*range(8), 0, *range(9, 15), 14])
+    test = held_out(labels, 0.5, 0, test=True, groups=groups)
+    assert test[8] == test[0] and test[15] == test[14]
+    np.testing.assert_array_equal(held_out(labels, 0.5, 0, test=False, groups=groups), ~test)
+    alone = np.setdiff1d(np.arange(16), [8, 15])
+    assert test[alone].sum() == 7  # half of the 14 groups
+
+
 def test_the_test_split_is_closed_everywhere_but_within_the_block(tmp_path: Path) -> None:
     with pytest.raises(TestSplitClosedError, match=r"opened by pipeline.evaluate alone"):
         prepare_test(settings("data=digits"), tmp_path)

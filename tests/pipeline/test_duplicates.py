@@ -174,3 +174,11 @@ def test_test_pictures_that_are_in_training_are_named() -> None:
 def test_all_pictures_are_a_hundred_percent() -> None:
     twice = Duplicates(np.zeros(400, np.int64), 399, 0, np.empty(0, np.int64))
     assert twice.lines()[0].startswith("399 pictures occur twice (100 %)")
+
+
+def test_pictures_that_are_nearly_equal_stay_apart_where_they_fill_a_class() -> None:
+    images = np.concatenate([photographs(60), noisy(photographs(1).repeat(5, axis=0), 6.0)])
+    labels = np.array([0] * 60 + [1] * 5)  # class 1 is five copies of picture 0
+    found = find_duplicates(images, labels)
+    assert found.near is None and found.groups.tolist() == list(range(65))
+    assert find_duplicates(images, 0 * labels).groups.tolist() == [*range(60), *[0] * 5]

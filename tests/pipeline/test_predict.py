@@ -15,12 +15,16 @@ from pipeline import predict
 from pipeline.bundle.predictor import Bundle, load
 from pipeline.bundle.running import predict_blocks
 from pipeline.configuration import command_line, compose
+from pipeline.configuration.sections import InputKeys
 from pipeline.data import prepare
 from pipeline.files import sha256_file
 from pipeline.inputs.reading import Batch
+from pipeline.predictions.asked import open_asked
 from pipeline.predictions.drift import Drift
 from pipeline.predictions.ledger import expected_score
+from pipeline.predictions.writers import writer
 from pipeline.records.manifest import Expected
+from tests.pipeline.made_bundle import form_of, in_memory
 
 
 @pytest.fixture(scope="module")
@@ -197,3 +201,23 @@ def test_drift_is_seen_without_labels_and_only_then() -> None:
         "balance of classes" in _drift(0.98, 0.96, np.minimum(np.arange(2000) % 6, 3)).warnings()[0]
     )
     assert _drift(0.98, 0.96, np.arange(60) % 4).warnings() == []
+
+
+def test_an_input_without_a_picture_and_an_output_that_is_a_folder_are_refused(
+    tmp_path: Path,
+) -> None:
+    bundle = in_memory(form_of(), ("a", "b"))
+    with pytest.raises(InputError, match="the input must hold pictures, got none"):
+        predict.predict_file(
+            *(bundle, [], tmp_path / "y.csv"),
+            lambda file: writer(file, bundle.class_names, None, None, "labels"),
+            lambda count: None,
+        )
+    assert not list(tmp_path.iterdir())
+    with (
+        pytest.raises(InputError, match=f"output must be a file, got the folder {tmp_path}"),
+        predict.whole_output(tmp_path),
+    ):
+        pass
+    with pytest.raises(InputError, match="input: must be the path of a file or folder, got none"):
+        open_asked(InputKeys(), bundle)

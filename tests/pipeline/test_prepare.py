@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pipeline import prepare
 from pipeline.configuration import command_line
@@ -44,3 +45,15 @@ def test_an_output_that_cannot_be_written_is_refused(
     assert run(f"root={tmp_path}", f"{key}={tmp_path}") == 2
     assert f"error: {key}: must be the name of a file, got the folder" in capsys.readouterr().err
     assert not (tmp_path / "prepared").exists()
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_sheet_is_drawn_whether_or_not_anything_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], quiet: bool
+) -> None:
+    words = ["--quiet"] if quiet else []
+    assert run(f"root={tmp_path}", *SIZES, f"sheet={tmp_path}/sheet.png", *words) == 0
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert min(sheet.size) >= 8 * 10 / 2
+    said = capsys.readouterr().out
+    assert said == "" if quiet else json.loads(said)["classes"] == 10
