@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from cnn_core.errors import InputError
 from pipeline.configuration import Command, Config, command_line, setting
 from pipeline.redact import shown
 
@@ -56,7 +55,7 @@ def main(config: Config) -> int:
     given = {text.partition("=")[0] for text in config.overrides}
     keys: ShowKeys = config.arguments
     if keys.input is not None:
-        _show_input(console, config, keys)
+        _show_input(console, config, keys.input, keys)
     elif "study.name" in given or keys.trial is not None or keys.net is not None:
         _show_study(console, config, keys)
     elif any(key == "augment" or key.startswith("augment.") for key in given):
@@ -122,12 +121,10 @@ def _show_study(console: Console, config: Config, keys: ShowKeys) -> None:
         print_nets(console, nets, config.study.name)
 
 
-def _show_input(console: Console, config: Config, keys: ShowKeys) -> None:
+def _show_input(console: Console, config: Config, given: str, keys: ShowKeys) -> None:
     from pipeline.showing.sheets import input_sheet
 
-    if keys.input is None:
-        raise InputError("input: must be given")
-    path, count, lines = input_sheet(config, keys.input, keys.normalize, keys.output)
+    path, count, lines = input_sheet(config, given, keys.normalize, keys.output)
     for line in lines:
         console.print(shown(line), markup=False, soft_wrap=True)
     console.print(f"{count} images as the net would see them: {path}", markup=False, soft_wrap=True)

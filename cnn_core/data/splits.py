@@ -154,8 +154,6 @@ def _fold(labels: Labels, fold: int, folds: int, seed: int) -> npt.NDArray[np.bo
 
 
 def _share(labels: Labels, fraction: float, seed: int) -> npt.NDArray[np.bool_]:
-    if not 0 <= fraction < 1:
-        raise InputError(f"data.valid_fraction: must be at least 0 and less than 1, got {fraction}")
     groups = by_class(labels, seed, 0)
     chosen = np.zeros(len(labels), bool)
     for group, share in zip(

@@ -106,10 +106,10 @@ class ConvolutionBlock(Layer):
 
     def _leave(self, pooled: Array, zeros: Array, kept: Array | None, out: Array) -> None:
         """Write what ReLU and dropout leave of a pooled row to out; `pooled` is used up."""
-        if self.relu:
-            np.maximum(pooled, zeros, out=out if kept is None else pooled)
-        elif kept is None:
+        if not self.relu:  # without it nothing is dropped: dropout is joined behind ReLU alone
             np.copyto(out, pooled)
+            return
+        np.maximum(pooled, zeros, out=out if kept is None else pooled)
         if kept is not None:
             np.multiply(pooled, kept, out=out)
 

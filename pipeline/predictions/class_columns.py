@@ -18,13 +18,11 @@ def class_columns(columns: Sequence[str], names: Sequence[str], where: str) -> t
     the classes, each once.
     """
     for simplified in (label_text, _plain):
-        found = _matches(
+        found = _match(
             [simplified(composed(c)) for c in columns], [simplified(composed(n)) for n in names]
         )
-        if len(found) == 1:
-            return found.pop()
-        if found:
-            break
+        if found is not None:
+            return found
     shown = f"{len(columns)} columns, {_few(columns)}"
     missing = [name for name in names if name not in columns]
     superfluous = [column for column in columns if column not in names]
@@ -36,19 +34,22 @@ def class_columns(columns: Sequence[str], names: Sequence[str], where: str) -> t
     )
 
 
-def _matches(columns: Sequence[str], names: Sequence[str]) -> set[tuple[int, ...]]:
-    """Return the ways in which all columns are a name between the same prefix and suffix."""
-    found: set[tuple[int, ...]] = set()
+def _match(columns: Sequence[str], names: Sequence[str]) -> tuple[int, ...] | None:
+    """Return the class of each column where all are a name between the same prefix and suffix.
+
+    There is one way at most. Were there two, of prefixes that differ by a text t, each name would
+    be the beginning of t t t ..., hence told by its length alone, which both ways keep.
+    """
     if len(columns) != len(names) or len(set(columns)) != len(set(names)) or "" in names:
-        return found
+        return None
     first = columns[0]
     for name in names:
         for at in (place.start() for place in re.finditer(f"(?={re.escape(name)})", first)):
             before, behind = first[:at], first[at + len(name) :]
             numbers = {before + other + behind: k for k, other in enumerate(names)}
             if len(numbers) == len(names) and numbers.keys() == set(columns):
-                found.add(tuple(numbers[column] for column in columns))
-    return found
+                return tuple(numbers[column] for column in columns)
+    return None
 
 
 def _plain(name: str) -> str:
