@@ -16,7 +16,7 @@ from cnn_core.errors import InputError
 from pipeline.configuration import compose
 from pipeline.data import opened_for_evaluation, prepare_test
 from pipeline.data.survey import survey_of
-from pipeline.inputs import Hints, open_input
+from pipeline.inputs import Hints, open_input, reading
 from pipeline.inputs.reading import open_as_trained
 
 FORM = ImageForm(channels=1, height=8, width=8, background="dark")
@@ -100,3 +100,27 @@ def test_a_test_set_on_two_backgrounds_is_refused(tmp_path: Path) -> None:
     chosen = ["data=npz", f"data.file={train}", f"data.test_file={mixed}"]
     with opened_for_evaluation(), pytest.raises(InputError, match=r"one background.* of 30"):
         prepare_test(compose(chosen).data, tmp_path / "root")
+
+
+@pytest.mark.parametrize("damaged", [{0}, {2, 3}, {4}, {0, 1, 2, 3}])
+def test_a_batch_may_hold_nothing_but_damaged_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: set[int]
+) -> None:
+    monkeypatch.setattr(reading, "_FIRST_PICTURES", 1)
+    monkeypatch.setattr(reading, "MOST_PICTURES", 2)
+    grey = [figure() for _ in range(5)]
+    folder = save(tmp_path / "x", grey)
+    for number in damaged:
+        (folder / f"{number:03}.png").write_bytes(b"\x89PNG\r\n\x1a\n cut")
+    batches = list(open_as_trained(folder, FORM, Hints(on_damaged="skip")).batches())
+    assert [len(batch.ids) for batch in batches] == [2, 2, 1]
+    found = np.concatenate([batch.images[:, 0] for batch in batches])
+    black = np.zeros((8, 8), np.uint8)
+    np.testing.assert_array_equal(found, [black if k in damaged else grey[k] for k in range(5)])
+    marked = [
+        batch.ids[k]
+        for batch in batches
+        if batch.damaged is not None
+        for k in np.flatnonzero(batch.damaged)
+    ]
+    assert marked == [f"{number:03}.png" for number in sorted(damaged)]

@@ -275,3 +275,4 @@ def test_pictures_of_one_size_and_type_are_stacked() -> None:
     assert isinstance(together, np.ndarray) and together.shape == (2, 1, 2, 3)
     assert isinstance(stacked([a, np.zeros((1, 3, 2), np.uint8)]), list)
     assert isinstance(stacked([a, a.astype(np.uint16)]), list)
+    assert isinstance(stacked([np.zeros((0, 0, 0), np.uint8)] * 2), list), "damaged ones"

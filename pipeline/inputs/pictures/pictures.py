@@ -196,7 +196,9 @@ def on_paper(picture: NDArray[Any]) -> NDArray[Any]:
 
 
 def stacked(pictures: Sequence[NDArray[Any]]) -> Sequence[NDArray[Any]] | NDArray[Any]:
-    """Return pictures of one size and type as an array (n, C, H, W), others as they are."""
+    """Return pictures of one size and type as an array (n, C, H, W), others as they are, also where
+    all are damaged, hence empty: an array has values.
+    """
     first = pictures[0]
     same = all(one.shape == first.shape and one.dtype == first.dtype for one in pictures)
-    return np.stack(pictures) if same else pictures
+    return np.stack(pictures) if same and first.size else pictures
