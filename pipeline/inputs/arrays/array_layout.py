@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_core.data.image_form import MAX_PIXELS, check_pixels
+from cnn_core.data.image_form import check_pixels
 from cnn_core.errors import InputError
 from pipeline.inputs.pictures.pictures import on_paper
 
@@ -71,10 +71,6 @@ def layout_of(
     else:
         found = _channels((each[0], each[1], each[2]), wanted, where)
     check_pixels(*(found.each[:2] if found.channels_last else found.each[1:]), where)
-    if math.prod(found.each) > 4 * MAX_PIXELS:
-        raise InputError(
-            f"a picture must have at most 4 x {MAX_PIXELS:,} values, got shape {shape} in {where}"
-        )
     return found
 
 

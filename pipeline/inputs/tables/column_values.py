@@ -95,10 +95,9 @@ def _risen(cells: Sequence[str], last: float) -> float:
     return last
 
 
-def _first_again(cells: Sequence[str], before: set[str]) -> str | None:
-    seen = {*before}
-    for cell in map(str.strip, cells):
-        if cell in seen:
-            return cell
+def _first_again(cells: Sequence[str], before: set[str]) -> str:
+    """Return the first cell that is among those before it, which some cell must be."""
+    seen, rest = {*before}, map(str.strip, cells)
+    while (cell := next(rest)) not in seen:
         seen.add(cell)
-    return None
+    return cell
