@@ -115,6 +115,13 @@ def test_dropout_layers_draw_masks_of_their_own() -> None:
     np.testing.assert_array_equal(masks[4], masks[0])
 
 
+def test_a_net_without_parameters_has_no_gradients() -> None:
+    model = Sequential([Flatten(), Dropout(0.5)]).build((1, 2, 2), stream((0,), "init"))
+    logits = model.forward(np.ones((1, 2, 2, 3), np.float32), training=True)
+    model.backward(np.ones_like(logits))
+    assert dict(model.grads) == {} and model.parameter_count() == 0
+
+
 def test_counts_by_hand() -> None:
     model = build_model(reference("contest"), (1, 28, 28), 10, stream((0,), "init"))
     assert model.parameter_count() == 32 * 25 + 32 + 32 * 14 * 14 * 10 + 10

@@ -186,8 +186,9 @@ def test_cells_parted_by_blanks_are_read_with_one_sign_between(
 ) -> None:
     monkeypatch.setattr(table_columns, "BLOCK_BYTES", 8)  # so that the text comes in two parts
     text = b"1   2 3\n\t4 5 6 \n7 8 9"
-    stream = io.BufferedReader(table_columns._ByUnits(io.BytesIO(text)), 3)
-    assert stream.read().split(b"\n") == [b"1\x1f2\x1f3", b"4\x1f5\x1f6", b"7\x1f8\x1f9", b""]
+    stream = table_columns._ByUnits(io.BytesIO(text))
+    parts = list(iter(lambda: stream.read(4), b""))
+    assert b"".join(parts).split(b"\n") == [b"1\x1f2\x1f3", b"4\x1f5\x1f6", b"7\x1f8\x1f9", b""]
     monkeypatch.setattr(table_columns, "LONGEST_LINE", 7)
     with pytest.raises(table_columns.FaultyTableError, match="too long a line"):
         table_columns._ByUnits(io.BytesIO(text)).readall()
