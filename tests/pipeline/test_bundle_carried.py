@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 from pathlib import Path
+from textwrap import dedent
 
 import numpy as np
 import pytest
 
 from cnn_core.plugins import load
 from pipeline.bundle import bundle_checks, predictor
+from pipeline.bundle.predict_py import _source_of
 from pipeline.bundle.running import open_bundle
 from pipeline.bundle.writing import Assembled, npz_bytes, write_bundle
 from pipeline.configuration.named_plugins import ALL_KINDS
@@ -50,6 +52,20 @@ def test_the_code_of_a_plug_in_goes_with_it_and_is_named_where_it_is_needed(
     with fresh(), pytest.raises(BundleError, match="code that is run only where you name") as no:
         open_bundle(folder)
     assert str(no.value).endswith(f"plugins=[{carried}]")
+
+
+def halved(text: str) -> str:
+    return text[::2]
+
+
+def shown(text: str) -> str:
+    return halved(dedent(text))
+
+
+def test_a_function_goes_with_those_of_its_own_module_and_no_others() -> None:
+    carried: dict[str, str] = {}
+    assert _source_of(shown, carried).startswith("def shown(text: str)")
+    assert carried == {"halved": "def halved(text: str) -> str:\n    return text[::2]"}
 
 
 def test_weights_that_nets_share_are_read_once(

@@ -108,6 +108,25 @@ def test_the_run_is_a_child_of_its_study_s_run(final_root: Path, mlflow_root: Pa
     assert logged.name == "model", "what the page of the run calls it"
 
 
+def test_what_a_moved_store_was_given_back_is_said_before_it_is_opened(
+    final_root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from pipeline.bundle import mlflow_model
+
+    def absent(*_: object) -> None:
+        raise ConnectionError("no store")
+
+    monkeypatch.setattr(mlflow_model, "brought_home", lambda uri, root: [f"moved to {root}"])
+    monkeypatch.setattr(mlflow_model, "open_store", absent)
+    bundle = final_root / "small" / "bundle"
+    with pytest.raises(ConnectionError, match="no store"):
+        mlflow_model.register(compose([f"root={tmp_path}"]), load(bundle), bundle)
+    assert capsys.readouterr().out == f"moved to {tmp_path}\n"
+
+
 def test_the_study_s_run_is_neither_a_trial_s_nor_a_final_one() -> None:
     from pipeline.bundle.mlflow_model import _study_run
 
