@@ -39,3 +39,13 @@ def test_a_cell_without_a_value_is_refused(
     with pytest.raises(InputError, match=r"a parquet file must be whole, got .* in .*table"):
         for _ in open_input(path, hints).blocks(10):
             pass
+
+
+def test_a_column_of_fewer_rows_than_the_file_states_is_refused() -> None:
+    """One damaged byte of its pages: pyarrow reads none of its two rows, and says nothing."""
+    corpus = Path(__file__).parents[1] / "fuzz" / "corpus" / "parquet"
+    path = corpus / "a_column_that_lost_its_rows.parquet"
+    assert parquet.ParquetFile(path).metadata.num_rows == 2
+    with pytest.raises(InputError, match=r"as many rows as it states, 2, got 0"):
+        for _ in open_input(path, Hints(label="none", on_damaged="skip")).blocks(3):
+            pass

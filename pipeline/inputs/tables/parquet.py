@@ -153,8 +153,16 @@ class ParquetSource:
     def _batches(self, names: Sequence[str], size: int) -> Iterator[Any]:
         from pyarrow import parquet
 
+        done = 0
         with named_faults(self.path), parquet.ParquetFile(self.path) as file:
-            yield from file.iter_batches(size, columns=list(names))
+            for batch in file.iter_batches(size, columns=list(names)):
+                done += batch.num_rows
+                yield batch
+            if done != (stated := file.metadata.num_rows):  # a damaged column may be shorter
+                raise InputError(
+                    f"a parquet file must hold as many rows as it states, {stated}, got {done} in "
+                    f"{self.path}"
+                )
 
     def _first_rows(self) -> list[list[str]]:
         first = next(self._batches(self.names, SAMPLE_ROWS), None)
