@@ -47,6 +47,19 @@ def test_slots_share_the_cores(
         assert asked == [(slots, cores)]
 
 
+def test_workers_are_told_the_study_their_memory_and_their_kernels(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[WorkerSettings] = []
+    monkeypatch.setattr(process, "start_slots", lambda count, told: asked.append(told) or [])
+    with open_slots(
+        compose(["slots.n=1", "slots.memory_mb=512", "blas.kernels=Haswell"]), tmp_path
+    ):
+        (told,) = asked
+    assert (told.memory_mb, told.kernels) == (512, "Haswell")
+    assert Path(told.study_folder) == tmp_path
+
+
 def test_a_worker_knows_its_cores() -> None:
     (slot,) = start_slots(1, WorkerSettings(study_folder="/nowhere/cores", cores=3))
     try:
