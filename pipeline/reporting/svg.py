@@ -132,8 +132,7 @@ def frame(x: Axis, y: Axis, x_name: str, y_name: str, *, x_most: int = 6, y_most
         parts.append(words(at, bottom + 16, text, "tick", "middle"))
         parts.append(f'<path class="grid" d="M{at:g} {bottom:g}v4"/>')
     parts.append(f'<path class="axis" d="M{left:g} {bottom:g}H{right:g}"/>')
-    if x_name:
-        parts.append(words((left + right) / 2, bottom + 34, x_name, "name", "middle"))
+    parts.append(words((left + right) / 2, bottom + 34, x_name, "name", "middle"))
     if y_name:
         parts.append(words(left - 46, top - 10, y_name, "name"))
     return "".join(parts)
