@@ -122,6 +122,14 @@ def test_the_live_table_fits_any_terminal(width: int) -> None:
         assert "2/20 trials" in lines[0]
 
 
+def test_what_is_not_known_yet_has_no_place_in_the_table() -> None:
+    console = Console(file=io.StringIO(), width=80, record=True, no_color=True)
+    console.print(Board(study="digits", total=20, slots={0: None}))
+    text = console.export_text()
+    assert "digits · 0/20 trials · 0:00" in text
+    assert "left" not in text and "best" not in text
+
+
 def test_a_terminal_shows_the_table_and_leaves_only_the_ends(tmp_path: Path) -> None:
     text = shown(small_events(tmp_path / "digits"), terminal=True, width=90)
     assert "\x1b[?25l" in text and "\x1b[?25h" in text, "the cursor is hidden and comes back"
