@@ -31,7 +31,7 @@ _LOCK = threading.RLock()
 
 def compose(
     overrides: Sequence[str] = (),
-    command: Command | str = SWEEP,
+    command: Command = SWEEP,
     *,
     quiet: bool = False,
     verbose: bool = False,
@@ -41,8 +41,6 @@ def compose(
     Raises InputError, in one line, for whatever is wrong: an unknown key (with the nearest one), a
     wrong type, a value out of range.
     """
-    if isinstance(command, str):
-        command = Command(name=command)
     for text in overrides:
         remember(text)
     plugins = named_in(overrides)
@@ -73,7 +71,7 @@ def _sort_overrides(
     for override in parsed:
         if override.key_or_group == SEARCH_PATH:
             search_path += _folders(override)
-    selected: dict[str, str] = {}
+    selected: dict[str, str | None] = {}
     values: list[Override] = []
     for override in parsed:
         key, value = override.key_or_group, override.value()
@@ -90,8 +88,9 @@ def _sort_overrides(
                 f"a value as {key}.KEY=VALUE"
             )
         else:
-            selected[key] = f"{key}={check_choice(key, value, search_path)}"
-    return tuple(selected.values()), values, search_path
+            selected[key] = check_choice(key, value, search_path)
+    words = (f"{key}={choice}" for key, choice in selected.items() if choice is not None)
+    return tuple(words), values, search_path
 
 
 def _folders(override: Override) -> tuple[str, ...]:

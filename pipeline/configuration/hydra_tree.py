@@ -150,11 +150,13 @@ def _initialized() -> Iterator[None]:
         running.hydra, rules.version_base = before
 
 
-def check_choice(group: str, choice: object, search_path: tuple[str, ...] = ()) -> str:
-    """Return the choice as text if the group has it. Raises InputError with the nearest one."""
+def check_choice(group: str, choice: object, search_path: tuple[str, ...] = ()) -> str | None:
+    """Return the choice if the group has it, None for no preset, which Hydra cannot be told: it is
+    the default. Raises InputError with the nearest one.
+    """
     known = choices(group, search_path)
     if group == "experiment" and choice is None:
-        return "null"
+        return None
     if isinstance(choice, str) and choice in known:
         return choice
     if choice is None:
