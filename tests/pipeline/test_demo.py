@@ -201,6 +201,21 @@ def two_channels(one: Net) -> Net:
     return Net(one.operations, {**one.arrays, name: np.repeat(one.arrays[name] / 2, 2, axis=1)})
 
 
+@pytest.mark.parametrize("behind", [[], [{"op": "flatten"}], [{"op": "scale_shift"}]])
+def test_first_maps_are_rectified_whatever_is_behind_the_convolution(
+    behind: list[dict[str, str]],
+) -> None:
+    """Nothing, what ends the maps, and what belongs to them: here it doubles them."""
+    one = net(5)
+    image = np.random.default_rng(0).integers(0, 256, (1, 1, 8, 8)).astype(np.uint8)
+    arrays = one.arrays
+    if behind == [{"op": "scale_shift"}]:
+        behind = [{"op": "scale_shift", "scale": "s", "shift": "t"}]
+        arrays = {**arrays, "s": np.full(3, 2, np.float32), "t": np.zeros(3, np.float32)}
+    alike = first_maps(Net([one.operations[0], *behind], arrays), image)
+    np.testing.assert_array_equal(alike, first_maps(one, image))
+
+
 def test_a_net_without_convolution_has_no_maps() -> None:
     flat = Net([{"op": "flatten"}, {"op": "dense", "W": "V", "b": "c"}], {})
     assert first_maps(flat, np.zeros((1, 1, 8, 8), np.uint8)).shape[0] == 0
@@ -271,6 +286,14 @@ def sent(server: DemoServer, content: bytes) -> bytes:
 def test_a_host_that_is_given_twice_is_refused(server: DemoServer) -> None:
     twice = b"GET / HTTP/1.0\r\nHost: localhost\r\nHost: evil.example\r\n\r\n"
     assert sent(server, twice).split()[1] == b"403"
+
+
+def test_half_a_picture_is_not_answered(server: DemoServer) -> None:
+    head = b"POST /predict HTTP/1.0\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=20) as connection:
+        connection.sendall(head + b"half")
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(100) == b""
 
 
 def test_a_client_that_goes_away_leaves_no_traceback(

@@ -168,6 +168,14 @@ def test_a_password_that_was_given_is_hidden_alone_and_in_every_form() -> None:
     assert redact("my pass/w<o>rd!") == redact("my pass/w<o>rd%21") == HIDDEN
 
 
+def test_a_path_with_an_at_sign_is_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    address = "sqlite:////home/ann-of-work@lab/study.db"
+    remember(address)
+    monkeypatch.setenv("STORE", address)
+    for text in ("written to /home/ann-of-work@lab/report.html", address):
+        assert redact(text) == text
+
+
 def test_a_secret_of_a_query_is_hidden_to_its_end() -> None:
     compose(["tracking.uri='http://127.0.0.1:9/?password=Zq7 kX9wB&x=1'"])
     assert redact("it was Zq7 kX9wB, or Zq7+kX9wB") == f"it was {HIDDEN}, or {HIDDEN}"

@@ -55,6 +55,39 @@ def test_lines_that_are_not_understood_are_none(line: str) -> None:
     assert journal.decode(line) is None
 
 
+@pytest.mark.parametrize(("number", "kept"), [(10**40 - 1, True), (10**40, False)])
+def test_a_number_beyond_all_seeds_is_not_of_this_program(number: int, *, kept: bool) -> None:
+    written = {**json.loads(journal.encode(epoch_done(1, 1))), "epoch": number}
+    assert (journal.decode(json.dumps(written)) is not None) == kept
+
+
+def test_a_torn_line_of_many_blocks_is_cut_whole(tmp_path: Path) -> None:
+    """Longer than what is looked at at a time, behind an event, and as all that there is."""
+    for folder, events in ((tmp_path / "a", 1), (tmp_path / "b", 0)):
+        log = journal.EventLog(folder)
+        if events:
+            log.handle(epoch_done(0, 1))
+            log.close()
+        folder.mkdir(exist_ok=True)
+        with log.path.open("ab") as file:
+            file.write(b"x" * 150_000)
+        log.handle(epoch_done(0, 2))
+        log.close()
+        assert len(log.path.read_bytes().splitlines()) == events + 1
+        assert len(journal.read_all(folder)) == events + 1
+
+
+def test_a_journal_has_a_name_from_its_first_line_on(tmp_path: Path) -> None:
+    assert journal.journal_id(tmp_path) is None
+    path = tmp_path / journal.FILE_NAME
+    path.write_bytes(b"a line that is not who")
+    assert journal.journal_id(tmp_path) is None
+    path.write_bytes(b"first\n")
+    name = journal.journal_id(tmp_path)
+    path.write_bytes(b"first\nsecond\n")
+    assert journal.journal_id(tmp_path) == name is not None
+
+
 def test_fields_of_a_later_version_are_ignored(tmp_path: Path) -> None:
     event = epoch_done(1, 1)
     assert (

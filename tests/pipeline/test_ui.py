@@ -11,6 +11,7 @@ import pytest
 from cnn_core.errors import InputError
 from pipeline import ui
 from pipeline.configuration import command_line, command_of, compose
+from pipeline.tracking import store
 from pipeline.tracking.mlflow_view import runs_link, view_key
 from pipeline.tracking.store import resolve_uri, store_key
 
@@ -95,3 +96,16 @@ def test_the_command_prints_both_links_and_becomes_the_server(
     assert "http://127.0.0.1:5077/#/experiments/" in lines[0]
     assert query(lines[0])["viewStateShareKey"] == [view_key(None)]
     assert lines[1].endswith("compareRunsMode=CHART")
+
+
+def test_a_root_that_was_moved_is_told_before_its_store_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def opened(*_: object) -> None:
+        raise RuntimeError("http://ann:Zq7kXw@host is down\nand more")
+
+    monkeypatch.setattr(store, "brought_home", lambda uri, root: [f"moved: {root}"])
+    monkeypatch.setattr(store, "open_store", opened)
+    with pytest.raises(InputError, match=r"that opens, got sqlite:.*\(http://.*host is down\)$"):
+        ui.main(compose([f"root={tmp_path}", "port=5078"], ui.COMMAND))
+    assert capsys.readouterr().out == f"moved: {tmp_path}\n"
