@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cnn_core.data.image_form import ImageForm
 from cnn_core.data.prepared import Prepared, open_prepared
 from cnn_core.errors import InputError
 from pipeline.configuration import compose
 from pipeline.configuration.data_settings import DataSettings, FileSettings, HeldOutSettings
 from pipeline.data import digits, opened_for_evaluation, own_files, prepare, prepare_test, survey
+from pipeline.data.download import download
 from pipeline.data.source import DataSource, Labelled, PartToRead
 from pipeline.data.survey import Survey, form_of
 from tests.pipeline.sources import made, write_csv, write_pictures
@@ -207,3 +209,64 @@ def test_digits_that_are_not_installed_or_are_others_are_refused(
         monkeypatch.setattr("importlib.util.find_spec", lambda name, spec=spec: spec)
         with pytest.raises(InputError, match="scikit-learn must be installed with its data"):
             digits.find_digits(asked, False)  # type: ignore[arg-type]
+
+
+FORM = ImageForm(channels=1, height=6, width=4)
+
+
+@pytest.mark.parametrize(
+    ("classes", "words"),
+    [
+        (2, "9 images, 6x4, grey; 2 classes: c0, c1"),
+        (10, "9 images, 6x4, grey; 10 classes: c0, c1, c2, c3, c4, c5, c6, c7, c8, c9"),
+        (11, "9 images, 6x4, grey; 11 classes: c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, ..."),
+    ],
+)
+def test_up_to_ten_classes_are_named(classes: int, words: str) -> None:
+    names = tuple(f"c{number}" for number in range(classes))
+    assert list(own_files._lines(Survey(9, Counter({(6, 4): 9})), FORM, names)) == [words]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "damaged", "lines"),
+    [
+        ({(6, 4): 5, (4, 6): 3}, [], ["3 images resampled to 6x4 (sizes: 6x4, 4x6)"]),
+        (
+            {(8, 8): 4, (4, 6): 2, (6, 4): 2},
+            [],
+            ["6 images resampled to 6x4 (sizes: 8x8, 4x6, 6x4)"],
+        ),
+        (
+            {(8, 8): 4, (4, 6): 3, (6, 4): 2, (9, 9): 1},
+            [3, 7],
+            [
+                "8 images resampled to 6x4 (sizes: 8x8, 4x6, 6x4, ...)",
+                "2 damaged pictures left out",
+            ],
+        ),
+    ],
+)
+def test_the_three_most_frequent_sizes_are_named(
+    sizes: dict[tuple[int, int], int], damaged: list[int], lines: list[str]
+) -> None:
+    count = sum(sizes.values()) + len(damaged)
+    survey = Survey(count, Counter(sizes), damaged=damaged)
+    first, *rest = own_files._lines(survey, FORM, ("a", "b"))
+    assert first == f"{sum(sizes.values())} images, 6x4, grey; 2 classes: a, b" and rest == lines
+
+
+def test_a_download_shows_no_bar_of_its_own_and_gives_up_a_silent_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def downloader(**settings: Any) -> Any:
+        asked.append(settings)
+        return lambda address, file, pooch: Path(file).write_text(address)
+
+    monkeypatch.setattr("pooch.HTTPDownloader", downloader)
+    target = tmp_path / "sub" / "set.zip"
+    download("http://127.0.0.1/set.zip", target, lambda file: None)
+    assert target.read_text() == "http://127.0.0.1/set.zip"
+    assert asked == [{"progressbar": False, "timeout": 20.0}]
+    assert [path.name for path in target.parent.iterdir()] == ["set.zip"]
