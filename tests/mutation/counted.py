@@ -12,7 +12,18 @@ SAYS = {
     *("TypeVar", "ParamSpec", "NewType"),
 }
 # Keywords whose texts are shown to people.
-WORDS = {"help", "about", "description", "title", "label", "reason", "prog", "metavar", "epilog"}
+WORDS = {
+    "help",
+    "about",
+    "description",
+    "title",
+    "label",
+    "reason",
+    "prog",
+    "metavar",
+    "epilog",
+    "licence",
+}
 SETTING = "setting"  # its second argument says what the setting means
 # Nothing in these changes what is computed: types, imports, and what an error says. As mutmut
 # does, decorators are left out too.

@@ -148,9 +148,9 @@ computes for 20 s is stopped, and the mutant counts as noticed by time. A failin
 if it passes without the mutant. Slow tests are not asked, so more may be noticed than is told here.
 
 Not counted, by rules in `tests/mutation/counted.py`: what is raised, printed or logged, what an
-error says, the words of a setting and of `help`, docstrings, annotations, imports, decorators.
-Texts elsewhere count. `python -m tests.mutation --sample 0 --write` makes this section of
-`tests/mutation/rooms.csv` and `tests/mutation/survivors.csv`.
+error says, the words of a setting, of `help` and of a licence, docstrings, annotations, imports,
+decorators. Texts elsewhere count. `python -m tests.mutation --sample 0 --write` makes this section
+of `tests/mutation/rooms.csv` and `tests/mutation/survivors.csv`.
 """
 _SURVIVORS = """\
 A row tells what its sample came to on its day; a test that was written for a survivor counts when

@@ -276,3 +276,11 @@ def test_pictures_of_one_size_and_type_are_stacked() -> None:
     assert isinstance(stacked([a, np.zeros((1, 3, 2), np.uint8)]), list)
     assert isinstance(stacked([a, a.astype(np.uint16)]), list)
     assert isinstance(stacked([np.zeros((0, 0, 0), np.uint8)] * 2), list), "damaged ones"
+
+
+def test_no_format_is_opened_that_runs_a_program_or_hands_on_to_another_library() -> None:
+    programs = {"EPS", "PDF", "WMF"}
+    handed_on = {"BUFR", "GRIB", "HDF5", "MPEG"}
+    of_no_use = {"IPTC", "MCIDAS", "XVTHUMB"}
+    assert not (programs | handed_on | of_no_use) & {*pictures._formats()}
+    assert {"PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM"} <= {*pictures._formats()}
