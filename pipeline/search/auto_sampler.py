@@ -20,6 +20,7 @@ from pipeline.search.space import Space
 from pipeline.search.storage import GENERATION, all_trials, note
 
 LEARNT = 250  # complete trials after which the second sampler takes over
+LEAST_KNOWN = 10  # trials that CMA-ES can begin from: it takes the best tenth of them
 CHOICE = "auto_sampler"  # user attribute of a study: the names of both
 
 
@@ -95,6 +96,8 @@ class AutoSampler(PerTrialSampler):
             return self._then(seed)
         distributions = self._space.distributions()
         known = [trial for trial in complete[:LEARNT] if trial.distributions == distributions]
+        if len(known) < LEAST_KNOWN:  # most were added by another program, with other parameters
+            known = []
         return CmaEsSampler(source_trials=known or None, warn_independent_sampling=False, seed=seed)
 
 

@@ -8,9 +8,11 @@ from typing import Any
 import optuna
 import pytest
 
+from pipeline.configuration.sampler_settings import SAMPLERS
 from pipeline.search import auto_sampler
 from pipeline.search.auto_sampler import AutoSampler, SamplerChoice, choose_samplers
 from pipeline.search.open_study import quiet_optuna
+from pipeline.search.samplers import make_sampler
 from pipeline.search.space import Space
 
 NUMBERS = Space.parse({"a": {"float": [0.0, 1.0]}, "b": {"int": [1, 64], "log": True}})
@@ -61,12 +63,57 @@ def run(choice: SamplerChoice, storage: str | None, upto: int) -> list[optuna.tr
         storage=storage, study_name="s", load_if_exists=True, directions=directions,
         sampler=AutoSampler(choice, 4, 3, NUMBERS),
     )  # fmt: skip
+    return asked(study, upto)
+
+
+def asked(study: optuna.Study, upto: int) -> list[optuna.trial.FrozenTrial]:
+    """Ask and tell until the study has so many trials."""
     while len(study.trials) < upto:
         trial = study.ask()
         NUMBERS.suggest(trial)
         value: Any = -abs(trial.params["a"] - 0.3) - 0.01 * trial.params["b"]
-        study.tell(trial, [value, trial.params["b"]][: len(directions)])
+        study.tell(trial, [value, trial.params["b"]][: len(study.directions)])
     return study.trials
+
+
+def test_random_trials_are_followed_by_what_tpe_alone_would_try(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(auto_sampler, "LEARNT", 5)
+    whole = run(SamplerChoice("random", "tpe", ""), None, 7)
+    assert [t.params for t in whole[:5]] == [t.params for t in alone("random", [])[:5]]
+    assert [t.params for t in whole] == [t.params for t in alone("tpe", whole[:5])]
+
+
+def alone(name: str, before: list[optuna.trial.FrozenTrial]) -> list[optuna.trial.FrozenTrial]:
+    """Seven trials: those `before` them, and what a sampler of this name alone goes on with."""
+    settings = SAMPLERS[name](name=name)
+    if name == "tpe":
+        settings.startup_trials = 4  # type: ignore[attr-defined]
+    study = optuna.create_study(direction="maximize", sampler=make_sampler(settings, 3, NUMBERS))
+    study.add_trials(before)
+    return asked(study, 7)
+
+
+def test_the_parents_of_a_second_sampler_by_generations_are_marked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(auto_sampler, "LEARNT", 24)
+    whole = run(SamplerChoice("random", "nsga2", ""), None, 26)
+    key = "NSGAIISampler:generation"
+    assert [trial.system_attrs[key] for trial in whole] == [0] * 24 + [1] * 2
+
+
+@pytest.mark.parametrize("learnt", [9, 10])
+def test_cma_es_takes_over_however_few_trials_it_can_begin_from(
+    learnt: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of fewer than ten it could take no best tenth."""
+    pytest.importorskip("cmaes")
+    monkeypatch.setattr(auto_sampler, "LEARNT", learnt)
+    whole = run(SamplerChoice("random", "cmaes", ""), None, learnt + 2)
+    noted = [any(name.startswith("cma:") for name in trial.system_attrs) for trial in whole]
+    assert noted == [False] * learnt + [True] * 2
 
 
 @pytest.mark.slow

@@ -2,11 +2,15 @@
 count only where they change something.
 """
 
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+
 import pytest
 
 from cnn_core.train_spec import TrainSpec
 from pipeline.configuration import compose
-from pipeline.search.fingerprint import differences, fingerprint
+from pipeline.search import fingerprint as fingerprints
+from pipeline.search.fingerprint import code_version, differences, fingerprint
 from pipeline.search.space import Space
 
 # The keys of a study's fingerprint, as studies on disk have them. A new setting is no new key here:
@@ -43,3 +47,42 @@ def test_parts_are_told_and_threads_are_not(given: list[str], differs: list[str]
     before = fingerprint(compose([]), Space(()), "d")
     assert differences(before, fingerprint(compose(given), Space(()), "d")) == differs
     assert TrainSpec().shards == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "added"),
+    [
+        (["study.objective=top_k", "study.top_k=3"], {"study.top_k": "3"}),
+        (["study.top_k=3"], {}),
+        (
+            ["study.prior=[one, two]", "study.prior_trials=7"],
+            {"study.prior": '["one", "two"]', "study.prior_trials": "7"},
+        ),
+        (["study.prior_trials=7"], {}),
+    ],
+)
+def test_what_means_something_only_beside_another_setting_is_told_with_it(
+    given: list[str], added: dict[str, str]
+) -> None:
+    plain = fingerprint(compose([]), Space(()), "d")
+    found = fingerprint(compose(given), Space(()), "d")
+    assert {key: text for key, text in found.items() if key not in plain} == added
+
+
+@pytest.mark.parametrize("git", [False, True])
+def test_code_without_a_commit_is_told_by_its_version(
+    git: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Outside a clone, or in one whose machine has no git."""
+    monkeypatch.setenv("PATH", "")
+    if git:
+        (tmp_path / ".git").mkdir()
+    monkeypatch.setattr(fingerprints, "ROOT", tmp_path)
+    monkeypatch.setattr(fingerprints, "version", lambda name: f"{name} 1.2")
+    assert code_version.__wrapped__() == "numpy-cnn-sweep 1.2"
+
+    def absent(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(fingerprints, "version", absent)
+    assert code_version.__wrapped__() == "unknown"
