@@ -2,8 +2,10 @@
 test split.
 """
 
+import contextlib
 import csv
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,13 +13,15 @@ from types import SimpleNamespace
 import pytest
 
 from cnn_core.errors import InputError
-from pipeline import evaluate, export, final, sweep, whole_sweep
+from pipeline import evaluate, export, final, predict, sweep, whole_sweep
 from pipeline.bundle import load_bundle
 from pipeline.configuration import SWEEP, Config, command_line, compose
 from pipeline.ensemble import assemble
 from pipeline.ensemble.foreseen import check_members
 from pipeline.files import StudyPaths
-from pipeline.records.time_plans import TimePlanned, note_time
+from pipeline.predictions.asked import PredictKeys
+from pipeline.records.time_plans import TimePlanned, note_time, read_times
+from pipeline.search import run_sweep
 from pipeline.search.session import make_problem
 from pipeline.whole_sweep import carried_s
 from tests.pipeline.final_study import SWEEP_ARGUMENTS
@@ -146,3 +150,91 @@ def test_what_is_searched_may_make_final_models_possible(tmp_path: Path) -> None
     check("best,last")
     with pytest.raises(InputError, match=r"final\.refit: needs train\.select"):
         check("best")
+
+
+class Commands:
+    """The commands that follow a sweep, each with its exit code; they note that they were called,
+    and do nothing.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **codes: int) -> None:
+        self.called: list[str] = []
+        assembled = SimpleNamespace(manifest=SimpleNamespace(digest="0" * 64))
+        monkeypatch.setattr(final, "plan", lambda config: None)
+        monkeypatch.setattr(final, "build", self._answer("final", codes))
+        monkeypatch.setattr(assemble, "assemble", lambda paths, storage: assembled)
+        monkeypatch.setattr(evaluate, "main", self._answer("evaluate", codes))
+        monkeypatch.setattr(export, "main", self._answer("export", codes))
+        monkeypatch.setattr(predict, "predict", self._answer("predict", codes))
+        monkeypatch.setattr(run_sweep, "run", self._answer("sweep", codes))
+
+    def _answer(self, name: str, codes: dict[str, int]) -> Callable[..., int]:
+        def answer(*arguments: object, **more: object) -> int:
+            self.called.append(name)
+            return codes.get(name, 0)
+
+        return answer
+
+
+@pytest.mark.parametrize(
+    ("codes", "code", "called"),
+    [
+        ({"final": 130}, 130, ["final"]),
+        ({"evaluate": 1}, 1, ["final", "evaluate"]),
+        ({"export": 1}, 1, ["final", "evaluate", "export"]),
+        ({}, 0, ["final", "evaluate", "export"]),
+    ],
+)
+def test_what_fails_after_a_sweep_ends_it_with_its_code(
+    codes: dict[str, int], code: int, called: list[str],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    commands = Commands(monkeypatch, **codes)
+    assert whole_sweep.after_sweep(compose([f"root={tmp_path}"]), [], print) == code
+    assert commands.called == called
+
+
+@pytest.mark.parametrize(
+    ("exported", "codes", "code", "called"),
+    [
+        (False, {}, 0, ["export", "predict"]),
+        (False, {"export": 1}, 1, ["export"]),
+        (True, {"export": 1}, 0, ["predict"]),
+        (True, {"predict": 1}, 1, ["predict"]),
+    ],
+)
+def test_a_submission_exports_what_is_not_exported(
+    exported: bool, codes: dict[str, int], code: int, called: list[str],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    commands = Commands(monkeypatch, **codes)
+    config = compose([f"root={tmp_path}"])
+    if exported:
+        config.paths.bundle.mkdir(parents=True)
+        (config.paths.bundle / "manifest.json").write_text("{}")
+    assert whole_sweep.submit(config, PredictKeys()) == code
+    assert commands.called == called
+
+
+@pytest.mark.parametrize(
+    ("words", "codes", "code", "noted"),
+    [
+        (["final.minutes=3"], {}, 0, [("final", 3.0, "evaluated and exported")]),
+        (["final.minutes=3"], {"export": 1}, 1, []),
+        (["final.minutes=3"], {"sweep": 130}, 130, []),
+        ([], {}, 0, []),
+    ],
+)
+def test_the_time_of_what_follows_is_noted_once_it_is_there(
+    words: list[str], codes: dict[str, int], code: int, noted: list[tuple[str, float, str]],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    commands = Commands(monkeypatch, **codes)
+    monkeypatch.setattr(
+        whole_sweep, "open_slots", lambda config, folder: contextlib.nullcontext([])
+    )
+    config = compose([f"root={tmp_path}", "final.after_sweep=true", *words])
+    assert whole_sweep.run_whole(config) == code
+    assert commands.called[0] == "sweep"
+    times = read_times(config.paths)
+    assert [(entry.stage, entry.minutes, entry.text) for entry in times] == noted
