@@ -219,3 +219,12 @@ def test_other_epochs_than_a_stored_plan_s_are_left_to_be_refused(tmp_path: Path
     assert [text for text in config.overrides if text.startswith("train.epochs")] == [
         "train.epochs=50"
     ]
+
+
+def test_a_study_that_was_begun_without_a_time_budget_has_no_plan(tmp_path: Path) -> None:
+    config = compose(["experiment=smoke", f"root={tmp_path}", "budget.minutes=20"])
+    config.paths.trials.mkdir(parents=True)
+    clock: Any = Hour()
+    found = calibrated(config, make_problem(config)[0], [SLOT], clock, fixed=False)
+    assert found == (config, None)
+    assert not calibration_of(config).exists()

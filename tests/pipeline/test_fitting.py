@@ -14,6 +14,7 @@ from cnn_core.spec import DataSpec, Spec
 from pipeline import sweep
 from pipeline.configuration import SWEEP, command_line, compose
 from pipeline.search.fitting import (
+    MOST_SEARCHED,
     Pace,
     SetFacts,
     facts_of,
@@ -83,6 +84,25 @@ def test_classes_are_weighted_where_the_measure_asks_for_it(objective: str) -> N
     assert "train.class_weights" not in fit(even, key)
     asked = objective != "accuracy"
     assert ("train.class_weights" in fit(uneven, key)) is asked
+
+
+@pytest.mark.parametrize(
+    ("words", "found", "absent"),
+    [
+        # a sixth validates 60,000: 50,000 train, of which so many are searched on
+        (("budget.minutes=null",), {"data.train_size": MOST_SEARCHED}, "train.epochs"),
+        (("final.minutes=null",), {"final.epochs": 30}, "final.overrides"),
+        (("final.refit=0",), {"train.batch_size": 100}, "final.folds"),
+    ],
+)
+def test_what_nothing_asks_for_is_not_sized(
+    words: tuple[str, ...], found: dict[str, int], absent: str
+) -> None:
+    large = fit(facts(60_000))
+    assert absent in large, "it is sized where it is asked for"
+    fewer = fit(facts(60_000), *words)
+    assert absent not in fewer
+    assert {key: fewer[key] for key in found} == {key: str(n) for key, n in found.items()}
 
 
 def test_what_is_given_stays() -> None:
