@@ -61,7 +61,7 @@ def run(config: Config, data: DataSpec, number: int, say: Say) -> int:
     if ended is None and stop.exit_code == FAILED:
         raise RunFailed(redact(f"{stop.reason}; once that is fixed, the same command resumes"))
     if ended is None:
-        say(f"FAIL: {stop.reason}")
+        say(f"{State.INTERRUPTED}: {stop.reason}")
         return stop.exit_code
     say(f"{ended.state}: {_result(ended)} after {ended.epochs} epochs, {ended.duration_s:.1f} s")
     say(f"in {place}: {files}")
