@@ -87,6 +87,15 @@ def test_what_a_slot_has_repeated_itself_is_told_and_the_training_ends(
     assert failed.objective == ()
 
 
+def test_an_end_that_is_moved_before_the_first_epoch_is_kept_without_a_checkpoint(
+    job: Job, tmp_path: Path
+) -> None:
+    training = Training(job, TrialFolder(TrialPaths(tmp_path / "3")))
+    more = training.end_with(5)
+    assert training.folder.read().overrides[-len(more) :] == more
+    assert not training.folder.paths.checkpoint.exists()
+
+
 def test_a_net_without_an_epoch_leaves_no_files(job: Job, tmp_path: Path) -> None:
     folder = TrialFolder(TrialPaths(tmp_path / "3"))
     folder.write_history([])
