@@ -21,6 +21,7 @@ import psutil
 
 EVERY_S = 0.2
 LINES = 4
+GONE_S = 5.0  # until what a process has started is gone too
 SHARED_MEMORY = Path("/dev/shm")
 BEGUN = "METER_BEGUN"  # environment variable: the file that a watched process makes
 
@@ -100,11 +101,20 @@ class Watch:
         """Return what outlives the process: processes that it started, and its files in shared
         memory.
         """
-        _, alive = psutil.wait_procs(self.seen, timeout=5)
+        end = time.monotonic() + GONE_S
+        # Not psutil.wait_procs: of thousands of processes some's number is another's thread by now.
+        while (alive := [one for one in self.seen if _runs(one)]) and time.monotonic() < end:
+            time.sleep(0.1)
         pids = {str(one.pid) for one in (self.process, *self.seen)}
         files = SHARED_MEMORY.iterdir() if SHARED_MEMORY.is_dir() else ()
         named = [path.name for path in files if pids & {*path.name.replace("_", "-").split("-")}]
         return [*(f"process {one.pid}" for one in alive), *named]
+
+
+def _runs(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error, OSError):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def begun() -> None:

@@ -174,6 +174,10 @@ def set_typed(node: DictConfig, key: str, value: Any, prefix: str, place: str) -
         raise InputError(
             f"{full}: must be {kind or 'a value that fits'}, got {value!r} ({place})"
         ) from error
+    except (TypeError, ValueError, IndexError) as error:  # OmegaConf's, of what is below a list
+        raise InputError(
+            f"{full}: must not be a part of a list, which is set whole ({place})"
+        ) from error
 
 
 def _kind(node: DictConfig, key: str) -> str:

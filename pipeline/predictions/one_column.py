@@ -10,6 +10,7 @@ from cnn_core.errors import InputError
 from pipeline.inputs.labels.labels import label_text
 from pipeline.inputs.tables.table_text import is_number
 
+_WHOLE = re.compile(r"[+-]?\d{1,40}")
 _CHANCES = {"p", "pr", "score", "confidence", "likelihood", "chance"}
 _YES = (("0", "1"), ("false", "true"))
 
@@ -99,7 +100,7 @@ def _few(words: Sequence[str], most: int = 5) -> str:
 
 
 def _is_whole(text: str) -> bool:
-    return text.lstrip("+-").isdecimal()
+    return _WHOLE.fullmatch(text) is not None
 
 
 def _is_share(text: str) -> bool:

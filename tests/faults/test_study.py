@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import threading
@@ -80,7 +81,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, prepared: Path) -> Case:
     base = tmp_path_factory.mktemp("finished")
     (base / "toy").mkdir()
     (base / "root").mkdir()
-    (base / "root" / "prepared").symlink_to(prepared)
+    shutil.copytree(prepared, base / "root" / "prepared")
     case = Case(base / "root", base / "toy")
     ended = case.run()
     assert ended.code == 0, ended.err

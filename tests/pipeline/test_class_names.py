@@ -77,3 +77,10 @@ def test_a_label_that_is_missing_among_numbers_is_no_class(word: str) -> None:
         with pytest.raises(InputError, match=said):
             class_names([other, other, word, "1"], "x")
     assert {*class_names(["fr", "1", word, "fr"], "x")} == {"fr", "1", word}
+
+
+def test_names_of_more_digits_than_python_takes_for_a_number_are_in_order() -> None:
+    """Python refuses to make a number of more than 4,300 digits."""
+    long = "1" + "0" * 5000
+    assert class_names(["10", long, "9"], "x") == ("9", "10", long)
+    assert class_names(["a10", f"a{long}", "a9", "a010"], "x") == ("a9", "a010", "a10", f"a{long}")

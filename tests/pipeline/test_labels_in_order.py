@@ -40,6 +40,7 @@ def test_ids_that_count_from_zero_or_one_tell_the_order(
         (("a", "0", "1"), "'a', '0', '1' for"),
         (("-1", "0", "1"), "'-1', '0', '1' for"),
         (("1", "2", "3", "5"), "'1', '2', '3', ... for"),
+        (("9" * 5000, "1"), "'9{5000}', '1' for"),
     ],
 )
 def test_ids_that_do_not_count_are_refused(ids: tuple[str, ...], shown: str) -> None:

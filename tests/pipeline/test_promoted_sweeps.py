@@ -58,10 +58,7 @@ PRUNERS = [
 
 @pytest.fixture
 def root(tmp_path: Path, template: Path) -> Path:
-    (tmp_path / "root").mkdir()
-    for path in template.iterdir():
-        (tmp_path / "root" / path.name).symlink_to(path)
-    return tmp_path / "root"
+    return Path(shutil.copytree(template, tmp_path / "root"))
 
 
 @pytest.fixture(scope="module")

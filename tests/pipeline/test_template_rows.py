@@ -42,3 +42,11 @@ def test_a_template_without_ids_has_a_row_for_each_picture(tmp_path: Path, count
         return
     with pytest.raises(InputError, match=rf"as the template has rows, got {count} and 2 in"):
         rows.finish()
+
+
+@pytest.mark.parametrize("text", ["--1", "+-1", "1" * 5000])
+def test_a_cell_that_only_resembles_a_whole_number_is_no_class(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "sample.csv"
+    path.write_text(f"id,label\na,{text}\nb,{text}\nc,1\n")
+    with pytest.raises(InputError, match="must hold classes of the training data"):
+        read_template(path, ("0", "1", "2"), "id")

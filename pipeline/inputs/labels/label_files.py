@@ -19,6 +19,7 @@ from pipeline.inputs.labels.label_arrays import label_names
 from pipeline.inputs.labels.label_table import label_table
 from pipeline.inputs.labels.labels import label_text
 
+_DIGITS = 18  # of an id that counts pictures
 MAX_BYTES = 256 << 20  # of a file of labels, unpacked: ten million lines
 
 
@@ -82,7 +83,7 @@ class LabelFile:
 def _number(text: str) -> int:
     """Return the number that an id is, also as a float is written; -1 for others."""
     text = text if text.isdecimal() else label_text(text)
-    return int(text) if text.isdecimal() else -1
+    return int(text) if text.isdecimal() and len(text) <= _DIGITS else -1
 
 
 def read_labels(path: Path, label: str = "auto", id_column: str = "auto") -> LabelFile:

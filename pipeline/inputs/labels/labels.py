@@ -12,7 +12,7 @@ from pipeline.inputs.tables.table_text import is_number
 
 MOST_CLASSES = 1000
 _FEW = 20  # classes that may have a picture each
-_WHOLE = re.compile(r"[+-]?\d+")
+_WHOLE = re.compile(r"[+-]?\d{1,40}")  # that Python takes for a number
 _WHOLE_AS_FLOAT = re.compile(r"([+-]?\d+)\.0*")
 _AS_SAVETXT = re.compile(r"[+-]?\d\.\d*e[+-]?\d{2}", re.I)  # 1e5 has no point: it may be a code
 _MOST_WHOLE = 2**53  # beyond, a float need not be the number that was meant
@@ -93,9 +93,9 @@ def _check_forms(labels: Sequence[str], distinct: set[str], where: str) -> None:
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:
-    """Return a sorting key by which 2 comes before 10."""
+    """Return a sorting key by which 2 comes before 10, numbers of any length."""
     return [
-        (0, int(part), "") if part.isdecimal() else (1, 0, part)
+        (0, len(digits := part.lstrip("0")), digits) if part.isdecimal() else (1, 0, part)
         for part in re.split(r"([0-9]+)", name)
     ]
 
