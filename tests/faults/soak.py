@@ -1,5 +1,5 @@
 """`python -m tests.faults.soak --minutes 5 --seed N`: a sweep that is killed at random, again and
-again, and must lose nothing.
+again, and must lose nothing, in the study as in MLflow.
 
 A worker that is in the middle of an epoch is killed every five seconds on average, and every fifth
 time the coordinator (which is then started again by the same command). When, how far into an epoch,
@@ -24,6 +24,7 @@ from pathlib import Path
 import psutil
 
 from tests.faults.harness import CAP_S, Case, Running, check, wait_until, workers_of
+from tests.faults.mlflow_runs import TRACKED, agree
 
 SLOTS = 2
 EPOCHS = 4
@@ -154,8 +155,8 @@ class Soak:
         return total
 
 
-def report(soak: Soak, total: int, head: str) -> int:
-    """Say what was done and what was lost; return the exit code."""
+def report(soak: Soak, total: int, head: str, tracked: bool) -> int:
+    """Say what was done and what was lost; `tracked`: by MLflow too. Return the exit code."""
     case, kills, epochs = soak.case, soak.kills, soak.epochs
     states, told = case.states(), case.told()
     lost = sorted(set(told) - {trial["number"] for trial in case.trials()})
@@ -172,6 +173,8 @@ def report(soak: Soak, total: int, head: str) -> int:
         problems.append(f"{epochs.repeated} epochs were trained again, {allowed} at most should be")
     try:
         check(case, total=total, failed=states["FAIL"])
+        if tracked:
+            agree(case)
     except AssertionError as error:
         problems.append(f"{type(error).__name__}: {error}")
     by_kind = ", ".join(f"{count} of {kind}s" for kind, count in sorted(kills.items()))
@@ -181,7 +184,8 @@ def report(soak: Soak, total: int, head: str) -> int:
         f"{sum(states.values())} trials ({by_state})"
     )
     again = f"{epochs.begun.total()} epochs, {epochs.repeated} of them again (at most {allowed})"
-    print(f"{head}: {done}, {len(told)} acknowledged, {len(lost)} lost; {again}")
+    runs = "; a run in MLflow for each trial" if tracked and not problems else ""
+    print(f"{head}: {done}, {len(told)} acknowledged, {len(lost)} lost; {again}{runs}")
     print(*problems, sep="\n", end="\n" if problems else "")
     return 1 if problems else 0
 
@@ -190,12 +194,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--tracking", choices=("mlflow", "none"), default="mlflow")
     parser.add_argument("--keep", action="store_true", help="keep the folder when all went well")
     arguments = parser.parse_args()
     from pipeline.configuration import compose
     from pipeline.data import prepare
 
     base = Path(tempfile.mkdtemp(prefix="soak-"))
+    tracked = arguments.tracking == "mlflow"
     head = f"seed {arguments.seed}, {arguments.minutes:g} minutes"
     print(f"{head}, in {base}", flush=True)
     prepare(compose(["experiment=smoke"]).data, base / "root")
@@ -208,11 +214,12 @@ def main() -> int:
         f"train.epochs={EPOCHS}",
         "budget.max_failed=1000",
         f"study.seed={arguments.seed}",
+        *(TRACKED if tracked else ()),
     ]
     try:
         soak = Soak(Case(base / "root", base / "toy", [*fixed, f"budget.trials={most}"]))
         soak.run(schedule(arguments.minutes, arguments.seed))
-        code = report(soak, soak.finish(), head)
+        code = report(soak, soak.finish(), head, tracked)
     finally:
         for child in psutil.Process().children(recursive=True):
             child.kill()

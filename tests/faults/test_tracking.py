@@ -28,8 +28,7 @@ from tests.faults.harness import (
     wait_until,
     workers_of,
 )
-
-STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
+from tests.faults.mlflow_runs import TRACKED, agree
 
 
 @pytest.fixture(scope="session")
@@ -42,48 +41,10 @@ def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "mlflow.db"
 
 
-def runs(client: Any) -> dict[int | None, list[Any]]:
-    """Return the store's runs by trial; None for the parent."""
-    found: dict[int | None, list[Any]] = {}
-    for run in client.search_runs(
-        [e.experiment_id for e in client.search_experiments()], max_results=1000
-    ):
-        trial = run.data.tags.get("trial")
-        found.setdefault(None if trial is None else int(trial), []).append(run)
-    return found
-
-
-def agree(case: Case, store: Path | None = None) -> None:
-    """Each trial has one run, of the status and objective that the study says; nothing was logged
-    twice.
-    """
-    from mlflow.tracking import MlflowClient
-
-    client = MlflowClient(f"sqlite:///{store or case.root / 'mlflow.db'}")
-    found = runs(client)
-    (parent,) = found.pop(None)
-    assert parent.info.status == "FINISHED"
-    trials = case.trials()
-    assert sorted(number for number in found if number is not None) == [
-        trial["number"] for trial in trials
-    ]
-    for trial in trials:
-        (run,) = found[trial["number"]]
-        assert run.info.status == STATUS[trial["state"]]
-        assert run.data.tags["state"] == trial["state"]
-        history = [
-            metric.step for metric in client.get_metric_history(run.info.run_id, "valid_accuracy")
-        ]
-        assert history == list(range(1, len(history) + 1))
-        assert trial["state"] != "COMPLETE" or len(history) == len(trial["steps"])
-        if trial["state"] == "COMPLETE":
-            assert run.data.metrics["objective"] == trial["value"]
-
-
 @pytest.fixture
 def tracked(case: Case, mlflow_store: Path) -> Case:
     shutil.copy(mlflow_store, case.root / "mlflow.db")
-    case.overrides = ["tracking=mlflow", "tracking.figures=false"]
+    case.overrides = [*TRACKED]
     return case
 
 
