@@ -67,7 +67,11 @@ def check_root(root: Path) -> None:
     for a study: every command may write there. MLflow's part is checked where its store is opened.
     """
     for name in SHARED:
-        check_enclosed(root / name, root, name)
+        try:
+            check_enclosed(root / name, root, name)
+        except InputError as error:
+            cure = "the root itself may be a link, or be elsewhere: root=FOLDER"
+            raise InputError(f"{error}; {cure}") from None
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -79,6 +79,7 @@ def test_a_link_out_of_what_studies_share_is_refused(
     assert command_line(REPORT, [f"root={root}", "study.name=new"], lambda config: 0) == 2
     said = capsys.readouterr().err
     assert f"error: {about}: its folder must " in said and str(victim.parent) in said
+    assert said.endswith("the root itself may be a link, or be elsewhere: root=FOLDER\n")
     for opens in (lambda: study.compose(root=root), lambda: study.open_study("new", root)):
         with pytest.raises(InputError, match=f"^{about}: its folder must "):
             opens()
