@@ -50,19 +50,22 @@ def try_room(
     return verdicts
 
 
-def run(rooms: Sequence[str], sample: str, seed: int, keep: bool) -> list[RoomScore]:
-    """Try a sample of each room; print what it came to, and keep it where asked to."""
+def run(rooms: Sequence[str], sample: str, seed: int, *, keep: bool, slow: bool) -> list[RoomScore]:
+    """Try a sample of each room; print what it came to, and keep it where asked to; `slow`: slow
+    tests are asked about survivors.
+    """
     scores = []
     reasons = {(each.file, each.before, each.after): each.reason
                for each in mutation_page.survivors()}  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="mutation-", ignore_cleanup_errors=True) as folder:
-        checkout = Checkout(ROOT, Path(folder))
+        checkout = Checkout(ROOT, Path(folder), slow=slow)
         for room in rooms:
             found = all_mutants(checkout.root, ROOMS[room])
             verdicts = try_room(
                 checkout, found, room, None if sample == "all" else int(sample), seed
             )
-            scores.append(RoomScore.of(room, len(found), verdicts, sample, seed))
+            words = f"{sample} --slow" if slow else sample
+            scores.append(RoomScore.of(room, len(found), verdicts, words, seed))
             if keep:
                 mutation_page.add(scores[-1], verdicts)
             for one in verdicts:
@@ -81,6 +84,7 @@ def main() -> int:
     parser.add_argument("--rooms", default=",".join(ROOMS), metavar="NAME,...")
     parser.add_argument("--sample", default="20", help="mutants of each room, or all")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--slow", action="store_true", help="ask slow tests about survivors too")
     parser.add_argument("--least", type=float, default=0.85, help="share that must be noticed")
     parser.add_argument("--write", action="store_true", help="renew docs/RELIABILITY.md")
     options = parser.parse_args()
@@ -92,7 +96,7 @@ def main() -> int:
     scores = []
     if options.sample != "0":
         print("room | mutants | tried | killed | timed out | survived | noticed")
-        scores = run(rooms, options.sample, options.seed, options.write)
+        scores = run(rooms, options.sample, options.seed, keep=options.write, slow=options.slow)
     if options.write:
         mutation_page.write()
     return int(any(each.tried - each.survived < options.least * each.tried for each in scores))

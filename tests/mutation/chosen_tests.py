@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.mutation.mutants import Mutant
 
 MOST_FILES = 8
+SLOW_MARK = "mark.slow"
 # A test that reaches many modules runs whole commands and takes long: so many cost it a point, as
 # many as one name of what is changed is worth.
 A_POINT = 100
@@ -29,6 +30,11 @@ class Nearness:
             package = name.rpartition(".")[0]  # loaded by a name that is put together there
             self._below.setdefault(package, set()).add(name)
         self._steps = {name: self._from(name) for name in self._files if _is_test(name)}
+
+    def slow_tests_of(self, mutant: Mutant, most: int) -> list[str]:
+        """Return the files with slow tests for a mutant, the likeliest first."""
+        files = self.tests_of(mutant, len(self._steps))
+        return [file for file in files if SLOW_MARK in (self._root / file).read_text()][:most]
 
     def tests_of(self, mutant: Mutant, most: int = MOST_FILES) -> list[str]:
         """Return the test files for a mutant, the likeliest first."""

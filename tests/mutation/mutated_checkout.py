@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.mutation import patience
 from tests.mutation.chosen_tests import Nearness
@@ -22,6 +23,9 @@ from tests.mutation.tests_that_ran import TestsThatRan
 HERE = Path(__file__).resolve().parents[2]
 TEST_S = 20  # processor seconds of one test
 RUN_S = 60  # of all tests for a mutant
+SLOW_TIMES = 3  # as long for slow tests
+SLOW_FILES = 2  # files of slow tests that are asked about a survivor, where they are asked at all
+QUICK, SLOW = "not slow", "slow"  # pytest's -m
 FIRST = 2  # test files that are asked first, since collecting all takes longer than most of them
 MOST_UNSOUND = 20  # tests that fail without any mutant, met in one run
 WAITS = 10  # times as long by the clock
@@ -45,13 +49,29 @@ class Verdict:
         return f"{self.outcome:9} {self.file}:{self.line}: {by}"
 
 
+class Part(NamedTuple):
+    """Tests that are run together, and pytest's -m."""
+
+    tests: Sequence[str]
+    marks: str = QUICK
+
+
 class Checkout:
     """The copy; tests that fail without any mutant are found when they first notice one, and left
     out from then on.
     """
 
-    def __init__(self, root: Path, folder: Path, test_s: int = TEST_S, run_s: int = RUN_S) -> None:
-        self._most_s, self._waits_s = run_s + 2 * test_s, run_s * WAITS
+    def __init__(
+        self,
+        root: Path,
+        folder: Path,
+        test_s: int = TEST_S,
+        run_s: int = RUN_S,
+        *,
+        slow: bool = False,
+    ) -> None:
+        """Copy the checkout in `root` into `folder`; `slow`: ask slow tests about survivors too."""
+        self._run_s, self._most_s, self._slow = run_s, run_s + 2 * test_s, slow
         self.root, self._notes, self._temporary = (
             folder / name for name in ("copy", "notes", "tmp")
         )
@@ -75,7 +95,6 @@ class Checkout:
             "OPENBLAS_NUM_THREADS": "1",
             patience.NOTES: str(self._notes),
             patience.TEST_S: str(test_s),
-            patience.RUN_S: str(run_s),
         }
         self._environment.pop("PYTHONDONTWRITEBYTECODE", None)
         self._sound: dict[str, bool] = {}
@@ -98,17 +117,22 @@ class Checkout:
             return None
         line, before, after = changed_lines(text, mutated)
         outcome, test = SURVIVED, ""
-        for part in parts:
+        asked = [Part(tests) for tests in parts]
+        if self._slow:
+            files = self._nearness.slow_tests_of(mutant, SLOW_FILES)
+            asked += [Part([file], SLOW) for file in files]
+        for part in asked:
             outcome, test = self._asked(part, path, text, mutated)
             if outcome != SURVIVED:
                 break
         return Verdict(mutant.file, line, before, after, outcome, test)
 
-    def _asked(self, tests: Sequence[str], path: Path, text: str, mutated: str) -> tuple[str, str]:
-        """Return the outcome of these tests, and the sound test that made it."""
+    def _asked(self, part: Part, path: Path, text: str, mutated: str) -> tuple[str, str]:
+        """Return the outcome of a part's tests, and the sound test that made it."""
         for _ in range(MOST_UNSOUND):
-            chosen = [one for one in tests if one not in self.unsound]  # else they are deselected
-            if not chosen:
+            # those that fail anyway would be deselected
+            chosen = part._replace(tests=[one for one in part.tests if one not in self.unsound])
+            if not chosen.tests:
                 return SURVIVED, ""
             self._write(path, mutated)
             try:
@@ -124,25 +148,26 @@ class Checkout:
         """The tests that fail without any mutant."""
         return sorted(test for test, sound in self._sound.items() if not sound)
 
-    def _passes(self, test: str, tests: Sequence[str]) -> bool:
+    def _passes(self, test: str, part: Part) -> bool:
         """Whether the test that noticed a mutant passes without it; "" is the collection of all."""
         if test not in self._sound:
-            chosen = [test] if test else ["--collect-only", *tests]
-            self._sound[test] = self._run(chosen)[0] == SURVIVED
+            tests = [test] if test else ["--collect-only", *part.tests]
+            self._sound[test] = self._run(part._replace(tests=tests))[0] == SURVIVED
             if not self._sound[test] and not test:
                 raise RuntimeError(f"pytest does not run here: {' '.join(tests)}")
         return self._sound[test]
 
-    def _run(self, tests: Sequence[str]) -> tuple[str, str]:
+    def _run(self, part: Part) -> tuple[str, str]:
         """Return the outcome and the test that made it."""
         self._notes.write_text("")
-        command = [sys.executable, "-m", "pytest", "-x", "-m", "not slow", "--tb=no"]
+        times = SLOW_TIMES if part.marks == SLOW else 1
+        command = [sys.executable, "-m", "pytest", "-x", "-m", part.marks, "--tb=no"]
         command += ["-p", "no:cacheprovider", "-p", patience.__name__]
         command += [f"--basetemp={self._temporary}", *(f"--deselect={one}" for one in self.unsound)]
         process = subprocess.Popen(
-            [*command, *tests],
+            [*command, *part.tests],
             cwd=self.root,
-            env=self._environment,
+            env={**self._environment, patience.RUN_S: str(times * self._run_s)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -150,7 +175,7 @@ class Checkout:
             preexec_fn=partial(_limit, self._most_s),
         )
         try:
-            code = process.wait(self._waits_s)
+            code = process.wait(times * self._run_s * WAITS)
         except subprocess.TimeoutExpired:
             code = -signal.SIGKILL
         finally:

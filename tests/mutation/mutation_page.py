@@ -25,7 +25,7 @@ class RoomScore:
     killed: int
     timed_out: int
     survived: int
-    sample: str
+    sample: str  # as given, and --slow where slow tests were asked
     seed: int
     day: str
 
@@ -145,7 +145,8 @@ tries every one. For each, quick tests are run for at most 60 s of processor tim
 `make coverage` at most forty that ran its line, then, where these may not be all that run it, the
 two files that name what is changed or reach its file most closely, then six more. A test that
 computes for 20 s is stopped, and the mutant counts as noticed by time. A failing test counts only
-if it passes without the mutant. Slow tests are not asked, so more may be noticed than is told here.
+if it passes without the mutant. Slow tests, those of the two nearest files, are asked about
+survivors only with `--slow`: else more may be noticed than is told here.
 
 Not counted, by rules in `tests/mutation/counted.py`: what is raised, printed or logged, what an
 error says, the words of a setting, of `help` and of a licence, docstrings, annotations, imports,

@@ -42,6 +42,7 @@ def left(number: int) -> int:
     return number
 '''
 TESTS = """
+import pytest
 from toy.shapes import area, doubled, left
 
 def test_area() -> None:
@@ -52,6 +53,10 @@ def test_nothing() -> None:
 
 def test_left() -> None:
     assert left(1) == 0
+
+@pytest.mark.slow
+def test_doubled() -> None:
+    assert doubled(2) == 4
 """
 
 
@@ -153,6 +158,22 @@ def test_a_survivor_and_an_endless_loop_are_told(toy: Path, tmp_path: Path) -> N
     }
     assert checkout.unsound == ["tests/test_other.py::test_other"]
     assert (checkout.root / "toy" / "shapes.py").read_text() == TOY
+
+
+@pytest.mark.slow
+def test_slow_tests_are_asked_about_survivors_where_wanted(toy: Path, tmp_path: Path) -> None:
+    tripled = next(
+        each
+        for each in mutants(toy, "toy/shapes.py")
+        if "return number * 3" in (each.text(toy) or "")
+    )
+    outcomes = []
+    for slow in (False, True):
+        checkout = Checkout(toy, tmp_path / str(slow), test_s=3, run_s=30, slow=slow)
+        verdict = checkout.judge(tripled, [["tests/test_shapes.py"]])
+        assert verdict is not None
+        outcomes.append((verdict.outcome, verdict.test))
+    assert outcomes == [(SURVIVED, ""), (KILLED, "tests/test_shapes.py::test_doubled")]
 
 
 @pytest.mark.slow
