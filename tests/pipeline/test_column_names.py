@@ -92,6 +92,17 @@ def test_names_are_alike_but_for_their_numbers(names: list[str], forms: list[str
     assert forms_of(names) == forms
 
 
+@pytest.mark.parametrize("digits", [19, 40, 5000])
+def test_numbers_of_any_length_in_names_are_read(tmp_path: Path, digits: int) -> None:
+    """Python makes no number of more than 4,300 digits, and no length of a range beyond 2**63."""
+    path = tmp_path / "a.csv"
+    for names in (["p1", "p2", "p3", f"p{'9' * digits}"], [f"p{n}{'0' * digits}" for n in "1234"]):
+        path.write_text(",".join(names) + "\n1,2,3,4\n5,6,7,8\n")
+        source = open_input(path, Hints(label="none", shape=(1, 2, 2)))
+        (block,) = source.blocks(3)
+        assert [[*picture.ravel()] for picture in block.pictures] == [[1, 2, 3, 4], [5, 6, 7, 8]]
+
+
 @pytest.mark.parametrize(
     ("names", "kept"),
     [

@@ -15,6 +15,7 @@ Numbers = tuple[int, ...]
 _COLUMN_FIRST = re.compile(
     r"(?:.*[^a-z])?(?:x|c|col|column)[^a-z#]*#[^a-z#]*(?:y|r|row)[^a-z#]*#.*"
 )
+_DIGITS = 18
 _FEW = 5  # missing pixels to be named
 
 
@@ -179,10 +180,15 @@ def _pairs(form: str, numbers: list[Numbers]) -> list[Numbers]:
 def _numbers(names: Sequence[str], group: Sequence[int]) -> tuple[list[int], list[Numbers]]:
     """Return which of the numbers in the names differ, and those of each name."""
     found = [
-        [int(digits) for digits in re.findall(r"\d+", names[column])] or [0] for column in group
+        [_number(digits) for digits in re.findall(r"\d+", names[column])] or [0] for column in group
     ]
     varying = [place for place, of in enumerate(zip(*found, strict=True)) if len({*of}) > 1]
     return varying, [tuple(row[place] for place in varying) for row in found]
+
+
+def _number(digits: str) -> int:
+    """Return a number, one that counts no pixels where it has too many digits."""
+    return int(digits) if len(digits) <= _DIGITS else 10**_DIGITS
 
 
 def _lacking(numbers: Collection[Numbers]) -> list[Numbers] | None:

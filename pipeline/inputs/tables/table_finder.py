@@ -87,7 +87,7 @@ class TableFinder:
         free = [column for column in range(self.width) if column not in roles.named()]
         if word in ("first", "last"):
             return free[0 if word == "first" else -1]
-        if not self.header and word.isdecimal() and 1 <= int(word) <= self.width:
+        if not self.header and word in map(str, range(1, self.width + 1)):
             return int(word) - 1
         few = [name for name in self.names if name not in self.names[3:-3]]
         known = ", ".join(few) if self.header else f"the places 1 to {self.width}"
