@@ -6,6 +6,7 @@ import html
 import json
 import os
 import re
+from bisect import bisect_left
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -18,16 +19,15 @@ HIDDEN = "***"
 # follows its scheme up to the last @ is user information, whatever is in it: passwords are typed
 # with slashes, quotes and at signs, and every driver takes them. Without a host (sqlite:///) there
 # is none.
-_ADDRESS = re.compile(
-    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,30}:(?://|\\/\\/))"
-    r"(?P<user>(?![/\\])(?:(?![,;|(\[{<>\"'][A-Za-z][A-Za-z0-9+.-]{1,30}://)\S)*)@"
-)
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}:(?://|\\/\\/)(?![/\\])")
+_ADDRESS_END = re.compile(r"\s|[,;|(\[{<>\"'][A-Za-z][A-Za-z0-9+.-]{1,30}://")
 _WHOLE_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://")
-_QUOTED_ADDRESS = re.compile(r"(?P<scheme>%3A%2F%2F)(?P<user>(?!%2F)[^\s&]*)%40", re.IGNORECASE)
+_QUOTED_SCHEME = re.compile(r"%3A%2F%2F(?!%2F)", re.IGNORECASE)
+_QUOTED_END = re.compile(r"[\s&]")
 # What only looks like an address, since it is misspelt: user:password@host behind any slashes, or
-# none. Bounded, so that a long text of colons takes no longer than its length.
+# none. Bounded, so that a long text of colons or slashes takes no longer than its length.
 _ALMOST_ADDRESS = re.compile(
-    r"(?P<before>(?:[A-Za-z][\w+.-]{0,30}:)?(?:[/\\]|\\?\\u002f|%2f)*[\w.~%+-]{0,64}:)"
+    r"(?P<before>(?:[A-Za-z][\w+.-]{0,30}:)?(?:[/\\]|\\?\\u002f|%2f){0,12}[\w.~%+-]{0,64}:)"
     r"(?P<secret>(?![/\\]|%2f)\S{1,512})@(?=[\w\[])",
     re.IGNORECASE,
 )
@@ -77,12 +77,32 @@ def redact(text: str) -> str:
     for secret in _known_secrets():
         text = text.replace(secret, HIDDEN)
     if "@" in text or "%40" in text:
-        text = _ADDRESS.sub(rf"\g<scheme>{HIDDEN}@", text)
-        text = _QUOTED_ADDRESS.sub(rf"\g<scheme>{HIDDEN}%40", text)
+        text = _without_users(text, _SCHEME, "@", _ADDRESS_END)
+        text = _without_users(text, _QUOTED_SCHEME, "%40", _QUOTED_END)
         text = _ALMOST_ADDRESS.sub(rf"\g<before>{HIDDEN}@", text)
     for pattern in (_NAMED, _BEARER, _OPTION, _SIGNED):
         text = pattern.sub(_hide_value, text)
     return text
+
+
+def _without_users(text: str, scheme: re.Pattern[str], at: str, end: re.Pattern[str]) -> str:
+    """Return `text` without what stands between a scheme and the last `at` before an `end`, looking
+    at each character a few times only: anybody may have written it.
+    """
+    ends = [found.start() for found in end.finditer(text)]
+    parts, done, nothing_before = [], 0, 0
+    for found in scheme.finditer(text):
+        begin = found.end()
+        if begin < max(done, nothing_before):  # inside what is hidden, or no `at` follows
+            continue
+        place = bisect_left(ends, begin)
+        stop = ends[place] if place < len(ends) else len(text)
+        last = text.rfind(at, begin, stop)
+        nothing_before = stop
+        if last >= 0:
+            parts += [text[done:begin], HIDDEN]
+            done = last
+    return "".join([*parts, text[done:]])
 
 
 def redacted(value: Any, name: str = "") -> Any:
