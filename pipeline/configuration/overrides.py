@@ -27,6 +27,7 @@ Value = str | int | float | bool | None
 Nested = Mapping[str, Any] | list[Any] | tuple[Any, ...]
 _PLAIN_PATH = re.compile(r"[A-Za-z_./][A-Za-z0-9_./-]*(@[0-9a-f]+)?")
 _LOCK = threading.RLock()  # of Hydra's parser
+MOST_PARTS = 5_000  # of an override: for more, the parser takes minutes
 
 
 def override(key: str, value: Value | Path | Nested) -> str:
@@ -110,6 +111,10 @@ def parse_override(text: str) -> Override:
         raise InputError(
             "override: must not begin with + or ~, keys are neither added nor deleted, got "
             f"{text!r}{hint}"
+        )
+    if (parts := sum(map(text.count, ",[{("))) > MOST_PARTS:
+        raise InputError(
+            f"override: must have at most {MOST_PARTS:,} values, got {parts:,} in {text[:80]!r}..."
         )
     try:
         override = _parsed(text)

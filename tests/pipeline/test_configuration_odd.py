@@ -171,3 +171,8 @@ def test_a_closed_descriptor_is_occupied(*, lowest: bool) -> None:
         assert os.get_inheritable(closed)
     finally:
         os.close(closed)
+
+
+def test_more_values_than_the_grammar_reads_in_seconds_are_refused() -> None:
+    with pytest.raises(InputError, match=r"at most 5,000 values, got 20,001 in 'model.hidden="):
+        compose([f"model.hidden=[{'1,' * 20_000}1]"])
