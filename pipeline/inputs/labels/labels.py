@@ -76,7 +76,8 @@ def class_names(labels: Iterable[str], where: str) -> tuple[str, ...]:
         )
     if all(_WHOLE.fullmatch(label) for label in distinct):
         return tuple(sorted(distinct, key=lambda label: (int(label), label)))
-    return tuple(sorted(distinct, key=natural))
+    # by itself too: of a10 and a010 neither is less, and a set has another order in each process
+    return tuple(sorted(distinct, key=lambda label: (natural(label), label)))
 
 
 def _check_forms(labels: Sequence[str], distinct: set[str], where: str) -> None:
