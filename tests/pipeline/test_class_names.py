@@ -4,6 +4,7 @@ import pytest
 
 from cnn_core.errors import InputError
 from pipeline.inputs.labels.labels import class_names, class_numbers, label_text
+from pipeline.inputs.pictures.folder_listing import in_order
 from pipeline.predictions.class_columns import class_columns
 
 E, E_MARK = "\u00e9t\u00e9", "e\u0301te\u0301"  # alike to the eye, as macOS writes the second
@@ -84,3 +85,9 @@ def test_names_of_more_digits_than_python_takes_for_a_number_are_in_order() -> N
     long = "1" + "0" * 5000
     assert class_names(["10", long, "9"], "x") == ("9", "10", long)
     assert class_names(["a10", f"a{long}", "a9", "a010"], "x") == ("a9", "a010", "a10", f"a{long}")
+
+
+def test_names_that_differ_in_leading_zeros_have_one_order() -> None:
+    names = ["a10", "a010", "a0010", "a2", "b1", "1", "01", "a2/10", "a2/010", "a02/3"]
+    wanted = ["01", "1", "a02/3", "a2", "a2/010", "a2/10", "a0010", "a010", "a10", "b1"]
+    assert in_order(names) == in_order(names[::-1]) == wanted

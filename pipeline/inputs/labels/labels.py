@@ -76,8 +76,7 @@ def class_names(labels: Iterable[str], where: str) -> tuple[str, ...]:
         )
     if all(_WHOLE.fullmatch(label) for label in distinct):
         return tuple(sorted(distinct, key=lambda label: (int(label), label)))
-    # by itself too: of a10 and a010 neither is less, and a set has another order in each process
-    return tuple(sorted(distinct, key=lambda label: (natural(label), label)))
+    return tuple(sorted(distinct, key=natural))
 
 
 def _check_forms(labels: Sequence[str], distinct: set[str], where: str) -> None:
@@ -93,12 +92,15 @@ def _check_forms(labels: Sequence[str], distinct: set[str], where: str) -> None:
             )
 
 
-def natural(name: str) -> list[tuple[int, int, str]]:
-    """Return a sorting key by which 2 comes before 10, numbers of any length."""
-    return [
+def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
+    """Return a sorting key by which 2 comes before 10, numbers of any length; by the name itself
+    where only zeros before a number differ, since a set and a folder have no order of their own.
+    """
+    parts = [
         (0, len(digits := part.lstrip("0")), digits) if part.isdecimal() else (1, 0, part)
         for part in re.split(r"([0-9]+)", name)
     ]
+    return parts, name
 
 
 def class_numbers(labels: Sequence[str], names: Sequence[str], where: str) -> Labels:
