@@ -3,7 +3,6 @@ may have written anything into it, and Optuna takes it as it comes.
 """
 
 import contextlib
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -15,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from cnn_core.errors import InputError
+from cnn_core.plain_json import parse_json
 from pipeline.configuration.sampler_settings import SAMPLERS
 from pipeline.redact import redact, shown
 from pipeline.reporting.foreign_trials import FORKED_FROM, MARKED_FROM, ROUND
@@ -186,7 +186,7 @@ def _fingerprint(value: Any) -> bool:
     """Tell whether it maps keys to JSON, and those of the space to lines with a path."""
     if not _json_texts(value):
         return False
-    lines = {key: json.loads(text) for key, text in value.items()}
+    lines = {key: parse_json(text) for key, text in value.items()}
     return all(
         isinstance(line, dict) and isinstance(line.get("path"), str)
         for key, line in lines.items()
@@ -199,7 +199,7 @@ def _json_texts(value: Any) -> bool:
     if not isinstance(value, dict) or not _texts(list(value.values())):
         return False
     for text in value.values():
-        json.loads(text)  # ValueError: refused as what cannot be read
+        parse_json(text)  # DamagedError: refused as what cannot be read
     return True
 
 

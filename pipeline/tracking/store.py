@@ -170,12 +170,12 @@ def check_store(uri: str, root: Path) -> None:
     file = opened_file(uri)
     if file is None:
         return
-    if is_own_store(uri, root) and not file.resolve().is_relative_to(root.resolve()):
-        raise InputError(
-            f"the MLflow store of a root must be a file in it, got the link {file} to "
-            f"{file.resolve()}; tracking.uri={sqlite_url(file.resolve())} names one elsewhere"
-        )
     if is_own_store(uri, root):
+        if not file.resolve().is_relative_to(root.resolve()):
+            raise InputError(
+                f"the MLflow store of a root must be a file in it, got the link {file} to "
+                f"{file.resolve()}; tracking.uri={sqlite_url(file.resolve())} names one elsewhere"
+            )
         check_enclosed(root / ARTIFACTS, root, ARTIFACTS)
     if answer := unsafe_sqlite(file):
         raise InputError(
