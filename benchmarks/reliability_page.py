@@ -17,7 +17,7 @@ PREAMBLE = """# What is promised, and by which command it is checked
 | no file is partial, and nothing is lost, whichever write fails | \
 `python -m tests.faults.every_write` |
 | whatever a reader does not take it refuses in its own words | `make fuzz MINUTES=10` |
-| lines and branches of the product are run by tests | `make coverage-all` |
+| lines and branches of the product are run by tests | `make coverage` |
 | a wrong line of the product is noticed by a test | `make mutate SAMPLE=20` |
 
 Each section below was written by the command that it names. On a machine that others use,

@@ -108,9 +108,6 @@ def test_only_this_user_may_write_what_was_sent(
     owner = os.getuid()
     folder = dask_worker.store()
     monkeypatch.setattr(os, "getuid", lambda: owner + 1)
-    monkeypatch.setattr(
-        dask_worker.tempfile, "gettempdir", lambda: str(folder.parent), raising=True
-    )
     folder.rename(folder.with_name(f"cnn-sweep-{owner + 1}"))
     with pytest.raises(PermissionError, match=f"must belong to user {owner + 1}"):
         dask_worker.store()
